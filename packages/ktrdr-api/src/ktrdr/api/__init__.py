@@ -1,0 +1,1 @@
+"""FastAPI backend of KTRDR: orchestration without an ML framework."""

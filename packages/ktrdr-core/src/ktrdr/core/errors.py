@@ -1,0 +1,30 @@
+"""Errors meant for a person: one sentence that says what is wrong, where, and the remedy."""
+
+from __future__ import annotations
+
+__all__ = ["BadInputError", "CancelledError", "KtrdrError", "PluginError"]
+
+
+class KtrdrError(Exception):
+    """Base of every error KTRDR raises on purpose.
+
+    The command line prints the message alone and exits with ``exit_status``; the API turns it into a problem detail.
+    """
+
+    exit_status = 1
+
+
+class BadInputError(KtrdrError):
+    """The user's input (file, key, argument, environment variable) is wrong; the message names it and the remedy."""
+
+    exit_status = 2
+
+
+class PluginError(BadInputError):
+    """A plugin is missing, broken, outdated or in conflict with another one."""
+
+
+class CancelledError(KtrdrError):
+    """The work was cancelled on request; what it left behind is whole and can be resumed."""
+
+    exit_status = 130

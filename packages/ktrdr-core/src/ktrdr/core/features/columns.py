@@ -1,0 +1,118 @@
+"""What the columns of a feature matrix are, and the matrix itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ktrdr.core.strategy.model import FuzzyInput, MembershipFunction, Normalization, Strategy
+
+__all__ = ["FeatureColumn", "FeatureMatrix", "crisp_columns", "feature_columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureColumn:
+    """One column: where it comes from and what it is called.
+
+    Attributes:
+        id: the feature id of the grammar.
+        kind: degree of membership, normalized indicator value, or plain indicator value (for models that own their
+            memberships).
+        timeframe: whose bars it is computed from.
+        indicator: ``<id>`` or ``<id>.<output>``.
+        fuzzy_set, membership, function: for memberships; ``fuzzy_set`` for crisp columns too.
+        normalization: for raw columns.
+        lag: how many base bars back.
+    """
+
+    id: str
+    kind: Literal["membership", "raw", "crisp"]
+    timeframe: str
+    indicator: str
+    fuzzy_set: str | None = None
+    membership: str | None = None
+    function: MembershipFunction | None = None
+    normalization: Normalization | None = None
+    lag: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureMatrix:
+    """Features of one symbol on its base bars.
+
+    Attributes:
+        symbol: whose.
+        time: ``datetime64[ns]`` ``(n,)``, open of the base bar; the row is known at its close.
+        values: float32 C-contiguous ``(n, columns)``. A row before every input is warm is NaN throughout.
+        columns: in model input order.
+    """
+
+    symbol: str
+    time: np.ndarray
+    values: np.ndarray
+    columns: tuple[FeatureColumn, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Feature ids in order."""
+        return tuple(column.id for column in self.columns)
+
+    @property
+    def warm(self) -> np.ndarray:
+        """bool ``(n,)``: rows that hold no NaN."""
+        return ~np.isnan(self.values).any(axis=1)
+
+
+def _lagged(suffixless: str, lag: int) -> str:
+    return f"{suffixless}_lag{lag}" if lag else suffixless
+
+
+def feature_columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
+    """Expand ``nn_inputs`` into columns, in the order the grammar specifies."""
+    return tuple(_expand(strategy, crisp=False))
+
+
+def crisp_columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
+    """As :func:`feature_columns`, with one crisp column in the place of the memberships of each fuzzy input."""
+    return tuple(_expand(strategy, crisp=True))
+
+
+def _expand(strategy: Strategy, *, crisp: bool) -> Iterator[FeatureColumn]:
+    for item in strategy.nn_inputs:
+        for timeframe in item.timeframes:
+            for lag in (0, *item.lags):
+                if not isinstance(item, FuzzyInput):
+                    yield FeatureColumn(
+                        id=_lagged(f"{timeframe}_{item.raw_indicator}_raw", lag),
+                        kind="raw",
+                        timeframe=timeframe,
+                        indicator=item.raw_indicator,
+                        normalization=item.normalization,
+                        lag=lag,
+                    )
+                    continue
+                fuzzy_set = strategy.fuzzy_sets[item.fuzzy_set]
+                if crisp:
+                    yield FeatureColumn(
+                        id=_lagged(f"{timeframe}_{item.fuzzy_set}_value", lag),
+                        kind="crisp",
+                        timeframe=timeframe,
+                        indicator=fuzzy_set.indicator,
+                        fuzzy_set=item.fuzzy_set,
+                        lag=lag,
+                    )
+                    continue
+                for membership, function in fuzzy_set.memberships.items():
+                    yield FeatureColumn(
+                        id=_lagged(f"{timeframe}_{item.fuzzy_set}_{membership}", lag),
+                        kind="membership",
+                        timeframe=timeframe,
+                        indicator=fuzzy_set.indicator,
+                        fuzzy_set=item.fuzzy_set,
+                        membership=membership,
+                        function=function,
+                        lag=lag,
+                    )

@@ -1,0 +1,44 @@
+"""What long work reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+__all__ = ["NO_PROGRESS", "Progress", "ProgressEvent"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """One report of progress.
+
+    Attributes:
+        step: name of the step, such as ``"training"``.
+        done: units of the step finished so far (epochs, bars, files).
+        total: units of the whole step; 0 if not known.
+        unit: what is counted.
+        fraction: share of the step finished, 0 to 1, finer than ``done / total`` where there is something finer
+            (batches inside an epoch).
+        message: a few words for a person, or empty.
+        metrics: numbers worth showing beside the bar (loss, accuracy).
+    """
+
+    step: str
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    fraction: float = 0.0
+    message: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Progress: TypeAlias = Callable[[ProgressEvent], None]
+"""Receives progress; must return quickly and must not raise."""
+
+
+def _discard(event: ProgressEvent) -> None:
+    pass
+
+
+NO_PROGRESS: Progress = _discard

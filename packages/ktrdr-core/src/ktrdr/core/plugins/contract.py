@@ -1,0 +1,281 @@
+"""Types that cross the line between core and an ML backend: plain data, numpy arrays and protocols.
+
+No type of any framework stands here, or in a signature that uses these: pydantic and FastAPI may inspect annotations at
+run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.operations.progress import Progress
+from ktrdr.core.parameters import Parameter
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "CheckpointWriter",
+    "CrispInput",
+    "Device",
+    "EpochRecord",
+    "ModelLoader",
+    "ModelStorage",
+    "ModelTrainer",
+    "ModelType",
+    "OutputKind",
+    "PluginInfo",
+    "Predictor",
+    "Split",
+    "TrainedModel",
+    "TrainingData",
+    "TrainingTask",
+]
+
+CONTRACT_VERSION = "1.0"
+"""Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer."""
+
+OutputKind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device a framework can compute on.
+
+    ``name`` is what a user writes (``cuda:0``, ``mps``, ``cpu``); ``memory`` in bytes, ``None`` if not known.
+    """
+
+    name: str
+    kind: Literal["cuda", "mps", "cpu"]
+    description: str = ""
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelType:
+    """A value of ``model.type`` that a plugin trains.
+
+    Attributes:
+        name: what the strategy says, in lower case.
+        description: one line.
+        outputs: the kinds of output it can be trained for.
+        architecture: declared keys of ``model.architecture``.
+        training_keys: names of the optional keys under ``training`` that have an effect on this type (``epochs``,
+            ``optimizer``, ...). Any other such key in a strategy is refused rather than ignored.
+        window_parameter: name of the architecture parameter that says how many consecutive rows one sample has;
+            ``None`` for a model that sees one row.
+        inputs: ``"features"``: the columns of the feature pipeline. ``"crisp"``: one column of indicator values per
+            fuzzy input, and the membership functions in :attr:`TrainingTask.crisp_inputs`, for models that own their
+            memberships.
+    """
+
+    name: str
+    description: str
+    outputs: tuple[OutputKind, ...] = ("classification", "regression")
+    architecture: tuple[Parameter, ...] = ()
+    training_keys: frozenset[str] = frozenset()
+    window_parameter: str | None = None
+    inputs: Literal["features", "crisp"] = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """What a plugin says about itself.
+
+    ``name`` equals the name of its entry point; ``requires`` are the distributions its framework comes from, named in
+    messages; ``contract`` is the version of this module it was written for.
+    """
+
+    name: str
+    version: str
+    model_types: tuple[ModelType, ...]
+    contract: str = CONTRACT_VERSION
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CrispInput:
+    """Membership functions over one crisp column: ``functions`` maps name to ``(type, parameters)`` as in the grammar.
+
+    ``column`` is the position of the indicator's value in the feature matrix.
+    """
+
+    name: str
+    column: int
+    functions: Mapping[str, tuple[str, tuple[float, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTask:
+    """What to train. Plain data.
+
+    Attributes:
+        model_type: a name from :attr:`PluginInfo.model_types`.
+        architecture: validated against the declared parameters, complete with defaults.
+        output: classification or regression.
+        classes: class names in label order; empty for regression.
+        feature_ids: names of the columns of the feature matrix, in order.
+        settings: the optimisation keys of ``training`` (``epochs``, ``batch_size``, ``learning_rate``, ``optimizer``,
+            ``weight_decay``, ``momentum``, ``gradient_clip``, ``lr_scheduler``, ``early_stopping``, ``loss``,
+            ``focal_gamma``, ``huber_delta``, ``class_weights``), complete with defaults, plain values and maps.
+        seed: of every random choice.
+        device: ``"auto"`` or a name from :class:`Device`; a device that is absent is an error.
+        crisp_inputs: for model types with ``inputs="crisp"``.
+    """
+
+    model_type: str
+    architecture: Mapping[str, Any]
+    output: OutputKind
+    classes: tuple[str, ...]
+    feature_ids: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seed: int = 0
+    device: str = "auto"
+    crisp_inputs: tuple[CrispInput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Samples of one part of the data, by row of the shared feature matrix.
+
+    Attributes:
+        rows: int64 ``(m,)``; the sample's row, or the last row of its window.
+        labels: int64 ``(m,)`` class numbers, or float32 ``(m,)`` values.
+        weights: float32 ``(m,)``.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """float32 C-contiguous ``(n, features)`` of all symbols one after another, and the samples that point into it.
+
+    A sample of a model with a window of ``w`` rows is ``features[row - w + 1 : row + 1]``. Core has checked that no
+    window crosses a symbol's start and that every row a sample refers to is finite.
+    """
+
+    features: np.ndarray
+    train: Split
+    validation: Split
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """Numbers of one epoch. ``metrics`` holds at least ``train_loss``; ``val_loss`` and, for classification,
+    ``train_accuracy`` and ``val_accuracy`` where there are such samples; and ``learning_rate`` where there is one."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A model ready to predict."""
+
+    @property
+    def input_size(self) -> int:
+        """Number of feature columns expected."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Rows one prediction looks at, itself included; 1 for models without memory."""
+        ...
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Predict for every row of float32 ``(n, features)``, consecutive bars of one symbol.
+
+        Returns float64 ``(n, classes)`` probabilities that sum to 1, or float64 ``(n,)`` values. A row whose window is
+        incomplete or holds a NaN gives NaN. Deterministic; a row's result does not depend on how many rows come with
+        its window (to 1e-6).
+        """
+        ...
+
+
+@runtime_checkable
+class TrainedModel(Protocol):
+    """Opaque handle of a trained model; core hands it back to the plugin's own storage."""
+
+    @property
+    def history(self) -> Sequence[EpochRecord]:
+        """Every epoch that was run, in order."""
+        ...
+
+    @property
+    def best_epoch(self) -> int:
+        """Number (from 1) of the epoch whose weights these are."""
+        ...
+
+    def predictor(self) -> Predictor:
+        """Return a predictor over the trained weights."""
+        ...
+
+
+@runtime_checkable
+class CheckpointWriter(Protocol):
+    """Where training may put, and find again, its state. Written atomically by core; the newest one counts."""
+
+    def due(self, epoch: int) -> bool:
+        """Return True if a checkpoint should be written now (asked for after every epoch, and during long ones)."""
+        ...
+
+    def save(self, epoch: int, write: Callable[[Path], None]) -> None:
+        """Call ``write`` with an empty directory, then make that directory the newest checkpoint."""
+        ...
+
+    def latest(self) -> Path | None:
+        """Return the directory of the newest whole checkpoint, or ``None``."""
+        ...
+
+
+class ModelTrainer(Protocol):
+    """Trains models."""
+
+    def train(
+        self,
+        task: TrainingTask,
+        data: TrainingData,
+        *,
+        progress: Progress,
+        cancellation: Cancellation,
+        checkpoint: CheckpointWriter | None,
+    ) -> TrainedModel:
+        """Train and return the best epoch's model.
+
+        Resumes from ``checkpoint.latest()`` if there is one, and then ends with the same weights as an uninterrupted
+        run. Looks at ``cancellation`` at least once per batch; when asked to stop it saves a checkpoint and raises
+        :class:`~ktrdr.core.errors.CancelledError`. Reports at most 10 times a second.
+        """
+        ...
+
+
+class ModelStorage(Protocol):
+    """Writes models. Never a pickle."""
+
+    def save(self, model: TrainedModel, directory: Path) -> dict[str, Any]:
+        """Write everything the loader needs into ``directory`` and return JSON-ready facts for the manifest.
+
+        The same model gives the same bytes. At least one file is named ``weights.*``.
+        """
+        ...
+
+
+class ModelLoader(Protocol):
+    """Reads models. Cannot execute code from the files it reads."""
+
+    def load(self, directory: Path, device: str = "auto") -> Predictor:
+        """Read what :meth:`ModelStorage.save` wrote.
+
+        Raises :class:`~ktrdr.core.errors.BadInputError` if the files are not what that method writes.
+        """
+        ...

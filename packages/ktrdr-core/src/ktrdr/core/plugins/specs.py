@@ -1,0 +1,48 @@
+"""Hook specifications of an ML backend. ``plugin`` is the name of the entry point that is asked for.
+
+An implementation returns ``None`` for a name that is not its own; the manager asks only the plugin concerned.
+"""
+
+from __future__ import annotations
+
+from ktrdr.core.plugins.contract import Device, ModelLoader, ModelStorage, ModelTrainer, PluginInfo
+from ktrdr.core.plugins.markers import hookspec
+
+__all__ = [
+    "ktrdr_list_devices",
+    "ktrdr_model_loader",
+    "ktrdr_model_storage",
+    "ktrdr_model_trainer",
+    "ktrdr_plugin_info",
+    "ktrdr_validate_environment",
+]
+
+
+@hookspec(firstresult=True)
+def ktrdr_plugin_info() -> PluginInfo:  # type: ignore[empty-body]
+    """Say who the plugin is: name, version, contract, model types. Must not import the framework."""
+
+
+@hookspec(firstresult=True)
+def ktrdr_validate_environment(plugin: str) -> None:
+    """Raise :class:`~ktrdr.core.errors.PluginError` with the exact remedy if the framework is missing or broken."""
+
+
+@hookspec(firstresult=True)
+def ktrdr_list_devices(plugin: str) -> list[Device]:  # type: ignore[empty-body]
+    """List the devices the framework can use here, best first; the CPU is always one of them."""
+
+
+@hookspec(firstresult=True)
+def ktrdr_model_trainer(plugin: str) -> ModelTrainer:  # type: ignore[empty-body]
+    """Return the object that trains models."""
+
+
+@hookspec(firstresult=True)
+def ktrdr_model_storage(plugin: str) -> ModelStorage:  # type: ignore[empty-body]
+    """Return the object that writes a trained model into a bundle."""
+
+
+@hookspec(firstresult=True)
+def ktrdr_model_loader(plugin: str) -> ModelLoader:  # type: ignore[empty-body]
+    """Return the object that reads a model from a bundle and predicts with it."""

@@ -1,0 +1,244 @@
+"""The strategy as the rest of KTRDR sees it: complete, validated, defaults filled in.
+
+:mod:`ktrdr.core.strategy.loader` turns YAML into this; nothing here reads files. The models are frozen, refuse unknown
+keys, and dump to JSON-ready maps that load to an equal strategy: that is the snapshot a bundle keeps.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "CLASSES",
+    "CostModel",
+    "DataSplit",
+    "DateRange",
+    "Decisions",
+    "Deployment",
+    "EarlyStopping",
+    "Filters",
+    "FuzzyInput",
+    "FuzzySet",
+    "IndicatorDefinition",
+    "Labels",
+    "LrScheduler",
+    "MembershipFunction",
+    "ModelSection",
+    "NnInput",
+    "Normalization",
+    "PriceDistance",
+    "RawInput",
+    "Risk",
+    "Sizing",
+    "Strategy",
+    "Training",
+    "TrainingDataSection",
+]
+
+CLASSES: tuple[str, str, str] = ("BUY", "HOLD", "SELL")
+"""Classes of a signal model, in label order."""
+
+Normalization = Literal["zscore", "minmax", "robust", "none"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class DateRange(_Section):
+    """Days, UTC, both inclusive; ``None`` leaves that side open."""
+
+    start: dt.date | None = None
+    end: dt.date | None = None
+
+
+class TrainingDataSection(_Section):
+    """Which data a strategy is trained on. ``timeframes`` holds ``base_timeframe``."""
+
+    symbols: tuple[str, ...]
+    timeframes: tuple[str, ...]
+    base_timeframe: str
+    date_range: DateRange = DateRange()
+    history_required: int | None = None
+
+
+class IndicatorDefinition(_Section):
+    """``type`` is the registry's own name (aliases resolved); ``parameters`` are complete, ``source`` among them."""
+
+    type: str
+    parameters: dict[str, Any]
+
+
+class MembershipFunction(_Section):
+    """``parameters`` in the order of the grammar's table."""
+
+    type: Literal["triangular", "trapezoidal", "gaussian", "sigmoid", "bell"]
+    parameters: tuple[float, ...]
+
+
+class FuzzySet(_Section):
+    """``indicator`` is ``<id>`` or ``<id>.<output>``; memberships keep the order of the file."""
+
+    indicator: str
+    memberships: dict[str, MembershipFunction]
+
+
+class FuzzyInput(_Section):
+    """Memberships of one fuzzy set on each of ``timeframes`` (``all`` resolved), then those of each lag."""
+
+    kind: Literal["fuzzy_set"] = "fuzzy_set"
+    fuzzy_set: str
+    timeframes: tuple[str, ...]
+    lags: tuple[int, ...] = ()
+
+
+class RawInput(_Section):
+    """Normalized values of one indicator on each of ``timeframes``."""
+
+    kind: Literal["raw_indicator"] = "raw_indicator"
+    raw_indicator: str
+    timeframes: tuple[str, ...]
+    normalization: Normalization = "zscore"
+    lags: tuple[int, ...] = ()
+
+
+NnInput = Annotated[FuzzyInput | RawInput, Field(discriminator="kind")]
+
+
+class ModelSection(_Section):
+    """``architecture`` as written; the plugin's declaration completes it when it is at hand."""
+
+    type: str
+    backend: str | None = None
+    architecture: dict[str, Any] = {}
+
+
+class Filters(_Section):
+    """``volume_filter``: the minimum ratio of volume to its 20-bar mean, ``None`` for no filter (``true`` is 1.0)."""
+
+    min_signal_separation: int = 4
+    volume_filter: float | None = None
+
+
+class CostModel(_Section):
+    round_trip_cost: float = 0.003
+    min_edge_multiplier: float = 1.5
+
+
+class Decisions(_Section):
+    output_format: Literal["classification", "regression"] = "classification"
+    confidence_threshold: float = 0.5
+    position_awareness: bool = True
+    allow_short_from_flat: bool = False
+    filters: Filters = Filters()
+    cost_model: CostModel = CostModel()
+
+
+class Labels(_Section):
+    """``parameters`` are complete for the source."""
+
+    source: Literal["zigzag", "forward_return", "triple_barrier", "direction"]
+    parameters: dict[str, Any]
+
+
+class DataSplit(_Section):
+    """Shares that sum to 1, chronological per symbol."""
+
+    train: float = 0.7
+    validation: float = 0.15
+    test: float = 0.15
+
+
+class LrScheduler(_Section):
+    """``parameters`` are complete for the type."""
+
+    type: Literal["step", "exponential", "cosine", "reduce_on_plateau"]
+    parameters: dict[str, Any]
+
+
+class EarlyStopping(_Section):
+    patience: int = 10
+    min_delta: float = 0.0
+    monitor: Literal["val_loss", "val_accuracy", "train_loss"] = "val_loss"
+
+
+class Training(_Section):
+    """``given`` are the keys the file itself sets: those are refused if the model type has no use for them."""
+
+    labels: Labels
+    data_split: DataSplit = DataSplit()
+    embargo: float = 0.01
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    gradient_clip: float | None = None
+    lr_scheduler: LrScheduler | None = None
+    early_stopping: EarlyStopping | None = None
+    loss: Literal["cross_entropy", "focal", "huber", "mse"] = "cross_entropy"
+    focal_gamma: float = 2.0
+    huber_delta: float = 1.0
+    class_weights: Literal["balanced", "none"] = "none"
+    sample_weights: Literal["uniqueness", "none"] = "none"
+    seed: int = 0
+    given: tuple[str, ...] = ()
+
+
+class Sizing(_Section):
+    """How many units an order is for.
+
+    ``value`` is the share of equity (``fixed_fraction``, ``risk_per_trade``), the units (``fixed_units``), the cash
+    (``fixed_cash``) or the annual volatility aimed at (``volatility_target``); ``window`` is the bars volatility is
+    measured over.
+    """
+
+    type: Literal["fixed_fraction", "fixed_units", "fixed_cash", "volatility_target", "risk_per_trade"] = (
+        "fixed_fraction"
+    )
+    value: float = 0.25
+    window: int = 20
+
+
+class PriceDistance(_Section):
+    """A distance from the entry price: percent of it, or multiples of the 14-bar ATR at the decision bar."""
+
+    kind: Literal["percent", "atr"]
+    value: float
+
+
+class Risk(_Section):
+    sizing: Sizing = Sizing()
+    lot_size: float = 0.0
+    stop_loss: PriceDistance | None = None
+    take_profit: PriceDistance | None = None
+    trailing_stop: PriceDistance | None = None
+    max_holding_period: int | None = None
+
+
+class Deployment(_Section):
+    """Data a trained model may be used on; ``None`` means no restriction. Enforced by the backtest."""
+
+    target_symbols: tuple[str, ...] | None = None
+    target_timeframes: tuple[str, ...] | None = None
+
+
+class Strategy(_Section):
+    """A complete strategy. Maps keep the order of the file."""
+
+    name: str
+    description: str | None = None
+    version: Literal["3.0"] = "3.0"
+    training_data: TrainingDataSection
+    indicators: dict[str, IndicatorDefinition]
+    fuzzy_sets: dict[str, FuzzySet] = {}
+    nn_inputs: tuple[NnInput, ...]
+    model: ModelSection
+    decisions: Decisions
+    training: Training
+    risk: Risk = Risk()
+    deployment: Deployment = Deployment()

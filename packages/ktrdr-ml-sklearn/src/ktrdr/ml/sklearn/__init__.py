@@ -1,0 +1,1 @@
+"""scikit-learn backend of KTRDR: the baseline every neural model should beat."""

@@ -1,0 +1,1 @@
+"""PyTorch backend of KTRDR: mlp, lstm, gru and anfis models."""

@@ -1,0 +1,1 @@
+"""Dask worker of KTRDR with start-up validation and capabilities."""
