@@ -82,18 +82,23 @@ class ModelType:
     inputs: Literal["features", "crisp"] = "features"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PluginInfo:
     """What a plugin says about itself.
 
-    ``name`` equals the name of its entry point; ``requires`` are the distributions its framework comes from, named in
-    messages; ``contract`` is the version of this module it was written for.
+    Attributes:
+        name: equals the name of its entry point.
+        version: of its distribution.
+        contract: the contract version it was written for, as a literal such as ``"1.0"``. Never
+            :data:`CONTRACT_VERSION` itself: that is the version of the core it happens to run on.
+        model_types: what it trains.
+        requires: distributions its framework comes from, named in messages.
     """
 
     name: str
     version: str
+    contract: str
     model_types: tuple[ModelType, ...]
-    contract: str = CONTRACT_VERSION
     requires: tuple[str, ...] = ()
 
 

@@ -1,0 +1,97 @@
+"""Find entry points without importing what they point to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import importlib_metadata
+
+__all__ = ["BACKEND_GROUP", "COMMAND_GROUP", "INDICATOR_GROUP", "PluginRecord", "discover"]
+
+BACKEND_GROUP = "ktrdr.plugins"
+COMMAND_GROUP = "ktrdr.commands"
+INDICATOR_GROUP = "ktrdr.indicators"
+
+PluginState = Literal["available", "blocked", "clash"]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """What is known of an entry point before anything of it is imported.
+
+    ``message`` says why the state is not ``available``, and is empty otherwise.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    state: PluginState
+    message: str = ""
+
+    @property
+    def origin(self) -> str:
+        """``distribution version``, for messages."""
+        return f"{self.distribution} {self.version}"
+
+
+def discover(
+    group: str,
+    *,
+    path: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[PluginRecord, ...]:
+    """List the entry points of ``group``, sorted by name and distribution.
+
+    ``path`` is searched instead of ``sys.path``. ``KTRDR_BLOCK_PLUGINS`` and ``KTRDR_LOAD_PLUGINS`` (comma-separated
+    names; the second, if set, lists the only ones wanted) mark entries as blocked. A name given by two distributions
+    is a clash, whichever comes first.
+    """
+    environ = os.environ if environ is None else environ
+    blocked = _names(environ.get("KTRDR_BLOCK_PLUGINS", ""))
+    only = _names(environ["KTRDR_LOAD_PLUGINS"]) if environ.get("KTRDR_LOAD_PLUGINS") else None
+
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for distribution, version, name, value in _entry_points(group, path):
+        found.setdefault(name, []).append((distribution, version, value))
+
+    records = []
+    for name, origins in sorted(found.items()):
+        state: PluginState = "available"
+        message = ""
+        if name in blocked:
+            state, message = "blocked", "listed in KTRDR_BLOCK_PLUGINS"
+        elif only is not None and name not in only:
+            state, message = "blocked", "not listed in KTRDR_LOAD_PLUGINS"
+        elif len(origins) > 1:
+            names = " and ".join(sorted(distribution for distribution, _, _ in origins))
+            state, message = "clash", f"{names} both provide `{name}`; uninstall one of them"
+        records.extend(
+            PluginRecord(name, distribution, version, value, state, message)
+            for distribution, version, value in sorted(origins)
+        )
+    return tuple(records)
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str, str, str, str]]:
+    distributions = (
+        importlib_metadata.distributions() if path is None else importlib_metadata.distributions(path=list(path))
+    )
+    seen: set[str] = set()
+    for distribution in distributions:
+        name = distribution.metadata["Name"] or "unknown"
+        # A distribution may be found twice, on an editable path and in site-packages: the first on the path counts.
+        key = name.lower().replace("_", "-").replace(".", "-")
+        if key in seen:
+            continue
+        seen.add(key)
+        for entry_point in distribution.entry_points:
+            if entry_point.group == group:
+                yield name, distribution.version, entry_point.name, entry_point.value

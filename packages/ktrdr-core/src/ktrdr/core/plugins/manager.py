@@ -1,0 +1,251 @@
+"""Load backends on demand, check that they fit, and choose the one a strategy needs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import pluggy
+
+from ktrdr.core.errors import KtrdrError, PluginError
+from ktrdr.core.parameters import did_you_mean
+from ktrdr.core.plugins import specs
+from ktrdr.core.plugins.contract import (
+    CONTRACT_VERSION,
+    Device,
+    ModelLoader,
+    ModelStorage,
+    ModelTrainer,
+    ModelType,
+    PluginInfo,
+)
+from ktrdr.core.plugins.discovery import BACKEND_GROUP, PluginRecord, discover
+from ktrdr.core.plugins.markers import PROJECT
+
+__all__ = ["PluginManager", "default_manager"]
+
+# What our own distributions offer, so that a missing one can be named in the remedy.
+_KNOWN_BACKENDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "torch": ("ktrdr-ml-torch", ("mlp", "lstm", "gru", "anfis")),
+    "sklearn": ("ktrdr-ml-sklearn", ("gradient_boosting", "random_forest", "logistic_regression")),
+}
+
+
+class PluginManager:
+    """The ML backends installed here.
+
+    Nothing is imported until a plugin is asked for by name, or a model type has to be looked up; then only the
+    ``hooks`` modules are, which import no framework. A plugin that was asked for and cannot be used raises
+    :class:`~ktrdr.core.errors.PluginError`; one that was not is left out and kept in :attr:`broken`.
+    """
+
+    def __init__(self, *, path: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self._records = discover(BACKEND_GROUP, path=path, environ=environ)
+        self._loaded: dict[str, tuple[pluggy.PluginManager, PluginInfo]] = {}
+        self._broken: dict[str, str] = {}
+
+    def records(self) -> tuple[PluginRecord, ...]:
+        """Return every entry point found, usable or not, without importing any."""
+        return self._records
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """Name -> reason, of the plugins that could not be used when they were tried."""
+        return dict(self._broken)
+
+    def record(self, name: str) -> PluginRecord:
+        """Return the usable entry point called ``name``; raise ``PluginError`` with the remedy if there is none."""
+        for record in self._records:
+            if record.name != name:
+                continue
+            if record.state == "blocked":
+                raise PluginError(f"plugin `{name}` ({record.origin}) is {record.message}; change that to use it")
+            if record.state == "clash":
+                raise PluginError(f"plugin name `{name}` is not unique: {record.message}")
+            return record
+        if name in _KNOWN_BACKENDS:
+            distribution = _KNOWN_BACKENDS[name][0]
+            raise PluginError(f"plugin `{name}` is not installed; install it with `pip install {distribution}`")
+        names = sorted({record.name for record in self._records})
+        hint = did_you_mean(name, names) or f"; installed: {', '.join(names) or 'none'}"
+        raise PluginError(f"no plugin `{name}` is installed{hint}")
+
+    def info(self, name: str) -> PluginInfo:
+        """Return what plugin ``name`` says about itself, loading its hooks if need be."""
+        return self._load(name)[1]
+
+    def infos(self) -> dict[str, PluginInfo]:
+        """Return the info of every plugin that can be used; the others are in :attr:`broken`."""
+        found = {}
+        for name in sorted({record.name for record in self._records if record.state != "blocked"}):
+            try:
+                found[name] = self.info(name)
+            except PluginError as error:
+                self._broken[name] = str(error)
+        return found
+
+    def backend_for(self, model_type: str, backend: str | None = None) -> tuple[PluginInfo, ModelType]:
+        """Choose the plugin that trains ``model_type``: ``backend`` if given, else the only one that offers it.
+
+        Raises:
+            PluginError: none offers it, several do, or the one named cannot be used; with the remedy.
+        """
+        wanted = model_type.lower()
+        if backend is not None:
+            info = self.info(backend)
+            for offered in info.model_types:
+                if offered.name == wanted:
+                    return info, offered
+            names = [offered.name for offered in info.model_types]
+            hint = did_you_mean(wanted, names) or f"; it offers {', '.join(names)}"
+            raise PluginError(f"plugin `{backend}` has no model type `{model_type}`{hint}")
+
+        offers = [
+            (info, offered) for info in self.infos().values() for offered in info.model_types if offered.name == wanted
+        ]
+        if len(offers) == 1:
+            return offers[0]
+        if offers:
+            names = [info.name for info, _ in offers]
+            raise PluginError(
+                f"model type `{model_type}` is offered by several plugins ({', '.join(names)}); "
+                f"say which with `backend: {names[0]}` under `model`"
+            )
+        raise PluginError(self._nobody_offers(model_type))
+
+    def _nobody_offers(self, model_type: str) -> str:
+        wanted = model_type.lower()
+        for name, (distribution, types) in _KNOWN_BACKENDS.items():
+            if wanted not in types:
+                continue
+            if name in self._broken:
+                return f"model type `{model_type}` needs plugin `{name}`: {self._broken[name]}"
+            # Blocked, or not installed at all: the record says which.
+            try:
+                self.record(name)
+            except PluginError as error:
+                return f"model type `{model_type}` needs plugin `{name}`: {error}"
+            return (
+                f"the installed plugin `{name}` does not offer model type `{model_type}`; "
+                f"update it with `pip install --upgrade {distribution}`"
+            )
+        known = {offered.name for info in self.infos().values() for offered in info.model_types}
+        known.update(name for _, types in _KNOWN_BACKENDS.values() for name in types)
+        hint = did_you_mean(wanted, sorted(known)) or f"; known: {', '.join(sorted(known))}"
+        broken = "".join(f" ({reason})" for reason in self._broken.values())
+        return f"no installed plugin trains model type `{model_type}`{hint}{broken}"
+
+    def validate(self, name: str) -> None:
+        """Import the framework of plugin ``name`` and raise ``PluginError`` with the remedy if it does not work."""
+        manager, _ = self._load(name)
+        self._ask(manager, name, "ktrdr_validate_environment")
+
+    def devices(self, name: str) -> list[Device]:
+        """Return the devices plugin ``name`` can use here, best first."""
+        return self._required(name, "ktrdr_list_devices")
+
+    def trainer(self, name: str) -> ModelTrainer:
+        """Return the trainer of plugin ``name``."""
+        return self._required(name, "ktrdr_model_trainer")
+
+    def storage(self, name: str) -> ModelStorage:
+        """Return the storage of plugin ``name``."""
+        return self._required(name, "ktrdr_model_storage")
+
+    def loader(self, name: str) -> ModelLoader:
+        """Return the loader of plugin ``name``."""
+        return self._required(name, "ktrdr_model_loader")
+
+    def _required(self, name: str, hook: str) -> Any:
+        manager, info = self._load(name)
+        answer = self._ask(manager, name, hook)
+        if answer is None:
+            raise PluginError(
+                f"plugin `{name}` {info.version} does not implement `{hook}`; "
+                f"ask its author, or leave it out with KTRDR_BLOCK_PLUGINS={name}"
+            )
+        return answer
+
+    def _ask(self, manager: pluggy.PluginManager, name: str, hook: str) -> Any:
+        try:
+            return getattr(manager.hook, hook)(plugin=name)
+        except ImportError as error:
+            origin = self.record(name).origin
+            raise PluginError(
+                f"plugin `{name}` ({origin}) cannot import what it needs: {_one_line(error)}; "
+                f"install it again with `pip install --force-reinstall {self.record(name).distribution}`"
+            ) from error
+
+    def _load(self, name: str) -> tuple[pluggy.PluginManager, PluginInfo]:
+        if name in self._loaded:
+            return self._loaded[name]
+        record = self.record(name)
+        # One pluggy manager per plugin: a hook call reaches the plugin that was asked for and no other.
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(specs)
+        info = self._register(manager, record)
+        self._loaded[name] = (manager, info)
+        self._broken.pop(name, None)
+        return manager, info
+
+    def _register(self, manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo:
+        remedy = (
+            f"install it again with `pip install --force-reinstall {record.distribution}`, "
+            f"or leave it out with KTRDR_BLOCK_PLUGINS={record.name}"
+        )
+        try:
+            manager.register(importlib.import_module(record.module), record.name)
+            manager.check_pending()
+            info = manager.hook.ktrdr_plugin_info()
+        except KtrdrError:
+            raise
+        except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
+            raise PluginError(
+                f"plugin `{record.name}` ({record.origin}) cannot be loaded: {_one_line(error)}; {remedy}"
+            ) from error
+        if not isinstance(info, PluginInfo):
+            raise PluginError(
+                f"plugin `{record.name}` ({record.origin}) does not say what it is: "
+                f"`ktrdr_plugin_info` returned {type(info).__name__}; {remedy}"
+            )
+        if info.name != record.name:
+            raise PluginError(
+                f"plugin `{record.name}` ({record.origin}) calls itself `{info.name}`: its entry point and its "
+                f"`ktrdr_plugin_info` must agree; {remedy}"
+            )
+        _check_contract(info, record)
+        return info
+
+
+def _check_contract(info: PluginInfo, record: PluginRecord) -> None:
+    try:
+        major, minor = (int(part) for part in info.contract.split("."))
+    except ValueError:
+        raise PluginError(
+            f"plugin `{info.name}` ({record.origin}) has contract version {info.contract!r}, "
+            f"which is not of the form major.minor such as {CONTRACT_VERSION}"
+        ) from None
+    own_major, own_minor = (int(part) for part in CONTRACT_VERSION.split("."))
+    if major == own_major and minor <= own_minor:
+        return
+    if (major, minor) > (own_major, own_minor):
+        remedy = "update core with `pip install --upgrade ktrdr-core`"
+    else:
+        remedy = f"update it with `pip install --upgrade {record.distribution}`"
+    raise PluginError(
+        f"plugin `{info.name}` ({record.origin}) was made for plugin contract {info.contract}, "
+        f"this core has {CONTRACT_VERSION}; {remedy}"
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@cache
+def default_manager() -> PluginManager:
+    """Return the manager of the running process, made at first use."""
+    return PluginManager()
