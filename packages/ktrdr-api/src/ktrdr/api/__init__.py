@@ -1,1 +1,3 @@
-"""FastAPI backend of KTRDR: orchestration without an ML framework."""
+"""KTRDR API: a FastAPI backend that orchestrates and never needs an ML framework."""
+
+__version__ = "0.1.0"

@@ -38,7 +38,9 @@ def plugins(check: bool, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("No ML backend is installed; `pip install ktrdr-ml-torch` or `pip install ktrdr-ml-sklearn` adds one.")
+        click.echo(
+            "No ML backend is installed; `pip install ktrdr-ml-torch` or `pip install ktrdr-ml-sklearn` adds one."
+        )
     else:
         columns = ["name", "distribution", "version", "state"]
         if check:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import importlib_metadata
 
-__all__ = ["BACKEND_GROUP", "COMMAND_GROUP", "INDICATOR_GROUP", "PluginRecord", "discover"]
+__all__ = ["BACKEND_GROUP", "COMMAND_GROUP", "INDICATOR_GROUP", "PluginRecord", "PluginState", "discover"]
 
 BACKEND_GROUP = "ktrdr.plugins"
 COMMAND_GROUP = "ktrdr.commands"

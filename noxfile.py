@@ -1,0 +1,139 @@
+"""The one list of commands, used by people and CI alike: ``nox`` with no argument runs what CI runs.
+
+Every session tests wheels, in an environment that holds only what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+DIST = ROOT / "dist"
+PACKAGES = ROOT / "packages"
+DISTRIBUTIONS = ("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", "ktrdr-api", "ktrdr-worker")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+nox.options.stop_on_first_error = True
+nox.options.sessions = ["lint", "types", "wheels", "wheelcheck", "unit", "contract", "isolation", "e2e"]
+
+TEST = PROJECT["dependency-groups"]["test"]
+
+
+def _constraints(session: nox.Session) -> Path:
+    """Write the workspace's constraints to a file: `uv pip` reads no project settings from a wheel's environment."""
+    path = Path(session.create_tmp()).absolute() / "constraints.txt"
+    path.write_text("\n".join(PROJECT["tool"]["uv"]["constraint-dependencies"]) + "\n", encoding="utf-8")
+    return path
+
+
+def _wheel(distribution: str) -> Path:
+    found = sorted(DIST.glob(f"{distribution.replace('-', '_')}-*.whl"))
+    if not found:
+        raise SystemExit(f"no wheel of {distribution} in dist/: run `nox -s wheels` first")
+    return found[-1]
+
+
+def _install(session: nox.Session, *distributions: str, extra: tuple[str, ...] = ()) -> None:
+    """Install wheels of ours and what they need, and nothing else; then check that the declared bounds agree."""
+    arguments = ["--constraint", str(_constraints(session)), "--find-links", str(DIST)]
+    # A rebuilt wheel of the same version is otherwise served stale from uv's cache.
+    for distribution in DISTRIBUTIONS:
+        arguments += ["--refresh-package", distribution, "--reinstall-package", distribution]
+    wheels = [str(_wheel(distribution)) for distribution in distributions]
+    session.install(*arguments, *wheels, *extra)
+    session.run("uv", "pip", "check", "--python", _python(session), external=True, silent=True)
+
+
+def _python(session: nox.Session) -> str:
+    return str(Path(session.bin) / "python")
+
+
+def _pytest(session: nox.Session, *arguments: str) -> None:
+    environment = {
+        "KTRDR_HOME": str(Path(session.create_tmp()).absolute() / "home"),
+        "KTRDR_WHEELS": str(DIST),
+        "KTRDR_CONSTRAINTS": str(_constraints(session)),
+        # Two cores: a thread pool per test process costs more than it gives.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
+    }
+    session.run("python", "-m", "pytest", *arguments, *session.posargs, env=environment)
+
+
+@nox.session(venv_backend="none")
+def wheels(session: nox.Session) -> None:
+    """Build the wheel of every distribution into dist/."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("uv", "build", "--quiet", "--all-packages", "--wheel", "--out-dir", str(DIST), external=True)
+    session.log("built %s", ", ".join(sorted(path.name for path in DIST.glob("*.whl"))))
+
+
+@nox.session
+def wheelcheck(session: nox.Session) -> None:
+    """Look inside the wheels: the namespace, the type marker, the licence, nothing that does not belong."""
+    session.install("twine>=6", *TEST)
+    session.run("twine", "check", "--strict", *(str(_wheel(name)) for name in DISTRIBUTIONS))
+    _pytest(session, "tests/wheels")
+
+
+@nox.session
+@nox.parametrize("distribution", DISTRIBUTIONS, ids=DISTRIBUTIONS)
+def unit(session: nox.Session, distribution: str) -> None:
+    """Run one distribution's tests with its wheel and the closure of that, and no more."""
+    _install(session, distribution, extra=(*TEST, *_test_extras(distribution)))
+    _pytest(session, f"packages/{distribution}/tests")
+
+
+def _test_extras(distribution: str) -> list[str]:
+    project = tomllib.loads((PACKAGES / distribution / "pyproject.toml").read_text(encoding="utf-8"))
+    return project.get("dependency-groups", {}).get("test", [])
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Run the conformance kit against every backend of ours, and against one built as a third party would."""
+    _install(session, "ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", extra=(*TEST, "uv"))
+    _pytest(session, "tests/contract")
+
+
+@nox.session
+def isolation(session: nox.Session) -> None:
+    """Prove that the API needs no ML framework; the tests make the environments they speak of."""
+    session.install(*TEST, "uv", "httpx", "importlib-metadata")
+    _pytest(session, "tests/isolation")
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Run the main job and what crosses distributions, and compare with independent programs."""
+    _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["oracle"]))
+    _pytest(session, "tests/e2e", "tests/peers")
+
+
+def _editable(*distributions: str) -> list[str]:
+    return [part for name in distributions for part in ("--editable", str(PACKAGES / name))]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style with ruff and the direction of imports with import-linter."""
+    session.install(*PROJECT["dependency-groups"]["lint"])
+    session.install("--no-deps", *_editable(*DISTRIBUTIONS))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy. The frameworks are not installed: their types must not matter."""
+    session.install(*PROJECT["dependency-groups"]["types"])
+    session.install(*_editable("ktrdr-core", "ktrdr-api", "ktrdr-worker"))
+    session.run("mypy", *(str(PACKAGES / name / "src") for name in DISTRIBUTIONS))

@@ -1,0 +1,38 @@
+"""Which ML backends are installed beside the API. None of them is imported to answer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from ktrdr.core.plugins.discovery import PluginState
+from ktrdr.core.plugins.manager import PluginManager
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["plugins"])
+
+
+class Plugin(BaseModel):
+    """An entry point, as found; ``message`` says why its state is not ``available``."""
+
+    name: str
+    distribution: str
+    version: str
+    state: PluginState
+    message: str
+
+
+@router.get("/plugins")
+def list_plugins() -> list[Plugin]:
+    """List the plugins of the API's own environment. Workers have their own."""
+    return [
+        Plugin(
+            name=record.name,
+            distribution=record.distribution,
+            version=record.version,
+            state=record.state,
+            message=record.message,
+        )
+        for record in PluginManager().records()
+    ]

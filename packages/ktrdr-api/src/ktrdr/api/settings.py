@@ -1,0 +1,60 @@
+"""Settings of the API, from ``KTRDR_API_*`` environment variables."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ktrdr.core.errors import BadInputError
+
+__all__ = ["ApiSettings"]
+
+
+class ApiSettings(BaseSettings):
+    """``token_file`` holds a token on its first line and is read when the server starts; ``token`` wins over it."""
+
+    model_config = SettingsConfigDict(env_prefix="KTRDR_API_", extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    token: SecretStr | None = None
+    token_file: Path | None = None
+
+    def resolved_token(self) -> str | None:
+        """Return the token clients must send, or ``None`` for no authentication."""
+        if self.token is not None:
+            return self.token.get_secret_value() or None
+        if self.token_file is None:
+            return None
+        try:
+            lines = self.token_file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise BadInputError(
+                f"KTRDR_API_TOKEN_FILE cannot be read: {error.strerror}; name a readable file"
+            ) from None
+        if not lines or not lines[0].strip():
+            raise BadInputError("the file named by KTRDR_API_TOKEN_FILE is empty; put the token on its first line")
+        return lines[0].strip()
+
+    def check_exposure(self) -> None:
+        """Raise ``BadInputError`` if the address is not loopback and there is no token."""
+        if is_loopback(self.host) or self.resolved_token():
+            return
+        raise BadInputError(
+            f"refusing to listen on {self.host} without a token: set KTRDR_API_TOKEN (or KTRDR_API_TOKEN_FILE), "
+            "or listen on 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if ``host`` names this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,89 @@
+"""The API where every framework is installed: none of them is imported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+FRAMEWORKS = ("torch", "tensorflow", "jax", "sklearn", "skops")
+
+REPORT = f"""
+import json, sys
+loaded = sorted({{name.partition('.')[0] for name in sys.modules}} & set({FRAMEWORKS!r}))
+print(json.dumps(loaded))
+"""
+
+# Through ASGI itself: a test client needs httpx, which no distribution of ours asks for.
+LIST_EVERYTHING = """
+import asyncio, json
+from ktrdr.api.main import app
+from ktrdr.core.plugins.manager import default_manager
+
+async def get(path):
+    sent = []
+    async def receive():
+        return {'type': 'http.request', 'body': b'', 'more_body': False}
+    async def send(message):
+        sent.append(message)
+    scope = {'type': 'http', 'asgi': {'version': '3.0'}, 'http_version': '1.1', 'method': 'GET', 'scheme': 'http',
+             'path': path, 'raw_path': path.encode(), 'query_string': b'', 'headers': [(b'host', b'localhost')],
+             'client': ('127.0.0.1', 1), 'server': ('127.0.0.1', 80)}
+    await app(scope, receive, send)
+    assert sent[0]['status'] == 200, sent
+    return json.loads(b''.join(message.get('body', b'') for message in sent[1:]))
+
+plugins = asyncio.run(get('/api/v1/plugins'))
+assert {plugin['name'] for plugin in plugins} == {'torch', 'sklearn'}, plugins
+assert asyncio.run(get('/api/v1/models')) == []
+assert set(default_manager().infos()) == {'torch', 'sklearn'}, default_manager().broken
+"""
+
+BLOCK_TORCH = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Blocker(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == 'torch':
+            raise RuntimeError(f'{name} was imported')
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def loaded_after(environment, code):
+    answer = environment.run(code + REPORT)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_importing_the_api_loads_no_framework(full_environment):
+    assert loaded_after(full_environment, "from ktrdr.api.main import app") == []
+
+
+def test_listing_plugins_and_models_loads_no_framework(full_environment):
+    assert loaded_after(full_environment, LIST_EVERYTHING) == []
+
+
+def test_the_frameworks_really_are_there(full_environment):
+    assert loaded_after(full_environment, "import torch, sklearn, skops") == ["sklearn", "skops", "torch"]
+
+
+def test_the_api_starts_where_any_import_of_torch_raises(full_environment):
+    assert loaded_after(full_environment, BLOCK_TORCH + LIST_EVERYTHING) == []
+    blocked = full_environment.run(BLOCK_TORCH + "import torch")
+    assert "torch was imported" in blocked.stderr
+
+
+def test_the_check_fails_when_the_api_imports_torch(full_environment, tmp_path):
+    """The test of the test: break a copy of the installed API on purpose."""
+    found = full_environment.run("import ktrdr.api.main as m; print(m.__file__)")
+    installed = found.stdout.strip()
+    copy = tmp_path / "ktrdr" / "api"
+    shutil.copytree(installed.rpartition("/")[0], copy)
+    main = copy / "main.py"
+    main.write_text(
+        "import torch\n" + main.read_text(encoding="utf-8").replace("from __future__ import annotations", "")
+    )
+    prefer_copy = f"import ktrdr; ktrdr.__path__ = [{str(tmp_path / 'ktrdr')!r}, *ktrdr.__path__]\n"
+    assert loaded_after(full_environment, prefer_copy + "from ktrdr.api.main import app") == ["torch"]
