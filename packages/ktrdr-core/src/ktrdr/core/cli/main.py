@@ -127,6 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output (head, less) has gone: nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        click.echo(f"Error: the system refused: {error.strerror or error}{place}", err=True)
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

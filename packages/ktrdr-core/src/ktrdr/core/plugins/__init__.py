@@ -1,26 +1,33 @@
 """The plugin contract: generic types, hook specs, and the manager that finds, checks and loads backends.
 
-Importing it costs pluggy and numpy; no plugin and no framework is imported before it is asked for.
+What a plugin's ``hooks`` module needs is here: ``from ktrdr.core.plugins import ModelType, PluginInfo, hookimpl``. The
+names are imported when they are first used, so that looking for entry points does not cost numpy.
 """
 
-from ktrdr.core.plugins.contract import (
-    CONTRACT_VERSION,
-    CheckpointWriter,
-    CrispInput,
-    Device,
-    EpochRecord,
-    ModelLoader,
-    ModelStorage,
-    ModelTrainer,
-    ModelType,
-    PluginInfo,
-    Predictor,
-    Split,
-    TrainedModel,
-    TrainingData,
-    TrainingTask,
-)
-from ktrdr.core.plugins.markers import PROJECT, hookimpl, hookspec
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ktrdr.core.plugins.contract import (
+        CONTRACT_VERSION,
+        CheckpointWriter,
+        CrispInput,
+        Device,
+        EpochRecord,
+        ModelLoader,
+        ModelStorage,
+        ModelTrainer,
+        ModelType,
+        PluginInfo,
+        Predictor,
+        Split,
+        TrainedModel,
+        TrainingData,
+        TrainingTask,
+    )
+    from ktrdr.core.plugins.markers import PROJECT, hookimpl, hookspec
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -42,3 +49,12 @@ __all__ = [
     "hookimpl",
     "hookspec",
 ]
+
+_MARKERS = ("PROJECT", "hookimpl", "hookspec")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module("ktrdr.core.plugins." + ("markers" if name in _MARKERS else "contract"))
+    return getattr(module, name)

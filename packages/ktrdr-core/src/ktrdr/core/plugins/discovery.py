@@ -86,12 +86,14 @@ def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str,
     )
     seen: set[str] = set()
     for distribution in distributions:
+        entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
+        if not entry_points:
+            continue  # reading a name parses the metadata, which costs more than all the rest
         name = distribution.metadata["Name"] or "unknown"
         # A distribution may be found twice, on an editable path and in site-packages: the first on the path counts.
         key = name.lower().replace("_", "-").replace(".", "-")
         if key in seen:
             continue
         seen.add(key)
-        for entry_point in distribution.entry_points:
-            if entry_point.group == group:
-                yield name, distribution.version, entry_point.name, entry_point.value
+        for entry_point in entry_points:
+            yield name, distribution.version, entry_point.name, entry_point.value
