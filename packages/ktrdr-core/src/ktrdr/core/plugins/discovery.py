@@ -58,7 +58,7 @@ def discover(
     for distribution, version, name, value in _entry_points(group, path):
         found.setdefault(name, []).append((distribution, version, value))
 
-    records = []
+    records: list[PluginRecord] = []
     for name, origins in sorted(found.items()):
         state: PluginState = "available"
         message = ""
