@@ -1,0 +1,1 @@
+"""Features: bars in, the matrix a model sees out."""

@@ -1,0 +1,1 @@
+"""Fuzzy sets: how much a value belongs to `low`, `high` and the like."""
