@@ -1,0 +1,315 @@
+"""The report's pictures as plotly.js specifications: plain maps of data and layout, no colours of a theme.
+
+Text, grid and background take the page's colours, light or dark, when the page draws them; only what carries meaning
+(long, short, profit, loss) has a colour here, chosen to be told apart on both grounds and by colour-blind readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Figure",
+    "confusion_figure",
+    "drawdown_figure",
+    "equity_figure",
+    "importance_figure",
+    "monthly_figure",
+    "price_figure",
+    "training_figure",
+]
+
+Figure = dict[str, Any]
+"""``{"data": [...], "layout": {...}}`` as plotly.js takes it."""
+
+BLUE, ORANGE, GREEN, RED, GREY = "#3b82c4", "#d9822b", "#1f9d76", "#cf4a5b", "#8a8f98"
+
+MOST_POINTS = 6000
+"""Points of one line; more than a screen has pixels only makes the page slow."""
+
+
+def _text(time: np.ndarray) -> list[str]:
+    return np.datetime_as_string(time.astype("datetime64[s]"), unit="s").tolist()
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [
+        None if value != value else float(f"{value:.7g}") for value in np.asarray(values, dtype=np.float64).tolist()
+    ]
+
+
+def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
+    """Return the positions to draw: all, or the first, lowest, highest and last of equal runs of bars.
+
+    Keeping each run's extremes keeps every spike visible, which plain striding does not.
+    """
+    n = len(values)
+    if n <= most:
+        return np.arange(n)
+    runs = most // 4
+    width = -(-n // runs)
+    padded = np.full(runs * width, np.nan)
+    padded[:n] = values
+    blocks = padded.reshape(runs, width)
+    filled = ~np.isnan(blocks).all(axis=1)
+    starts = np.arange(runs)[filled] * width
+    low = starts + np.nanargmin(blocks[filled], axis=1)
+    high = starts + np.nanargmax(blocks[filled], axis=1)
+    ends = np.minimum(starts + width - 1, n - 1)
+    return np.unique(np.concatenate([starts, low, high, ends]))
+
+
+def _line(time: np.ndarray, values: np.ndarray, name: str, colour: str, **more: Any) -> dict[str, Any]:
+    keep = thin(values)
+    line = {"color": colour, "width": 1.6, **more.pop("line", {})}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": _text(time[keep]),
+        "y": _numbers(values[keep]),
+        "line": line,
+        **more,
+    }
+
+
+def _layout(**more: Any) -> dict[str, Any]:
+    layout: dict[str, Any] = {
+        "margin": {"l": 62, "r": 16, "t": 12, "b": 36},
+        "hovermode": "x unified",
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        "height": 340,
+    }
+    layout.update(more)
+    return layout
+
+
+def price_figure(
+    time: np.ndarray,
+    close: np.ndarray,
+    trades: Sequence[Mapping[str, Any]],
+) -> Figure:
+    """Close prices with the entries and exits of ``trades``.
+
+    A trade has ``side`` (``long``/``short``), ``entry_time``, ``exit_time`` (ISO text), ``entry_price``,
+    ``exit_price``, ``net``, ``exit_reason``.
+    """
+    data = [_line(time, close, "close", GREY, line={"width": 1.1}, hoverinfo="x+y")]
+    for side, symbol, colour in (("long", "triangle-up", BLUE), ("short", "triangle-down", ORANGE)):
+        entries = [trade for trade in trades if trade["side"] == side]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"{side} entry",
+                "x": [trade["entry_time"] for trade in entries],
+                "y": [trade["entry_price"] for trade in entries],
+                "marker": {"symbol": symbol, "size": 10, "color": colour},
+                "hovertemplate": f"{side} entry %{{y:.5~f}}<extra></extra>",
+            }
+        )
+    for won, colour in ((True, GREEN), (False, RED)):
+        exits = [trade for trade in trades if (trade["net"] > 0) is won]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "exit in profit" if won else "exit at a loss",
+                "x": [trade["exit_time"] for trade in exits],
+                "y": [trade["exit_price"] for trade in exits],
+                "text": [f"{trade['exit_reason']}, net {trade['net']:+.2f}" for trade in exits],
+                "marker": {"symbol": "x", "size": 8, "color": colour},
+                "hovertemplate": "exit %{y:.5~f} (%{text})<extra></extra>",
+            }
+        )
+    # One dotted stroke per trade, all in one trace: gaps (null) part them.
+    x: list[str | None] = []
+    y: list[float | None] = []
+    for trade in trades:
+        x += [trade["entry_time"], trade["exit_time"], None]
+        y += [trade["entry_price"], trade["exit_price"], None]
+    data.insert(
+        1,
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "held",
+            "x": x,
+            "y": y,
+            "line": {"color": GREY, "width": 1, "dash": "dot"},
+            "hoverinfo": "skip",
+            "showlegend": False,
+        },
+    )
+    return {"data": data, "layout": _layout(height=420, yaxis={"title": {"text": "price"}})}
+
+
+def equity_figure(time: np.ndarray, equity: np.ndarray, benchmark: np.ndarray | None) -> Figure:
+    """Equity in the account's currency, beside buying at the first bar and holding."""
+    data = [_line(time, equity, "strategy", BLUE)]
+    if benchmark is not None:
+        data.append(_line(time, benchmark, "buy and hold", GREY, line={"dash": "dash"}))
+    return {"data": data, "layout": _layout(yaxis={"title": {"text": "equity"}})}
+
+
+def drawdown_figure(time: np.ndarray, drawdown: np.ndarray) -> Figure:
+    """Drawdown from the highest equity so far, as a share (0 to -1)."""
+    line = _line(time, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})
+    return {
+        "data": [line],
+        "layout": _layout(height=220, showlegend=False, yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%"}),
+    }
+
+
+def monthly_figure(monthly: Mapping[str, float]) -> Figure:
+    """Monthly returns, ``{"2017-10": 0.012, ...}``, as a table of years and months."""
+    months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    years = sorted({key[:4] for key in monthly})
+    z = [[monthly.get(f"{year}-{month:02d}") for month in range(1, 13)] for year in years]
+    known = [abs(value) for row in z for value in row if value is not None]
+    bound = max([*known, 0.01])
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": months,
+                "y": years,
+                "z": z,
+                "zmin": -bound,
+                "zmax": bound,
+                "colorscale": [[0, RED], [0.5, "#e8e6e1"], [1, GREEN]],
+                "showscale": False,
+                "xgap": 2,
+                "ygap": 2,
+                "text": [["" if value is None else f"{value:+.1%}" for value in row] for row in z],
+                "texttemplate": "%{text}",
+                "textfont": {"color": "#1c1e21"},
+                "hovertemplate": "%{y} %{x}: %{text}<extra></extra>",
+            }
+        ],
+        "layout": _layout(
+            height=110 + 44 * len(years), hovermode="closest", yaxis={"type": "category", "autorange": "reversed"}
+        ),
+    }
+
+
+def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:
+    """Loss of training and validation by epoch; accuracy on the right axis; the epoch that was kept is marked."""
+    epochs = [record["epoch"] for record in history]
+    data = []
+    styles = {
+        "train_loss": ("training loss", BLUE, "solid", "y"),
+        "val_loss": ("validation loss", ORANGE, "solid", "y"),
+        "train_accuracy": ("training accuracy", BLUE, "dot", "y2"),
+        "val_accuracy": ("validation accuracy", ORANGE, "dot", "y2"),
+    }
+    for key, (name, colour, dash, axis) in styles.items():
+        values = [record["metrics"].get(key) for record in history]
+        if all(value is None for value in values):
+            continue
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "x": epochs,
+                "y": values,
+                "yaxis": axis,
+                "line": {"color": colour, "dash": dash, "width": 1.6},
+            }
+        )
+    layout = _layout(
+        xaxis={"title": {"text": "epoch"}},
+        yaxis={"title": {"text": "loss"}},
+        yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False},
+        margin={"l": 62, "r": 52, "t": 12, "b": 44},
+        shapes=[
+            {
+                "type": "line",
+                "x0": best_epoch,
+                "x1": best_epoch,
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "line": {"color": GREEN, "dash": "dash", "width": 1},
+            }
+        ],
+        annotations=[
+            {
+                "x": best_epoch,
+                "y": 1,
+                "yref": "paper",
+                "text": f"kept: epoch {best_epoch}",
+                "showarrow": False,
+                "xanchor": "left",
+                "yanchor": "top",
+                "font": {"size": 11, "color": GREEN},
+            }
+        ],
+    )
+    return {"data": data, "layout": layout}
+
+
+def importance_figure(importance: Mapping[str, float], spread: Mapping[str, float] | None = None) -> Figure:
+    """Permutation importance, largest on top; ``spread`` is the standard deviation over the permutations."""
+    names = sorted(importance, key=lambda name: importance[name])
+    bars: dict[str, Any] = {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [importance[name] for name in names],
+        "marker": {"color": [BLUE if importance[name] >= 0 else GREY for name in names]},
+        "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
+    }
+    if spread:
+        bars["error_x"] = {"type": "data", "array": [spread.get(name, 0.0) for name in names], "thickness": 1}
+    return {
+        "data": [bars],
+        "layout": _layout(
+            height=90 + 22 * len(names),
+            hovermode="closest",
+            yaxis={"automargin": True},
+            xaxis={"title": {"text": "loss of score when shuffled"}},
+        ),
+    }
+
+
+def confusion_figure(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Confusion matrix: rows are what was, columns what was predicted; shaded by share of the row."""
+    shares = []
+    for row in matrix:
+        total = sum(row)
+        shares.append([value / total if total else 0.0 for value in row])
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": list(classes),
+                "y": list(classes),
+                "z": shares,
+                "zmin": 0,
+                "zmax": 1,
+                "colorscale": [[0, "#e8e6e1"], [1, BLUE]],
+                "showscale": False,
+                "xgap": 2,
+                "ygap": 2,
+                "text": [
+                    [f"{count}<br>{share:.0%}" for count, share in zip(row, row_shares, strict=True)]
+                    for row, row_shares in zip(matrix, shares, strict=True)
+                ],
+                "texttemplate": "%{text}",
+                "textfont": {"color": "#1c1e21"},
+                "hoverinfo": "skip",
+            }
+        ],
+        "layout": _layout(
+            height=300,
+            hovermode="closest",
+            margin={"l": 80, "r": 16, "t": 12, "b": 50},
+            xaxis={"title": {"text": "predicted"}},
+            yaxis={"title": {"text": "was"}, "autorange": "reversed"},
+        ),
+    }
