@@ -1,0 +1,231 @@
+"""From bars to what a model sees: the only way there is, for training and backtest alike."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.data import alignment
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.assembly import assemble
+from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, crisp_columns, feature_columns
+from ktrdr.core.features.normalizers import (
+    Normalizer,
+    apply_normalizers,
+    fit_normalizer,
+    normalized_columns,
+    normalizers_from_json,
+)
+from ktrdr.core.features.sources import Source, indicator_values, sources_of, warmup_of
+from ktrdr.core.strategy.model import Strategy
+
+__all__ = ["FeaturePipeline", "content_hash"]
+
+
+class FeaturePipeline:
+    """Turns the bars of one symbol into its feature matrix.
+
+    A row is what is known at the close of its base bar, and depends on no later bar. Rows before every input is warm,
+    rows within ``history_required``, and rows in which any input has no value are NaN throughout. Symbols never meet:
+    a matrix is computed from the bars of one, and normalized with that one's own normalizers.
+
+    Args:
+        strategy: as the loader gives it.
+        crisp: one column of plain values per fuzzy input instead of its memberships, for models that own those.
+    """
+
+    def __init__(self, strategy: Strategy, *, crisp: bool = False) -> None:
+        self._strategy = strategy
+        self._columns = crisp_columns(strategy) if crisp else feature_columns(strategy)
+        self._sources = sources_of(self._columns)
+        self._base = strategy.training_data.base_timeframe
+        self._normalizers: dict[str, dict[str, Normalizer]] = {}
+
+    @property
+    def columns(self) -> tuple[FeatureColumn, ...]:
+        """Columns in model input order."""
+        return self._columns
+
+    @property
+    def timeframes(self) -> tuple[str, ...]:
+        """Timeframes whose bars are needed: the base timeframe first, then the others in order of first use."""
+        return tuple(dict.fromkeys((self._base, *(timeframe for timeframe, _ in self._sources))))
+
+    @property
+    def warmup(self) -> int:
+        """Base bars before the first complete row: ``history_required``, or what the indicators need if that is more.
+
+        Exact if every input is of the base timeframe; otherwise an upper bound for a market that never closes, on
+        data that may begin within a bar of a longer timeframe.
+        """
+        needed = self._strategy.training_data.history_required or 0
+        return max(needed, *(self._column_warmup(column) for column in self._columns))
+
+    def _column_warmup(self, column: FeatureColumn) -> int:
+        warmup = warmup_of(self._strategy, column.indicator)
+        if column.timeframe != self._base:
+            own, base = Timeframe(column.timeframe).seconds, Timeframe(self._base).seconds
+            # Of a longer timeframe's bars the first is lost if the data begins within it.
+            bars = warmup + 1 + (own > base)
+            warmup = -(-bars * own // base) - 1
+        return warmup + column.lag
+
+    def indicator_values(self, bars: Mapping[str, Bars]) -> dict[Source, np.ndarray]:
+        """Return float64 values per ``(timeframe, indicator)``, each on the bars of its own timeframe."""
+        self._check(bars)
+        return indicator_values(self._strategy, self._sources, bars)
+
+    def compute(self, bars: Mapping[str, Bars], *, complete_rows: bool = True) -> FeatureMatrix:
+        """Return the features of one symbol, raw columns not normalized.
+
+        Args:
+            bars: one symbol's bars per timeframe; at least :attr:`timeframes`.
+            complete_rows: ``False`` keeps what is known of incomplete rows. For diagnosis, never for a model.
+
+        Raises:
+            BadInputError: a timeframe is missing, or the bars are of several symbols.
+        """
+        base = self._check(bars)
+        values = indicator_values(self._strategy, self._sources, bars)
+        visible = {
+            timeframe: None if timeframe == self._base else alignment.visible_index(base, bars[timeframe])
+            for timeframe in self.timeframes
+        }
+        matrix = assemble(
+            self._columns,
+            values,
+            visible,
+            len(base),
+            withheld=self._strategy.training_data.history_required or 0,
+            complete_rows=complete_rows,
+        )
+        return FeatureMatrix(base.symbol, base.time, matrix, self._columns)
+
+    def fit(self, matrices: Mapping[str, FeatureMatrix], train_rows: Mapping[str, np.ndarray]) -> FeaturePipeline:
+        """Fit the normalizers of each symbol on its own training rows, replacing those of an earlier fit.
+
+        A lagged column shares the normalizer of the column it repeats: the same value is the same number at each lag.
+
+        Args:
+            matrices: per symbol, from :meth:`compute`.
+            train_rows: per symbol, positions or a mask of training rows.
+
+        Returns:
+            This pipeline.
+
+        Raises:
+            BadInputError: a symbol has no complete training row.
+        """
+        fitted: dict[str, dict[str, Normalizer]] = {}
+        for symbol, matrix in matrices.items():
+            self._check_columns(matrix)
+            self.require_rows(matrix, train_rows[symbol])
+            by_input: dict[tuple[Any, ...], Normalizer] = {}
+            entries: dict[str, Normalizer] = {}
+            for position, column in normalized_columns(self._columns):
+                key = (column.timeframe, column.indicator, column.normalization)
+                if key not in by_input:
+                    assert column.normalization is not None  # normalized_columns leaves no other
+                    by_input[key] = fit_normalizer(column.normalization, matrix.values[:, position][train_rows[symbol]])
+                entries[column.id] = by_input[key]
+            fitted[symbol] = entries
+        self._normalizers = fitted
+        return self
+
+    def normalize(self, matrix: FeatureMatrix) -> FeatureMatrix:
+        """Return ``matrix`` with its raw columns normalized by its symbol's normalizers; ``matrix`` is left alone.
+
+        Raises:
+            BadInputError: there are raw columns to normalize and nothing was fitted for the symbol.
+        """
+        self._check_columns(matrix)
+        if not normalized_columns(self._columns):
+            return matrix
+        normalizers = self._normalizers_of(matrix.symbol)
+        values = matrix.values.copy()
+        apply_normalizers(values, self._columns, normalizers)
+        return FeatureMatrix(matrix.symbol, matrix.time, values, matrix.columns)
+
+    def transform(self, bars: Mapping[str, Bars]) -> FeatureMatrix:
+        """Return what a model sees: the same bytes as ``normalize(compute(bars))``, without the copy."""
+        matrix = self.compute(bars)
+        if normalized_columns(self._columns):
+            apply_normalizers(matrix.values, self._columns, self._normalizers_of(matrix.symbol))
+        return matrix
+
+    def normalizers(self) -> dict[str, dict[str, Any]]:
+        """Return a JSON-ready map: symbol -> column id -> ``{method, offset, scale}``."""
+        return {
+            symbol: {identifier: normalizer.to_json() for identifier, normalizer in entries.items()}
+            for symbol, entries in self._normalizers.items()
+        }
+
+    def with_normalizers(self, normalizers: Mapping[str, Any]) -> FeaturePipeline:
+        """Return a pipeline like this one with the normalizers that :meth:`normalizers` gave.
+
+        Raises:
+            BadInputError: they are damaged or belong to other features.
+        """
+        other = copy.copy(self)
+        other._normalizers = normalizers_from_json(normalizers, self._columns)
+        return other
+
+    def require_rows(self, matrix: FeatureMatrix, rows: np.ndarray | None = None) -> None:
+        """Raise :class:`BadInputError` with the reason if no row (of ``rows``) is complete."""
+        complete = matrix.warm if rows is None else matrix.warm[rows]
+        if complete.any():
+            return
+        part = "" if rows is None else f" among the {len(complete)} rows for training"
+        slowest = max(self._columns, key=self._column_warmup)
+        raise BadInputError(
+            f"no bar of {matrix.symbol} {self._base} has all features{part}: the data has {len(matrix.time)} bars, and"
+            f" `{slowest.id}` alone needs {self._column_warmup(slowest)} before its first value (the strategy"
+            f" {self.warmup}); give more bars or shorten the indicator's period"
+        )
+
+    def _normalizers_of(self, symbol: str) -> dict[str, Normalizer]:
+        if symbol not in self._normalizers:
+            known = ", ".join(self._normalizers) or "none"
+            raise BadInputError(
+                f"no normalizers were fitted for `{symbol}` (fitted: {known}); train on `{symbol}`, or use a symbol"
+                " the model was trained on"
+            )
+        return self._normalizers[symbol]
+
+    def _check(self, bars: Mapping[str, Bars]) -> Bars:
+        missing = [timeframe for timeframe in self.timeframes if timeframe not in bars]
+        if missing:
+            raise BadInputError(
+                f"strategy `{self._strategy.name}` needs bars of {', '.join(self.timeframes)};"
+                f" {', '.join(missing)} is missing"
+            )
+        symbols = {bars[timeframe].symbol for timeframe in self.timeframes}
+        if len(symbols) > 1:
+            raise BadInputError(f"features are computed for one symbol at a time, not {', '.join(sorted(symbols))}")
+        for timeframe in self.timeframes:
+            if bars[timeframe].timeframe.name != timeframe:
+                raise BadInputError(f"the bars given as {timeframe} are {bars[timeframe].timeframe} bars")
+        return bars[self._base]
+
+    def _check_columns(self, matrix: FeatureMatrix) -> None:
+        if matrix.columns != self._columns:
+            raise BadInputError(
+                f"the features of `{matrix.symbol}` were computed for another strategy: they are"
+                f" {', '.join(matrix.ids)}, not {', '.join(column.id for column in self._columns)}"
+            )
+
+
+def content_hash(matrix: FeatureMatrix) -> str:
+    """Return the sha256 of symbol, times, feature ids and values, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    head = "\n".join((matrix.symbol, str(len(matrix.time)), *matrix.ids))
+    digest.update(head.encode() + b"\0")
+    digest.update(np.ascontiguousarray(matrix.time.astype("<M8[ns]", copy=False)).view("<i8"))
+    digest.update(np.ascontiguousarray(matrix.values.astype("<f4", copy=False)))
+    return digest.hexdigest()
