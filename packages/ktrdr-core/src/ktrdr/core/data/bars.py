@@ -52,9 +52,7 @@ class Bars:
 
     def __getitem__(self, rows: slice) -> Bars:
         """Return the bars of a slice of positions; arrays are views."""
-        return Bars(
-            self.symbol, self.timeframe, self.time[rows], *(getattr(self, name)[rows] for name in _COLUMNS)
-        )
+        return Bars(self.symbol, self.timeframe, self.time[rows], *(getattr(self, name)[rows] for name in _COLUMNS))
 
     @property
     def close_time(self) -> np.ndarray:

@@ -1,0 +1,116 @@
+"""What no stored bar may be: errors of a single bar and of the order of bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.times import format_time
+from ktrdr.core.errors import BadInputError
+
+__all__ = ["Inconsistency", "check_bars", "find_inconsistencies", "shortest_step"]
+
+_Check: TypeAlias = tuple[str, np.ndarray, Callable[[int], str]]
+
+_HOUR = np.timedelta64(3600, "s")
+
+
+@dataclass(frozen=True, slots=True)
+class Inconsistency:
+    """One kind of error in bars.
+
+    Attributes:
+        kind: ``missing_time``, ``missing_price``, ``non_positive_price``, ``high_below_low``, ``open_outside``,
+            ``close_outside``, ``negative_volume``, ``unordered``, ``duplicate`` or ``overlap``.
+        rows: int64, positions of the bars that have it, ascending.
+        message: what is wrong with the first of them, without its symbol.
+    """
+
+    kind: str
+    rows: np.ndarray
+    message: str
+
+
+def shortest_step(timeframe: Timeframe) -> np.timedelta64:
+    """Return how close two bars may open: the timeframe, an hour less from a day up.
+
+    Vendors label daily bars with local times, which daylight saving moves by an hour twice a year.
+    """
+    step = np.timedelta64(timeframe.nanoseconds, "ns")
+    return step - _HOUR if timeframe.seconds >= 86400 else step
+
+
+def find_inconsistencies(bars: Bars) -> Iterator[Inconsistency]:
+    """Yield the errors of ``bars``, one per kind; values are in messages as they are in the bars."""
+    missing = np.flatnonzero(np.isnat(bars.time))
+    if len(missing):
+        yield Inconsistency("missing_time", missing, f"the time of bar {missing[0] + 1} is missing{_more(missing)}")
+        return
+    for kind, bad, describe in (*_value_checks(bars), *_order_checks(bars)):
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            first = int(rows[0])
+            yield Inconsistency(
+                kind, rows, f"the bar of {format_time(bars.time[first])} {describe(first)}{_more(rows)}"
+            )
+
+
+def _more(rows: np.ndarray) -> str:
+    return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+
+
+def _value_checks(bars: Bars) -> Iterator[_Check]:
+    low, high, volume = bars.low, bars.high, bars.volume
+    for name in ("open", "high", "low", "close"):
+        yield from _price_checks(name, getattr(bars, name))
+    crossed = high < low
+    yield "high_below_low", crossed, lambda row: f"has its high {high[row]:g} below its low {low[row]:g}"
+    for name in ("open", "close"):
+        yield _range_check(name, getattr(bars, name), bars, ~crossed)
+    yield "negative_volume", (volume < 0) | np.isinf(volume), lambda row: f"has volume {volume[row]:g}"
+
+
+def _price_checks(name: str, price: np.ndarray) -> Iterator[_Check]:
+    yield "missing_price", ~np.isfinite(price), lambda row: f"has no finite {name}"
+    yield "non_positive_price", price <= 0, lambda row: f"has {name} {price[row]:g}, which is not above 0"
+
+
+def _range_check(name: str, price: np.ndarray, bars: Bars, sane: np.ndarray) -> _Check:
+    outside = sane & ((price > bars.high) | (price < bars.low))
+    return (
+        f"{name}_outside",
+        outside,
+        lambda row: f"has its {name} {price[row]:g} outside low {bars.low[row]:g} to high {bars.high[row]:g}",
+    )
+
+
+def _order_checks(bars: Bars) -> Iterator[_Check]:
+    time = bars.time
+    step = np.concatenate(([np.timedelta64("NaT")], np.diff(time)))
+    zero = np.timedelta64(0, "ns")
+    yield (
+        "unordered",
+        step < zero,
+        lambda row: f"comes after the one of {format_time(time[row - 1])}; times must ascend",
+    )
+    yield "duplicate", step == zero, lambda row: "is there twice"
+    yield (
+        "overlap",
+        (step > zero) & (step < shortest_step(bars.timeframe)),
+        lambda row: f"opens before the one of {format_time(time[row - 1])} has closed",
+    )
+
+
+def check_bars(bars: Bars) -> None:
+    """Refuse bars that no market can have made.
+
+    Raises:
+        BadInputError: naming the first error.
+    """
+    for found in find_inconsistencies(bars):
+        raise BadInputError(f"{bars.symbol} {bars.timeframe}: {found.message}")

@@ -1,0 +1,106 @@
+"""Bars to and from Parquet files, through DuckDB.
+
+Columns: ``time`` (TIMESTAMP_NS, the open of the bar, UTC), ``open``, ``high``, ``low``, ``close``, ``volume`` (DOUBLE;
+``volume`` is null where unknown). Rows ascend in time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+
+__all__ = ["COLUMNS", "connect", "quoted_path", "read_parquet", "write_parquet"]
+
+COLUMNS = ("time", "open", "high", "low", "close", "volume")
+
+_ROWS_PER_QUERY = 1_000_000
+
+
+def connect(database: Path | None = None, temporary: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB that stays small and never reaches for the network."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "threads": str(min(4, os.cpu_count() or 1)),
+        "memory_limit": "384MiB",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if temporary is not None:
+        config["temp_directory"] = str(temporary)
+    return duckdb.connect(":memory:" if database is None else str(database), config=config)
+
+
+def quoted_path(path: Path) -> str:
+    """Return ``path`` with the characters that DuckDB takes for patterns made literal."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+
+
+def write_parquet(bars: Bars, path: Path) -> None:
+    """Write ``bars`` to ``path`` and flush them to the disk.
+
+    Raises:
+        OSError, duckdb.Error: the disk is full, or the directory is not there or not writable.
+    """
+    with connect() as connection:
+        connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
+        literal = str(path).replace("'", "''")
+        connection.execute(f"COPY bars TO '{literal}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def read_parquet(
+    files: Sequence[tuple[Path, int]], start: np.datetime64 | None = None, end: np.datetime64 | None = None
+) -> dict[str, np.ndarray]:
+    """Return the columns of ``files`` (path, number of rows), one after the other, for ``start <= time < end``.
+
+    Never holds more than the result and about a million rows beside it.
+
+    Raises:
+        duckdb.Error: a file is missing or damaged.
+    """
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
+    with connect() as connection:
+        for group in _groups(files):
+            result = connection.execute(
+                "SELECT time::TIMESTAMP_NS AS time, open, high, low, close, coalesce(volume, 'nan'::DOUBLE) AS volume "
+                "FROM read_parquet($files) "
+                "WHERE ($start IS NULL OR time >= make_timestamp_ns($start))"
+                " AND ($end IS NULL OR time < make_timestamp_ns($end))",
+                {
+                    "files": [quoted_path(path) for path in group],
+                    "start": _nanoseconds(start),
+                    "end": _nanoseconds(end),
+                },
+            ).fetchnumpy()
+            for name in COLUMNS:
+                column = np.ma.asanyarray(result.pop(name))
+                # A null where none may be becomes NaN or NaT, which the caller refuses.
+                pieces[name].append(column.filled(np.datetime64("NaT") if name == "time" else np.nan))
+    columns: dict[str, np.ndarray] = {}
+    for name in COLUMNS:
+        dtype = "datetime64[ns]" if name == "time" else np.float64
+        parts = pieces.pop(name)
+        columns[name] = np.concatenate(parts, dtype=dtype) if parts else np.empty(0, dtype=dtype)
+    return columns
+
+
+def _groups(files: Sequence[tuple[Path, int]]) -> list[list[Path]]:
+    groups: list[list[Path]] = []
+    held = _ROWS_PER_QUERY
+    for path, rows in files:
+        if held + rows > _ROWS_PER_QUERY:
+            groups.append([])
+            held = 0
+        groups[-1].append(path)
+        held += rows
+    return groups
+
+
+def _nanoseconds(time: np.datetime64 | None) -> int | None:
+    return None if time is None else int(time.astype("datetime64[ns]").astype(np.int64))
