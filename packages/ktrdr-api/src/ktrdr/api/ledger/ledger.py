@@ -1,0 +1,341 @@
+"""What can be done with operations. Every change of state is one compare-and-set statement with its event."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from ulid import ULID
+
+from ktrdr.api.ledger.database import Database
+from ktrdr.api.ledger.states import TERMINAL, State, sources_of
+from ktrdr.api.ledger.tables import AttemptRow, EventRow, OperationRow
+
+__all__ = ["Event", "IdempotencyConflictError", "Ledger", "Operation", "TransitionError", "UnknownOperationError"]
+
+
+class UnknownOperationError(LookupError):
+    """There is no operation of that id."""
+
+
+class TransitionError(Exception):
+    """The operation is not in a state from which this can be done; ``operation`` is as it stands."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(f"operation {operation.id} is {operation.state}")
+        self.operation = operation
+
+
+class IdempotencyConflictError(Exception):
+    """The key was used before with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of the ledger."""
+
+    id: str
+    kind: str
+    state: State
+    attempt: int
+    job: Mapping[str, Any]
+    requires: Sequence[str]
+    waiting_for: str | None
+    cancel_requested: bool
+    worker: str | None
+    progress: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    created_at: dt.datetime
+    started_at: dt.datetime | None
+    heartbeat_at: dt.datetime | None
+    finished_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an operation; ``seq`` grows with time."""
+
+    seq: int
+    operation_id: str
+    at: dt.datetime
+    kind: str
+    data: Mapping[str, Any]
+
+
+_COLUMNS = [getattr(OperationRow, name) for name in Operation.__dataclass_fields__]
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Ledger:
+    """Operations in a database. Safe for several processes at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self,
+        kind: str,
+        job: Mapping[str, Any],
+        requires: Sequence[str],
+        *,
+        idempotency_key: str | None = None,
+    ) -> tuple[Operation, bool]:
+        """Queue an operation; return it, and whether it is new.
+
+        With an ``idempotency_key`` seen before, the earlier operation is returned; raises
+        :class:`IdempotencyConflictError` if that was for another job.
+        """
+        digest = _digest(kind, job) if idempotency_key is not None else None
+        values = {
+            "id": str(ULID()),
+            "kind": kind,
+            "state": "queued",
+            "attempt": 1,
+            "job": dict(job),
+            "requires": list(requires),
+            "cancel_requested": False,
+            "created_at": _now(),
+            "idempotency_key": idempotency_key,
+            "idempotency_digest": digest,
+        }
+        try:
+            async with self._database.writer.begin() as connection:
+                await connection.execute(insert(OperationRow).values(**values))
+                await _record(connection, str(values["id"]), "queued", {"attempt": 1})
+                return await _read(connection, str(values["id"])), True
+        except IntegrityError:
+            if idempotency_key is None:
+                raise
+        async with self._database.reader.connect() as connection:
+            row = (
+                await connection.execute(
+                    select(*_COLUMNS, OperationRow.idempotency_digest).where(
+                        OperationRow.idempotency_key == idempotency_key
+                    )
+                )
+            ).one()
+        if row.idempotency_digest != digest:
+            raise IdempotencyConflictError(idempotency_key)
+        return _operation(row), False
+
+    async def get(self, operation_id: str) -> Operation:
+        """Return one operation; raises :class:`UnknownOperationError`."""
+        async with self._database.reader.connect() as connection:
+            return await _read(connection, operation_id)
+
+    async def list(
+        self,
+        *,
+        states: Sequence[State] = (),
+        kinds: Sequence[str] = (),
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[Operation]:
+        """Return operations, newest first; ``before`` is the last id of the page before."""
+        query = select(*_COLUMNS).order_by(OperationRow.id.desc()).limit(limit)
+        if states:
+            query = query.where(OperationRow.state.in_(states))
+        if kinds:
+            query = query.where(OperationRow.kind.in_(kinds))
+        if before is not None:
+            query = query.where(OperationRow.id < before)
+        async with self._database.reader.connect() as connection:
+            return [_operation(row) for row in await connection.execute(query)]
+
+    async def counts(self) -> dict[str, int]:
+        """Return the number of operations in each state that occurs."""
+        query = select(OperationRow.state, func.count()).group_by(OperationRow.state)
+        async with self._database.reader.connect() as connection:
+            return {state: count for state, count in await connection.execute(query)}
+
+    async def attempts(self, operation_id: str) -> list[dict[str, Any]]:
+        """Return how each attempt went, first one first."""
+        query = select(AttemptRow.__table__).where(AttemptRow.operation_id == operation_id).order_by(AttemptRow.attempt)
+        async with self._database.reader.connect() as connection:
+            return [dict(row._mapping) for row in await connection.execute(query)]
+
+    async def start(self, operation_id: str, attempt: int, worker: str) -> Operation:
+        """Say that ``worker`` began attempt ``attempt``."""
+        values = {"worker": worker, "started_at": _now(), "heartbeat_at": _now(), "waiting_for": None}
+        async with self._database.writer.begin() as connection:
+            operation = await _move(connection, operation_id, "running", attempt, values, {"worker": worker})
+            await connection.execute(
+                insert(AttemptRow).values(
+                    operation_id=operation_id, attempt=attempt, worker=worker, started_at=values["started_at"]
+                )
+            )
+            return operation
+
+    async def finish(
+        self,
+        operation_id: str,
+        attempt: int,
+        state: State,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> Operation:
+        """End attempt ``attempt`` as completed, failed or cancelled."""
+        if state not in TERMINAL:
+            raise ValueError(f"{state} is not an end")
+        values: dict[str, Any] = {"finished_at": _now(), "waiting_for": None}
+        values |= {"result": dict(result)} if result is not None else {}
+        values |= {"error": dict(error)} if error is not None else {}
+        async with self._database.writer.begin() as connection:
+            operation = await _move(connection, operation_id, state, attempt, values, dict(error or {}))
+            await _end_attempt(connection, operation_id, attempt, state if error is None else str(error.get("message")))
+            return operation
+
+    async def requeue(self, operation_id: str, attempt: int, reason: str) -> Operation:
+        """Put an operation whose worker was lost or drained back into the queue, as the next attempt."""
+        values = {"attempt": attempt + 1, "worker": None, "started_at": None, "progress": None}
+        async with self._database.writer.begin() as connection:
+            operation = await _move(
+                connection, operation_id, "queued", attempt, values, {"reason": reason}, sources={"running"}
+            )
+            await _end_attempt(connection, operation_id, attempt, reason)
+            return operation
+
+    async def retry(self, operation_id: str) -> Operation:
+        """Queue a failed or cancelled operation again, as the next attempt."""
+        values = {
+            "attempt": OperationRow.attempt + 1,
+            "worker": None,
+            "error": None,
+            "progress": None,
+            "cancel_requested": False,
+            "started_at": None,
+            "finished_at": None,
+        }
+        async with self._database.writer.begin() as connection:
+            return await _move(
+                connection, operation_id, "queued", None, values, {}, sources={"failed", "cancelled"}
+            )
+
+    async def request_cancel(self, operation_id: str) -> Operation:
+        """Cancel a queued operation at once; ask a running one to stop. An ended one raises ``TransitionError``."""
+        async with self._database.writer.begin() as connection:
+            done = await connection.execute(
+                update(OperationRow)
+                .where(OperationRow.id == operation_id, OperationRow.state == "queued")
+                .values(state="cancelled", finished_at=_now(), waiting_for=None, cancel_requested=True)
+            )
+            if done.rowcount:
+                await _record(connection, operation_id, "cancelled", {})
+                return await _read(connection, operation_id)
+            asked = await connection.execute(
+                update(OperationRow)
+                .where(OperationRow.id == operation_id, OperationRow.state == "running")
+                .values(cancel_requested=True)
+            )
+            operation = await _read(connection, operation_id)
+            if not asked.rowcount:
+                raise TransitionError(operation)
+            await _record(connection, operation_id, "cancel_requested", {})
+            return operation
+
+    async def report(self, operation_id: str, attempt: int, progress: Mapping[str, Any]) -> bool:
+        """Store progress of a running attempt; return False if that attempt is not running any more."""
+        async with self._database.writer.begin() as connection:
+            done = await connection.execute(
+                update(OperationRow)
+                .where(
+                    OperationRow.id == operation_id,
+                    OperationRow.state == "running",
+                    OperationRow.attempt == attempt,
+                )
+                .values(progress=dict(progress), heartbeat_at=_now())
+            )
+            if done.rowcount:
+                await _record(connection, operation_id, "progress", dict(progress))
+            return bool(done.rowcount)
+
+    async def set_waiting(self, operation_id: str, waiting_for: str | None) -> None:
+        """Say what a queued operation waits for."""
+        async with self._database.writer.begin() as connection:
+            done = await connection.execute(
+                update(OperationRow)
+                .where(
+                    OperationRow.id == operation_id,
+                    OperationRow.state == "queued",
+                    OperationRow.waiting_for.is_distinct_from(waiting_for),
+                )
+                .values(waiting_for=waiting_for)
+            )
+            if done.rowcount:
+                await _record(connection, operation_id, "waiting", {"waiting_for": waiting_for})
+
+    async def events_after(self, seq: int, *, operation_id: str | None = None, limit: int = 500) -> list[Event]:
+        """Return events with a greater ``seq``, oldest first."""
+        query = select(EventRow.__table__).where(EventRow.seq > seq).order_by(EventRow.seq).limit(limit)
+        if operation_id is not None:
+            query = query.where(EventRow.operation_id == operation_id)
+        async with self._database.reader.connect() as connection:
+            return [Event(**row._mapping) for row in await connection.execute(query)]
+
+    async def last_event(self) -> int:
+        """Return the greatest ``seq``, 0 if nothing has happened yet."""
+        async with self._database.reader.connect() as connection:
+            return (await connection.execute(select(func.coalesce(func.max(EventRow.seq), 0)))).scalar_one()
+
+
+def _digest(kind: str, job: Mapping[str, Any]) -> str:
+    text = json.dumps([kind, job], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _operation(row: Any) -> Operation:
+    return Operation(**{name: getattr(row, name) for name in Operation.__dataclass_fields__})
+
+
+async def _read(connection: AsyncConnection, operation_id: str) -> Operation:
+    row = (await connection.execute(select(*_COLUMNS).where(OperationRow.id == operation_id))).one_or_none()
+    if row is None:
+        raise UnknownOperationError(operation_id)
+    return _operation(row)
+
+
+async def _record(connection: AsyncConnection, operation_id: str, kind: str, data: dict[str, Any]) -> None:
+    await connection.execute(insert(EventRow).values(operation_id=operation_id, at=_now(), kind=kind, data=data))
+
+
+async def _move(
+    connection: AsyncConnection,
+    operation_id: str,
+    target: State,
+    attempt: int | None,
+    values: Mapping[str, Any],
+    data: dict[str, Any],
+    *,
+    sources: set[str] | None = None,
+) -> Operation:
+    """Compare and set: the row changes only if its state (and attempt) are still what the caller takes them for."""
+    allowed = sources_of(target) if sources is None else sources_of(target) & sources
+    statement = update(OperationRow).where(OperationRow.id == operation_id, OperationRow.state.in_(allowed))
+    if attempt is not None:
+        statement = statement.where(OperationRow.attempt == attempt)
+    done = await connection.execute(statement.values(state=target, **values))
+    operation = await _read(connection, operation_id)
+    if not done.rowcount:
+        raise TransitionError(operation)
+    await _record(connection, operation_id, target, {"attempt": operation.attempt, **data})
+    return operation
+
+
+async def _end_attempt(connection: AsyncConnection, operation_id: str, attempt: int, outcome: str) -> None:
+    await connection.execute(
+        update(AttemptRow)
+        .where(AttemptRow.operation_id == operation_id, AttemptRow.attempt == attempt)
+        .values(ended_at=_now(), outcome=outcome)
+    )

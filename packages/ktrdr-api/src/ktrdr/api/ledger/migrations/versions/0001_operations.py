@@ -1,0 +1,61 @@
+"""Operations, their attempts and events."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from ktrdr.api.ledger.tables import UtcDateTime
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "operations",
+        sa.Column("id", sa.String(26), primary_key=True),
+        sa.Column("kind", sa.String(32), nullable=False, index=True),
+        sa.Column("state", sa.String(16), nullable=False, index=True),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("job", sa.JSON, nullable=False),
+        sa.Column("requires", sa.JSON, nullable=False),
+        sa.Column("waiting_for", sa.Text),
+        sa.Column("cancel_requested", sa.Boolean, nullable=False),
+        sa.Column("worker", sa.String(255)),
+        sa.Column("progress", sa.JSON),
+        sa.Column("result", sa.JSON),
+        sa.Column("error", sa.JSON),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("started_at", UtcDateTime),
+        sa.Column("heartbeat_at", UtcDateTime),
+        sa.Column("finished_at", UtcDateTime),
+        sa.Column("idempotency_key", sa.String(255), unique=True),
+        sa.Column("idempotency_digest", sa.String(64)),
+        sa.CheckConstraint("state IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="known_state"),
+    )
+    op.create_table(
+        "operation_attempts",
+        sa.Column("operation_id", sa.String(26), sa.ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("attempt", sa.Integer, primary_key=True),
+        sa.Column("worker", sa.String(255)),
+        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("ended_at", UtcDateTime),
+        sa.Column("outcome", sa.Text),
+    )
+    op.create_table(
+        "operation_events",
+        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("operation_id", sa.String(26), sa.ForeignKey("operations.id", ondelete="CASCADE"), nullable=False, index=True),
+        sa.Column("at", UtcDateTime, nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("data", sa.JSON, nullable=False),
+        sqlite_autoincrement=True,
+    )
+
+
+def downgrade() -> None:
+    """Drop the tables."""
+    for table in ("operation_events", "operation_attempts", "operations"):
+        op.drop_table(table)
