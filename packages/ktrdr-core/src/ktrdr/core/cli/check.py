@@ -1,0 +1,136 @@
+"""`ktrdr check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.features.causality import CheckReport, Finding
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--symbol", help="Whose bars to check on.  [default: the strategy's first symbol]")
+@click.option("--sample", is_flag=True, help="Check on the shipped EURUSD sample instead of stored data.")
+@click.option(
+    "--bars", "cuts", type=click.IntRange(1), default=100, show_default=True, help="Random bars to cut the data off at."
+)
+@click.option(
+    "--last",
+    type=click.IntRange(20),
+    default=20_000,
+    show_default=True,
+    help="Check on this many of the most recent base bars.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random bars.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(
+    strategy_file: Path, symbol: str | None, sample: bool, cuts: int, last: int, seed: int, as_json: bool
+) -> None:
+    """Look for look-ahead in a strategy's features and labels.
+
+    Cuts the data off at many random bars, computes every feature and label again, and compares: what changes was made
+    from bars that were still to come. Then begins the data at random bars, to see how much history each feature needs.
+    Exit status 1 says that something depends on the future.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.progress import progress_display
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.features.causality import LabelValues, check_pipeline
+    from ktrdr.core.features.inputs import derived_timeframes, inputs_for
+    from ktrdr.core.features.pipeline import FeaturePipeline
+    from ktrdr.core.labels.make import make_labels
+    from ktrdr.core.strategy.loader import load_strategy
+
+    strategy = load_strategy(strategy_file).strategy
+    pipeline = FeaturePipeline(strategy)
+    bars = inputs_for(strategy, pipeline.timeframes, symbol=symbol, sample=sample)
+    base = bars[pipeline.timeframes[0]]
+    derived = (
+        pipeline.timeframes[1:] if sample else derived_timeframes(default_store(), base.symbol, pipeline.timeframes)
+    )
+    first = base.time[max(0, len(base) - last)] if len(base) else None
+    recent = {name: part.between(first, None) for name, part in bars.items()}
+
+    declared = make_labels(strategy.training.labels, recent[pipeline.timeframes[0]])
+
+    def labels(part: Any) -> LabelValues:
+        made = make_labels(strategy.training.labels, part)
+        return LabelValues(made.values, made.span_end)
+
+    with progress_display(quiet=as_json) as progress:
+        report = check_pipeline(
+            pipeline,
+            recent,
+            labels=labels,
+            look_ahead=declared.look_ahead,
+            derived=derived,
+            cuts=cuts,
+            seed=seed,
+            progress=progress,
+        )
+    if as_json:
+        print_json({"strategy": strategy.name, **report.to_json()})
+    else:
+        _print(strategy.name, report)
+    if report.leaking:
+        sys.exit(1)
+
+
+def _print(name: str, report: CheckReport) -> None:
+    from ktrdr.core.cli.output import print_table
+
+    click.echo(
+        f"{name} on {report.symbol} {report.timeframe}: {report.bars:,} bars from {_day(report.start)} to"
+        f" {_day(report.end)}, cut off at {report.cuts} and begun at {report.starts} random bars (seed {report.seed})"
+    )
+    rows = [_row(finding, report) for finding in report.features]
+    if report.labels:
+        rows.append(_row(report.labels, report))
+    print_table(["feature", "look-ahead", "bars of history"], rows, right=["bars of history"])
+    for finding in (*report.features, *((report.labels,) if report.labels else ())):
+        if finding.example:
+            time, without, with_future = finding.example
+            click.echo(
+                f"{finding.id}: at {str(time)[:16]} it is {_number(without)} from the bars up to then, and"
+                f" {_number(with_future)} once later bars are known"
+            )
+    if report.leaking:
+        click.echo(f"Look-ahead found in {len(report.leaking)}: {', '.join(report.leaking)}.")
+    else:
+        click.echo("No look-ahead found.")
+    slow = [finding.settles_after for finding in report.features]
+    if None in slow:
+        click.echo(
+            f"Features that did not settle within {report.history_seen:,} bars depend on the first bar of the data;"
+            " training and backtest agree on them only if they begin with the same bar."
+        )
+    else:
+        needed = max(value for value in slow if value is not None)
+        click.echo(f"All features settle to 1e-6 within {needed:,} bars of history; warm-up is {report.warmup:,}.")
+
+
+def _row(finding: Finding, report: CheckReport) -> list[str]:
+    if finding.leaks:
+        plural = "bar" if finding.bars_ahead == 1 else "bars"
+        verdict = f"YES, {finding.bars_ahead:,} {plural} ahead, at {finding.leaks} of {report.cuts} cuts"
+    elif finding.id == "label" and report.look_ahead is not None:
+        verdict = f"none beyond the {report.look_ahead:,} bars it declares"
+    else:
+        verdict = "none"
+    history = f"> {report.history_seen:,}" if finding.settles_after is None else f"{finding.settles_after:,}"
+    return [finding.id, verdict, history]
+
+
+def _day(time: Any) -> str:
+    return str(time)[:10]
+
+
+def _number(value: float) -> str:
+    return "undefined" if value != value else f"{value:.6g}"

@@ -1,0 +1,324 @@
+"""Look-ahead and recursive analysis of a whole pipeline, on real bars.
+
+Look-ahead: cut the data off at a random bar and compute everything again. What changes at or before that bar was made
+from later bars. Recursive: begin the data at a random bar instead. How long the values differ is how much history
+they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.resample import resample
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.columns import FeatureColumn
+from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
+
+__all__ = ["CheckReport", "Finding", "LabelValues", "check_pipeline"]
+
+LEAST_BARS = 20
+"""Fewer bars than this are not worth cutting."""
+
+# What counts as the same value: rounding may differ between two ways to sum, by a few of float32's last digits.
+_ROUNDING = 1e-7
+_SETTLED = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class LabelValues:
+    """What is needed of labels: float64 ``values`` ``(n,)`` (NaN: none), and int64 ``span_end`` ``(n,)``, the last
+    bar each was made from."""
+
+    values: np.ndarray
+    span_end: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about one feature, or about the labels (id ``label``).
+
+    Attributes:
+        id: feature id.
+        leaks: at how many of the cuts a value changed that should not have.
+        bars_ahead: the most bars a value was seen to reach beyond what it may know; 0 without a leak.
+        example: time, value computed without and value computed with later bars, of one such change.
+        settles_after: bars of history after which the value no longer depends on where the data begins, to 1e-6
+            relative; ``None`` if it still did at the end.
+    """
+
+    id: str
+    leaks: int
+    bars_ahead: int
+    example: tuple[np.datetime64, float, float] | None
+    settles_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Everything :func:`check_pipeline` found, features in model input order.
+
+    ``history_seen`` is the most bars of history the recursive analysis had; ``look_ahead`` what the labels declare.
+    """
+
+    symbol: str
+    timeframe: str
+    bars: int
+    start: np.datetime64
+    end: np.datetime64
+    cuts: int
+    starts: int
+    seed: int
+    history_seen: int
+    warmup: int
+    look_ahead: int | None
+    features: tuple[Finding, ...]
+    labels: Finding | None
+
+    @property
+    def leaking(self) -> tuple[str, ...]:
+        """Ids of what depends on the future."""
+        found = (*self.features, self.labels) if self.labels else self.features
+        return tuple(finding.id for finding in found if finding.leaks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map."""
+        return {
+            "symbol": self.symbol,
+            "timeframe": self.timeframe,
+            "bars": self.bars,
+            "start": str(self.start),
+            "end": str(self.end),
+            "cuts": self.cuts,
+            "starts": self.starts,
+            "seed": self.seed,
+            "warmup": self.warmup,
+            "history_seen": self.history_seen,
+            "label_look_ahead": self.look_ahead,
+            "clean": not self.leaking,
+            "leaking": list(self.leaking),
+            "features": [_finding_to_json(finding) for finding in self.features],
+            "labels": _finding_to_json(self.labels) if self.labels else None,
+        }
+
+
+def _finding_to_json(finding: Finding) -> dict[str, Any]:
+    example = None
+    if finding.example:
+        time, without, with_future = finding.example
+        example = {"time": str(time), "without_future": without, "with_future": with_future}
+    return {
+        "id": finding.id,
+        "leaks": finding.leaks,
+        "bars_ahead": finding.bars_ahead,
+        "example": example,
+        "settles_after": finding.settles_after,
+    }
+
+
+def check_pipeline(
+    pipeline: FeaturePipeline,
+    bars: Mapping[str, Bars],
+    *,
+    labels: Callable[[Bars], LabelValues] | None = None,
+    look_ahead: int | None = None,
+    derived: Sequence[str] = (),
+    cuts: int = 100,
+    starts: int = 8,
+    seed: int = 0,
+    progress: Progress = NO_PROGRESS,
+    cancellation: Cancellation | None = None,
+) -> CheckReport:
+    """Compute features and labels of one symbol on many parts of ``bars`` and compare with those of all bars.
+
+    Args:
+        pipeline: need not be fitted: normalization is fitted on training rows by definition, and left out here.
+        bars: per timeframe, the pipeline's base timeframe among them.
+        labels: makes labels of base bars. They look ahead by design; what is checked is that none depends on bars
+            after its own ``span_end``.
+        look_ahead: bars the labels declare to look ahead, checked too.
+        derived: timeframes to resample anew from each part of the base bars, as it would happen live.
+        cuts: how many random bars to cut the data off at.
+        starts: how many random bars to begin the data at.
+        seed: of the random bars.
+
+    Raises:
+        BadInputError: too few bars.
+    """
+    base_name = pipeline.timeframes[0]
+    base = bars[base_name]
+    if len(base) < LEAST_BARS:
+        raise BadInputError(
+            f"{base.symbol} {base_name} has {len(base)} bars; at least {LEAST_BARS} are needed to check anything,"
+            " import more with `ktrdr data import`"
+        )
+    random = np.random.default_rng(seed)
+    parts = _Parts(bars, base_name, tuple(derived))
+    run = _Run(progress, cancellation or Cancellation())
+
+    whole = pipeline.compute(parts.whole(), complete_rows=False).values
+    scale = _scales(pipeline.columns, whole)
+    tracks = [_Track(column.id) for column in pipeline.columns]
+    label_track, whole_labels = _Track("label"), labels(base) if labels else None
+    if whole_labels is not None:
+        _check_spans(label_track, whole_labels, base, look_ahead)
+
+    # Rows that nothing is known of show nothing: cut where features are warm, if there are such bars.
+    first = min(pipeline.warmup, len(base) // 2)
+    for cut in run.over("look-ahead", _choose(random, first, len(base) - 1, cuts)):
+        part = pipeline.compute(parts.until(cut), complete_rows=False).values
+        changed = _differs(whole[: cut + 1], part, _ROUNDING * scale)
+        for position in np.flatnonzero(changed.any(axis=0)):
+            row = int(changed[:, position].argmax())
+            tracks[position].leak(cut + 1 - row, (base.time[row], part[row, position], whole[row, position]))
+        if labels is not None and whole_labels is not None:
+            _compare_labels(label_track, whole_labels, labels(base[: cut + 1]), cut, base.time)
+
+    begins = _choose(random, len(base) // 3, 2 * len(base) // 3, starts)
+    for begin in run.over("history", begins):
+        part = pipeline.compute(parts.since(begin), complete_rows=False).values
+        changed = _differs(whole[begin:], part, _SETTLED * scale)
+        for track, column in zip(tracks, changed.T, strict=True):
+            track.settle(column)
+        if labels is not None and whole_labels is not None:
+            label_track.settle(_differs(whole_labels.values[begin:], labels(base[begin:]).values, _SETTLED))
+
+    return CheckReport(
+        symbol=base.symbol,
+        timeframe=base_name,
+        bars=len(base),
+        start=base.time[0],
+        end=base.close_time[-1],
+        cuts=min(cuts, len(base) - 1 - first),
+        starts=len(begins),
+        seed=seed,
+        history_seen=len(base) - int(begins[0]),
+        warmup=pipeline.warmup,
+        look_ahead=look_ahead,
+        features=tuple(track.finding() for track in tracks),
+        labels=label_track.finding() if labels is not None else None,
+    )
+
+
+class _Track:
+    """Collects what is seen of one feature."""
+
+    def __init__(self, identifier: str) -> None:
+        self._id = identifier
+        self._leaks = 0
+        self._ahead = 0
+        self._example: tuple[np.datetime64, float, float] | None = None
+        self._settles: int | None = 0
+
+    def leak(self, ahead: int, example: tuple[np.datetime64, float, float]) -> None:
+        time, without, with_future = example
+        self._leaks += 1
+        self._ahead = max(self._ahead, ahead)
+        self._example = self._example or (time, float(without), float(with_future))
+
+    def settle(self, changed: np.ndarray) -> None:
+        """Take in where (bool ``(n,)``, from the first bar on) values depended on the data's first bar."""
+        rows = np.flatnonzero(changed)
+        after = int(rows[-1]) + 1 if len(rows) else 0
+        # Equal on the last few bars alone is chance: a saturated membership, say.
+        if after > len(changed) - max(1, len(changed) // 10):
+            self._settles = None
+        elif self._settles is not None:
+            self._settles = max(self._settles, after)
+
+    def finding(self) -> Finding:
+        return Finding(self._id, self._leaks, self._ahead, self._example, self._settles)
+
+
+class _Parts:
+    """Parts of one symbol's bars in all timeframes, as they would have been known."""
+
+    def __init__(self, bars: Mapping[str, Bars], base: str, derived: tuple[str, ...]) -> None:
+        self._bars, self._base, self._derived = bars, base, derived
+
+    def whole(self) -> dict[str, Bars]:
+        return self._complete(dict(self._bars))
+
+    def until(self, row: int) -> dict[str, Bars]:
+        """Return what was known at the close of base bar ``row``."""
+        base = self._bars[self._base]
+        now = base.close_time[row]
+        return self._complete(
+            {
+                name: bars[: int(np.searchsorted(bars.close_time, now, side="right"))]
+                for name, bars in self._bars.items()
+            }
+        )
+
+    def since(self, row: int) -> dict[str, Bars]:
+        """Return data that begins with base bar ``row``."""
+        begin = self._bars[self._base].time[row]
+        return self._complete({name: bars.between(begin, None) for name, bars in self._bars.items()})
+
+    def _complete(self, bars: dict[str, Bars]) -> dict[str, Bars]:
+        return bars | {name: resample(bars[self._base], name) for name in self._derived}
+
+
+class _Run:
+    """Progress and cancellation of the loops."""
+
+    def __init__(self, progress: Progress, cancellation: Cancellation) -> None:
+        self._progress, self._cancellation = progress, cancellation
+
+    def over(self, step: str, rows: np.ndarray) -> Iterator[int]:
+        for done, row in enumerate(rows):
+            self._cancellation.raise_if_requested()
+            yield int(row)
+            self._progress(ProgressEvent(step, done + 1, len(rows), "bars", fraction=(done + 1) / len(rows)))
+
+
+def _choose(random: np.random.Generator, first: int, stop: int, count: int) -> np.ndarray:
+    """Return up to ``count`` different rows of ``[first, stop)``, ascending."""
+    return np.sort(first + random.choice(stop - first, size=min(count, stop - first), replace=False))
+
+
+def _scales(columns: Sequence[FeatureColumn], values: np.ndarray) -> np.ndarray:
+    """Return what is a large change of each column: 1 for degrees of membership, else its spread over all bars."""
+    scales = np.ones(len(columns))
+    for position, column in enumerate(columns):
+        known = values[:, position][~np.isnan(values[:, position])]
+        if column.kind != "membership" and len(known):
+            scales[position] = known.std(dtype=np.float64)
+    return scales
+
+
+def _differs(one: np.ndarray, other: np.ndarray, absolute: np.ndarray | float) -> np.ndarray:
+    """Return where values of equal shape differ by more than 1e-6 of themselves plus ``absolute``; NaN equals NaN."""
+    with np.errstate(invalid="ignore"):
+        near = np.abs(one - other) <= _SETTLED * np.abs(one) + absolute
+    return ~(near | (np.isnan(one) & np.isnan(other)))
+
+
+def _check_spans(track: _Track, labels: LabelValues, base: Bars, look_ahead: int | None) -> None:
+    """Record a label that says of itself that it looks further ahead than declared."""
+    if look_ahead is None:
+        return
+    beyond = np.where(np.isnan(labels.values), 0, labels.span_end - np.arange(len(base)) - look_ahead)
+    if len(beyond) and beyond.max() > 0:
+        row = int(beyond.argmax())
+        track.leak(int(beyond[row]), (base.time[row], float("nan"), float(labels.values[row])))
+
+
+def _compare_labels(track: _Track, whole: LabelValues, part: LabelValues, cut: int, time: np.ndarray) -> None:
+    """Compare labels that, by either account, depend on nothing after bar ``cut``."""
+    rows = len(part.values)
+    complete = (~np.isnan(whole.values[:rows]) & (whole.span_end[:rows] <= cut)) | (
+        ~np.isnan(part.values) & (part.span_end <= cut)
+    )
+    changed = complete & _differs(whole.values[:rows], part.values, _ROUNDING)
+    if changed.any():
+        row = int(changed.argmax())
+        # Known by its own account at span_end, and yet it changed with what came after the cut.
+        reach = cut + 1 - min(int(whole.span_end[row]), cut)
+        track.leak(reach, (time[row], part.values[row], whole.values[row]))

@@ -1,0 +1,52 @@
+"""A figure as an HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+__all__ = ["write_page"]
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ margin: 0 auto; max-width: 1100px; padding: 24px 16px; color: #2b2f36; background: #fff;
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }}
+h1 {{ font-size: 20px; margin: 0; }}
+p {{ margin: 4px 0 12px; color: #5b6270; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{subtitle}. Grey: where the values lie; lines: degree of membership.</p>
+{figure}
+</body>
+</html>
+"""
+
+
+def write_page(figure: Any, path: Path, *, title: str, subtitle: str) -> None:
+    """Write a plotly ``figure`` with everything it needs to ``path``, whole or not at all."""
+    text = _PAGE.format(
+        title=html.escape(title),
+        subtitle=html.escape(subtitle),
+        figure=figure.to_html(
+            full_html=False, include_plotlyjs=True, config={"displaylogo": False, "responsive": True}
+        ),
+    )
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,192 @@
+"""A picture of membership functions over the values they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.fuzzy.dead_zones import dead_zone_share
+from ktrdr.core.fuzzy.membership import membership
+from ktrdr.core.strategy.model import FuzzyInput, FuzzySet, MembershipFunction, Strategy
+
+__all__ = ["membership_figure"]
+
+# Distinguishable with every common form of color blindness (Okabe and Ito, 2008), darker ones first.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5C4B99", "#8C6D31")
+_HISTOGRAM = "#C9CED6"
+_INK = "#2B2F36"
+_GRID = "#EDEFF2"
+_PANEL_HEIGHT = 250
+_POINTS = 801
+_BINS = 80
+
+
+def membership_figure(strategy: Strategy, values: Mapping[tuple[str, str], np.ndarray]) -> Any:
+    """Draw each fuzzy set that feeds the model, once per timeframe it is read on.
+
+    Args:
+        strategy: the strategy.
+        values: float64 ``(n,)`` per ``(timeframe, indicator)``, as
+            :meth:`~ktrdr.core.features.pipeline.FeaturePipeline.indicator_values` gives them; NaN are left out. A set
+            without values is drawn without a histogram.
+
+    Returns:
+        A plotly ``Figure``; one empty panel if the model reads no fuzzy set.
+    """
+    from plotly.subplots import make_subplots
+
+    panels = [
+        (name, timeframe, fuzzy_set, _known(values.get((timeframe, fuzzy_set.indicator))))
+        for name, timeframe, fuzzy_set in _panels(strategy)
+    ]
+    height = _PANEL_HEIGHT * max(len(panels), 1) + 60
+    figure = make_subplots(
+        rows=max(len(panels), 1),
+        cols=1,
+        specs=[[{"secondary_y": True}] for _ in range(max(len(panels), 1))],
+        subplot_titles=[_title(*panel) for panel in panels],
+        vertical_spacing=min(0.12, 85 / height),
+    )
+    figure.update_annotations(xref="paper", x=0, xanchor="left", font={"size": 14, "color": _INK}, yshift=14)
+    for row, (_, _, fuzzy_set, data) in enumerate(panels, start=1):
+        _draw_panel(figure, row, fuzzy_set, data)
+        _label_curves(figure, row, fuzzy_set, data)
+    figure.update_layout(
+        template="plotly_white",
+        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": _INK},
+        height=height,
+        margin={"l": 62, "r": 24, "t": 64, "b": 40},
+        showlegend=False,
+        bargap=0,
+        hovermode="x unified",
+    )
+    return figure
+
+
+def _panels(strategy: Strategy) -> list[tuple[str, str, FuzzySet]]:
+    pairs = dict.fromkeys(
+        (item.fuzzy_set, timeframe)
+        for item in strategy.nn_inputs
+        if isinstance(item, FuzzyInput)
+        for timeframe in item.timeframes
+    )
+    return [(name, timeframe, strategy.fuzzy_sets[name]) for name, timeframe in pairs]
+
+
+def _known(values: np.ndarray | None) -> np.ndarray:
+    return np.empty(0) if values is None else values[np.isfinite(values)]
+
+
+def _title(name: str, timeframe: str, fuzzy_set: FuzzySet, data: np.ndarray) -> str:
+    title = f"<b>{name}</b>  reads {fuzzy_set.indicator} on {timeframe}"
+    share = dead_zone_share(fuzzy_set, data)
+    if share:
+        title += f"   <span style='color:#B3261E'>no membership answers on {share:.1%} of bars</span>"
+    return title
+
+
+def _draw_panel(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) -> None:
+    low, high = _range(fuzzy_set, data)
+    if len(data):
+        shares, edges = np.histogram(data, bins=_BINS, range=(low, high))
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=shares / len(data),
+            width=edges[1] - edges[0],
+            marker={"color": _HISTOGRAM, "line": {"width": 0}},
+            name="share of bars",
+            hovertemplate="%{y:.2%}",
+            row=row,
+            col=1,
+            secondary_y=False,
+        )
+    x = _grid(fuzzy_set, low, high)
+    for position, (name, function) in enumerate(fuzzy_set.memberships.items()):
+        color = _COLORS[position % len(_COLORS)]
+        figure.add_scatter(
+            x=x,
+            y=membership(function, x),
+            mode="lines",
+            line={"color": color, "width": 2},
+            fill="tozeroy",
+            fillcolor=_translucent(color),
+            name=name,
+            hovertemplate="%{y:.3f}",
+            row=row,
+            col=1,
+            secondary_y=True,
+        )
+    figure.update_xaxes(range=[low, high], gridcolor=_GRID, zeroline=False, ticks="outside", row=row, col=1)
+    # The curves' axis stands on the left, and the histogram, of which only the shape matters, has none.
+    figure.update_yaxes(visible=False, showgrid=False, rangemode="tozero", row=row, col=1, secondary_y=False)
+    figure.update_yaxes(
+        side="left",
+        title_text="membership",
+        range=[0, 1.04],
+        tickvals=[0, 0.5, 1],
+        gridcolor=_GRID,
+        zeroline=False,
+        row=row,
+        col=1,
+        secondary_y=True,
+    )
+
+
+def _label_curves(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) -> None:
+    """Write each membership's name above its peak: nearer than a legend, and readable without color."""
+    low, high = _range(fuzzy_set, data)
+    x = _grid(fuzzy_set, low, high)
+    for position, (name, function) in enumerate(fuzzy_set.memberships.items()):
+        degrees = membership(function, x)
+        top = x[degrees >= degrees.max() - 0.01]
+        figure.add_annotation(
+            x=float((top[0] + top[-1]) / 2),
+            y=float(degrees.max()),
+            text=name,
+            showarrow=False,
+            yanchor="bottom",
+            font={"size": 12, "color": _COLORS[position % len(_COLORS)]},
+            row=row,
+            col=1,
+            secondary_y=True,
+        )
+
+
+def _range(fuzzy_set: FuzzySet, data: np.ndarray) -> tuple[float, float]:
+    """Return the part of the axis to show: nearly all values, and the corners of the functions if they are not far."""
+    corners = np.array([corner for function in fuzzy_set.memberships.values() for corner in _corners(function)])
+    low, high = float(corners.min()), float(corners.max())
+    if len(data):
+        least, most = (float(value) for value in np.quantile(data, (0.001, 0.999)))
+        span = max(most - least, 1e-9 * max(abs(most), abs(least), 1.0))
+        low = min(least, max(low, least - span))
+        high = max(most, min(high, most + span))
+    margin = 0.02 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _corners(function: MembershipFunction) -> tuple[float, ...]:
+    """Return the values between which a function does what it does."""
+    match function.type, function.parameters:
+        case "gaussian", (mean, sigma):
+            return mean - 3 * sigma, mean + 3 * sigma
+        case "sigmoid", (center, slope):
+            reach = 6 / abs(slope) if slope else 1.0
+            return center - reach, center + reach
+        case "bell", (width, _, center):
+            return center - 2 * abs(width), center + 2 * abs(width)
+        case _, corners:
+            return corners
+
+
+def _grid(fuzzy_set: FuzzySet, low: float, high: float) -> np.ndarray:
+    """Return evenly spaced values and every corner between them, so that corners are drawn sharp."""
+    corners = [corner for function in fuzzy_set.memberships.values() for corner in _corners(function)]
+    return np.unique([*np.linspace(low, high, _POINTS), *(corner for corner in corners if low < corner < high)])
+
+
+def _translucent(color: str) -> str:
+    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.10)"
