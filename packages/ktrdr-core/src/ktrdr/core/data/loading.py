@@ -1,4 +1,4 @@
-"""Bars as strategies ask for them."""
+"""Bars as strategies ask for them: stored, or made of finer ones that are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.resample import boundary_at_or_before, divides, first_straddling, resample
 from ktrdr.core.data.store import BarStore
-from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
+from ktrdr.core.errors import BadInputError
 
 __all__ = ["fingerprint", "load_bars"]
 
@@ -21,8 +23,30 @@ def load_bars(
     start: np.datetime64 | None = None,
     end: np.datetime64 | None = None,
 ) -> Bars:
-    """Return the bars of ``symbol`` that open in ``[start, end)``."""
-    return store.read(symbol, timeframe, start, end)
+    """Return the bars of ``symbol`` that open in ``[start, end)``; ``None`` leaves that side open.
+
+    A timeframe that is not stored is resampled from the coarsest finer one that is stored and fits
+    (:mod:`ktrdr.core.data.resample`). A range never changes a bar: the result is a slice of what a call without range
+    gives.
+
+    Raises:
+        BadInputError: neither the timeframe nor a finer one that fits is stored; the message says what is.
+    """
+    target = Timeframe(str(timeframe))
+    if store.has(symbol, target):
+        return store.read(symbol, target, start, end)
+    finer = [name for name in reversed(TIMEFRAMES) if divides(Timeframe(name), target) and store.has(symbol, name)]
+    for name in finer:
+        info = store.info(symbol, name)
+        bars = store.read(symbol, name, _down(start, target), _up(end, target))
+        if first_straddling(bars, target) < 0:
+            return resample(bars, target, data_end=info.end).between(start, end)
+    if finer:
+        raise BadInputError(
+            f"{symbol}: {target} bars are not stored and cannot be made of the stored ones ({', '.join(finer)}), whose "
+            f"bars reach over the ends of {target} bars; import {target} bars or a finer timeframe"
+        )
+    return store.read(symbol, target, start, end)  # says that there are none, and what there is
 
 
 def fingerprint(bars: Iterable[Bars]) -> str:
@@ -37,9 +61,20 @@ def fingerprint(bars: Iterable[Bars]) -> str:
 
 def _digest(bars: Bars) -> bytes:
     digest = hashlib.sha256(f"{bars.symbol}\n{bars.timeframe}\n{len(bars)}\n".encode())
-    digest.update(memoryview(np.ascontiguousarray(bars.time.astype("<i8"))))
+    digest.update(np.ascontiguousarray(bars.time.astype("<i8")).data)
     for name in ("open", "high", "low", "close", "volume"):
         values = np.ascontiguousarray(getattr(bars, name).astype("<f8"))
         values[np.isnan(values)] = np.nan
-        digest.update(memoryview(values))
+        digest.update(values.data)
     return digest.digest()
+
+
+def _down(time: np.datetime64 | None, timeframe: Timeframe) -> np.datetime64 | None:
+    return None if time is None else boundary_at_or_before(np.array([time]), timeframe)[0]
+
+
+def _up(time: np.datetime64 | None, timeframe: Timeframe) -> np.datetime64 | None:
+    if time is None:
+        return None
+    step = np.timedelta64(timeframe.nanoseconds, "ns")
+    return boundary_at_or_before(np.array([time]) + (step - np.timedelta64(1, "ns")), timeframe)[0]
