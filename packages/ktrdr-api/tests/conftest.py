@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from fastapi.testclient import TestClient
+
 from ktrdr.api.app import create_app
 from ktrdr.api.settings import ApiSettings
 
@@ -15,4 +16,5 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def client():
-    return TestClient(create_app(ApiSettings()))
+    with TestClient(create_app(ApiSettings())) as client:
+        yield client

@@ -11,11 +11,6 @@ def test_health(client):
     assert answer.json()["status"] == "ok"
 
 
-def test_a_home_without_models_gives_an_empty_list(client, home):
-    assert client.get("/api/v1/models").json() == []
-    assert not home.exists()  # asking writes nothing
-
-
 def test_plugins_are_told_as_found(client, monkeypatch):
     monkeypatch.setenv("KTRDR_LOAD_PLUGINS", "none")
     assert all(plugin["state"] == "blocked" for plugin in client.get("/api/v1/plugins").json())
@@ -23,7 +18,7 @@ def test_plugins_are_told_as_found(client, monkeypatch):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/api/v1/absent", 404), ("POST", "/api/v1/health", 405), ("GET", "/api/v1/models/none/1", 404)],
+    [("GET", "/api/v1/absent", 404), ("POST", "/api/v1/health", 405)],
 )
 def test_errors_are_problem_details(client, method, path, status):
     answer = client.request(method, path)

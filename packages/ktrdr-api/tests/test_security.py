@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fastapi.testclient import TestClient
+
 from ktrdr.api.app import create_app
 from ktrdr.api.settings import ApiSettings, is_loopback
 from ktrdr.core.cli.main import main
@@ -12,7 +13,8 @@ from ktrdr.core.errors import BadInputError
 
 @pytest.fixture
 def guarded():
-    return TestClient(create_app(ApiSettings(token="s3cret")))
+    with TestClient(create_app(ApiSettings(token="s3cret"))) as client:
+        yield client
 
 
 @pytest.mark.parametrize("header", [None, "s3cret", "Bearer wrong", "Basic s3cret", "Bearer ", "Bearer s3cre\u0074x"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ktrdr.core.errors import BadInputError, PluginError
 
-__all__ = ["Problem", "ProblemError", "install_problem_handlers"]
+__all__ = ["PROBLEM_RESPONSES", "Problem", "ProblemError", "install_problem_handlers", "not_found"]
 
 _MEDIA_TYPE = "application/problem+json"
 _TYPES = "urn:ktrdr:problem:"
@@ -27,6 +28,12 @@ class Problem(BaseModel):
     status: int
     detail: str
     field: str | None = None
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "A problem (RFC 9457)", "content": {_MEDIA_TYPE: {}}},
+}
+"""What every route may answer besides its own."""
 
 
 class ProblemError(Exception):
@@ -45,6 +52,11 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.problem = Problem(type=_TYPES + kind, title=title, status=status, detail=detail, field=field)
         self.headers = dict(headers or {})
+
+
+def not_found(kind: str, name: str) -> ProblemError:
+    """Return the problem of a thing that is not there."""
+    return ProblemError(404, "not-found", "Not found", f"there is no {kind} `{name}`")
 
 
 def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -15,7 +15,11 @@ __all__ = ["ApiSettings"]
 
 
 class ApiSettings(BaseSettings):
-    """``token_file`` holds a token on its first line and is read when the server starts; ``token`` wins over it."""
+    """Where to listen, who may ask, where the ledger is.
+
+    ``token_file`` holds a token on its first line and is read when the server starts; ``token`` wins over it.
+    ``database`` is a SQLAlchemy URL, by default a SQLite file below ``KTRDR_HOME``. ``max_body`` is in bytes.
+    """
 
     model_config = SettingsConfigDict(env_prefix="KTRDR_API_", extra="ignore")
 
@@ -23,6 +27,8 @@ class ApiSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     token: SecretStr | None = None
     token_file: Path | None = None
+    database: str | None = None
+    max_body: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
 
     def resolved_token(self) -> str | None:
         """Return the token clients must send, or ``None`` for no authentication."""

@@ -157,7 +157,7 @@ class Ledger:
         """Return the number of operations in each state that occurs."""
         query = select(OperationRow.state, func.count()).group_by(OperationRow.state)
         async with self._database.reader.connect() as connection:
-            return {state: count for state, count in await connection.execute(query)}
+            return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def attempts(self, operation_id: str) -> list[dict[str, Any]]:
         """Return how each attempt went, first one first."""
@@ -219,9 +219,7 @@ class Ledger:
             "finished_at": None,
         }
         async with self._database.writer.begin() as connection:
-            return await _move(
-                connection, operation_id, "queued", None, values, {}, sources={"failed", "cancelled"}
-            )
+            return await _move(connection, operation_id, "queued", None, values, {}, sources={"failed", "cancelled"})
 
     async def request_cancel(self, operation_id: str) -> Operation:
         """Cancel a queued operation at once; ask a running one to stop. An ended one raises ``TransitionError``."""

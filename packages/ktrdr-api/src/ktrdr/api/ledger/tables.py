@@ -79,7 +79,8 @@ class EventRow(Base):
     """What a listener is told; ``seq`` is the id of the Server-Sent Event."""
 
     __tablename__ = "operation_events"
-    __table_args__ = {"sqlite_autoincrement": True}
+    # Never give a number again, not even that of the newest row when it was deleted: listeners remember it.
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), index=True)

@@ -1,13 +1,16 @@
-"""Is the API alive."""
+"""Is the API alive, and is it ready."""
 
 from __future__ import annotations
 
-from typing import Literal
+import shutil
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from ktrdr.api import __version__
+from ktrdr.api.services import Services, services
 
 __all__ = ["router"]
 
@@ -21,7 +24,34 @@ class Health(BaseModel):
     version: str
 
 
+class Readiness(BaseModel):
+    """``status`` is ``ready`` when operations can be accepted; ``engine`` whether they can also run now."""
+
+    status: Literal["ready", "not ready"]
+    database: Literal["ok", "unreachable"]
+    engine: Literal["connected", "none"]
+    free_disk_bytes: int
+
+
 @router.get("/health")
 async def health() -> Health:
     """Say that the process is alive. Needs no token."""
     return Health(status="ok", version=__version__)
+
+
+@router.get("/health/ready", responses={503: {"model": Readiness, "description": "Not ready"}})
+async def ready(response: Response, opened: Annotated[Services, Depends(services)]) -> Readiness:
+    """Say whether the ledger answers, an engine is connected, and how much disk is left. Needs no token."""
+    database: Literal["ok", "unreachable"] = "ok"
+    try:
+        await opened.ledger.last_event()
+    except (SQLAlchemyError, OSError):
+        database = "unreachable"
+        response.status_code = 503
+    place = opened.home if opened.home.exists() else opened.home.parent
+    return Readiness(
+        status="ready" if database == "ok" else "not ready",
+        database=database,
+        engine="connected" if await opened.operations.engine_healthy() else "none",
+        free_disk_bytes=shutil.disk_usage(place).free if place.exists() else 0,
+    )

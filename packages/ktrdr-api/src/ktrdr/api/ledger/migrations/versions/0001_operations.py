@@ -47,7 +47,13 @@ def upgrade() -> None:
     op.create_table(
         "operation_events",
         sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("operation_id", sa.String(26), sa.ForeignKey("operations.id", ondelete="CASCADE"), nullable=False, index=True),
+        sa.Column(
+            "operation_id",
+            sa.String(26),
+            sa.ForeignKey("operations.id", ondelete="CASCADE"),
+            nullable=False,
+            index=True,
+        ),
         sa.Column("at", UtcDateTime, nullable=False),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("data", sa.JSON, nullable=False),

@@ -1,0 +1,114 @@
+"""The port between the ledger and whatever executes.
+
+The ledger owns what is to be done and how it ended; an engine owns where and when it runs. An engine may forget
+everything (a scheduler restarts): the ledger then submits again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["Attempt", "EngineListener", "ExecutionEngine", "NoEngine", "WorkerInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of one operation: what an engine knows work by."""
+
+    operation_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker that is there: what it offers, and what it runs."""
+
+    address: str
+    name: str
+    capabilities: Sequence[str]
+    running: Sequence[Attempt] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EngineListener(Protocol):
+    """Who is told. News of an attempt that is not the ledger's current one is dropped by the listener."""
+
+    async def on_started(self, attempt: Attempt, worker: str) -> None:
+        """Say that a worker began."""
+
+    async def on_progress(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
+        """Pass progress on."""
+
+    async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
+        """Say that the work is done."""
+
+    async def on_failed(self, attempt: Attempt, error: Mapping[str, Any]) -> None:
+        """Say that the work itself failed: running it again would fail again."""
+
+    async def on_cancelled(self, attempt: Attempt) -> None:
+        """Say that the work stopped on request."""
+
+    async def on_lost(self, attempt: Attempt, reason: str, *, counts: bool) -> None:
+        """Say that the worker was lost or drained. ``counts``: the work may be to blame (it had begun)."""
+
+    async def on_workers_changed(self) -> None:
+        """Say that workers came or went, so that what waits may be tried again."""
+
+
+class ExecutionEngine(Protocol):
+    """Executes attempts."""
+
+    async def start(self, listener: EngineListener) -> None:
+        """Connect; from now on the listener is told what happens."""
+
+    async def close(self) -> None:
+        """Disconnect. Work goes on where workers are not ours."""
+
+    async def healthy(self) -> bool:
+        """Return True if work can be submitted now."""
+        ...
+
+    async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
+        """Hand over an attempt. Submitting one twice is the same as once."""
+
+    async def stop(self, attempt: Attempt) -> None:
+        """Ask a running attempt to stop, and force it after the engine's grace period."""
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers that are there now."""
+        ...
+
+    async def reattach(self) -> set[Attempt]:
+        """Return the attempts the engine still has after the API was away; their news flows again."""
+        ...
+
+
+class NoEngine:
+    """No engine is configured: everything waits, and says so."""
+
+    async def start(self, listener: EngineListener) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def healthy(self) -> bool:
+        """Return False: nothing can be submitted."""
+        return False
+
+    async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
+        """Refuse: the service asks for workers first, and there are none."""
+        raise RuntimeError("no engine is configured")
+
+    async def stop(self, attempt: Attempt) -> None:
+        """Do nothing: nothing runs."""
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return no workers."""
+        return []
+
+    async def reattach(self) -> set[Attempt]:
+        """Return nothing."""
+        return set()

@@ -1,0 +1,1 @@
+"""The life of an operation, between the ledger and the engine."""
