@@ -1,0 +1,203 @@
+"""What a bundle says about itself: `manifest.json`, as pydantic models."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from ktrdr.core.strategy.model import Strategy
+
+__all__ = [
+    "MANIFEST_FILE",
+    "SCHEMA_VERSION",
+    "WEIGHTS_PREFIX",
+    "DataReference",
+    "Environment",
+    "GitState",
+    "Manifest",
+    "ManifestFields",
+    "Period",
+    "PluginReference",
+    "SplitBoundaries",
+]
+
+SCHEMA_VERSION = 1
+"""Version of the manifest. A bundle of a newer one is refused; there is no older one yet."""
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_PREFIX = "weights."
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){1,3}")
+
+
+def _file_name(name: str) -> str:
+    if not _FILE_NAME.fullmatch(name) or name == MANIFEST_FILE:
+        raise ValueError(f"{name!r} cannot be the name of a file in a bundle")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# Names that end up in messages and in `pip install` remedies: nothing but what such a name can be.
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PluginReference(_Part):
+    """The backend that wrote the weights, and the distribution it came in."""
+
+    name: Word
+    version: Word
+    contract: Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
+    distribution: Word
+
+
+class Period(_Part):
+    """A half-open span of time, UTC: from the open of the first bar to the close of the last."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Period:
+        if self.end < self.start:
+            raise ValueError(f"the period ends ({self.end.isoformat()}) before it starts ({self.start.isoformat()})")
+        return self
+
+
+class SplitBoundaries(_Part):
+    """The parts of one symbol's bars; ``None`` for a part that is empty."""
+
+    train: Period
+    validation: Period | None = None
+    test: Period | None = None
+
+
+class DataReference(_Part):
+    """The market data a model was trained on.
+
+    Attributes:
+        fingerprint: sha256 of the content of the bars.
+        symbols, timeframes, base_timeframe: as in the strategy.
+        start, end: of the bars used: open of the first, close of the last, UTC.
+        rows: base bars per symbol.
+        split: parts per symbol.
+    """
+
+    fingerprint: Sha256
+    symbols: tuple[str, ...]
+    timeframes: tuple[str, ...]
+    base_timeframe: str
+    start: AwareDatetime
+    end: AwareDatetime
+    rows: dict[str, int]
+    split: dict[str, SplitBoundaries] = {}
+
+
+class Environment(_Part):
+    """Where training ran. ``packages`` maps distribution to version."""
+
+    python: str
+    platform: str
+    packages: dict[str, str] = {}
+
+
+class GitState(_Part):
+    """The checkout training ran from."""
+
+    commit: str
+    dirty: bool
+
+
+class ManifestFields(_Part):
+    """What training knows about a model. The store adds the rest when it commits the bundle.
+
+    Attributes:
+        plugin: the backend that trained it.
+        model_type: as the plugin calls it.
+        architecture: complete, as given to the plugin.
+        input_size: number of feature columns; never null.
+        feature_ids: names of those columns, in order.
+        window: rows one prediction looks at.
+        crisp: True if the features are the crisp values of ``crisp_columns``, False for those of ``feature_columns``.
+        output, classes: what it predicts; classes in label order, empty for regression.
+        strategy: the whole strategy, with every override of the run in it.
+        data: what it was trained on.
+        seed: of every random choice.
+        environment: where it was trained.
+        metrics: ``validation`` and ``test`` (the latter absent where there is no such part).
+        baselines: metrics of the baselines beside the model, by name.
+        importance: permutation importance.
+        facts: what the plugin's storage returned.
+        git: the checkout, if there was one.
+    """
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    plugin: PluginReference
+    model_type: Word
+    architecture: dict[str, JsonValue] = {}
+    input_size: Annotated[int, Field(gt=0, strict=True)]
+    feature_ids: Annotated[tuple[str, ...], Field(min_length=1)]
+    window: Annotated[int, Field(ge=1, strict=True)] = 1
+    crisp: bool = False
+    output: Literal["classification", "regression"]
+    classes: tuple[str, ...] = ()
+    strategy: Strategy
+    data: DataReference
+    seed: int
+    environment: Environment
+    metrics: dict[str, JsonValue] = {}
+    baselines: dict[str, JsonValue] = {}
+    importance: JsonValue = None
+    facts: dict[str, JsonValue] = {}
+    git: GitState | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ManifestFields:
+        if self.input_size != len(self.feature_ids):
+            raise ValueError(f"input_size is {self.input_size}, but there are {len(self.feature_ids)} feature ids")
+        if len(set(self.feature_ids)) != len(self.feature_ids):
+            raise ValueError("feature_ids holds a name twice")
+        if (self.output == "classification") != (len(self.classes) >= 2):
+            raise ValueError(f"a {self.output} model cannot have {len(self.classes)} classes")
+        if self.output != self.strategy.decisions.output_format:
+            raise ValueError(f"output is {self.output}, the strategy's is {self.strategy.decisions.output_format}")
+        return self
+
+
+class Manifest(ManifestFields):
+    """`manifest.json`.
+
+    Attributes:
+        schema_version: :data:`SCHEMA_VERSION`.
+        name, version: where the bundle stands in the store.
+        created: when it was committed, UTC.
+        files: sha256 of every file beside the manifest, by name.
+    """
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    version: Annotated[int, Field(ge=1, strict=True)]
+    created: AwareDatetime
+    files: dict[FileName, Sha256]
+
+    @property
+    def ref(self) -> str:
+        """``name/version``: what commands take."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def weights_hash(self) -> str:
+        """sha256 over names and hashes of the weights files: equal for equal trainings."""
+        digest = hashlib.sha256()
+        for name in sorted(self.files):
+            if name.startswith(WEIGHTS_PREFIX):
+                digest.update(f"{name}:{self.files[name]}\n".encode())
+        return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Where training keeps its state, so that a run that was killed goes on where it stood."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from ktrdr.core.models.files import discard_directory, sync_directory, sync_tree
+
+__all__ = ["DirectoryCheckpoint"]
+
+_WHOLE = re.compile(r"checkpoint-(\d{8})")
+
+
+class DirectoryCheckpoint:
+    """Checkpoints of one training run below ``directory``; implements :class:`~ktrdr.core.plugins.CheckpointWriter`.
+
+    A checkpoint is written beside its place, flushed, and renamed, and only then is the one before it removed: whenever
+    the process is killed, :meth:`latest` finds a whole one or none. One process at a time may use a directory.
+
+    Args:
+        directory: made when the first checkpoint is saved.
+        every_epochs: complete epochs between checkpoints.
+        every_seconds: longest time between checkpoints, for epochs that take longer.
+    """
+
+    def __init__(self, directory: Path, *, every_epochs: int = 1, every_seconds: float = 60.0) -> None:
+        if every_epochs < 1 or every_seconds <= 0:
+            raise ValueError("every_epochs must be at least 1 and every_seconds above 0")
+        self.directory = directory
+        self._every_epochs = every_epochs
+        self._every_seconds = every_seconds
+        self._last_epoch: int | None = None
+        self._last_time = time.monotonic()
+
+    def due(self, epoch: int) -> bool:
+        """Return True if a checkpoint should be written now; ``epoch`` is the number of complete epochs."""
+        if self._last_epoch is None:
+            # The first question of a run, fresh or resumed, counts from where it stands.
+            self._last_epoch = max(epoch - 1, 0)
+        return (
+            epoch - self._last_epoch >= self._every_epochs or time.monotonic() - self._last_time >= self._every_seconds
+        )
+
+    def save(self, epoch: int, write: Callable[[Path], None]) -> None:
+        """Call ``write`` with an empty directory, then make that directory the newest checkpoint.
+
+        If ``write`` raises, the checkpoint before stays the newest.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        before = self._whole()
+        for left_over in self.directory.glob(".*-*"):
+            shutil.rmtree(left_over)
+        temporary = self.directory / f".new-{uuid4().hex}"
+        temporary.mkdir()
+        try:
+            write(temporary)
+            sync_tree(temporary)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
+        number = before[-1][0] + 1 if before else 1
+        temporary.rename(self.directory / f"checkpoint-{number:08d}")
+        sync_directory(self.directory)
+        for _, path in before:
+            self._discard(path)
+        self._last_epoch = epoch
+        self._last_time = time.monotonic()
+
+    def latest(self) -> Path | None:
+        """Return the directory of the newest whole checkpoint, or ``None``."""
+        whole = self._whole()
+        return whole[-1][1] if whole else None
+
+    def clear(self) -> None:
+        """Remove every checkpoint: training has succeeded, or is to start afresh."""
+        if not self.directory.is_dir():
+            return
+        for _, path in self._whole():
+            self._discard(path)
+        shutil.rmtree(self.directory)
+
+    def _whole(self) -> list[tuple[int, Path]]:
+        if not self.directory.is_dir():
+            return []
+        found = ((_WHOLE.fullmatch(path.name), path) for path in self.directory.iterdir())
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def _discard(self, path: Path) -> None:
+        # Half a checkpoint must never look like a whole one: out of sight first, then file by file.
+        discard_directory(path, self.directory / f".old-{uuid4().hex}")
