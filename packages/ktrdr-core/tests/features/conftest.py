@@ -8,7 +8,7 @@ import pytest
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
-from ktrdr.core.indicators.registry import get_indicator
+from ktrdr.core.indicators import registry
 from ktrdr.core.strategy.model import (
     Decisions,
     FuzzySet,
@@ -51,7 +51,7 @@ def make_strategy() -> StrategyMaker:
                 identifier: IndicatorDefinition(
                     type=kind,
                     parameters={
-                        **{p.name: p.default for p in get_indicator(kind).parameters if not p.required},
+                        **{p.name: p.default for p in registry.get_indicator(kind).parameters if not p.required},
                         **parameters,
                     },
                 )
