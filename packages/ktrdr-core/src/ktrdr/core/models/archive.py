@@ -7,7 +7,7 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from ktrdr.core.errors import BadInputError
@@ -70,7 +70,6 @@ def import_bundle(store: ModelStore, path: Path) -> Bundle:
                 for name, entry in entries.items():
                     with archive.open(entry) as source, (writer.directory / name).open("xb") as target:
                         _copy(source, target, entry.file_size)
-                Bundle(writer.directory, manifest).verify()
                 return writer.adopt(manifest)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
         raise BundleError(f"{path} is not an exported model: {error}") from None
@@ -107,7 +106,7 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         return file.read(MAX_TEXT_BYTES)
 
 
-def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
+def _copy(source: IO[bytes], target: IO[bytes], size: int) -> None:
     # zipfile stops at the size the entry declares, and the declared sizes were added up before.
     while block := source.read(_BLOCK):
         target.write(block)

@@ -6,8 +6,18 @@ import hashlib
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
+from ktrdr.core.models.reading import plain_json
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = [
@@ -43,6 +53,8 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # Names that end up in messages and in `pip install` remedies: nothing but what such a name can be.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$")]
+# Results as the steps of training return them: numpy numbers become plain ones, those that are not finite null.
+JsonMap = Annotated[dict[str, JsonValue], BeforeValidator(plain_json)]
 
 
 class _Part(BaseModel):
@@ -142,7 +154,7 @@ class ManifestFields(_Part):
 
     plugin: PluginReference
     model_type: Word
-    architecture: dict[str, JsonValue] = {}
+    architecture: JsonMap = {}
     input_size: Annotated[int, Field(gt=0, strict=True)]
     feature_ids: Annotated[tuple[str, ...], Field(min_length=1)]
     window: Annotated[int, Field(ge=1, strict=True)] = 1
@@ -153,10 +165,10 @@ class ManifestFields(_Part):
     data: DataReference
     seed: int
     environment: Environment
-    metrics: dict[str, JsonValue] = {}
-    baselines: dict[str, JsonValue] = {}
-    importance: JsonValue = None
-    facts: dict[str, JsonValue] = {}
+    metrics: JsonMap = {}
+    baselines: JsonMap = {}
+    importance: Annotated[JsonValue, BeforeValidator(plain_json)] = None
+    facts: JsonMap = {}
     git: GitState | None = None
 
     @model_validator(mode="after")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["MAX_DEPTH", "BundleError", "open_plain", "parse_json", "read_plain", "sha256_of"]
+__all__ = ["MAX_DEPTH", "BundleError", "open_plain", "parse_json", "plain_json", "read_plain", "sha256_of"]
 
 MAX_DEPTH = 64
 """Deepest nesting of JSON read from a bundle."""
@@ -21,7 +24,7 @@ class BundleError(BadInputError):
     """A model bundle is broken, hostile, or does not fit this installation."""
 
 
-def open_plain(path: Path, limit: int) -> BinaryIO:
+def open_plain(path: Path, limit: int) -> io.BufferedReader:
     """Open a regular file of at most ``limit`` bytes; a symbolic link, device or pipe is refused, not followed."""
     try:
         # O_NONBLOCK: opening a pipe nobody writes to would otherwise wait for ever.
@@ -90,3 +93,16 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"nested more than {MAX_DEPTH} deep")
+
+
+def plain_json(value: Any) -> Any:
+    """Return JSON-ready data: numpy scalars and arrays as numbers and lists, numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain_json(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

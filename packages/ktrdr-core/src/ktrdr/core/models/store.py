@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +28,7 @@ from ktrdr.core.models.bundle import (
 from ktrdr.core.models.contents import MAX_FILE_BYTES
 from ktrdr.core.models.files import discard_directory, sync_directory, sync_tree
 from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, Manifest, ManifestFields
-from ktrdr.core.models.reading import sha256_of
+from ktrdr.core.models.reading import plain_json, sha256_of
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.settings import home_directory
@@ -83,7 +82,7 @@ class BundleWriter:
 
     def write_history(self, history: Iterable[EpochRecord]) -> None:
         """Keep the epochs of training."""
-        records = [{"epoch": record.epoch, "metrics": _plain(record.metrics)} for record in history]
+        records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in history]
         content = json.dumps(records, indent=1, allow_nan=False)
         (self.directory / HISTORY_FILE).write_text(content + "\n", encoding="utf-8")
 
@@ -99,8 +98,12 @@ class BundleWriter:
         return self._publish(fields, created, wanted=None)
 
     def adopt(self, manifest: Manifest) -> Bundle:
-        """As :meth:`commit`, for a bundle that exists already: it keeps its version here if that was never taken."""
-        check_contents(self.directory, manifest)
+        """As :meth:`commit`, for a bundle that exists already: it keeps its version here if that was never taken.
+
+        Raises:
+            BundleError: the bundle does not pass :meth:`Bundle.verify`; nothing becomes visible.
+        """
+        Bundle(self.directory, manifest).verify()
         return self._publish(manifest, manifest.created, wanted=manifest.version)
 
     def _publish(self, fields: ManifestFields, created: dt.datetime, wanted: int | None) -> Bundle:
@@ -121,7 +124,7 @@ class BundleWriter:
             raise BundleError(f"the bundle of {self._name} cannot be saved: {error}") from None
         check_contents(self.directory, manifest)
         manifest = manifest.model_copy(update={"version": _take_version(self._place, wanted)})
-        content = json.dumps(_plain(manifest.model_dump(mode="json")), indent=1, ensure_ascii=False, allow_nan=False)
+        content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         (self.directory / MANIFEST_FILE).write_text(content + "\n", encoding="utf-8")
         sync_tree(self.directory)
         target = self._place / str(manifest.version)
@@ -308,28 +311,17 @@ def _lock_of(directory: Path) -> Path:
 
 def _sweep(place: Path) -> None:
     """Remove what dead processes left. Call with the lock of ``place`` held."""
-    for path in place.iterdir():
-        if path.name.startswith(_OLD):
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name.startswith(_NEW) and not path.name.endswith(_LOCK):
-            lock = FileLock(_lock_of(path), blocking=False)
-            try:
-                lock.acquire()
-            except Timeout:
-                continue  # its writer is alive
-            shutil.rmtree(path, ignore_errors=True)
-            lock.release()
-            _lock_of(path).unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON-ready data: numpy scalars and arrays as numbers and lists, numbers that are not finite as None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    names = {path.name for path in place.iterdir()}
+    for name in names:
+        if name.startswith(_OLD):
+            shutil.rmtree(place / name, ignore_errors=True)
+    for name in {name.removesuffix(_LOCK) for name in names if name.startswith(_NEW)}:
+        directory = place / name
+        lock = FileLock(_lock_of(directory), blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue  # its writer is alive
+        shutil.rmtree(directory, ignore_errors=True)
+        lock.release()
+        _lock_of(directory).unlink(missing_ok=True)

@@ -1,0 +1,220 @@
+"""`ktrdr models`: what is in the model store. Needs core alone, whatever trained the models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.models.bundle import Bundle
+    from ktrdr.core.models.store import ModelEntry
+
+__all__ = ["models"]
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def models() -> None:
+    """List, verify, move and delete trained models.
+
+    MODEL is `name` for the latest version of a model, or `name/3` for one.
+    """
+
+
+@models.command("list")
+@click.argument("name", required=False)
+@_JSON
+def list_models(name: str | None, as_json: bool) -> None:
+    """List models; one that cannot be read is shown as broken, with the reason."""
+    from ktrdr.core.cli.output import print_json, print_table
+    from ktrdr.core.models.store import default_model_store
+
+    store = default_model_store()
+    entries = store.list(name)
+    if as_json:
+        print_json([_listed(entry) for entry in entries])
+        return
+    if not entries:
+        of = f" of `{name}`" if name else ""
+        click.echo(f"There are no models{of} in {store.root}; `ktrdr train STRATEGY` makes one.")
+        return
+    print_table(
+        ["model", "created", "type", "backend", "symbols", "features", "state"],
+        [_row(entry) for entry in entries],
+        right=["features"],
+    )
+    for entry in entries:
+        if entry.problem:
+            click.echo(entry.problem)
+
+
+def _listed(entry: ModelEntry) -> dict[str, Any]:
+    manifest = entry.manifest
+    if manifest is None:
+        return {"model": entry.ref, "state": "broken", "problem": entry.problem}
+    return {
+        "model": entry.ref,
+        "state": "ok",
+        "created": manifest.created.isoformat(),
+        "model_type": manifest.model_type,
+        "plugin": manifest.plugin.name,
+        "output": manifest.output,
+        "symbols": manifest.data.symbols,
+        "input_size": manifest.input_size,
+        "weights_hash": manifest.weights_hash,
+    }
+
+
+def _row(entry: ModelEntry) -> list[Any]:
+    manifest = entry.manifest
+    if manifest is None:
+        return [entry.ref, "", "", "", "", "", "broken"]
+    return [
+        entry.ref,
+        manifest.created.strftime("%Y-%m-%d %H:%M"),
+        manifest.model_type,
+        manifest.plugin.name,
+        " ".join(manifest.data.symbols),
+        manifest.input_size,
+        "ok",
+    ]
+
+
+@models.command()
+@click.argument("model")
+@_JSON
+def show(model: str, as_json: bool) -> None:
+    """Show what a model is, what it was trained on and how it did."""
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.store import default_model_store
+
+    bundle = default_model_store().get(model)
+    if as_json:
+        print_json(
+            bundle.manifest.model_dump(mode="json")
+            | {"directory": bundle.directory, "weights_hash": bundle.manifest.weights_hash}
+        )
+    else:
+        _print_bundle(bundle)
+
+
+def _print_bundle(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    data = manifest.data
+    rows: list[tuple[str, Any]] = [
+        ("model", bundle.ref),
+        ("created", manifest.created.strftime("%Y-%m-%d %H:%M UTC")),
+        ("type", f"{manifest.model_type}, {manifest.output}"),
+        ("backend", f"{manifest.plugin.name} ({manifest.plugin.distribution} {manifest.plugin.version})"),
+        ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
+        ("classes", " ".join(manifest.classes)),
+        ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.start:%Y-%m-%d} to {data.end:%Y-%m-%d}"),
+        ("seed", manifest.seed),
+        ("window", f"{manifest.window} bars" if manifest.window > 1 else ""),
+        ("features", f"{manifest.input_size}: {', '.join(manifest.feature_ids)}"),
+    ]
+    rows += [(f"{part} metrics", _numbers(values)) for part, values in manifest.metrics.items()]
+    rows += [(f"baseline {name}", _numbers(values)) for name, values in manifest.baselines.items()]
+    rows += [("weights hash", manifest.weights_hash), ("directory", bundle.directory)]
+    for label, value in rows:
+        if value != "":
+            click.echo(f"{label:<20} {value}")
+
+
+def _numbers(values: Any) -> str:
+    """Return the plain numbers of a map of metrics; tables and curves are for --json."""
+    if not isinstance(values, dict):
+        return str(values)
+    return ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    )
+
+
+@models.command()
+@click.argument("model", required=False)
+@click.option("--all", "everything", is_flag=True, help="Verify every model in the store.")
+@_JSON
+def verify(model: str | None, everything: bool, as_json: bool) -> None:
+    """Check every file of a model: hashes, kinds, feature list, schema. Exit status 2 says that one is refused."""
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.bundle import BundleError
+    from ktrdr.core.models.store import default_model_store
+
+    if (model is None) != everything:
+        raise click.UsageError("give a model, or --all")
+    store = default_model_store()
+    if model is not None and not as_json:
+        click.echo(f"{store.verify(model).ref}: ok")
+        return
+    results = []
+    for ref in [entry.ref for entry in store.list()] if model is None else [model]:
+        try:
+            results.append({"model": store.verify(ref).ref, "state": "ok", "problem": ""})
+        except BundleError as error:
+            results.append({"model": ref, "state": "broken", "problem": str(error)})
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            click.echo(f"{result['model']}: {result['problem'] or 'ok'}")
+    if any(result["problem"] for result in results):
+        click.get_current_context().exit(2)
+
+
+@models.command()
+@click.argument("model")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_JSON
+def delete(model: str, yes: bool, as_json: bool) -> None:
+    """Delete one version of a model."""
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.store import default_model_store
+
+    store = default_model_store()
+    if not yes and not as_json:
+        click.confirm(f"Delete model {model} from {store.root}?", abort=True)
+    deleted = store.delete(model)
+    if as_json:
+        print_json({"deleted": deleted})
+    else:
+        click.echo(f"Deleted {deleted}.")
+
+
+@models.command()
+@click.argument("model")
+@click.argument("path", type=click.Path(path_type=str))
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+@_JSON
+def export(model: str, path: str, force: bool, as_json: bool) -> None:
+    """Write a model as one zip file to PATH, a file or an existing directory."""
+    from pathlib import Path
+
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.store import default_model_store
+
+    written = default_model_store().export(model, Path(path), overwrite=force)
+    if as_json:
+        print_json({"path": written, "bytes": written.stat().st_size})
+    else:
+        click.echo(f"Wrote {written} ({written.stat().st_size:,} bytes).")
+
+
+@models.command("import")
+@click.argument("path", type=click.Path(path_type=str))
+@_JSON
+def import_model(path: str, as_json: bool) -> None:
+    """Add a model from an exported zip file, after verifying it."""
+    from pathlib import Path
+
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.store import default_model_store
+
+    bundle = default_model_store().import_bundle(Path(path))
+    if as_json:
+        print_json({"model": bundle.ref, "directory": bundle.directory})
+    else:
+        click.echo(f"Imported {bundle.ref}.")
