@@ -16,7 +16,7 @@ __all__ = ["assemble"]
 # Rows at a time: what is computed and the part of the matrix it goes to stay in the processor's cache, whatever the
 # number of bars and columns. Written column by column instead, a matrix of a million rows goes through memory once
 # per column.
-_BLOCK = 4096
+_BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True)
