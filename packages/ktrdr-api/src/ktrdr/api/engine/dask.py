@@ -1,0 +1,254 @@
+"""The engine on Dask: submits attempts by name, hears of them by topic, finds them again by key.
+
+The scheduler keeps its state in memory only, and a client that has lost its scheduler stays lost: this rebuilds the
+client, and whatever the new scheduler does not know is reported lost, so that the ledger submits it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
+from ktrdr.core.operations.remote import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["DaskEngine"]
+
+_log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def _key(attempt: Attempt) -> str:
+    return f"{attempt.operation_id}:{attempt.number}"
+
+
+def _attempt(key: str) -> Attempt:
+    operation_id, _, number = key.partition(":")
+    return Attempt(operation_id, int(number))
+
+
+class DaskEngine:
+    """Executes on the cluster whose scheduler is at ``address``."""
+
+    def __init__(self, address: str, *, grace: float = 30.0, security: Any = None) -> None:
+        self._address = address
+        self._grace = grace
+        self._security = security
+        self._client: Client | None = None
+        self._listener: EngineListener | None = None
+        self._watched: dict[Attempt, asyncio.Task[None]] = {}
+        self._started: set[Attempt] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        self._workers: tuple[WorkerInfo, ...] = ()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, listener: EngineListener) -> None:
+        """Connect now if the scheduler is there, and keep connected."""
+        self._listener = listener
+        await self._connect()
+        self._keeper = asyncio.create_task(self._keep(), name="dask connection")
+
+    async def close(self) -> None:
+        """Disconnect; published work goes on."""
+        tasks = [task for task in (self._keeper, *self._watched.values(), *self._tasks) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._drop_client()
+
+    async def healthy(self) -> bool:
+        """Return True while the scheduler answers."""
+        return self._client is not None and self._client.status == "running"
+
+    async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
+        """Hand an attempt to the scheduler and publish it, so that it outlives this client."""
+        if attempt in self._watched:
+            return
+        client = self._require_client()
+        key = _key(attempt)
+        future = client.submit(
+            call_by_name,
+            RUN_OPERATION,
+            attempt.operation_id,
+            attempt.number,
+            kind,
+            dict(job),
+            key=key,
+            resources=dict.fromkeys(requires, 1),
+            retries=0,
+            pure=False,
+        )
+        await client.publish_dataset(future, name=key, override=True)
+        self._watch(attempt, future)
+
+    async def stop(self, attempt: Attempt) -> None:
+        """Ask the worker that has it to stop it, by force after the grace period."""
+        client = self._require_client()
+        key = _key(attempt)
+        holders = [address for address, keys in (await client.processing()).items() if key in keys]
+        if holders:
+            await client.run(call_by_name, STOP_OPERATION, key, self._grace, workers=holders)
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers of the newest look."""
+        return list(self._workers)
+
+    async def reattach(self) -> set[Attempt]:
+        """Watch again what is published from before this client."""
+        if self._client is None:
+            return set()
+        known = set()
+        for key in await self._client.list_datasets():
+            attempt = _attempt(str(key))
+            future = await self._client.get_dataset(key)
+            self._started.add(attempt)
+            self._watch(attempt, future)
+            known.add(attempt)
+        return known
+
+    # The connection.
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            if not await self.healthy():
+                await self._reconnect()
+            elif not await self._look():
+                _log.warning("the scheduler at %s does not answer", self._address)
+
+    async def _connect(self) -> None:
+        from distributed import Client
+
+        try:
+            client = await Client(
+                self._address, asynchronous=True, timeout=5, security=self._security, set_as_default=False
+            )
+        except (OSError, TimeoutError) as error:
+            _log.warning("no scheduler at %s yet: %s", self._address, error)
+            return
+        self._client = client
+        client.subscribe_topic(OPERATIONS_TOPIC, self._heard)
+        await self._look()
+
+    async def _reconnect(self) -> None:
+        """Build a new client, and report lost what the scheduler no longer has."""
+        await self._drop_client()
+        await self._connect()
+        if self._client is None:
+            return
+        before = set(self._watched)
+        for task in self._watched.values():
+            task.cancel()
+        self._watched.clear()
+        known = await self.reattach()
+        for attempt in before - known:
+            await self._tell().on_lost(attempt, "the scheduler was restarted", counts=False)
+        await self._tell().on_workers_changed()
+
+    async def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(OSError, TimeoutError):
+                await client.close(timeout=2)
+
+    def _require_client(self) -> Client:
+        if self._client is None:
+            raise OSError(f"no scheduler at {self._address}")
+        return self._client
+
+    def _tell(self) -> EngineListener:
+        assert self._listener is not None
+        return self._listener
+
+    async def _look(self) -> bool:
+        """Look who is there and what each runs; return False if the scheduler does not answer."""
+        client = self._client
+        if client is None or client.scheduler is None:
+            return False
+        try:
+            identity = await client.scheduler.identity(n_workers=-1)
+            processing = await client.processing()
+        except (OSError, TimeoutError):
+            return False
+        workers = tuple(
+            WorkerInfo(
+                address=address,
+                name=str(facts["name"]),
+                capabilities=tuple(sorted(facts["resources"])),
+                running=tuple(_attempt(key) for key in processing.get(address, ()) if ":" in str(key)),
+                facts={"threads": facts["nthreads"], "status": facts["status"], **facts.get("ktrdr", {})},
+            )
+            for address, facts in identity["workers"].items()
+            if facts["status"] == "running"
+        )
+        changed = {worker.address for worker in workers} != {worker.address for worker in self._workers}
+        self._workers = workers
+        if changed:
+            await self._tell().on_workers_changed()
+        return True
+
+    # News.
+
+    def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        _, message = event
+        attempt = Attempt(message["operation_id"], message["attempt"])
+        if message["event"] == "started":
+            self._started.add(attempt)
+            self._spawn(self._tell().on_started(attempt, message["worker"]))
+        elif message["event"] == "progress":
+            self._spawn(self._tell().on_progress(attempt, message["progress"]))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _watch(self, attempt: Attempt, future: Future) -> None:
+        task = asyncio.create_task(self._follow(attempt, future), name=f"follow {_key(attempt)}")
+        self._watched[attempt] = task
+
+    async def _follow(self, attempt: Attempt, future: Future) -> None:
+        from distributed import FutureCancelledError, KilledWorker
+        from distributed.comm import CommClosedError
+
+        try:
+            ending = await future
+        except KilledWorker as error:
+            began = attempt in self._started
+            await self._finish(attempt, self._tell().on_lost(attempt, _one_line(error), counts=began))
+            return
+        except (FutureCancelledError, CommClosedError):
+            return  # the client has lost its scheduler: the next one finds out what became of it
+        listener = self._tell()
+        match ending["event"]:
+            case "completed":
+                news = listener.on_completed(attempt, ending["result"])
+            case "failed":
+                news = listener.on_failed(attempt, ending["error"])
+            case "cancelled":
+                news = listener.on_cancelled(attempt)
+            case "drained":
+                news = listener.on_lost(attempt, "its worker left", counts=False)
+            case _:
+                news = listener.on_lost(attempt, ending["message"], counts=True)
+        await self._finish(attempt, news)
+
+    async def _finish(self, attempt: Attempt, news: Any) -> None:
+        await news
+        self._watched.pop(attempt, None)
+        self._started.discard(attempt)
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(OSError, TimeoutError, KeyError):
+                await client.unpublish_dataset(_key(attempt))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

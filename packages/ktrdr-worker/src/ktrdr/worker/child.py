@@ -1,0 +1,109 @@
+"""The process an operation runs in: one job from standard input, JSON lines on standard output.
+
+It ends itself at end of file on standard input, so it never outlives its worker, and treats SIGTERM as a request to
+stop: it leaves a checkpoint and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from ktrdr.core.errors import CancelledError, KtrdrError
+from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.operations.progress import Progress, ProgressEvent
+
+__all__ = ["main"]
+
+_SECONDS_BETWEEN_REPORTS = 0.25
+
+
+def main() -> None:
+    """Run the job that stands on the first line of standard input."""
+    out = _claim_stdout()
+    request = json.loads(sys.stdin.readline())
+    cancellation = Cancellation()
+    signal.signal(signal.SIGTERM, lambda number, frame: cancellation.cancel("asked to stop"))
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _say(out, run(request, _reporter(out), cancellation))
+
+
+def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> dict[str, Any]:
+    """Carry out ``{"kind", "job", "resume"}`` and return how it ended, as the worker passes it on."""
+    from ktrdr.core.operations.jobs import run_job
+
+    try:
+        result = run_job(
+            request["kind"],
+            request["job"],
+            resume=bool(request.get("resume")),
+            progress=progress,
+            cancellation=cancellation,
+        )
+    except CancelledError as error:
+        return {"event": "cancelled", "message": str(error)}
+    except KtrdrError as error:
+        return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
+    return {"event": "completed", "result": result}
+
+
+def _claim_stdout() -> TextIO:
+    """Keep standard output for the protocol; whatever a library prints goes to standard error."""
+    kept = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return kept
+
+
+def _say(out: TextIO, message: Mapping[str, Any]) -> None:
+    out.write(json.dumps(message, allow_nan=False) + "\n")
+    out.flush()
+
+
+def _reporter(out: TextIO) -> Progress:
+    last = 0.0
+    step = ""
+
+    def receive(event: ProgressEvent) -> None:
+        nonlocal last, step
+        now = time.monotonic()
+        # The end of a step and the first word of a new one are always passed on.
+        if event.step == step and event.fraction < 1 and now - last < _SECONDS_BETWEEN_REPORTS:
+            return
+        last, step = now, event.step
+        metrics = {
+            name: value for name, value in event.metrics.items() if value == value and abs(value) != float("inf")
+        }
+        _say(
+            out,
+            {
+                "event": "progress",
+                "progress": {
+                    "step": event.step,
+                    "done": event.done,
+                    "total": event.total,
+                    "unit": event.unit,
+                    "fraction": round(float(event.fraction), 6),
+                    "message": event.message,
+                    "metrics": metrics,
+                },
+            },
+        )
+
+    return receive
+
+
+def _die_with_parent() -> None:
+    while sys.stdin.read(4096):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

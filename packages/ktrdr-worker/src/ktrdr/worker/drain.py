@@ -1,0 +1,26 @@
+"""Hand back what runs, so that the worker can leave without losing work."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ktrdr.worker.operations import RUNNING, stop_all
+
+__all__ = ["drain"]
+
+
+async def drain(grace: float, dask_worker: object = None) -> int:
+    """Take no more work, have every operation leave a checkpoint, and return how many there were once all have stopped.
+
+    ``dask_worker`` is filled in by Dask.
+    """
+    from distributed import Status
+
+    if dask_worker is not None:
+        dask_worker.status = Status.paused  # type: ignore[attr-defined]
+    count = stop_all(grace)
+    while RUNNING:
+        await asyncio.sleep(0.05)
+    # The endings are on their way to the scheduler: give them a moment before the connection goes.
+    await asyncio.sleep(0.3)
+    return count
