@@ -9,6 +9,7 @@ import io
 import math
 import pickletools
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ MAX_FILES = 64
 MAX_FILE_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
 _MAX_MEMBERS = 100_000
-_MAX_NPY_HEADER = 64 * 1024
+_MAX_NPY_HEADER = 10_000
 # Opcodes without which a pickle is only plain values; with one of them it can name and call anything.
 _CALLING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1"})
 _SAFETENSORS_BYTES = {
@@ -146,7 +147,7 @@ def _check_array(file: BinaryIO, size: int, name: str) -> None:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, _, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError, MemoryError):
+    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError):
         raise BundleError(f"{name} is not a plain .npy array") from None
     if dtype.hasobject:
         raise BundleError(f"{name} holds Python objects, which are stored as a pickle")

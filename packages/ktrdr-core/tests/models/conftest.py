@@ -1,0 +1,130 @@
+"""Bundles to put into stores, and to break."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ktrdr.core.features.columns import feature_columns
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
+from ktrdr.core.models.store import BundleWriter, ModelStore
+from ktrdr.core.plugins.contract import EpochRecord
+from ktrdr.core.strategy.model import Strategy
+
+
+@pytest.fixture
+def strategy() -> Strategy:
+    return Strategy.model_validate(
+        {
+            "name": "waves",
+            "training_data": {"symbols": ["EURUSD"], "timeframes": ["1h"], "base_timeframe": "1h"},
+            "indicators": {"rsi_14": {"type": "rsi", "parameters": {"period": 14, "source": "close"}}},
+            "fuzzy_sets": {
+                "rsi": {
+                    "indicator": "rsi_14",
+                    "memberships": {
+                        "low": {"type": "triangular", "parameters": [0, 25, 50]},
+                        "high": {"type": "triangular", "parameters": [50, 75, 100]},
+                    },
+                }
+            },
+            "nn_inputs": [{"kind": "fuzzy_set", "fuzzy_set": "rsi", "timeframes": ["1h"], "lags": [1]}],
+            "model": {"type": "mlp"},
+            "decisions": {},
+            "training": {"labels": {"source": "direction", "parameters": {"horizon": 4, "threshold": 0.001}}},
+        }
+    )
+
+
+@pytest.fixture
+def fields(strategy: Strategy) -> ManifestFields:
+    ids = tuple(column.id for column in feature_columns(strategy))
+    return ManifestFields(
+        plugin=PluginReference(name="torch", version="0.1.0", contract="1.0", distribution="ktrdr-ml-torch"),
+        model_type="mlp",
+        architecture={"hidden_layers": [8, 4]},
+        input_size=len(ids),
+        feature_ids=ids,
+        output="classification",
+        classes=("BUY", "HOLD", "SELL"),
+        strategy=strategy,
+        data=DataReference(
+            fingerprint="0" * 64,
+            symbols=("EURUSD",),
+            timeframes=("1h",),
+            base_timeframe="1h",
+            start=dt.datetime(2017, 1, 1, 22, tzinfo=dt.UTC),
+            end=dt.datetime(2017, 9, 30, tzinfo=dt.UTC),
+            rows={"EURUSD": 4600},
+        ),
+        seed=42,
+        environment=Environment(python="3.11.9", platform="Linux"),
+    )
+
+
+def safetensors(values: bytes = b"\0" * 8) -> bytes:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [len(values) // 4], "data_offsets": [0, len(values)]}}).encode()
+    return len(header).to_bytes(8, "little") + header + values
+
+
+@pytest.fixture
+def fill() -> Callable[[BundleWriter], None]:
+    """Return a function that writes the files a training would."""
+
+    def run(writer: BundleWriter, weights: bytes = b"\1" * 8) -> None:
+        writer.write_strategy("name: waves\n")
+        writer.write_normalizers({"EURUSD": {"x": {"mean": 0.1}}})
+        writer.write_history([EpochRecord(1, {"train_loss": 1.0, "val_loss": float("nan")})])
+        (writer.directory / "weights.safetensors").write_bytes(safetensors(weights))
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models")
+
+
+@pytest.fixture
+def add(store: ModelStore, fields: ManifestFields, fill: Callable[..., None]) -> Callable[..., Bundle]:
+    """Return ``add(weights=...)``, which puts one more version of the model into the store."""
+
+    def run(weights: bytes = b"\1" * 8) -> Bundle:
+        with store.create("waves") as writer:
+            fill(writer, weights)
+            return writer.commit(fields)
+
+    return run
+
+
+@pytest.fixture
+def rewrite() -> Callable[..., None]:
+    """Return ``rewrite(bundle, **changes)``: an attacker's manifest, with hashes that fit the files as they are now."""
+    import hashlib
+
+    def run(bundle: Bundle, **changes: object) -> None:
+        path = bundle.directory / "manifest.json"
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["files"] = {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in bundle.directory.iterdir()
+            if file.name != "manifest.json" and file.is_file()
+        }
+        manifest.update(changes)
+        path.write_text(json.dumps(manifest), encoding="utf-8")
+
+    return run
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    def run(path: Path) -> Path:
+        return Path(shutil.copytree(path, tmp_path / "copies" / path.name))
+
+    return run

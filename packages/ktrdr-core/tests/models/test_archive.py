@@ -1,0 +1,155 @@
+"""Models travel as one zip file, and are believed only after they are verified."""
+
+from __future__ import annotations
+
+import json
+import stat
+import zipfile
+
+import pytest
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.bundle import BundleError
+from ktrdr.core.models.store import ModelStore
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    return ModelStore(tmp_path / "elsewhere")
+
+
+@pytest.fixture
+def exported(store, add, tmp_path):
+    add()
+    return store.export("waves/1", tmp_path)
+
+
+def test_a_model_goes_from_one_store_to_another_unchanged(store, elsewhere, exported):
+    assert exported.name == "waves-1.zip"
+    bundle = elsewhere.import_bundle(exported)
+    assert bundle.ref == "waves/1"
+    elsewhere.verify("waves/1")
+    for path in (store.root / "waves" / "1").iterdir():
+        assert path.read_bytes() == (bundle.directory / path.name).read_bytes()
+
+
+def test_equal_bundles_give_equal_bytes(store, elsewhere, exported, tmp_path):
+    again = store.export("waves/1", tmp_path / "again.zip")
+    elsewhere.import_bundle(exported)
+    far = elsewhere.export("waves/1", tmp_path / "far.zip")
+    assert exported.read_bytes() == again.read_bytes() == far.read_bytes()
+
+
+def test_a_version_that_was_used_is_not_taken_over(store, elsewhere, exported, add):
+    assert store.import_bundle(exported).ref == "waves/2"
+    elsewhere.import_bundle(exported)
+    elsewhere.delete("waves/1")
+    assert elsewhere.import_bundle(exported).ref == "waves/2"
+    elsewhere.verify("waves/2")
+
+
+def test_an_existing_file_is_not_overwritten_unasked(store, exported):
+    with pytest.raises(BadInputError, match="--force"):
+        store.export("waves/1", exported)
+    before = exported.read_bytes()
+    store.export("waves/1", exported, overwrite=True)
+    assert exported.read_bytes() == before
+    with pytest.raises(BadInputError, match="there is no directory"):
+        store.export("waves/1", exported / "x" / "y.zip")
+
+
+def test_a_broken_model_is_not_exported(store, add, tmp_path):
+    (add().directory / "history.json").write_text("[1]")
+    with pytest.raises(BundleError, match="was changed"):
+        store.export("waves/1", tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+
+
+def rezip(path, change):
+    """Rewrite the archive with ``change(list of (ZipInfo, content))``."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry, archive.read(entry)) for entry in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in change(entries):
+            archive.writestr(entry, content)
+
+
+def named(name, content=b"x", mode=stat.S_IFREG | 0o644):
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = mode << 16
+    return entry, content
+
+
+def manifest_with(**changes):
+    def change(entries):
+        (entry, content), *rest = entries
+        return [(entry, json.dumps(json.loads(content) | changes).encode()), *rest]
+
+    return change
+
+
+HOSTILE = {
+    "zip slip": (lambda entries: [*entries, named("../../evil.json")], "not a plain file name"),
+    "absolute": (lambda entries: [*entries, named("/tmp/evil.json")], "not a plain file name"),
+    "backslash": (lambda entries: [*entries, named("..\\evil.json")], "not a plain file name"),
+    "directory": (lambda entries: [*entries, named("deep/evil.json")], "not a plain file name"),
+    "null": (lambda entries: [*entries, named("evil.json\0.txt")], "not a plain file name|not in the manifest"),
+    "link": (lambda entries: [*entries, named("weights.link", b"/etc/passwd", stat.S_IFLNK | 0o777)], "not a plain"),
+    "extra": (lambda entries: [*entries, named("evil.py", b"import os")], "not in the manifest"),
+    "missing": (lambda entries: entries[:-1], "missing"),
+    "no manifest": (lambda entries: entries[1:], r"manifest\.json is missing"),
+    "changed": (lambda entries: [*entries[:-1], (entries[-1][0], b"{}")], "was changed"),
+    "newer": (manifest_with(schema_version=9), "manifest schema 9"),
+    "name": (manifest_with(name="../waves"), "name"),
+    "input size": (manifest_with(input_size=None), "input_size"),
+    "many": (lambda entries: [*entries, *(named(f"x{i}.json") for i in range(100))], "more than the 64 allowed"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HOSTILE))
+def test_a_hostile_archive_is_refused_and_leaves_nothing(elsewhere, exported, tmp_path, kind):
+    change, reason = HOSTILE[kind]
+    rezip(exported, change)
+    before = {path for path in tmp_path.rglob("*") if elsewhere.root not in path.parents and path != elsewhere.root}
+    with pytest.raises(BundleError, match=reason) as caught:
+        elsewhere.import_bundle(exported)
+    assert "\n" not in str(caught.value)
+    assert elsewhere.list() == ()
+    after = {path for path in tmp_path.rglob("*") if elsewhere.root not in path.parents and path != elsewhere.root}
+    assert after == before
+    assert [path.name for path in elsewhere.root.rglob("*") if path.name not in ("waves", ".lock")] == []
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_stands_twice_is_refused(elsewhere, exported):
+    rezip(exported, lambda entries: [*entries, named("history.json", b"[]")])
+    with pytest.raises(BundleError, match="stands in it twice"):
+        elsewhere.import_bundle(exported)
+
+
+def test_an_archive_that_unpacks_beyond_measure_is_refused(elsewhere, exported, monkeypatch):
+    from ktrdr.core.models import archive
+
+    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(archive, "open_plain", lambda path, limit: path.open("rb"))
+    with pytest.raises(BundleError, match="unpacks to more than"):
+        elsewhere.import_bundle(exported)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no", b"not a zip at all" * 99])
+def test_a_file_that_is_no_archive_is_refused(elsewhere, tmp_path, content):
+    path = tmp_path / "model.zip"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="is not an exported model"):
+        elsewhere.import_bundle(path)
+    with pytest.raises(BadInputError, match="there is no file"):
+        elsewhere.import_bundle(tmp_path / "absent.zip")
+
+
+def test_a_damaged_archive_is_refused(elsewhere, exported):
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1
+    exported.write_bytes(content)
+    with pytest.raises(BundleError):
+        elsewhere.import_bundle(exported)
+    assert elsewhere.list() == ()
