@@ -248,12 +248,15 @@ def _checked(staging: Any, source: str, target: str, wishes: _Wishes) -> tuple[B
     odd = np.flatnonzero(time % _MINUTE)
     if len(odd):
         raise BadInputError(
-            f"{where}, {staging.place(int(rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a whole minute; "
-            "bars are labelled with their open"
+            f"{where}, {staging.place(int(rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a whole "
+            "minute; a bar's time is its open (or, with --label close, its close)"
         )
     order = ("open", "high", "low", "close", "volume")
     bars = Bars(
-        target, found, np.ascontiguousarray(time).view("datetime64[ns]"), *(_owned(columns[name]) for name in order)
+        target,
+        found,
+        np.ascontiguousarray(time).view("datetime64[ns]"),
+        *(np.ascontiguousarray(columns[name]) for name in order),
     )
     left_out: list[Finding] = []
     if staging.bad_count and not staging.symbols.keys() - {source}:
@@ -295,10 +298,6 @@ def _note(staging: Any, text: str) -> None:
         staging.notes.append(text)
 
 
-def _owned(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values)
-
-
 def _refuse_disorder(staging: Any, where: str, step: np.ndarray, time: np.ndarray, rows: np.ndarray) -> None:
     bad = np.flatnonzero(step <= 0)
     if not len(bad):
@@ -325,8 +324,8 @@ def _to_utc(
 ) -> np.ndarray:
     """Return nanoseconds since 1970, UTC.
 
-    Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and every
-    session is over by 24:00 UTC of its date.
+    Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and
+    every session is over by 24:00 UTC of its date.
     """
     if offset is None and wishes.zone is None:
         return time
@@ -345,8 +344,8 @@ def _to_utc(
     if len(unclear):
         row = int(unclear[0])
         raise BadInputError(
-            f"{where}, {staging.place(int(rows[row]))}: {format_time(np.datetime64(int(time[row]), 'ns'))} is there twice or "
-            f"not at all in {wishes.zone}, where clocks change; import a file in UTC"
+            f"{where}, {staging.place(int(rows[row]))}: {format_time(np.datetime64(int(time[row]), 'ns'))} "
+            f"comes twice or not at all in {wishes.zone}, where clocks change; import a file in UTC"
         )
     return utc.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
 

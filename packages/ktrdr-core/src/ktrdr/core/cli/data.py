@@ -1,0 +1,376 @@
+"""`ktrdr data`: market data in and out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.data.bars import Bars
+    from ktrdr.core.data.importer import ImportReport
+    from ktrdr.core.data.store import DatasetInfo
+    from ktrdr.core.data.validation import ValidationReport
+
+__all__ = ["data"]
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_START = click.option("--start", metavar="TIME", help="First open, such as 2017-01-31 or 2017-01-31T14:00 (UTC).")
+_END = click.option("--end", metavar="TIME", help="Opens before this time (UTC).")
+_CALENDAR = click.option(
+    "--calendar", metavar="NAME", help="FX, 24/7 or an exchange such as XNYS; by default told by the symbol."
+)
+
+
+@click.group()
+def data() -> None:
+    """Import, list, check, resample and export market data.
+
+    Bars are kept below $KTRDR_HOME/data, labelled with their open, UTC.
+    """
+
+
+@data.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--symbol", help="Whose bars they are, or the one to take from a file with several symbols.")
+@click.option("--timeframe", help="Length of the bars; by default told by the steps between them.")
+@click.option("--timezone", metavar="ZONE", help="Zone of times that do not say their own [default: UTC].")
+@click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="Order in dates such as 02/03/2017.")
+@click.option("--label", type=click.Choice(["open", "close"]), default="open", help="What a bar's time is in the file.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...; may be repeated."
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
+@_CALENDAR
+@_JSON
+def import_(
+    files: tuple[Path, ...],
+    symbol: str | None,
+    timeframe: str | None,
+    timezone: str | None,
+    dates: str | None,
+    label: str,
+    columns: tuple[str, ...],
+    skip_bad: bool,
+    calendar: str | None,
+    as_json: bool,
+) -> None:
+    """Import CSV or Parquet files, plain, gzip or zip.
+
+    Spellings of columns, ways to write dates, and several symbols in one file are recognized. Each file is imported
+    whole or not at all; bars that are stored already are replaced, so importing a file again changes nothing.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.progress import progress_display
+    from ktrdr.core.data.importer import import_file
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.errors import KtrdrError
+
+    roles = _roles(columns)
+    store = default_store()
+    results: list[dict[str, Any]] = []
+    status = 0
+    with progress_display(quiet=as_json) as progress:
+        for path in files:
+            try:
+                report = import_file(
+                    path,
+                    store,
+                    symbol=symbol,
+                    timeframe=timeframe,
+                    timezone=timezone,
+                    calendar=calendar,
+                    columns=roles,
+                    dates=dates,
+                    label=label,
+                    skip_bad=skip_bad,
+                    progress=progress,
+                )
+            except KtrdrError as error:
+                if len(files) == 1:
+                    raise
+                # The other files are whole by themselves: import them, and fail at the end.
+                status = max(status, error.exit_status)
+                results.append({"file": str(path), "error": str(error)})
+                click.echo(f"Error: {error}", err=True)
+                continue
+            results.append(report.to_json())
+            if not as_json:
+                _print_import(report)
+    if as_json:
+        print_json(results)
+    failed = sum("error" in result for result in results)
+    if failed and not as_json:
+        click.echo(f"{failed} of {len(files)} files were not imported.", err=True)
+    sys.exit(status)
+
+
+@data.command("list")
+@_JSON
+def list_(as_json: bool) -> None:
+    """List the stored data sets."""
+    from ktrdr.core.cli.output import print_json, print_table
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.times import format_time
+
+    datasets = default_store().datasets()
+    if as_json:
+        print_json([_info_json(info) for info in datasets])
+    elif not datasets:
+        click.echo("No data is stored; `ktrdr data import FILE` adds some.")
+    else:
+        print_table(
+            ["symbol", "timeframe", "bars", "from", "until (UTC)", "size"],
+            [
+                [
+                    info.symbol,
+                    info.timeframe,
+                    f"{info.rows:,}",
+                    format_time(info.start),
+                    format_time(info.end),
+                    _size(info.bytes),
+                ]
+                for info in datasets
+            ],
+            right=["bars", "size"],
+        )
+
+
+@data.command()
+@click.argument("symbol")
+@click.argument("timeframe")
+@_START
+@_END
+@click.option("--rows", type=click.IntRange(min=0), default=10, show_default=True, help="Bars to show; 0 for all.")
+@_JSON
+def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: int, as_json: bool) -> None:
+    """Show bars: the first and the last ones of a range."""
+    from ktrdr.core.cli.output import print_json, print_table
+    from ktrdr.core.data.times import format_time
+
+    bars = _load(symbol, timeframe, start, end)
+    cut = 0 < rows < len(bars)
+    head, tail = ((rows + 1) // 2, rows // 2) if cut else (len(bars), 0)
+    chosen = [*range(head), *range(len(bars) - tail, len(bars))]
+    if as_json:
+        names = ("open", "high", "low", "close", "volume")
+        print_json(
+            {
+                "symbol": symbol,
+                "timeframe": timeframe,
+                "rows": len(bars),
+                "bars": [
+                    {"time": _iso(bars.time[i])} | {name: getattr(bars, name)[i] for name in names} for i in chosen
+                ],
+            }
+        )
+        return
+    table = [
+        [
+            format_time(bars.time[i]),
+            *(f"{getattr(bars, name)[i]:.10g}" for name in ("open", "high", "low", "close", "volume")),
+        ]
+        for i in chosen
+    ]
+    if cut and tail:
+        table.insert(head, ["...", *[""] * 5])
+    columns = ["time (UTC)", "open", "high", "low", "close", "volume"]
+    print_table(columns, table, right=columns[1:], title=f"{symbol} {timeframe}: {len(bars):,} bars")
+
+
+@data.command()
+@click.argument("symbol", required=False)
+@click.argument("timeframe", required=False)
+@_CALENDAR
+@_JSON
+def check(symbol: str | None, timeframe: str | None, calendar: str | None, as_json: bool) -> None:
+    """Check stored bars: errors, gaps against the market's calendar, jumps that look like splits.
+
+    Without SYMBOL everything is checked. Exit status 2 says that a data set is damaged.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.validation import validate_bars
+    from ktrdr.core.errors import BadInputError
+
+    store = default_store()
+    chosen = [
+        info for info in store.datasets() if symbol in (None, info.symbol) and timeframe in (None, info.timeframe)
+    ]
+    if not chosen and symbol is not None:
+        store.info(symbol, timeframe or "1h")  # says what is stored
+    results: list[dict[str, Any]] = []
+    for info in chosen:
+        try:
+            report = validate_bars(store.read(info.symbol, info.timeframe), calendar)
+        except BadInputError as error:
+            if len(chosen) == 1:
+                raise
+            results.append({"symbol": info.symbol, "timeframe": info.timeframe, "ok": False, "error": str(error)})
+            click.echo(f"Error: {error}", err=True)
+            continue
+        results.append(report.to_json())
+        if not as_json:
+            _print_validation(report)
+    if as_json:
+        print_json(results)
+    elif not chosen:
+        click.echo("No data is stored; `ktrdr data import FILE` adds some.")
+    if not all(result["ok"] for result in results):
+        sys.exit(2)
+
+
+@data.command()
+@click.argument("symbol")
+@click.option("--to", "target", required=True, metavar="TIMEFRAME", help="Timeframe to make.")
+@click.option(
+    "--from", "source", metavar="TIMEFRAME", help="Stored timeframe to make it of; by default what fits best."
+)
+@_JSON
+def resample(symbol: str, target: str, source: str | None, as_json: bool) -> None:
+    """Make coarser bars of stored ones, and store them.
+
+    Not needed before training: timeframes that are not stored are made when they are asked for.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.loading import load_bars
+    from ktrdr.core.data.resample import resample as resample_bars
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.errors import BadInputError
+
+    store = default_store()
+    if source is not None:
+        bars = resample_bars(store.read(symbol, source), target)
+    elif store.has(symbol, target):
+        raise BadInputError(f"{symbol} {target} is stored already; name what to make it of with --from")
+    else:
+        bars = load_bars(store, symbol, target)
+    if not len(bars):
+        raise BadInputError(f"the stored bars of {symbol} do not fill a single {target} bar")
+    report = store.write(bars)
+    if as_json:
+        print_json(_info_json(store.info(symbol, target)) | {"added": report.added, "replaced": report.replaced})
+    else:
+        click.echo(
+            f"{symbol} {target}: {report.added:,} bars added, {report.replaced:,} replaced, {report.rows:,} stored."
+        )
+
+
+@data.command()
+@click.argument("symbol")
+@click.argument("timeframe")
+@click.argument("file", type=click.Path(path_type=Path))
+@_START
+@_END
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+@_JSON
+def export(
+    symbol: str, timeframe: str, file: Path, start: str | None, end: str | None, force: bool, as_json: bool
+) -> None:
+    """Write bars to FILE: CSV or Parquet, by its suffix (.csv, .csv.gz, .parquet)."""
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.exporter import export_bars
+
+    bars = _load(symbol, timeframe, start, end)
+    export_bars(bars, file, overwrite=force)
+    if as_json:
+        print_json({"file": str(file), "symbol": symbol, "timeframe": timeframe, "rows": len(bars)})
+    else:
+        click.echo(f"{len(bars):,} bars of {symbol} {timeframe} written to {file}")
+
+
+@data.command()
+@click.argument("symbol")
+@click.argument("timeframe", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(symbol: str, timeframe: str | None, yes: bool) -> None:
+    """Delete the bars of SYMBOL: of one timeframe, or of all."""
+    from ktrdr.core.data.store import default_store
+
+    store = default_store()
+    if timeframe is not None:
+        timeframes = [timeframe]
+        question = f"Delete {symbol} {timeframe}?"
+    else:
+        timeframes = [info.timeframe for info in store.datasets() if info.symbol == symbol]
+        question = f"Delete {symbol} {', '.join(timeframes)}?"
+        if not timeframes:
+            store.delete(symbol, "1h")  # says what is stored
+    if not yes:
+        click.confirm(question, abort=True)
+    for each in timeframes:
+        store.delete(symbol, each)
+        click.echo(f"{symbol} {each} deleted.")
+
+
+def _roles(columns: tuple[str, ...]) -> dict[str, str]:
+    roles: dict[str, str] = {}
+    for text in columns:
+        role, separator, name = text.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"{text!r} is not ROLE=NAME, such as open=PX_OPEN", param_hint="--column")
+        roles[role] = name
+    return roles
+
+
+def _load(symbol: str, timeframe: str, start: str | None, end: str | None) -> Bars:
+    from ktrdr.core.data.loading import load_bars
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.times import parse_time
+
+    return load_bars(
+        default_store(),
+        symbol,
+        timeframe,
+        None if start is None else parse_time(start, "--start"),
+        None if end is None else parse_time(end, "--end"),
+    )
+
+
+def _print_import(report: ImportReport) -> None:
+    for write, validation in zip(report.writes, report.validations, strict=True):
+        click.echo(
+            f"{write.symbol} {write.timeframe}: {write.added:,} bars added, {write.replaced:,} replaced, "
+            f"{write.unchanged:,} already there; {write.rows:,} stored."
+        )
+        for finding in validation.findings:
+            click.echo(f"  {finding.severity}: {finding.message}")
+    for note in report.notes:
+        click.echo(f"  note: {note}")
+
+
+def _print_validation(report: ValidationReport) -> None:
+    gaps = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.gaps.items() if count)
+    verdict = "no errors" if report.ok else "ERRORS"
+    click.echo(
+        f"{report.symbol} {report.timeframe}: {report.rows:,} bars, {verdict}; "
+        f"gaps by the calendar {report.calendar}: {gaps or 'none'}"
+    )
+    for finding in report.findings:
+        click.echo(f"  {finding.severity}: {finding.message}")
+
+
+def _info_json(info: DatasetInfo) -> dict[str, Any]:
+    return {
+        "symbol": info.symbol,
+        "timeframe": info.timeframe,
+        "rows": info.rows,
+        "start": _iso(info.start),
+        "end": _iso(info.end),
+        "bytes": info.bytes,
+    }
+
+
+def _iso(time: Any) -> str:
+    return f"{time.astype('datetime64[s]')}Z"
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} GB"

@@ -1,0 +1,63 @@
+"""Stored bars as a file for other programs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.parquet import COLUMNS, connect
+from ktrdr.core.data.store import StoreError
+from ktrdr.core.errors import BadInputError
+
+__all__ = ["export_bars"]
+
+_FORMATS = {
+    ".csv": "FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%SZ'",
+    ".csv.gz": "FORMAT csv, HEADER, COMPRESSION gzip, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%SZ'",
+    ".parquet": "FORMAT parquet, COMPRESSION zstd",
+}
+
+
+def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
+    """Write ``bars`` to ``path``: CSV (``.csv``, ``.csv.gz``) or Parquet, by its suffix; columns as in the store.
+
+    The file appears whole or not at all. Times in CSV are UTC and say so, so that an import reads the same bars back.
+
+    Raises:
+        BadInputError: the suffix is unknown, the directory is not there, or the file exists and may not be
+            overwritten.
+        StoreError: the disk is full or not writable.
+    """
+    import duckdb
+
+    suffix = next((known for known in _FORMATS if path.name.lower().endswith(known)), None)
+    if suffix is None:
+        raise BadInputError(f"{path}: write to a file that ends in {', '.join(_FORMATS)}")
+    if path.exists() and not overwrite:
+        raise BadInputError(f"{path} exists already: name another file, or overwrite it with --force")
+    if not path.parent.is_dir():
+        raise BadInputError(f"the directory {path.parent} does not exist")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with connect() as connection:
+            connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
+            literal = str(temporary).replace("'", "''")
+            time = "time" if suffix == ".parquet" else "time::TIMESTAMP AS time"
+            connection.execute(
+                f"COPY (SELECT {time}, open, high, low, close, volume FROM bars) TO '{literal}' ({_FORMATS[suffix]})"
+            )
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, duckdb.Error) as error:
+        text = "the disk is full" if _is_full(error) else str(error).splitlines()[0]
+        raise StoreError(f"cannot write {path}: {text}; nothing was written") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
