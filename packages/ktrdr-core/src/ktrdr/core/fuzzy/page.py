@@ -10,6 +10,8 @@ from typing import Any
 
 __all__ = ["write_page"]
 
+_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -37,9 +39,7 @@ def write_page(figure: Any, path: Path, *, title: str, subtitle: str) -> None:
     text = _PAGE.format(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
-        figure=figure.to_html(
-            full_html=False, include_plotlyjs=True, config={"displaylogo": False, "responsive": True}
-        ),
+        figure=figure.to_html(full_html=False, include_plotlyjs=True, config=_CONFIG),
     )
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

@@ -19,6 +19,8 @@ _HISTOGRAM = "#C9CED6"
 _INK = "#2B2F36"
 _GRID = "#EDEFF2"
 _PANEL_HEIGHT = 250
+_LETTER_WIDTH = 0.0068  # of a panel's width
+_LABEL_HEIGHT = 0.13  # of the axis from 0 to 1
 _POINTS = 801
 _BINS = 80
 
@@ -45,14 +47,12 @@ def membership_figure(strategy: Strategy, values: Mapping[tuple[str, str], np.nd
     figure = make_subplots(
         rows=max(len(panels), 1),
         cols=1,
-        specs=[[{"secondary_y": True}] for _ in range(max(len(panels), 1))],
         subplot_titles=[_title(*panel) for panel in panels],
-        vertical_spacing=min(0.12, 85 / height),
+        vertical_spacing=min(0.12, 75 / height),
     )
-    figure.update_annotations(xref="paper", x=0, xanchor="left", font={"size": 14, "color": _INK}, yshift=14)
+    figure.update_annotations(xref="paper", x=0, xanchor="left", font={"size": 14, "color": _INK}, yshift=4)
     for row, (_, _, fuzzy_set, data) in enumerate(panels, start=1):
         _draw_panel(figure, row, fuzzy_set, data)
-        _label_curves(figure, row, fuzzy_set, data)
     figure.update_layout(
         template="plotly_white",
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 12, "color": _INK},
@@ -90,24 +90,26 @@ def _title(name: str, timeframe: str, fuzzy_set: FuzzySet, data: np.ndarray) -> 
 def _draw_panel(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) -> None:
     low, high = _range(fuzzy_set, data)
     if len(data):
-        shares, edges = np.histogram(data, bins=_BINS, range=(low, high))
+        counts, edges = np.histogram(data, bins=_BINS, range=(low, high))
+        # Of the histogram only the shape matters, so it has no axis: its tallest bar reaches just below 1.
         figure.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,
-            y=shares / len(data),
+            y=0.95 * counts / max(counts.max(), 1),
+            customdata=counts / len(data),
             width=edges[1] - edges[0],
             marker={"color": _HISTOGRAM, "line": {"width": 0}},
             name="share of bars",
-            hovertemplate="%{y:.2%}",
+            hovertemplate="%{customdata:.2%}",
             row=row,
             col=1,
-            secondary_y=False,
         )
     x = _grid(fuzzy_set, low, high)
+    labels: list[tuple[float, float, str, str]] = []
     for position, (name, function) in enumerate(fuzzy_set.memberships.items()):
-        color = _COLORS[position % len(_COLORS)]
+        color, degrees = _COLORS[position % len(_COLORS)], membership(function, x)
         figure.add_scatter(
             x=x,
-            y=membership(function, x),
+            y=degrees,
             mode="lines",
             line={"color": color, "width": 2},
             fill="tozeroy",
@@ -116,42 +118,44 @@ def _draw_panel(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) ->
             hovertemplate="%{y:.3f}",
             row=row,
             col=1,
-            secondary_y=True,
         )
+        top = x[degrees >= degrees.max() - 0.01]
+        labels.append((float((top[0] + top[-1]) / 2), float(degrees.max()), name, color))
+    levels = _write_labels(figure, row, labels, low, high)
     figure.update_xaxes(range=[low, high], gridcolor=_GRID, zeroline=False, ticks="outside", row=row, col=1)
-    # The curves' axis stands on the left, and the histogram, of which only the shape matters, has none.
-    figure.update_yaxes(visible=False, showgrid=False, rangemode="tozero", row=row, col=1, secondary_y=False)
     figure.update_yaxes(
-        side="left",
         title_text="membership",
-        range=[0, 1.04],
+        range=[0, 1.02 + _LABEL_HEIGHT * levels],
         tickvals=[0, 0.5, 1],
         gridcolor=_GRID,
         zeroline=False,
         row=row,
         col=1,
-        secondary_y=True,
     )
 
 
-def _label_curves(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) -> None:
-    """Write each membership's name above its peak: nearer than a legend, and readable without color."""
-    low, high = _range(fuzzy_set, data)
-    x = _grid(fuzzy_set, low, high)
-    for position, (name, function) in enumerate(fuzzy_set.memberships.items()):
-        degrees = membership(function, x)
-        top = x[degrees >= degrees.max() - 0.01]
+def _write_labels(figure: Any, row: int, labels: list[tuple[float, float, str, str]], low: float, high: float) -> int:
+    """Write each membership's name above its peak: nearer than a legend, and readable without color.
+
+    Names that would run into each other stand one above the other. Returns how many such levels there are.
+    """
+    ends: list[float] = []
+    for x, y, name, color in sorted(labels):
+        width = (len(name) + 2) * _LETTER_WIDTH * (high - low)
+        center = min(max(x, low + width / 2), high - width / 2)
+        level = next((level for level, end in enumerate(ends) if end <= center - width / 2), len(ends))
+        ends[level : level + 1] = [center + width / 2]
         figure.add_annotation(
-            x=float((top[0] + top[-1]) / 2),
-            y=float(degrees.max()),
+            x=center,
+            y=y + _LABEL_HEIGHT * level,
             text=name,
             showarrow=False,
             yanchor="bottom",
-            font={"size": 12, "color": _COLORS[position % len(_COLORS)]},
+            font={"size": 12, "color": color},
             row=row,
             col=1,
-            secondary_y=True,
         )
+    return len(ends)
 
 
 def _range(fuzzy_set: FuzzySet, data: np.ndarray) -> tuple[float, float]:
