@@ -1,0 +1,1 @@
+"""From a model's outputs to trades, equity and figures: decisions, simulation, metrics, results."""
