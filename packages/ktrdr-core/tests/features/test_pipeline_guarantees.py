@@ -176,13 +176,21 @@ class TestWarmUp:
         assert matrix.warm[pipeline.warmup :].all()
 
     @pytest.mark.parametrize("start", ["2020-01-06T00:00", "2020-01-06T01:00", "2020-01-06T03:00"])
-    def test_is_an_upper_bound_with_several_timeframes(self, rich_strategy: Strategy, make_bars: BarsMaker, start: str):
+    @pytest.mark.parametrize("whole_bars_only", [False, True])
+    def test_is_an_upper_bound_with_several_timeframes(
+        self, rich_strategy: Strategy, make_bars: BarsMaker, start: str, whole_bars_only: bool
+    ):
         fine = make_bars(400, timeframe="30m", start=start)
         hours = resample(fine, "1h")
-        bars = {"30m": fine, "1h": hours, "4h": resample(hours, "4h")}
+        fours = resample(hours, "4h")
+        if whole_bars_only:
+            fours = fours.between(fine.time[0], None)
+        bars = {"30m": fine, "1h": hours, "4h": fours}
         pipeline = FeaturePipeline(rich_strategy)
         first = int(pipeline.compute(bars).warm.argmax())
         assert 0 < first <= pipeline.warmup <= first + 8
+        if whole_bars_only and start.endswith("T01:00"):
+            assert first == pipeline.warmup
 
     def test_history_required_withholds_rows(self, make_strategy: StrategyMaker, make_bars: BarsMaker):
         def pipeline(history: int | None) -> FeaturePipeline:

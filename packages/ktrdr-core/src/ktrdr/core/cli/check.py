@@ -113,7 +113,11 @@ def _print(name: str, report: CheckReport) -> None:
         )
     else:
         needed = max(value for value in slow if value is not None)
-        click.echo(f"All features settle to 1e-6 within {needed:,} bars of history; warm-up is {report.warmup:,}.")
+        click.echo(
+            f"All features settle to 1e-6 within {needed:,} bars of history; rows count from bar {report.warmup:,} on."
+        )
+        if needed > report.warmup:
+            click.echo(f"To use settled rows only, set `training_data.history_required` to {needed}.")
 
 
 def _row(finding: Finding, report: CheckReport) -> list[str]:

@@ -45,22 +45,19 @@ def normalized_columns(columns: Sequence[FeatureColumn]) -> list[tuple[int, Feat
 
 
 def fit_normalizer(method: Normalization, values: np.ndarray) -> Normalizer:
-    """Fit to ``values`` ``(n,)``; NaN are left out, and at least one value must remain."""
+    """Fit to ``values``, float32 ``(n,)``; NaN are left out, and at least one value must remain."""
+    # In float64 the sum of float32 numbers is exact for any number of bars there is: what is constant has spread 0.
     known = values[~np.isnan(values)].astype(np.float64)
-    low, high = float(known.min()), float(known.max())
-    if method == "none":
-        return Normalizer(method, 0.0, 1.0)
-    if low == high:
-        # Asked before anything is averaged: the rounding of a mean would pass for a spread.
-        return Normalizer(method, low, 1.0)
     match method:
         case "zscore":
             offset, scale = float(known.mean()), float(known.std())
         case "minmax":
-            offset, scale = low, high - low
+            offset, scale = float(known.min()), float(known.max() - known.min())
         case "robust":
-            lower, median, upper = (float(value) for value in np.quantile(known, (0.25, 0.5, 0.75)))
-            offset, scale = median, upper - lower
+            lower, offset, upper = (float(value) for value in np.quantile(known, (0.25, 0.5, 0.75)))
+            scale = upper - lower
+        case "none":
+            offset, scale = 0.0, 1.0
     return Normalizer(method, offset, scale if scale > 0 and math.isfinite(1 / scale) else 1.0)
 
 

@@ -71,9 +71,9 @@ class FeaturePipeline:
         warmup = warmup_of(self._strategy, column.indicator)
         if column.timeframe != self._base:
             own, base = Timeframe(column.timeframe).seconds, Timeframe(self._base).seconds
-            # Of a longer timeframe's bars the first is lost if the data begins within it.
-            bars = warmup + 1 + (own > base)
-            warmup = -(-bars * own // base) - 1
+            # Data that begins just after a longer bar has opened lacks that bar.
+            span = (warmup + 1) * own + max(own - base, 0)
+            warmup = -(-span // base) - 1
         return warmup + column.lag
 
     def indicator_values(self, bars: Mapping[str, Bars]) -> dict[Source, np.ndarray]:
@@ -226,6 +226,6 @@ def content_hash(matrix: FeatureMatrix) -> str:
     digest = hashlib.sha256()
     head = "\n".join((matrix.symbol, str(len(matrix.time)), *matrix.ids))
     digest.update(head.encode() + b"\0")
-    digest.update(np.ascontiguousarray(matrix.time.astype("<M8[ns]", copy=False)).view("<i8"))
-    digest.update(np.ascontiguousarray(matrix.values.astype("<f4", copy=False)))
+    digest.update(np.ascontiguousarray(matrix.time.astype("<M8[ns]", copy=False)).view("<i8").data)
+    digest.update(np.ascontiguousarray(matrix.values.astype("<f4", copy=False)).data)
     return digest.hexdigest()
