@@ -33,6 +33,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: cancellation.cancel("asked to stop"))
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _say(out, run(request, _reporter(out), cancellation))
+    # Without the interpreter's own farewell: it would wait for the thread that reads standard input.
+    os._exit(0)
 
 
 def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> dict[str, Any]:
@@ -77,9 +79,7 @@ def _reporter(out: TextIO) -> Progress:
         if event.step == step and event.fraction < 1 and now - last < _SECONDS_BETWEEN_REPORTS:
             return
         last, step = now, event.step
-        metrics = {
-            name: value for name, value in event.metrics.items() if value == value and abs(value) != float("inf")
-        }
+        metrics = {name: value for name, value in event.metrics.items() if math.isfinite(value)}
         _say(
             out,
             {
@@ -100,7 +100,7 @@ def _reporter(out: TextIO) -> Progress:
 
 
 def _die_with_parent() -> None:
-    while sys.stdin.read(4096):
+    while os.read(0, 4096):
         pass
     os._exit(1)
 

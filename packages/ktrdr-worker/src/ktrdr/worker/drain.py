@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from ktrdr.worker.operations import RUNNING, stop_all
 
 __all__ = ["drain"]
 
 
-async def drain(grace: float, dask_worker: object = None) -> int:
+async def drain(grace: float, dask_worker: Any) -> int:
     """Take no more work, have every operation leave a checkpoint, and return how many there were once all have stopped.
 
     ``dask_worker`` is filled in by Dask.
     """
     from distributed import Status
 
-    if dask_worker is not None:
-        dask_worker.status = Status.paused  # type: ignore[attr-defined]
+    dask_worker.status = Status.paused
     count = stop_all(grace)
     while RUNNING:
         await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ktrdr.core.operations.remote import DRAIN, call_by_name
+from ktrdr.core.operations.remote import DRAIN, await_by_name
 
 __all__ = ["WorkerOptions", "run_worker"]
 
@@ -96,7 +96,7 @@ async def _drain(nanny: Any, options: WorkerOptions) -> None:
     try:
         async with Client(options.address, asynchronous=True, security=options.security, timeout=5) as client:
             await asyncio.wait_for(
-                client.run(call_by_name, DRAIN, options.grace, workers=[nanny.worker_address]), options.grace + 10
+                client.run(await_by_name, DRAIN, options.grace, workers=[nanny.worker_address]), options.grace + 10
             )
     except (OSError, TimeoutError):
         return  # the scheduler has gone: the operations end with the worker, and the ledger runs them again

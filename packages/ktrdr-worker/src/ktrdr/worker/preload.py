@@ -16,8 +16,7 @@ __all__ = ["dask_setup"]
 
 @click.command()
 @click.option("--require", multiple=True, envvar="KTRDR_WORKER_REQUIRE")
-@click.pass_context
-def dask_setup(context: click.Context, worker: Any, require: tuple[str, ...]) -> None:
+def dask_setup(worker: Any, require: tuple[str, ...]) -> None:
     """Validate, then announce capabilities as Dask resources and versions as start-up information."""
     from ktrdr.core import __version__
     from ktrdr.core.plugins.contract import CONTRACT_VERSION

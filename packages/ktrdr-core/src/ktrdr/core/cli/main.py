@@ -88,7 +88,8 @@ class LazyGroup(click.Group):
 
         return {
             record.name: record.module
-            for record in discover(self._entry_points)
+            # The allow and block lists are about backends: an allow list of those must not take commands away.
+            for record in discover(self._entry_points, environ={})
             if record.state == "available" and record.name not in self._table
         }
 
