@@ -1,0 +1,55 @@
+"""What is wrong with a strategy file, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ktrdr.core.errors import BadInputError
+
+__all__ = ["Diagnostic", "StrategyError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding.
+
+    Attributes:
+        line, column: of the key (or list item) it is about, from 1.
+        path: that key from the root, such as ``indicators.rsi_14.period`` or ``nn_inputs[0].timeframes``; empty for
+            the file as a whole.
+        message: what is wrong and the remedy.
+        severity: a file with an error is refused.
+    """
+
+    line: int
+    column: int
+    path: str
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+    def located(self, name: str) -> str:
+        """Return ``name:line:column: path: message``, as compilers write it."""
+        where = f"{self.path}: " if self.path else ""
+        return f"{name}:{self.line}:{self.column}: {where}{self.message}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map."""
+        return {
+            "line": self.line,
+            "column": self.column,
+            "path": self.path,
+            "message": self.message,
+            "severity": self.severity,
+        }
+
+
+class StrategyError(BadInputError):
+    """A strategy file with errors: all of them in :attr:`diagnostics`, warnings too, in the order of the file."""
+
+    def __init__(self, name: str, diagnostics: Sequence[Diagnostic]) -> None:
+        self.name = name
+        self.diagnostics = tuple(diagnostics)
+        errors = [item.located(name) for item in self.diagnostics if item.severity == "error"]
+        super().__init__(errors[0] if len(errors) == 1 else f"{name} has {len(errors)} errors:\n" + "\n".join(errors))

@@ -1,0 +1,160 @@
+"""The keys of ``training``: one declaration for loader, schema, and the backends that act on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ktrdr.core.parameters import Parameter
+
+__all__ = [
+    "CLASSIFICATION_LOSSES",
+    "CORE_KEYS",
+    "DATA_SPLIT",
+    "EARLY_STOPPING",
+    "LR_SCHEDULERS",
+    "REGRESSION_LOSSES",
+    "TRAINING",
+]
+
+TRAINING: tuple[Parameter, ...] = (
+    Parameter(
+        "embargo",
+        "float",
+        0.01,
+        minimum=0,
+        maximum=0.5,
+        exclusive_maximum=True,
+        description="share of the data left out after each split boundary, beside what labels look ahead",
+    ),
+    Parameter("epochs", "int", 100, minimum=1, maximum=1_000_000, description="passes over the training part"),
+    Parameter("batch_size", "int", 32, minimum=1, maximum=10_000_000, description="samples per step"),
+    Parameter(
+        "learning_rate",
+        "float",
+        0.001,
+        minimum=0,
+        maximum=100,
+        exclusive_minimum=True,
+        description="step size of the optimizer",
+    ),
+    Parameter("optimizer", "str", "adam", choices=("adam", "adamw", "sgd", "rmsprop"), description="optimizer"),
+    Parameter("weight_decay", "float", 0.0, minimum=0, maximum=100, description="L2 penalty"),
+    Parameter(
+        "momentum",
+        "float",
+        0.0,
+        minimum=0,
+        maximum=1,
+        exclusive_maximum=True,
+        description="of the optimizers sgd and rmsprop",
+    ),
+    Parameter(
+        "gradient_clip", "float", None, minimum=0, exclusive_minimum=True, description="largest norm of the gradient"
+    ),
+    Parameter(
+        "loss",
+        "str",
+        "cross_entropy",
+        choices=("cross_entropy", "focal", "huber", "mse"),
+        description="what is minimized; regression has huber and mse (its default)",
+    ),
+    Parameter("focal_gamma", "float", 2.0, minimum=0, maximum=100, description="of the focal loss"),
+    Parameter("huber_delta", "float", 1.0, minimum=0, exclusive_minimum=True, description="of the huber loss"),
+    Parameter(
+        "class_weights",
+        "str",
+        "none",
+        choices=("balanced", "none"),
+        description="balanced: every class counts the same in total",
+    ),
+    Parameter(
+        "sample_weights",
+        "str",
+        "none",
+        choices=("uniqueness", "none"),
+        description="uniqueness: samples whose labels overlap count less",
+    ),
+    Parameter("seed", "int", 0, minimum=0, maximum=2**32 - 1, description="of every random choice"),
+)
+"""Plain keys of ``training``; ``labels``, ``data_split``, ``lr_scheduler`` and ``early_stopping`` are maps."""
+
+CORE_KEYS = frozenset({"labels", "data_split", "embargo", "sample_weights", "seed", "method"})
+"""Keys that have their effect in core, whatever the model type."""
+
+CLASSIFICATION_LOSSES = ("cross_entropy", "focal")
+REGRESSION_LOSSES = ("mse", "huber")
+
+DATA_SPLIT: tuple[Parameter, ...] = (
+    Parameter(
+        "train",
+        "float",
+        0.7,
+        minimum=0,
+        maximum=1,
+        exclusive_minimum=True,
+        description="share the model is fitted on, the earliest",
+    ),
+    Parameter(
+        "validation",
+        "float",
+        0.15,
+        minimum=0,
+        maximum=1,
+        exclusive_maximum=True,
+        description="share that decides which epoch is kept",
+    ),
+    Parameter(
+        "test",
+        "float",
+        0.15,
+        minimum=0,
+        maximum=1,
+        exclusive_maximum=True,
+        description="share nothing is decided by, the latest",
+    ),
+)
+
+EARLY_STOPPING: tuple[Parameter, ...] = (
+    Parameter("patience", "int", 10, minimum=1, maximum=1_000_000, description="epochs without improvement"),
+    Parameter("min_delta", "float", 0.0, minimum=0, description="least change that is an improvement"),
+    Parameter(
+        "monitor",
+        "str",
+        "val_loss",
+        choices=("val_loss", "val_accuracy", "train_loss"),
+        description="what is to improve",
+    ),
+)
+
+_GAMMA = {"minimum": 0, "maximum": 1, "exclusive_minimum": True}
+_MIN_LR = Parameter("min_lr", "float", 0.0, minimum=0, description="the learning rate does not go below")
+
+LR_SCHEDULERS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
+    {
+        "step": (
+            Parameter("step_size", "int", 30, minimum=1, description="epochs between two steps"),
+            Parameter("gamma", "float", 0.1, **_GAMMA, description="factor at every step"),
+        ),
+        "exponential": (Parameter("gamma", "float", 0.95, **_GAMMA, description="factor at every epoch"),),
+        "cosine": (_MIN_LR,),
+        "reduce_on_plateau": (
+            Parameter(
+                "factor",
+                "float",
+                0.5,
+                minimum=0,
+                maximum=1,
+                exclusive_minimum=True,
+                exclusive_maximum=True,
+                description="factor when there is no improvement",
+            ),
+            Parameter("patience", "int", 5, minimum=0, description="epochs without improvement before that"),
+            Parameter("threshold", "float", 1e-4, minimum=0, description="relative change that is an improvement"),
+            _MIN_LR,
+        ),
+    }
+)
+"""Parameters of each ``training.lr_scheduler.type``. The first three act once per epoch; ``cosine`` reaches
+``min_lr`` at the last of ``training.epochs``; ``reduce_on_plateau`` watches the validation loss, or the training loss
+where there is no validation part."""
