@@ -1,0 +1,574 @@
+"""The conformance kit of ML backends: the plugin contract, as tests that every backend inherits.
+
+See :class:`MLBackendConformance`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.models.contents import check_file
+from ktrdr.core.models.manifest import WEIGHTS_PREFIX
+from ktrdr.core.operations import NO_PROGRESS, Cancellation, ProgressEvent
+from ktrdr.core.parameters import Parameter, validate_parameters
+from ktrdr.core.plugins import CONTRACT_VERSION, ModelType, PluginInfo, Split, TrainedModel
+from ktrdr.core.plugins.contract import OutputKind
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.model import Training
+from ktrdr.core.testing.problems import FEATURES, Problem, make_problem, other_value
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+
+__all__ = ["MLBackendConformance"]
+
+_TRAINING_KEYS = frozenset(Training.model_fields) - {"labels", "data_split", "embargo", "given"}
+
+
+class MLBackendConformance:
+    """Subclass it in the backend's tests and name the plugin, which must be installed.
+
+    The hooks are reached as KTRDR reaches them: through the entry point, by :class:`PluginManager`.
+
+    Attributes:
+        plugin: name of the entry point.
+        model_types: names to test; the default is every one the plugin declares.
+        architectures: model type -> parameters that make its tests fast; the others keep their defaults.
+        settings: model type -> keys of ``training`` that differ from the kit's (4 epochs, batches of 32).
+        seedless: model types whose training has no random choice, so that the seed changes nothing.
+        restarted: model types that write no checkpoint because they are trained again from the start.
+    """
+
+    plugin: ClassVar[str]
+    model_types: ClassVar[tuple[str, ...]] = ()
+    architectures: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    seedless: ClassVar[frozenset[str]] = frozenset()
+    restarted: ClassVar[frozenset[str]] = frozenset()
+
+    _trained: ClassVar[dict[tuple[type, str, str], tuple[Problem, TrainedModel]]] = {}
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test for each model type, output and parameter it asks for."""
+        types = self._types()
+        if "parameter" in metafunc.fixturenames:
+            parameters = [(offered, parameter) for offered in types for parameter in offered.architecture]
+            metafunc.parametrize(
+                ("model_type", "parameter"),
+                parameters,
+                ids=[f"{offered.name}-{parameter.name}" for offered, parameter in parameters],
+            )
+        elif "output" in metafunc.fixturenames:
+            pairs = [(offered, output) for offered in types for output in offered.outputs]
+            metafunc.parametrize(
+                ("model_type", "output"), pairs, ids=[f"{offered.name}-{output}" for offered, output in pairs]
+            )
+        elif "model_type" in metafunc.fixturenames:
+            metafunc.parametrize("model_type", types, ids=[offered.name for offered in types])
+
+    @classmethod
+    def _info(cls) -> PluginInfo:
+        return PluginManager().info(cls.plugin)
+
+    @classmethod
+    def _types(cls) -> list[ModelType]:
+        offered = {model_type.name: model_type for model_type in cls._info().model_types}
+        return [offered[name] for name in cls.model_types or offered]
+
+    def _problem(self, model_type: ModelType, output: OutputKind, **changes: Any) -> Problem:
+        architecture = {**self.architectures.get(model_type.name, {}), **changes.pop("architecture", {})}
+        settings = {**self.settings.get(model_type.name, {}), **changes.pop("settings", {})}
+        return make_problem(model_type, output, architecture=architecture, settings=settings, **changes)
+
+    def _train(
+        self,
+        problem: Problem,
+        *,
+        progress: Callable[[ProgressEvent], None] = NO_PROGRESS,
+        cancellation: Cancellation | None = None,
+        checkpoint: DirectoryCheckpoint | None = None,
+    ) -> TrainedModel:
+        trainer = PluginManager().trainer(self.plugin)
+        return trainer.train(
+            problem.task,
+            problem.data,
+            progress=progress,
+            cancellation=cancellation or Cancellation(),
+            checkpoint=checkpoint,
+        )
+
+    def _once(self, model_type: ModelType, output: OutputKind) -> tuple[Problem, TrainedModel]:
+        """Train once per class, model type and output, for the tests that only look at the result."""
+        key = (type(self), model_type.name, output)
+        if key not in self._trained:
+            problem = self._problem(model_type, output)
+            self._trained[key] = (problem, self._train(problem))
+        return self._trained[key]
+
+    def _save(self, model: TrainedModel, directory: Path) -> dict[str, str]:
+        """Save and return name -> sha256."""
+        directory.mkdir()
+        PluginManager().storage(self.plugin).save(model, directory)
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
+
+    # What the plugin says about itself.
+
+    def test_info_is_complete_and_fits(self) -> None:
+        """Name, contract version, model types: all there, all consistent."""
+        info = self._info()
+        assert info.name == self.plugin
+        assert info.version
+        assert info.contract.split(".")[0] == CONTRACT_VERSION.split(".")[0]
+        assert info.model_types
+        names = [model_type.name for model_type in info.model_types]
+        assert len(set(names)) == len(names)
+
+    def test_model_types_are_declared_well(self, model_type: ModelType) -> None:
+        """A strategy can be validated from the declaration alone."""
+        assert model_type.name == model_type.name.lower()
+        assert model_type.description
+        assert model_type.outputs
+        assert set(model_type.outputs) <= {"classification", "regression"}
+        assert model_type.training_keys <= _TRAINING_KEYS
+        declared = {parameter.name: parameter for parameter in model_type.architecture}
+        assert len(declared) == len(model_type.architecture)
+        for parameter in model_type.architecture:
+            if not parameter.required and parameter.default is not None:
+                _, problems = validate_parameters({parameter.name: parameter.default}, [parameter])
+                assert problems == [], f"the default of `{parameter.name}` is not allowed by its own declaration"
+        if model_type.window_parameter is not None:
+            assert declared[model_type.window_parameter].kind == "int"
+
+    def test_an_unknown_parameter_is_refused_by_core(self, model_type: ModelType) -> None:
+        """Nothing is ignored in silence."""
+        _, problems = validate_parameters({"surely_no_such_parameter": 1}, model_type.architecture)
+        assert any("surely_no_such_parameter" in problem.message for problem in problems)
+
+    def test_listing_imports_no_framework(self) -> None:
+        """Asking what a plugin is imports neither its framework nor anything heavy of core's."""
+        code = (
+            "import json, sys, importlib_metadata\n"
+            "from ktrdr.core.plugins.manager import PluginManager\n"
+            f"info = PluginManager().info({self.plugin!r})\n"
+            "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+            "tops = {name: dists for name, dists in importlib_metadata.packages_distributions().items()}\n"
+            "wanted = {name.lower().replace('_', '-') for name in info.requires}\n"
+            "own = {top for top, dists in tops.items() if wanted & {d.lower().replace('_', '-') for d in dists}}\n"
+            "heavy = own | {'torch', 'tensorflow', 'jax', 'sklearn', 'skops', 'pandas', 'pytest'}\n"
+            "print(json.dumps(sorted(loaded & (heavy - {'numpy', 'ktrdr'}))))\n"
+        )
+        assert json.loads(_fresh_python(code)) == []
+
+    def test_the_environment_is_valid(self) -> None:
+        """Where this suite runs, the framework must work."""
+        manager = PluginManager()
+        manager.validate(self.plugin)
+        manager.validate(self.plugin)
+
+    def test_devices_include_the_cpu(self) -> None:
+        """Names are unique, and the CPU is always one of them."""
+        devices = PluginManager().devices(self.plugin)
+        names = [device.name for device in devices]
+        assert "cpu" in names
+        assert len(set(names)) == len(names)
+        assert all(device.memory is None or device.memory > 0 for device in devices)
+
+    def test_another_plugins_name_is_not_answered(self) -> None:
+        """A hook that is asked for a plugin that it is not returns ``None``."""
+        import importlib
+
+        (record,) = [record for record in PluginManager().records() if record.name == self.plugin]
+        hooks = importlib.import_module(record.module)
+        for name in ("list_devices", "model_trainer", "model_storage", "model_loader"):
+            assert getattr(hooks, f"ktrdr_{name}")("surely-no-such-plugin") is None
+
+    # Training and prediction.
+
+    def test_history_and_best_epoch(self, model_type: ModelType, output: OutputKind) -> None:
+        """Epochs ascend, their numbers are finite, and the best one is one of them."""
+        _, model = self._once(model_type, output)
+        epochs = [record.epoch for record in model.history]
+        assert epochs
+        assert epochs == sorted(set(epochs))
+        assert epochs[0] >= 1
+        assert model.best_epoch in epochs
+        expected = {"train_loss", "val_loss"}
+        if output == "classification":
+            expected |= {"train_accuracy", "val_accuracy"}
+        for record in model.history:
+            assert expected <= set(record.metrics)
+            for name, value in record.metrics.items():
+                assert np.isfinite(value), name
+                assert name.endswith("accuracy") is False or 0 <= value <= 1, name
+            json.dumps(dict(record.metrics), allow_nan=False)
+
+    def test_prediction_has_the_shape_the_contract_says(self, model_type: ModelType, output: OutputKind) -> None:
+        """float64; probabilities of every class that sum to 1, or values."""
+        problem, model = self._once(model_type, output)
+        predictor = model.predictor()
+        window = problem.task.architecture[model_type.window_parameter] if model_type.window_parameter else 1
+        assert predictor.input_size == FEATURES
+        assert predictor.window == window
+        features = problem.data.features
+        before = features.copy()
+        answer = predictor.predict(features)
+        np.testing.assert_array_equal(features, before, "predict must not change its input")
+        assert answer.dtype == np.float64
+        classes = len(problem.task.classes)
+        assert answer.shape == ((len(features), classes) if output == "classification" else (len(features),))
+        assert np.isnan(answer[: window - 1]).all()
+        whole = answer[window - 1 :]
+        assert np.isfinite(whole).all()
+        if output == "classification":
+            assert (whole >= 0).all()
+            np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-6)
+
+    def test_it_learns(self, model_type: ModelType, output: OutputKind) -> None:
+        """The predictions on training data are not independent of the labels."""
+        problem, model = self._once(model_type, output)
+        split = problem.data.train
+        answer = model.predictor().predict(problem.data.features)[split.rows]
+        score = answer[:, 0] - answer[:, -1] if output == "classification" else answer
+        truth = -split.labels if output == "classification" else split.labels
+        assert np.std(score) > 0
+        assert np.corrcoef(score, truth)[0, 1] > 0.1
+
+    def test_no_rows_give_no_predictions(self, model_type: ModelType, output: OutputKind) -> None:
+        """Also with fewer rows than a window has."""
+        problem, model = self._once(model_type, output)
+        predictor = model.predictor()
+        for rows in {0, predictor.window - 1}:
+            answer = predictor.predict(problem.data.features[:rows])
+            assert len(answer) == rows
+            assert np.isnan(answer).all()
+            assert answer.ndim == (2 if output == "classification" else 1)
+
+    def test_a_nan_gives_nan_for_every_window_that_holds_it(self, model_type: ModelType, output: OutputKind) -> None:
+        """And for no other row."""
+        problem, model = self._once(model_type, output)
+        predictor = model.predictor()
+        features = problem.data.features.copy()
+        row = len(features) // 2
+        features[row, 1] = np.nan
+        clean, answer = predictor.predict(problem.data.features), predictor.predict(features)
+        touched = slice(row, row + predictor.window)
+        assert np.isnan(answer[touched]).all()
+        untouched = np.ones(len(features), dtype=bool)
+        untouched[touched] = False
+        np.testing.assert_allclose(answer[untouched], clean[untouched], atol=1e-6)
+
+    def test_a_row_alone_is_as_in_a_batch(self, model_type: ModelType, output: OutputKind) -> None:
+        """To 1e-6, whatever the size of the batch and the memory layout."""
+        problem, model = self._once(model_type, output)
+        predictor = model.predictor()
+        features = problem.data.features
+        together = predictor.predict(features)
+        for row in (predictor.window - 1, len(features) // 2, len(features) - 1):
+            alone = predictor.predict(features[row - predictor.window + 1 : row + 1])
+            np.testing.assert_allclose(alone[-1], together[row], atol=1e-6)
+        many = predictor.predict(np.tile(features, (40, 1)))
+        np.testing.assert_allclose(many[-len(features) + predictor.window :], together[predictor.window :], atol=1e-6)
+        strided = predictor.predict(np.asfortranarray(features))
+        np.testing.assert_allclose(strided, together, atol=1e-6)
+        np.testing.assert_array_equal(predictor.predict(features), together, "predict must be deterministic")
+
+    def test_a_wrong_number_of_columns_is_refused(self, model_type: ModelType, output: OutputKind) -> None:
+        """Rather than predicted from."""
+        problem, model = self._once(model_type, output)
+        with pytest.raises((BadInputError, ValueError)):
+            model.predictor().predict(problem.data.features[:, :-1])
+
+    def test_the_same_seed_gives_the_same_bytes(
+        self, model_type: ModelType, output: OutputKind, tmp_path: Path
+    ) -> None:
+        """Training again, or saving again, gives equal files; another seed gives others."""
+        problem, model = self._once(model_type, output)
+        first = self._save(model, tmp_path / "first")
+        assert self._save(model, tmp_path / "again") == first
+        assert self._save(self._train(problem), tmp_path / "second") == first
+        other = self._save(self._train(self._problem(model_type, output, seed=8)), tmp_path / "other")
+        if model_type.name not in self.seedless:
+            assert other != first, "the seed has no effect; if that is meant, name the model type in `seedless`"
+
+    def test_training_does_not_change_what_it_is_given(self, model_type: ModelType, output: OutputKind) -> None:
+        """Tasks and arrays are shared with others."""
+        problem = self._problem(model_type, output)
+        parts = (problem.data.train, problem.data.validation)
+        arrays = [problem.data.features, *(array for part in parts for array in (part.rows, part.labels, part.weights))]
+        for array in arrays:
+            array.flags.writeable = False
+        task = json.dumps(dataclasses.asdict(problem.task), default=list)
+        self._train(problem)
+        assert json.dumps(dataclasses.asdict(problem.task), default=list) == task
+
+    def test_weights_of_samples_have_an_effect(self, model_type: ModelType, output: OutputKind) -> None:
+        """A sample of a hundred times the weight counts more."""
+        problem, model = self._once(model_type, output)
+        train = problem.data.train
+        upper = train.labels > np.median(train.labels) if output == "regression" else train.labels == 0
+        weights = np.where(upper, 100, 1).astype(np.float32)
+        data = dataclasses.replace(problem.data, train=dataclasses.replace(train, weights=weights))
+        weighted = self._train(Problem(problem.task, data)).predictor().predict(problem.data.features)[train.rows]
+        plain = model.predictor().predict(problem.data.features)[train.rows]
+        difference = weighted - plain if output == "regression" else weighted[:, 0] - plain[:, 0]
+        assert difference.mean() > 0
+
+    def test_a_class_that_never_occurs_still_has_its_column(self, model_type: ModelType) -> None:
+        """The classes are the task's, not those that training happened to see."""
+        if "classification" not in model_type.outputs:
+            assert model_type.outputs == ("regression",)
+            return
+        problem = self._problem(model_type, "classification")
+        without = [
+            Split(part.rows[part.labels != 1], part.labels[part.labels != 1], part.weights[part.labels != 1])
+            for part in (problem.data.train, problem.data.validation)
+        ]
+        data = dataclasses.replace(problem.data, train=without[0], validation=without[1])
+        predictor = self._train(Problem(problem.task, data)).predictor()
+        answer = predictor.predict(problem.data.features)[predictor.window - 1 :]
+        assert answer.shape[1] == 3
+        np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-6)
+        assert answer[:, 1].mean() < 1 / 3
+
+    def test_it_trains_without_validation_samples(self, model_type: ModelType, output: OutputKind) -> None:
+        """A strategy may give the validation part no share."""
+        problem = self._problem(model_type, output, settings={"early_stopping": None, "lr_scheduler": None})
+        empty = Split(*(array[:0] for array in dataclasses.astuple(problem.data.validation)))
+        model = self._train(Problem(problem.task, dataclasses.replace(problem.data, validation=empty)))
+        assert "train_loss" in model.history[-1].metrics
+        assert np.isfinite(model.predictor().predict(problem.data.features)[-1]).all()
+
+    def test_it_trains_in_a_thread(self, model_type: ModelType) -> None:
+        """Workers do not train in the main thread."""
+        problem, reference = self._once(model_type, model_type.outputs[0])
+        found: list[TrainedModel] = []
+        thread = threading.Thread(target=lambda: found.append(self._train(problem)))
+        thread.start()
+        thread.join()
+        assert found, "training raised in the thread"
+        features = problem.data.features
+        np.testing.assert_array_equal(found[0].predictor().predict(features), reference.predictor().predict(features))
+
+    def test_every_declared_parameter_is_accepted(self, model_type: ModelType, parameter: Parameter) -> None:
+        """Another value than the default trains, saves and predicts."""
+        value = other_value(parameter)
+        _, problems = validate_parameters({parameter.name: value}, [parameter])
+        assert problems == []
+        problem = self._problem(
+            model_type, model_type.outputs[0], architecture={parameter.name: value}, settings={"epochs": 1}
+        )
+        predictor = self._train(problem).predictor()
+        assert np.isfinite(predictor.predict(problem.data.features)[-1]).all()
+
+    def test_a_device_that_is_absent_is_an_error(self, model_type: ModelType, tmp_path: Path) -> None:
+        """For training and for loading; ``auto`` and ``cpu`` are not."""
+        output = model_type.outputs[0]
+        with pytest.raises(BadInputError):
+            self._train(self._problem(model_type, output, device="cuda:99"))
+        _, model = self._once(model_type, output)
+        self._save(model, tmp_path / "saved")
+        loader = PluginManager().loader(self.plugin)
+        with pytest.raises(BadInputError):
+            loader.load(tmp_path / "saved", "cuda:99")
+        loader.load(tmp_path / "saved", "cpu")
+        loader.load(tmp_path / "saved", "auto")
+
+    # Storage.
+
+    def test_a_model_is_data(self, model_type: ModelType, output: OutputKind, tmp_path: Path) -> None:
+        """Weights are named so, every file is of a kind a bundle may hold, and the facts are JSON."""
+        _, model = self._once(model_type, output)
+        directory = tmp_path / "saved"
+        directory.mkdir()
+        facts = PluginManager().storage(self.plugin).save(model, directory)
+        json.dumps(facts, allow_nan=False)
+        files = sorted(directory.iterdir())
+        assert any(path.name.startswith(WEIGHTS_PREFIX) for path in files)
+        taken = {"manifest.json", "strategy.yaml", "normalizers.json", "history.json"}
+        assert not taken & {path.name for path in files}
+        for path in files:
+            check_file(path)
+
+    def test_a_fresh_process_predicts_the_same(self, model_type: ModelType, output: OutputKind, tmp_path: Path) -> None:
+        """What was saved is all that is needed."""
+        problem, model = self._once(model_type, output)
+        self._save(model, tmp_path / "saved")
+        np.save(tmp_path / "features.npy", problem.data.features)
+        code = (
+            "import sys; from pathlib import Path; import numpy as np\n"
+            "from ktrdr.core.plugins.manager import PluginManager\n"
+            f"place = Path({str(tmp_path)!r})\n"
+            f"predictor = PluginManager().loader({self.plugin!r}).load(place / 'saved', 'cpu')\n"
+            "np.save(place / 'answer.npy', predictor.predict(np.load(place / 'features.npy')))\n"
+            "print(predictor.input_size, predictor.window)\n"
+        )
+        here = model.predictor()
+        assert _fresh_python(code).split() == [str(here.input_size), str(here.window)]
+        answer = np.load(tmp_path / "answer.npy")
+        np.testing.assert_allclose(answer, here.predict(problem.data.features), rtol=0, atol=1e-9)
+
+    def test_what_it_did_not_write_is_refused(self, model_type: ModelType, tmp_path: Path) -> None:
+        """Missing, cut, swapped for a pickle: an error for a person, and no code runs."""
+        _, model = self._once(model_type, model_type.outputs[0])
+        loader = PluginManager().loader(self.plugin)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(BadInputError):
+            loader.load(tmp_path / "empty", "cpu")
+        self._save(model, tmp_path / "saved")
+        canary = tmp_path / "the-code-ran"
+        hostile = [pickle.dumps(_Canary(canary), protocol) for protocol in (0, 2, 5)]
+        for path in sorted((tmp_path / "saved").iterdir()):
+            good = path.read_bytes()
+            for bad in (b"", good[: len(good) // 2], b"{}", *hostile):
+                path.write_bytes(bad)
+                with pytest.raises(BadInputError):
+                    loader.load(tmp_path / "saved", "cpu")
+            path.write_bytes(good)
+        assert not canary.exists()
+        loader.load(tmp_path / "saved", "cpu")
+
+    # Progress, cancellation, checkpoints.
+
+    def test_progress_is_reported_and_not_too_often(self, model_type: ModelType) -> None:
+        """Fractions ascend to 1, at most ten reports in any second, metrics among them."""
+        events: list[tuple[float, ProgressEvent]] = []
+        problem = self._problem(model_type, model_type.outputs[0])
+        self._train(problem, progress=lambda event: events.append((time.monotonic(), event)))
+        assert events
+        fractions = [event.fraction for _, event in events]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == pytest.approx(1)
+        assert all(0 <= event.done <= event.total or event.total == 0 for _, event in events)
+        assert any("train_loss" in event.metrics for _, event in events)
+        times = [at for at, _ in events]
+        for first in range(len(times)):
+            within = sum(1 for at in times[first:] if at - times[first] < 1)
+            assert within <= 11, f"{within} reports within a second"
+
+    def test_cancelled_before_it_starts(self, model_type: ModelType) -> None:
+        """Nothing is trained."""
+        cancellation = Cancellation()
+        cancellation.cancel("no longer wanted")
+        with pytest.raises(CancelledError, match="no longer wanted"):
+            self._train(self._problem(model_type, model_type.outputs[0]), cancellation=cancellation)
+
+    def test_cancelled_and_resumed_is_as_if_never_interrupted(self, model_type: ModelType, tmp_path: Path) -> None:
+        """Cancellation is heard at once, and the resumed run ends with the same bytes."""
+        output = model_type.outputs[0]
+        settings = {"epochs": 12, "early_stopping": None}
+        problem = self._problem(model_type, output, settings=settings)
+        expected = self._save(self._train(problem), tmp_path / "expected")
+        checkpoint = DirectoryCheckpoint(tmp_path / "checkpoints")
+        cancellation = _CancelsWhenAsked(times=self._questions(problem) // 2)
+        with pytest.raises(CancelledError):
+            self._train(problem, cancellation=cancellation, checkpoint=checkpoint)
+        # Once more to raise, after the checkpoint, is no harm.
+        assert cancellation.asked_after <= 2, "training went on after it was told to stop"
+        if model_type.name not in self.restarted:
+            assert checkpoint.latest() is not None, "no checkpoint; if that is meant, name it in `restarted`"
+            for path in checkpoint.latest().rglob("*"):  # type: ignore[union-attr]
+                assert not path.is_file() or _is_data(path), f"{path.name} in the checkpoint may hold code"
+        resumed = self._train(problem, checkpoint=DirectoryCheckpoint(tmp_path / "checkpoints"))
+        assert self._save(resumed, tmp_path / "resumed") == expected
+        epochs = [record.epoch for record in resumed.history]
+        assert epochs == sorted(set(epochs))
+
+    def test_resuming_from_any_checkpoint_ends_the_same(self, model_type: ModelType, tmp_path: Path) -> None:
+        """A kill can come at any time: every checkpoint written along the way is one to start from."""
+        output = model_type.outputs[0]
+        problem = self._problem(model_type, output, settings={"epochs": 6, "early_stopping": None})
+        recorder = _Recorder(tmp_path / "live", tmp_path / "kept")
+        expected = self._save(self._train(problem, checkpoint=recorder), tmp_path / "expected")
+        assert recorder.kept or model_type.name in self.restarted
+        chosen = recorder.kept[:: max(1, len(recorder.kept) // 3)]
+        for number, directory in enumerate(chosen):
+            resumed = self._train(problem, checkpoint=DirectoryCheckpoint(directory))
+            assert self._save(resumed, tmp_path / f"resumed{number}") == expected
+
+    def _questions(self, problem: Problem) -> int:
+        counting = _CancelsWhenAsked(times=None)
+        self._train(problem, cancellation=counting)
+        assert counting.asked >= 2, "training never looks at its cancellation"
+        return counting.asked
+
+
+class _CancelsWhenAsked(Cancellation):
+    """Requests cancellation when it has been asked about it a number of times: exact, whatever the machine's speed."""
+
+    def __init__(self, times: int | None) -> None:
+        super().__init__()
+        self._times = times
+        self.asked = 0
+        self.asked_after = 0
+
+    def _ask(self) -> None:
+        if super().requested:
+            self.asked_after += 1
+        self.asked += 1
+        if self._times is not None and self.asked == self._times:
+            self.cancel("in the middle")
+
+    @property
+    def requested(self) -> bool:
+        self._ask()
+        return super().requested
+
+    def raise_if_requested(self) -> None:
+        self._ask()
+        super().raise_if_requested()
+
+
+class _Recorder(DirectoryCheckpoint):
+    """Keeps a copy of every checkpoint, as a killed process would have left it."""
+
+    def __init__(self, directory: Path, kept: Path) -> None:
+        super().__init__(directory)
+        self._kept = kept
+        self.kept: list[Path] = []
+
+    def save(self, epoch: int, write: Callable[[Path], None]) -> None:
+        super().save(epoch, write)
+        import shutil
+
+        copy = self._kept / str(len(self.kept))
+        shutil.copytree(self.directory, copy)
+        self.kept.append(copy)
+
+
+class _Canary:
+    """Unpickling this makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._path,)
+
+
+def _is_data(path: Path) -> bool:
+    try:
+        check_file(path)
+    except BadInputError:
+        return False
+    return True
+
+
+def _fresh_python(code: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout

@@ -1,0 +1,80 @@
+"""What the entry point names. Cheap: scikit-learn is imported when a hook needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktrdr.core.plugins import Device, PluginInfo, hookimpl
+from ktrdr.ml.sklearn.declaration import INFO, NAME
+
+if TYPE_CHECKING:
+    from ktrdr.core.plugins import ModelLoader, ModelStorage, ModelTrainer
+
+__all__ = [
+    "ktrdr_list_devices",
+    "ktrdr_model_loader",
+    "ktrdr_model_storage",
+    "ktrdr_model_trainer",
+    "ktrdr_plugin_info",
+    "ktrdr_validate_environment",
+]
+
+
+@hookimpl
+def ktrdr_plugin_info() -> PluginInfo:
+    """Say what this backend trains."""
+    return INFO
+
+
+@hookimpl
+def ktrdr_validate_environment(plugin: str) -> None:
+    """Import scikit-learn and skops, and say what to install if that fails."""
+    if plugin != NAME:
+        return
+    from ktrdr.core.errors import PluginError
+
+    try:
+        import skops.io  # noqa: F401
+
+        import sklearn.ensemble  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise PluginError(
+            f"plugin `{NAME}` cannot import scikit-learn and skops ({error}); "
+            "install them again with `pip install --force-reinstall scikit-learn skops`"
+        ) from error
+
+
+@hookimpl
+def ktrdr_list_devices(plugin: str) -> list[Device] | None:
+    """Return the CPU: scikit-learn's trees and solvers know no other device."""
+    return [Device("cpu", "cpu", "scikit-learn on the CPU")] if plugin == NAME else None
+
+
+@hookimpl
+def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
+    """Return the trainer."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.sklearn.trainer import SklearnTrainer
+
+    return SklearnTrainer()
+
+
+@hookimpl
+def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
+    """Return the storage."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.sklearn.storage import SklearnStorage
+
+    return SklearnStorage()
+
+
+@hookimpl
+def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
+    """Return the loader."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.sklearn.loader import SklearnLoader
+
+    return SklearnLoader()

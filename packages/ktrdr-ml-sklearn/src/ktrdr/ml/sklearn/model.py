@@ -1,0 +1,77 @@
+"""Trained models and their predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.plugins import EpochRecord
+from ktrdr.core.plugins.contract import OutputKind
+
+__all__ = ["SklearnModel", "SklearnPredictor"]
+
+_ROWS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SklearnPredictor:
+    """A fitted estimator; ``seen`` are the class numbers its columns stand for, of ``classes`` in all."""
+
+    estimator: Any
+    model_type: str
+    output: OutputKind
+    input_size: int
+    classes: tuple[str, ...]
+    seen: tuple[int, ...]
+
+    @property
+    def window(self) -> int:
+        """One row: none of these models has a memory."""
+        return 1
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Predict for every row of float32 ``(n, features)``; see the plugin contract.
+
+        A class that never occurred in training has probability 0.
+
+        Raises:
+            BadInputError: the number of columns is not the model's.
+        """
+        if features.ndim != 2 or features.shape[1] != self.input_size:
+            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
+        whole = np.flatnonzero(np.isfinite(features).all(axis=1))
+        shape = (len(features), len(self.classes)) if self.classes else (len(features),)
+        result = np.full(shape, np.nan)
+        for start in range(0, len(whole), _ROWS_AT_ONCE):
+            rows = whole[start : start + _ROWS_AT_ONCE]
+            # Trees compare float32 as it is; the linear model was fitted in float64.
+            result[rows] = self._predict(features[rows].astype(np.float64 if self._linear else np.float32))
+        return result
+
+    @property
+    def _linear(self) -> bool:
+        return self.model_type == "logistic_regression"
+
+    def _predict(self, x: np.ndarray) -> np.ndarray:
+        if not self.classes:
+            return self.estimator.predict(x)
+        probabilities = np.zeros((len(x), len(self.classes)))
+        probabilities[:, self.seen] = self.estimator.predict_proba(x)
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SklearnModel:
+    """What training hands back."""
+
+    fitted: SklearnPredictor
+    history: Sequence[EpochRecord]
+    best_epoch: int
+
+    def predictor(self) -> SklearnPredictor:
+        """Return the predictor over the trained estimator."""
+        return self.fitted

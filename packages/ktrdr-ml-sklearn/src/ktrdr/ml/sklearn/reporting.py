@@ -1,0 +1,44 @@
+"""Progress of training, at most ten times a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from ktrdr.core.operations import Progress, ProgressEvent
+
+__all__ = ["Reporter"]
+
+_SECONDS_BETWEEN = 0.1
+
+
+class Reporter:
+    """Passes on every report that comes late enough, and always the last one."""
+
+    def __init__(self, progress: Progress, total: int, unit: str) -> None:
+        self._progress = progress
+        self._total = total
+        self._unit = unit
+        self._last = time.monotonic()
+        self._latest: ProgressEvent | None = None
+
+    def report(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
+        """Say that ``done`` units are finished."""
+        self._latest = ProgressEvent(
+            "training", done, self._total, self._unit, min(done / self._total, 1.0), metrics=dict(metrics or {})
+        )
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN:
+            self._send(self._latest, now)
+
+    def finish(self) -> None:
+        """Say what was held back, with the step complete."""
+        latest = self._latest
+        if latest is not None:
+            # Waiting keeps the promised distance even for a training shorter than it.
+            time.sleep(max(0.0, self._last + _SECONDS_BETWEEN - time.monotonic()))
+            self._send(ProgressEvent("training", latest.done, latest.total, latest.unit, 1.0, "", latest.metrics), 0.0)
+
+    def _send(self, event: ProgressEvent, now: float) -> None:
+        self._last = now
+        self._progress(event)
