@@ -161,6 +161,8 @@ class BarStore:
             BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored one.
             StoreError: the disk is full or not writable.
         """
+        self._directory(bars.symbol, bars.timeframe)
+        check_bars(bars)  # before anything is made on disk
         return self.write_all([bars])[0]
 
     def write_all(self, datasets: Iterable[Bars]) -> list[WriteReport]:
@@ -249,7 +251,7 @@ class BarStore:
         created: list[Path] = []
         try:
             _make_directory(self.root, created)
-            with FileLock(self.root / ".lock", timeout=_LOCK_SECONDS):
+            with FileLock(self.root / ".lock", timeout=_LOCK_SECONDS, poll_interval=0.01):
                 try:
                     yield created
                 finally:
