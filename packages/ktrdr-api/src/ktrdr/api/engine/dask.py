@@ -209,13 +209,16 @@ class DaskEngine:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_log_failure)
 
     def _watch(self, attempt: Attempt, future: Future) -> None:
         task = asyncio.create_task(self._follow(attempt, future), name=f"follow {_key(attempt)}")
+        task.add_done_callback(_log_failure)
         self._watched[attempt] = task
 
     async def _follow(self, attempt: Attempt, future: Future) -> None:
-        from distributed import FutureCancelledError, KilledWorker
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError
 
         try:
@@ -248,6 +251,12 @@ class DaskEngine:
         if client is not None:
             with contextlib.suppress(OSError, TimeoutError, KeyError):
                 await client.unpublish_dataset(_key(attempt))
+
+
+def _log_failure(task: asyncio.Future[Any]) -> None:
+    """A task nobody awaits must not fail in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("%s failed", task, exc_info=task.exception())
 
 
 def _one_line(error: BaseException) -> str:
