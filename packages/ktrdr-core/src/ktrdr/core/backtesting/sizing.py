@@ -1,0 +1,58 @@
+"""How many units an order is for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ktrdr.core.strategy.model import Sizing
+
+__all__ = ["realized_volatility", "round_down", "units_wanted"]
+
+
+def units_wanted(
+    sizing: Sizing, *, equity: float, price: float, commission: float, risk_per_unit: float, volatility: float
+) -> float:
+    """Return the units a sizing rule asks for, before lots and before what the account can pay.
+
+    Args:
+        sizing: the rule.
+        equity: cash and positions, marked at their last close.
+        price: of the fill, slippage included.
+        commission: share of the notional, of one side.
+        risk_per_unit: distance from the fill to the stop.
+        volatility: annualized, of the symbol.
+
+    ``fixed_fraction`` and ``fixed_cash`` are what is spent, commission included. ``volatility_target`` takes the
+    notional whose volatility is that share of the equity; ``risk_per_trade`` loses that share of the equity, before
+    costs, if the stop is hit where it is.
+    """
+    match sizing.type:
+        case "fixed_fraction":
+            return sizing.value * equity / (price * (1 + commission))
+        case "fixed_units":
+            return sizing.value
+        case "fixed_cash":
+            return sizing.value / (price * (1 + commission))
+        case "risk_per_trade":
+            return sizing.value * equity / risk_per_unit
+        case "volatility_target":
+            return sizing.value * equity / (volatility * price) if volatility > 0 else math.inf
+
+
+def round_down(units: float, lot: float) -> float:
+    """Return the largest multiple of ``lot`` that is not above ``units``; ``units`` itself for a lot of 0."""
+    if lot <= 0:
+        return units
+    # 0.3 / 0.1 is 2.9999999999999996: what is a whole lot but for rounding is one.
+    return math.floor(units / lot + 1e-9) * lot
+
+
+def realized_volatility(close: np.ndarray, bar: int, window: int, periods_per_year: float) -> float:
+    """Return the annualized standard deviation of the last ``window`` log returns up to ``bar``; NaN if there are
+    fewer."""
+    if bar < window:
+        return math.nan
+    returns = np.diff(np.log(close[bar - window : bar + 1]))
+    return float(returns.std(ddof=1)) * math.sqrt(periods_per_year)
