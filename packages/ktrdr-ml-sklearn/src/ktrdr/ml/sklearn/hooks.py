@@ -34,8 +34,9 @@ def ktrdr_validate_environment(plugin: str) -> None:
     from ktrdr.core.errors import PluginError
 
     try:
-        import skops.io  # noqa: F401
+        from ktrdr.ml.sklearn.skops_io import skops_io
 
+        skops_io()
         import sklearn.ensemble  # noqa: F401
     except (ImportError, OSError) as error:
         raise PluginError(

@@ -15,6 +15,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.models.contents import MAX_TEXT_BYTES, check_file
 from ktrdr.core.models.reading import BundleError, parse_json, read_plain
 from ktrdr.ml.sklearn.model import SklearnPredictor
+from ktrdr.ml.sklearn.skops_io import skops_io
 from ktrdr.ml.sklearn.storage import MODEL_FILE, WEIGHTS_FILE
 from ktrdr.ml.sklearn.trainer import require_cpu
 from ktrdr.ml.sklearn.trusted import ESTIMATORS, LOADERS, TRUSTED
@@ -134,14 +135,14 @@ def _check_node(node: dict[str, Any], name: str, trusted: frozenset[str], member
 
 
 def _construct(path: Path, trusted: list[str]) -> Any:
-    import skops.io
+    io = skops_io()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
         with warnings.catch_warnings():
             # About an older scikit-learn: that it loads and predicts is checked next.
             warnings.simplefilter("ignore")
-            return skops.io.load(path, trusted=trusted)
+            return io.load(path, trusted=trusted)
     except UntrustedTypesFoundException as error:
         raise BundleError(f"{WEIGHTS_FILE} is refused: {error}") from None
     except (json.JSONDecodeError, RecursionError, zipfile.BadZipFile) as error:

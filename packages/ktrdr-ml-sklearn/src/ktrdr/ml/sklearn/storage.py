@@ -10,6 +10,7 @@ from typing import Any
 
 from ktrdr.core.plugins import TrainedModel
 from ktrdr.ml.sklearn.model import SklearnModel
+from ktrdr.ml.sklearn.skops_io import skops_io
 
 __all__ = ["MODEL_FILE", "WEIGHTS_FILE", "SklearnStorage"]
 
@@ -26,12 +27,11 @@ class SklearnStorage:
         if not isinstance(model, SklearnModel):
             raise TypeError(f"not a model of this backend: {type(model).__name__}")
         import skops
-        import skops.io
 
         import sklearn
 
         fitted = model.predictor()
-        (directory / WEIGHTS_FILE).write_bytes(_canonical(skops.io.dumps(fitted.estimator)))
+        (directory / WEIGHTS_FILE).write_bytes(_canonical(skops_io().dumps(fitted.estimator)))
         description = {
             "format": 1,
             "model_type": fitted.model_type,
