@@ -11,6 +11,10 @@ def test_health(client):
     assert answer.json()["status"] == "ok"
 
 
+def test_a_home_without_models_gives_an_empty_list(client):
+    assert client.get("/api/v1/models").json() == []
+
+
 def test_plugins_are_told_as_found(client, monkeypatch):
     monkeypatch.setenv("KTRDR_LOAD_PLUGINS", "none")
     assert all(plugin["state"] == "blocked" for plugin in client.get("/api/v1/plugins").json())
@@ -18,7 +22,7 @@ def test_plugins_are_told_as_found(client, monkeypatch):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/api/v1/absent", 404), ("POST", "/api/v1/health", 405)],
+    [("GET", "/api/v1/absent", 404), ("POST", "/api/v1/health", 405), ("GET", "/api/v1/models/none/1", 404)],
 )
 def test_errors_are_problem_details(client, method, path, status):
     answer = client.request(method, path)
@@ -28,3 +32,52 @@ def test_errors_are_problem_details(client, method, path, status):
     assert problem["status"] == status
     assert problem["type"].startswith("urn:ktrdr:problem:")
     assert "Traceback" not in answer.text
+
+
+CSV = "Date,Open,High,Low,Close,Volume\n" + "".join(
+    f"2020-01-{day:02d},10,12,9,11,100\n" for day in (2, 3, 6, 7, 8, 9, 10)
+)
+
+
+def test_a_file_is_imported_listed_read_checked_and_deleted(client):
+    answer = client.post("/api/v1/data?filename=ABC.csv&symbol=ABC", content=CSV)
+    assert answer.status_code == 201, answer.text
+    (written,) = answer.json()["datasets"]
+    assert (written["symbol"], written["timeframe"], written["added"]) == ("ABC", "1d", 7)
+    (listed,) = client.get("/api/v1/data").json()
+    assert listed["rows"] == 7
+
+    page = client.get("/api/v1/data/ABC/1d?limit=4").json()
+    assert page["close"] == [11.0] * 4
+    rest = client.get("/api/v1/data/ABC/1d", params={"start": page["next"]}).json()
+    assert len(rest["time"]) == 3
+    assert rest["next"] is None
+    assert rest["time"][0] > page["time"][-1]
+
+    assert client.get("/api/v1/data/ABC/1d/report").json()["ok"] is True
+    assert client.get("/api/v1/data/ABC/1d/parquet").content[:4] == b"PAR1"
+    assert client.delete("/api/v1/data/ABC/1d").status_code == 204
+    assert client.get("/api/v1/data").json() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "status"),
+    [
+        ("filename=..%2Fevil.csv", CSV, 422),
+        ("filename=ABC.csv&symbol=..%2Fx", CSV, 422),
+        ("filename=ABC.csv&symbol=ABC", "not a table", 422),
+        ("filename=ABC.csv&symbol=ABC", "", 422),
+    ],
+)
+def test_a_bad_file_or_name_changes_nothing(client, query, body, status):
+    answer = client.post(f"/api/v1/data?{query}", content=body)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+    assert client.get("/api/v1/data").json() == []
+
+
+def test_no_path_of_the_server_is_told(client, home):
+    answer = client.get("/api/v1/data/ABC/1d")
+    assert answer.status_code == 404
+    assert str(home) not in answer.text
+    assert "$KTRDR_HOME" in answer.json()["detail"]

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from ktrdr.api import __version__
 from ktrdr.api.engine.port import ExecutionEngine, NoEngine
 from ktrdr.api.problems import PROBLEM_RESPONSES, install_problem_handlers
-from ktrdr.api.routes import data, events, health, operations, plugins, workers
+from ktrdr.api.routes import data, events, health, models, operations, plugins, workers
 from ktrdr.api.security import require_token
 from ktrdr.api.services import open_services
 from ktrdr.api.settings import ApiSettings
@@ -50,6 +50,6 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
     )
     install_problem_handlers(app)
     app.include_router(health.router, prefix="/api/v1")
-    for module in (plugins, data, operations, events, workers):
+    for module in (plugins, data, models, operations, events, workers):
         app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(require_token)])
     return app

@@ -12,7 +12,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from ktrdr.core.errors import BadInputError, PluginError
+from ktrdr.core.errors import BadInputError, NotFoundError, PluginError
+from ktrdr.core.settings import home_directory
 
 __all__ = ["PROBLEM_RESPONSES", "Problem", "ProblemError", "install_problem_handlers", "not_found"]
 
@@ -59,6 +60,11 @@ def not_found(kind: str, name: str) -> ProblemError:
     return ProblemError(404, "not-found", "Not found", f"there is no {kind} `{name}`")
 
 
+def _without_paths(message: str) -> str:
+    """Core names the directory it looked in, which is no business of a client."""
+    return message.replace(str(home_directory()), "$KTRDR_HOME")
+
+
 def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse(
         problem.model_dump(exclude_none=True), problem.status, dict(headers or {}), media_type=_MEDIA_TYPE
@@ -74,9 +80,12 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(BadInputError)
     async def bad_input(request: Request, error: BadInputError) -> JSONResponse:
-        kind = "plugin" if isinstance(error, PluginError) else "bad-input"
-        title = "A plugin cannot be used" if isinstance(error, PluginError) else "The request cannot be carried out"
-        return _answer(Problem(type=_TYPES + kind, title=title, status=422, detail=str(error)))
+        status, kind, title = 422, "bad-input", "The request cannot be carried out"
+        if isinstance(error, PluginError):
+            kind, title = "plugin", "A plugin cannot be used"
+        elif isinstance(error, NotFoundError):
+            status, kind, title = 404, "not-found", "Not found"
+        return _answer(Problem(type=_TYPES + kind, title=title, status=status, detail=_without_paths(str(error))))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

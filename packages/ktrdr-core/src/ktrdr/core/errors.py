@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInputError", "CancelledError", "KtrdrError", "PluginError"]
+__all__ = ["BadInputError", "CancelledError", "KtrdrError", "NotFoundError", "PluginError"]
 
 
 class KtrdrError(Exception):
@@ -18,6 +18,10 @@ class BadInputError(KtrdrError):
     """The user's input (file, key, argument, environment variable) is wrong; the message names it and the remedy."""
 
     exit_status = 2
+
+
+class NotFoundError(BadInputError):
+    """What was asked for by name is not stored here; the message says what is."""
 
 
 class PluginError(BadInputError):

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import AwareDatetime, BaseModel
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.services import Services, services
+from ktrdr.api.uploads import receive
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.store import BarStore
 
@@ -165,6 +167,56 @@ class DataReport(BaseModel):
     findings: list[FindingView]
 
 
+class DatasetWritten(BaseModel):
+    """What an import did to one data set, and what is odd about what it brought."""
+
+    symbol: str
+    timeframe: str
+    added: int
+    replaced: int
+    unchanged: int
+    rows: int
+    validation: DataReport
+
+
+class Imported(BaseModel):
+    """``notes`` say what was assumed, and what of the file was left out."""
+
+    datasets: list[DatasetWritten]
+    notes: list[str]
+
+
+@router.post(
+    "/data",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def import_data(
+    request: Request,
+    store: Store,
+    filename: Annotated[str, Query(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")],
+    symbol: Annotated[str | None, Query(max_length=64)] = None,
+    timeframe: Annotated[str | None, Query(max_length=8)] = None,
+    timezone: Annotated[str | None, Query(max_length=64)] = None,
+) -> Imported:
+    """Import the CSV or Parquet file in the body, as `ktrdr data import` does.
+
+    ``filename`` is the vendor's name of the file: its ending tells the kind, and it may name the symbol.
+    """
+    from ktrdr.core.data.importer import import_file
+
+    async with receive(request, filename) as path:
+        report = await run_in_threadpool(
+            import_file, path, store, symbol=symbol, timeframe=timeframe, timezone=timezone
+        )
+    return Imported.model_validate(report.to_json() | {"notes": list(report.notes)})
+
+
 @router.get("/data/{symbol}/{timeframe}/report")
 def get_report(symbol: str, timeframe: str, store: Store) -> DataReport:
     """Check a stored data set; nothing is changed."""
@@ -181,8 +233,7 @@ def get_report(symbol: str, timeframe: str, store: Store) -> DataReport:
         )
         for finding in report.findings
     ]
-    plain = report.to_json() | {"findings": findings}
-    return DataReport.model_validate(plain)
+    return DataReport.model_validate(report.to_json() | {"findings": findings})
 
 
 @router.delete("/data/{symbol}/{timeframe}", status_code=204)

@@ -25,7 +25,7 @@ from ktrdr.core.data.manifest import MANIFEST, DatasetManifest, YearFile, read_m
 from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
-from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError
 from ktrdr.core.settings import home_directory
 
 __all__ = ["BarStore", "DatasetInfo", "StoreError", "WriteReport", "default_store", "merge"]
@@ -218,12 +218,12 @@ class BarStore:
             raise self._missing(symbol, timeframe)
         return manifest
 
-    def _missing(self, symbol: str, timeframe: Timeframe | str) -> BadInputError:
+    def _missing(self, symbol: str, timeframe: Timeframe | str) -> NotFoundError:
         stored = [f"{info.symbol} {info.timeframe}" for info in self.datasets()]
         have = (
             f"stored are {', '.join(stored[:8])}{', ...' if len(stored) > 8 else ''}" if stored else "none are stored"
         )
-        return BadInputError(
+        return NotFoundError(
             f"no {timeframe} bars of {symbol} in {self.root} ({have}); `ktrdr data import FILE` adds some"
         )
 

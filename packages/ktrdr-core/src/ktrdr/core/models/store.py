@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.models.bundle import (
     HISTORY_FILE,
     NORMALIZERS_FILE,
@@ -262,11 +262,11 @@ class ModelStore:
             hint = did_you_mean(name, names) or (
                 "; see `ktrdr models list`" if names else "; the store is empty, `ktrdr train` fills it"
             )
-            raise BadInputError(f"there is no model `{name}` in {self.root}{hint}")
+            raise NotFoundError(f"there is no model `{name}` in {self.root}{hint}")
         if not slash:
             return name, versions[-1]
         if int(number) not in versions:
-            raise BadInputError(
+            raise NotFoundError(
                 f"model `{name}` has no version {number}; it has {', '.join(str(version) for version in versions)}"
             )
         return name, int(number)

@@ -1,0 +1,144 @@
+"""Trained models: list, look at, verify, delete, download, upload. No ML framework is needed for any of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+
+from ktrdr.api.services import Services, services
+from ktrdr.api.uploads import receive
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.models.store import ModelStore
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["models"])
+
+
+class ModelSummary(BaseModel):
+    """One model; a broken one has a ``problem`` and nothing else."""
+
+    model: str
+    created: dt.datetime | None = None
+    model_type: str | None = None
+    plugin: str | None = None
+    output: str | None = None
+    symbols: list[str] = []
+    input_size: int | None = None
+    weights_hash: str | None = None
+    problem: str = ""
+
+
+class ModelDetail(BaseModel):
+    """The whole manifest of a model, its strategy file as written, and the epochs of its training."""
+
+    manifest: Manifest
+    weights_hash: str
+    strategy_text: str
+    history: list[dict[str, Any]]
+
+
+class Verified(BaseModel):
+    """The model is whole: every file is as its manifest says."""
+
+    model: str
+    files: int
+
+
+def model_store(opened: Annotated[Services, Depends(services)]) -> ModelStore:
+    """Return the model store of the server."""
+    return ModelStore(opened.home / "models")
+
+
+Store = Annotated[ModelStore, Depends(model_store)]
+
+
+def _summary(manifest: Manifest) -> ModelSummary:
+    return ModelSummary(
+        model=manifest.ref,
+        created=manifest.created,
+        model_type=manifest.model_type,
+        plugin=manifest.plugin.name,
+        output=manifest.output,
+        symbols=list(manifest.data.symbols),
+        input_size=manifest.input_size,
+        weights_hash=manifest.weights_hash,
+    )
+
+
+@router.get("/models")
+def list_models(store: Store, name: Annotated[str | None, Query(max_length=64)] = None) -> list[ModelSummary]:
+    """List models, all or those of one name."""
+    return [
+        ModelSummary(model=entry.ref, problem=entry.problem) if entry.manifest is None else _summary(entry.manifest)
+        for entry in store.list(name)
+    ]
+
+
+@router.get("/models/{name}/{version}")
+def get_model(name: str, version: int, store: Store) -> ModelDetail:
+    """Return one model."""
+    bundle = store.get(f"{name}/{version}")
+    return _detail(bundle)
+
+
+def _detail(bundle: Bundle) -> ModelDetail:
+    return ModelDetail(
+        manifest=bundle.manifest,
+        weights_hash=bundle.manifest.weights_hash,
+        strategy_text=bundle.strategy_text,
+        history=[{"epoch": record.epoch, **record.metrics} for record in bundle.history()],
+    )
+
+
+@router.post("/models/{name}/{version}/verify")
+def verify_model(name: str, version: int, store: Store) -> Verified:
+    """Check every byte of a model against its manifest."""
+    bundle = store.verify(f"{name}/{version}")
+    return Verified(model=bundle.ref, files=len(bundle.manifest.files))
+
+
+@router.delete("/models/{name}/{version}", status_code=204)
+def delete_model(name: str, version: int, store: Store) -> None:
+    """Delete one model."""
+    store.delete(f"{name}/{version}")
+
+
+@router.get(
+    "/models/{name}/{version}/archive",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/zip": {}}, "description": "The bundle as a zip file"}},
+)
+def download_model(name: str, version: int, store: Store) -> FileResponse:
+    """Download a model; the same model gives the same bytes."""
+    directory = Path(tempfile.mkdtemp())
+    path = store.export(f"{name}/{version}", directory / f"{name}-{version}.zip")
+    return FileResponse(
+        path, media_type="application/zip", filename=path.name, background=BackgroundTask(_remove, path)
+    )
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    path.parent.rmdir()
+
+
+@router.post(
+    "/models",
+    status_code=201,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string"}}}}},
+)
+async def upload_model(request: Request, store: Store) -> ModelSummary:
+    """Add a model from a zip file. It is verified before it becomes visible, and gets the next free version."""
+    async with receive(request, "model.zip") as path:
+        bundle = await run_in_threadpool(store.import_bundle, path)
+    return _summary(bundle.manifest)

@@ -1,0 +1,27 @@
+"""Take in a body that is too large for memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+__all__ = ["receive"]
+
+
+@asynccontextmanager
+async def receive(request: Request, filename: str) -> AsyncIterator[Path]:
+    """Write the body to ``filename`` in a directory of its own, which is removed afterwards.
+
+    ``filename`` must have been checked to be a plain name. The server's limit on bodies holds.
+    """
+    with tempfile.TemporaryDirectory(prefix="ktrdr-upload-") as directory:
+        path = Path(directory) / filename
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                await run_in_threadpool(file.write, chunk)
+        yield path
