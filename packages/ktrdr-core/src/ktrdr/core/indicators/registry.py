@@ -1,0 +1,196 @@
+"""Which indicator types exist: KTRDR's own, and those of installed distributions.
+
+A distribution adds a type with an entry point in the group ``ktrdr.indicators``: its name is the type's name, and it
+points to an :class:`~ktrdr.core.indicators.types.IndicatorType`. It is imported when the type is first used, not
+before. A name that two distributions give, or that KTRDR has itself, is an error that names both, and concerns nobody
+who does not use it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ktrdr.core.errors import BadInputError, PluginError
+from ktrdr.core.indicators import momentum, statistics, trend, volatility, volume
+from ktrdr.core.indicators.types import IndicatorType
+from ktrdr.core.parameters import did_you_mean
+from ktrdr.core.plugins.discovery import INDICATOR_GROUP, PluginRecord, discover
+
+__all__ = [
+    "REFUSED",
+    "IndicatorRegistry",
+    "default_registry",
+    "get_indicator",
+    "indicator_names",
+    "resolve_name",
+    "unknown_indicator",
+]
+
+REFUSED: Mapping[str, str] = {
+    "zigzag": "`zigzag` looks into the future, so it cannot be an indicator; it exists as a label source:"
+    " `training: {labels: {source: zigzag}}`",
+}
+"""Names that are no indicators on purpose, and why."""
+
+_BUILT_IN: Mapping[str, IndicatorType] = {
+    indicator.name: indicator
+    for group in (momentum, trend, volatility, volume, statistics)
+    for indicator in group.INDICATORS
+}
+_ALIASES: Mapping[str, str] = {alias: name for name, indicator in _BUILT_IN.items() for alias in indicator.aliases}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class IndicatorRegistry:
+    """The built-in types and the user types found on ``path`` (``sys.path`` if None).
+
+    ``environ`` is asked for ``KTRDR_BLOCK_PLUGINS`` and ``KTRDR_LOAD_PLUGINS`` as for every plugin.
+    """
+
+    def __init__(self, *, path: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self._path = path
+        self._environ = environ
+        self._loaded: dict[str, IndicatorType] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the built-in names, then those of user indicators that can be used; imports none of them."""
+        return (
+            *_BUILT_IN,
+            *(name for name, records in self._records.items() if not _obstacle(name, records)),
+        )
+
+    def resolve(self, name: str) -> str | None:
+        """Return the type's own name for a name or alias in any case, or None if there is no such type."""
+        name = name.lower()
+        if name in _BUILT_IN:
+            return name
+        if name in _ALIASES:
+            return _ALIASES[name]
+        return name if name in self._records else None
+
+    def get(self, name: str) -> IndicatorType:
+        """Return a type by name or alias; a user indicator is imported now.
+
+        Raises:
+            BadInputError: there is no such type; the message suggests one.
+            PluginError: it is a user indicator that is blocked, in conflict or broken.
+        """
+        resolved = self.resolve(name)
+        if resolved is None:
+            raise BadInputError(self.unknown(name))
+        records = self._records.get(resolved)
+        if records is None:
+            return _BUILT_IN[resolved]
+        obstacle = _obstacle(resolved, records)
+        if obstacle:
+            raise PluginError(f"indicator `{resolved}`: {obstacle}")
+        if resolved not in self._loaded:
+            self._loaded[resolved] = _load(resolved, records[0])
+        return self._loaded[resolved]
+
+    def unknown(self, name: str) -> str:
+        """Return the sentence to say of a name that is no type."""
+        if name.lower() in REFUSED:
+            return REFUSED[name.lower()]
+        hint = did_you_mean(name, (*self.names(), *_ALIASES)) or "; `ktrdr indicators` lists those there are"
+        return f"unknown indicator type `{name}`{hint}"
+
+    def origin(self, name: str) -> str:
+        """Return the distribution a type comes from, with its version if it is not KTRDR itself."""
+        records = self._records.get(name)
+        return "ktrdr-core" if records is None else records[0].origin
+
+    def problems(self) -> dict[str, str]:
+        """Return why each user indicator that cannot be used cannot be; those not yet imported are not tried."""
+        obstacles = {name: _obstacle(name, records) for name, records in self._records.items()}
+        return {name: obstacle for name, obstacle in obstacles.items() if obstacle}
+
+    @functools.cached_property
+    def _records(self) -> dict[str, list[PluginRecord]]:
+        """Entry points by the type they claim; a blocked one claims no built-in type."""
+        found: dict[str, list[PluginRecord]] = {}
+        for record in discover(INDICATOR_GROUP, path=self._path, environ=self._environ):
+            name = _ALIASES.get(record.name.lower(), record.name.lower())
+            if record.state != "blocked" or name not in _BUILT_IN:
+                found.setdefault(name, []).append(record)
+        return found
+
+
+def _obstacle(name: str, records: Sequence[PluginRecord]) -> str:
+    """Return why the type claimed by ``records`` cannot be used, or nothing."""
+    if all(record.state == "blocked" for record in records):
+        return records[0].message
+    providers = " and ".join(sorted({record.distribution for record in records}))
+    if name in _BUILT_IN or name in REFUSED:
+        claimed = records[0].name
+        return (
+            f"ktrdr-core and {providers} both provide `{claimed}`; uninstall {providers},"
+            f" or leave it out with KTRDR_BLOCK_PLUGINS={claimed}"
+        )
+    if len(records) > 1:
+        return f"{providers} both provide `{name}`; uninstall one of them"
+    return ""
+
+
+def _load(name: str, record: PluginRecord) -> IndicatorType:
+    """Import a user indicator."""
+    where = f"indicator `{name}` of {record.origin}"
+    module, _, attribute = record.module.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
+        raise PluginError(
+            f"{where} cannot be imported from {record.module} ({type(error).__name__}: {error});"
+            f" update or uninstall {record.distribution}"
+        ) from error
+    if not isinstance(found, IndicatorType):
+        raise PluginError(f"{where}: {record.module} is {type(found).__name__}, and must be an IndicatorType")
+    fault = _fault(found, name)
+    if fault:
+        raise PluginError(f"{where}: {fault}; update or uninstall {record.distribution}")
+    return found
+
+
+def _fault(indicator: IndicatorType, name: str) -> str:
+    known = {"time", "open", "high", "low", "close", "volume"}
+    if indicator.name != name or not _NAME.fullmatch(name):
+        return f"its name is `{indicator.name}`, and must be that of the entry point, in lower case"
+    if indicator.aliases:
+        return "aliases are not supported, since finding them would import every indicator"
+    if not indicator.outputs or len(set(indicator.outputs)) != len(indicator.outputs):
+        return "its outputs must be one or more different names"
+    if set(indicator.inputs) - known:
+        return f"its inputs must be among {', '.join(sorted(known))}"
+    return ""
+
+
+@functools.cache
+def default_registry() -> IndicatorRegistry:
+    """Return the registry of this process; distributions are looked for once."""
+    return IndicatorRegistry()
+
+
+def get_indicator(name: str) -> IndicatorType:
+    """Return a type by name or alias, in any case; see :meth:`IndicatorRegistry.get`."""
+    return default_registry().get(name)
+
+
+def indicator_names() -> tuple[str, ...]:
+    """Return the names of all types, built-in ones first."""
+    return default_registry().names()
+
+
+def resolve_name(name: str) -> str | None:
+    """Return the type's own name for a name or alias, in any case, or None."""
+    return default_registry().resolve(name)
+
+
+def unknown_indicator(name: str) -> str:
+    """Return the sentence to say of a name :func:`resolve_name` does not know."""
+    return default_registry().unknown(name)

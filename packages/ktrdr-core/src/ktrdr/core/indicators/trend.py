@@ -1,0 +1,225 @@
+"""Moving averages and what tells a trend's direction and strength."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.indicators import ta
+from ktrdr.core.indicators.types import Formula, IndicatorType, Memory, multiplier, period, source
+from ktrdr.core.indicators.windows import highest, lagged, lowest, mean, ratio
+from ktrdr.core.parameters import Parameter
+
+__all__ = ["INDICATORS"]
+
+_Columns = Mapping[str, np.ndarray]
+_Parameters = Mapping[str, Any]
+_Outputs = Sequence[np.ndarray]
+
+_WILDER = "Wilder, New Concepts in Technical Trading Systems (1978)"
+
+
+def _average(function: str) -> Formula:
+    def formula(c: _Columns, p: _Parameters) -> _Outputs:
+        return (getattr(ta, function)(c["source"], p["period"]),)
+
+    return formula
+
+
+def _moving_average(
+    name: str,
+    description: str,
+    reference: str,
+    warmup: Callable[[_Parameters], int],
+    *,
+    default: int = 20,
+    minimum: int = 1,
+    aliases: tuple[str, ...] = (),
+    memory: Memory = "recursive",
+) -> IndicatorType:
+    function = name.upper()
+    return IndicatorType(
+        name,
+        description,
+        f"{reference}; as TA-Lib {function}",
+        (name,),
+        _average(function),
+        warmup,
+        parameters=(period(default, minimum=minimum), source()),
+        aliases=aliases,
+        memory=memory,
+    )
+
+
+def _distance_from_ma(c: _Columns, p: _Parameters) -> _Outputs:
+    series = c["source"]
+    average = mean(series, p["period"]) if p["ma_type"] == "sma" else ta.EMA(series, p["period"])
+    return (100.0 * ratio(series - average, average, neutral=0.0),)
+
+
+def _adx(c: _Columns, p: _Parameters) -> _Outputs:
+    prices = (c["high"], c["low"], c["close"])
+    return tuple(function(*prices, p["period"]) for function in (ta.ADX, ta.PLUS_DI, ta.MINUS_DI))
+
+
+def _parabolic_sar(c: _Columns, p: _Parameters) -> _Outputs:
+    factors = (p["initial_af"], p["step_af"], p["max_af"])
+    # TA-Lib marks a falling trend, where the stop is above the price, by the sign.
+    signed = ta.SAREXT(c["high"], c["low"], 0.0, 0.0, *factors, *factors)
+    return np.abs(signed), np.sign(signed)
+
+
+def _acceleration_in_order(p: _Parameters) -> str | None:
+    if max(p["initial_af"], p["step_af"]) <= p["max_af"]:
+        return None
+    return "`initial_af` and `step_af` must not be above `max_af`"
+
+
+def _supertrend(c: _Columns, p: _Parameters) -> _Outputs:
+    line, direction = ta.SUPERTREND(c["high"], c["low"], c["close"], p["period"], p["multiplier"])
+    return line, direction.astype(np.float64)
+
+
+def _ichimoku(c: _Columns, p: _Parameters) -> _Outputs:
+    tenkan, kijun, span_b = (
+        (highest(c["high"], p[name]) + lowest(c["low"], p[name])) / 2.0
+        for name in ("tenkan_period", "kijun_period", "senkou_b_period")
+    )
+    displacement = p["displacement"]
+    return tenkan, kijun, lagged((tenkan + kijun) / 2.0, displacement), lagged(span_b, displacement)
+
+
+def _af(name: str, default: float, description: str) -> Parameter:
+    return Parameter(name, "float", default, 0.0, 1.0, exclusive_minimum=True, description=description)
+
+
+INDICATORS: tuple[IndicatorType, ...] = (
+    _moving_average(
+        "sma",
+        "Simple Moving Average.",
+        "Murphy, Technical Analysis of the Financial Markets (1999)",
+        lambda p: p["period"] - 1,
+        aliases=("simplemovingaverage", "simple_moving_average"),
+        memory="window",
+    ),
+    _moving_average(
+        "ema",
+        "Exponential Moving Average, weight 2 / (period + 1), started with a simple mean of `period` bars.",
+        "Murphy, Technical Analysis of the Financial Markets (1999)",
+        lambda p: p["period"] - 1,
+        aliases=("exponentialmovingaverage", "exponential_moving_average"),
+    ),
+    _moving_average(
+        "wma",
+        "Weighted Moving Average, weights falling linearly with age.",
+        "Murphy, Technical Analysis of the Financial Markets (1999)",
+        lambda p: p["period"] - 1,
+        aliases=("weightedmovingaverage", "weighted_moving_average"),
+        memory="window",
+    ),
+    _moving_average(
+        "dema",
+        "Double Exponential Moving Average: twice the EMA less the EMA of the EMA.",
+        "Mulloy, Smoothing Data with Faster Moving Averages, Stocks & Commodities 12:1 (1994)",
+        lambda p: 2 * (p["period"] - 1),
+    ),
+    _moving_average(
+        "tema",
+        "Triple Exponential Moving Average: 3 EMA - 3 EMA of EMA + EMA of EMA of EMA.",
+        "Mulloy, Smoothing Data with Faster Moving Averages, Stocks & Commodities 12:1 (1994)",
+        lambda p: 3 * (p["period"] - 1),
+    ),
+    _moving_average(
+        "kama",
+        "Kaufman Adaptive Moving Average: fast (2 bars) where the price goes straight, slow (30) where it wavers.",
+        "Kaufman, Smarter Trading (1995)",
+        lambda p: p["period"],
+        default=10,
+        minimum=2,
+    ),
+    _moving_average(
+        "hma",
+        "Hull Moving Average: WMA over the root of the period, of twice the half-period WMA less the WMA.",
+        "Hull, How to Reduce Lag in a Moving Average (2005)",
+        lambda p: p["period"] + int(p["period"] ** 0.5) - 2,
+        minimum=2,
+        memory="window",
+    ),
+    IndicatorType(
+        "distance_from_ma",
+        "Percent by which the series is above (or below) its moving average.",
+        "Pring, Technical Analysis Explained (2002), price oscillators",
+        ("distance_from_ma",),
+        _distance_from_ma,
+        lambda p: p["period"] - 1,
+        parameters=(
+            period(20),
+            Parameter("ma_type", "str", "sma", choices=("sma", "ema"), description="kind of moving average"),
+            source(),
+        ),
+        aliases=("distancefromma",),
+        memory="recursive",
+    ),
+    IndicatorType(
+        "adx",
+        "Average Directional Index: strength of a trend, from 0 to 100, with the two directional indicators.",
+        f"{_WILDER}; as TA-Lib ADX, PLUS_DI and MINUS_DI",
+        ("adx", "plus_di", "minus_di"),
+        _adx,
+        lambda p: 2 * p["period"] - 1,
+        ("high", "low", "close"),
+        (period(14, minimum=2, description="bars of Wilder's smoothing"),),
+        output_aliases={"di_plus": "plus_di", "di_minus": "minus_di"},
+        memory="recursive",
+    ),
+    IndicatorType(
+        "parabolic_sar",
+        "Parabolic Stop And Reverse: a stop that nears the price faster the longer the trend; direction is 1 or -1.",
+        f"{_WILDER}; as TA-Lib SAREXT",
+        ("sar", "direction"),
+        _parabolic_sar,
+        lambda p: 1,
+        ("high", "low"),
+        (
+            _af("initial_af", 0.02, "acceleration factor a trend begins with"),
+            _af("step_af", 0.02, "what each new extreme adds to it"),
+            _af("max_af", 0.2, "its upper limit"),
+        ),
+        aliases=("parabolicsar", "sar"),
+        memory="recursive",
+        rule=_acceleration_in_order,
+    ),
+    IndicatorType(
+        "supertrend",
+        "SuperTrend: a trailing band `multiplier` true ranges from the bar's middle; direction is 1 or -1.",
+        "Seban, Tout le monde mérite d'être riche (2008); Wilder's average true range, as TA-Lib SUPERTREND",
+        ("trend", "direction"),
+        _supertrend,
+        lambda p: p["period"],
+        ("high", "low", "close"),
+        (
+            period(10, minimum=2, description="bars of the average true range"),
+            multiplier(3.0, description="average true ranges between the bar's middle and the band"),
+        ),
+        output_aliases={"supertrend": "trend"},
+        memory="recursive",
+    ),
+    IndicatorType(
+        "ichimoku",
+        "Ichimoku Kinko Hyo: conversion and base line, and the cloud that stands at this bar, drawn `displacement` bars"
+        " ago. The lagging span is left out: it is the close that will be known `displacement` bars later.",
+        "Hosoda, Ichimoku Kinko Hyo (1969); Elliott, Ichimoku Charts (2007)",
+        ("tenkan", "kijun", "senkou_a", "senkou_b"),
+        _ichimoku,
+        lambda p: max(p["tenkan_period"], p["kijun_period"], p["senkou_b_period"]) - 1 + p["displacement"],
+        ("high", "low"),
+        (
+            period(9, "tenkan_period", description="bars of the conversion line"),
+            period(26, "kijun_period", description="bars of the base line"),
+            period(52, "senkou_b_period", description="bars of leading span B"),
+            period(26, "displacement", minimum=0, description="bars by which the leading spans are drawn ahead"),
+        ),
+    ),
+)

@@ -1,0 +1,121 @@
+"""What an indicator type is: its declaration and its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ktrdr.core.parameters import Parameter, Problem, validate_parameters
+
+__all__ = [
+    "LONGEST_PERIOD",
+    "SOURCES",
+    "Formula",
+    "IndicatorType",
+    "Memory",
+    "multiplier",
+    "period",
+    "source",
+]
+
+SOURCES: tuple[str, ...] = ("open", "high", "low", "close", "volume", "hl2", "hlc3", "ohlc4")
+"""Series a ``source`` parameter chooses from; the last three are means of the prices in their names."""
+
+LONGEST_PERIOD = 10_000
+
+Formula = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Sequence[np.ndarray]]
+"""From columns and complete parameters to one array per output, all of the columns' length.
+
+Columns are float64 ``(n,)``, contiguous, finite throughout, ``n`` above the warm-up. They are the indicator's
+``inputs``, and ``source`` if it has that parameter. What is returned before the warm-up is over is not looked at.
+A formula must not write to a column, and value ``t`` may depend on rows up to ``t`` alone.
+"""
+
+Memory = Literal["window", "recursive", "cumulative"]
+
+
+def _no_rule(parameters: Mapping[str, Any]) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class IndicatorType:
+    """One type of the registry.
+
+    Attributes:
+        name: lower case, as a strategy's ``type`` names it.
+        description: one sentence for a person.
+        reference: book or paper the formula is from, and where it departs from that.
+        outputs: names in order; a bare indicator id is the first.
+        formula: see :data:`Formula`.
+        warmup: from complete parameters to the number of bars before the first value. All outputs begin together, so
+            it is exact for each: NaN at row ``warmup - 1``, a value at row ``warmup``.
+        inputs: columns of the bars it reads (``time`` among them if it does), without ``source``.
+        parameters: declared, in order; ``source`` last where the indicator reads one series.
+        aliases: further names, lower case.
+        output_aliases: older names of outputs, each to one of ``outputs``.
+        memory: ``window``: a value depends on the last ``warmup + 1`` bars alone. ``recursive``: on all bars before,
+            less and less. ``cumulative``: on where the data begins, for ever.
+        positive: source values that are not above zero count as missing (the formula takes a logarithm).
+        rule: from complete parameters to what is wrong among them, or None.
+    """
+
+    name: str
+    description: str
+    reference: str
+    outputs: tuple[str, ...]
+    formula: Formula
+    warmup: Callable[[Mapping[str, Any]], int]
+    inputs: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    aliases: tuple[str, ...] = ()
+    output_aliases: Mapping[str, str] = field(default_factory=dict)
+    memory: Memory = "window"
+    positive: bool = False
+    rule: Callable[[Mapping[str, Any]], str | None] = _no_rule
+
+    @property
+    def has_source(self) -> bool:
+        """True if a ``source`` parameter chooses the series it reads."""
+        return any(parameter.name == "source" for parameter in self.parameters)
+
+    def resolve_output(self, name: str) -> str | None:
+        """Return the output called ``name``, which may be an older name for it, or None."""
+        name = self.output_aliases.get(name, name)
+        return name if name in self.outputs else None
+
+    def validate(
+        self, given: Mapping[str, Any], path: tuple[str | int, ...] = ()
+    ) -> tuple[dict[str, Any], list[Problem]]:
+        """Return complete parameters and every problem in ``given``, with those between parameters."""
+        values, problems = validate_parameters(given, self.parameters, path)
+        if not problems:
+            message = self.rule(values)
+            if message is not None:
+                problems.append(Problem(path, message))
+        return values, problems
+
+
+def period(
+    default: int,
+    name: str = "period",
+    *,
+    minimum: int = 1,
+    maximum: int = LONGEST_PERIOD,
+    description: str = "bars in the window",
+) -> Parameter:
+    """Declare a length in bars."""
+    return Parameter(name, "int", default, minimum, maximum, description=description)
+
+
+def multiplier(default: float, name: str = "multiplier", *, description: str) -> Parameter:
+    """Declare a positive factor."""
+    return Parameter(name, "float", default, 0.0, 1000.0, exclusive_minimum=True, description=description)
+
+
+def source(default: str = "close") -> Parameter:
+    """Declare the choice of the series that is read."""
+    return Parameter("source", "str", default, choices=SOURCES, description="series that is read")

@@ -1,0 +1,84 @@
+"""Building blocks of the formulas: moving windows, and division where nothing moved.
+
+Arrays are float64 ``(n,)``. A window's value at row ``t`` covers rows ``t - period + 1`` to ``t``, and is NaN before
+the first full window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ktrdr.core.indicators import ta
+
+__all__ = ["all_zero", "flat", "highest", "lagged", "lowest", "mean", "ratio", "settled", "total", "true_range"]
+
+
+def highest(values: np.ndarray, period: int) -> np.ndarray:
+    """Return the maximum of each window."""
+    return values if period == 1 else ta.MAX(values, period)
+
+
+def lowest(values: np.ndarray, period: int) -> np.ndarray:
+    """Return the minimum of each window."""
+    return values if period == 1 else ta.MIN(values, period)
+
+
+def total(values: np.ndarray, period: int) -> np.ndarray:
+    """Return the sum of each window."""
+    return values if period == 1 else ta.SUM(values, period)
+
+
+def mean(values: np.ndarray, period: int) -> np.ndarray:
+    """Return the mean of each window."""
+    return values if period == 1 else ta.SMA(values, period)
+
+
+def settled(values: np.ndarray, start: int) -> np.ndarray:
+    """Return ``values`` from row ``start`` on, contiguous: TA-Lib is to see no NaN but those it skips itself."""
+    return np.ascontiguousarray(values[start:])
+
+
+def lagged(values: np.ndarray, bars: int) -> np.ndarray:
+    """Return the value ``bars`` rows earlier, NaN where there is none."""
+    earlier = np.full(len(values), np.nan)
+    earlier[bars:] = values[: len(values) - bars]
+    return earlier
+
+
+def flat(values: np.ndarray, period: int) -> np.ndarray:
+    """Return where every value of the window is the same: bool ``(n,)``, False before the first full window.
+
+    Running sums carry rounding of earlier bars, so that a flat window's deviation need not come out as zero: what
+    divides by it asks here instead.
+    """
+    return highest(values, period) == lowest(values, period)
+
+
+def all_zero(values: np.ndarray, period: int) -> np.ndarray:
+    """Return where every value of the window is zero; ``values`` must not be negative."""
+    return highest(values, period) == 0.0
+
+
+def ratio(over: np.ndarray, under: np.ndarray, *, neutral: float | np.ndarray) -> np.ndarray:
+    """Return ``over / under``; ``neutral`` where both are zero, and NaN where only ``under`` is.
+
+    Zero over zero is a market that did not move, which an oscillator reads as its middle. Something over zero has no
+    value that would not be made up.
+    """
+    result = np.empty(len(under))
+    zero = under == 0.0
+    if not zero.any():
+        np.divide(over, under, out=result)
+        return result
+    np.divide(over, under, out=result, where=~zero)
+    result[zero] = np.where(over == 0.0, neutral, np.nan)[zero]
+    return result
+
+
+def true_range(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> np.ndarray:
+    """Return Wilder's true range; the first row, which has no previous close, is ``high - low``."""
+    result = high - low
+    previous = close[:-1]
+    np.maximum(high[1:], previous, out=result[1:])
+    result[1:] -= np.minimum(low[1:], previous)
+    return result
