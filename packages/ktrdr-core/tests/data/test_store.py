@@ -151,8 +151,8 @@ def test_default_store_is_below_home(monkeypatch, tmp_path):
     "symbol",
     [
         "../x", "..", ".", "a/b", "/etc/passwd", "a\\b", "", " ", "EUR USD", "x\0y", "a..b", "x.", "-x", "x" * 33,
-        "ＥＵＲＵＳＤ", "EUR\u2044USD", "EUR\u202eDSU", "\u2025/x", "EUR\n", "CON", "nul.x", "~root", "$HOME", "*", "a[1]",
-        "EUR/USD", ".lock",
+        "ＥＵＲＵＳＤ", "EUR\u2044USD", "EUR\u202eDSU", "\u2025/x", "EUR\n", "CON", "nul.x", "~root", "$HOME", "*",
+        "a[1]", "EUR/USD", ".lock",
     ],
 )  # fmt: skip
 def test_symbols_that_are_no_plain_name_are_refused(store, make_bars, symbol, tmp_path):
@@ -233,7 +233,8 @@ def test_damaged_file_is_named_with_the_remedy(store, make_bars, damage):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", "null", '{"schema_version": 1}', '{"schema_version": 1, "symbol": "E", "timeframe": "1h", "files": {}}',
+    ["", "{}", "[]", "null", '{"schema_version": 1}',
+     '{"schema_version": 1, "symbol": "E", "timeframe": "1h", "files": {}}',
      '{"schema_version": 1, "symbol": "E", "timeframe": "1h", "files": {"2017": {"name": "../../x", "rows": 1, '
      '"first": "2017", "last": "2017", "bytes": 1}}}'],
 )  # fmt: skip

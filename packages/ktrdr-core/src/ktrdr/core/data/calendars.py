@@ -155,14 +155,15 @@ def bars_per_year(
     """Return how many bars a year has, to annualize what is measured per bar.
 
     Where ``times`` (``datetime64``, ascending opens) hold at least eight whole weeks, the data themselves say it: the
-    mean number of bars in a week that has any, times 52.1775. The first and the last week are not counted, nor weeks
-    without bars, so neither a range that starts on a Wednesday nor a hole in the data changes the result. Otherwise the
-    calendar of the symbol says it (:func:`calendar_for`).
+    mean number of bars in a week, times 52.1775. Counted are weeks between two others with bars, so neither a range that
+    starts on a Wednesday nor a hole in the data changes the result. Otherwise the calendar of the symbol says it
+    (:func:`calendar_for`).
     """
     frame = Timeframe(str(timeframe))
     if times is not None and len(times) > 2:
         week = (times.astype("datetime64[s]").astype(np.int64) - 4 * 86400) // (7 * 86400)
-        counts = np.unique(week, return_counts=True)[1][1:-1]
+        weeks, counts = np.unique(week, return_counts=True)
+        counts = counts[1:-1][weeks[2:] - weeks[:-2] == 2]
         if len(counts) >= _FEWEST_WEEKS:
             return float(counts.mean()) * _WEEKS_PER_YEAR
     return calendar_for(symbol, calendar).bars_per_year(frame)
