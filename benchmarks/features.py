@@ -72,6 +72,9 @@ def fuzzification(bars: int) -> list[dict[str, Any]]:
     """Time one membership of each type over ``bars`` values."""
     values = np.random.default_rng(0).uniform(0, 100, bars)
     others = peers(values)
+    # Freeing one large array teaches glibc to keep memory of that size. Otherwise what is measured of whoever makes
+    # more temporary arrays, scikit-fuzzy here, is mostly the kernel handing out pages.
+    np.ones(3_000_000)
     results = []
     for kind, parameters in FUNCTIONS.items():
         function = MembershipFunction(type=kind, parameters=parameters)
