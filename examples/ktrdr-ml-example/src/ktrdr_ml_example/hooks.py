@@ -1,0 +1,74 @@
+"""What the entry point names. Cheap to import: the rest is imported by the hooks that need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktrdr.core.parameters import Parameter
+from ktrdr.core.plugins import Device, ModelType, PluginInfo, hookimpl
+from ktrdr_ml_example import __version__
+
+if TYPE_CHECKING:
+    from ktrdr.core.plugins import ModelLoader, ModelStorage, ModelTrainer
+
+NAME = "example"
+
+
+@hookimpl
+def ktrdr_plugin_info() -> PluginInfo:
+    """Declare everything a strategy may say about our model: what is not declared here is refused by core."""
+    return PluginInfo(
+        name=NAME,
+        version=__version__,
+        contract="1.0",
+        model_types=(
+            ModelType(
+                name="softmax_regression",
+                description="Softmax regression, trained by gradient descent with momentum.",
+                outputs=("classification",),
+                architecture=(Parameter("l2", "float", 0.001, minimum=0, description="L2 penalty on the weights."),),
+                training_keys=frozenset({"epochs", "batch_size", "learning_rate", "momentum"}),
+            ),
+        ),
+    )
+
+
+@hookimpl
+def ktrdr_validate_environment(plugin: str) -> None:
+    """Nothing to check: numpy comes with core. A framework would be imported here, its absence a ``PluginError``."""
+
+
+@hookimpl
+def ktrdr_list_devices(plugin: str) -> list[Device] | None:
+    """Return the CPU."""
+    return [Device("cpu", "cpu", "numpy")] if plugin == NAME else None
+
+
+@hookimpl
+def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
+    """Return the trainer."""
+    if plugin != NAME:
+        return None
+    from ktrdr_ml_example.training import Trainer
+
+    return Trainer()
+
+
+@hookimpl
+def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
+    """Return the storage."""
+    if plugin != NAME:
+        return None
+    from ktrdr_ml_example.storage import Storage
+
+    return Storage()
+
+
+@hookimpl
+def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
+    """Return the loader."""
+    if plugin != NAME:
+        return None
+    from ktrdr_ml_example.storage import Loader
+
+    return Loader()

@@ -1,0 +1,56 @@
+"""The model and its predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.plugins import EpochRecord
+
+__all__ = ["SoftmaxModel", "SoftmaxPredictor", "probabilities"]
+
+
+def probabilities(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the softmax of ``x @ weights[:-1] + weights[-1]``: float64 ``(n, classes)``."""
+    scores = x.astype(np.float64) @ weights[:-1] + weights[-1]
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftmaxPredictor:
+    """``weights``: float64 ``(features + 1, classes)``, the constant terms last."""
+
+    weights: np.ndarray
+    window: int = 1
+
+    @property
+    def input_size(self) -> int:
+        """Number of features."""
+        return len(self.weights) - 1
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return probabilities, NaN for a row that holds a NaN."""
+        if features.ndim != 2 or features.shape[1] != self.input_size:
+            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
+        answer = np.full((len(features), self.weights.shape[1]), np.nan)
+        whole = np.isfinite(features).all(axis=1)
+        if whole.any():
+            answer[whole] = probabilities(features[whole], self.weights)
+        return answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftmaxModel:
+    """What training hands back; core gives it to our own storage."""
+
+    weights: np.ndarray
+    history: Sequence[EpochRecord]
+    best_epoch: int
+
+    def predictor(self) -> SoftmaxPredictor:
+        """Return a predictor over the weights of the best epoch."""
+        return SoftmaxPredictor(self.weights)
