@@ -155,8 +155,8 @@ def bars_per_year(
     """Return how many bars a year has, to annualize what is measured per bar.
 
     Where ``times`` (``datetime64``, ascending opens) hold at least eight whole weeks, the data themselves say it: the
-    mean number of bars in a week, times 52.1775. Counted are weeks between two others with bars, so neither a range that
-    starts on a Wednesday nor a hole in the data changes the result. Otherwise the calendar of the symbol says it
+    mean number of bars in a week, times 52.1775. Counted are weeks between two others with bars, so neither a range
+    that starts on a Wednesday nor a hole in the data changes the result. Otherwise the calendar of the symbol says it
     (:func:`calendar_for`).
     """
     frame = Timeframe(str(timeframe))

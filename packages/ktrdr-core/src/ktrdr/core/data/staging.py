@@ -254,10 +254,14 @@ def _refuse_rejected_lines(connection: duckdb.DuckDBPyConnection, shown: Path) -
     rejected = connection.execute(
         "SELECT line, min(error_message), count(*) OVER () FROM reject_errors GROUP BY line ORDER BY line LIMIT 1"
     ).fetchone()
-    if rejected is not None:
-        more = f" (and {rejected[2] - 1} more lines)" if rejected[2] > 1 else ""
-        reason = str(rejected[1]).rstrip(".")
-        raise BadInputError(f"{shown}, line {rejected[0]}: {reason[0].lower()}{reason[1:]}{more}")
+    if rejected is None:
+        return
+    line, reason, count = rejected
+    more = f" (and {count - 1} more such lines)" if count > 1 else ""
+    columns = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", str(reason))
+    if columns:
+        raise BadInputError(f"{shown}, line {line}: has {columns[2]} columns where {columns[1]} are expected{more}")
+    raise BadInputError(f"{shown}, line {line}: {str(reason).rstrip('.')}{more}")
 
 
 def _look_at_bad_rows(staging: Staging, skip_bad: bool) -> None:
@@ -267,7 +271,7 @@ def _look_at_bad_rows(staging: Staging, skip_bad: bool) -> None:
     if not bad:
         return
     if not skip_bad:
-        more = f" (and {bad[0][2] - 1} more rows)" if bad[0][2] > 1 else ""
+        more = f" (and {bad[0][2] - 1} more such rows)" if bad[0][2] > 1 else ""
         raise BadInputError(
             f"{staging.shown}, {staging.place(bad[0][0])}: {bad[0][1]}{more}; correct the file, or leave such rows out "
             "with --skip-bad"
@@ -365,6 +369,6 @@ def _zone_sql(zone: str, offsets: Mapping[str, int]) -> str:
 def _nanoseconds_sql(text: str, found: TimeFormat) -> str:
     if found.epoch:
         # Decimal arithmetic: a double does not hold nanoseconds of today exactly.
-        return f"CAST(TRY_CAST({text} AS DECIMAL(28, 9)) * {found.epoch} AS BIGINT)"
+        return f"TRY_CAST(TRY_CAST({text} AS DECIMAL(28, 9)) * {found.epoch} AS BIGINT)"
     formats = ", ".join(f"'{form}'" for form in found.formats)
     return f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
