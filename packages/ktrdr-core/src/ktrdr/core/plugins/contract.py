@@ -23,6 +23,7 @@ __all__ = [
     "CrispInput",
     "Device",
     "EpochRecord",
+    "Explainable",
     "ModelLoader",
     "ModelStorage",
     "ModelTrainer",
@@ -30,6 +31,8 @@ __all__ = [
     "OutputKind",
     "PluginInfo",
     "Predictor",
+    "Rule",
+    "RuleBased",
     "Split",
     "TrainedModel",
     "TrainingData",
@@ -204,6 +207,48 @@ class Predictor(Protocol):
         incomplete or holds a NaN gives NaN. Deterministic; a row's result does not depend on how many rows come with
         its window (to 1e-6).
         """
+        ...
+
+
+@runtime_checkable
+class Explainable(Protocol):
+    """What a :class:`Predictor` may offer besides: what each feature did to a prediction."""
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """Split every prediction into shares of the features.
+
+        Takes what :meth:`Predictor.predict` takes. Returns float64 ``(n, features, outputs)``, outputs being the
+        classes, or 1 for a value. Summed over the features, a row's shares are the prediction less the one for the
+        average training sample (to a few percent of the largest difference); a window's rows are added up. NaN where
+        the prediction is.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One fuzzy rule of a model.
+
+    Attributes:
+        conditions: ``(fuzzy input, membership)``, all of which must hold.
+        weight: share of the training samples this rule decided, 0 to 1; over all rules they sum to 1.
+        outputs: class name, or ``"value"`` -> what the rule alone predicts where every input is average: a probability,
+            or a value in units of the labels.
+        text: the rule in words.
+    """
+
+    conditions: tuple[tuple[str, str], ...]
+    weight: float
+    outputs: Mapping[str, float]
+    text: str
+
+
+@runtime_checkable
+class RuleBased(Protocol):
+    """What a :class:`Predictor` may offer besides: its rules."""
+
+    def rules(self) -> Sequence[Rule]:
+        """Return every rule, the one with the largest weight first."""
         ...
 
 

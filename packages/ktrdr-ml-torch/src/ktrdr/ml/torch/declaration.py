@@ -1,0 +1,101 @@
+"""What this backend trains, as plain data: nothing here needs torch."""
+
+from __future__ import annotations
+
+from ktrdr.core.parameters import Parameter
+from ktrdr.core.plugins import ModelType, PluginInfo
+from ktrdr.ml.torch import __version__
+
+__all__ = ["INFO", "MODEL_TYPES", "NAME"]
+
+NAME = "torch"
+
+_TRAINING_KEYS = frozenset(
+    {
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "optimizer",
+        "weight_decay",
+        "momentum",
+        "gradient_clip",
+        "lr_scheduler",
+        "early_stopping",
+        "loss",
+        "focal_gamma",
+        "huber_delta",
+        "class_weights",
+    }
+)
+
+_OUTPUT_ACTIVATION = Parameter(
+    "output_activation", "str", None, choices=("softmax",), description="Of a classification; it is what happens."
+)
+
+
+def _dropout(default: float, where: str) -> Parameter:
+    return Parameter("dropout", "float", default, minimum=0, maximum=1, exclusive_maximum=True,
+                     description=f"Share of values set to 0 in training, {where}.")  # fmt: skip
+
+
+_MLP = ModelType(
+    name="mlp",
+    description="Multilayer perceptron: fully connected layers.",
+    architecture=(
+        Parameter("hidden_layers", "int_list", (64, 32), minimum=1, maximum=65_536,
+                  description="Units of each hidden layer, in order."),
+        Parameter("activation", "str", "relu", choices=("relu", "tanh", "sigmoid", "leaky_relu", "gelu"),
+                  description="After every hidden layer."),
+        _dropout(0.0, "after every hidden layer"),
+        Parameter("batch_norm", "bool", False, description="Batch normalization before every activation."),
+        _OUTPUT_ACTIVATION,
+    ),
+    training_keys=_TRAINING_KEYS,
+)  # fmt: skip
+
+
+def _recurrent(name: str, description: str) -> ModelType:
+    return ModelType(
+        name=name,
+        description=description,
+        architecture=(
+            Parameter("sequence_length", "int", 20, minimum=1, maximum=10_000,
+                      description="Bars one prediction looks at, its own included."),
+            Parameter("hidden_size", "int", 64, minimum=1, maximum=65_536, description="Units of a layer."),
+            Parameter("num_layers", "int", 2, minimum=1, maximum=16, description="Layers on top of each other."),
+            _dropout(0.2, "after every layer"),
+            _OUTPUT_ACTIVATION,
+        ),
+        training_keys=_TRAINING_KEYS,
+        window_parameter="sequence_length",
+    )  # fmt: skip
+
+
+_ANFIS = ModelType(
+    name="anfis",
+    description="First-order Takagi-Sugeno network: one rule for each combination of memberships, with linear outputs.",
+    architecture=(
+        Parameter("max_rules", "int", 256, minimum=1, maximum=65_536,
+                  description="Most rules allowed; the product of the memberships of all fuzzy inputs must not exceed it."),
+        Parameter("learn_memberships", "bool", False,
+                  description="Whether training moves the membership functions, which start as the strategy has them."),
+        _OUTPUT_ACTIVATION,
+    ),
+    training_keys=_TRAINING_KEYS,
+    inputs="crisp",
+)  # fmt: skip
+
+INFO = PluginInfo(
+    name=NAME,
+    version=__version__,
+    contract="1.0",
+    model_types=(
+        _MLP,
+        _recurrent("lstm", "Long short-term memory over the last bars."),
+        _recurrent("gru", "Gated recurrent units over the last bars."),
+        _ANFIS,
+    ),
+    requires=("torch", "safetensors"),
+)
+
+MODEL_TYPES = {model_type.name: model_type for model_type in INFO.model_types}

@@ -1,0 +1,76 @@
+"""What the entry point names. Cheap: torch is imported when a hook needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktrdr.core.plugins import Device, PluginInfo, hookimpl
+from ktrdr.ml.torch.declaration import INFO, NAME
+
+if TYPE_CHECKING:
+    from ktrdr.core.plugins import ModelLoader, ModelStorage, ModelTrainer
+
+__all__ = [
+    "ktrdr_list_devices",
+    "ktrdr_model_loader",
+    "ktrdr_model_storage",
+    "ktrdr_model_trainer",
+    "ktrdr_plugin_info",
+    "ktrdr_validate_environment",
+]
+
+
+@hookimpl
+def ktrdr_plugin_info() -> PluginInfo:
+    """Say what this backend trains."""
+    return INFO
+
+
+@hookimpl
+def ktrdr_validate_environment(plugin: str) -> None:
+    """Import torch and safetensors and compute with them; say what to install if that fails."""
+    if plugin != NAME:
+        return
+    from ktrdr.ml.torch.environment import validate_environment
+
+    validate_environment()
+
+
+@hookimpl
+def ktrdr_list_devices(plugin: str) -> list[Device] | None:
+    """Return graphics processors first, the CPU last."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.torch.devices import list_devices
+
+    return list_devices()
+
+
+@hookimpl
+def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
+    """Return the trainer."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.torch.trainer import TorchTrainer
+
+    return TorchTrainer()
+
+
+@hookimpl
+def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
+    """Return the storage."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.torch.storage import TorchStorage
+
+    return TorchStorage()
+
+
+@hookimpl
+def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
+    """Return the loader."""
+    if plugin != NAME:
+        return None
+    from ktrdr.ml.torch.loader import TorchLoader
+
+    return TorchLoader()
