@@ -291,8 +291,8 @@ class FakePredictor:
 class FakePlugins:
     """Answers as the manager does, for one plugin called torch."""
 
-    def __init__(self, model_types=(ModelType("mlp", ""),), distribution="ktrdr-ml-torch", predictor=None):
-        self.model_types, self.distribution = model_types, distribution
+    def __init__(self, model_types=None, distribution="ktrdr-ml-torch", predictor=None):
+        self.model_types, self.distribution = model_types or (ModelType("mlp", ""),), distribution
         self.predictor = predictor or FakePredictor()
         self.loaded = []
 
