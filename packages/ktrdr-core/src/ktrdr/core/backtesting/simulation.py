@@ -37,6 +37,7 @@ __all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "simulate"]
 
 _OPEN_EXIT, _ENTRY, _INSIDE_EXIT, _LAST_CLOSE = range(4)
 _EVENTS_BETWEEN_LOOKS = 4096
+_DUST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +271,8 @@ class _Account:
             volatility=volatility,
         )
         most = free / (price * (1 + self.commission))
-        if most <= 0 or wanted <= 0:
+        # What rounding leaves of an account that is fully invested is not money.
+        if free <= _DUST * equity or wanted <= 0:
             self.counts.refused_no_cash += 1
             return 0.0
         units = round_down(min(wanted, most), self.risk.lot_size)

@@ -1,0 +1,299 @@
+"""Random markets, and the slow obvious simulation, bar by bar, that the fast one is held to."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.simulation import Costs, Market, Simulation
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.strategy.model import PriceDistance, Risk
+
+
+def make_bars(seed: int, n: int, *, symbol: str = "EURUSD", first: int = 0, volatility: float = 0.01) -> Bars:
+    """Return bars with gaps, wide ranges, and opens and closes on the extremes now and then."""
+    random = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(random.normal(0, volatility, n)))
+    opened = np.concatenate(([100.0], close[:-1])) * np.exp(random.normal(0, volatility / 2, n))
+    reach = np.abs(random.normal(0, volatility, (2, n))) * (random.random((2, n)) < 0.8)
+    return Bars(
+        symbol,
+        Timeframe("1h"),
+        np.datetime64("2020-01-01", "ns") + (first + np.arange(n)) * np.timedelta64(3_600_000_000_000, "ns"),
+        opened,
+        np.maximum(opened, close) * (1 + reach[0]),
+        np.minimum(opened, close) * (1 - reach[1]),
+        close,
+        np.full(n, np.nan),
+    )
+
+
+@pytest.fixture(name="make_bars", scope="session")
+def make_bars_fixture() -> Callable[..., Bars]:
+    return make_bars
+
+
+@pytest.fixture(scope="session")
+def make_signals() -> Callable[..., np.ndarray]:
+    def make(seed: int, n: int, density: float) -> np.ndarray:
+        random = np.random.default_rng(seed + 1)
+        signals = random.choice(np.array([-1, 1], dtype=np.int8), n)
+        signals[random.random(n) > density] = 0
+        return signals
+
+    return make
+
+
+@dataclass
+class Held:
+    """A position of the reference."""
+
+    side: int
+    units: float
+    price: float
+    aim: float
+    decision: int
+    bar: int
+    stop: float
+    target: float
+    trail: PriceDistance | None
+    trail_distance: float
+    best: float
+    clock: int
+
+
+@dataclass
+class Reference:
+    """What the slow simulation found."""
+
+    equity: list[float] = field(default_factory=list)
+    cash: list[float] = field(default_factory=list)
+    trades: list[dict[str, Any]] = field(default_factory=list)
+    reduced: int = 0
+    refused: int = 0
+
+
+def distance(given: PriceDistance | None, price: float, atr: float) -> float:
+    if given is None:
+        return math.inf
+    return price * given.value / 100 if given.kind == "percent" else atr * given.value
+
+
+def slow_simulation(
+    markets: list[Market], *, rules: SignalRules, risk: Risk, capital: float, costs: Costs
+) -> Reference:
+    """Go through time step by step, and in each step through the four phases of a bar, with plain numbers."""
+    result = Reference()
+    cash = capital
+    held: list[Held | None] = [None] * len(markets)
+    last_executed = [-(10**9)] * len(markets)
+    orders: list[str | None] = [None] * len(markets)
+    marks = [math.nan] * len(markets)
+    rows = [{int(t): row for row, t in enumerate(market.bars.time.view(np.int64))} for market in markets]
+
+    def leave(number: int, bar: int, aim: float, reason: str) -> None:
+        nonlocal cash
+        position = held[number]
+        assert position is not None
+        price = aim * (1 - position.side * costs.slippage)
+        cash += position.side * position.units * price - position.units * price * costs.commission
+        entry_cost = position.units * position.price * costs.commission
+        gain = position.side * position.units * (price - position.price)
+        result.trades.append(
+            {
+                "market": number,
+                "side": position.side,
+                "decision": position.decision,
+                "entry_bar": position.bar,
+                "exit_bar": bar,
+                "units": position.units,
+                "entry": position.price,
+                "exit": price,
+                "reason": reason,
+                "net": gain - entry_cost - position.units * price * costs.commission,
+            }
+        )
+        held[number] = None
+
+    def enter(number: int, bar: int, side: int) -> None:
+        nonlocal cash
+        market = markets[number]
+        aim = float(market.bars.open[bar])
+        price = aim * (1 + side * costs.slippage)
+        atr = float(market.atr[bar - 1]) if market.atr is not None else math.nan
+        stop = distance(risk.stop_loss, price, atr)
+        target = distance(risk.take_profit, price, atr)
+        trail = distance(risk.trailing_stop, price, atr)
+        equity = cash + sum(p.side * p.units * marks[k] for k, p in enumerate(held) if p is not None)
+        free = equity - sum(p.units * marks[k] for k, p in enumerate(held) if p is not None)
+        if not (stop > 0 and target > 0 and trail > 0):
+            result.refused += 1
+            return
+        each = price * (1 + costs.commission)
+        sizing = risk.sizing
+        if sizing.type == "fixed_fraction":
+            wanted = sizing.value * equity / each
+        elif sizing.type == "fixed_units":
+            wanted = sizing.value
+        elif sizing.type == "fixed_cash":
+            wanted = sizing.value / each
+        elif sizing.type == "risk_per_trade":
+            wanted = sizing.value * equity / min(stop, trail)
+        else:
+            decision = bar - 1
+            if decision < sizing.window:
+                result.refused += 1
+                return
+            closes = [float(x) for x in market.bars.close[decision - sizing.window : decision + 1]]
+            returns = [math.log(b / a) for a, b in itertools.pairwise(closes)]
+            mean = sum(returns) / len(returns)
+            variance = sum((x - mean) ** 2 for x in returns) / (len(returns) - 1)
+            wanted = sizing.value * equity / (math.sqrt(variance * market.periods_per_year) * price)
+        most = free / each
+        if free <= 1e-9 * equity or wanted <= 0:
+            result.refused += 1
+            return
+        units = min(wanted, most)
+        if risk.lot_size:
+            units = math.floor(units / risk.lot_size + 1e-9) * risk.lot_size
+        if units <= 0:
+            result.refused += 1
+            return
+        result.reduced += wanted > most * (1 + 1e-9)
+        cash -= side * units * price + units * price * costs.commission
+        held[number] = Held(
+            side=side,
+            units=units,
+            price=price,
+            aim=aim,
+            decision=bar - 1,
+            bar=bar,
+            stop=price - side * stop,
+            target=price + side * target,
+            trail=risk.trailing_stop,
+            trail_distance=trail,
+            best=price,
+            clock=bar,
+        )
+        last_executed[number] = bar - 1
+        # Until the entry bar closes, its own fill is the last price known of it.
+        marks[number] = price
+
+    def inside(number: int, bar: int) -> None:
+        position = held[number]
+        assert position is not None
+        bars = markets[number].bars
+        opened, high, low = float(bars.open[bar]), float(bars.high[bar]), float(bars.low[bar])
+        side, level, reason = position.side, position.stop, "stop_loss"
+        if position.trail is not None:
+            if position.trail.kind == "percent":
+                trail = position.best * (1 - side * position.trail.value / 100)
+            else:
+                trail = position.best - side * position.trail_distance
+            if (trail > level) if side > 0 else (trail < level):
+                level, reason = trail, "trailing_stop"
+        if side > 0:
+            steps = [
+                (opened <= level, opened, reason),
+                (opened >= position.target, opened, "take_profit"),
+                (low <= level, level, reason),
+                (high >= position.target, position.target, "take_profit"),
+            ]
+            position.best = max(position.best, high)
+        else:
+            steps = [
+                (opened >= level, opened, reason),
+                (opened <= position.target, opened, "take_profit"),
+                (high >= level, level, reason),
+                (low <= position.target, position.target, "take_profit"),
+            ]
+            position.best = min(position.best, low)
+        for true, aim, why in steps:
+            if true:
+                leave(number, bar, aim, why)
+                return
+
+    for time in sorted({time for own in rows for time in own}):
+        present = [(number, rows[number][time]) for number in range(len(markets)) if time in rows[number]]
+        for number, bar in present:
+            order = orders[number]
+            if order in ("signal", "max_holding_period"):
+                leave(number, bar, float(markets[number].bars.open[bar]), order)
+        for number, bar in present:
+            if orders[number] in ("long", "short"):
+                enter(number, bar, 1 if orders[number] == "long" else -1)
+            orders[number] = None
+        for number, bar in present:
+            if held[number] is not None:
+                inside(number, bar)
+        for number, bar in present:
+            bars = markets[number].bars
+            marks[number] = float(bars.close[bar])
+            if bar == len(bars) - 1:
+                if held[number] is not None:
+                    leave(number, bar, float(bars.close[bar]), "end_of_data")
+                continue
+            signal = int(markets[number].direction[bar])
+            position = held[number]
+            separated = bar - last_executed[number] >= rules.min_separation
+            if position is None:
+                if separated and (signal == 1 or (signal == -1 and rules.allow_short_from_flat)):
+                    # Executed only if it is filled: `enter` notes it.
+                    orders[number] = "long" if signal == 1 else "short"
+            elif separated and signal == -position.side:
+                orders[number] = "signal"
+                last_executed[number] = bar
+            else:
+                if separated and signal == position.side and not rules.position_awareness:
+                    last_executed[number] = bar
+                    position.clock = bar + 1
+                longest = risk.max_holding_period
+                if longest is not None and bar + 1 - position.clock >= longest:
+                    orders[number] = "max_holding_period"
+        result.cash.append(cash)
+        result.equity.append(cash + sum(p.side * p.units * marks[k] for k, p in enumerate(held) if p is not None))
+    result.trades.sort(key=lambda trade: (markets[trade["market"]].bars.time[trade["entry_bar"]], trade["market"]))
+    return result
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[..., Reference]:
+    return slow_simulation
+
+
+@pytest.fixture(scope="session")
+def identities() -> Callable[[list[Market], Simulation], None]:
+    """Return a check of what holds for every account."""
+
+    def check(markets: list[Market], simulation: Simulation) -> None:
+        trades, capital = simulation.trades, simulation.capital
+        scale = max(capital, float(np.abs(simulation.equity).max(initial=0)))
+        # Sum of what trades earned is the change of equity.
+        assert abs(capital + trades.net.sum() - simulation.equity[-1]) <= 1e-9 * scale
+        # gross - costs = net, for each.
+        np.testing.assert_allclose(
+            trades.gross - trades.commission - trades.slippage, trades.net, rtol=1e-9, atol=1e-9 * scale
+        )
+        # Cash and positions are the equity, at each bar: both rebuilt here from the trades alone.
+        cash = np.full(len(simulation.time), capital)
+        value = np.zeros(len(simulation.time))
+        for k in range(len(trades)):
+            bars = markets[trades.market[k]].bars
+            entry = np.searchsorted(simulation.time, bars.time[trades.entry_bar[k]])
+            leave = np.searchsorted(simulation.time, bars.time[trades.exit_bar[k]])
+            cash[entry:] -= trades.side[k] * trades.units[k] * trades.entry_price[k] + trades.entry_commission[k]
+            cash[leave:] += trades.side[k] * trades.units[k] * trades.exit_price[k] - trades.exit_commission[k]
+            rows = np.searchsorted(bars.time, simulation.time[entry:leave], side="right") - 1
+            value[entry:leave] += trades.side[k] * trades.units[k] * bars.close[rows]
+        np.testing.assert_allclose(simulation.cash, cash, rtol=1e-9, atol=1e-9 * scale)
+        np.testing.assert_allclose(simulation.equity, cash + value, rtol=1e-9, atol=1e-9 * scale)
+
+    return check
