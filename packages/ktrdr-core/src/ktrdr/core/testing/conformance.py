@@ -35,7 +35,10 @@ from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 
 __all__ = ["MLBackendConformance"]
 
-_TRAINING_KEYS = frozenset(Training.model_fields) - {"labels", "data_split", "embargo", "given"}
+# The others under `training` are core's own: a backend cannot leave them out, nor claim them.
+_TRAINING_KEYS = frozenset(Training.model_fields) - {
+    "labels", "data_split", "embargo", "sample_weights", "seed", "given"
+}  # fmt: skip
 
 
 class MLBackendConformance:

@@ -26,9 +26,8 @@ class SklearnStorage:
         """Write the estimator and what it is; return a few facts for the manifest."""
         if not isinstance(model, SklearnModel):
             raise TypeError(f"not a model of this backend: {type(model).__name__}")
-        import skops
-
         import sklearn
+        import skops
 
         fitted = model.predictor()
         (directory / WEIGHTS_FILE).write_bytes(_canonical(skops_io().dumps(fitted.estimator)))

@@ -76,7 +76,7 @@ _ANFIS = ModelType(
     description="First-order Takagi-Sugeno network: one rule for each combination of memberships, with linear outputs.",
     architecture=(
         Parameter("max_rules", "int", 256, minimum=1, maximum=65_536,
-                  description="Most rules allowed; the product of the memberships of all fuzzy inputs must not exceed it."),
+                  description="Most rules allowed; there are as many as combinations of the inputs' memberships."),
         Parameter("learn_memberships", "bool", False,
                   description="Whether training moves the membership functions, which start as the strategy has them."),
         _OUTPUT_ACTIVATION,

@@ -1,0 +1,111 @@
+"""The state of a training run on disk: tensors as safetensors, numbers as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.contents import MAX_TEXT_BYTES
+from ktrdr.core.models.reading import BundleError, parse_json, read_plain
+from ktrdr.core.plugins import EpochRecord, Split, TrainingData, TrainingTask
+from ktrdr.ml.torch.tensors import read_tensors, write_tensors
+
+__all__ = ["State", "fingerprint", "read_state", "write_state"]
+
+_TENSORS = "state.safetensors"
+_NUMBERS = "state.json"
+_GROUPS = ("network", "best", "optimizer", "random")
+
+
+@dataclass(slots=True)
+class State:
+    """Everything a run needs to go on as if it had not stopped.
+
+    Attributes:
+        network, best: weights and buffers by name; now, and of the best epoch (empty before there is one).
+        optimizer: ``"{number of the parameter}.{name}"`` -> tensor.
+        random: states of the generators ``shuffle`` (as it was when the present epoch began) and ``dropout``.
+        losses: float32 ``(batch,)``, of the batches done in the present epoch.
+        correct: of their samples, how many were predicted right.
+        batch: how many batches of the present epoch are done.
+        history: the epochs that are complete.
+    """
+
+    network: dict[str, Any]
+    best: dict[str, Any]
+    optimizer: dict[str, Any]
+    random: dict[str, Any]
+    losses: Any
+    correct: int
+    batch: int
+    history: list[EpochRecord] = field(default_factory=list)
+
+
+def fingerprint(task: TrainingTask, data: TrainingData, device: Any) -> str:
+    """Return what tells one run from another: all that its result depends on."""
+    digest = hashlib.sha256()
+    described = {**asdict(task), "device": device.type, "torch": torch.__version__}
+    digest.update(json.dumps(described, sort_keys=True, default=list).encode())
+    digest.update(repr(data.features.shape).encode())
+    digest.update(np.ascontiguousarray(data.features).data)
+    for split in (data.train, data.validation):
+        _update(digest, split)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, split: Split) -> None:
+    for array in (split.rows, split.labels, split.weights):
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+
+
+def write_state(directory: Path, state: State, run: str) -> None:
+    """Write ``state`` of the run with fingerprint ``run`` into ``directory``."""
+    tensors = {f"{group}.{name}": tensor for group in _GROUPS for name, tensor in getattr(state, group).items()}
+    write_tensors(directory / _TENSORS, {**tensors, "losses": state.losses})
+    numbers = {
+        "format": 1,
+        "run": run,
+        "batch": state.batch,
+        "correct": state.correct,
+        "history": [{"epoch": record.epoch, "metrics": dict(record.metrics)} for record in state.history],
+    }
+    (directory / _NUMBERS).write_text(json.dumps(numbers, allow_nan=False), encoding="utf-8")
+
+
+def read_state(directory: Path, run: str) -> State:
+    """Return the state in ``directory``.
+
+    Raises:
+        BadInputError: it is damaged, or that of another run.
+    """
+    try:
+        numbers = parse_json(read_plain(directory / _NUMBERS, MAX_TEXT_BYTES), _NUMBERS)
+        if not isinstance(numbers, dict) or numbers.get("format") != 1:
+            raise BundleError(f"{_NUMBERS} is not of this version")
+        if numbers["run"] != run:
+            raise BundleError("it is of a run with another strategy, other data, another kind of device or torch")
+        groups: dict[str, dict[str, Any]] = {group: {} for group in (*_GROUPS, "losses")}
+        for name, tensor in read_tensors(directory / _TENSORS).items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = tensor
+        history = [EpochRecord(int(entry["epoch"]), dict(entry["metrics"])) for entry in numbers["history"]]
+        return State(
+            **{group: groups[group] for group in _GROUPS},
+            losses=groups["losses"][""],
+            correct=int(numbers["correct"]),
+            batch=int(numbers["batch"]),
+            history=history,
+        )
+    except (BundleError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error) if isinstance(error, BundleError) else f"it is damaged ({type(error).__name__}: {error})"
+        raise BadInputError(
+            f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start afresh"
+        ) from error

@@ -1,0 +1,66 @@
+"""Why a network predicts what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ktrdr.core.plugins import Rule
+from ktrdr.ml.torch.description import Description
+
+__all__ = ["contributions", "rules"]
+
+_STEPS = 128
+
+
+def contributions(network: Any, sample: Any, average: Any, answer: Callable[[Any], Any]) -> Any:
+    """Return the shares of the features in the answer, ``(features, outputs)``.
+
+    Integrated gradients (M. Sundararajan, A. Taly, Q. Yan, *Axiomatic attribution for deep networks*, 2017) along the
+    straight line from the average training sample, by the midpoint rule.
+
+    Args:
+        network: in evaluation mode.
+        sample: ``(1, features)`` or ``(1, window, features)``.
+        average: ``(features,)``.
+        answer: from scores to what is predicted.
+    """
+    way = sample - average
+    steps = (torch.arange(_STEPS, device=sample.device, dtype=sample.dtype) + 0.5) / _STEPS
+    points = (average + steps.view(-1, *[1] * (sample.ndim - 1)) * way).requires_grad_(True)
+    # cuDNN's recurrent layers have no gradient in evaluation mode; torch's own do.
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        answers = answer(network(points)).view(_STEPS, -1)
+        gradients = [
+            torch.autograd.grad(answers[:, number].sum(), points, retain_graph=True)[0].mean(0)
+            for number in range(answers.shape[1])
+        ]
+    shares = torch.stack([gradient * way[0] for gradient in gradients], -1)
+    return shares.sum(0) if shares.ndim == 3 else shares
+
+
+@torch.no_grad()
+def rules(description: Description, network: Any, answer: Callable[[Any], Any]) -> list[Rule]:
+    """Return the rules of an :class:`~ktrdr.ml.torch.anfis.Anfis`, the weightiest first."""
+    constants = network.consequents.view(len(network.consequents), -1, description.outputs)[:, -1]
+    answers = answer(constants.cpu().double()).view(len(constants), -1).tolist()
+    names = description.classes or ("value",)
+    found = []
+    for combination, weight, values in zip(network.combinations(), network.shares.tolist(), answers, strict=True):
+        conditions = tuple(
+            (variable.name, variable.functions[number][0])
+            for variable, number in zip(description.fuzzy_variables, combination, strict=True)
+        )
+        outputs = dict(zip(names, values, strict=True))
+        found.append(Rule(conditions, weight, outputs, _text(conditions, outputs)))
+    return sorted(found, key=lambda rule: -rule.weight)
+
+
+def _text(conditions: tuple[tuple[str, str], ...], outputs: dict[str, float]) -> str:
+    when = " and ".join(f"{name} is {membership}" for name, membership in conditions)
+    if "value" in outputs and len(outputs) == 1:
+        return f"if {when} then {outputs['value']:+.6g}"
+    then = ", ".join(f"{name} {value:.0%}" for name, value in sorted(outputs.items(), key=lambda item: -item[1]))
+    return f"if {when} then {then}"

@@ -1,0 +1,164 @@
+"""Membership functions as a layer: what the strategy says at first, and, if asked, what training makes of it.
+
+The functions are core's (:mod:`ktrdr.core.fuzzy.membership`). Widths are stored as logarithms and corners as distances
+from a neighbour, so no step of an optimizer can put corners out of order or make a width negative. A side without width
+is a shoulder and stays one. Everything is in standardized units of the input, so that one learning rate fits an RSI as
+it fits a MACD.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ktrdr.ml.torch.description import FuzzyVariable
+
+__all__ = ["Memberships"]
+
+_KINDS = ("trapezoidal", "gaussian", "sigmoid", "bell")
+# Logarithm's domain: below this a distance counts as none.
+_TINY = 1e-30
+
+
+class Memberships(nn.Module):
+    """Degrees of all memberships of all fuzzy inputs.
+
+    Each kind of function has three tensors over its functions: ``place`` ``(k,)``, ``logs`` ``(k, 3)``, the logarithms
+    of up to three widths or slopes, and ``signs`` ``(k, 3)``: 0 where there is none, -1 for a falling slope.
+    """
+
+    order: Any
+
+    def __init__(self, variables: Sequence[FuzzyVariable], *, learn: bool) -> None:
+        super().__init__()
+        self.counts = [len(variable.functions) for variable in variables]
+        flat = [
+            (_kind(kind), variable.column, _corners(kind, parameters))
+            for variable in variables
+            for _, kind, parameters in variable.functions
+        ]
+        self._given = {kind: [(column, corners) for k, column, corners in flat if k == kind] for kind in _KINDS}
+        self.kinds = [kind for kind in _KINDS if self._given[kind]]
+        positions = [number for kind in self.kinds for number, (k, _, _) in enumerate(flat) if k == kind]
+        self._order = sorted(range(len(flat)), key=positions.__getitem__)
+        self.register_buffer("order", torch.empty(len(flat), dtype=torch.int64))
+        for kind in self.kinds:
+            k = len(self._given[kind])
+            self.register_buffer(f"{kind}_columns", torch.empty(k, dtype=torch.int64))
+            self.register_buffer(f"{kind}_signs", torch.empty(k, 3))
+            for name, shape in (("place", (k,)), ("logs", (k, 3))):
+                tensor = torch.empty(*shape)
+                if learn:
+                    self.register_parameter(f"{kind}_{name}", nn.Parameter(tensor))
+                else:
+                    self.register_buffer(f"{kind}_{name}", tensor)
+
+    @torch.no_grad()
+    def start(self, center: Sequence[float], scale: Sequence[float]) -> None:
+        """Take the strategy's functions, of inputs that are standardized as ``(x - center) / scale`` per column."""
+        self.order.copy_(torch.tensor(self._order))
+        for kind in self.kinds:
+            columns, places, logs, signs = [], [], [], []
+            for column, (place, sizes) in self._given[kind]:
+                columns.append(column)
+                places.append((place - center[column]) / scale[column])
+                # A slope is per unit of the input, a width in such units; the bell's exponent has none.
+                units = {"sigmoid": (1 / scale[column], 1, 1), "bell": (scale[column], 1, 1)}.get(
+                    kind, (scale[column],) * 3
+                )
+                scaled = [size / unit for size, unit in zip(sizes, units, strict=True)]
+                logs.append([math.log(abs(size)) if abs(size) > _TINY else 0.0 for size in scaled])
+                signs.append([math.copysign(1.0, size) if abs(size) > _TINY else 0.0 for size in scaled])
+            self._tensor(kind, "columns").copy_(torch.tensor(columns))
+            self._tensor(kind, "place").copy_(torch.tensor(places))
+            self._tensor(kind, "logs").copy_(torch.tensor(logs))
+            self._tensor(kind, "signs").copy_(torch.tensor(signs))
+
+    def forward(self, z: Any) -> Sequence[Any]:
+        """Return degrees ``(n, memberships)`` of each fuzzy input, of standardized ``(n, features)``."""
+        degrees = []
+        for kind in self.kinds:
+            sizes = self._tensor(kind, "logs").exp() * self._tensor(kind, "signs")
+            distance = z.index_select(1, self._tensor(kind, "columns")) - self._tensor(kind, "place")
+            degrees.append(_DEGREES[kind](distance, sizes))
+        return torch.cat(degrees, 1).index_select(1, self.order).split(self.counts, 1)
+
+    @torch.no_grad()
+    def functions(self, center: Sequence[float], scale: Sequence[float]) -> list[tuple[str, tuple[float, ...]]]:
+        """Return ``(type, parameters)`` of every function as they are now, in units of the inputs and grammar order.
+
+        A triangular function is given as the trapezoidal one that it is.
+        """
+        found: list[tuple[str, tuple[float, ...]]] = []
+        for kind in self.kinds:
+            places, columns = self._tensor(kind, "place").tolist(), self._tensor(kind, "columns").tolist()
+            sizes = (self._tensor(kind, "logs").double().exp() * self._tensor(kind, "signs")).tolist()
+            for place, column, (one, two, three) in zip(places, columns, sizes, strict=True):
+                unit, at = scale[column], center[column] + place * scale[column]
+                match kind:
+                    case "trapezoidal":
+                        corners = (at - one * unit, at, at + two * unit, at + (two + three) * unit)
+                        found.append((kind, corners))
+                    case "gaussian":
+                        found.append((kind, (at, one * unit)))
+                    case "sigmoid":
+                        found.append((kind, (at, one / unit)))
+                    case _:
+                        found.append((kind, (one * unit, two, at)))
+        return [found[position] for position in self.order.tolist()]
+
+    def _tensor(self, kind: str, name: str) -> Any:
+        return getattr(self, f"{kind}_{name}")
+
+
+def _kind(kind: str) -> str:
+    return "trapezoidal" if kind == "triangular" else kind
+
+
+def _corners(kind: str, parameters: Sequence[float]) -> tuple[float, tuple[float, float, float]]:
+    """Return the place of a function and up to three sizes."""
+    match kind:
+        case "triangular":
+            a, b, c = parameters
+            return b, (b - a, 0.0, c - b)
+        case "trapezoidal":
+            a, b, c, d = parameters
+            return b, (b - a, c - b, d - c)
+        case "gaussian":
+            mean, sigma = parameters
+            return mean, (sigma, 0.0, 0.0)
+        case "sigmoid":
+            center, slope = parameters
+            return center, (slope, 0.0, 0.0)
+        case _:
+            width, slope, center = parameters
+            return center, (width, slope, 0.0)
+
+
+def _trapezoidal(distance: Any, sizes: Any) -> Any:
+    left, top, right = sizes.unbind(1)
+    one = torch.ones((), dtype=distance.dtype, device=distance.device)
+    # Where there is no ramp, any divisor will do: the branch is not taken, but its gradient must not be NaN.
+    rising = torch.where(left > 0, 1 + distance / torch.where(left > 0, left, one), one)
+    falling = torch.where(right > 0, 1 - (distance - top) / torch.where(right > 0, right, one), one)
+    return torch.minimum(rising, falling).clamp(0.0, 1.0)
+
+
+def _gaussian(distance: Any, sizes: Any) -> Any:
+    return torch.exp(-0.5 * (distance / sizes[:, 0]).square())
+
+
+def _sigmoid(distance: Any, sizes: Any) -> Any:
+    return torch.sigmoid(distance * sizes[:, 0])
+
+
+def _bell(distance: Any, sizes: Any) -> Any:
+    # 1 / (1 + |z|^(2 slope)), and no logarithm of 0.
+    return torch.sigmoid(-2 * sizes[:, 1] * (distance / sizes[:, 0]).abs().clamp(min=1e-12).log())
+
+
+_DEGREES = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}

@@ -1,0 +1,114 @@
+"""The networks. They map float32 ``(n, features)``, or ``(n, window, features)``, to scores ``(n, outputs)``.
+
+Scores are logits of the classes, or one value in the scale it was learned in. Nothing here draws from a global random
+generator: weights are set by :func:`ktrdr.ml.torch.initialization.initialize`, or read from a file.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.ml.torch.anfis import Anfis
+from ktrdr.ml.torch.description import Description
+
+__all__ = ["Dropout", "build_network", "use_generator"]
+
+_ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+}
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from a generator of its own, so that a run repeats whatever else the process does."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.keep = 1.0 - share
+        self.generator: Any = None
+
+    def forward(self, x: Any) -> Any:
+        """Set a share of the values to 0 and scale the others up, in training only."""
+        if not self.training:
+            return x
+        mask = torch.empty_like(x, requires_grad=False).bernoulli_(self.keep, generator=self.generator)
+        return x * mask.mul_(1.0 / self.keep)
+
+
+def use_generator(network: nn.Module, generator: Any) -> None:
+    """Let every :class:`Dropout` draw from ``generator``."""
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
+
+
+class MultilayerPerceptron(nn.Module):
+    """Fully connected layers: linear, batch normalization, activation, dropout, and at last linear."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        architecture = description.architecture
+        sizes = [description.input_size, *architecture["hidden_layers"]]
+        self.width = max(sizes)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers.append(nn.Linear(inputs, outputs))
+            if architecture["batch_norm"]:
+                layers.append(nn.BatchNorm1d(outputs))
+            layers.append(_ACTIVATIONS[architecture["activation"]]())
+            if architecture["dropout"]:
+                layers.append(Dropout(architecture["dropout"]))
+        layers.append(nn.Linear(sizes[-1], description.outputs))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Any) -> Any:
+        """Return scores ``(n, outputs)`` of ``(n, features)``."""
+        return self.layers(x)
+
+
+class Recurrent(nn.Module):
+    """LSTM or GRU layers over the window; the last state is read by a linear layer."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__()
+        architecture = description.architecture
+        kind = {"lstm": nn.LSTM, "gru": nn.GRU}[description.model_type]
+        hidden = architecture["hidden_size"]
+        # Four gates per unit.
+        self.width = 4 * max(hidden, description.input_size)
+        sizes = [description.input_size] + [hidden] * architecture["num_layers"]
+        # One layer each: dropout between them draws from our own generator, which torch's stacked layers do not.
+        self.layers = nn.ModuleList(kind(inputs, outputs, batch_first=True) for inputs, outputs in pairwise(sizes))
+        self.dropout = Dropout(architecture["dropout"]) if architecture["dropout"] else nn.Identity()
+        self.head = nn.Linear(hidden, description.outputs)
+
+    def forward(self, x: Any) -> Any:
+        """Return scores ``(n, outputs)`` of ``(n, window, features)``."""
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            x, _ = layer(x)
+            if number < last:
+                x = self.dropout(x)
+        return self.head(self.dropout(x[:, -1]))
+
+
+def build_network(description: Description) -> nn.Module:
+    """Return the network on torch's meta device: shapes without memory, to be filled with weights.
+
+    Raises:
+        BadInputError: it is larger than can be.
+    """
+    kinds = {"mlp": MultilayerPerceptron, "lstm": Recurrent, "gru": Recurrent, "anfis": Anfis}
+    try:
+        with torch.device("meta"):
+            return kinds[description.model_type](description)
+    except (RuntimeError, OverflowError) as error:
+        raise BadInputError(f"`model.architecture` asks for a network that cannot be: {error}") from None

@@ -1,0 +1,74 @@
+"""Optimizers, and their state by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.ml.torch.anfis import Anfis
+
+__all__ = ["load_optimizer_state", "make_optimizer", "optimizer_state"]
+
+
+def make_optimizer(network: Any, settings: Mapping[str, Any]) -> Any:
+    """Return the optimizer that ``settings`` names, over the weights of ``network``.
+
+    Raises:
+        BadInputError: a setting is not one of this optimizer.
+    """
+    name, momentum = settings["optimizer"], settings["momentum"]
+    if momentum and name in ("adam", "adamw"):
+        raise BadInputError(
+            f"`training.momentum` is of the optimizers sgd and rmsprop; {name} has its own: leave it out, or change "
+            "`training.optimizer`"
+        )
+    parameters = list(network.parameters())
+    device = parameters[0].device.type
+    common = {"lr": settings["learning_rate"]}
+    groups = _groups(network, settings["weight_decay"])
+    # One call for all weights, instead of a Python loop over them.
+    fused: dict[str, Any] = {"fused": True} if device in ("cpu", "cuda") else {}
+    match name:
+        case "adam":
+            return torch.optim.Adam(groups, **common, **fused)
+        case "adamw":
+            return torch.optim.AdamW(groups, **common, **fused)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=momentum, **common, **fused)
+        case _:
+            return torch.optim.RMSprop(groups, momentum=momentum, foreach=device != "mps", **common)
+
+
+def _groups(network: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay pulls weights to 0; for the place of a membership that would be no simplicity, but another meaning."""
+    places = list(network.memberships.parameters()) if isinstance(network, Anfis) else []
+    identities = {id(parameter) for parameter in places}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in identities]
+    groups = [{"params": others, "weight_decay": weight_decay}]
+    return [*groups, {"params": places, "weight_decay": 0.0}] if places else groups
+
+
+def _parameters(optimizer: Any) -> Sequence[Any]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def optimizer_state(optimizer: Any) -> dict[str, Any]:
+    """Return ``"{number of the parameter}.{name}"`` -> tensor; learning rates follow from the schedule instead."""
+    return {
+        f"{number}.{name}": tensor
+        for number, parameter in enumerate(_parameters(optimizer))
+        for name, tensor in optimizer.state.get(parameter, {}).items()
+        if tensor is not None
+    }
+
+
+def load_optimizer_state(optimizer: Any, tensors: Mapping[str, Any]) -> None:
+    """Restore what :func:`optimizer_state` returned."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, tensor in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,41 @@
+"""Progress of training, at most ten times in any second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from ktrdr.core.operations import Progress, ProgressEvent
+
+__all__ = ["Reporter"]
+
+# Eight and the last one, which does not wait.
+_SECONDS_BETWEEN = 0.125
+
+
+class Reporter:
+    """Passes on reports that come late enough, and the last one."""
+
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        self._progress = progress
+        self._epochs = epochs
+        self._last = time.monotonic()
+        self.metrics: Mapping[str, float] = {}
+
+    def due(self, now: float) -> bool:
+        """Return True if a report at ``now`` would be passed on; cheap enough to ask after every batch."""
+        return now - self._last >= _SECONDS_BETWEEN
+
+    def report(self, now: float, epoch: int, share: float) -> None:
+        """Say that ``epoch`` epochs are complete, and ``share`` of the next one."""
+        if self.due(now):
+            self._last = now
+            self._send(epoch, (epoch + share) / self._epochs, "")
+
+    def finish(self, epoch: int, message: str) -> None:
+        """Say that training is over after ``epoch`` epochs."""
+        self._send(epoch, 1.0, message)
+
+    def _send(self, done: int, fraction: float, message: str) -> None:
+        event = ProgressEvent("training", done, self._epochs, "epochs", min(fraction, 1.0), message, self.metrics)
+        self._progress(event)

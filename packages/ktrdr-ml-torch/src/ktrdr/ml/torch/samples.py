@@ -1,0 +1,134 @@
+"""Samples on the device: the feature matrix once, and each sample a number into it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.plugins import Split, TrainingData, TrainingTask
+from ktrdr.ml.torch.description import Scaling
+
+__all__ = ["Matrix", "Samples", "as_tensor", "class_weights", "label_scaling", "moments", "prepare"]
+
+_ROWS_AT_ONCE = 1 << 14
+
+
+def as_tensor(array: np.ndarray) -> Any:
+    """Return a tensor over the memory of ``array``, which must outlive it and is only read."""
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable or array.size == 0:
+        return torch.from_numpy(array if array.size else array.copy())
+    # torch warns of arrays that are read-only, as those shared between processes are; nothing here writes.
+    memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    return torch.frombuffer(memory, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype).view(array.shape)
+
+
+class Matrix:
+    """Features on the device; on the CPU the very memory that was given, which is only read.
+
+    Args:
+        features: float32 ``(n, features)``.
+        window: rows of a sample.
+        device: where to.
+    """
+
+    def __init__(self, features: np.ndarray, window: int, device: Any) -> None:
+        self._array = np.ascontiguousarray(features, dtype=np.float32)
+        tensor = as_tensor(self._array).to(device)
+        if window == 1:
+            self._source = tensor
+        else:
+            rows, columns = tensor.shape
+            # Every window there is, one row further each, over the same memory.
+            shape, strides = (max(rows - window + 1, 0), window, columns), (columns, columns, 1)
+            self._source = tensor.as_strided(shape, strides)
+
+    def gather(self, starts: Any) -> Any:
+        """Return ``(m, features)``, or ``(m, window, features)``, of the windows that start at ``starts``."""
+        return self._source.index_select(0, starts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Samples of one part.
+
+    Attributes:
+        starts: int64 ``(m,)``, first row of each window.
+        labels: int64 ``(m,)`` class numbers, or float32 ``(m,)`` standardized values.
+        weights: float32 ``(m,)``, or ``None`` where all are equal.
+    """
+
+    starts: Any
+    labels: Any
+    weights: Any
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def prepare(
+    split: Split, window: int, device: Any, *, scaling: Scaling | None, per_class: np.ndarray | None, unit: float
+) -> Samples:
+    """Return the samples of ``split``; ``per_class`` are factors on the weights, which are divided by ``unit``."""
+    starts = as_tensor(split.rows - (window - 1) if window > 1 else split.rows)
+    if scaling is None:
+        labels = as_tensor(split.labels)
+    else:
+        labels = as_tensor(((split.labels.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32))
+    weights = split.weights if per_class is None else split.weights * per_class[split.labels]
+    plain = len(weights) == 0 or bool(np.all(weights == weights[0]))
+    scaled = None if plain else as_tensor((weights / unit).astype(np.float32)).to(device)
+    return Samples(starts.to(device), labels.to(device), scaled)
+
+
+def class_weights(task: TrainingTask, split: Split) -> np.ndarray | None:
+    """Return float64 ``(classes,)`` factors that make every class count the same in total, or ``None``.
+
+    Raises:
+        BadInputError: there is nothing to learn from.
+    """
+    if not len(split):
+        raise BadInputError("there are no training samples; choose a longer date range or a larger training part")
+    if not float(split.weights.sum(dtype=np.float64)) > 0:
+        raise BadInputError("the weights of all training samples are 0; use `training.sample_weights: none`")
+    if task.output == "regression":
+        return None
+    counts = np.bincount(split.labels, minlength=len(task.classes))
+    seen = np.flatnonzero(counts)
+    if len(seen) < 2:
+        raise BadInputError(
+            f"every training label is {task.classes[seen[0]]}: there is nothing to tell apart; "
+            "change the parameters of `training.labels`"
+        )
+    if task.settings["class_weights"] != "balanced":
+        return None
+    factors = np.ones(len(counts))
+    factors[seen] = len(split) / (len(seen) * counts[seen])
+    return factors
+
+
+def label_scaling(split: Split) -> Scaling:
+    """Return mean and standard deviation of the labels: returns of a thousandth are learned as well as prices."""
+    labels = split.labels.astype(np.float64)
+    mean, scale = float(labels.mean()), float(labels.std())
+    if not (np.isfinite(mean) and np.isfinite(scale)):
+        raise BadInputError("the training labels are not finite; look at the data with `ktrdr data check`")
+    return Scaling(mean=mean, scale=scale if scale > 1e-12 * max(abs(mean), 1e-12) else 1.0)
+
+
+def moments(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 ``(features,)`` mean and standard deviation over the training samples' last rows.
+
+    A column that does not vary has standard deviation 1.
+    """
+    rows, features = data.train.rows, data.features
+    blocks = [rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE)]
+    mean = sum(features[block].sum(axis=0, dtype=np.float64) for block in blocks) / len(rows)
+    squares = sum(np.square(features[block] - mean).sum(axis=0) for block in blocks)
+    deviation = np.sqrt(squares / len(rows))
+    return mean, np.where(deviation > 1e-7 * np.abs(mean), deviation, 1.0)

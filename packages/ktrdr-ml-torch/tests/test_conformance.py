@@ -1,0 +1,13 @@
+"""The plugin contract, as core's conformance kit states it."""
+
+from __future__ import annotations
+
+from ktrdr.core.testing import MLBackendConformance
+
+
+class TestConformance(MLBackendConformance):
+    plugin = "torch"
+    architectures = {
+        "lstm": {"sequence_length": 5, "hidden_size": 16},
+        "gru": {"sequence_length": 5, "hidden_size": 16},
+    }
