@@ -1,0 +1,419 @@
+"""What a backtest found: everything the report, the command line and the API show, and its files.
+
+Equal input gives equal bytes: nothing in a result depends on when or where it was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from ktrdr.core.backtesting.settings import BacktestSettings
+from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.bundle import parse_manifest
+from ktrdr.core.models.files import sync_directory, sync_tree
+from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.models.reading import BundleError, parse_json, plain_json
+from ktrdr.core.plugins.contract import EpochRecord
+
+__all__ = ["BacktestResult", "Baseline", "Reasons", "SymbolResult", "ValueHistogram", "read_result"]
+
+_RESULT, _METRICS, _SETTINGS, _MODEL, _STRATEGY = (
+    "result.json",
+    "metrics.json",
+    "settings.json",
+    "model.json",
+    "strategy.yaml",
+)
+_TRADES, _TRADES_JSON, _REASONS, _EQUITY, _POSITIONS = (
+    "trades.parquet",
+    "trades.json",
+    "reasons.parquet",
+    "equity.parquet",
+    "positions.parquet",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SymbolResult:
+    """One symbol of a backtest.
+
+    Attributes:
+        symbol: its name.
+        bars: traded.
+        start, end: ``datetime64[ns]``, UTC: open of the first bar, close of the last.
+        passed: how many bars were left after each step from a prediction to a trade, in order: ``bars``,
+            ``predicted``, ``buy or sell``, ``confidence_threshold``, ... , ``executed``.
+        positions: one row per bar: ``time`` (open of the bar), ``close``, ``signal`` (int64: 1, 0, -1, known at the
+            close), ``units`` held at the close (negative: short), ``value`` of them in cash.
+    """
+
+    symbol: str
+    bars: int
+    start: np.datetime64
+    end: np.datetime64
+    passed: dict[str, int]
+    positions: Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reasons:
+    """Why each trade was entered and left, one row per trade, in the order of the trades.
+
+    Arrays are at the bar of the decision; those of the exit are NaN where no signal asked for it.
+
+    Attributes:
+        outputs: names of the model's outputs: the classes, or ``("value",)``.
+        features: what the model saw (degrees of membership, normalized values), then, for a model that owns its
+            membership functions, the memberships as the strategy file writes them.
+        values: indicator values behind them, ``<timeframe>_<indicator>``.
+        entry_outputs, exit_outputs: float64 ``(k, outputs)``.
+        entry_features, exit_features: float64 ``(k, features)``.
+        entry_values, exit_values: float64 ``(k, values)``.
+        entry_contributions, exit_contributions: float64 ``(k, features)``: what each feature did to the output that
+            was acted on (the probability of ``BUY`` or ``SELL``, or the value), NaN where the model's plugin does not
+            say.
+    """
+
+    outputs: tuple[str, ...]
+    features: tuple[str, ...]
+    values: tuple[str, ...]
+    entry_outputs: np.ndarray
+    entry_features: np.ndarray
+    entry_values: np.ndarray
+    entry_contributions: np.ndarray
+    exit_outputs: np.ndarray
+    exit_features: np.ndarray
+    exit_values: np.ndarray
+    exit_contributions: np.ndarray
+
+    def of(self, trade: int, moment: str) -> dict[str, dict[str, float]] | None:
+        """Return ``{outputs, features, values, contributions}`` by name at the ``entry`` or ``exit`` of a trade.
+
+        ``trade`` counts from 0. ``None`` for an exit no signal asked for; without contributions where there are none.
+        """
+        parts = {}
+        for part, names in self._parts().items():
+            row = getattr(self, f"{moment}_{part}")[trade]
+            known = {name: value for name, value in zip(names, row.tolist(), strict=True) if value == value}
+            if known:
+                parts[part] = known
+        return parts or None
+
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "outputs": self.outputs,
+            "features": self.features,
+            "values": self.values,
+            "contributions": self.features,
+        }
+
+    def to_table(self) -> Table:
+        """Return columns ``<entry|exit>:<outputs|features|values|contributions>:<name>``."""
+        return {
+            f"{moment}:{part}:{name}": np.ascontiguousarray(getattr(self, f"{moment}_{part}")[:, position])
+            for moment in ("entry", "exit")
+            for part, names in self._parts().items()
+            for position, name in enumerate(names)
+        }
+
+    @classmethod
+    def from_table(cls, table: Table, trades: int) -> Reasons:
+        """Return what :meth:`to_table` was called on."""
+
+        def names(part: str) -> tuple[str, ...]:
+            prefix = f"entry:{part}:"
+            return tuple(column.removeprefix(prefix) for column in table if column.startswith(prefix))
+
+        outputs, features, values = names("outputs"), names("features"), names("values")
+
+        def array(moment: str, part: str, wanted: tuple[str, ...]) -> np.ndarray:
+            columns = [table[f"{moment}:{part}:{name}"] for name in wanted]
+            return np.stack(columns, axis=1) if columns else np.empty((trades, 0))
+
+        return cls(
+            outputs=outputs,
+            features=features,
+            values=values,
+            entry_outputs=array("entry", "outputs", outputs),
+            entry_features=array("entry", "features", features),
+            entry_values=array("entry", "values", values),
+            entry_contributions=array("entry", "contributions", features),
+            exit_outputs=array("exit", "outputs", outputs),
+            exit_features=array("exit", "features", features),
+            exit_values=array("exit", "values", values),
+            exit_contributions=array("exit", "contributions", features),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ValueHistogram:
+    """How often each value of what a fuzzy set reads occurred in the backtest.
+
+    Attributes:
+        timeframe, fuzzy_set, indicator: whose values.
+        edges: of the bins, one more than there are counts.
+        counts: bars per bin, of all symbols together.
+    """
+
+    timeframe: str
+    fuzzy_set: str
+    indicator: str
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Something simple that a model should beat, traded over the same bars at the same costs.
+
+    Attributes:
+        name: such as ``"majority class"``.
+        statement: one sentence on what it does.
+        metrics: as those of the model.
+    """
+
+    name: str
+    statement: str
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BacktestResult:
+    """A backtest.
+
+    Attributes:
+        manifest: of the model: ref, strategy, training data, seed, environment, metrics of training, importance.
+        strategy_text: the strategy file as the user wrote it.
+        history: epochs of training.
+        settings: as given.
+        timeframe: of the bars that were traded.
+        start, end: ``datetime64[ns]``, UTC: open of the first bar, close of the last, over all symbols.
+        period: one sentence on how these were chosen.
+        symbols: in the order in which they were traded.
+        trades: one row per trade in the order of entries: ``number`` (from 1), ``symbol``, ``side`` (``long``,
+            ``short``), ``entry_decision_time``, ``entry_time``, ``exit_decision_time`` (NaT where the exit was decided
+            inside a bar or by the end), ``exit_time``, ``bars`` (held), ``units``, ``entry_aim``, ``entry_price``,
+            ``exit_aim``, ``exit_price`` (aims are without slippage), ``notional`` (at the entry), ``gross``,
+            ``commission``, ``slippage``, ``net`` (cash), ``return`` (net by notional), ``mae``, ``mfe`` (furthest the
+            price went against and along the position while it was open, as shares of the entry price, both at least
+            0), ``exit_reason``. Times are opens of bars.
+        reasons: per trade.
+        equity: one row per bar of all symbols together: ``time`` (open of the bar; values are those at its close),
+            ``equity``, ``cash``, ``positions`` (value of them), ``drawdown`` (0 to -1, from the highest equity so far),
+            ``benchmark`` (equity of buying every symbol at its first bar and holding, same costs).
+        metrics: of the strategy; :mod:`ktrdr.core.backtesting.metrics` lists them. ``None`` where one is not defined.
+        benchmark: the same metrics of buy and hold.
+        baselines: beside it.
+        orders: what became of entries: ``entries``, ``reduced``, ``refused_no_cash``, ``refused_lot``,
+            ``refused_unknown``.
+        histograms: of what the fuzzy sets read.
+        warnings: sentences that belong on every output, such as that the period overlaps the training data.
+        no_trades: why there is no trade; empty if there is one.
+        provenance: ``core_version``, ``numpy_version``, ``data_fingerprint`` (of the bars that were traded),
+            ``weights_hash``, ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``.
+    """
+
+    manifest: Manifest
+    strategy_text: str
+    history: tuple[EpochRecord, ...]
+    settings: BacktestSettings
+    timeframe: str
+    start: np.datetime64
+    end: np.datetime64
+    period: str
+    symbols: tuple[SymbolResult, ...]
+    trades: Table
+    reasons: Reasons
+    equity: Table
+    metrics: dict[str, Any]
+    benchmark: dict[str, Any]
+    baselines: tuple[Baseline, ...]
+    orders: dict[str, int]
+    histograms: tuple[ValueHistogram, ...] = ()
+    warnings: tuple[str, ...] = ()
+    no_trades: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the tables, JSON-ready."""
+        start, end = time_text(np.array([self.start, self.end]))
+        return plain_json(
+            {
+                "model": self.manifest.ref,
+                "strategy": self.manifest.strategy.name,
+                "model_type": self.manifest.model_type,
+                "timeframe": self.timeframe,
+                "start": start,
+                "end": end,
+                "period": self.period,
+                "settings": _settings_json(self.settings),
+                "metrics": self.metrics,
+                "benchmark": self.benchmark,
+                "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
+                "symbols": {symbol.symbol: _symbol_json(symbol) for symbol in self.symbols},
+                "orders": self.orders,
+                "warnings": list(self.warnings),
+                "no_trades": self.no_trades,
+                "provenance": self.provenance,
+            }
+        )
+
+    def trade_rows(self) -> list[dict[str, Any]]:
+        """Return the trades, JSON-ready, each with what led to it: ``entry_because`` and ``exit_because``,
+        as :meth:`Reasons.of` gives them."""
+        rows = rows_of(self.trades)
+        for position, row in enumerate(rows):
+            row["entry_because"] = self.reasons.of(position, "entry")
+            row["exit_because"] = self.reasons.of(position, "exit")
+        return rows
+
+    def write(self, directory: Path) -> None:
+        """Write the result's files to ``directory``, all of them or none. An empty directory is replaced.
+
+        Raises:
+            BadInputError: there is something at that path already.
+            OSError: the disk is full, or the place is not writable.
+        """
+        directory = Path(directory)
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise BadInputError(f"{directory} is there already and not an empty directory; give another place")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = directory.with_name(f".{directory.name}.{uuid4().hex}")
+        temporary.mkdir()
+        try:
+            self._write_files(temporary)
+            sync_tree(temporary)
+            temporary.rename(directory)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_directory(directory.parent)
+
+    def _write_files(self, directory: Path) -> None:
+        summary = self.to_json()
+        metrics = {name: summary.pop(name) for name in ("metrics", "benchmark", "baselines")}
+        settings = summary.pop("settings")
+        summary["history"] = [
+            {"epoch": record.epoch, "metrics": plain_json(dict(record.metrics))} for record in self.history
+        ]
+        summary["histograms"] = [dataclasses.asdict(histogram) for histogram in self.histograms]
+        _write_json(summary, directory / _RESULT)
+        _write_json(metrics, directory / _METRICS)
+        _write_json(settings, directory / _SETTINGS)
+        _write_json(self.manifest.model_dump(mode="json"), directory / _MODEL)
+        (directory / _STRATEGY).write_text(self.strategy_text, encoding="utf-8")
+        _write_json(self.trade_rows(), directory / _TRADES_JSON)
+        write_table({"": self.trades}, directory / _TRADES)
+        write_table({"": {"trade": self.trades["number"], **self.reasons.to_table()}}, directory / _REASONS)
+        write_table({"": self.equity}, directory / _EQUITY)
+        write_table(
+            {symbol.symbol: symbol.positions for symbol in self.symbols}, directory / _POSITIONS, by_symbol=True
+        )
+
+
+def read_result(directory: Path) -> BacktestResult:
+    """Return what :meth:`BacktestResult.write` wrote to ``directory``.
+
+    Raises:
+        BadInputError: there is no result, or it is damaged.
+    """
+    import duckdb
+
+    directory = Path(directory)
+    if not (directory / _RESULT).is_file():
+        raise BadInputError(f"there is no backtest in {directory}: it has no {_RESULT}")
+    try:
+        return _read(directory)
+    except (BundleError, OSError, duckdb.Error, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInputError(f"the backtest in {directory} is damaged ({reason}); run it again") from error
+
+
+def _read(directory: Path) -> BacktestResult:
+    def load(name: str) -> Any:
+        return parse_json((directory / name).read_bytes(), name)
+
+    summary, metrics, settings = load(_RESULT), load(_METRICS), load(_SETTINGS)
+    trades = read_table(directory / _TRADES)
+    reasons = read_table(directory / _REASONS)
+    del reasons["trade"]
+    return BacktestResult(
+        manifest=parse_manifest((directory / _MODEL).read_bytes()),
+        strategy_text=(directory / _STRATEGY).read_text(encoding="utf-8"),
+        history=tuple(
+            EpochRecord(
+                record["epoch"],
+                {key: np.nan if value is None else float(value) for key, value in record["metrics"].items()},
+            )
+            for record in summary["history"]
+        ),
+        settings=_settings_from_json(settings),
+        timeframe=summary["timeframe"],
+        start=_time(summary["start"]),
+        end=_time(summary["end"]),
+        period=summary["period"],
+        symbols=tuple(
+            SymbolResult(
+                symbol=symbol,
+                bars=entry["bars"],
+                start=_time(entry["start"]),
+                end=_time(entry["end"]),
+                passed=entry["passed"],
+                positions=read_table(directory / _POSITIONS, symbol),
+            )
+            for symbol, entry in summary["symbols"].items()
+        ),
+        trades=trades,
+        reasons=Reasons.from_table(reasons, len(trades["number"])),
+        equity=read_table(directory / _EQUITY),
+        metrics=metrics["metrics"],
+        benchmark=metrics["benchmark"],
+        baselines=tuple(Baseline(**baseline) for baseline in metrics["baselines"]),
+        orders=summary["orders"],
+        histograms=tuple(
+            ValueHistogram(**histogram | {key: tuple(histogram[key]) for key in ("edges", "counts")})
+            for histogram in summary["histograms"]
+        ),
+        warnings=tuple(summary["warnings"]),
+        no_trades=summary["no_trades"],
+        provenance=summary["provenance"],
+    )
+
+
+def _symbol_json(symbol: SymbolResult) -> dict[str, Any]:
+    start, end = time_text(np.array([symbol.start, symbol.end]))
+    return {"bars": symbol.bars, "start": start, "end": end, "passed": symbol.passed}
+
+
+def _settings_json(settings: BacktestSettings) -> dict[str, Any]:
+    values = dataclasses.asdict(settings)
+    for name in ("start", "end"):
+        values[name] = None if values[name] is None else values[name].isoformat()
+    return values
+
+
+def _settings_from_json(values: Mapping[str, Any]) -> BacktestSettings:
+    given = dict(values)
+    for name in ("start", "end"):
+        given[name] = None if given[name] is None else dt.date.fromisoformat(given[name])
+    given["symbols"] = None if given["symbols"] is None else tuple(given["symbols"])
+    return BacktestSettings(**given)
+
+
+def _time(text: str) -> np.datetime64:
+    return np.datetime64(text.removesuffix("Z"), "ns")
+
+
+def _write_json(value: Any, path: Path) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
