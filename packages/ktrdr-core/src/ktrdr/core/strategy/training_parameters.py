@@ -127,16 +127,20 @@ EARLY_STOPPING: tuple[Parameter, ...] = (
     ),
 )
 
-_GAMMA = {"minimum": 0, "maximum": 1, "exclusive_minimum": True}
 _MIN_LR = Parameter("min_lr", "float", 0.0, minimum=0, description="the learning rate does not go below")
+
+
+def _gamma(default: float, description: str) -> Parameter:
+    return Parameter("gamma", "float", default, minimum=0, maximum=1, exclusive_minimum=True, description=description)
+
 
 LR_SCHEDULERS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     {
         "step": (
             Parameter("step_size", "int", 30, minimum=1, description="epochs between two steps"),
-            Parameter("gamma", "float", 0.1, **_GAMMA, description="factor at every step"),
+            _gamma(0.1, "factor at every step"),
         ),
-        "exponential": (Parameter("gamma", "float", 0.95, **_GAMMA, description="factor at every epoch"),),
+        "exponential": (_gamma(0.95, "factor at every epoch"),),
         "cosine": (_MIN_LR,),
         "reduce_on_plateau": (
             Parameter(

@@ -1,0 +1,302 @@
+"""YAML to a tree that knows where everything stands, within limits.
+
+Built from PyYAML's event stream rather than from its constructors: no tag is ever acted on, positions are kept, and a
+limit stops the reading where it is exceeded, before anything is built.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ktrdr.core.strategy.diagnostics import Diagnostic
+
+__all__ = ["MAX_CHARACTERS", "Document", "Entry", "Node", "Path", "Scalar", "format_path", "plain", "read_document"]
+
+MAX_CHARACTERS = 131_072
+_MAX_DEPTH = 16
+_MAX_NODES = 10_000
+_MAX_ALIASES = 100
+_MAX_KEY = 200
+
+Path = tuple[str | int, ...]
+Scalar = str | int | float | bool | None
+
+# YAML 1.1 as older files were read, with three differences: `1e-4` is a number, and `010` and `12:30` are text rather
+# than octal and base 60.
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = {
+    spelling: word in ("yes", "true", "on")
+    for word in ("yes", "no", "true", "false", "on", "off")
+    for spelling in (word, word.capitalize(), word.upper())
+}
+_INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)", re.ASCII)
+_FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?", re.ASCII)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class Node:
+    """A value: a scalar, a list of nodes, or a map of entries. ``text`` is a scalar as it is written."""
+
+    line: int
+    column: int
+    value: Scalar | list[Node] | dict[str, Entry]
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A value in a map, and where its key stands."""
+
+    line: int
+    column: int
+    node: Node
+
+
+@dataclass(slots=True)
+class Document:
+    """``root`` is ``None`` if the text cannot be read at all; ``problems`` then says why."""
+
+    root: Node | None
+    problems: list[Diagnostic] = field(default_factory=list)
+
+
+def format_path(path: Path) -> str:
+    """Return a path as text: ``("a", 0, "b")`` gives ``a[0].b``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def plain(node: Node) -> Any:
+    """Return the value of a node as plain lists, dicts and scalars."""
+    if isinstance(node.value, dict):
+        return {key: plain(entry.node) for key, entry in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(item) for item in node.value]
+    return node.value
+
+
+class _Unreadable(Exception):
+    def __init__(self, line: int, column: int, message: str, path: Path = ()) -> None:
+        self.diagnostic = Diagnostic(line, column, format_path(path), message)
+        super().__init__(message)
+
+
+def read_document(text: str) -> Document:
+    """Read YAML. Never raises for what the text holds."""
+    if len(text) > MAX_CHARACTERS:
+        return _unreadable(1, 1, f"the file has {len(text):,} characters, and {MAX_CHARACTERS:,} is the limit")
+    composer = _Composer()
+    try:
+        for event in _events(text):
+            composer.take(event)
+    except _Unreadable as error:
+        return Document(None, [error.diagnostic])
+    if composer.root is None:
+        return _unreadable(1, 1, "the file is empty; a strategy begins with `name: ...`")
+    return Document(composer.root, composer.problems)
+
+
+def _unreadable(line: int, column: int, message: str) -> Document:
+    return Document(None, [Diagnostic(line, column, "", message)])
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        column = error.position - (before.rfind("\n") + 1) + 1
+        raise _Unreadable(
+            before.count("\n") + 1, column, f"not a text file: it holds the character U+{ord(text[error.position]):04X}"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
+        reason = error.problem or error.context or "it cannot be parsed"
+        if "'\\t'" in reason:
+            reason = "a tab cannot indent; use spaces"
+        raise _Unreadable(line, column, f"not valid YAML: {reason}") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # PyYAML lets the conversion of an impossible escape or version number fail by itself.
+        raise _Unreadable(1, 1, f"not valid YAML: {error}") from None
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A collection that is being read."""
+
+    node: Node
+    path: Path
+    anchor: str | None
+    first: int
+    height: int = 0
+    key: tuple[str, int, int] | None = None
+    merges: list[Entry] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Anchored:
+    node: Node
+    size: int
+    height: int
+
+
+class _Composer:
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self.problems: list[Diagnostic] = []
+        self._frames: list[_Frame] = []
+        self._anchors: dict[str, _Anchored | None] = {}
+        self._nodes = 0
+        self._aliases = 0
+        self._documents = 0
+
+    def take(self, event: yaml.Event) -> None:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                raise _Unreadable(line, column, "a second YAML document begins here; write one strategy per file")
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event.anchor or "", line, column)
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            if event.tag is not None:
+                raise _Unreadable(line, column, f"YAML tags such as `{event.tag[:80]}` are not allowed", self._path())
+            self._count(1, line, column)
+            if isinstance(event, yaml.ScalarEvent):
+                self._scalar(event, line, column)
+            else:
+                self._open(event, line, column)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._close()
+
+    def _count(self, nodes: int, line: int, column: int) -> None:
+        self._nodes += nodes
+        if self._nodes > _MAX_NODES:
+            raise _Unreadable(line, column, f"the file has more than {_MAX_NODES:,} values, aliases counted in full")
+
+    def _path(self) -> Path:
+        if not self._frames:
+            return ()
+        frame = self._frames[-1]
+        if isinstance(frame.node.value, list):
+            return (*frame.path, len(frame.node.value))
+        return (*frame.path, frame.key[0]) if frame.key else frame.path
+
+    def _scalar(self, event: yaml.ScalarEvent, line: int, column: int) -> None:
+        if _SURROGATE.search(event.value):
+            raise _Unreadable(line, column, "this text holds half a character (a lone surrogate)", self._path())
+        frame = self._frames[-1] if self._frames else None
+        is_plain = event.style is None
+        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+            if not event.value:
+                raise _Unreadable(line, column, "a key has no name", frame.path)
+            if len(event.value) > _MAX_KEY:
+                raise _Unreadable(line, column, f"a key has more than {_MAX_KEY} characters", frame.path)
+            self._anchor(event.anchor, _Anchored(Node(line, column, event.value, event.value), 1, 0))
+            frame.key = (event.value, line, column)
+            return
+        node = Node(line, column, _resolve(event.value) if is_plain else event.value, event.value)
+        if len(self._frames) == 0 and node.value is None:
+            return  # nothing but comments
+        self._anchor(event.anchor, _Anchored(node, 1, 0))
+        self._add(node, 0)
+
+    def _open(self, event: yaml.CollectionStartEvent, line: int, column: int) -> None:
+        frame = self._frames[-1] if self._frames else None
+        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+            raise _Unreadable(line, column, "a key must be a word, not a list or a map", frame.path)
+        if len(self._frames) >= _MAX_DEPTH:
+            raise _Unreadable(line, column, f"nested more than {_MAX_DEPTH} deep", self._path())
+        self._anchor(event.anchor, None)
+        node = Node(line, column, {} if isinstance(event, yaml.MappingStartEvent) else [])
+        self._frames.append(_Frame(node, self._path(), event.anchor, self._nodes - 1))
+
+    def _close(self) -> None:
+        frame = self._frames.pop()
+        for entry in frame.merges:
+            self._merge(frame, entry)
+        self._anchor(frame.anchor, _Anchored(frame.node, self._nodes - frame.first, frame.height))
+        self._add(frame.node, frame.height)
+
+    def _anchor(self, name: str | None, anchored: _Anchored | None) -> None:
+        if name is not None:
+            self._anchors[name] = anchored
+
+    def _alias(self, name: str, line: int, column: int) -> None:
+        self._aliases += 1
+        if self._aliases > _MAX_ALIASES:
+            raise _Unreadable(line, column, f"more than {_MAX_ALIASES} aliases")
+        if name not in self._anchors:
+            raise _Unreadable(line, column, f"`*{name}` refers to an anchor that does not exist", self._path())
+        anchored = self._anchors[name]
+        if anchored is None:
+            raise _Unreadable(line, column, f"`*{name}` contains itself", self._path())
+        frame = self._frames[-1] if self._frames else None
+        if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
+            raise _Unreadable(line, column, "a key must be a word, not an alias", frame.path)
+        self._count(anchored.size, line, column)
+        if len(self._frames) + anchored.height > _MAX_DEPTH:
+            raise _Unreadable(line, column, f"nested more than {_MAX_DEPTH} deep", self._path())
+        self._add(anchored.node, anchored.height)
+
+    def _add(self, node: Node, height: int) -> None:
+        if not self._frames:
+            self.root = node
+            return
+        frame = self._frames[-1]
+        frame.height = max(frame.height, height + 1)
+        if isinstance(frame.node.value, list):
+            frame.node.value.append(node)
+            return
+        assert isinstance(frame.node.value, dict)
+        assert frame.key is not None
+        key, line, column = frame.key
+        frame.key = None
+        entry = Entry(line, column, node)
+        if key == "<<":
+            frame.merges.append(entry)
+        elif key in frame.node.value:
+            first = frame.node.value[key]
+            where = format_path((*frame.path, key))
+            self.problems.append(
+                Diagnostic(line, column, where, f"`{key}` is given twice; the first is at line {first.line}")
+            )
+        else:
+            frame.node.value[key] = entry
+
+    def _merge(self, frame: _Frame, entry: Entry) -> None:
+        assert isinstance(frame.node.value, dict)
+        sources = entry.node.value if isinstance(entry.node.value, list) else [entry.node]
+        for source in sources:
+            if not isinstance(source.value, dict):
+                where = format_path((*frame.path, "<<"))
+                self.problems.append(Diagnostic(entry.line, entry.column, where, "`<<` takes a map, or a list of maps"))
+                continue
+            for key, merged in source.value.items():
+                frame.node.value.setdefault(key, merged)
+
+
+def _resolve(text: str) -> Scalar:
+    """Return the value of a plain scalar. A number that no float or 64-bit integer can hold stays text."""
+    if _NULL.fullmatch(text):
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if len(text) <= 400:
+        if _INT.fullmatch(text):
+            number = int(text.replace("_", ""))
+            return number if -(2**63) <= number < 2**63 else text
+        if _FLOAT.fullmatch(text):
+            value = float(text.replace("_", ""))
+            return value if math.isfinite(value) else text
+    return text

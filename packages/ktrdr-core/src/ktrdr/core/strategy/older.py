@@ -1,0 +1,23 @@
+"""Recognise files of versions 1 and 2."""
+
+from __future__ import annotations
+
+from ktrdr.core.strategy.document import Node
+
+__all__ = ["older_version"]
+
+
+def older_version(root: Node) -> tuple[str, int] | None:
+    """Return the key that gives an older file away, and its version; ``None`` for anything else.
+
+    Version 1 has ``data`` in the place of ``training_data``; version 2 has a list of indicators.
+    """
+    top = root.value
+    if not isinstance(top, dict):
+        return None
+    if "data" in top and "training_data" not in top and isinstance(top["data"].node.value, dict):
+        return "data", 1
+    if "indicators" in top and isinstance(top["indicators"].node.value, list) and top["indicators"].node.value:
+        newer = ("scope", "deployment", "training_data")
+        return "indicators", 2 if any(key in top for key in newer) else 1
+    return None
