@@ -91,8 +91,13 @@ class FeaturePipeline:
         Raises:
             BadInputError: a timeframe is missing, or the bars are of several symbols.
         """
+        return self.assemble(bars, self.indicator_values(bars), complete_rows=complete_rows)
+
+    def assemble(
+        self, bars: Mapping[str, Bars], values: Mapping[Source, np.ndarray], *, complete_rows: bool = True
+    ) -> FeatureMatrix:
+        """Return what :meth:`compute` does, of :meth:`indicator_values` that are at hand already."""
         base = self._check(bars)
-        values = indicator_values(self._strategy, self._sources, bars)
         visible = {
             timeframe: None if timeframe == self._base else alignment.visible_index(base, bars[timeframe])
             for timeframe in self.timeframes

@@ -1,0 +1,1 @@
+"""Training: one module per step, and the executor that calls them in order."""

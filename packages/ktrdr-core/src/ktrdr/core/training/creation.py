@@ -1,0 +1,123 @@
+"""Model creation: from a strategy to the task a backend is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.columns import FeatureColumn
+from ktrdr.core.parameters import validate_parameters
+from ktrdr.core.plugins.contract import CrispInput, Device, ModelType, TrainingTask
+from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
+from ktrdr.core.strategy.model import CLASSES, Strategy
+from ktrdr.core.strategy.training_parameters import CORE_KEYS, REGRESSION_LOSSES
+
+__all__ = ["create_task", "window_of"]
+
+_NOT_SETTINGS = {"labels", "data_split", "embargo", "sample_weights", "seed", "given"}
+
+
+def create_task(
+    strategy: Strategy, model_type: ModelType, columns: tuple[FeatureColumn, ...], device: Device
+) -> TrainingTask:
+    """Return what to train, complete with every default.
+
+    Args:
+        strategy: as the loader gives it, overrides in it.
+        model_type: the backend's declaration of its ``model.type``.
+        columns: of the feature matrix.
+        device: to train on.
+
+    Raises:
+        BadInputError: the strategy asks for what this model type does not do; whatever the loader has let pass because
+            it did not know the plugin.
+    """
+    output = strategy.decisions.output_format
+    if output not in model_type.outputs:
+        raise BadInputError(
+            f"strategy `{strategy.name}`: model type `{model_type.name}` has no {output}; set"
+            f" `decisions.output_format` to {' or '.join(model_type.outputs)}, or use another `model.type`"
+        )
+    source = LABEL_SOURCES[strategy.training.labels.source]
+    if source.output != output:
+        fitting = " or ".join(name for name, other in LABEL_SOURCES.items() if other.output == output)
+        raise BadInputError(
+            f"strategy `{strategy.name}`: labels of source `{source.name}` are for {source.output}, and"
+            f" `decisions.output_format` is {output}; use {fitting}"
+        )
+    return TrainingTask(
+        model_type=model_type.name,
+        architecture=_architecture(strategy, model_type),
+        output=output,
+        classes=CLASSES if output == "classification" else (),
+        feature_ids=tuple(column.id for column in columns),
+        settings=_settings(strategy, model_type),
+        seed=strategy.training.seed,
+        device=device.name,
+        crisp_inputs=_crisp_inputs(strategy, columns) if model_type.inputs == "crisp" else (),
+    )
+
+
+def window_of(task: TrainingTask, model_type: ModelType) -> int:
+    """Return how many rows one sample has."""
+    return 1 if model_type.window_parameter is None else int(task.architecture[model_type.window_parameter])
+
+
+def _architecture(strategy: Strategy, model_type: ModelType) -> dict[str, Any]:
+    # A key that is not given and one that is None say the same: the loader may have filled in a default of None.
+    given = {name: value for name, value in strategy.model.architecture.items() if value is not None}
+    complete, problems = validate_parameters(given, model_type.architecture)
+    if problems:
+        raise BadInputError(
+            f"strategy `{strategy.name}`: `model.architecture`: "
+            + "; ".join(problem.message for problem in problems)
+            + f" (model type `{model_type.name}`)"
+        )
+    return complete
+
+
+def _settings(strategy: Strategy, model_type: ModelType) -> dict[str, Any]:
+    training = strategy.training
+    useless = [key for key in training.given if key not in CORE_KEYS | model_type.training_keys]
+    if useless:
+        known = ", ".join(sorted(model_type.training_keys)) or "none"
+        raise BadInputError(
+            f"strategy `{strategy.name}`: model type `{model_type.name}` has no use for"
+            f" {', '.join(f'`{key}`' for key in useless)}; remove it (it takes {known})"
+        )
+    settings = training.model_dump(exclude=_NOT_SETTINGS)
+    if strategy.decisions.output_format == "regression" and training.loss not in REGRESSION_LOSSES:
+        if "loss" in training.given:
+            raise BadInputError(
+                f"strategy `{strategy.name}`: `training.loss: {training.loss}` is for classification;"
+                f" use {' or '.join(REGRESSION_LOSSES)}"
+            )
+        settings["loss"] = "mse"
+    return settings
+
+
+def _crisp_inputs(strategy: Strategy, columns: tuple[FeatureColumn, ...]) -> tuple[CrispInput, ...]:
+    crisp = [(position, column) for position, column in enumerate(columns) if column.kind == "crisp"]
+    inputs = []
+    for position, column in crisp:
+        assert column.fuzzy_set is not None  # crisp columns stand for fuzzy inputs
+        alone = sum(other.fuzzy_set == column.fuzzy_set for _, other in crisp) == 1
+        memberships = strategy.fuzzy_sets[column.fuzzy_set].memberships
+        inputs.append(
+            CrispInput(
+                # What its rules call it: the timeframe and the lag only where they tell two inputs apart.
+                column.fuzzy_set if alone else _place(column),
+                position,
+                {name: (function.type, function.parameters) for name, function in memberships.items()},
+            )
+        )
+    if not inputs:
+        raise BadInputError(
+            f"strategy `{strategy.name}`: model type `{strategy.model.type}` is made of fuzzy rules, and no item of"
+            " `nn_inputs` is a fuzzy set; add one"
+        )
+    return tuple(inputs)
+
+
+def _place(column: FeatureColumn) -> str:
+    return f"{column.timeframe}_{column.fuzzy_set}{f'_lag{column.lag}' if column.lag else ''}"

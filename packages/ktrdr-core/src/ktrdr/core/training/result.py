@@ -1,0 +1,56 @@
+"""Result: what a training run comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.reading import plain_json
+from ktrdr.core.plugins.contract import Device
+
+__all__ = ["TrainingResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished training. Metrics, baselines and importance stand in ``bundle.manifest``.
+
+    Attributes:
+        bundle: the stored model.
+        device: it was trained on.
+        samples: per part, how many each symbol gave.
+        epochs: that were run.
+        best_epoch: whose weights were kept, from 1.
+        resumed: True if it went on from a checkpoint.
+    """
+
+    bundle: Bundle
+    device: Device
+    samples: Mapping[str, Mapping[str, int]]
+    epochs: int
+    best_epoch: int
+    resumed: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map."""
+        manifest = self.bundle.manifest
+        return plain_json(
+            {
+                "model": self.bundle.ref,
+                "directory": str(self.bundle.directory),
+                "weights_hash": manifest.weights_hash,
+                "plugin": manifest.plugin.name,
+                "model_type": manifest.model_type,
+                "device": self.device.name,
+                "seed": manifest.seed,
+                "samples": self.samples,
+                "epochs": self.epochs,
+                "best_epoch": self.best_epoch,
+                "resumed": self.resumed,
+                "metrics": manifest.metrics,
+                "baselines": manifest.baselines,
+                "importance": manifest.importance,
+            }
+        )

@@ -1,0 +1,116 @@
+"""Saving: everything that is known about a trained model, in one bundle."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.manifest import DataReference, ManifestFields, PluginReference, SplitBoundaries
+from ktrdr.core.models.store import ModelStore
+from ktrdr.core.plugins.contract import PluginInfo, TrainedModel, TrainingTask
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.training.environment import describe_environment, git_state
+
+__all__ = ["data_reference", "save_model"]
+
+
+def data_reference(
+    strategy: Strategy,
+    fingerprint: str,
+    base_bars: Mapping[str, Bars],
+    split: Mapping[str, SplitBoundaries],
+) -> DataReference:
+    """Return what the manifest says about the data.
+
+    Args:
+        strategy: with every override of the run.
+        fingerprint: of all bars.
+        base_bars: per symbol, of the base timeframe; not empty.
+        split: per symbol.
+    """
+    return DataReference(
+        fingerprint=fingerprint,
+        symbols=tuple(base_bars),
+        timeframes=strategy.training_data.timeframes,
+        base_timeframe=strategy.training_data.base_timeframe,
+        start=_utc(min(bars.time[0] for bars in base_bars.values())),
+        end=_utc(max(bars.close_time[-1] for bars in base_bars.values())),
+        rows={symbol: len(bars) for symbol, bars in base_bars.items()},
+        split=dict(split),
+    )
+
+
+def save_model(
+    store: ModelStore,
+    plugins: PluginManager,
+    plugin: PluginInfo,
+    model: TrainedModel,
+    *,
+    task: TrainingTask,
+    strategy: Strategy,
+    text: str,
+    crisp: bool,
+    normalizers: Mapping[str, Any],
+    data: DataReference,
+    metrics: Mapping[str, Any],
+    baselines: Mapping[str, Any],
+    importance: Any,
+) -> Bundle:
+    """Store the model and return its bundle; until it is complete, nobody sees anything of it.
+
+    Args:
+        store: takes the bundle, as the next version of the strategy's name.
+        plugins: the installed backends.
+        plugin: that trained the model.
+        model: to save.
+        task: it was trained for.
+        strategy: with every override of the run: what the manifest keeps.
+        text: of the strategy file as the user wrote it.
+        crisp: whether the features are crisp values.
+        normalizers: of the feature pipeline.
+        data: it was trained on.
+        metrics, baselines, importance: of the evaluation.
+    """
+    with store.create(strategy.name) as writer:
+        writer.write_strategy(text)
+        writer.write_normalizers(normalizers)
+        writer.write_history(model.history)
+        facts = plugins.storage(plugin.name).save(model, writer.directory)
+        record = plugins.record(plugin.name)
+        return writer.commit(
+            ManifestFields(
+                plugin=PluginReference(
+                    name=plugin.name,
+                    version=plugin.version,
+                    contract=plugin.contract,
+                    distribution=record.distribution,
+                ),
+                model_type=task.model_type,
+                architecture=dict(task.architecture),
+                input_size=len(task.feature_ids),
+                feature_ids=task.feature_ids,
+                window=model.predictor().window,
+                crisp=crisp,
+                output=task.output,
+                classes=task.classes,
+                strategy=strategy,
+                data=data,
+                seed=task.seed,
+                environment=describe_environment((record.distribution, *plugin.requires)),
+                git=git_state(),
+                metrics=dict(metrics),
+                baselines=dict(baselines),
+                importance=importance,
+                facts=facts,
+            )
+        )
+
+
+def _utc(time: np.datetime64) -> dt.datetime:
+    return time.astype("datetime64[us]").item().replace(tzinfo=dt.UTC)
