@@ -16,7 +16,7 @@ from ktrdr.core.strategy.names import is_name
 from ktrdr.core.strategy.older import older_version
 from ktrdr.core.strategy.read_data import read_deployment, read_training_data
 from ktrdr.core.strategy.read_inputs import Definitions, read_fuzzy_sets, read_indicators, read_inputs
-from ktrdr.core.strategy.read_model import ModelReading, read_decisions, read_model
+from ktrdr.core.strategy.read_model import DecisionsReading, ModelReading, read_decisions, read_model
 from ktrdr.core.strategy.read_risk import read_risk
 from ktrdr.core.strategy.read_training import adopt_older, read_training
 from ktrdr.core.strategy.section import Report, Section, kind_of
@@ -141,7 +141,7 @@ def _read(root: Node, report: Report, plugins: PluginManager | None) -> Strategy
     part = top.section(
         "decisions", required="how outputs become orders, at least `decisions: {output_format: classification}`"
     )
-    decisions = None if part is None else read_decisions(part)
+    decisions = DecisionsReading(None, None) if part is None else read_decisions(part)
     part = top.section("training", required="at least `training: {labels: {source: zigzag}}`")
     training = None
     if part is not None:
@@ -152,8 +152,8 @@ def _read(root: Node, report: Report, plugins: PluginManager | None) -> Strategy
     part = top.section("deployment")
     deployment = read_deployment(part, data) if part else Deployment()
     top.finish(_ADVICE)
-    if model.model_type is not None and decisions is not None:
-        _check_output(top, model, decisions.output_format)
+    if model.model_type is not None and decisions.output is not None:
+        _check_output(top, model, decisions.output)
     if inputs is not None:
         _check_crisp(top, model, [item for _, item in inputs])
         _warn(top, definitions, [item for _, item in inputs], data)
@@ -167,7 +167,7 @@ def _read(root: Node, report: Report, plugins: PluginManager | None) -> Strategy
             "fuzzy_sets": definitions.fuzzy_sets,
             "nn_inputs": [item for _, item in inputs or ()],
             "model": model.section,
-            "decisions": decisions,
+            "decisions": decisions.section,
             "training": training,
             "risk": risk,
             "deployment": deployment,

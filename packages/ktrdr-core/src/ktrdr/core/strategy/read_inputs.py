@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from ktrdr.core.errors import KtrdrError
+from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
 from ktrdr.core.indicators import registry
 from ktrdr.core.parameters import Parameter, did_you_mean
 from ktrdr.core.strategy.document import Node, Path
@@ -24,23 +24,23 @@ from ktrdr.core.strategy.names import is_name
 from ktrdr.core.strategy.read_data import unknown_timeframe
 from ktrdr.core.strategy.section import Report, Section, kind_of
 
-__all__ = ["LAGS", "MEMBERSHIPS", "NORMALIZATIONS", "Definitions", "read_fuzzy_sets", "read_indicators", "read_inputs"]
-
-MEMBERSHIPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "triangular": ("a", "b", "c"),
-        "trapezoidal": ("a", "b", "c", "d"),
-        "gaussian": ("mean", "sigma"),
-        "sigmoid": ("center", "slope"),
-        "bell": ("width", "slope", "center"),
-    }
-)
-"""Parameters of each membership function, in the order they are written."""
+__all__ = [
+    "LAGS",
+    "MAX_FEATURES",
+    "NORMALIZATIONS",
+    "Definitions",
+    "read_fuzzy_sets",
+    "read_indicators",
+    "read_inputs",
+]
 
 NORMALIZATIONS = ("zscore", "minmax", "robust", "none")
 LAGS = Parameter(
     "lags", "int_list", (), minimum=1, maximum=100_000, description="bars back, for earlier values of the same features"
 )
+
+MAX_FEATURES = 10_000
+_MAX_HINTS = 100
 
 _INDICATOR_ADVICE = {
     "timeframe": "an indicator has no timeframe; choose it in `nn_inputs`",
@@ -150,17 +150,19 @@ def _read_function(report: Report, node: Node, path: Path, section: Section, nam
         )
         return None
     part = Section(report, section.entries[name], node.value, path)
-    kind = part.choice("type", tuple(MEMBERSHIPS), required=f"one of {', '.join(MEMBERSHIPS)}")
-    wanted = f"the numbers [{', '.join(MEMBERSHIPS[kind])}]" if kind else "a list of numbers"
+    kind = part.choice("type", tuple(MEMBERSHIP_TYPES), required=f"one of {', '.join(MEMBERSHIP_TYPES)}")
+    wanted = f"the numbers [{', '.join(MEMBERSHIP_TYPES[kind])}]" if kind else "a list of numbers"
     numbers = part.items("parameters", required=wanted)
-    part.finish({letter: f"write `parameters: [{', '.join(MEMBERSHIPS[kind or 'triangular'])}]`" for letter in "abcd"})
+    part.finish(
+        {letter: f"write `parameters: [{', '.join(MEMBERSHIP_TYPES[kind or 'triangular'])}]`" for letter in "abcd"}
+    )
     if kind is None or numbers is None:
         return None
     return _checked(part, "parameters", kind, numbers)
 
 
 def _checked(section: Section, key: str, kind: str, nodes: Sequence[Node]) -> MembershipFunction | None:
-    names = MEMBERSHIPS[kind]
+    names = MEMBERSHIP_TYPES[kind]
     if len(nodes) != len(names):
         section.error(key, f"`{kind}` takes {len(names)} numbers [{', '.join(names)}], not {len(nodes)}")
         return None
@@ -180,7 +182,7 @@ def _checked(section: Section, key: str, kind: str, nodes: Sequence[Node]) -> Me
 
 
 def _fault(kind: str, numbers: list[float]) -> str:
-    names = MEMBERSHIPS[kind]
+    names = MEMBERSHIP_TYPES[kind]
     if kind in ("triangular", "trapezoidal"):
         if not math.isfinite(numbers[-1] - numbers[0]):
             return f"the numbers of `{kind}` are too far apart"
@@ -223,7 +225,8 @@ def _read_reference(section: Section, key: str, definitions: Definitions, *, req
 
 
 def _closest(name: str, known: Mapping[str, object]) -> str:
-    lowered = {other.lower(): other for other in known}
+    # Among very many names the search takes seconds for each that is wrong.
+    lowered = {other.lower(): other for other in list(known)[:_MAX_HINTS]}
     hint = did_you_mean(name, lowered)
     if hint:
         for lower, other in lowered.items():
@@ -245,6 +248,14 @@ def read_inputs(
             found.append((node, item))
     if len(found) < len(nodes):
         return None
+    features = sum(_size(item, definitions) for _, item in found)
+    if features > MAX_FEATURES:
+        report.add(
+            nodes[0],
+            ("nn_inputs", 0),
+            f"the model would see {features:,} features, and {MAX_FEATURES:,} is the limit; leave out lags or inputs",
+        )
+        return None
     return found if _distinct(report, found, definitions) else None
 
 
@@ -253,7 +264,9 @@ def _read_input(section: Section, definitions: Definitions, data: TrainingDataSe
     fuzzy_set = reference = None
     if len(kinds) != 1:
         message = "an input is either `fuzzy_set: <id>` or `raw_indicator: <id>`"
-        section.error(kinds[1] if kinds else None, message + (", not both" if kinds else ""))
+        # A misspelt one is reported as such.
+        if kinds or not any(did_you_mean(key, ("fuzzy_set", "raw_indicator")) for key in section.entries):
+            section.error(kinds[1] if kinds else None, message + (", not both" if kinds else ""))
         for key in ("fuzzy_set", "raw_indicator", "normalization"):
             section.node(key)
     elif kinds == ["fuzzy_set"]:
@@ -343,6 +356,12 @@ def _distinct(report: Report, inputs: Sequence[tuple[Node, NnInput]], definition
             )
             distinct = False
     return distinct
+
+
+def _size(item: NnInput, definitions: Definitions) -> int:
+    fuzzy_set = definitions.fuzzy_sets[item.fuzzy_set] if isinstance(item, FuzzyInput) else None
+    memberships = 1 if fuzzy_set is None else len(fuzzy_set.memberships)
+    return len(item.timeframes) * (1 + len(item.lags)) * memberships
 
 
 def _feature_ids(item: NnInput, definitions: Definitions) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ktrdr.core.errors import PluginError
 from ktrdr.core.parameters import Parameter
@@ -15,10 +15,22 @@ if TYPE_CHECKING:
     from ktrdr.core.plugins.contract import ModelType
     from ktrdr.core.plugins.manager import PluginManager
 
-__all__ = ["COST_MODEL", "DECISIONS", "MIN_SIGNAL_SEPARATION", "OLDER_TRAINING", "OUTPUT_FORMATS", "VOLUME_FILTER"]
-__all__ += ["ModelReading", "read_decisions", "read_model"]
+__all__ = [
+    "COST_MODEL",
+    "DECISIONS",
+    "MIN_SIGNAL_SEPARATION",
+    "OLDER_TRAINING",
+    "OUTPUT_FORMATS",
+    "VOLUME_FILTER",
+    "DecisionsReading",
+    "ModelReading",
+    "read_decisions",
+    "read_model",
+]
 
-OUTPUT_FORMATS = ("classification", "regression")
+OutputKind: TypeAlias = Literal["classification", "regression"]
+
+OUTPUT_FORMATS: tuple[OutputKind, ...] = ("classification", "regression")
 
 DECISIONS: tuple[Parameter, ...] = (
     Parameter(
@@ -81,6 +93,19 @@ _REGRESSION_ONLY = ("cost_model",)
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionsReading:
+    """What ``decisions`` says.
+
+    Attributes:
+        section: ``None`` if any of it is wrong.
+        output: ``None`` if that is.
+    """
+
+    section: Decisions | None
+    output: OutputKind | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelReading:
     """What ``model`` says.
 
@@ -140,16 +165,15 @@ def _read_older(section: Section) -> tuple[tuple[str, Entry, Path], ...]:
     return tuple(found)
 
 
-def read_decisions(section: Section) -> Decisions | None:
-    """Read how outputs become orders; ``None`` if any of it is wrong."""
-    output = section.choice("output_format", OUTPUT_FORMATS)
-    wrong = section.has("output_format") and output is None
-    output = output or "classification"
+def read_decisions(section: Section) -> DecisionsReading:
+    """Read how outputs become orders."""
+    output = _read_output(section)
+    wrong = output is None
     values = section.parameters(DECISIONS)
     filters = _read_filters(section)
     cost_model = _read_cost_model(section)
     section.finish()
-    if not wrong:
+    if output is not None:
         other = "regression" if output == "classification" else "classification"
         for key in _CLASSIFICATION_ONLY if output == "regression" else _REGRESSION_ONLY:
             if section.has(key):
@@ -160,8 +184,19 @@ def read_decisions(section: Section) -> Decisions | None:
                 )
                 wrong = True
     if wrong or values is None or filters is None or cost_model is None:
-        return None
-    return Decisions.model_validate({"output_format": output, **values, "filters": filters, "cost_model": cost_model})
+        return DecisionsReading(None, output)
+    decisions = {"output_format": output, **values, "filters": filters, "cost_model": cost_model}
+    return DecisionsReading(Decisions.model_validate(decisions), output)
+
+
+def _read_output(section: Section) -> OutputKind | None:
+    match section.choice("output_format", tuple(OUTPUT_FORMATS)):
+        case "classification":
+            return "classification"
+        case "regression":
+            return "regression"
+        case _:
+            return None if section.has("output_format") else "classification"
 
 
 def _read_filters(section: Section) -> Filters | None:

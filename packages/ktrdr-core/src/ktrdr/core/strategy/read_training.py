@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.strategy.document import plain
-from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
-from ktrdr.core.strategy.model import DataSplit, Decisions, EarlyStopping, Labels, LrScheduler, Training
-from ktrdr.core.strategy.read_model import ModelReading
+from ktrdr.core.strategy.label_parameters import LABEL_SOURCES, LabelSource
+from ktrdr.core.strategy.model import DataSplit, EarlyStopping, Labels, LrScheduler, Training
+from ktrdr.core.strategy.read_model import DecisionsReading, ModelReading
 from ktrdr.core.strategy.section import Section, kind_of
 from ktrdr.core.strategy.training_parameters import (
     CLASSIFICATION_LOSSES,
@@ -68,13 +68,13 @@ def adopt_older(section: Section, model: ModelReading) -> None:
             section.report.add(entry, path, f"`{key}` is given otherwise at line {line}; keep the one under `training`")
 
 
-def read_training(section: Section, decisions: Decisions | None, model: ModelReading) -> Training | None:
+def read_training(section: Section, decisions: DecisionsReading, model: ModelReading) -> Training | None:
     """Read how the model is trained; ``None`` if any of it is wrong.
 
     ``decisions`` and ``model`` say what the rest must fit; where they are wrong themselves, only what does not depend
     on them is checked.
     """
-    labels = _read_labels(section)
+    source, labels = _read_labels(section)
     split = _read_split(section)
     scheduler_fits, scheduler = _read_scheduler(section)
     stopping_fits, stopping = _read_stopping(section)
@@ -85,10 +85,9 @@ def read_training(section: Section, decisions: Decisions | None, model: ModelRea
     if model.model_type is not None:
         _refuse_useless(section, given, model.model_type)
     fits = scheduler_fits and stopping_fits and method_fits
-    if decisions is not None:
-        output = decisions.output_format
-        if labels is not None:
-            fits &= _fit_labels(section, labels, output)
+    output = decisions.output
+    if output is not None:
+        fits &= source is None or _fit_labels(section, source, output)
         if values is not None:
             if output == "regression" and "loss" not in given:
                 values["loss"] = "mse"
@@ -106,17 +105,18 @@ def read_training(section: Section, decisions: Decisions | None, model: ModelRea
     )
 
 
-def _read_labels(section: Section) -> Labels | None:
+def _read_labels(section: Section) -> tuple[LabelSource | None, Labels | None]:
     example = "{source: zigzag, zigzag_threshold: 0.03, label_lookahead: 20}"
     part = section.section("labels", required=f"for example `labels: {example}`", example=f"labels: {example}")
     if part is None:
-        return None
+        return None, None
     source = part.choice("source", tuple(LABEL_SOURCES), required=f"one of {', '.join(LABEL_SOURCES)}")
     if source is None:
-        return None
+        return None, None
     values = part.parameters(LABEL_SOURCES[source].parameters)
     part.finish()
-    return None if values is None else Labels.model_validate({"source": source, "parameters": values})
+    labels = None if values is None else Labels.model_validate({"source": source, "parameters": values})
+    return LABEL_SOURCES[source], labels
 
 
 def _read_split(section: Section) -> DataSplit | None:
@@ -192,15 +192,15 @@ def _ordered(known: set[str]) -> list[str]:
     return [*(parameter.name for parameter in TRAINING if parameter.name in known), "lr_scheduler", "early_stopping"]
 
 
-def _fit_labels(section: Section, labels: Labels, output: str) -> bool:
-    made = LABEL_SOURCES[labels.source].output
+def _fit_labels(section: Section, source: LabelSource, output: str) -> bool:
+    made = source.output
     if made == output:
         return True
     kinds = {"classification": "classes", "regression": "values"}
-    fitting = ", ".join(source.name for source in LABEL_SOURCES.values() if source.output == output)
+    fitting = ", ".join(other.name for other in LABEL_SOURCES.values() if other.output == output)
     section.error(
         "labels",
-        f"`{labels.source}` makes {kinds[made]}, and `decisions.output_format` is {output}; "
+        f"`{source.name}` makes {kinds[made]}, and `decisions.output_format` is {output}; "
         f"set `output_format: {made}`, or use another source: {fitting}",
     )
     return False
