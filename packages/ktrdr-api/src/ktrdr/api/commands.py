@@ -2,34 +2,124 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
 
-__all__ = ["serve"]
+if TYPE_CHECKING:
+    from ktrdr.api.engine.port import ExecutionEngine
+    from ktrdr.api.settings import ApiSettings
+
+__all__ = ["cluster", "serve", "up"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_SECONDS_FOR_LISTENERS = 5
+
+
+def _address_options(command: _Command) -> _Command:
+    command = click.option(
+        "--port", type=click.IntRange(0, 65535), help="Port (default KTRDR_API_PORT or 8000; 0 takes a free one)."
+    )(command)
+    return click.option("--host", help="Address to listen on (default KTRDR_API_HOST or 127.0.0.1).")(command)
 
 
 @click.command()
-@click.option("--host", help="Address to listen on (default KTRDR_API_HOST or 127.0.0.1).")
+@_address_options
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler to run operations on (KTRDR_API_SCHEDULER).")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port (default KTRDR_API_PORT or 8000; 0 takes a free one)."
+    "--listen-workers",
+    metavar="ADDRESS",
+    help="Run a scheduler here, such as tcp://127.0.0.1:8786, for workers to join (KTRDR_API_LISTEN_WORKERS).",
 )
-def serve(host: str | None, port: int | None) -> None:
+def serve(host: str | None, port: int | None, scheduler: str | None, listen_workers: str | None) -> None:
     """Run the API server.
 
-    On any other address than loopback it refuses to start without KTRDR_API_TOKEN or KTRDR_API_TOKEN_FILE.
+    Without a scheduler it accepts operations, keeps them queued and says what they wait for. On any other address than
+    loopback it refuses to start without KTRDR_API_TOKEN or KTRDR_API_TOKEN_FILE.
     """
-    import uvicorn
+    from ktrdr.api.engine.choose import choose_engine
+
+    settings = _settings(host=host, port=port, scheduler=scheduler, listen_workers=listen_workers)
+    _run(settings, choose_engine(settings))
+
+
+@click.command()
+@_address_options
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one for every two cores).")
+@click.option("--require", multiple=True, metavar="PLUGIN[:gpu]", help="What every worker must have; may be repeated.")
+def up(host: str | None, port: int | None, workers: int | None, require: tuple[str, ...]) -> None:
+    """Run everything on this machine: API, scheduler and workers.
+
+    Ctrl+C lets running operations leave a checkpoint and stops everything; the next `ktrdr up` goes on with them.
+    """
+    import importlib.util
+    import os
+
+    from ktrdr.api.engine.choose import embedded_engine
+    from ktrdr.core.errors import BadInputError
+
+    if importlib.util.find_spec("ktrdr.worker") is None:
+        raise BadInputError("workers need ktrdr-worker, which is not installed; `pip install ktrdr-worker`")
+    settings = _settings(host=host, port=port)
+    count = workers or max(1, (os.cpu_count() or 2) // 2)
+    listen = settings.listen_workers or "tcp://127.0.0.1:0"
+    _run(settings, embedded_engine(settings, listen, workers=count, require=require))
+
+
+@click.group()
+def cluster() -> None:
+    """What a cluster of several machines needs."""
+
+
+@cluster.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="How long they are valid.")
+def certificates(directory: Path, days: int) -> None:
+    """Make a set of mutual certificates in DIRECTORY: ca.pem, cert.pem and key.pem.
+
+    Copy the three files to every machine of the cluster. Whoever has them can run code there: keep them secret.
+    """
+    from ktrdr.core.errors import BadInputError
+
+    try:
+        from ktrdr.api.engine.certificates import make_certificates
+    except ImportError:
+        raise BadInputError(
+            "making certificates needs the library cryptography; `pip install 'ktrdr-api[tls]'`"
+        ) from None
+    make_certificates(directory, days=days)
+    click.echo(f"Wrote ca.pem, cert.pem and key.pem to {directory}; they are valid for {days} days.")
+
+
+def _settings(**given: Any) -> ApiSettings:
     from pydantic import ValidationError
 
-    from ktrdr.api.app import create_app
     from ktrdr.api.settings import ApiSettings
     from ktrdr.core.errors import BadInputError
 
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     try:
-        settings = ApiSettings.model_validate({**ApiSettings().model_dump(), **given})
+        settings = ApiSettings.model_validate(
+            {**ApiSettings().model_dump(), **{key: value for key, value in given.items() if value is not None}}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         name = "KTRDR_API_" + "_".join(str(part) for part in first["loc"]).upper()
         raise BadInputError(f"{name} is not valid: {first['msg']}") from None
     settings.check_exposure()
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port)
+    return settings
+
+
+def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
+    import uvicorn
+
+    from ktrdr.api.app import create_app
+
+    uvicorn.run(
+        create_app(settings, engine),
+        host=settings.host,
+        port=settings.port,
+        # Listeners to events never hang up by themselves.
+        timeout_graceful_shutdown=_SECONDS_FOR_LISTENERS,
+    )

@@ -19,6 +19,10 @@ class ApiSettings(BaseSettings):
 
     ``token_file`` holds a token on its first line and is read when the server starts; ``token`` wins over it.
     ``database`` is a SQLAlchemy URL, by default a SQLite file below ``KTRDR_HOME``. ``max_body`` is in bytes.
+
+    Operations run on the cluster whose Dask scheduler is at ``scheduler``, or on workers that join a scheduler of our
+    own at ``listen_workers``; with neither they stay queued. ``certificates`` is the directory of mutual certificates
+    for an address that begins with ``tls://``, and ``grace`` the seconds that a cancelled operation is given.
     """
 
     model_config = SettingsConfigDict(env_prefix="KTRDR_API_", extra="ignore")
@@ -29,6 +33,10 @@ class ApiSettings(BaseSettings):
     token_file: Path | None = None
     database: str | None = None
     max_body: Annotated[int, Field(gt=0)] = 256 * 1024 * 1024
+    scheduler: str | None = None
+    listen_workers: str | None = None
+    certificates: Path | None = None
+    grace: Annotated[float, Field(ge=0, le=3600)] = 30.0
 
     def resolved_token(self) -> str | None:
         """Return the token clients must send, or ``None`` for no authentication."""

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ktrdr.core.operations.cluster import configure, tls_security
 from ktrdr.core.operations.remote import DRAIN, await_by_name
+from ktrdr.worker.validation import check_versions
 
 __all__ = ["WorkerOptions", "run_worker"]
 
 _SECONDS_BETWEEN_TRIES = 2.0
+_LONGEST_START = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """``slots`` is how many operations run at once; ``grace`` seconds are given to running ones when leaving."""
+    """How a worker is to serve.
+
+    Attributes:
+        address: of the scheduler.
+        name: shown in lists.
+        slots: how many operations run at once.
+        require: see :func:`ktrdr.worker.validation.validate`.
+        grace: seconds that running operations are given when leaving.
+        host: address other machines reach this worker at.
+        http: ``host:port`` of ``/health`` and ``/metrics``, which know no authentication.
+        certificates: directory of mutual certificates.
+        with_parent: leave at end of file on standard input, so as not to outlive the process that started this one.
+    """
 
     address: str
     name: str | None = None
@@ -26,18 +44,28 @@ class WorkerOptions:
     require: Sequence[str] = ()
     grace: float = 30.0
     host: str | None = None
-    security: Any = None
+    http: str = "127.0.0.1:0"
+    certificates: Path | None = None
+    with_parent: bool = False
 
 
 async def run_worker(options: WorkerOptions) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
     A Dask nanny leaves for good when its scheduler goes (dask/distributed#6387, #6391), so this is a loop around one.
+
+    Raises:
+        UnfitError: the API at the scheduler speaks another protocol.
+        BadInputError: a certificate is missing.
     """
+    configure()
+    tls_security(options.certificates)
     leaving = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
+    if options.with_parent:
+        loop.add_reader(0, _leave_at_end_of_file, leaving)
     while not leaving.is_set():
         await _serve_once(options, leaving)
         if not leaving.is_set():
@@ -45,9 +73,24 @@ async def run_worker(options: WorkerOptions) -> None:
                 await asyncio.wait_for(leaving.wait(), _SECONDS_BETWEEN_TRIES)
 
 
+def _leave_at_end_of_file(leaving: asyncio.Event) -> None:
+    if not os.read(0, 4096):
+        asyncio.get_running_loop().remove_reader(0)
+        leaving.set()
+
+
 async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
     from distributed import Nanny
+    from distributed.core import rpc
 
+    security = tls_security(options.certificates)
+    try:
+        connection = None if security is None else security.get_connection_args("worker")
+        async with rpc(options.address, connection_args=connection, timeout=5) as scheduler:
+            await check_versions(scheduler)
+    except (OSError, TimeoutError):
+        _say(f"waiting for a scheduler at {options.address}")
+        return
     argv = [part for item in options.require for part in ("--require", item)]
     nanny = Nanny(
         options.address,
@@ -57,12 +100,13 @@ async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
         preload_argv=[argv],
         memory_limit=0,
         host=options.host,
-        security=options.security,
-        dashboard_address=":0",
-        dashboard=True,
+        security=security,
+        dashboard_address=options.http,
+        dashboard=False,
     )
     try:
         await _until(nanny, leaving)
+        _say(f"joined {options.address} as {nanny.worker_address}")
         gone = asyncio.create_task(nanny.finished())
         left = asyncio.create_task(leaving.wait())
         await asyncio.wait({gone, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,14 +122,19 @@ async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
             await nanny.close(timeout=5)
 
 
+def _say(message: str) -> None:
+    print(f"ktrdr worker: {message}", file=sys.stderr, flush=True)
+
+
 async def _until(nanny: Any, leaving: asyncio.Event) -> None:
-    """Start the nanny, unless told to leave before the scheduler answers."""
+    """Start the nanny. One that is told to leave meanwhile comes up all the same: half started it cannot be closed."""
     starting = asyncio.ensure_future(nanny)
     left = asyncio.create_task(leaving.wait())
     await asyncio.wait({starting, left}, return_when=asyncio.FIRST_COMPLETED)
     left.cancel()
     if not starting.done():
-        starting.cancel()
+        await asyncio.wait({starting}, timeout=_LONGEST_START)
+    if not starting.done():
         raise TimeoutError
     await starting
 
@@ -94,7 +143,8 @@ async def _drain(nanny: Any, options: WorkerOptions) -> None:
     from distributed import Client
 
     try:
-        async with Client(options.address, asynchronous=True, security=options.security, timeout=5) as client:
+        security = tls_security(options.certificates)
+        async with Client(options.address, asynchronous=True, security=security, timeout=5) as client:
             await asyncio.wait_for(
                 client.run(await_by_name, DRAIN, options.grace, workers=[nanny.worker_address]), options.grace + 10
             )

@@ -5,7 +5,9 @@ Used by ``ktrdr worker`` too, so that dask-jobqueue, dask-kubernetes and dask-cu
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -16,23 +18,30 @@ __all__ = ["dask_setup"]
 
 @click.command()
 @click.option("--require", multiple=True, envvar="KTRDR_WORKER_REQUIRE")
-def dask_setup(worker: Any, require: tuple[str, ...]) -> None:
+async def dask_setup(worker: Any, require: tuple[str, ...]) -> None:
     """Validate, then announce capabilities as Dask resources and versions as start-up information."""
-    from ktrdr.core import __version__
-    from ktrdr.core.plugins.contract import CONTRACT_VERSION
+    from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE, versions
     from ktrdr.core.plugins.manager import PluginManager
-    from ktrdr.worker.validation import UnfitError, capabilities, validate
+    from ktrdr.worker.validation import UnfitError, capabilities, check_versions, validate
 
+    if worker.nanny is not None:
+        # Ctrl+C and service managers signal every process of a group; when to end, the nanny above decides, after
+        # operations have left their checkpoints.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     plugins = PluginManager()
     try:
         validate(require, plugins)
+        # A scheduler that is not there yet is the worker's own business.
+        with contextlib.suppress(OSError, TimeoutError):
+            await check_versions(worker.scheduler)
     except UnfitError as error:
         # An exception here would not keep the worker from joining (dask/distributed#8754).
         print(f"Error: {error}", file=sys.stderr, flush=True)
         os._exit(UnfitError.exit_status)
     offered = capabilities(plugins)
-    resources = dict.fromkeys(offered, float(worker.state.nthreads))
+    resources = dict.fromkeys([PROTOCOL_RESOURCE, *offered], float(worker.state.nthreads))
     worker.state.total_resources.update(resources)
     worker.state.available_resources.update(resources)
-    facts = {"core": __version__, "contract": CONTRACT_VERSION, "capabilities": offered}
+    facts = {**versions(), "capabilities": offered}
     worker.startup_information["ktrdr"] = lambda _: facts

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ktrdr.core.errors import KtrdrError, PluginError
+from ktrdr.core.operations.cluster import VERSIONS_KEY, versions, versions_table
 from ktrdr.core.plugins.manager import PluginManager
 
-__all__ = ["UnfitError", "capabilities", "validate"]
+__all__ = ["UnfitError", "capabilities", "check_versions", "validate"]
 
 
 class UnfitError(KtrdrError):
@@ -38,6 +40,20 @@ def validate(require: Sequence[str], plugins: PluginManager) -> None:
                 f"this worker must have a GPU for `{name}`, but {name} finds only the CPU; "
                 "start it on a machine with a GPU, from the image ktrdr-worker-gpu"
             )
+
+
+async def check_versions(scheduler: Any) -> None:
+    """Ask the scheduler (an ``rpc`` of `distributed`) which API uses it; an API that comes later gives us no work.
+
+    Raises:
+        UnfitError: the API speaks another protocol, with both sides' versions.
+    """
+    api = await scheduler.get_metadata(keys=[VERSIONS_KEY], default=None)
+    if api is not None and api["protocol"] != versions()["protocol"]:
+        raise UnfitError(
+            "this worker does not fit the API at this scheduler; install the same ktrdr-core on both sides:\n"
+            + versions_table(api, versions())
+        )
 
 
 def capabilities(plugins: PluginManager) -> dict[str, dict[str, str]]:

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
+from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE, VERSIONS_KEY, configure, tls_security, versions
 from ktrdr.core.operations.remote import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
 
 if TYPE_CHECKING:
@@ -35,12 +37,18 @@ def _attempt(key: str) -> Attempt:
 
 
 class DaskEngine:
-    """Executes on the cluster whose scheduler is at ``address``."""
+    """Executes on the cluster whose scheduler is at ``address``.
 
-    def __init__(self, address: str, *, grace: float = 30.0, security: Any = None) -> None:
+    Args:
+        address: ``tcp://host:port``, or ``tls://host:port`` with certificates.
+        grace: seconds that running operations are given to stop in.
+        certificates: directory of mutual certificates.
+    """
+
+    def __init__(self, address: str, *, grace: float = 30.0, certificates: Path | None = None) -> None:
         self._address = address
         self._grace = grace
-        self._security = security
+        self._certificates = certificates
         self._client: Client | None = None
         self._listener: EngineListener | None = None
         self._watched: dict[Attempt, asyncio.Task[None]] = {}
@@ -51,6 +59,7 @@ class DaskEngine:
 
     async def start(self, listener: EngineListener) -> None:
         """Connect now if the scheduler is there, and keep connected."""
+        configure()
         self._listener = listener
         await self._connect()
         self._keeper = asyncio.create_task(self._keep(), name="dask connection")
@@ -81,7 +90,7 @@ class DaskEngine:
             kind,
             dict(job),
             key=key,
-            resources=dict.fromkeys(requires, 1),
+            resources=dict.fromkeys([PROTOCOL_RESOURCE, *requires], 1),
             retries=0,
             pure=False,
         )
@@ -128,8 +137,13 @@ class DaskEngine:
 
         try:
             client = await Client(
-                self._address, asynchronous=True, timeout=5, security=self._security, set_as_default=False
+                self._address,
+                asynchronous=True,
+                timeout=5,
+                security=tls_security(self._certificates),
+                set_as_default=False,
             )
+            await client.set_metadata(VERSIONS_KEY, versions())
         except (OSError, TimeoutError) as error:
             _log.warning("no scheduler at %s yet: %s", self._address, error)
             return
@@ -178,13 +192,7 @@ class DaskEngine:
         except (OSError, TimeoutError):
             return False
         workers = tuple(
-            WorkerInfo(
-                address=address,
-                name=str(facts["name"]),
-                capabilities=tuple(sorted(facts["resources"])),
-                running=tuple(_attempt(key) for key in processing.get(address, ()) if ":" in str(key)),
-                facts={"threads": facts["nthreads"], "status": facts["status"], **facts.get("ktrdr", {})},
-            )
+            _worker(address, facts, processing.get(address, ()))
             for address, facts in identity["workers"].items()
             if facts["status"] == "running"
         )
@@ -251,6 +259,23 @@ class DaskEngine:
         if client is not None:
             with contextlib.suppress(OSError, TimeoutError, KeyError):
                 await client.unpublish_dataset(_key(attempt))
+
+
+def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> WorkerInfo:
+    """Return a worker as the ledger sees it. One of another protocol offers nothing, and says what it is."""
+    own = facts.get("ktrdr", {})
+    fits = PROTOCOL_RESOURCE in facts["resources"]
+    shown = {"threads": facts["nthreads"], "fits": fits, **{key: own[key] for key in own if key != "capabilities"}}
+    if port := facts.get("services", {}).get("dashboard"):
+        shown["http"] = f"http://{facts['host']}:{port}"
+    offered = sorted(name for name in facts["resources"] if name != PROTOCOL_RESOURCE) if fits else []
+    return WorkerInfo(
+        address=address,
+        name=str(facts["name"]),
+        capabilities=tuple(offered),
+        running=tuple(_attempt(str(key)) for key in keys if ":" in str(key)),
+        facts=shown,
+    )
 
 
 def _log_failure(task: asyncio.Future[Any]) -> None:

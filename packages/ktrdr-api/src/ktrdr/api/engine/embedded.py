@@ -1,0 +1,145 @@
+"""A whole cluster in and below this process: a scheduler here, workers as children. Nothing to install or start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.api.engine.dask import DaskEngine
+from ktrdr.api.engine.port import EngineListener
+from ktrdr.core.operations.cluster import configure, tls_security
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+    from distributed import Scheduler
+
+__all__ = ["EmbeddedEngine"]
+
+_log = logging.getLogger(__name__)
+
+_UNFIT = 78
+_LONGEST_PAUSE = 30.0
+
+
+class EmbeddedEngine(DaskEngine):
+    """Runs a scheduler at ``listen``, and ``workers`` worker processes that end with this one.
+
+    The workers are the ones that ``ktrdr worker`` starts on any machine; more may join from elsewhere.
+
+    Args:
+        listen: address of the scheduler; port 0 takes a free one.
+        workers: how many local worker processes to keep running.
+        require: what each of them must have, see ``ktrdr worker --require``.
+        grace: seconds that running operations are given to stop in.
+        certificates: directory of mutual certificates, for an address that begins with ``tls://``.
+        http: ``host:port`` of the scheduler's ``/health`` and ``/metrics``.
+    """
+
+    def __init__(
+        self,
+        *,
+        listen: str = "tcp://127.0.0.1:0",
+        workers: int = 1,
+        require: Sequence[str] = (),
+        grace: float = 30.0,
+        certificates: Path | None = None,
+        http: str = "127.0.0.1:0",
+    ) -> None:
+        super().__init__(listen, grace=grace, certificates=certificates)
+        self._listen = listen
+        self._count = workers
+        self._require = tuple(require)
+        self._http = http
+        self._scheduler: Scheduler | None = None
+        self._keepers: list[asyncio.Task[None]] = []
+        self._processes: set[Process] = set()
+        self._closing = False
+
+    @property
+    def address(self) -> str:
+        """Where workers join; known after :meth:`start`."""
+        return self._address
+
+    async def start(self, listener: EngineListener) -> None:
+        """Start the scheduler, connect, and start the workers.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        configure()
+        from distributed import Scheduler
+
+        protocol, _, place = self._listen.partition("://")
+        host, _, port = place.rpartition(":")
+        self._scheduler = await Scheduler(
+            host=host,
+            port=int(port),
+            protocol=protocol,
+            security=tls_security(self._certificates),
+            dashboard=False,
+            dashboard_address=self._http,
+        )
+        self._address = self._scheduler.address
+        await super().start(listener)
+        self._keepers = [
+            asyncio.create_task(self._keep_worker(f"local-{number}"), name=f"local worker {number}")
+            for number in range(1, self._count + 1)
+        ]
+
+    async def close(self) -> None:
+        """Have the workers hand back what they run, then stop them, the client and the scheduler."""
+        self._closing = True
+        for process in self._processes:
+            process.terminate()
+        _, late = await asyncio.wait(self._keepers, timeout=self._grace + 15) if self._keepers else ((), ())
+        for process in set(self._processes) if late else ():
+            process.kill()
+        await asyncio.gather(*self._keepers)
+        await super().close()
+        if self._scheduler is not None:
+            await self._scheduler.close()
+
+    async def _keep_worker(self, name: str) -> None:
+        """Run one worker process; start another when it dies, unless it says that starting it again will not help."""
+        pause = 1.0
+        while not self._closing:
+            began = asyncio.get_running_loop().time()
+            status = await self._run_worker(name)
+            if self._closing:
+                return
+            if status == _UNFIT:
+                _log.error("local worker %s is not started again; see its message above", name)
+                return
+            _log.warning("local worker %s ended with status %d; starting another", name, status)
+            lived = asyncio.get_running_loop().time() - began
+            pause = 1.0 if lived > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def _run_worker(self, name: str) -> int:
+        options: list[Any] = ["--name", name, "--grace", self._grace, "--with-parent"]
+        for item in self._require:
+            options += ["--require", item]
+        if self._certificates is not None:
+            options += ["--certificates", self._certificates]
+        # Its standard input is a pipe from this process: when this one dies, however it dies, the worker leaves too.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ktrdr.core.cli.main",
+            "worker",
+            self._address,
+            *map(str, options),
+            stdin=asyncio.subprocess.PIPE,
+            # Ctrl+C on the terminal is for this process, which then asks the workers to drain.
+            start_new_session=True,
+        )
+        self._processes.add(process)
+        try:
+            return await process.wait()
+        finally:
+            self._processes.discard(process)
