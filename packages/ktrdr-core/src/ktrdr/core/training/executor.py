@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,19 +18,22 @@ from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.store import ModelStore
 from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.operations.progress import NO_PROGRESS, Progress
-from ktrdr.core.plugins.contract import TrainingData
+from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.creation import create_task, window_of
 from ktrdr.core.training.devices import detect_device
 from ktrdr.core.training.engineering import first_rows, fit_normalizers, stack_symbols
 from ktrdr.core.training.fitting import fit_model
 from ktrdr.core.training.fuzzification import fuzzify
+from ktrdr.core.training.importance import permutation_importance
 from ktrdr.core.training.indicators import calculate_indicators
 from ktrdr.core.training.labelling import count_labels, label_symbol
 from ktrdr.core.training.loading import load_symbol
 from ktrdr.core.training.overrides import override
+from ktrdr.core.training.prediction import evaluate_part, judged_samples
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, reserve_checkpoint, run_key
 from ktrdr.core.training.samples import make_part, weigh_samples
@@ -37,6 +42,33 @@ from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_r
 from ktrdr.core.training.steps import Steps
 
 __all__ = ["TrainingExecutor"]
+
+_JUDGED = ("validation", "test")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What is to be trained, and with what."""
+
+    plugin: PluginInfo
+    device: Device
+    task: TrainingTask
+    window: int
+    crisp: bool
+    pipeline: FeaturePipeline
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Samples:
+    """What is learned from: features of all symbols, and per symbol where they begin, labels and parts."""
+
+    features: np.ndarray
+    first_row: Mapping[str, int]
+    labels: Mapping[str, LabelSet]
+    split: Mapping[str, SymbolSplit]
+
+    def rows(self, part: str) -> dict[str, np.ndarray]:
+        return {symbol: getattr(own, part) for symbol, own in self.split.items()}
 
 
 class TrainingExecutor:
@@ -57,6 +89,9 @@ class TrainingExecutor:
             is discarded.
         checkpoint_root: below which checkpoints are kept, by default ``$KTRDR_HOME/checkpoints``.
         progress, cancellation: see :mod:`ktrdr.core.operations`.
+
+    Raises:
+        BadInputError: what is to stand in place of the strategy's is wrong.
     """
 
     def __init__(
@@ -85,6 +120,7 @@ class TrainingExecutor:
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._progress = progress
         self._cancellation = cancellation if cancellation is not None else Cancellation()
+        self._steps = Steps(progress, self._cancellation)
         self._checkpoint: DirectoryCheckpoint | None = None
 
     @property
@@ -97,106 +133,145 @@ class TrainingExecutor:
 
         Raises:
             BadInputError: the strategy, the data or the device does not allow it; nothing is stored.
+            NothingToResumeError: there is no checkpoint to go on from.
             CancelledError: on request, within a batch; a checkpoint is left if training had begun.
         """
-        strategy, cancellation = self.strategy, self._cancellation
-        steps = Steps(self._progress, cancellation)
-        symbols = strategy.training_data.symbols
-
-        plugin, model_type = self._plugins.backend_for(strategy.model.type, strategy.model.backend)
-        pipeline = FeaturePipeline(strategy, crisp=model_type.inputs == "crisp")
-        device = steps.run(
-            "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
-        )
-        # Before the data: what is wrong with the strategy does not depend on it.
-        task = create_task(strategy, model_type, pipeline.columns, device)
-        bars = steps.each(
-            "data",
-            symbols,
-            lambda symbol: load_symbol(self._bar_store, symbol, pipeline.timeframes, strategy.training_data.date_range),
-            _say_bars,
-        )
+        plan = self._plan()
+        bars = self._load(plan)
         data_print = fingerprint(part for own in bars.values() for part in own.values())
-        key = run_key(strategy, data_print, plugin, device)
-        with reserve_checkpoint(self._checkpoint_root, strategy.name, key, resume=self._resume) as checkpoint:
+        key = run_key(self.strategy, data_print, plan.plugin, plan.device)
+        with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint
-            base = {symbol: own[pipeline.timeframes[0]] for symbol, own in bars.items()}
-            values = steps.each("indicators", symbols, lambda symbol: calculate_indicators(pipeline, bars[symbol]))
-            matrices = steps.each(
-                "fuzzification", symbols, lambda symbol: fuzzify(pipeline, bars[symbol], values.pop(symbol))
-            )
-            labels = steps.each(
-                "labels", symbols, lambda symbol: label_symbol(strategy.training.labels, base[symbol]), _say_labels
-            )
-            window = window_of(task, model_type)
-            split = steps.each(
-                "split",
-                symbols,
-                lambda symbol: split_rows(
-                    symbol,
-                    matrices[symbol].warm,
-                    labels[symbol],
-                    strategy.training.data_split,
-                    embargo=strategy.training.embargo,
-                    window=window,
-                ),
-                _say_split,
-            )
-            rows = {part: {symbol: getattr(own, part) for symbol, own in split.items()} for part in PARTS}
-            first_row = first_rows(matrices.values())
-
-            def engineer() -> np.ndarray:
-                fit_normalizers(pipeline, matrices, rows["train"], window)
-                return stack_symbols(pipeline, matrices)
-
-            features = steps.run("features", engineer, lambda made: f"{made.shape[1]} columns, {len(made):,} rows")
-            weigh = strategy.training.sample_weights == "uniqueness"
-            weights = weigh_samples(rows["train"], labels) if weigh else None
-            data = TrainingData(
-                features,
-                make_part(rows["train"], labels, first_row, weights),
-                make_part(rows["validation"], labels, first_row),
-            )
-            resumed = self.checkpoint is not None
-            model = fit_model(
-                self._plugins.trainer(plugin.name),
-                task,
-                data,
-                progress=self._progress,
-                cancellation=cancellation,
-                checkpoint=checkpoint,
-            )
-            bundle = steps.run(
+            resumed = checkpoint.latest() is not None
+            samples = self._prepare(plan, bars)
+            model = self._fit(plan, samples, checkpoint)
+            found = self._judge(plan, samples, model)
+            base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
+            periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
+            bundle = self._steps.run(
                 "saving",
                 lambda: save_model(
                     self._model_store,
                     self._plugins,
-                    plugin,
+                    plan.plugin,
                     model,
-                    task=task,
-                    strategy=strategy,
+                    task=plan.task,
+                    window=plan.window,
+                    crisp=plan.crisp,
+                    strategy=self.strategy,
                     text=self._text,
-                    crisp=model_type.inputs == "crisp",
-                    normalizers=pipeline.normalizers(),
-                    data=data_reference(
-                        strategy,
-                        data_print,
-                        base,
-                        {symbol: split_periods(own, base[symbol]) for symbol, own in split.items()},
-                    ),
-                    metrics={},
-                    baselines={},
-                    importance=None,
+                    normalizers=plan.pipeline.normalizers(),
+                    data=data_reference(self.strategy, data_print, base, periods),
+                    **found,
                 ),
                 lambda stored: stored.ref,
             )
             checkpoint.clear()
-        samples = {part: {symbol: len(own) for symbol, own in rows[part].items()} for part in PARTS}
-        return TrainingResult(bundle, device, samples, len(model.history), model.best_epoch, resumed)
+        counts = {part: {symbol: len(rows) for symbol, rows in samples.rows(part).items()} for part in PARTS}
+        return TrainingResult(bundle, plan.device, counts, len(model.history), model.best_epoch, resumed)
 
+    def _plan(self) -> _Plan:
+        """Choose backend and device, and create the task. Before the data: what is wrong here does not depend on it."""
+        section = self.strategy.model
+        plugin, model_type = self._plugins.backend_for(section.type, section.backend)
+        device = self._steps.run(
+            "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
+        )
+        crisp = model_type.inputs == "crisp"
+        pipeline = FeaturePipeline(self.strategy, crisp=crisp)
+        task = create_task(self.strategy, model_type, pipeline.columns, device)
+        return _Plan(plugin, device, task, window_of(task, model_type), crisp, pipeline)
 
-def _say_bars(bars: Mapping[str, Mapping[str, Bars]]) -> str:
-    return f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars"
+    def _load(self, plan: _Plan) -> dict[str, dict[str, Bars]]:
+        data = self.strategy.training_data
+        return self._steps.each(
+            "data",
+            data.symbols,
+            lambda symbol: load_symbol(self._bar_store, symbol, plan.pipeline.timeframes, data.date_range),
+            lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
+        )
+
+    def _prepare(self, plan: _Plan, bars: Mapping[str, Mapping[str, Bars]]) -> _Samples:
+        """Turn bars into features, labels and parts."""
+        each, pipeline, training = self._steps.each, plan.pipeline, self.strategy.training
+        values = each("indicators", bars, lambda symbol: calculate_indicators(pipeline, bars[symbol]))
+        # Taken out of `values` one by one: a symbol's indicators are not needed once it has its matrix.
+        matrices = each("fuzzy sets", bars, lambda symbol: fuzzify(pipeline, bars[symbol], values.pop(symbol)))
+        labels = each(
+            "labels",
+            bars,
+            lambda symbol: label_symbol(training.labels, bars[symbol][pipeline.timeframes[0]]),
+            _say_labels,
+        )
+        split = each(
+            "split",
+            bars,
+            lambda symbol: split_rows(
+                symbol,
+                matrices[symbol].warm,
+                labels[symbol],
+                training.data_split,
+                embargo=training.embargo,
+                window=plan.window,
+            ),
+            _say_split,
+        )
+        first_row = first_rows(matrices.values())
+
+        def engineer() -> np.ndarray:
+            fit_normalizers(pipeline, matrices, {symbol: own.train for symbol, own in split.items()}, plan.window)
+            return stack_symbols(pipeline, matrices)
+
+        features = self._steps.run("features", engineer, lambda made: f"{made.shape[1]} columns, {len(made):,} rows")
+        return _Samples(features, first_row, labels, split)
+
+    def _fit(self, plan: _Plan, samples: _Samples, checkpoint: DirectoryCheckpoint) -> TrainedModel:
+        train = samples.rows("train")
+        weigh = self.strategy.training.sample_weights == "uniqueness"
+        weights = weigh_samples(train, samples.labels) if weigh else None
+        data = TrainingData(
+            samples.features,
+            make_part(train, samples.labels, samples.first_row, weights),
+            make_part(samples.rows("validation"), samples.labels, samples.first_row),
+        )
+        return fit_model(
+            self._plugins.trainer(plan.plugin.name),
+            plan.task,
+            data,
+            progress=self._progress,
+            cancellation=self._cancellation,
+            checkpoint=checkpoint,
+        )
+
+    def _judge(self, plan: _Plan, samples: _Samples, model: TrainedModel) -> dict[str, Any]:
+        """Return metrics, baselines and importance, of parts that have samples."""
+        predictor = model.predictor()
+        judged = {
+            part: judged_samples(samples.features, samples.first_row, samples.rows(part), samples.labels)
+            for part in _JUDGED
+        }
+        judged = {part: own for part, own in judged.items() if own}
+        metrics = self._steps.run(
+            "evaluation",
+            lambda: {part: evaluate_part(predictor, own, plan.task) for part, own in judged.items()},
+        )
+        importance = None
+        if judged:
+            importance = permutation_importance(
+                predictor.predict,
+                next(iter(judged.values())),
+                plan.pipeline.columns,
+                plan.task.output,
+                window=plan.window,
+                seed=plan.task.seed,
+                progress=self._progress,
+                cancellation=self._cancellation,
+            )
+        return {
+            "metrics": metrics,
+            "baselines": evaluate_baselines(samples.labels, samples.split) if judged else {},
+            "importance": importance,
+        }
 
 
 def _say_labels(labels: Mapping[str, LabelSet]) -> str:

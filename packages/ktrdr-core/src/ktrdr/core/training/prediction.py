@@ -1,42 +1,56 @@
-"""Predictions for samples, made as a backtest makes them: over consecutive bars of one symbol."""
+"""Evaluation's first half: the model's predictions for the samples it is judged by, made as a backtest makes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ktrdr.core.plugins.contract import Predictor
+from ktrdr.core.labels.label_set import LabelSet
+from ktrdr.core.plugins.contract import Predictor, TrainingTask
+from ktrdr.core.training.evaluation import evaluate_classification, evaluate_regression
+from ktrdr.core.training.importance import JudgedSamples
 
-__all__ = ["predict_rows", "predict_symbols"]
+__all__ = ["evaluate_part", "judged_samples", "predict_rows"]
+
+
+def judged_samples(
+    features: np.ndarray,
+    first_row: Mapping[str, int],
+    rows: Mapping[str, np.ndarray],
+    labels: Mapping[str, LabelSet],
+) -> tuple[JudgedSamples, ...]:
+    """Return the samples of one part per symbol; a symbol without any is absent.
+
+    Args:
+        features: float32, of all symbols one after another.
+        first_row: per symbol, where it begins there.
+        rows: per symbol, int64 rows of its own bars, ascending.
+        labels: per symbol, of all its bars.
+    """
+    judged = []
+    for symbol, own in rows.items():
+        if not len(own):
+            continue
+        start, values = first_row[symbol], labels[symbol].values
+        truth = values[own].astype(np.int64) if labels[symbol].classes else values[own]
+        judged.append(JudgedSamples(features[start : start + len(values)], own, truth))
+    return tuple(judged)
 
 
 def predict_rows(predictor: Predictor, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the predictions for ``rows`` (int64, ascending) of one symbol's ``features``.
-
-    Returns:
-        float64 ``(m, classes)`` or ``(m,)``.
-    """
+    """Return float64 ``(m, classes)`` or ``(m,)``: predictions for ``rows``, ascending, of one symbol."""
     if not len(rows):
         return predictor.predict(features[:0])
     first, last = int(rows[0]) - (predictor.window - 1), int(rows[-1])
     return predictor.predict(features[first : last + 1])[rows - first]
 
 
-def predict_symbols(
-    predictor: Predictor, features: np.ndarray, first_row: Mapping[str, int], rows: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Return :func:`predict_rows` per symbol.
-
-    Args:
-        predictor: of the trained model.
-        features: float32, of all symbols one after another.
-        first_row: per symbol, where it begins there.
-        rows: per symbol, int64 rows of its own bars, ascending.
-    """
-    starts = sorted(first_row.values())
-    ends = dict(zip(starts, [*starts[1:], len(features)], strict=True))
-    return {
-        symbol: predict_rows(predictor, features[first_row[symbol] : ends[first_row[symbol]]], own)
-        for symbol, own in rows.items()
-    }
+def evaluate_part(predictor: Predictor, samples: Sequence[JudgedSamples], task: TrainingTask) -> dict[str, Any]:
+    """Return the metrics of one part, over all symbols; ``samples`` is not empty."""
+    truth = np.concatenate([part.labels for part in samples])
+    outputs = np.concatenate([predict_rows(predictor, part.features, part.rows) for part in samples])
+    if task.output == "classification":
+        return evaluate_classification(truth, outputs, task.classes)
+    return evaluate_regression(truth, outputs)

@@ -53,9 +53,10 @@ def save_model(
     model: TrainedModel,
     *,
     task: TrainingTask,
+    window: int,
+    crisp: bool,
     strategy: Strategy,
     text: str,
-    crisp: bool,
     normalizers: Mapping[str, Any],
     data: DataReference,
     metrics: Mapping[str, Any],
@@ -70,9 +71,10 @@ def save_model(
         plugin: that trained the model.
         model: to save.
         task: it was trained for.
+        window: rows of a sample.
+        crisp: whether the features are crisp values.
         strategy: with every override of the run: what the manifest keeps.
         text: of the strategy file as the user wrote it.
-        crisp: whether the features are crisp values.
         normalizers: of the feature pipeline.
         data: it was trained on.
         metrics, baselines, importance: of the evaluation.
@@ -95,7 +97,7 @@ def save_model(
                 architecture=dict(task.architecture),
                 input_size=len(task.feature_ids),
                 feature_ids=task.feature_ids,
-                window=model.predictor().window,
+                window=window,
                 crisp=crisp,
                 output=task.output,
                 classes=task.classes,
