@@ -1,0 +1,115 @@
+"""Figures of an account from its equity at each bar."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.backtesting.metrics.returns import (
+    alpha_beta,
+    annual_return,
+    conditional_value_at_risk,
+    drawdowns,
+    longest_drawdown,
+    monthly_returns,
+    sharpe_ratio,
+    simple_returns,
+    sortino_ratio,
+    value_at_risk,
+    volatility,
+)
+from ktrdr.core.backtesting.metrics.sharpe import deflated_threshold, evidence_of, sharpe_interval
+
+__all__ = ["AccountCurve", "account_metrics"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccountCurve:
+    """Equity over time.
+
+    Attributes:
+        time: ``datetime64[ns]`` ``(n,)``, opens of the bars.
+        equity: float64 ``(n,)`` at their closes.
+        capital: before the first.
+        periods_per_year: bars in a year of this market.
+    """
+
+    time: np.ndarray
+    equity: np.ndarray
+    capital: float
+    periods_per_year: float
+
+    @property
+    def drawdown(self) -> np.ndarray:
+        """float64 ``(n,)``: 0 to -1."""
+        return drawdowns(self.equity, self.capital)
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Per bar, up to and with the bar on which the account is worth nothing, if there is one."""
+        spent = self.equity <= 0
+        return simple_returns(self.equity[: int(spent.argmax()) + 1] if spent.any() else self.equity, self.capital)
+
+
+def account_metrics(
+    curve: AccountCurve,
+    *,
+    benchmark: np.ndarray | None = None,
+    trials: int = 1,
+    seed: int = 0,
+    drawdown: np.ndarray | None = None,
+    returns: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Return the figures of an account.
+
+    Args:
+        curve: the account.
+        benchmark: returns of another account over the same bars, for alpha and beta.
+        trials: how many strategies were tried, for the deflated Sharpe ratio.
+        seed: of the bootstrap.
+        drawdown, returns: of the curve, if they are at hand already.
+    """
+    drawdown = curve.drawdown if drawdown is None else drawdown
+    returns = curve.returns if returns is None else returns
+    periods, bars = curve.periods_per_year, len(curve.equity)
+    final = float(curve.equity[-1]) if bars else curve.capital
+    per_year = annual_return(final, curve.capital, bars, periods)
+    deepest = float(drawdown.min()) if bars else 0.0
+    longest_bars, longest_days = longest_drawdown(curve.time, drawdown)
+    evidence = evidence_of(returns)
+    interval = sharpe_interval(returns, seed)
+    alpha, beta = (None, None) if benchmark is None else alpha_beta(returns, benchmark[: len(returns)], periods)
+    root = math.sqrt(periods)
+    return {
+        "bars": bars,
+        "periods_per_year": periods,
+        "initial_equity": curve.capital,
+        "final_equity": final,
+        "net_profit": final - curve.capital,
+        "total_return": final / curve.capital - 1,
+        "annual_return": per_year,
+        "volatility": volatility(returns, periods),
+        "sharpe": sharpe_ratio(returns, periods),
+        "sharpe_low": None if interval is None else interval[0] * root,
+        "sharpe_high": None if interval is None else interval[1] * root,
+        "probabilistic_sharpe": None if evidence is None else evidence.probability_above(0.0),
+        "deflated_sharpe": (
+            None if evidence is None else evidence.probability_above(deflated_threshold(evidence, trials))
+        ),
+        "trials": trials,
+        "sortino": sortino_ratio(returns, periods),
+        "calmar": per_year / -deepest if per_year is not None and deepest < 0 else None,
+        "max_drawdown": deepest,
+        "longest_drawdown_bars": longest_bars,
+        "longest_drawdown_days": longest_days,
+        "value_at_risk_95": value_at_risk(returns),
+        "conditional_value_at_risk_95": conditional_value_at_risk(returns),
+        "skewness": None if evidence is None else evidence.skewness,
+        "kurtosis": None if evidence is None else evidence.kurtosis,
+        "alpha": alpha,
+        "beta": beta,
+        "monthly_returns": monthly_returns(curve.time, curve.equity, curve.capital),
+    }

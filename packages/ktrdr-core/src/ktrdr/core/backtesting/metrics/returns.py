@@ -1,0 +1,154 @@
+"""Figures of a series of returns.
+
+Returns are simple returns per bar, float64 ``(n,)``; ``periods_per_year`` is how many bars a year of that market has,
+so nothing is annualized by a number of days that the data do not have. The risk-free rate is zero.
+
+Sources: W. F. Sharpe, "The Sharpe Ratio" (Journal of Portfolio Management, 1994); F. A. Sortino and L. N. Price,
+"Performance Measurement in a Downside Risk Framework" (Journal of Investing, 1994); T. W. Young, "Calmar Ratio: A
+Smoother Tool" (Futures, 1991); R. T. Rockafellar and S. Uryasev, "Optimization of Conditional Value-at-Risk" (Journal
+of Risk, 2000); M. C. Jensen, "The Performance of Mutual Funds in the Period 1945-1964" (Journal of Finance, 1968).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+__all__ = [
+    "alpha_beta",
+    "annual_return",
+    "conditional_value_at_risk",
+    "drawdowns",
+    "longest_drawdown",
+    "monthly_returns",
+    "sharpe_ratio",
+    "simple_returns",
+    "sortino_ratio",
+    "value_at_risk",
+    "volatility",
+]
+
+# A spread of this share of a mean is what rounding leaves of none.
+_ROUNDING = 1e-12
+
+
+def simple_returns(equity: np.ndarray, capital: float) -> np.ndarray:
+    """Return the change of equity over each bar as a share of the equity before it, the first of ``capital``.
+
+    Equities must be above 0, but for the last.
+    """
+    returns = np.empty(len(equity))
+    if len(equity):
+        returns[0] = equity[0] / capital - 1
+        np.divide(equity[1:], equity[:-1], out=returns[1:])
+        returns[1:] -= 1
+    return returns
+
+
+def annual_return(final: float, capital: float, bars: int, periods_per_year: float) -> float | None:
+    """Return the constant return per year that leads from ``capital`` to ``final`` in ``bars``; -1 for total loss."""
+    if not bars:
+        return None
+    if final <= 0:
+        return -1.0
+    exponent = math.log(final / capital) * periods_per_year / bars
+    # A few good minutes extrapolate to more than a float holds.
+    return math.expm1(exponent) if exponent < 700 else None
+
+
+def volatility(returns: np.ndarray, periods_per_year: float) -> float | None:
+    """Return the annualized standard deviation (n - 1)."""
+    return float(returns.std(ddof=1)) * math.sqrt(periods_per_year) if len(returns) > 1 else None
+
+
+def sharpe_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
+    """Return mean by standard deviation (n - 1), annualized; ``None`` where nothing varies."""
+    if len(returns) < 2:
+        return None
+    deviation, mean = float(returns.std(ddof=1)), float(returns.mean())
+    return mean / deviation * math.sqrt(periods_per_year) if deviation > _ROUNDING * abs(mean) else None
+
+
+def sortino_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
+    """Return mean by downside deviation (root mean square of what is below 0), annualized."""
+    if not len(returns):
+        return None
+    losses = np.minimum(returns, 0.0)
+    downside = math.sqrt(float(losses @ losses) / len(returns))
+    return float(returns.mean()) / downside * math.sqrt(periods_per_year) if downside > 0 else None
+
+
+def drawdowns(equity: np.ndarray, capital: float) -> np.ndarray:
+    """Return the distance from the highest equity so far, ``capital`` among it, as a share of it: 0 to -1 (below -1
+    where the equity is negative)."""
+    highest = np.maximum.accumulate(equity)
+    np.maximum(highest, capital, out=highest)
+    return equity / highest - 1
+
+
+def longest_drawdown(time: np.ndarray, drawdown: np.ndarray) -> tuple[int, float]:
+    """Return the most bars in a row below an earlier high, and the most days from such a high to the next, or the end.
+
+    The two may be of different drawdowns. ``time`` are opens of bars; the high before the first bar is at its open.
+    """
+    # The first bars of runs, and the first bars after them.
+    bounds = np.flatnonzero(np.diff(drawdown < 0, prepend=False, append=False))
+    starts, ends = bounds[::2], bounds[1::2]
+    if not len(starts):
+        return 0, 0.0
+    # From the bar of the high, which is the one before the run, to the bar that reaches it again.
+    begin = time[np.maximum(starts - 1, 0)]
+    finish = time[np.minimum(ends, len(time) - 1)]
+    days = (finish - begin) / np.timedelta64(1, "D")
+    return int((ends - starts).max()), float(days.max())
+
+
+def value_at_risk(returns: np.ndarray, share: float = 0.05) -> float | None:
+    """Return the return per bar that is undercut on ``share`` of the bars: the historical quantile, as numpy
+    interpolates it."""
+    return float(np.quantile(returns, share)) if len(returns) else None
+
+
+def conditional_value_at_risk(returns: np.ndarray, share: float = 0.05) -> float | None:
+    """Return the mean of the worst ``share`` of the returns per bar, at least of one."""
+    if not len(returns):
+        return None
+    last = int((len(returns) - 1) * share)
+    return float(np.partition(returns, last)[: last + 1].mean())
+
+
+def alpha_beta(
+    returns: np.ndarray, benchmark: np.ndarray, periods_per_year: float
+) -> tuple[float | None, float | None]:
+    """Return Jensen's alpha, compounded to a year, and beta (slope of the regression on the benchmark)."""
+    if len(returns) < 2:
+        return None, None
+    deviations = benchmark - benchmark.mean()
+    variance = float(deviations @ deviations)
+    if variance <= _ROUNDING**2 * float(benchmark @ benchmark):
+        return None, None
+    beta = float(deviations @ returns) / variance
+    per_bar = float(returns.mean()) - beta * float(benchmark.mean())
+    exponent = math.log1p(per_bar) * periods_per_year if per_bar > -1 else -math.inf
+    return (math.expm1(exponent) if exponent < 700 else None), beta
+
+
+def monthly_returns(time: np.ndarray, equity: np.ndarray, capital: float) -> dict[str, float]:
+    """Return ``{"2017-10": 0.012, ...}`` for each calendar month (UTC, by the opens of bars) with a bar in it."""
+    if not len(time):
+        return {}
+    months = np.arange(time[0].astype("datetime64[M]"), time[-1].astype("datetime64[M]") + 1)
+    bounds = np.searchsorted(time, months[1:].astype(time.dtype))
+    last = np.append(bounds, len(time)) - 1
+    table: dict[str, float] = {}
+    before, position = capital, -1
+    for month, row in zip(months.tolist(), last.tolist(), strict=True):
+        # No bar of this month: the market was closed, or there are no data.
+        if row == position:
+            continue
+        after = float(equity[row])
+        if before > 0:
+            table[f"{month:%Y-%m}"] = after / before - 1
+        before, position = after, row
+    return table
