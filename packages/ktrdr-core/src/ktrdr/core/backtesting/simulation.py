@@ -22,13 +22,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from ktrdr.core.backtesting.decisions import SignalRules
 from ktrdr.core.backtesting.sizing import realized_volatility, round_down, units_wanted
-from ktrdr.core.backtesting.walk import END_OF_DATA, MAX_HOLDING, SIGNAL, Walk
+from ktrdr.core.backtesting.walk import EXIT_REASONS, MAX_HOLDING, SIGNAL, Walk
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.strategy.model import Risk
@@ -36,6 +35,10 @@ from ktrdr.core.strategy.model import Risk
 __all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "simulate"]
 
 _OPEN_EXIT, _ENTRY, _INSIDE_EXIT, _LAST_CLOSE = range(4)
+_PHASE_OF_EXIT = tuple(
+    {"signal": _OPEN_EXIT, "max_holding_period": _OPEN_EXIT, "end_of_data": _LAST_CLOSE}.get(reason, _INSIDE_EXIT)
+    for reason in EXIT_REASONS
+)
 _EVENTS_BETWEEN_LOOKS = 4096
 _DUST = 1e-9
 
@@ -166,95 +169,114 @@ class Simulation:
     capital: float
 
 
-class _Position(NamedTuple):
-    side: int
-    units: float
-    entry_bar: int
-    price: float
-    exit_aim: float
+# A plain tuple, as it is made once per order: market, side, decision, units, entry aim, entry price, and of the exit
+# bar, aim and reason, which are known from the start.
+_Position = tuple[int, int, int, float, float, float, int, float, int]
 
 
 class _Account:
-    """State of one run; :func:`simulate` says what it does."""
+    """State of one run; :func:`simulate` says what it does.
+
+    Every order passes through :meth:`enter` and :meth:`leave`: their speed is the simulation's.
+    """
 
     def __init__(self, markets: Sequence[Market], rules: SignalRules, risk: Risk, capital: float, costs: Costs) -> None:
         self.markets = markets
-        self.risk = risk
         self.commission, self.slippage = costs.commission, costs.slippage
+        self.sizing, self.lot = risk.sizing, risk.lot_size
         self.cash = capital
         self.counts = OrderCounts()
         self.walks = [Walk(market.bars, market.direction, market.atr, rules, risk) for market in markets]
         self.times = [market.bars.time.view(np.int64).data for market in markets]
         self.positions: list[_Position | None] = [None] * len(markets)
-        # One row per trade: market, side, decision, entry bar, exit bar, reason; units, entry aim, exit aim.
-        self.whole: list[tuple[int, int, int, int, int, int]] = []
-        self.real: list[tuple[float, float, float]] = []
-        self.event_times: list[int] = []
-        self.event_cash: list[float] = []
-        self.queue: list[tuple[int, int, int, int, int]] = []
+        self.entered: list[_Position] = []
+        # When cash changed, and to what: times in a portfolio, positions of bars where there is one market.
+        self.events: list[int] = []
+        self.event_cash: list[float] = [capital]
 
     def run(self, cancellation: Cancellation) -> None:
+        if len(self.markets) == 1:
+            self.run_alone(cancellation)
+        else:
+            self.run_together(cancellation)
+
+    def run_alone(self, cancellation: Cancellation) -> None:
+        """Trade one market: it has at most one event to come, so nothing needs a queue."""
+        next_entry = self.walks[0].next_entry
+        decision, side = next_entry(0)
+        orders = 0
+        while decision >= 0:
+            position = self.enter(decision + 1, 0, decision, side)
+            if position is None:
+                decision, side = next_entry(decision + 1)
+            else:
+                bar = position[6]
+                self.leave(bar, position)
+                decision, side = next_entry(bar)
+            orders += 1
+            if orders % _EVENTS_BETWEEN_LOOKS == 0:
+                cancellation.raise_if_requested()
+
+    def run_together(self, cancellation: Cancellation) -> None:
+        queue: list[tuple[int, int, int, int, int]] = []
+
+        def await_entry(market: int, start: int) -> None:
+            decision, side = self.walks[market].next_entry(start)
+            if decision >= 0:
+                heapq.heappush(queue, (self.times[market][decision + 1], _ENTRY, market, decision, side))
+
         for market in range(len(self.markets)):
-            self.await_entry(market, 0)
-        queue = self.queue
+            await_entry(market, 0)
         events = 0
         while queue:
             now, phase, market, bar, side = heapq.heappop(queue)
-            if phase == _ENTRY:
-                self.enter(now, market, bar, side)
+            position = self.positions[market]
+            if position is not None:
+                self.leave(now, position)
+                self.positions[market] = None
+                await_entry(market, bar)
             else:
-                self.leave(now, market)
-                self.await_entry(market, bar)
+                position = self.positions[market] = self.enter(now, market, bar, side)
+                if position is None:
+                    await_entry(market, bar + 1)
+                else:
+                    *_, bar, _, reason = position
+                    phase = _PHASE_OF_EXIT[reason]
+                    heapq.heappush(queue, (self.times[market][bar], phase, market, bar, side))
             events += 1
             if events % _EVENTS_BETWEEN_LOOKS == 0:
                 cancellation.raise_if_requested()
 
-    def await_entry(self, market: int, start: int) -> None:
-        decision, side = self.walks[market].next_entry(start)
-        if decision >= 0:
-            heapq.heappush(self.queue, (self.times[market][decision + 1], _ENTRY, market, decision, side))
-
-    def enter(self, now: int, market: int, decision: int, side: int) -> None:
+    def enter(self, now: int, market: int, decision: int, side: int) -> _Position | None:
+        """Open a position, of which the end is known from the start, or ``None`` if the order is refused."""
         walk = self.walks[market]
         aim = walk.open[decision + 1]
         price = aim * (1 + side * self.slippage)
         distances = walk.distances(decision, price)
-        units = 0.0
         if distances is None:
             self.counts.refused_unknown += 1
-        else:
-            units = self.size(now, market, decision, price, distances)
-        if distances is None or units <= 0:
-            self.await_entry(market, decision + 1)
-            return
-        commission = units * price * self.commission
-        self.cash -= side * units * price + commission
-        self.event_times.append(now)
+            return None
+        units = self.size(now, market, decision, price, distances)
+        if units <= 0:
+            return None
+        self.cash -= side * units * price + units * price * self.commission
+        self.events.append(now)
         self.event_cash.append(self.cash)
-        self.counts.entries += 1
         bar, exit_aim, reason = walk.exit(decision, side, price, distances)
-        self.positions[market] = _Position(side, units, decision + 1, price, exit_aim)
-        self.whole.append((market, side, decision, decision + 1, bar, reason))
-        self.real.append((units, aim, exit_aim))
-        if reason in (SIGNAL, MAX_HOLDING):
-            phase = _OPEN_EXIT
-        else:
-            phase = _LAST_CLOSE if reason == END_OF_DATA else _INSIDE_EXIT
-        heapq.heappush(self.queue, (self.times[market][bar], phase, market, bar, side))
+        position = (market, side, decision, units, aim, price, bar, exit_aim, reason)
+        self.entered.append(position)
+        return position
 
-    def leave(self, now: int, market: int) -> None:
-        position = self.positions[market]
-        assert position is not None
-        side, units, _, _, aim = position
+    def leave(self, now: int, position: _Position) -> None:
+        _, side, _, units, _, _, _, aim, _ = position
         price = aim * (1 - side * self.slippage)
         self.cash += side * units * price - units * price * self.commission
-        self.positions[market] = None
-        self.event_times.append(now)
+        self.events.append(now)
         self.event_cash.append(self.cash)
 
     def size(self, now: int, market: int, decision: int, price: float, distances: tuple[float, float, float]) -> float:
         equity, free = self.worth(now)
-        sizing = self.risk.sizing
+        sizing, commission = self.sizing, self.commission
         volatility = math.nan
         if sizing.type == "volatility_target":
             of = self.markets[market]
@@ -262,23 +284,19 @@ class _Account:
             if math.isnan(volatility):
                 self.counts.refused_unknown += 1
                 return 0.0
-        wanted = units_wanted(
-            sizing,
-            equity=equity,
-            price=price,
-            commission=self.commission,
-            risk_per_unit=min(distances[0], distances[2]),
-            volatility=volatility,
-        )
-        most = free / (price * (1 + self.commission))
+        wanted = units_wanted(sizing, equity, price, commission, distances, volatility)
         # What rounding leaves of an account that is fully invested is not money.
         if free <= _DUST * equity or wanted <= 0:
             self.counts.refused_no_cash += 1
             return 0.0
-        units = round_down(min(wanted, most), self.risk.lot_size)
-        if units <= 0:
-            self.counts.refused_lot += 1
-        elif wanted > most * (1 + 1e-9):
+        most = free / (price * (1 + commission))
+        units = wanted if wanted < most else most
+        if self.lot > 0:
+            units = round_down(units, self.lot)
+            if units <= 0:
+                self.counts.refused_lot += 1
+                return 0.0
+        if wanted > most * (1 + 1e-9):
             self.counts.reduced += 1
         return units
 
@@ -292,15 +310,19 @@ class _Account:
                 continue
             length = self.markets[market].bars.timeframe.nanoseconds
             bar = bisect_right(self.times[market], now - length) - 1
-            mark = self.walks[market].close[bar] if bar >= position.entry_bar else position.price
-            equity += position.side * position.units * mark
-            bound += position.units * mark
+            _, side, decision, units, _, price, _, _, _ = position
+            mark = self.walks[market].close[bar] if bar > decision else price
+            equity += side * units * mark
+            bound += units * mark
         return equity, equity - bound
 
     def trades(self) -> Trades:
-        whole = np.array(self.whole, dtype=np.int64).reshape(-1, 6).T
-        units, entry_aim, exit_aim = np.array(self.real, dtype=np.float64).reshape(-1, 3).T
-        market, side, decision, entry_bar, exit_bar, reason = whole
+        self.counts.entries = len(self.entered)
+        columns = zip(*self.entered, strict=True) if self.entered else ((),) * 9
+        market, side, decision, units, entry_aim, _, exit_bar, exit_aim, reason = (
+            np.array(column, dtype=np.float64 if number in (3, 4, 5, 7) else np.int64)
+            for number, column in enumerate(columns)
+        )
         commission, slippage = self.commission, self.slippage
         entry_price = entry_aim * (1 + side * slippage)
         exit_price = exit_aim * (1 - side * slippage)
@@ -308,7 +330,7 @@ class _Account:
             market=market,
             side=side,
             entry_decision=decision,
-            entry_bar=entry_bar,
+            entry_bar=decision + 1,
             exit_decision=np.where((reason == SIGNAL) | (reason == MAX_HOLDING), exit_bar - 1, -1),
             exit_bar=exit_bar,
             units=units,
@@ -347,21 +369,12 @@ def simulate(
     account.run(cancellation if cancellation is not None else Cancellation())
     trades = account.trades()
     units = tuple(_units_held(trades, number, len(market.bars)) for number, market in enumerate(markets))
-    time = markets[0].bars.time
+    time, events = markets[0].bars.time, np.array(account.events, dtype=np.int64)
     if len(markets) > 1:
         time = np.unique(np.concatenate([market.bars.time for market in markets]))
-    cash = _steps(
-        np.searchsorted(time.view(np.int64), np.array(account.event_times, dtype=np.int64)),
-        np.array([capital, *account.event_cash]),
-        len(time),
-    )
-    equity = cash.copy()
-    for market, held in zip(markets, units, strict=True):
-        value = held * market.bars.close
-        if len(markets) > 1:
-            last = np.searchsorted(market.bars.time, time, side="right") - 1
-            value = np.where(last >= 0, value[last], 0.0)
-        equity += value
+        events = np.searchsorted(time.view(np.int64), events)
+    cash = _steps(events, np.array(account.event_cash), len(time))
+    equity = sum((_values(market, held, time) for market, held in zip(markets, units, strict=True)), start=cash)
     return Simulation(
         time=time,
         cash=cash,
@@ -372,6 +385,15 @@ def simulate(
         renewed=tuple(np.array(walk.renewed, dtype=np.int64) for walk in account.walks),
         capital=capital,
     )
+
+
+def _values(market: Market, held: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Return what the units held at each close are worth, on the opens of all markets together."""
+    values = held * market.bars.close
+    if time is market.bars.time:
+        return values
+    last = np.searchsorted(market.bars.time, time, side="right") - 1
+    return np.where(last >= 0, values[last], 0.0)
 
 
 def _units_held(trades: Trades, market: int, n: int) -> np.ndarray:

@@ -12,7 +12,12 @@ __all__ = ["realized_volatility", "round_down", "units_wanted"]
 
 
 def units_wanted(
-    sizing: Sizing, *, equity: float, price: float, commission: float, risk_per_unit: float, volatility: float
+    sizing: Sizing,
+    equity: float,
+    price: float,
+    commission: float,
+    distances: tuple[float, float, float],
+    volatility: float,
 ) -> float:
     """Return the units a sizing rule asks for, before lots and before what the account can pay.
 
@@ -21,7 +26,7 @@ def units_wanted(
         equity: cash and positions, marked at their last close.
         price: of the fill, slippage included.
         commission: share of the notional, of one side.
-        risk_per_unit: distance from the fill to the stop.
+        distances: from the fill to the stop, the target and the trailing stop; ``inf`` for none.
         volatility: annualized, of the symbol.
 
     ``fixed_fraction`` and ``fixed_cash`` are what is spent, commission included. ``volatility_target`` takes the
@@ -36,7 +41,7 @@ def units_wanted(
         case "fixed_cash":
             return sizing.value / (price * (1 + commission))
         case "risk_per_trade":
-            return sizing.value * equity / risk_per_unit
+            return sizing.value * equity / min(distances[0], distances[2])
         case "volatility_target":
             return sizing.value * equity / (volatility * price) if volatility > 0 else math.inf
 

@@ -74,6 +74,8 @@ class Walk:
         self._trails = risk.trailing_stop is not None
         # Nothing inside a bar can end a position.
         self._free = risk.stop_loss is None and risk.take_profit is None and risk.trailing_stop is None
+        # Nothing but an opposite signal can, and none but the first matters: the usual case, and a short way.
+        self._plain = self._free and not self._renews and self._longest is None
         if not self._free and not self._trails:
             self._block_low: list[float] = _blocks(bars.low, np.minimum)
             self._block_high: list[float] = _blocks(bars.high, np.maximum)
@@ -124,6 +126,13 @@ class Walk:
         """
         separation, longest, n = self._separation, self._longest, self.n
         against, along = (self._sells, self._buys) if side > 0 else (self._buys, self._sells)
+        if self._plain:
+            position = bisect_left(against, decision + max(separation, 1))
+            if position < len(against) and (end := against[position] + 1) < n:
+                self.last_executed = end - 1
+                return end, self.open[end], SIGNAL
+            self.last_executed = decision
+            return n - 1, self.close[n - 1], END_OF_DATA
         # The separation is a floor from the last executed signal, which is the entry's or one that renewed it.
         last = self.last_executed = decision
         begin = decision + 1
