@@ -118,6 +118,12 @@ def test_early_stopping_on_validation_without_any_is_refused():
         train(Problem(given.task, dataclasses.replace(given.data, validation=empty)))
 
 
+def test_early_stopping_on_what_a_regression_does_not_measure_is_refused():
+    stopping = {"patience": 3, "min_delta": 0.0, "monitor": "val_accuracy"}
+    with pytest.raises(BadInputError, match=r"monitor: val_accuracy` is for classification"):
+        train(problem("gradient_boosting", "regression", settings={"early_stopping": stopping}))
+
+
 EFFECTS = [
     ("gradient_boosting", "architecture", {"learning_rate": 0.3}),
     ("gradient_boosting", "architecture", {"max_leaf_nodes": 3}),

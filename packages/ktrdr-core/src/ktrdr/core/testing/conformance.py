@@ -405,23 +405,31 @@ class MLBackendConformance:
         for path in files:
             check_file(path)
 
-    def test_a_fresh_process_predicts_the_same(self, model_type: ModelType, output: OutputKind, tmp_path: Path) -> None:
-        """What was saved is all that is needed."""
-        problem, model = self._once(model_type, output)
-        self._save(model, tmp_path / "saved")
-        np.save(tmp_path / "features.npy", problem.data.features)
+    def test_a_fresh_process_predicts_the_same(self, tmp_path: Path) -> None:
+        """What was saved is all that is needed. One process for all of them: frameworks take seconds to import."""
+        pairs = [(model_type, output) for model_type in self._types() for output in model_type.outputs]
+        for number, (model_type, output) in enumerate(pairs):
+            problem, model = self._once(model_type, output)
+            self._save(model, tmp_path / str(number))
+            np.save(tmp_path / f"{number}-features.npy", problem.data.features)
         code = (
-            "import sys; from pathlib import Path; import numpy as np\n"
+            "from pathlib import Path; import numpy as np\n"
             "from ktrdr.core.plugins.manager import PluginManager\n"
             f"place = Path({str(tmp_path)!r})\n"
-            f"predictor = PluginManager().loader({self.plugin!r}).load(place / 'saved', 'cpu')\n"
-            "np.save(place / 'answer.npy', predictor.predict(np.load(place / 'features.npy')))\n"
-            "print(predictor.input_size, predictor.window)\n"
+            f"for number in range({len(pairs)}):\n"
+            f"    predictor = PluginManager().loader({self.plugin!r}).load(place / str(number), 'cpu')\n"
+            "    features = np.load(place / f'{number}-features.npy')\n"
+            "    np.save(place / f'{number}-answer.npy', predictor.predict(features))\n"
+            "    print(predictor.input_size, predictor.window)\n"
         )
-        here = model.predictor()
-        assert _fresh_python(code).split() == [str(here.input_size), str(here.window)]
-        answer = np.load(tmp_path / "answer.npy")
-        np.testing.assert_allclose(answer, here.predict(problem.data.features), rtol=0, atol=1e-9)
+        lines = _fresh_python(code).splitlines()[-len(pairs) :]
+        for number, ((model_type, output), line) in enumerate(zip(pairs, lines, strict=True)):
+            problem, model = self._once(model_type, output)
+            here = model.predictor()
+            assert line.split() == [str(here.input_size), str(here.window)], (model_type.name, output)
+            answer = np.load(tmp_path / f"{number}-answer.npy")
+            expected = here.predict(problem.data.features)
+            np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-9, err_msg=f"{model_type.name} {output}")
 
     def test_what_it_did_not_write_is_refused(self, model_type: ModelType, tmp_path: Path) -> None:
         """Missing, cut, swapped for a pickle: an error for a person, and no code runs."""

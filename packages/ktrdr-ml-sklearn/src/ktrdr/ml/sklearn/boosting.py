@@ -98,6 +98,12 @@ class _Rounds:
                 "or set `early_stopping.monitor` to `train_loss`"
             )
 
+        if self._monitor.endswith("accuracy") and not samples.seen:
+            raise BadInputError(
+                f"`training.early_stopping.monitor: {self._monitor}` is for classification; monitor `val_loss` or "
+                "`train_loss`"
+            )
+
     def done(self, train_loss: float, validation_loss: float | None, state: dict[str, Any]) -> bool:
         """Take in one round; return True to stop."""
         self._cancellation.raise_if_requested()

@@ -83,6 +83,12 @@ class Anfis(nn.Module):
             strengths = (strengths.unsqueeze(2) * degrees.unsqueeze(1)).flatten(1)
         return strengths / (strengths.sum(1, keepdim=True) + _SILENT)
 
+    def learned_functions(self) -> list[tuple[str, tuple[float, ...]]]:
+        """Return ``(type, parameters)`` of every membership, inputs in order; nothing if training left them alone."""
+        if not self.learns_memberships:
+            return []
+        return self.memberships.functions(self.center.tolist(), self.scale.tolist())
+
     def combinations(self) -> list[tuple[int, ...]]:
         """Return, for each rule in order, the number of the membership of each fuzzy input."""
         return list(product(*(range(count) for count in self.memberships.counts)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,21 @@ class State:
 def fingerprint(task: TrainingTask, data: TrainingData, device: Any) -> str:
     """Return what tells one run from another: all that its result depends on."""
     digest = hashlib.sha256()
-    described = {**asdict(task), "device": device.type, "torch": torch.__version__}
-    digest.update(json.dumps(described, sort_keys=True, default=list).encode())
+    described = {**_plain(task), "device": device.type, "torch": torch.__version__}
+    digest.update(json.dumps(described, sort_keys=True).encode())
     digest.update(repr(data.features.shape).encode())
     digest.update(np.ascontiguousarray(data.features).data)
     for split in (data.train, data.validation):
         _update(digest, split)
     return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
 
 
 def _update(digest: Any, split: Split) -> None:

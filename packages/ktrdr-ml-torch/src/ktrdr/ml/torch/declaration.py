@@ -48,6 +48,8 @@ _MLP = ModelType(
                   description="After every hidden layer."),
         _dropout(0.0, "after every hidden layer"),
         Parameter("batch_norm", "bool", False, description="Batch normalization before every activation."),
+        Parameter("precision", "str", "float32", choices=("float32", "bfloat16"),
+                  description="Of products in training; weights, losses and predictions are float32 in any case."),
         _OUTPUT_ACTIVATION,
     ),
     training_keys=_TRAINING_KEYS,

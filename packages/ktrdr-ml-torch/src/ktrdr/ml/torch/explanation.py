@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,8 @@ def rules(description: Description, network: Any, answer: Callable[[Any], Any]) 
     constants = network.consequents.view(len(network.consequents), -1, description.outputs)[:, -1]
     answers = answer(constants.cpu().double()).view(len(constants), -1).tolist()
     names = description.classes or ("value",)
+    # What a name has come to mean is said beside it, unless it means what the strategy says.
+    meanings = _meanings(description, network.learned_functions())
     found = []
     for combination, weight, values in zip(network.combinations(), network.shares.tolist(), answers, strict=True):
         conditions = tuple(
@@ -54,12 +56,20 @@ def rules(description: Description, network: Any, answer: Callable[[Any], Any]) 
             for variable, number in zip(description.fuzzy_variables, combination, strict=True)
         )
         outputs = dict(zip(names, values, strict=True))
-        found.append(Rule(conditions, weight, outputs, _text(conditions, outputs)))
+        found.append(Rule(conditions, weight, outputs, _text(conditions, outputs, meanings)))
     return sorted(found, key=lambda rule: -rule.weight)
 
 
-def _text(conditions: tuple[tuple[str, str], ...], outputs: dict[str, float]) -> str:
-    when = " and ".join(f"{name} is {membership}" for name, membership in conditions)
+def _meanings(description: Description, learned: Sequence[tuple[str, Sequence[float]]]) -> dict[tuple[str, str], str]:
+    names = [(variable.name, name) for variable in description.fuzzy_variables for name, _, _ in variable.functions]
+    texts = (f" ({kind} {', '.join(f'{number:.4g}' for number in parameters)})" for kind, parameters in learned)
+    return dict(zip(names, texts, strict=bool(learned)))
+
+
+def _text(
+    conditions: tuple[tuple[str, str], ...], outputs: dict[str, float], meanings: dict[tuple[str, str], str]
+) -> str:
+    when = " and ".join(f"{name} is {term}{meanings.get((name, term), '')}" for name, term in conditions)
     if "value" in outputs and len(outputs) == 1:
         return f"if {when} then {outputs['value']:+.6g}"
     then = ", ".join(f"{name} {value:.0%}" for name, value in sorted(outputs.items(), key=lambda item: -item[1]))

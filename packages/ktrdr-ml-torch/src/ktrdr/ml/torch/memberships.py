@@ -28,7 +28,8 @@ class Memberships(nn.Module):
     """Degrees of all memberships of all fuzzy inputs.
 
     Each kind of function has three tensors over its functions: ``place`` ``(k,)``, ``logs`` ``(k, 3)``, the logarithms
-    of up to three widths or slopes, and ``signs`` ``(k, 3)``: 0 where there is none, -1 for a falling slope.
+    of up to three widths or slopes, and ``signs`` ``(k, 3)``: 0 where there is none, -1 for a falling slope. Signs,
+    columns and order follow from the description and are not stored: a file cannot point outside of anything.
     """
 
     order: Any
@@ -45,11 +46,11 @@ class Memberships(nn.Module):
         self.kinds = [kind for kind in _KINDS if self._given[kind]]
         positions = [number for kind in self.kinds for number, (k, _, _) in enumerate(flat) if k == kind]
         self._order = sorted(range(len(flat)), key=positions.__getitem__)
-        self.register_buffer("order", torch.empty(len(flat), dtype=torch.int64))
+        self.register_buffer("order", None, persistent=False)
         for kind in self.kinds:
             k = len(self._given[kind])
-            self.register_buffer(f"{kind}_columns", torch.empty(k, dtype=torch.int64))
-            self.register_buffer(f"{kind}_signs", torch.empty(k, 3))
+            self.register_buffer(f"{kind}_columns", None, persistent=False)
+            self.register_buffer(f"{kind}_signs", None, persistent=False)
             for name, shape in (("place", (k,)), ("logs", (k, 3))):
                 tensor = torch.empty(*shape)
                 if learn:
@@ -60,23 +61,29 @@ class Memberships(nn.Module):
     @torch.no_grad()
     def start(self, center: Sequence[float], scale: Sequence[float]) -> None:
         """Take the strategy's functions, of inputs that are standardized as ``(x - center) / scale`` per column."""
-        self.order.copy_(torch.tensor(self._order))
+        self.settle()
         for kind in self.kinds:
-            columns, places, logs, signs = [], [], [], []
+            places, logs = [], []
             for column, (place, sizes) in self._given[kind]:
-                columns.append(column)
                 places.append((place - center[column]) / scale[column])
                 # A slope is per unit of the input, a width in such units; the bell's exponent has none.
                 units = {"sigmoid": (1 / scale[column], 1, 1), "bell": (scale[column], 1, 1)}.get(
                     kind, (scale[column],) * 3
                 )
                 scaled = [size / unit for size, unit in zip(sizes, units, strict=True)]
-                logs.append([math.log(abs(size)) if abs(size) > _TINY else 0.0 for size in scaled])
-                signs.append([math.copysign(1.0, size) if abs(size) > _TINY else 0.0 for size in scaled])
-            self._tensor(kind, "columns").copy_(torch.tensor(columns))
+                logs.append([math.log(max(abs(size), _TINY)) if size else 0.0 for size in scaled])
             self._tensor(kind, "place").copy_(torch.tensor(places))
             self._tensor(kind, "logs").copy_(torch.tensor(logs))
-            self._tensor(kind, "signs").copy_(torch.tensor(signs))
+
+    def settle(self) -> None:
+        """Make, on the CPU, what is neither learned nor stored."""
+        self.order = torch.tensor(self._order)
+        for kind in self.kinds:
+            setattr(self, f"{kind}_columns", torch.tensor([column for column, _ in self._given[kind]]))
+            signs = [
+                [math.copysign(1.0, size) if size else 0.0 for size in sizes] for _, (_, sizes) in self._given[kind]
+            ]
+            setattr(self, f"{kind}_signs", torch.tensor(signs))
 
     def forward(self, z: Any) -> Sequence[Any]:
         """Return degrees ``(n, memberships)`` of each fuzzy input, of standardized ``(n, features)``."""

@@ -57,7 +57,7 @@ class TorchPredictor:
         """Predict for every row of float32 ``(n, features)``; see the plugin contract.
 
         Raises:
-            BadInputError: the number of columns is not the model's.
+            BadInputError: the number of columns is not the model's, or a prediction leaves the range of numbers.
         """
         rows = self._whole_windows(features)
         outputs = len(self.description.classes)
@@ -70,7 +70,14 @@ class TorchPredictor:
             for start in range(0, len(rows), block):
                 at = rows[start : start + block]
                 scores = self._network(matrix.gather(torch.from_numpy(at - (self.window - 1)).to(self._device)))
-                result[at] = self._answer(scores.cpu().double()).numpy()
+                answer = self._answer(scores.cpu().double())
+                if not bool(torch.isfinite(answer).all()):
+                    raise BadInputError(
+                        f"the {self.description.model_type} model predicts no number within rows {at[0]} to {at[-1]}: "
+                        "its weights or the features are out of range; train it again, or look at the data with "
+                        "`ktrdr data check`"
+                    )
+                result[at] = answer.numpy()
         return result
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
@@ -109,6 +116,18 @@ class RuleTorchPredictor(TorchPredictor):
     def rules(self) -> Sequence[Rule]:
         """Return every rule, the one with the largest weight first."""
         return rules(self.description, self._network, self._answer)
+
+    def learned_memberships(self) -> dict[str, dict[str, list[Any]]]:
+        """Return fuzzy input -> membership -> ``[type, [parameters]]``; empty where training left them alone."""
+        learned = iter(self._network.learned_functions())
+        return {
+            variable.name: {
+                name: [kind, list(parameters)]
+                for (name, _, _), (kind, parameters) in zip(variable.functions, learned, strict=False)
+            }
+            for variable in self.description.fuzzy_variables
+            if self._network.learns_memberships
+        }
 
 
 def make_predictor(description: Description, tensors: Mapping[str, Any], device: Any, name: str) -> TorchPredictor:

@@ -115,16 +115,21 @@ class EarlyStopping:
     ends the waiting.
 
     Raises:
-        BadInputError: what is to be monitored needs validation samples, and there are none.
+        BadInputError: what is to be monitored is not measured: it needs validation samples, or classes.
     """
 
-    def __init__(self, settings: Mapping[str, Any], *, validates: bool) -> None:
+    def __init__(self, settings: Mapping[str, Any], *, validates: bool, classifies: bool) -> None:
         stopping = settings["early_stopping"]
         self.monitor: str = stopping["monitor"] if stopping else "val_loss" if validates else "train_loss"
         if self.monitor.startswith("val_") and not validates:
             raise BadInputError(
                 f"`training.early_stopping`: `{self.monitor}` needs validation samples and there are none; "
                 "raise `training.data_split.validation`, or monitor `train_loss`"
+            )
+        if self.monitor.endswith("accuracy") and not classifies:
+            raise BadInputError(
+                f"`training.early_stopping.monitor: {self.monitor}` is for classification; monitor `val_loss` or "
+                "`train_loss`"
             )
         self._sign = -1.0 if self.monitor.endswith("accuracy") else 1.0
         self._patience = stopping["patience"] if stopping else None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ktrdr.core.plugins import TrainedModel
-from ktrdr.ml.torch.model import TorchModel
+from ktrdr.ml.torch.model import RuleTorchPredictor, TorchModel
 from ktrdr.ml.torch.tensors import write_tensors
 
 __all__ = ["MODEL_FILE", "WEIGHTS_FILE", "TorchStorage"]
@@ -28,9 +28,13 @@ class TorchStorage:
         write_tensors(directory / WEIGHTS_FILE, model.tensors)
         description = json.dumps(model.description.model_dump(mode="json"), indent=1, allow_nan=False)
         (directory / MODEL_FILE).write_text(description + "\n", encoding="utf-8")
-        return {
+        predictor = model.predictor()
+        facts: dict[str, Any] = {
             "torch": str(torch.__version__),
             "device": str(model.device),
-            "parameters": model.predictor().parameters,
+            "parameters": predictor.parameters,
             "best_epoch": model.best_epoch,
         }
+        if isinstance(predictor, RuleTorchPredictor) and (learned := predictor.learned_memberships()):
+            facts["learned_memberships"] = learned
+        return facts

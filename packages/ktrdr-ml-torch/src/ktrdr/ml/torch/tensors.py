@@ -12,6 +12,7 @@ from safetensors.numpy import load, save
 
 from ktrdr.core.models.contents import MAX_FILE_BYTES, check_file
 from ktrdr.core.models.reading import BundleError, read_plain
+from ktrdr.ml.torch.memberships import Memberships
 
 __all__ = ["fill", "on_cpu", "read_tensors", "write_tensors"]
 
@@ -31,9 +32,9 @@ def read_tensors(path: Path) -> dict[str, Any]:
     check_file(path)
     try:
         arrays = load(read_plain(path, MAX_FILE_BYTES))
+        return {name: torch.tensor(array) for name, array in arrays.items()}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path.name} is damaged: {error}") from None
-    return {name: torch.tensor(array) for name, array in arrays.items()}
 
 
 def on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,3 +60,6 @@ def fill(network: Any, tensors: Mapping[str, Any], name: str) -> None:
         if not bool(torch.isfinite(tensor).all()):
             raise BundleError(f"{name} is damaged: tensor {key!r} holds numbers that are not finite")
     network.load_state_dict(tensors, assign=True)
+    for module in network.modules():
+        if isinstance(module, Memberships):
+            module.settle()

@@ -28,7 +28,7 @@ _WEIGHTS, _SHUFFLE, _DROPOUT = range(3)
 
 
 class TorchTrainer:
-    """Trains the networks, in float32 throughout: bfloat16 pays only for networks larger than bars call for."""
+    """Trains the networks."""
 
     def train(
         self,

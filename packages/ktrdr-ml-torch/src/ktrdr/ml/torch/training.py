@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,11 @@ class Run:
         self._loss = make_loss(settings, task.output)
         self._optimizer = make_optimizer(network, settings)
         self._schedule = make_schedule(settings)
-        self._stopping = EarlyStopping(settings, validates=len(validation) > 0)
+        self._stopping = EarlyStopping(settings, validates=len(validation) > 0, classifies=self._classifies)
+        device = next(network.parameters()).device.type
+        # bfloat16 spans what float32 does: losses need no scaling to stay in range.
+        reduced = task.architecture.get("precision") == "bfloat16"
+        self._precision = partial(torch.autocast, device, torch.bfloat16) if reduced else nullcontext
         self._batch_size = min(settings["batch_size"], len(train))
         self._batches = self._count_batches()
         use_generator(network, dropout)
@@ -179,7 +185,7 @@ class Run:
         weights = None if samples.weights is None else samples.weights[order]
         del order
         network, gather, loss_of, step = self._network, self._matrix.gather, self._loss, self._optimizer.step
-        parameters, clip = list(network.parameters()), self._clip
+        parameters, clip, precision = list(network.parameters()), self._clip, self._precision
         losses: list[Any] = []
         scores: list[Any] = []
         counted = self._batch
@@ -188,7 +194,9 @@ class Run:
                 self._count(losses, scores, labels, counted)
                 self._stop()
             at = slice(number * size, (number + 1) * size)
-            score = network(gather(starts[at]))
+            with precision():
+                score = network(gather(starts[at]))
+            score = score.float()
             if weights is None:
                 loss = loss_of(score, labels[at], reduction="mean")
             else:
