@@ -58,7 +58,7 @@ class IndicatorType:
         aliases: further names, lower case.
         output_aliases: older names of outputs, each to one of ``outputs``.
         memory: ``window``: a value depends on the last ``warmup + 1`` bars alone. ``recursive``: on all bars before,
-            less and less. ``cumulative``: on where the data begins, for ever.
+            less and less. ``cumulative``: on where the data begins, for ever. Where a parameter decides, the longer.
         positive: source values that are not above zero count as missing (the formula takes a logarithm).
         rule: from complete parameters to what is wrong among them, or None.
     """

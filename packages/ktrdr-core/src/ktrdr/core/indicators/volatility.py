@@ -73,7 +73,7 @@ def _donchian(c: _Columns, p: _Parameters) -> _Outputs:
 
 def _squeeze(c: _Columns, p: _Parameters) -> _Outputs:
     band_top, _, band_bottom = _bands(c["source"], p["bb_period"], p["bb_multiplier"])
-    top, _, bottom = _channel(c, c["close"], p["kc_period"], p["atr_period"], p["kc_multiplier"])
+    top, _, bottom = _channel(c, c["source"], p["kc_period"], p["atr_period"], p["kc_multiplier"])
     inside = np.maximum(np.minimum(top - band_top, band_bottom - bottom), 0.0)
     return (ratio(inside, top - bottom, neutral=0.0),)
 
@@ -159,7 +159,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
         "keltner",
         "Keltner Channels: exponential mean, and `multiplier` average true ranges above and below.",
         "Keltner, How to Make Money in Commodities (1960), in the form of Raschke & Connors, Street Smarts (1995);"
-        " with `source: hlc3` as TA-Lib KC",
+        " with `source: hlc3` as TA-Lib KC, once its average true range, which starts later, has settled",
         ("upper", "middle", "lower"),
         _keltner,
         lambda p: max(p["period"] - 1, p["atr_period"]),

@@ -19,6 +19,7 @@ _Parameters = Mapping[str, Any]
 _Outputs = Sequence[np.ndarray]
 
 _DAY = np.timedelta64(1, "D")
+_ROUNDING = 1e-12
 
 
 def _obv(c: _Columns, p: _Parameters) -> _Outputs:
@@ -60,14 +61,11 @@ def _since(values: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 def _mfi(c: _Columns, p: _Parameters) -> _Outputs:
     typical = (c["high"] + c["low"] + c["close"]) / 3.0
-    change = np.diff(typical)
-    flow = typical[1:] * c["volume"][1:]
-    moved = np.where(change == 0.0, 0.0, flow)
-    inflow = np.where(change > 0.0, flow, 0.0)
-    share = ratio(total(inflow, p["period"]), total(moved, p["period"]), neutral=0.5)
-    share[all_zero(moved, p["period"])] = 0.5
-    result = np.full(len(typical), np.nan)
-    result[1:] = 100.0 * share
+    # As TA-Lib, which calls two typical prices equal that differ by what their sums were rounded to; without money
+    # flow it gives 0, which reads as a market in which everybody sells.
+    moved = np.abs(np.diff(typical)) > _ROUNDING * typical[1:]
+    result = ta.MFI(c["high"], c["low"], c["close"], c["volume"], p["period"])
+    result[1:][all_zero(np.where(moved, c["volume"][1:], 0.0), p["period"])] = 50.0
     return (result,)
 
 
@@ -121,6 +119,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
             ),
             source("hlc3"),
         ),
+        memory="recursive",
     ),
     IndicatorType(
         "mfi",
@@ -130,7 +129,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
         _mfi,
         lambda p: p["period"],
         ("high", "low", "close", "volume"),
-        (period(14),),
+        (period(14, minimum=2),),
     ),
     IndicatorType(
         "cmf",
