@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,8 +23,9 @@ def cancel_on_interrupt() -> Iterator[Cancellation]:
     def ask(number: int, frame: FrameType | None) -> None:
         if cancellation.requested:
             raise KeyboardInterrupt
-        print("\nStopping; press Ctrl+C again to stop at once.", file=sys.stderr, flush=True)
         cancellation.cancel("cancelled on request")
+        # From a thread: the signal may have come in the middle of a write to the same stream.
+        threading.Thread(target=_tell, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, ask)
@@ -32,3 +34,7 @@ def cancel_on_interrupt() -> Iterator[Cancellation]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell() -> None:
+    print("Stopping; press Ctrl+C again to stop at once.", file=sys.stderr, flush=True)

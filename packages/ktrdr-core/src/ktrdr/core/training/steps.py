@@ -41,10 +41,12 @@ class Steps:
     ) -> dict[str, T]:
         """Return ``{symbol: function(symbol)}``, in order, with a report after every symbol."""
         names = tuple(symbols)
+        # One of one says nothing.
+        total, unit = (len(names), "symbols") if len(names) > 1 else (0, "")
         results: dict[str, T] = {}
         for done, symbol in enumerate(names):
             self._cancellation.raise_if_requested()
-            self._progress(ProgressEvent(step, done, len(names), "symbols", done / len(names), symbol))
+            self._progress(ProgressEvent(step, done, total, unit, done / len(names), symbol))
             results[symbol] = function(symbol)
-        self._progress(ProgressEvent(step, len(names), len(names), "symbols", 1.0, say(results)))
+        self._progress(ProgressEvent(step, total, total, unit, 1.0, say(results)))
         return results

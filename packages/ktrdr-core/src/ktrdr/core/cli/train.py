@@ -1,0 +1,176 @@
+"""`ktrdr train`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.training.result import TrainingResult
+
+__all__ = ["print_trained", "train"]
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_HEADLINES = {
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss"),
+    "regression": ("rmse", "mae", "r2", "directional_accuracy", "information_coefficient"),
+}
+_TOP = 8
+
+
+@click.command()
+@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
+@click.option("--symbols", help="Train on these instead of the strategy's: AAPL,MSFT.")
+@click.option("--start", type=_DAY, help="First day (UTC) of the data, instead of the strategy's.")
+@click.option("--end", type=_DAY, help="Last day (UTC) of the data, instead of the strategy's.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice.")
+@click.option("--epochs", type=click.IntRange(1, 1_000_000), help="Passes over the training part, at most.")
+@click.option("--device", default="auto", show_default=True, help="Where to train: auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoint that an interrupted run of the very same left. Without it, that is discarded.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def train(
+    strategy_file: Path,
+    symbols: str | None,
+    start: dt.datetime | None,
+    end: dt.datetime | None,
+    seed: int | None,
+    epochs: int | None,
+    device: str,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Train the model of a strategy.
+
+    Reads the bars that `ktrdr data import` has stored, and stores the model as the next version of the strategy's name.
+    Ctrl+C leaves a checkpoint that --resume goes on from; the result is the same as without the interruption.
+    """
+    from ktrdr.core.cli.interrupt import cancel_on_interrupt
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.progress import progress_display
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.errors import CancelledError
+    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.strategy.loader import load_strategy
+    from ktrdr.core.training.executor import TrainingExecutor
+
+    plugins = default_manager()
+    loaded = load_strategy(strategy_file, plugins=plugins)
+    for warning in loaded.warnings:
+        click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
+    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
+        executor = TrainingExecutor(
+            loaded.strategy,
+            text=loaded.text,
+            bar_store=default_store(),
+            model_store=default_model_store(),
+            plugins=plugins,
+            symbols=None if symbols is None else [symbol.strip() for symbol in symbols.split(",")],
+            start=start.date() if start else None,
+            end=end.date() if end else None,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            resume=resume,
+            progress=progress,
+            cancellation=cancellation,
+        )
+        try:
+            result = executor.execute()
+        except CancelledError:
+            result = None
+    if result is None:
+        if executor.checkpoint is None:
+            click.echo("Cancelled before the first batch was learned; there is nothing to resume.", err=True)
+        else:
+            command = _command(click.get_current_context())
+            click.echo(f"Cancelled; a checkpoint is kept. Go on with `{command}`.", err=True)
+        sys.exit(CancelledError.exit_status)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print_trained(result)
+
+
+def _command(context: click.Context) -> str:
+    """Return the command line that resumes this run."""
+    words = ["ktrdr", "train", str(context.params["strategy_file"])]
+    for name in ("symbols", "start", "end", "seed", "epochs", "device"):
+        value = context.params[name]
+        if value is not None and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            words += [f"--{name}", f"{value:%Y-%m-%d}" if isinstance(value, dt.datetime) else str(value)]
+    return shlex.join([*words, "--resume"])
+
+
+def print_trained(result: TrainingResult) -> None:
+    """Print what came of a training, for a person."""
+    manifest = result.bundle.manifest
+    samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
+    click.echo(
+        f"\n{result.bundle.ref}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name},"
+        f" {samples} samples of {' '.join(manifest.data.symbols)}"
+    )
+    click.echo(f"Kept: epoch {result.best_epoch} of {result.epochs}.\n")
+    for part, metrics in manifest.metrics.items():
+        _print_metrics(part, metrics, manifest.baselines, _HEADLINES[manifest.output])
+    if manifest.importance is not None:
+        _print_importance(manifest.importance)
+    click.echo(f"Stored in {result.bundle.directory}")
+    click.echo(f"Next: `ktrdr backtest {result.bundle.ref}`, `ktrdr explain {result.bundle.ref}`")
+
+
+def _print_metrics(part: str, metrics: Any, baselines: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    from ktrdr.core.cli.output import print_table
+
+    rivals = [name for name, parts in baselines.items() if part in parts]
+    print_table(
+        [part, "model", *(name.replace("_", " ") for name in rivals)],
+        [
+            [name.replace("_", " "), *(_number(values[name]) for values in (metrics, *_of(baselines, rivals, part)))]
+            for name in names
+        ],
+        right=["model", *(name.replace("_", " ") for name in rivals)],
+    )
+
+
+def _of(baselines: Mapping[str, Any], names: list[str], part: str) -> list[Any]:
+    return [baselines[name][part] for name in names]
+
+
+def _print_importance(importance: Any) -> None:
+    from ktrdr.core.cli.output import print_table
+
+    scores = list(importance["scores"])
+    columns = [f"{score.replace('_', ' ')} worse by" for score in scores]
+    ranked = sorted(importance["features"], key=lambda entry: -entry[scores[0]]["mean"])[:_TOP]
+    groups = sorted(importance["groups"], key=lambda entry: -entry[scores[0]]["mean"])
+    print_table(
+        ["input permuted", *columns],
+        [
+            *([_kind(entry), *(_change(entry[score]) for score in scores)] for entry in groups),
+            *([f"  {entry['id']}", *(_change(entry[score]) for score in scores)] for entry in ranked),
+        ],
+        right=columns,
+    )
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    return f"{entry['kind'].replace('_', ' ')} {entry['id']}"
+
+
+def _change(score: Mapping[str, float]) -> str:
+    return f"{score['mean']:+.4f} ± {score['std']:.4f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2e}"
