@@ -140,6 +140,19 @@ def test_a_bundle_holds_no_directories(store, save):
     assert store.list() == ()
 
 
+def test_attempts_at_one_operation_leave_one_bundle(store, fields, fill):
+    """An attempt given up for lost, and the one that took its place, both come to an end."""
+    bundles = []
+    for operation, weights in (("01A", b"\1" * 8), ("01B", b"\2" * 8), ("01A", b"\3" * 8)):
+        with store.create("waves") as writer:
+            fill(writer, weights)
+            bundles.append(writer.commit(fields.model_copy(update={"operation": operation})))
+    assert [bundle.ref for bundle in bundles] == ["waves/1", "waves/2", "waves/1"]
+    assert bundles[2].manifest == bundles[0].manifest
+    assert store.versions("waves") == (1, 2)
+    assert not list((store.root / "waves").glob(".new*"))
+
+
 def test_concurrent_trainings_get_different_versions(store, fields, fill):
     writers, versions = 12, []
     barrier = threading.Barrier(writers)

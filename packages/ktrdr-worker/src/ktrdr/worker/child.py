@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> dict[str, Any]:
-    """Carry out ``{"kind", "job", "resume"}`` and return how it ended, as the worker passes it on."""
+    """Carry out ``{"kind", "job", "resume", "operation"}`` and return how it ended, as the worker passes it on."""
     from ktrdr.core.operations.jobs import run_job
 
     try:
@@ -46,6 +46,7 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
             request["kind"],
             request["job"],
             resume=bool(request.get("resume")),
+            operation=request.get("operation"),
             progress=progress,
             cancellation=cancellation,
         )

@@ -63,7 +63,8 @@ def run_operation(operation_id: str, attempt: int, kind: str, job: Mapping[str, 
         assert process.stdout is not None
         tell("started", worker=worker.address)
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps({"kind": kind, "job": dict(job), "resume": attempt > 1}) + "\n")
+            request = {"kind": kind, "job": dict(job), "resume": attempt > 1, "operation": operation_id}
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         if key in _STOP_REQUESTS:
             stop_operation(key, grace=30.0)

@@ -148,6 +148,8 @@ class ManifestFields(_Part):
         importance: permutation importance.
         facts: what the plugin's storage returned.
         git: the checkout, if there was one.
+        operation: id of the operation that trained it, if there was one. One operation leaves one bundle, however many
+            attempts at it come to an end.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -170,6 +172,7 @@ class ManifestFields(_Part):
     importance: Annotated[JsonValue, BeforeValidator(plain_json)] = None
     facts: JsonMap = {}
     git: GitState | None = None
+    operation: Word | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ManifestFields:

@@ -89,13 +89,20 @@ class BundleWriter:
     def commit(self, fields: ManifestFields) -> Bundle:
         """Hash and check the files, take the next version, and make the bundle visible in one step.
 
+        If there is a bundle of the same ``fields.operation``, that one is returned, and this one is dropped: an attempt
+        that was given up for lost may come to an end all the same.
+
         Raises:
             BundleError: a file is missing or of a kind that a bundle must not hold; nothing becomes visible.
         """
         if fields.strategy.name != self._name:
             raise ValueError(f"the strategy is called {fields.strategy.name!r}, the bundle {self._name!r}")
         created = dt.datetime.now(dt.UTC).replace(microsecond=0)
-        return self._publish(fields, created, wanted=None)
+        if fields.operation is None:
+            return self._publish(fields, created, wanted=None)
+        with FileLock(self._place / _LOCK):
+            self.bundle = self._left_by(fields.operation)
+            return self.bundle or self._publish(fields, created, wanted=None)
 
     def adopt(self, manifest: Manifest) -> Bundle:
         """As :meth:`commit`, for a bundle that exists already: it keeps its version here if that was never taken.
@@ -105,6 +112,17 @@ class BundleWriter:
         """
         Bundle(self.directory, manifest).verify()
         return self._publish(manifest, manifest.created, wanted=manifest.version)
+
+    def _left_by(self, operation: str) -> Bundle | None:
+        versions = (int(path.name) for path in self._place.iterdir() if _VERSION.fullmatch(path.name))
+        for version in sorted(versions, reverse=True):
+            try:
+                bundle = read_bundle(self._place / str(version), name=self._name, version=version)
+            except BundleError:
+                continue  # broken: not one that this operation could be content with
+            if bundle.manifest.operation == operation:
+                return bundle
+        return None
 
     def _publish(self, fields: ManifestFields, created: dt.datetime, wanted: int | None) -> Bundle:
         known = {name: getattr(fields, name) for name in ManifestFields.model_fields}

@@ -77,12 +77,14 @@ def run_job(
     data: Mapping[str, Any],
     *,
     resume: bool = False,
+    operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
     """Carry out a job against ``KTRDR_HOME`` and return its result as a JSON-ready map.
 
-    With ``resume`` a training goes on from its last checkpoint, if there is one. Raises what the work raises:
+    ``operation`` is the id of the operation this is an attempt at: all its attempts leave one result. With ``resume`` a
+    training goes on from its last checkpoint, if there is one. Raises what the work raises:
     :class:`~ktrdr.core.errors.KtrdrError` for what a person can mend.
     """
     job = parse_job(kind, data)
@@ -90,7 +92,7 @@ def run_job(
     if isinstance(job, TrainingJob):
         from ktrdr.core.operations.run_training import run_training_job
 
-        return run_training_job(job, resume=resume, progress=progress, cancellation=cancellation)
+        return run_training_job(job, resume=resume, operation=operation, progress=progress, cancellation=cancellation)
     assert isinstance(job, BacktestJob)
     from ktrdr.core.operations.run_backtest import run_backtest_job
 

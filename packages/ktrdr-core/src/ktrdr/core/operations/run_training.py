@@ -23,6 +23,7 @@ def run_training_job(
     job: TrainingJob,
     *,
     resume: bool = False,
+    operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
     checkpoint_root: Path | None = None,
@@ -32,6 +33,7 @@ def run_training_job(
     Args:
         job: what to train.
         resume: go on from the checkpoint of an earlier attempt at this job; where it left none, train from the start.
+        operation: id of the operation this is an attempt at: all its attempts leave one model.
         progress, cancellation: see :mod:`ktrdr.core.operations`.
         checkpoint_root: where attempts keep their checkpoints, by default ``$KTRDR_HOME/checkpoints``.
 
@@ -59,6 +61,7 @@ def run_training_job(
             epochs=job.epochs,
             device=job.device,
             resume=resume,
+            operation=operation,
             checkpoint_root=checkpoint_root,
             progress=progress,
             cancellation=cancellation,

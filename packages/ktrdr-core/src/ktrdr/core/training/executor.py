@@ -87,6 +87,7 @@ class TrainingExecutor:
         device: ``"auto"``, or a device of the backend.
         resume: go on from the checkpoint that an interrupted run of the very same left. Without it such a checkpoint
             is discarded.
+        operation: id of the operation this is an attempt at, if any: all its attempts leave one bundle.
         checkpoint_root: below which checkpoints are kept, by default ``$KTRDR_HOME/checkpoints``.
         progress, cancellation: see :mod:`ktrdr.core.operations`.
 
@@ -109,6 +110,7 @@ class TrainingExecutor:
         epochs: int | None = None,
         device: str = "auto",
         resume: bool = False,
+        operation: str | None = None,
         checkpoint_root: Path | None = None,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
@@ -116,7 +118,7 @@ class TrainingExecutor:
         self.strategy = override(strategy, symbols=symbols, start=start, end=end, seed=seed, epochs=epochs)
         self._text = text
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
-        self._device, self._resume = device, resume
+        self._device, self._resume, self._operation = device, resume, operation
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._progress = progress
         self._cancellation = cancellation if cancellation is not None else Cancellation()
@@ -162,6 +164,7 @@ class TrainingExecutor:
                     text=self._text,
                     normalizers=plan.pipeline.normalizers(),
                     data=data_reference(self.strategy, data_print, base, periods),
+                    operation=self._operation,
                     **found,
                 ),
                 lambda stored: stored.ref,

@@ -62,6 +62,7 @@ def save_model(
     metrics: Mapping[str, Any],
     baselines: Mapping[str, Any],
     importance: Any,
+    operation: str | None = None,
 ) -> Bundle:
     """Store the model and return its bundle; until it is complete, nobody sees anything of it.
 
@@ -78,6 +79,7 @@ def save_model(
         normalizers: of the feature pipeline.
         data: it was trained on.
         metrics, baselines, importance: of the evaluation.
+        operation: id of the operation that trained it. If a bundle of that operation is there already, it is returned.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)
@@ -110,6 +112,7 @@ def save_model(
                 baselines=dict(baselines),
                 importance=importance,
                 facts=facts,
+                operation=operation,
             )
         )
 
