@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInputError", "CancelledError", "KtrdrError", "NotFoundError", "PluginError"]
+__all__ = ["BadInputError", "CancelledError", "KtrdrError", "MissingPluginError", "NotFoundError", "PluginError"]
 
 
 class KtrdrError(Exception):
@@ -26,6 +26,10 @@ class NotFoundError(BadInputError):
 
 class PluginError(BadInputError):
     """A plugin is missing, broken, outdated or in conflict with another one."""
+
+
+class MissingPluginError(PluginError):
+    """A plugin that exists is not installed here; elsewhere, on a worker say, it may be."""
 
 
 class CancelledError(KtrdrError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pluggy
 
-from ktrdr.core.errors import KtrdrError, PluginError
+from ktrdr.core.errors import KtrdrError, MissingPluginError, PluginError
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins import specs
 from ktrdr.core.plugins.contract import (
@@ -67,7 +67,7 @@ class PluginManager:
             return record
         if name in _KNOWN_BACKENDS:
             distribution = _KNOWN_BACKENDS[name][0]
-            raise PluginError(f"plugin `{name}` is not installed; install it with `pip install {distribution}`")
+            raise MissingPluginError(f"plugin `{name}` is not installed; install it with `pip install {distribution}`")
         names = sorted({record.name for record in self._records})
         hint = did_you_mean(name, names) or f"; installed: {', '.join(names) or 'none'}"
         raise PluginError(f"no plugin `{name}` is installed{hint}")
@@ -90,6 +90,7 @@ class PluginManager:
         """Choose the plugin that trains ``model_type``: ``backend`` if given, else the only one that offers it.
 
         Raises:
+            MissingPluginError: the plugin that is known to offer it is not installed; with the command that does.
             PluginError: none offers it, several do, or the one named cannot be used; with the remedy.
         """
         wanted = model_type.lower()
@@ -113,21 +114,21 @@ class PluginManager:
                 f"model type `{model_type}` is offered by several plugins ({', '.join(names)}); "
                 f"say which with `backend: {names[0]}` under `model`"
             )
-        raise PluginError(self._nobody_offers(model_type))
+        raise self._nobody_offers(model_type)
 
-    def _nobody_offers(self, model_type: str) -> str:
+    def _nobody_offers(self, model_type: str) -> PluginError:
         wanted = model_type.lower()
         for name, (distribution, types) in _KNOWN_BACKENDS.items():
             if wanted not in types:
                 continue
             if name in self._broken:
-                return f"model type `{model_type}` needs plugin `{name}`: {self._broken[name]}"
+                return PluginError(f"model type `{model_type}` needs plugin `{name}`: {self._broken[name]}")
             # Blocked, or not installed at all: the record says which.
             try:
                 self.record(name)
             except PluginError as error:
-                return f"model type `{model_type}` needs plugin `{name}`: {error}"
-            return (
+                return type(error)(f"model type `{model_type}` needs plugin `{name}`: {error}")
+            return PluginError(
                 f"the installed plugin `{name}` does not offer model type `{model_type}`; "
                 f"update it with `pip install --upgrade {distribution}`"
             )
@@ -135,7 +136,7 @@ class PluginManager:
         known.update(name for _, types in _KNOWN_BACKENDS.values() for name in types)
         hint = did_you_mean(wanted, sorted(known)) or f"; known: {', '.join(sorted(known))}"
         broken = "".join(f" ({reason})" for reason in self._broken.values())
-        return f"no installed plugin trains model type `{model_type}`{hint}{broken}"
+        return PluginError(f"no installed plugin trains model type `{model_type}`{hint}{broken}")
 
     def validate(self, name: str) -> None:
         """Import the framework of plugin ``name`` and raise ``PluginError`` with the remedy if it does not work."""

@@ -16,7 +16,18 @@ import yaml
 
 from ktrdr.core.strategy.diagnostics import Diagnostic
 
-__all__ = ["MAX_CHARACTERS", "Document", "Entry", "Node", "Path", "Scalar", "format_path", "plain", "read_document"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "Document",
+    "Entry",
+    "Node",
+    "Path",
+    "Scalar",
+    "format_path",
+    "plain",
+    "read_document",
+    "write_document",
+]
 
 MAX_CHARACTERS = 131_072
 _MAX_DEPTH = 16
@@ -37,6 +48,7 @@ _BOOL = {
 }
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)", re.ASCII)
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?", re.ASCII)
+_IMPLICIT = yaml.resolver.Resolver()
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -103,6 +115,32 @@ def read_document(text: str) -> Document:
     if composer.root is None:
         return _unreadable(1, 1, "the file is empty; a strategy begins with `name: ...`")
     return Document(composer.root, composer.problems)
+
+
+def write_document(root: Node) -> str:
+    """Return YAML that :func:`read_document` reads as ``root``. Scalars are spelled as they were."""
+    return yaml.serialize(_yaml_node(root), Dumper=yaml.SafeDumper, allow_unicode=True, width=110)
+
+
+def _yaml_node(node: Node) -> yaml.Node:
+    if isinstance(node.value, dict):
+        pairs = [(_yaml_text(key), _yaml_node(entry.node)) for key, entry in node.value.items()]
+        inner = any(isinstance(entry.node.value, dict | list) for entry in node.value.values())
+        return yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=not inner)
+    if isinstance(node.value, list):
+        inner = any(isinstance(item.value, dict | list) for item in node.value)
+        return yaml.SequenceNode(
+            "tag:yaml.org,2002:seq", [_yaml_node(item) for item in node.value], flow_style=not inner
+        )
+    if isinstance(node.value, str):
+        return _yaml_text(node.value)
+    text = "null" if node.value is None else node.text
+    return yaml.ScalarNode(_IMPLICIT.resolve(yaml.ScalarNode, text, (True, False)), text)
+
+
+def _yaml_text(text: str) -> yaml.Node:
+    style = "|" if "\n" in text else None if isinstance(_resolve(text), str) else "'"
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
 
 
 def _unreadable(line: int, column: int, message: str) -> Document:

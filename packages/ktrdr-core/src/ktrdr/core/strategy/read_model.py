@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ktrdr.core.errors import PluginError
+from ktrdr.core.errors import MissingPluginError, PluginError
 from ktrdr.core.parameters import Parameter
 from ktrdr.core.strategy.document import Entry, Path, plain
 from ktrdr.core.strategy.model import CostModel, Decisions, Filters, ModelSection
@@ -120,8 +120,11 @@ class ModelReading:
     older: tuple[tuple[str, Entry, Path], ...]
 
 
-def read_model(section: Section, plugins: PluginManager | None) -> ModelReading:
-    """Read ``model``; with ``plugins``, against the declaration of the one that trains it."""
+def read_model(section: Section, plugins: PluginManager | None, *, may_be_missing: bool = False) -> ModelReading:
+    """Read ``model``; with ``plugins``, against the declaration of the one that trains it.
+
+    Where that one ``may_be_missing``, it is only warned of, and the architecture is taken as it is written.
+    """
     name = section.text("type", required="what is trained, for example `type: mlp`")
     backend = section.text("backend")
     model_type = None
@@ -129,6 +132,12 @@ def read_model(section: Section, plugins: PluginManager | None) -> ModelReading:
     if name is not None and plugins is not None and not wrong:
         try:
             _, model_type = plugins.backend_for(name, backend)
+        except MissingPluginError as error:
+            if may_be_missing:
+                section.warn("backend" if backend else "type", f"{error}; what it would check here is not checked")
+            else:
+                section.error("backend" if backend else "type", str(error))
+                wrong = True
         except PluginError as error:
             section.error("backend" if backend else "type", str(error))
             wrong = True

@@ -17,6 +17,7 @@ from ktrdr.core.strategy.training_parameters import (
     LR_SCHEDULERS,
     REGRESSION_LOSSES,
     TRAINING,
+    TRAINING_KEYS,
 )
 
 if TYPE_CHECKING:
@@ -51,11 +52,9 @@ _ENABLED = "it is on because it is there; to turn it off, leave the whole of it 
 
 def adopt_older(section: Section, model: ModelReading) -> None:
     """Add keys that older files write under ``model.training`` and ``model.features``."""
-    known = [*(parameter.name for parameter in TRAINING), "labels", "data_split", "method"]
-    known += ["lr_scheduler", "early_stopping"]
     for key, entry, path in model.older:
         where = f"`{path[0]}.{path[1]}`"
-        if key not in known:
+        if key not in TRAINING_KEYS:
             section.report.add(
                 entry, path, f"unknown key `{key}`: of {where} only keys that also exist under `training` are read"
             )
@@ -177,19 +176,14 @@ def _read_stopping(section: Section) -> tuple[bool, EarlyStopping | None]:
 
 def _refuse_useless(section: Section, given: tuple[str, ...], model_type: ModelType) -> None:
     """Report keys that the model type has no use for."""
-    known = {parameter.name for parameter in TRAINING} | {"lr_scheduler", "early_stopping"}
-    uses = [parameter for parameter in _ordered(known) if parameter in model_type.training_keys]
+    uses = [key for key in TRAINING_KEYS if key in model_type.training_keys]
     for key in given:
-        if key in known and key not in CORE_KEYS and key not in model_type.training_keys:
+        if key in TRAINING_KEYS and key not in CORE_KEYS and key not in model_type.training_keys:
             section.error(
                 key,
                 f"`{key}` has no effect on model type `{model_type.name}`, which uses "
                 f"{', '.join(uses) or 'no such key'}; remove it",
             )
-
-
-def _ordered(known: set[str]) -> list[str]:
-    return [*(parameter.name for parameter in TRAINING if parameter.name in known), "lr_scheduler", "early_stopping"]
 
 
 def _fit_labels(section: Section, source: LabelSource, output: str) -> bool:

@@ -15,10 +15,11 @@ _LONGEST = 400
 
 
 class Report:
-    """Collects what is found wrong."""
+    """Collects what is found wrong; ``unknown`` are the paths of keys that nobody knows."""
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
+        self.unknown: list[Path] = []
 
     def add(
         self,
@@ -192,6 +193,7 @@ class Section:
         for key in self.entries:
             if key in names:
                 continue
+            self.report.unknown.append(self.path_of(key))
             if advice and key in advice:
                 self.error(key, f"unknown key `{key}`: {advice[key]}")
                 continue

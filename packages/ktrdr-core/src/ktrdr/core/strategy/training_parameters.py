@@ -15,6 +15,7 @@ __all__ = [
     "LR_SCHEDULERS",
     "REGRESSION_LOSSES",
     "TRAINING",
+    "TRAINING_KEYS",
 ]
 
 TRAINING: tuple[Parameter, ...] = (
@@ -78,6 +79,16 @@ TRAINING: tuple[Parameter, ...] = (
     Parameter("seed", "int", 0, minimum=0, maximum=2**32 - 1, description="of every random choice"),
 )
 """Plain keys of ``training``; ``labels``, ``data_split``, ``lr_scheduler`` and ``early_stopping`` are maps."""
+
+TRAINING_KEYS: tuple[str, ...] = (
+    "method",
+    "labels",
+    "data_split",
+    *(parameter.name for parameter in TRAINING),
+    "lr_scheduler",
+    "early_stopping",
+)
+"""Every key of ``training``."""
 
 CORE_KEYS = frozenset({"labels", "data_split", "embargo", "sample_weights", "seed", "method"})
 """Keys that have their effect in core, whatever the model type."""

@@ -1,0 +1,230 @@
+"""`ktrdr validate`, `ktrdr strategy features`, `ktrdr strategy schema` and `ktrdr migrate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.strategy.loader import LoadedStrategy
+
+__all__ = ["features", "migrate", "schema", "validate"]
+
+_FILE = click.Path(path_type=Path)
+_OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
+@click.option("--sample", is_flag=True, help="Measure dead zones on the shipped EURUSD sample instead of stored data.")
+@click.option("--symbol", help="Measure dead zones on this symbol.  [default: the first stored one of the strategy]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def validate(files: tuple[Path, ...], sample: bool, symbol: str | None, as_json: bool) -> None:
+    """Check strategy files and report every error in them.
+
+    Every error and warning has its line and column. Where bars are stored (or with --sample), fuzzy sets are tried on
+    them: bars to which no membership of a set answers are a dead zone, and warned of. Exit status 2 says that a file
+    has errors.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.plugins.manager import default_manager
+
+    _check_choice(sample, symbol)
+    plugins = default_manager()
+    results = [_validate(path, plugins, sample=sample, symbol=symbol) for path in files]
+    if as_json:
+        print_json({"valid": all(result["valid"] for result in results), "files": results})
+    else:
+        for result in results:
+            _print_result(result)
+        invalid = sum(not result["valid"] for result in results)
+        if len(results) > 1:
+            click.echo(f"{len(results) - invalid} of {len(results)} files are valid.")
+    if not all(result["valid"] for result in results):
+        sys.exit(2)
+
+
+def _check_choice(sample: bool, symbol: str | None) -> None:
+    """Refuse bars that were asked for and are not there, before anything is printed."""
+    from ktrdr.core.data.sample import SAMPLE_SYMBOL
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.errors import BadInputError
+
+    if symbol is None:
+        return
+    if sample and symbol != SAMPLE_SYMBOL:
+        raise BadInputError(f"the sample holds {SAMPLE_SYMBOL}, not `{symbol}`; leave out --symbol or --sample")
+    if not sample and symbol not in {info.symbol for info in default_store().datasets()}:
+        raise BadInputError(f"no bars of `{symbol}` are stored; `ktrdr data list` says what is")
+
+
+def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> dict[str, Any]:
+    """Return what there is to say about one file."""
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.features.columns import feature_columns
+    from ktrdr.core.strategy.dead_zones import dead_zone_warnings
+    from ktrdr.core.strategy.diagnostics import StrategyError
+    from ktrdr.core.strategy.loader import load_strategy
+
+    result: dict[str, Any] = {"file": str(path), "valid": False, "name": None, "features": None}
+    result |= {"errors": [], "warnings": [], "dead_zones": [], "note": None}
+    try:
+        loaded = load_strategy(path, plugins=plugins, plugin_may_be_missing=True)
+    except StrategyError as error:
+        for item in error.diagnostics:
+            result["errors" if item.severity == "error" else "warnings"].append(item.to_json())
+        return result
+    except BadInputError as error:
+        result["errors"].append({"line": None, "column": None, "path": "", "message": str(error), "severity": "error"})
+        return result
+    zones, note = _dead_zones(loaded, sample=sample, symbol=symbol)
+    warnings = [*loaded.warnings, *dead_zone_warnings(loaded, zones)]
+    warnings.sort(key=lambda item: (item.line, item.column))
+    return result | {
+        "valid": True,
+        "name": loaded.strategy.name,
+        "features": len(feature_columns(loaded.strategy)),
+        "warnings": [item.to_json() for item in warnings],
+        "dead_zones": [zone.to_json() for zone in zones],
+        "note": note,
+    }
+
+
+def _dead_zones(loaded: LoadedStrategy, *, sample: bool, symbol: str | None) -> tuple[list[Any], str | None]:
+    """Return the dead zones, or why they could not be measured."""
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.features.inputs import inputs_for
+    from ktrdr.core.features.pipeline import FeaturePipeline
+    from ktrdr.core.strategy.dead_zones import measure_dead_zones
+
+    strategy = loaded.strategy
+    if not strategy.fuzzy_sets:
+        return [], None
+    if not sample and symbol is None:
+        stored = {info.symbol for info in default_store().datasets()}
+        symbol = next((name for name in strategy.training_data.symbols if name in stored), None)
+        if symbol is None:
+            names = ", ".join(strategy.training_data.symbols)
+            return [], f"dead zones were not measured: no bars of {names} are stored; --sample measures on the sample"
+    try:
+        bars = inputs_for(strategy, FeaturePipeline(strategy).timeframes, symbol=symbol, sample=sample)
+    except BadInputError as error:
+        return [], f"dead zones were not measured: {error}"
+    return measure_dead_zones(strategy, bars), None
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    name = result["file"]
+    items = [*result["errors"], *result["warnings"]]
+    if any(item["line"] is None for item in items):
+        click.echo(f"Error: {items[0]['message']}", err=True)
+        return
+    for item in sorted(items, key=lambda item: (item["line"], item["column"])):
+        where = f"{item['path']}: " if item["path"] else ""
+        line = f"{name}:{item['line']}:{item['column']}: {item['severity']}: {where}{item['message']}"
+        click.echo(line, err=item["severity"] == "error")
+    errors, warnings = len(result["errors"]), len(result["warnings"])
+    ending = f", {_count(warnings, 'warning')}" if warnings else ""
+    if result["valid"]:
+        click.echo(f"{name}: valid; `{result['name']}` has {_count(result['features'], 'feature')}{ending}.")
+    else:
+        click.echo(f"{name}: not valid, {_count(errors, 'error')}{ending}.", err=True)
+    if result["note"]:
+        click.echo(f"{name}: {result['note']}.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@click.command()
+@click.argument("strategy_file", metavar="FILE", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def features(strategy_file: Path, as_json: bool) -> None:
+    """List the features of a strategy in model input order."""
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.features.columns import feature_columns
+    from ktrdr.core.strategy.loader import load_strategy
+
+    strategy = load_strategy(strategy_file).strategy
+    columns = feature_columns(strategy)
+    if as_json:
+        print_json(
+            {
+                "strategy": strategy.name,
+                "features": [
+                    {
+                        "id": column.id,
+                        "kind": column.kind,
+                        "timeframe": column.timeframe,
+                        "indicator": column.indicator,
+                        "fuzzy_set": column.fuzzy_set,
+                        "membership": column.membership,
+                        "normalization": column.normalization,
+                        "lag": column.lag,
+                    }
+                    for column in columns
+                ],
+            }
+        )
+        return
+    widest = max(len(column.id) for column in columns)
+    for number, column in enumerate(columns, 1):
+        # Lines, not a table: an id must not be broken, to be copied.
+        what = f"{column.indicator} on {column.timeframe}"
+        what += f", {_count(column.lag, 'base bar')} back" if column.lag else ""
+        what += f", normalization {column.normalization}" if column.normalization else ""
+        click.echo(f"{number:>{len(str(len(columns)))}}  {column.id:<{widest}}  {what}")
+
+
+@click.command()
+@click.option("-o", "--output", type=_OUTPUT, help="File to write.  [default: print]")
+def schema(output: Path | None) -> None:
+    """Write the JSON Schema of strategy files, for editors.
+
+    The model types in it are those of the plugins that are installed here.
+    """
+    from ktrdr.core.cli.output import to_json
+    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.strategy.schema import strategy_schema
+
+    text = to_json(strategy_schema(default_manager()))
+    if output is None:
+        click.echo(text)
+        return
+    output.write_text(text + "\n", encoding="utf-8")
+    click.echo(f"Wrote {output}")
+
+
+@click.command()
+@click.argument("old", metavar="OLD", type=_FILE)
+@click.option("-o", "--output", type=_OUTPUT, help="File to write, which must not exist.  [default: print]")
+def migrate(old: Path, output: Path | None) -> None:
+    """Turn a version 1 or 2 strategy into version 3.
+
+    Says, with their lines, which keys of the old file could not be carried over.
+    """
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.strategy.loader import read_strategy_file
+    from ktrdr.core.strategy.migration import migrate_text
+
+    migration = migrate_text(read_strategy_file(old), name=str(old))
+    for item in migration.lost:
+        click.echo(item.located(str(old)), err=True)
+    if output is None:
+        click.echo(migration.text, nl=False)
+    else:
+        try:
+            with output.open("x", encoding="utf-8") as file:
+                file.write(migration.text)
+        except FileExistsError:
+            raise BadInputError(f"`{output}` exists already; give another name, or remove it") from None
+    target = "" if output is None else f", written to {output}"
+    found = f"; {_count(len(migration.lost), 'thing')} could not be carried over, see above" if migration.lost else ""
+    click.echo(f"{old}: version {migration.version} turned into version 3{target}{found}.", err=True)
+    for item in migration.warnings:
+        click.echo(f"Warning: {item.path}: {item.message}", err=True)

@@ -1,0 +1,168 @@
+"""Read a whole strategy, section by section, and hold the sections against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.core.strategy.document import Node
+from ktrdr.core.strategy.model import Deployment, FuzzyInput, NnInput, Risk, Strategy, TrainingDataSection
+from ktrdr.core.strategy.names import is_name
+from ktrdr.core.strategy.older import older_version
+from ktrdr.core.strategy.read_data import read_deployment, read_training_data
+from ktrdr.core.strategy.read_definitions import Definitions, read_fuzzy_sets, read_indicators
+from ktrdr.core.strategy.read_inputs import read_inputs
+from ktrdr.core.strategy.read_model import DecisionsReading, ModelReading, read_decisions, read_model
+from ktrdr.core.strategy.read_risk import read_risk
+from ktrdr.core.strategy.read_training import adopt_older, read_training
+from ktrdr.core.strategy.section import Report, Section, kind_of
+from ktrdr.core.strategy.unused import warn_of_unused
+
+if TYPE_CHECKING:
+    from ktrdr.core.plugins.manager import PluginManager
+
+__all__ = ["VERSION", "read_strategy"]
+
+VERSION = "3.0"
+
+_ADVICE = {
+    "date_range": "dates belong under `training_data`",
+    "symbols": "write it under `training_data`",
+    "timeframes": "write it under `training_data`",
+    "normalization": "it is chosen for each raw input, under `nn_inputs`",
+    "labels": "write it under `training`",
+    "architecture": "write it under `model`",
+    "scope": "it belongs to version 2; `training_data.symbols` and `deployment` say it in version 3",
+    "data": "it belongs to version 1; `training_data` says it in version 3",
+}
+
+
+def read_strategy(
+    root: Node, report: Report, plugins: PluginManager | None = None, may_be_missing: bool = False
+) -> Strategy | None:
+    """Return the strategy ``root`` holds, or ``None`` if ``report`` has errors.
+
+    ``plugins`` and ``may_be_missing`` are those of :func:`~ktrdr.core.strategy.read_model.read_model`.
+    """
+    if not isinstance(root.value, dict):
+        report.add(root, (), f"a strategy is a map that begins with `name: ...`, not {kind_of(root)}")
+        return None
+    older = older_version(root)
+    if older is not None:
+        where, version = older
+        report.add(
+            root.value[where],
+            (where,),
+            f"this is a version {version} file; `ktrdr migrate FILE` turns it into version {VERSION}",
+        )
+        return None
+    top = Section(report, root, root.value, ())
+    named = _read_name(top)
+    data = _read_data(top)
+    definitions = Definitions({}, {})
+    inputs = _read_features(top, definitions, data)
+    model = _read_model(top, plugins, may_be_missing)
+    part = top.section(
+        "decisions", required="how outputs become orders, at least `decisions: {output_format: classification}`"
+    )
+    decisions = DecisionsReading(None, None) if part is None else read_decisions(part)
+    part = top.section("training", required="at least `training: {labels: {source: zigzag}}`")
+    training = None
+    if part is not None:
+        adopt_older(part, model)
+        training = read_training(part, decisions, model)
+    part = top.section("risk")
+    risk = read_risk(part) if part else Risk()
+    part = top.section("deployment")
+    deployment = read_deployment(part, data) if part else Deployment()
+    top.finish(_ADVICE)
+    if model.model_type is not None and decisions.output is not None:
+        _check_output(top, model, decisions.output)
+    if inputs is not None:
+        _check_crisp(top, model, [item for _, item in inputs])
+        warn_of_unused(top, definitions, [item for _, item in inputs], data)
+    if report.failed:
+        return None
+    return Strategy.model_validate(
+        {
+            **named,
+            "training_data": data,
+            "indicators": definitions.indicators,
+            "fuzzy_sets": definitions.fuzzy_sets,
+            "nn_inputs": [item for _, item in inputs or ()],
+            "model": model.section,
+            "decisions": decisions.section,
+            "training": training,
+            "risk": risk,
+            "deployment": deployment,
+        }
+    )
+
+
+def _read_name(top: Section) -> dict[str, Any]:
+    name = top.text("name", required="letters, digits, `_` and `-`; the model is stored under it")
+    if name is not None and not is_name(name):
+        top.error(
+            "name",
+            f"`{kind_of(top.entries['name'].node).strip('`')}` cannot be a name: use up to 64 letters, digits, `_` and "
+            "`-`, starting with a letter or digit",
+        )
+    version = top.text("version")
+    if version is not None and version != VERSION:
+        top.error("version", f'there is no version `{version}`; write `version: "{VERSION}"`')
+    return {"name": name, "description": top.text("description")}
+
+
+def _read_data(top: Section) -> TrainingDataSection | None:
+    part = top.section("training_data", required="which symbols, timeframes and dates are used")
+    return None if part is None else read_training_data(part)
+
+
+def _read_features(
+    top: Section, definitions: Definitions, data: TrainingDataSection | None
+) -> list[tuple[Node, NnInput]] | None:
+    part = top.section("indicators", required="what is computed, for example `rsi_14: {type: rsi, period: 14}`")
+    if part is not None:
+        read_indicators(part, definitions.indicators)
+    nodes = top.items("nn_inputs", required="what the model sees, for example `- {fuzzy_set: rsi, timeframes: all}`")
+    fuzzy = any(isinstance(node.value, dict) and "fuzzy_set" in node.value for node in nodes or ())
+    part = top.section(
+        "fuzzy_sets", required="`nn_inputs` reads fuzzy sets; only raw inputs do without them" if fuzzy else ""
+    )
+    if part is not None:
+        read_fuzzy_sets(part, definitions)
+    if nodes is None or (not top.has("indicators")) or (fuzzy and not top.has("fuzzy_sets")):
+        return None
+    return read_inputs(top.report, nodes, definitions, data)
+
+
+def _read_model(top: Section, plugins: PluginManager | None, may_be_missing: bool) -> ModelReading:
+    part = top.section("model", required="what is trained, for example `model: {type: mlp}`")
+    return ModelReading(None, None, ()) if part is None else read_model(part, plugins, may_be_missing=may_be_missing)
+
+
+def _check_output(top: Section, model: ModelReading, output: str) -> None:
+    assert model.model_type is not None
+    entry = top.entries["model"]
+    if output not in model.model_type.outputs:
+        kinds = " and ".join(model.model_type.outputs)
+        top.report.add(
+            entry,
+            ("model", "type"),
+            f"model type `{model.model_type.name}` is for {kinds}, and `decisions.output_format` is {output}",
+        )
+    elif output == "regression" and model.section and model.section.architecture.get("output_activation") is not None:
+        activation = model.section.architecture["output_activation"]
+        top.report.add(
+            entry,
+            ("model", "architecture", "output_activation"),
+            f"`output_activation: {activation}` is for classification, and `decisions.output_format` is regression; "
+            "remove it",
+        )
+
+
+def _check_crisp(top: Section, model: ModelReading, inputs: Sequence[NnInput]) -> None:
+    if model.model_type is None or model.model_type.inputs != "crisp":
+        return
+    if not any(isinstance(item, FuzzyInput) for item in inputs):
+        top.error("nn_inputs", f"model type `{model.model_type.name}` makes rules of fuzzy sets; add a fuzzy input")
