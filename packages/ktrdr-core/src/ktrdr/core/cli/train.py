@@ -152,7 +152,9 @@ def _print_importance(importance: Any) -> None:
 
     scores = list(importance["scores"])
     columns = [f"{score.replace('_', ' ')} worse by" for score in scores]
-    ranked = sorted(importance["features"], key=lambda entry: -entry[scores[0]]["mean"])[:_TOP]
+    parts = {name for entry in importance["groups"] if len(entry["columns"]) > 1 for name in entry["columns"]}
+    single = [entry for entry in importance["features"] if entry["id"] in parts]
+    ranked = sorted(single, key=lambda entry: -entry[scores[0]]["mean"])[:_TOP]
     groups = sorted(importance["groups"], key=lambda entry: -entry[scores[0]]["mean"])
     print_table(
         ["input permuted", *columns],

@@ -1,0 +1,253 @@
+"""Why a model decides what it does at one bar: what it saw, what each input did to its answer, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.backtesting.decisions import decide
+from ktrdr.core.backtesting.period import history_start
+from ktrdr.core.backtesting.prediction import predict
+from ktrdr.core.data.alignment import visible_index
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.store import BarStore
+from ktrdr.core.data.times import format_time
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, feature_columns
+from ktrdr.core.features.inputs import stored_inputs
+from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.features.sources import Source
+from ktrdr.core.fuzzy.membership import membership
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.plugins.contract import Explainable, Predictor, Rule, RuleBased
+from ktrdr.core.plugins.manager import PluginManager
+
+__all__ = ["Explanation", "InputShare", "explain"]
+
+_ACTIONS = {1: "BUY", -1: "SELL", 0: "HOLD"}
+
+
+@dataclass(frozen=True, slots=True)
+class InputShare:
+    """One input of the model at the bar.
+
+    Attributes:
+        id: of the feature.
+        indicator: whose value it reads, as ``<id>`` or ``<id>.<output>``.
+        value: of the indicator, in its own units, on the bar that was visible (``lag`` bars before).
+        seen: what the model got: degree of membership, normalized or plain value. ``None`` for a membership that only
+            explains: models that own their membership functions get plain values.
+        degree: of membership, as the strategy's own function has it; ``None`` for inputs without.
+        contributions: per output, what the input added to the answer, compared with that for the average training
+            sample; ``None`` if the model cannot say, or does not get this input.
+    """
+
+    id: str
+    indicator: str
+    value: float
+    seen: float | None
+    degree: float | None
+    contributions: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One decision.
+
+    Attributes:
+        model: ``name/version``.
+        symbol, timeframe: of the base bars.
+        time, known_at: open of the bar and its close, when the decision is made; ``datetime64[ns]``, UTC.
+        outputs: class -> probability, or ``value`` -> predicted value.
+        decision: ``BUY``, ``SELL`` or ``HOLD``, before what depends on the position.
+        reason: a sentence on how the outputs led to it.
+        inputs: in the order of the features.
+        rules: of a model that is made of rules, the weightiest first; otherwise empty.
+    """
+
+    model: str
+    symbol: str
+    timeframe: str
+    time: np.datetime64
+    known_at: np.datetime64
+    outputs: Mapping[str, float]
+    decision: str
+    reason: str
+    inputs: tuple[InputShare, ...]
+    rules: tuple[Rule, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map."""
+        return {
+            "model": self.model,
+            "symbol": self.symbol,
+            "timeframe": self.timeframe,
+            "time": format_time(self.time),
+            "known_at": format_time(self.known_at),
+            "outputs": dict(self.outputs),
+            "decision": self.decision,
+            "reason": self.reason,
+            "inputs": [asdict(share) for share in self.inputs],
+            "rules": [
+                {
+                    "text": rule.text,
+                    "weight": rule.weight,
+                    "conditions": [list(condition) for condition in rule.conditions],
+                    "outputs": dict(rule.outputs),
+                }
+                for rule in self.rules
+            ],
+        }
+
+
+def explain(
+    bundle: Bundle,
+    *,
+    bar_store: BarStore,
+    plugins: PluginManager,
+    symbol: str | None = None,
+    at: np.datetime64 | None = None,
+) -> Explanation:
+    """Explain one decision of a model on stored bars.
+
+    Args:
+        bundle: the model.
+        bar_store: holds the bars.
+        plugins: the installed backends.
+        symbol: whose bars; by default the first the model was trained on.
+        at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar on which the model buys or sells,
+            or the last one if it never does.
+
+    Raises:
+        BadInputError: there is no such bar, or it does not have all features.
+    """
+    manifest = bundle.manifest
+    strategy = manifest.strategy
+    pipeline = FeaturePipeline(strategy, crisp=manifest.crisp).with_normalizers(bundle.normalizers())
+    predictor = bundle.load_predictor(plugins)
+    # From where training began, as a backtest does: an indicator may depend on every bar before.
+    start = history_start(manifest)
+    if at is not None and start is not None and at < start:
+        start = None
+    bars = stored_inputs(bar_store, symbol or manifest.data.symbols[0], pipeline.timeframes, start)
+    base = bars[pipeline.timeframes[0]]
+    if not len(base):
+        raise BadInputError(f"there are no bars of {base.symbol} {base.timeframe} since {start}; import some")
+    values = pipeline.indicator_values(bars)
+    matrix = pipeline.normalize(pipeline.assemble(bars, values))
+    pipeline.require_rows(matrix)
+    if at is not None:
+        row = _row_at(base, at)
+        known = matrix.warm[max(row - predictor.window + 1, 0) : row + 1]
+        if len(known) < predictor.window or not known.all():
+            raise BadInputError(
+                f"model {bundle.ref} decides nothing at {format_time(base.time[row])}, as not all features are known"
+                f" there; the first bar with all of them is {format_time(base.time[np.flatnonzero(matrix.warm)[0]])}"
+            )
+    outputs, complete = predict(predictor, matrix, 0, bundle.ref)
+    direction = decide(outputs, strategy.decisions, base.volume).direction
+    if at is None:
+        acting = np.flatnonzero(direction)
+        row = int(acting[-1] if len(acting) else np.flatnonzero(complete)[-1])
+    named = _named(outputs[row], manifest.classes)
+    return Explanation(
+        model=bundle.ref,
+        symbol=base.symbol,
+        timeframe=base.timeframe.name,
+        time=base.time[row],
+        known_at=base.close_time[row],
+        outputs=named,
+        decision=_ACTIONS[int(direction[row])],
+        reason=_reason(bundle, named, int(direction[row])),
+        inputs=_inputs(bundle, predictor, bars, matrix, values, row),
+        rules=tuple(predictor.rules()) if isinstance(predictor, RuleBased) else (),
+    )
+
+
+def _row_at(base: Bars, at: np.datetime64) -> int:
+    row = int(np.searchsorted(base.time, at, side="right")) - 1
+    if row >= 0 and at < base.close_time[row]:
+        return row
+    near = [format_time(base.time[place]) for place in (row, row + 1) if 0 <= place < len(base)]
+    raise BadInputError(
+        f"there is no {base.timeframe} bar of {base.symbol} at {format_time(at)};"
+        f" the nearest open at {' and '.join(near)}"
+    )
+
+
+def _named(outputs: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    if not classes:
+        return {"value": float(outputs)}
+    return dict(zip(classes, outputs.tolist(), strict=True))
+
+
+def _reason(bundle: Bundle, outputs: Mapping[str, float], direction: int) -> str:
+    decisions = bundle.strategy.decisions
+    if decisions.output_format == "regression":
+        edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
+        relation = "beyond" if abs(outputs["value"]) > edge else "within"
+        sentence = f"the predicted value {outputs['value']:+.5g} is {relation} the {edge:g} that trading must earn"
+        acted = relation == "beyond"
+    else:
+        best = max(outputs, key=lambda name: outputs[name])
+        level = decisions.confidence_threshold
+        acted = best != "HOLD" and outputs[best] > level
+        relation = "above" if outputs[best] > level else "not above"
+        sentence = f"{best} is the most probable class ({outputs[best]:.3f})"
+        if best != "HOLD":
+            sentence += f", {relation} the confidence_threshold of {level:g}"
+    if acted and direction == 0:
+        tied = decisions.output_format == "classification" and list(outputs.values()).count(max(outputs.values())) > 1
+        sentence += ", but not alone" if tied else ", but volume is below the volume_filter"
+    return sentence
+
+
+def _inputs(
+    bundle: Bundle,
+    predictor: Predictor,
+    bars: Mapping[str, Bars],
+    matrix: FeatureMatrix,
+    values: Mapping[Source, np.ndarray],
+    row: int,
+) -> tuple[InputShare, ...]:
+    shares: np.ndarray | None = None
+    if isinstance(predictor, Explainable):
+        window = matrix.values[row - predictor.window + 1 : row + 1]
+        shares = predictor.contributions(np.ascontiguousarray(window))[-1]
+    names = bundle.manifest.classes or ("value",)
+    found = []
+    for position, column in enumerate(matrix.columns):
+        value = _value(column, bars, values, row)
+        own = None if shares is None else dict(zip(names, shares[position].tolist(), strict=True))
+        found.append(
+            InputShare(
+                column.id, column.indicator, value, float(matrix.values[row, position]), _degree(column, value), own
+            )
+        )
+        if column.kind == "crisp":
+            # Beside the plain value, what the strategy's own memberships make of it.
+            for read in _memberships_of(bundle, column):
+                found.append(InputShare(read.id, read.indicator, value, None, _degree(read, value), None))
+    return tuple(found)
+
+
+def _memberships_of(bundle: Bundle, crisp: FeatureColumn) -> list[FeatureColumn]:
+    place = (crisp.timeframe, crisp.fuzzy_set, crisp.lag)
+    columns = feature_columns(bundle.strategy)
+    return [column for column in columns if (column.timeframe, column.fuzzy_set, column.lag) == place]
+
+
+def _degree(column: FeatureColumn, value: float) -> float | None:
+    return None if column.function is None else float(membership(column.function, np.array([value]))[0])
+
+
+def _value(column: FeatureColumn, bars: Mapping[str, Bars], values: Mapping[Source, np.ndarray], row: int) -> float:
+    """Return the indicator's value on the bar that was visible ``column.lag`` bars before ``row``."""
+    base = next(iter(bars.values()))
+    place = row - column.lag
+    other = bars[column.timeframe]
+    visible = place if other is base else int(visible_index(base[place : place + 1], other)[0])
+    return float(values[(column.timeframe, column.indicator)][visible])

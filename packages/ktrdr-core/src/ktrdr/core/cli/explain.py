@@ -1,0 +1,107 @@
+"""`ktrdr explain`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.backtesting.explanation import Explanation, InputShare
+
+__all__ = ["explain"]
+
+_MOST_INPUTS = 25
+_MOST_RULES = 20
+
+
+@click.command()
+@click.argument("model")
+@click.option("--at", metavar="TIME", help="A time (UTC) within the bar.  [default: the latest BUY or SELL]")
+@click.option("--symbol", help="Whose bars.  [default: the first the model was trained on]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(model: str, at: str | None, symbol: str | None, as_json: bool) -> None:
+    """Show what led to one decision of a model.
+
+    Prints what the model saw at a bar, what each input added to its answer, and the answer; for a model that is made of
+    rules, those rules too. Whether it becomes an order depends on the position besides, which only a backtest knows.
+    MODEL is `name` for the latest version of a model, or `name/3` for one.
+    """
+    from ktrdr.core.backtesting.explanation import explain as explain_decision
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.times import parse_time
+    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.plugins.manager import default_manager
+
+    explained = explain_decision(
+        default_model_store().get(model),
+        bar_store=default_store(),
+        plugins=default_manager(),
+        symbol=symbol,
+        at=None if at is None else parse_time(at, "--at"),
+    )
+    if as_json:
+        print_json(explained.to_json())
+    else:
+        _print(explained)
+
+
+def _print(explained: Explanation) -> None:
+    from ktrdr.core.data.times import format_time
+
+    click.echo(
+        f"{explained.model} on {explained.symbol} {explained.timeframe}: bar of {format_time(explained.time)},"
+        f" decided at its close, {format_time(explained.known_at)} UTC"
+    )
+    outputs = ", ".join(f"{name} {value:.4g}" for name, value in explained.outputs.items())
+    click.echo(f"Outputs: {outputs}")
+    click.echo(f"Decision: {explained.decision}; {explained.reason}.")
+    _print_inputs(explained)
+    _print_rules(explained)
+
+
+def _print_inputs(explained: Explanation) -> None:
+    from ktrdr.core.cli.output import print_table
+
+    output = max(explained.outputs, key=lambda name: explained.outputs[name])
+    told = any(share.contributions is not None for share in explained.inputs)
+
+    def weight(group: list[InputShare]) -> float:
+        contributions = group[0].contributions
+        return -abs(contributions[output]) if contributions else 0.0
+
+    # Memberships that only explain stay below the value they read.
+    groups: list[list[InputShare]] = []
+    for share in explained.inputs:
+        if share.seen is None:
+            groups[-1].append(share)
+        else:
+            groups.append([share])
+    groups.sort(key=weight)
+    headings = ["input", "indicator value", "membership or input", *([f"adds to {output}"] if told else [])]
+    rows = []
+    for share in (share for group in groups[:_MOST_INPUTS] for share in group):
+        name, seen = (f"  {share.id}", share.degree) if share.seen is None else (share.id, share.seen)
+        added = f"{share.contributions[output]:+.4f}" if share.contributions else ""
+        rows.append([name, f"{share.value:.5g}", f"{seen:.4g}", *([added] if told else [])])
+    print_table(headings, rows, right=headings[1:])
+    if len(groups) > _MOST_INPUTS:
+        click.echo(f"{len(groups) - _MOST_INPUTS} more inputs with --json.")
+    if told:
+        click.echo(f"What is added makes up the difference between {output} here and for the average training sample.")
+    else:
+        click.echo("Models of this kind do not say what each input adds.")
+
+
+def _print_rules(explained: Explanation) -> None:
+    if not explained.rules:
+        return
+    shown = explained.rules[:_MOST_RULES]
+    click.echo(
+        f"\nRules by weight, the share of the training samples that each decided ({len(explained.rules)} in all):"
+    )
+    for rule in shown:
+        click.echo(f"  {rule.weight:6.1%}  {rule.text}")
+    if len(shown) < len(explained.rules):
+        click.echo(f"  ... {len(explained.rules) - len(shown)} more with --json")
