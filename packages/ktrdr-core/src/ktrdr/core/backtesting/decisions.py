@@ -61,7 +61,7 @@ class SignalRules:
         )
 
 
-def decide(outputs: np.ndarray, decisions: Decisions, volume: np.ndarray) -> Signals:
+def decide(outputs: np.ndarray, decisions: Decisions, ratio: np.ndarray | None = None) -> Signals:
     """Turn a model's outputs into signals.
 
     A class is chosen if it is strictly more probable than every other one, so a tie is ``HOLD``, and acted on if its
@@ -72,12 +72,12 @@ def decide(outputs: np.ndarray, decisions: Decisions, volume: np.ndarray) -> Sig
     Args:
         outputs: float64 ``(n, 3)`` probabilities of BUY, HOLD, SELL, or float64 ``(n,)`` values.
         decisions: of the strategy.
-        volume: float64 ``(n,)``; NaN where there is none.
+        ratio: float64 ``(n,)``, :func:`volume_ratio` of the bars; needed where there is a volume filter.
 
     Raises:
         BadInputError: the shape does not fit ``output_format``, or there is a volume filter and no volume at all.
     """
-    n = len(volume)
+    n = len(outputs)
     passed = {"bars": n}
     if decisions.output_format == "classification":
         if outputs.shape != (n, 3):
@@ -103,11 +103,12 @@ def decide(outputs: np.ndarray, decisions: Decisions, volume: np.ndarray) -> Sig
     direction = long.view(np.int8) - short.view(np.int8)
     least = decisions.filters.volume_filter
     if least is not None:
-        if n and np.isnan(volume).all():
+        if ratio is None or (n and np.isnan(ratio).all()):
             raise BadInputError(
-                "the strategy has a volume_filter, and the bars have no volume; import bars with volume, or remove it"
+                "the strategy has a volume_filter, and no 20 bars in a row have a volume; import bars with volume, or"
+                " remove the filter"
             )
-        direction[~(volume_ratio(volume) >= least)] = 0
+        direction[~(ratio >= least)] = 0
         passed["volume_filter"] = int(np.count_nonzero(direction))
     return Signals(direction, passed)
 

@@ -1,0 +1,41 @@
+"""What a trained model may be used on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ktrdr.core.data.symbols import check_symbol
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.manifest import Manifest
+
+__all__ = ["symbols_to_trade"]
+
+
+def symbols_to_trade(manifest: Manifest, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the symbols of a backtest: those asked for, or else those the model was trained on, as far as the
+    strategy's ``deployment`` allows them, or else all that it names.
+
+    Raises:
+        BadInputError: the base timeframe or a symbol that was asked for is outside ``deployment``.
+    """
+    strategy = manifest.strategy
+    allowed, timeframes = strategy.deployment.target_symbols, strategy.deployment.target_timeframes
+    base = strategy.training_data.base_timeframe
+    if timeframes is not None and base not in timeframes:
+        raise BadInputError(
+            f"model {manifest.ref} decides on {base} bars, and its strategy's deployment.target_timeframes allows only"
+            f" {', '.join(timeframes)}; add {base} there and train it again"
+        )
+    if asked is not None:
+        for symbol in asked:
+            check_symbol(symbol)
+            if allowed is not None and symbol not in allowed:
+                raise BadInputError(
+                    f"model {manifest.ref} must not be used on {symbol}: its strategy's deployment.target_symbols"
+                    f" allows only {', '.join(allowed)}"
+                )
+        return tuple(asked)
+    trained = strategy.training_data.symbols
+    if allowed is None:
+        return trained
+    return tuple(symbol for symbol in trained if symbol in allowed) or allowed

@@ -1,0 +1,80 @@
+"""A model's outputs for every bar of a backtest, in one batch; a broken model ends the run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ktrdr.core.data.times import format_time
+from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.features.columns import FeatureMatrix
+from ktrdr.core.plugins.contract import Predictor
+
+__all__ = ["PredictionError", "predict"]
+
+
+class PredictionError(KtrdrError):
+    """The model cannot predict: its plugin failed, or its outputs are not what the contract says."""
+
+    exit_status = 2
+
+
+def predict(predictor: Predictor, matrix: FeatureMatrix, first: int, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Predict from row ``first`` of ``matrix`` on; earlier rows serve as the window of the first ones.
+
+    Args:
+        predictor: of the model.
+        matrix: normalized features of one symbol.
+        first: row of the first bar that is traded.
+        model: name of the model, for messages.
+
+    Returns:
+        float64 ``(n, classes)`` or ``(n,)`` outputs, NaN where features are missing; and bool ``(n,)``, where they are
+        complete.
+
+    Raises:
+        BadInputError: no row is complete.
+        PredictionError: see there.
+    """
+    begin = max(first - (predictor.window - 1), 0)
+    # The pipeline makes an incomplete row NaN throughout, so that one column tells.
+    missing = np.isnan(matrix.values[begin:, 0])
+    complete = ~_in_window(missing, predictor.window)[first - begin :]
+    if not complete.any():
+        raise BadInputError(
+            f"none of the {len(complete):,} bars of {matrix.symbol} has all features of model {model}: with the"
+            f" {first:,} bars of history before them, the data are too short for its warm-up; start later, or import"
+            " earlier bars"
+        )
+    try:
+        outputs = predictor.predict(matrix.values[begin:])
+    except KtrdrError:
+        raise
+    except Exception as error:  # a plugin's own code: whatever it raises must end the run, never look like no signal
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PredictionError(
+            f"model {model} failed to predict {matrix.symbol} ({reason}); see `ktrdr plugins`, or train it again"
+        ) from error
+    n = len(missing)
+    if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != (n,) or outputs.ndim not in (1, 2):
+        shape = outputs.shape if isinstance(outputs, np.ndarray) else type(outputs).__name__
+        raise PredictionError(f"model {model} predicted {shape} for {n:,} bars of {matrix.symbol}; update its plugin")
+    outputs = outputs[first - begin :]
+    unknown = np.isnan(outputs) if outputs.ndim == 1 else np.isnan(outputs).any(axis=1)
+    unknown &= complete
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise PredictionError(
+            f"model {model} predicted NaN on {int(unknown.sum()):,} of {int(complete.sum()):,} bars of {matrix.symbol}"
+            f" whose features are complete, first at {format_time(matrix.time[first + row])}; train it again"
+        )
+    return outputs, complete
+
+
+def _in_window(missing: np.ndarray, window: int) -> np.ndarray:
+    """Return bool ``(n,)``: one of the last ``window`` rows is missing, or there are fewer."""
+    if window == 1:
+        return missing
+    incomplete = np.ones(len(missing), dtype=np.bool_)
+    counts = np.concatenate(([0], np.cumsum(missing)))
+    incomplete[window - 1 :] = counts[window:] > counts[:-window]
+    return incomplete

@@ -1,0 +1,80 @@
+"""Why a model never traded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ktrdr.core.backtesting.results import SymbolResult
+from ktrdr.core.backtesting.simulation import OrderCounts
+from ktrdr.core.strategy.model import Decisions
+
+__all__ = ["why_no_trades"]
+
+
+def why_no_trades(
+    decisions: Decisions,
+    symbols: Sequence[SymbolResult],
+    outputs: Sequence[np.ndarray],
+    orders: OrderCounts,
+) -> str:
+    """Return one or two sentences: how many bars passed each filter, and what stopped the last of them.
+
+    Args:
+        decisions: of the strategy.
+        symbols: what each symbol came to.
+        outputs: of the model, per symbol.
+        orders: what became of those that were asked for.
+    """
+    total: dict[str, int] = {}
+    for symbol in symbols:
+        for name, count in symbol.passed.items():
+            total[name] = total.get(name, 0) + count
+    steps = ", ".join(f"{_STEPS[name]} {count:,}" for name, count in total.items() if name in _STEPS)
+    return f"The model never traded: {steps}. {_cause(decisions, total, symbols, outputs, orders)}"
+
+
+_STEPS: Mapping[str, str] = {
+    "bars": "bars",
+    "predicted": "with a prediction",
+    "buy or sell": "BUY or SELL",
+    "confidence_threshold": "above the confidence threshold",
+    "cost_model": "above the cost of a round trip",
+    "volume_filter": "with enough volume",
+}
+
+
+def _cause(
+    decisions: Decisions,
+    total: Mapping[str, int],
+    symbols: Sequence[SymbolResult],
+    outputs: Sequence[np.ndarray],
+    orders: OrderCounts,
+) -> str:
+    if total.get("buy or sell") == 0:
+        return "It always says HOLD."
+    if total.get("confidence_threshold") == 0:
+        highest = max(float(np.nanmax(each[:, [0, 2]])) for each in outputs)
+        return (
+            f"The highest probability it gives to BUY or SELL is {highest:.3f}, and decisions.confidence_threshold is"
+            f" {decisions.confidence_threshold:g}."
+        )
+    if total.get("cost_model") == 0:
+        largest = max(float(np.nanmax(np.abs(each))) for each in outputs)
+        edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
+        return f"The largest value it predicts is {largest:.3g}, and decisions.cost_model asks for {edge:.3g}."
+    if total.get("volume_filter") == 0:
+        return "decisions.filters.volume_filter stops all of them."
+    refused = {
+        "no cash was free": orders.refused_no_cash,
+        "they come to less than one lot (risk.lot_size)": orders.refused_lot,
+        "the ATR or the volatility that the order depends on was not known yet": orders.refused_unknown,
+    }
+    if reason := ", ".join(f"{count:,} because {why}" for why, count in refused.items() if count):
+        return f"Orders were refused: {reason}."
+    # Signals on the last bar have no next bar to fill at.
+    signals = [symbol.positions["signal"][:-1] for symbol in symbols]
+    if not any((each > 0).any() for each in signals) and any((each < 0).any() for each in signals):
+        return "All of them are SELL, which opens nothing unless decisions.allow_short_from_flat is true."
+    return "The only signals are on the last bar, after which there is none to fill at."

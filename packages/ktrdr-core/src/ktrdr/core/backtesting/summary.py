@@ -1,0 +1,190 @@
+"""An account becomes a result: tables, metrics, comparison, warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core import __version__
+from ktrdr.core.backtesting.baselines import majority_class
+from ktrdr.core.backtesting.benchmark import buy_and_hold
+from ktrdr.core.backtesting.inputs import SymbolInput
+from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics, trade_metrics
+from ktrdr.core.backtesting.period import BacktestPeriod, overlap_warnings
+from ktrdr.core.backtesting.reasons import Evidence, reasons_of, value_histograms
+from ktrdr.core.backtesting.results import BacktestResult, Baseline, SymbolResult
+from ktrdr.core.backtesting.settings import BacktestSettings
+from ktrdr.core.backtesting.silence import why_no_trades
+from ktrdr.core.backtesting.simulation import Costs
+from ktrdr.core.backtesting.tables import Table
+from ktrdr.core.backtesting.trade_table import trade_table
+from ktrdr.core.backtesting.trading import Account, trade_constant
+from ktrdr.core.backtesting.walk import SIGNAL
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.data.times import format_time
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.plugins.contract import Predictor
+
+__all__ = ["summarize"]
+
+
+def summarize(
+    bundle: Bundle,
+    settings: BacktestSettings,
+    period: BacktestPeriod,
+    inputs: Sequence[SymbolInput],
+    evidence: Sequence[Evidence],
+    account: Account,
+    predictor: Predictor,
+) -> BacktestResult:
+    """Return the result of a backtest; ``inputs``, ``evidence`` and the markets of ``account`` are per symbol."""
+    manifest, simulation = bundle.manifest, account.simulation
+    strategy = manifest.strategy
+    traded = [symbol.traded for symbol in inputs]
+    costs = Costs(settings.commission, settings.slippage)
+    table = trade_table(simulation.trades, traded)
+    curve = _curve(account, settings)
+    held = dataclasses.replace(curve, equity=buy_and_hold(traded, simulation.time, settings.capital, costs))
+    drawdown, held_returns = curve.drawdown, held.returns
+    symbols = tuple(_symbol(number, bars, account) for number, bars in enumerate(traded))
+    outputs = [each.outputs for each in evidence]
+    return BacktestResult(
+        manifest=manifest,
+        strategy_text=bundle.strategy_text,
+        history=bundle.history(),
+        settings=settings,
+        timeframe=strategy.training_data.base_timeframe,
+        start=min(bars.time[0] for bars in traded),
+        end=max(bars.close_time[-1] for bars in traded),
+        period=period.statement,
+        symbols=symbols,
+        trades=table,
+        reasons=reasons_of(simulation.trades, evidence, manifest, predictor),
+        equity={
+            "time": simulation.time,
+            "equity": simulation.equity,
+            "cash": simulation.cash,
+            "positions": simulation.equity - simulation.cash,
+            "drawdown": drawdown,
+            "benchmark": held.equity,
+        },
+        metrics=account_metrics(
+            curve,
+            benchmark=held_returns,
+            trials=manifest.version if settings.trials is None else settings.trials,
+            seed=settings.seed,
+            drawdown=drawdown,
+        )
+        | _trading_metrics(table, curve, account),
+        benchmark=account_metrics(held, seed=settings.seed, returns=held_returns),
+        baselines=_baselines(manifest, inputs, account, settings),
+        orders=dataclasses.asdict(simulation.counts),
+        histograms=value_histograms(strategy, evidence),
+        warnings=_warnings(manifest, inputs, symbols, account),
+        no_trades=""
+        if len(simulation.trades)
+        else why_no_trades(strategy.decisions, symbols, outputs, simulation.counts),
+        provenance=_provenance(manifest, traded),
+    )
+
+
+def _curve(account: Account, settings: BacktestSettings) -> AccountCurve:
+    simulation = account.simulation
+    return AccountCurve(simulation.time, simulation.equity, settings.capital, account.periods_per_year)
+
+
+def _trading_metrics(table: Table, curve: AccountCurve, account: Account) -> dict[str, Any]:
+    metrics = trade_metrics(table)
+    years = len(curve.equity) / curve.periods_per_year
+    mean = float(curve.equity.mean())
+    metrics["turnover"] = metrics["traded_value"] / mean / years if mean > 0 else None
+    metrics["exposure"] = _exposure(account)
+    return metrics
+
+
+def _exposure(account: Account) -> float:
+    """Return the share of the bars at whose close a position was open."""
+    simulation = account.simulation
+    invested = np.zeros(len(simulation.time), dtype=np.bool_)
+    for units, market in zip(simulation.units, account.markets, strict=True):
+        if len(units) == len(invested):
+            invested |= units != 0
+        else:
+            row = np.searchsorted(market.bars.time, simulation.time, side="right") - 1
+            invested |= (units[row] != 0) & (row >= 0)
+    return float(invested.mean())
+
+
+def _symbol(number: int, bars: Bars, account: Account) -> SymbolResult:
+    simulation, trades = account.simulation, account.simulation.trades
+    own = trades.market == number
+    executed = int(np.count_nonzero(own) + np.count_nonzero(own & (trades.reason == SIGNAL)))
+    units = simulation.units[number]
+    return SymbolResult(
+        symbol=bars.symbol,
+        bars=len(bars),
+        start=bars.time[0],
+        end=bars.close_time[-1],
+        passed={**account.signals[number].passed, "executed": executed + len(simulation.renewed[number])},
+        positions={
+            "time": bars.time,
+            "close": bars.close,
+            "signal": account.signals[number].direction,
+            "units": units,
+            "value": units * bars.close,
+        },
+    )
+
+
+def _baselines(
+    manifest: Manifest, inputs: Sequence[SymbolInput], account: Account, settings: BacktestSettings
+) -> tuple[Baseline, ...]:
+    majority = majority_class(manifest)
+    if majority is None:
+        return ()
+    output = (np.array(manifest.classes) == majority).astype(np.float64)
+    traded = trade_constant(manifest.strategy, account, inputs, output, settings)
+    curve = _curve(traded, settings)
+    table = trade_table(traded.simulation.trades, [market.bars for market in traded.markets])
+    statement = f"always says {majority}, the most frequent class of the training data, under the same rules and costs"
+    if not len(traded.simulation.trades):
+        statement += ", so it never trades"
+    metrics = account_metrics(curve, seed=settings.seed) | _trading_metrics(table, curve, traded)
+    return (Baseline("majority class", statement, metrics),)
+
+
+def _warnings(
+    manifest: Manifest, inputs: Sequence[SymbolInput], symbols: Sequence[SymbolResult], account: Account
+) -> tuple[str, ...]:
+    warnings = list(overlap_warnings(manifest, {symbol.base.symbol: symbol.traded for symbol in inputs}))
+    for symbol, result in zip(inputs, symbols, strict=True):
+        missing = result.bars - result.passed["predicted"]
+        if missing:
+            warnings.append(
+                f"on {missing:,} of the {result.bars:,} bars of {result.symbol} features are missing and nothing is"
+                f" decided; {symbol.first:,} bars of history come before them"
+            )
+    simulation = account.simulation
+    if (spent := simulation.equity <= 0).any():
+        when = format_time(simulation.time[int(spent.argmax())])
+        warnings.append(f"the account was worth nothing on {when}: its losses exceeded the capital")
+    return tuple(warnings)
+
+
+def _provenance(manifest: Manifest, traded: Sequence[Bars]) -> dict[str, Any]:
+    return {
+        "core_version": __version__,
+        "numpy_version": np.__version__,
+        "data_fingerprint": fingerprint(traded),
+        "weights_hash": manifest.weights_hash,
+        "plugin": manifest.plugin.name,
+        "plugin_version": manifest.plugin.version,
+        "training_data_fingerprint": manifest.data.fingerprint,
+        "training_git": None if manifest.git is None else manifest.git.model_dump(),
+        "seed": manifest.seed,
+    }
