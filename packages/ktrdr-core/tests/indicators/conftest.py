@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.indicators.compute import compute_indicator
-from ktrdr.core.indicators.registry import get_indicator
+from ktrdr.core.indicators.registry import default_registry, get_indicator
 
 _STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
 _COLUMNS = ("open", "high", "low", "close", "volume")
@@ -157,3 +159,56 @@ def agrees(eurusd: Bars, apple: Bars, slow: Slow) -> Callable[..., None]:
                     )
 
     return compare
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on ``sys.path`` that holds what :func:`install` puts there."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    monkeypatch.syspath_prepend(directory)
+    default_registry.cache_clear()
+    before = set(sys.modules)
+    yield directory
+    default_registry.cache_clear()
+    for name in set(sys.modules) - before:
+        if str(directory) in (getattr(sys.modules[name], "__file__", "") or ""):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def install(site: Path) -> Callable[..., None]:
+    """Return ``install(distribution, entry_point, code)``: a distribution on disk whose module holds ``code``."""
+
+    def run(distribution: str, entry_point: str, code: str, *, attribute: str = "INDICATOR") -> None:
+        plain = distribution.replace("-", "_")
+        (site / f"{plain}.py").write_text(dedent(code), encoding="utf-8")
+        info = site / f"{plain}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n", encoding="utf-8")
+        target = f"{plain}:{attribute}" if attribute else plain
+        (info / "entry_points.txt").write_text(f"[ktrdr.indicators]\n{entry_point} = {target}\n", encoding="utf-8")
+
+    return run
+
+
+@pytest.fixture
+def user_indicator() -> Callable[..., str]:
+    """Return the source of a module with a user indicator: the range of the bar, as a share of its close."""
+
+    def code(name: str = "bar_share", *, formula: str = "((c['high'] - c['low']) / c['close'] * p['factor'],)") -> str:
+        return f"""
+            import numpy as np
+            from ktrdr.core.indicators.types import IndicatorType, multiplier
+
+            def formula(c, p):
+                return {formula}
+
+            INDICATOR = IndicatorType(
+                "{name}", "Range of the bar relative to its close: how lively it was.", "our own", ("share",), formula,
+                lambda p: 0, ("high", "low", "close"),
+                (multiplier(1.0, "factor", description="what it is multiplied by"),),
+            )
+        """
+
+    return code

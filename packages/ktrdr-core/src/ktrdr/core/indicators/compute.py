@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.errors import BadInputError
-from ktrdr.core.indicators.registry import get_indicator
+from ktrdr.core.errors import BadInputError, PluginError
+from ktrdr.core.indicators.registry import default_registry, get_indicator
 from ktrdr.core.indicators.types import IndicatorType
 
 __all__ = ["compute_indicator", "source_series"]
@@ -40,6 +40,7 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
 
     Raises:
         BadInputError: the type is unknown, or a parameter is unknown, of the wrong type or out of range.
+        PluginError: it is a user indicator, and its formula failed or gave something else than its outputs.
     """
     indicator = get_indicator(type_name)
     values, problems = indicator.validate(parameters)
@@ -51,9 +52,7 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
     for first, end in _runs(_present(indicator, columns, len(bars))):
         if end - first <= warmup:
             continue
-        run = {name: column[first:end] for name, column in columns.items()}
-        results = indicator.formula(run, values)
-        _check(indicator, results, end - first)
+        results = _evaluate(indicator, {name: _locked(column[first:end]) for name, column in columns.items()}, values)
         for name, result in zip(indicator.outputs, results, strict=True):
             outputs[name][first + warmup : end] = result[warmup:]
     for output in outputs.values():
@@ -99,17 +98,46 @@ def _runs(present: np.ndarray) -> Iterator[tuple[int, int]]:
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
+def _locked(column: np.ndarray) -> np.ndarray:
+    """Return a view that cannot be written to: a formula that did would change the bars of everybody else."""
+    view = column.view()
+    view.flags.writeable = False
+    return view
+
+
+def _evaluate(
+    indicator: IndicatorType, columns: Mapping[str, np.ndarray], parameters: Mapping[str, Any]
+) -> Sequence[np.ndarray]:
+    if not default_registry().is_foreign(indicator.name):
+        return indicator.formula(columns, parameters)
+    try:
+        results = indicator.formula(columns, parameters)
+    except Exception as error:  # foreign code: it may raise anything at all
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(f"{_culprit(indicator)} failed on {_length(columns)} bars ({reason})") from error
+    _check(indicator, results, _length(columns))
+    return results
+
+
 def _check(indicator: IndicatorType, results: Any, n: int) -> None:
-    """Users write formulas too: say which one went wrong, not where numpy noticed."""
+    """Say which formula went wrong, not where numpy noticed."""
     if not isinstance(results, list | tuple) or len(results) != len(indicator.outputs):
-        raise BadInputError(
-            f"indicator `{indicator.name}` must return {len(indicator.outputs)} arrays"
+        raise PluginError(
+            f"{_culprit(indicator)} must return {len(indicator.outputs)} arrays"
             f" ({', '.join(indicator.outputs)}) as a list or tuple; correct its formula"
         )
     for name, result in zip(indicator.outputs, results, strict=True):
-        if not isinstance(result, np.ndarray) or result.shape != (n,):
-            shape = result.shape if isinstance(result, np.ndarray) else type(result).__name__
-            raise BadInputError(
-                f"indicator `{indicator.name}` must return an array of shape ({n},) for `{name}`, not {shape};"
+        if not isinstance(result, np.ndarray) or result.shape != (n,) or result.dtype.kind not in "fiub":
+            found = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
+            raise PluginError(
+                f"{_culprit(indicator)} must return numbers of shape ({n},) for `{name}`, not {found};"
                 " correct its formula"
             )
+
+
+def _culprit(indicator: IndicatorType) -> str:
+    return f"the formula of indicator `{indicator.name}` ({default_registry().origin(indicator.name)})"
+
+
+def _length(columns: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(columns.values())))

@@ -99,9 +99,13 @@ class IndicatorRegistry:
         hint = did_you_mean(name, (*self.names(), *_ALIASES)) or "; `ktrdr indicators` lists those there are"
         return f"unknown indicator type `{name}`{hint}"
 
+    def is_foreign(self, name: str) -> bool:
+        """Tell whether the type called ``name`` is a user indicator."""
+        return name not in _BUILT_IN and name in self._records
+
     def origin(self, name: str) -> str:
         """Return the distribution a type comes from, with its version if it is not KTRDR itself."""
-        records = self._records.get(name)
+        records = self._records.get(name) if self.is_foreign(name) else None
         return "ktrdr-core" if records is None else records[0].origin
 
     def problems(self) -> dict[str, str]:
@@ -123,7 +127,7 @@ class IndicatorRegistry:
 def _obstacle(name: str, records: Sequence[PluginRecord]) -> str:
     """Return why the type claimed by ``records`` cannot be used, or nothing."""
     if all(record.state == "blocked" for record in records):
-        return records[0].message
+        return f"{records[0].message}; change that to use it"
     providers = " and ".join(sorted({record.distribution for record in records}))
     if name in _BUILT_IN or name in REFUSED:
         claimed = records[0].name
@@ -145,9 +149,9 @@ def _load(name: str, record: PluginRecord) -> IndicatorType:
         for part in filter(None, attribute.split(".")):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PluginError(
-            f"{where} cannot be imported from {record.module} ({type(error).__name__}: {error});"
-            f" update or uninstall {record.distribution}"
+            f"{where} cannot be imported from {record.module} ({reason}); update or uninstall {record.distribution}"
         ) from error
     if not isinstance(found, IndicatorType):
         raise PluginError(f"{where}: {record.module} is {type(found).__name__}, and must be an IndicatorType")

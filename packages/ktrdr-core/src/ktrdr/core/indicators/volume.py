@@ -34,8 +34,7 @@ def _vwap(c: _Columns, p: _Parameters) -> _Outputs:
         value, volume = _since(value, start), _since(volume, start)
     else:
         empty = all_zero(volume, p["period"])
-        value, volume = total(value, p["period"]), total(volume, p["period"])
-        value[empty] = volume[empty] = 0.0
+        value, volume = (np.where(empty, 0.0, total(part, p["period"])) for part in (value, volume))
     return (ratio(value, volume, neutral=series),)
 
 
