@@ -6,8 +6,8 @@ accepts; what holds between sections (ids that are referred to, labels that fit 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ktrdr.core.data.timeframe import TIMEFRAMES
 from ktrdr.core.errors import KtrdrError
@@ -29,6 +29,20 @@ from ktrdr.core.strategy.read_model import (
 from ktrdr.core.strategy.read_risk import DISTANCES, RISK, SIZINGS, distance_parameters
 from ktrdr.core.strategy.read_strategy import VERSION
 from ktrdr.core.strategy.read_training import METHODS
+from ktrdr.core.strategy.schema_parts import (
+    NULL,
+    TEXT,
+    Schema,
+    any_case,
+    closed_map,
+    map_by_type,
+    name_schema,
+    optional,
+    parameter_schema,
+    parameter_schemas,
+    pattern_of,
+    required_of,
+)
 from ktrdr.core.strategy.training_parameters import (
     CORE_KEYS,
     DATA_SPLIT,
@@ -44,33 +58,27 @@ if TYPE_CHECKING:
 
 __all__ = ["strategy_schema"]
 
-_Schema = dict[str, Any]
 
-# `symbol: NO` and `name: 2024` are text to the loader, and something else to YAML.
-_TEXT: _Schema = {"type": ["string", "number", "boolean"]}
-_NULL: _Schema = {"type": "null"}
-
-
-def strategy_schema(plugins: PluginManager | None = None) -> _Schema:
+def strategy_schema(plugins: PluginManager | None = None) -> Schema:
     """Return the JSON Schema (2020-12) of a strategy file; with the model types of ``plugins``, if given."""
     types = _model_types(plugins)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"KTRDR strategy, version {VERSION}",
-        **_object(
+        **closed_map(
             {
-                "name": _name("of the strategy, and of its model in the model store"),
-                "description": _optional(_TEXT),
-                "version": _optional({"enum": [VERSION, float(VERSION)]}),
+                "name": name_schema("of the strategy, and of its model in the model store"),
+                "description": optional(TEXT),
+                "version": optional({"enum": [VERSION, float(VERSION)]}),
                 "training_data": _training_data(),
                 "indicators": _indicators(),
-                "fuzzy_sets": _optional(_fuzzy_sets()),
+                "fuzzy_sets": optional(_fuzzy_sets()),
                 "nn_inputs": {"type": "array", "minItems": 1, "items": _input(), "description": "what the model sees"},
                 "model": _model(types),
                 "decisions": _decisions(),
                 "training": _training(),
-                "risk": _optional(_risk()),
-                "deployment": _optional(_deployment()),
+                "risk": optional(_risk()),
+                "deployment": optional(_deployment()),
             },
             required=("name", "training_data", "indicators", "nn_inputs", "model", "decisions", "training"),
         ),
@@ -84,96 +92,10 @@ def strategy_schema(plugins: PluginManager | None = None) -> _Schema:
     }
 
 
-def _object(properties: Mapping[str, _Schema], *, required: Iterable[str] = (), description: str = "") -> _Schema:
-    schema: _Schema = {"type": "object", "additionalProperties": False, "properties": dict(properties)}
-    if names := list(required):
-        schema["required"] = names
-    return schema | ({"description": description} if description else {})
-
-
-def _optional(schema: _Schema) -> _Schema:
-    """A key whose value is empty counts as absent."""
-    if "type" in schema and not {"enum", "allOf", "anyOf"} & schema.keys():
-        # Said of the type, so that a validator's message is about the key that is wrong.
-        types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        return {**schema, "type": [*types, "null"]}
-    return {"anyOf": [schema, _NULL]}
-
-
-def _name(description: str) -> _Schema:
-    return {**_TEXT, "pattern": f"^{NAME_PATTERN}$", "description": description}
-
-
-def _any_case(words: Sequence[str]) -> _Schema:
-    """Accept ``words`` in any case; editors offer them as they are."""
-    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": _pattern(words)}]}
-
-
-def _pattern(words: Sequence[str]) -> str:
-    spelled = (
-        "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word) for word in words
-    )
-    return f"^(?:{'|'.join(spelled)})$"
-
-
-def _parameter(parameter: Parameter) -> _Schema:
-    match parameter.kind:
-        case "bool":
-            schema: _Schema = {"type": "boolean"}
-        case "int":
-            schema = {"type": "integer", **_limits(parameter)}
-        case "float":
-            schema = {"type": "number", **_limits(parameter)}
-        case "int_list":
-            schema = {"type": "array", "minItems": 1, "items": {"type": "integer", **_limits(parameter)}}
-        case "str":
-            schema = _any_case(parameter.choices) if parameter.choices else dict(_TEXT)
-    if parameter.default is None:
-        schema = _optional(schema)
-    elif not parameter.required:
-        default = parameter.default
-        schema["default"] = list(default) if isinstance(default, tuple) else default
-    return schema | ({"description": parameter.description} if parameter.description else {})
-
-
-def _limits(parameter: Parameter) -> _Schema:
-    limits: _Schema = {}
-    if parameter.minimum is not None:
-        limits["exclusiveMinimum" if parameter.exclusive_minimum else "minimum"] = parameter.minimum
-    if parameter.maximum is not None:
-        limits["exclusiveMaximum" if parameter.exclusive_maximum else "maximum"] = parameter.maximum
-    return limits
-
-
-def _parameters(declared: Iterable[Parameter]) -> dict[str, _Schema]:
-    return {parameter.name: _parameter(parameter) for parameter in declared}
-
-
-def _required(declared: Iterable[Parameter]) -> list[str]:
-    return [parameter.name for parameter in declared if parameter.required]
-
-
-def _by_type(key: str, kinds: Mapping[str, Sequence[Parameter]], spellings: Mapping[str, Sequence[str]]) -> _Schema:
-    """A map whose ``key`` says which other keys it has."""
-    every = [spelling for kind in kinds for spelling in spellings.get(kind, (kind,))]
-    return {
-        "type": "object",
-        "required": [key],
-        "properties": {key: _any_case(every)},
-        "allOf": [
-            {
-                "if": {"properties": {key: {"type": "string", "pattern": _pattern(spellings.get(kind, (kind,)))}}},
-                "then": _object({key: True, **_parameters(declared)}, required=_required(declared)),  # type: ignore[dict-item]
-            }
-            for kind, declared in kinds.items()
-        ],
-    }
-
-
-def _one_or_list(single: str, multiple: str, item: _Schema, extra: Mapping[str, _Schema]) -> _Schema:
-    def alternative(mode: str, key: str, value: _Schema, other: str) -> _Schema:
-        properties = {"mode": _any_case((mode,)), key: value, other: _NULL, **extra}
-        return _object(properties, required=("mode", key))
+def _one_or_list(single: str, multiple: str, item: Schema, extra: Mapping[str, Schema]) -> Schema:
+    def alternative(mode: str, key: str, value: Schema, other: str) -> Schema:
+        properties = {"mode": any_case((mode,)), key: value, other: NULL, **extra}
+        return closed_map(properties, required=("mode", key))
 
     many = {"type": "array", "minItems": 1, "uniqueItems": True, "items": item}
     return {
@@ -185,28 +107,28 @@ def _one_or_list(single: str, multiple: str, item: _Schema, extra: Mapping[str, 
     }
 
 
-def _training_data() -> _Schema:
-    timeframe: _Schema = {"enum": list(TIMEFRAMES)}
-    dates = {"start": _optional(_DATE), "end": _optional(_DATE)}
-    return _object(
+def _training_data() -> Schema:
+    timeframe: Schema = {"enum": list(TIMEFRAMES)}
+    dates = {"start": optional(_DATE), "end": optional(_DATE)}
+    return closed_map(
         {
-            "symbols": _one_or_list("symbol", "multi_symbol", _TEXT, {}),
+            "symbols": _one_or_list("symbol", "multi_symbol", TEXT, {}),
             "timeframes": _one_or_list(
-                "timeframe", "multi_timeframe", timeframe, {"base_timeframe": _optional(timeframe)}
+                "timeframe", "multi_timeframe", timeframe, {"base_timeframe": optional(timeframe)}
             ),
-            "date_range": _optional(_object(dates, description="days, UTC, both inclusive")),
-            "start_date": _optional(_DATE),
-            "end_date": _optional(_DATE),
-            **_parameters(HISTORY),
+            "date_range": optional(closed_map(dates, description="days, UTC, both inclusive")),
+            "start_date": optional(_DATE),
+            "end_date": optional(_DATE),
+            **parameter_schemas(HISTORY),
         },
         required=("symbols", "timeframes"),
     )
 
 
-_DATE: _Schema = {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+_DATE: Schema = {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
 
 
-def _indicators() -> _Schema:
+def _indicators() -> Schema:
     kinds: dict[str, Sequence[Parameter]] = {}
     spellings: dict[str, Sequence[str]] = {}
     for name in registry.indicator_names():
@@ -219,26 +141,26 @@ def _indicators() -> _Schema:
     return {
         "type": "object",
         "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
-        "additionalProperties": _by_type("type", kinds, spellings),
+        "additionalProperties": map_by_type("type", kinds, spellings),
         "description": "what is computed: id, then type and parameters",
     }
 
 
-def _fuzzy_sets() -> _Schema:
-    number: _Schema = {"type": "number"}
-    above: _Schema = {"type": "number", "exclusiveMinimum": 0}
+def _fuzzy_sets() -> Schema:
+    number: Schema = {"type": "number"}
+    above: Schema = {"type": "number", "exclusiveMinimum": 0}
 
-    def numbers(kind: str, names: Sequence[str]) -> _Schema:
+    def numbers(kind: str, names: Sequence[str]) -> Schema:
         items = [above if name in ("sigma", "width") or (kind, name) == ("bell", "slope") else number for name in names]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
 
     shapes = {kind: numbers(kind, names) for kind, names in MEMBERSHIP_TYPES.items()}
-    function: _Schema = {
+    function: Schema = {
         "anyOf": [
             shapes["triangular"],
             shapes["trapezoidal"],
             *(
-                _object({"type": _any_case((kind,)), "parameters": shape}, required=("type", "parameters"))
+                closed_map({"type": any_case((kind,)), "parameters": shape}, required=("type", "parameters"))
                 for kind, shape in shapes.items()
             ),
         ]
@@ -250,7 +172,7 @@ def _fuzzy_sets() -> _Schema:
             "type": "object",
             "required": ["indicator"],
             "minProperties": 2,
-            "properties": {"indicator": _TEXT},
+            "properties": {"indicator": TEXT},
             "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
             "additionalProperties": function,
         },
@@ -258,22 +180,22 @@ def _fuzzy_sets() -> _Schema:
     }
 
 
-def _input() -> _Schema:
-    timeframes: _Schema = {
+def _input() -> Schema:
+    timeframes: Schema = {
         "anyOf": [
             {"const": "all"},
             {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"enum": list(TIMEFRAMES)}},
         ]
     }
-    common = {"timeframes": timeframes, "lags": _parameter(LAGS)}
+    common = {"timeframes": timeframes, "lags": parameter_schema(LAGS)}
     return {
         "anyOf": [
-            _object({"fuzzy_set": _TEXT, "raw_indicator": _NULL, **common}, required=("fuzzy_set", "timeframes")),
-            _object(
+            closed_map({"fuzzy_set": TEXT, "raw_indicator": NULL, **common}, required=("fuzzy_set", "timeframes")),
+            closed_map(
                 {
-                    "raw_indicator": _TEXT,
-                    "fuzzy_set": _NULL,
-                    "normalization": _optional(_any_case(NORMALIZATIONS)),
+                    "raw_indicator": TEXT,
+                    "fuzzy_set": NULL,
+                    "normalization": optional(any_case(NORMALIZATIONS)),
                     **common,
                 },
                 required=("raw_indicator", "timeframes"),
@@ -291,20 +213,20 @@ def _model_types(plugins: PluginManager | None) -> list[ModelType]:
     return [found[0] for found in offered.values() if len(found) == 1]
 
 
-def _is(model_type: ModelType) -> _Schema:
-    return {"required": ["type"], "properties": {"type": {"type": "string", "pattern": _pattern((model_type.name,))}}}
+def _is(model_type: ModelType) -> Schema:
+    return {"required": ["type"], "properties": {"type": {"type": "string", "pattern": pattern_of((model_type.name,))}}}
 
 
-def _model(types: Sequence[ModelType]) -> _Schema:
+def _model(types: Sequence[ModelType]) -> Schema:
     training = _training_properties()
-    schema = _object(
+    schema = closed_map(
         {
-            "type": {"anyOf": [{"enum": [model_type.name for model_type in types]}, _TEXT]} if types else _TEXT,
-            "backend": _optional(_TEXT),
-            "architecture": _optional({"type": "object"}),
+            "type": {"anyOf": [{"enum": [model_type.name for model_type in types]}, TEXT]} if types else TEXT,
+            "backend": optional(TEXT),
+            "architecture": optional({"type": "object"}),
             # An empty value counts as absent, also where `training` itself would not take it.
             **{
-                name: _optional(_object({key: _optional(value) for key, value in training.items()}))
+                name: optional(closed_map({key: optional(value) for key, value in training.items()}))
                 for name in OLDER_TRAINING
             },
         },
@@ -315,11 +237,13 @@ def _model(types: Sequence[ModelType]) -> _Schema:
             "if": _is(model_type),
             "then": {
                 "properties": {
-                    "architecture": _optional(
-                        _object(_parameters(model_type.architecture), required=_required(model_type.architecture))
+                    "architecture": optional(
+                        closed_map(
+                            parameter_schemas(model_type.architecture), required=required_of(model_type.architecture)
+                        )
                     )
                 },
-                "required": ["architecture"] if _required(model_type.architecture) else [],
+                "required": ["architecture"] if required_of(model_type.architecture) else [],
             },
         }
         for model_type in types
@@ -327,68 +251,68 @@ def _model(types: Sequence[ModelType]) -> _Schema:
     return schema
 
 
-def _use_of_training(model_type: ModelType) -> _Schema:
+def _use_of_training(model_type: ModelType) -> Schema:
     """A key that has no effect on the model type is refused."""
     useless = [key for key in TRAINING_KEYS if key not in CORE_KEYS and key not in model_type.training_keys]
     return {
         "if": {"properties": {"model": _is(model_type)}},
-        "then": {"properties": {"training": {"properties": dict.fromkeys(useless, _NULL)}}},
+        "then": {"properties": {"training": {"properties": dict.fromkeys(useless, NULL)}}},
     }
 
 
-def _decisions() -> _Schema:
-    volume_filter = {"anyOf": [{"type": "boolean"}, _parameter(VOLUME_FILTER)]}
-    filters = {**_parameters((MIN_SIGNAL_SEPARATION,)), "volume_filter": volume_filter}
-    return _object(
+def _decisions() -> Schema:
+    volume_filter = {"anyOf": [{"type": "boolean"}, parameter_schema(VOLUME_FILTER)]}
+    filters = {**parameter_schemas((MIN_SIGNAL_SEPARATION,)), "volume_filter": volume_filter}
+    return closed_map(
         {
-            "output_format": _optional(_any_case(OUTPUT_FORMATS)),
-            **_parameters(DECISIONS),
-            "filters": _optional(_object(filters)),
-            "cost_model": _optional(_object(_parameters(COST_MODEL))),
+            "output_format": optional(any_case(OUTPUT_FORMATS)),
+            **parameter_schemas(DECISIONS),
+            "filters": optional(closed_map(filters)),
+            "cost_model": optional(closed_map(parameter_schemas(COST_MODEL))),
         },
         description="how the model's outputs become orders",
     )
 
 
-def _training() -> _Schema:
-    return _object(_training_properties(), required=("labels",), description="how the model is trained")
+def _training() -> Schema:
+    return closed_map(_training_properties(), required=("labels",), description="how the model is trained")
 
 
-def _training_properties() -> dict[str, _Schema]:
+def _training_properties() -> dict[str, Schema]:
     sources = {name: source.parameters for name, source in LABEL_SOURCES.items()}
-    scheduler = _by_type("type", LR_SCHEDULERS, {})
+    scheduler = map_by_type("type", LR_SCHEDULERS, {})
     return {
-        "method": _optional(_any_case(METHODS)),
-        "labels": _by_type("source", sources, {}),
-        "data_split": _optional(_object(_parameters(DATA_SPLIT))),
-        **_parameters(TRAINING),
-        "lr_scheduler": _optional({"anyOf": [{"type": "boolean"}, scheduler]}),
-        "early_stopping": _optional({"anyOf": [{"type": "boolean"}, _object(_parameters(EARLY_STOPPING))]}),
+        "method": optional(any_case(METHODS)),
+        "labels": map_by_type("source", sources, {}),
+        "data_split": optional(closed_map(parameter_schemas(DATA_SPLIT))),
+        **parameter_schemas(TRAINING),
+        "lr_scheduler": optional({"anyOf": [{"type": "boolean"}, scheduler]}),
+        "early_stopping": optional({"anyOf": [{"type": "boolean"}, closed_map(parameter_schemas(EARLY_STOPPING))]}),
     }
 
 
-def _risk() -> _Schema:
+def _risk() -> Schema:
     distances = {}
     for key, description in DISTANCES.items():
         declared = {parameter.name: parameter for parameter in distance_parameters(key)}
-        distances[key] = _optional(
+        distances[key] = optional(
             {
                 "anyOf": [
-                    _object({kind: _parameter(declared[kind]), other: _NULL}, required=(kind,))
+                    closed_map({kind: parameter_schema(declared[kind]), other: NULL}, required=(kind,))
                     for kind, other in (("percent", "atr"), ("atr", "percent"))
                 ]
             }
         ) | {"description": description}
-    return _object({"sizing": _optional(_by_type("type", SIZINGS, {})), **distances, **_parameters(RISK)})
+    return closed_map({"sizing": optional(map_by_type("type", SIZINGS, {})), **distances, **parameter_schemas(RISK)})
 
 
-def _deployment() -> _Schema:
-    def targets(item: _Schema) -> _Schema:
-        many: _Schema = {"type": "array", "minItems": 1, "uniqueItems": True, "items": item}
-        older = {"mode": _optional(_TEXT), "list": _optional(many), "supported": _optional(many)}
-        return _optional({"anyOf": [many, _object(older)]})
+def _deployment() -> Schema:
+    def targets(item: Schema) -> Schema:
+        many: Schema = {"type": "array", "minItems": 1, "uniqueItems": True, "items": item}
+        older = {"mode": optional(TEXT), "list": optional(many), "supported": optional(many)}
+        return optional({"anyOf": [many, closed_map(older)]})
 
-    return _object(
-        {"target_symbols": targets(_TEXT), "target_timeframes": targets({"enum": list(TIMEFRAMES)})},
+    return closed_map(
+        {"target_symbols": targets(TEXT), "target_timeframes": targets({"enum": list(TIMEFRAMES)})},
         description="data a trained model may be used on",
     )

@@ -1,0 +1,122 @@
+"""Parts of the JSON Schema: maps without unknown keys, declared parameters, words in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ktrdr.core.parameters import Parameter
+from ktrdr.core.strategy.names import NAME_PATTERN
+
+__all__ = [
+    "NULL",
+    "TEXT",
+    "Schema",
+    "any_case",
+    "closed_map",
+    "map_by_type",
+    "name_schema",
+    "optional",
+    "parameter_schema",
+    "parameter_schemas",
+    "pattern_of",
+    "required_of",
+]
+
+Schema: TypeAlias = dict[str, Any]
+
+TEXT: Schema = {"type": ["string", "number", "boolean"]}
+"""`symbol: NO` and `name: 2024` are text to the loader, and something else to YAML."""
+NULL: Schema = {"type": "null"}
+
+
+def closed_map(properties: Mapping[str, Schema], *, required: Iterable[str] = (), description: str = "") -> Schema:
+    """Return a map with these keys and no others."""
+    schema: Schema = {"type": "object", "additionalProperties": False, "properties": dict(properties)}
+    if names := list(required):
+        schema["required"] = names
+    return schema | ({"description": description} if description else {})
+
+
+def optional(schema: Schema) -> Schema:
+    """Allow an empty value too: such a key counts as absent."""
+    if "type" in schema and not {"enum", "allOf", "anyOf"} & schema.keys():
+        # Said of the type, so that a validator's message is about the key that is wrong.
+        types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        return {**schema, "type": list(dict.fromkeys((*types, "null")))}
+    return {"anyOf": [schema, NULL]}
+
+
+def name_schema(description: str) -> Schema:
+    """Return the schema of a name."""
+    return {**TEXT, "pattern": f"^{NAME_PATTERN}$", "description": description}
+
+
+def any_case(words: Sequence[str]) -> Schema:
+    """Accept ``words`` in any case; editors offer them as they are."""
+    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": pattern_of(words)}]}
+
+
+def pattern_of(words: Sequence[str]) -> str:
+    """Return a regular expression for ``words`` in any case."""
+    spelled = (
+        "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word) for word in words
+    )
+    return f"^(?:{'|'.join(spelled)})$"
+
+
+def parameter_schema(parameter: Parameter) -> Schema:
+    """Return the schema of a declared parameter, with its limits and default."""
+    match parameter.kind:
+        case "bool":
+            schema: Schema = {"type": "boolean"}
+        case "int":
+            schema = {"type": "integer", **_limits(parameter)}
+        case "float":
+            schema = {"type": "number", **_limits(parameter)}
+        case "int_list":
+            schema = {"type": "array", "minItems": 1, "items": {"type": "integer", **_limits(parameter)}}
+        case "str":
+            schema = any_case(parameter.choices) if parameter.choices else dict(TEXT)
+    if parameter.default is None:
+        schema = optional(schema)
+    elif not parameter.required:
+        default = parameter.default
+        schema["default"] = list(default) if isinstance(default, tuple) else default
+    return schema | ({"description": parameter.description} if parameter.description else {})
+
+
+def _limits(parameter: Parameter) -> Schema:
+    limits: Schema = {}
+    if parameter.minimum is not None:
+        limits["exclusiveMinimum" if parameter.exclusive_minimum else "minimum"] = parameter.minimum
+    if parameter.maximum is not None:
+        limits["exclusiveMaximum" if parameter.exclusive_maximum else "maximum"] = parameter.maximum
+    return limits
+
+
+def parameter_schemas(declared: Iterable[Parameter]) -> dict[str, Schema]:
+    """Return the schema of each declared parameter by name."""
+    return {parameter.name: parameter_schema(parameter) for parameter in declared}
+
+
+def required_of(declared: Iterable[Parameter]) -> list[str]:
+    """Return the names of the parameters without a default."""
+    return [parameter.name for parameter in declared if parameter.required]
+
+
+def map_by_type(key: str, kinds: Mapping[str, Sequence[Parameter]], spellings: Mapping[str, Sequence[str]]) -> Schema:
+    """Return a map whose ``key`` says which other keys it has; ``spellings`` are further words for a kind."""
+    every = [spelling for kind in kinds for spelling in spellings.get(kind, (kind,))]
+    return {
+        "type": "object",
+        "required": [key],
+        "properties": {key: any_case(every)},
+        "allOf": [
+            {
+                "if": {"properties": {key: {"type": "string", "pattern": pattern_of(spellings.get(kind, (kind,)))}}},
+                "then": closed_map({key: True, **parameter_schemas(declared)}, required=required_of(declared)),  # type: ignore[dict-item]
+            }
+            for kind, declared in kinds.items()
+        ],
+    }
