@@ -63,7 +63,7 @@ def _all() -> tuple[list[IndicatorType], dict[str, str]]:
         try:
             found.append(registry.get(name))
         except PluginError as error:
-            problems[name] = str(error)
+            problems.setdefault(name, str(error))
     return found, problems
 
 
