@@ -1,20 +1,215 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import getpass
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 
 from ktrdr.api.app import create_app
+from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
 from ktrdr.api.settings import ApiSettings
+
+LOCAL = "http://127.0.0.1"
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """Every test has a home of its own."""
+    """Every test has a home of its own, and no settings of the machine it runs on."""
+    for name in [name for name in os.environ if name.startswith("KTRDR_API_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture
 def client():
-    with TestClient(create_app(ApiSettings())) as client:
+    with TestClient(create_app(ApiSettings()), base_url=LOCAL) as client:
         yield client
+
+
+@pytest.fixture
+def serving():
+    """Return a context manager: a client of an application with these settings and this engine."""
+
+    @contextlib.contextmanager
+    def open_client(engine: Any = None, *, raise_server_exceptions: bool = True, **settings: Any) -> Iterator[Any]:
+        app = create_app(ApiSettings(**settings), engine)
+        with TestClient(app, base_url=LOCAL, raise_server_exceptions=raise_server_exceptions) as client:
+            yield client
+
+    return open_client
+
+
+class EngineDouble:
+    """Stands in for Dask and its workers: an `ExecutionEngine` that does what the test tells it.
+
+    ``capabilities`` are those of its only worker; ``None`` for no worker at all.
+    """
+
+    def __init__(self, capabilities: Sequence[str] | None = ("backtest", "ml-torch", "ml-sklearn")) -> None:
+        self.capabilities = capabilities
+        self.submitted: list[Attempt] = []
+        self.jobs: dict[Attempt, Mapping[str, Any]] = {}
+        self.stopped: list[Attempt] = []
+        self.running: list[Attempt] = []
+        self.known: set[Attempt] = set()
+        self.deaf = False
+        self.listener: EngineListener | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self, listener: EngineListener) -> None:
+        self.listener = listener
+        self.loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        self.listener = None
+
+    async def healthy(self) -> bool:
+        return True
+
+    async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
+        if self.deaf:
+            raise OSError("the scheduler does not answer")
+        self.submitted.append(attempt)
+        self.jobs[attempt] = job
+
+    async def stop(self, attempt: Attempt) -> None:
+        if self.deaf:
+            raise OSError("the scheduler does not answer")
+        self.stopped.append(attempt)
+
+    async def workers(self) -> list[WorkerInfo]:
+        if self.capabilities is None:
+            return []
+        return [WorkerInfo("tcp://127.0.0.1:1", "double", tuple(self.capabilities), tuple(self.running))]
+
+    async def reattach(self) -> set[Attempt]:
+        return set(self.known)
+
+    def tell(self, what: str, *args: Any, **kwargs: Any) -> None:
+        """From the test's thread: have the listener hear ``on_<what>``, and wait until it has."""
+        assert self.listener is not None
+        assert self.loop is not None
+        asyncio.run_coroutine_threadsafe(getattr(self.listener, f"on_{what}")(*args, **kwargs), self.loop).result(20)
+
+
+@pytest.fixture
+def engine_double() -> type[EngineDouble]:
+    return EngineDouble
+
+
+def eventually(read: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 20.0) -> Any:
+    """Read until it is as wanted; fails with what it was last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = read()
+        if wanted(found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Callable[..., Any]:
+    return eventually
+
+
+# A real PostgreSQL, from the system's package.
+
+
+def _binaries() -> Path | None:
+    found = shutil.which("initdb")
+    candidates = [Path(found).parent] if found else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((path for path in candidates if (path / "initdb").exists() and (path / "pg_ctl").exists()), None)
+
+
+def _install() -> str:
+    """Try to install it; return why that did not work."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return "it is not installed, and this user cannot install packages"
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "postgresql"]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            return f"`{' '.join(command)}` failed: {done.stderr.strip()[-300:]}"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a server of our own, without a database name. It refuses to run as root, so it does not."""
+    reason = "" if _binaries() else _install()
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip(f"NOT TESTED ON POSTGRESQL: {reason}; install Debian's package `postgresql`")
+    user = getpass.getuser()
+    options: dict[str, Any] = {}
+    directory = Path(tempfile.mkdtemp(prefix="ktrdr-postgresql-"))
+    if os.geteuid() == 0:
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        user = "postgres" if "postgres" in names else "nobody"
+        shutil.chown(directory, user)
+        options = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+    def run(*command: str) -> None:
+        done = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, timeout=120, check=False, **options
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = str(directory / "data")
+    try:
+        run(str(binaries / "initdb"), "-D", data, "-U", user, "-A", "trust", "-E", "UTF8", "--no-sync")
+        settings = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c fsync=off"
+        log = str(directory / "log")
+        run(str(binaries / "pg_ctl"), "-D", data, "-w", "-l", log, "-o", settings, "start")
+        try:
+            yield f"postgresql://{user}@127.0.0.1:{port}"
+        finally:
+            run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def new_database(request, tmp_path) -> Callable[[str], str]:
+    """Return a function: kind of database -> URL of an empty one."""
+
+    def make(kind: str) -> str:
+        number = next(_numbers)
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path}/ledger-{number}.sqlite"
+        import psycopg
+
+        server = request.getfixturevalue("postgresql_server")
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE ledger_{number}")
+        return f"{server}/ledger_{number}"
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, new_database) -> str:
+    """An empty database, of both kinds in turn."""
+    return new_database(request.param)

@@ -13,7 +13,7 @@ from ktrdr.core.errors import BadInputError
 
 @pytest.fixture
 def guarded():
-    with TestClient(create_app(ApiSettings(token="s3cret"))) as client:
+    with TestClient(create_app(ApiSettings(token="s3cret", read_token="r3ad")), base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -52,12 +52,12 @@ def test_an_exposed_address_without_a_token_is_refused():
 def test_a_token_file_is_read_and_an_empty_one_refused(tmp_path):
     path = tmp_path / "token"
     path.write_text("abc\n")
-    assert ApiSettings(token_file=path).resolved_token() == "abc"
+    assert ApiSettings(token_file=path).tokens().write == "abc"
     path.write_text("")
     with pytest.raises(BadInputError, match="empty"):
         ApiSettings(host="0.0.0.0", token_file=path).check_exposure()
     with pytest.raises(BadInputError, match="cannot be read"):
-        ApiSettings(token_file=tmp_path / "absent").resolved_token()
+        ApiSettings(token_file=tmp_path / "absent").tokens().write
 
 
 @pytest.mark.parametrize(

@@ -8,34 +8,72 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from ktrdr.api import __version__
-from ktrdr.api.engine.port import ExecutionEngine, NoEngine
+from ktrdr.api.engine.choose import choose_engine
+from ktrdr.api.engine.port import ExecutionEngine
+from ktrdr.api.guard import Guard
+from ktrdr.api.metrics import Measure, Metrics
+from ktrdr.api.openapi import install_openapi, operation_id
 from ktrdr.api.problems import PROBLEM_RESPONSES, install_problem_handlers
-from ktrdr.api.routes import data, events, health, models, operations, plugins, workers
+from ktrdr.api.routes import (
+    backtests,
+    data,
+    events,
+    fuzzy,
+    health,
+    indicators,
+    metrics,
+    models,
+    operations,
+    plugins,
+    strategies,
+    trainings,
+    workers,
+)
 from ktrdr.api.security import require_token
 from ktrdr.api.services import open_services
-from ktrdr.api.settings import ApiSettings
+from ktrdr.api.settings import ApiSettings, load_settings
+from ktrdr.core.errors import KtrdrError
 
 __all__ = ["create_app"]
+
+_TAGS = [
+    {"name": "health", "description": "Is it alive, is it ready."},
+    {"name": "data", "description": "Bars: import, read, check."},
+    {"name": "indicators", "description": "The catalogue, and values on stored bars."},
+    {"name": "fuzzy", "description": "Membership functions, and degrees of membership on stored bars."},
+    {"name": "strategies", "description": "Strategy files and what they mean."},
+    {"name": "models", "description": "Trained models, none of which needs an ML framework to be kept."},
+    {"name": "trainings", "description": "Train a strategy on a worker."},
+    {"name": "backtests", "description": "Trade a model on a worker; metrics, trades, equity, report."},
+    {"name": "operations", "description": "What runs, how far it is, how it ended."},
+    {"name": "workers", "description": "Who is there, and what each can do."},
+    {"name": "plugins", "description": "ML backends installed beside the API."},
+]
 
 
 def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | None = None) -> FastAPI:
     """Return the API.
 
     Nothing is read or opened before the server starts: settings that are not given are read from the environment
-    then. Without an engine operations are accepted, stay queued, and say what they wait for.
+    then, and say which engine to use if none is given. Without one operations are accepted, stay queued, and say what
+    they wait for.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.settings = settings if settings is not None else ApiSettings()
-        app.state.token = app.state.settings.resolved_token()
-        opened = await open_services(app.state.settings, engine if engine is not None else NoEngine())
+        try:
+            app.state.settings = settings if settings is not None else load_settings()
+            app.state.tokens = app.state.settings.tokens()
+            opened = await open_services(app.state.settings, engine or choose_engine(app.state.settings))
+        except KtrdrError as error:
+            app.state.refusal = str(error)
+            raise
         app.state.services = opened
+        app.state.metrics = Metrics()
         try:
             yield
         finally:
-            await opened.operations.close()
-            await opened.database.close()
+            await opened.close()
 
     app = FastAPI(
         title="KTRDR",
@@ -44,12 +82,30 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
         openapi_url="/api/v1/openapi.json",
         docs_url="/api/v1/docs",
         redoc_url=None,
+        openapi_tags=_TAGS,
+        generate_unique_id_function=operation_id,
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
-        max_body_size=(settings or ApiSettings.model_construct()).max_body,
     )
     install_problem_handlers(app)
+    install_openapi(app)
     app.include_router(health.router, prefix="/api/v1")
-    for module in (plugins, data, models, operations, events, workers):
+    for module in (
+        plugins,
+        data,
+        indicators,
+        fuzzy,
+        strategies,
+        models,
+        trainings,
+        backtests,
+        operations,
+        events,
+        workers,
+        metrics,
+    ):
         app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(require_token)])
+    # The last one added is the first to see a request.
+    app.add_middleware(Measure, state=app.state)
+    app.add_middleware(Guard, state=app.state)
     return app

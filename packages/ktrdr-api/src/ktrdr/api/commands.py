@@ -94,32 +94,28 @@ def certificates(directory: Path, days: int) -> None:
 
 
 def _settings(**given: Any) -> ApiSettings:
-    from pydantic import ValidationError
+    from ktrdr.api.settings import load_settings
 
-    from ktrdr.api.settings import ApiSettings
-    from ktrdr.core.errors import BadInputError
-
-    try:
-        settings = ApiSettings.model_validate(
-            {**ApiSettings().model_dump(), **{key: value for key, value in given.items() if value is not None}}
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "KTRDR_API_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise BadInputError(f"{name} is not valid: {first['msg']}") from None
+    settings = load_settings({key: value for key, value in given.items() if value is not None})
     settings.check_exposure()
     return settings
 
 
 def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
+    import asyncio
+
     import uvicorn
 
     from ktrdr.api.app import create_app
+    from ktrdr.api.ledger.database import prepare_database
 
+    # Before the server starts, so that what is wrong is one sentence and not a failed start.
+    asyncio.run(prepare_database(settings.database_url()))
     uvicorn.run(
         create_app(settings, engine),
         host=settings.host,
         port=settings.port,
+        server_header=False,
         # Listeners to events never hang up by themselves.
         timeout_graceful_shutdown=_SECONDS_FOR_LISTENERS,
     )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from ktrdr.api.engine.port import ExecutionEngine
-from ktrdr.api.ledger.database import Database, open_database
-from ktrdr.api.ledger.ledger import Ledger
 from ktrdr.api.operations.service import OperationService
 from ktrdr.api.settings import ApiSettings
 from ktrdr.core.settings import home_directory
 
-__all__ = ["Services", "open_services", "services"]
+if TYPE_CHECKING:
+    from ktrdr.api.ledger.database import Database
+    from ktrdr.api.ledger.ledger import Ledger
+
+__all__ = ["Opened", "Services", "open_services", "services"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +30,36 @@ class Services:
     ledger: Ledger
     operations: OperationService
 
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.operations.close()
+        await self.database.close()
+
 
 async def open_services(settings: ApiSettings, engine: ExecutionEngine) -> Services:
-    """Open the ledger, bring it up to date, and connect the engine."""
+    """Open the ledger, bring it up to date, and connect the engine.
+
+    The database's libraries are loaded here: whoever only imports the API does without them.
+    """
+    from ktrdr.api.ledger.database import open_database, prepare_database
+    from ktrdr.api.ledger.ledger import Ledger
+
     home = home_directory()
-    if settings.database is None:
-        home.mkdir(parents=True, exist_ok=True)
-    database = open_database(settings.database or f"sqlite:///{home / 'ledger.sqlite'}")
-    await database.migrate()
-    ledger = Ledger(database)
-    operations = OperationService(ledger, engine)
-    await operations.start()
+    await prepare_database(settings.database_url())
+    database = open_database(settings.database_url())
+    try:
+        ledger = Ledger(database)
+        operations = OperationService(ledger, engine)
+        await operations.start()
+    except BaseException:
+        await database.close()
+        raise
     return Services(settings, home, database, ledger, operations)
 
 
 def services(request: Request) -> Services:
     """Return the services of the running server, as a dependency of routes."""
     return request.app.state.services
+
+
+Opened = Annotated[Services, Depends(services)]

@@ -10,16 +10,18 @@ from pathlib import Path
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-__all__ = ["receive"]
+__all__ = ["UPLOAD_PREFIX", "receive"]
+
+UPLOAD_PREFIX = "ktrdr-upload-"
 
 
 @asynccontextmanager
 async def receive(request: Request, filename: str) -> AsyncIterator[Path]:
     """Write the body to ``filename`` in a directory of its own, which is removed afterwards.
 
-    ``filename`` must have been checked to be a plain name. The server's limit on bodies holds.
+    ``filename`` must have been checked to be a plain name. The server's limit on uploads holds.
     """
-    with tempfile.TemporaryDirectory(prefix="ktrdr-upload-") as directory:
+    with tempfile.TemporaryDirectory(prefix=UPLOAD_PREFIX) as directory:
         path = Path(directory) / filename
         with path.open("wb") as file:
             async for chunk in request.stream():

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from ktrdr.api.ledger.records import LedgerUnavailableError
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "open_database", "prepare_database"]
+
+_WRITERS_LOCK = 7_466_772
+"""Any number, as long as every process takes the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +34,41 @@ class Database:
     reader: AsyncEngine
 
     async def migrate(self) -> None:
-        """Create or upgrade the tables. Several processes may do so at once on PostgreSQL."""
-        async with self.writer.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7466772)")
-            await connection.run_sync(_upgrade)
+        """Create or upgrade the tables; several processes may do so at once.
+
+        Raises ``BadInputError`` if the database cannot be reached or is of a newer version of KTRDR.
+        """
+        try:
+            async with self.writing() as connection:
+                await connection.run_sync(_upgrade)
+        except CommandError as error:
+            raise BadInputError(f"the ledger was made by a newer ktrdr-api ({error}); update this one") from None
+        except (DBAPIError, LedgerUnavailableError) as error:
+            place = self.writer.url.render_as_string(hide_password=True)
+            reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+            raise BadInputError(f"the ledger at {place} cannot be used: {reason}; see KTRDR_API_DATABASE") from None
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction that no other writer, here or in another process, overlaps.
+
+        This and :meth:`reading` raise ``LedgerUnavailableError`` if the database cannot be reached or is too busy.
+
+        So events become visible in the order of their numbers, and a listener that has seen one has missed none before
+        it. SQLite has one writer anyway; PostgreSQL would number them in one order and show them in another.
+        """
+        with _unavailable():
+            async with self.writer.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection to read from."""
+        with _unavailable():
+            async with self.reader.connect() as connection:
+                yield connection
 
     async def close(self) -> None:
         """Close all connections."""
@@ -64,6 +103,27 @@ def open_database(url: str) -> Database:
             ) from None
         return Database(engine, engine)
     raise BadInputError(f"KTRDR_API_DATABASE names {backend}; SQLite and PostgreSQL are supported")
+
+
+async def prepare_database(url: str) -> None:
+    """Bring the database at ``url`` up to date and leave it; see :meth:`Database.migrate`."""
+    database = open_database(url)
+    if database.writer.url.get_backend_name() == "sqlite" and database.writer.url.database:
+        Path(database.writer.url.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        await database.migrate()
+    finally:
+        await database.close()
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise LedgerUnavailableError(str(error.orig)) from error
+    except PoolTimeoutError as error:
+        raise LedgerUnavailableError("all connections are in use") from error
 
 
 def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:

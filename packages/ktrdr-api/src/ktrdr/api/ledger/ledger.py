@@ -3,74 +3,33 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
 from ktrdr.api.ledger.database import Database
+from ktrdr.api.ledger.records import (
+    Event,
+    Idempotency,
+    IdempotencyConflictError,
+    Operation,
+    OperationSummary,
+    PastAttempt,
+    TransitionError,
+    UnknownOperationError,
+)
 from ktrdr.api.ledger.states import TERMINAL, State, sources_of
 from ktrdr.api.ledger.tables import AttemptRow, EventRow, OperationRow
 
-__all__ = ["Event", "IdempotencyConflictError", "Ledger", "Operation", "TransitionError", "UnknownOperationError"]
+__all__ = ["Ledger"]
 
-
-class UnknownOperationError(LookupError):
-    """There is no operation of that id."""
-
-
-class TransitionError(Exception):
-    """The operation is not in a state from which this can be done; ``operation`` is as it stands."""
-
-    def __init__(self, operation: Operation) -> None:
-        super().__init__(f"operation {operation.id} is {operation.state}")
-        self.operation = operation
-
-
-class IdempotencyConflictError(Exception):
-    """The key was used before with another request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A row of the ledger."""
-
-    id: str
-    kind: str
-    state: State
-    attempt: int
-    job: Mapping[str, Any]
-    requires: Sequence[str]
-    waiting_for: str | None
-    cancel_requested: bool
-    worker: str | None
-    progress: Mapping[str, Any] | None
-    result: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
-    created_at: dt.datetime
-    started_at: dt.datetime | None
-    heartbeat_at: dt.datetime | None
-    finished_at: dt.datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to an operation; ``seq`` grows with time."""
-
-    seq: int
-    operation_id: str
-    at: dt.datetime
-    kind: str
-    data: Mapping[str, Any]
-
-
-_COLUMNS = [getattr(OperationRow, name) for name in Operation.__dataclass_fields__]
+_SUMMARY = [getattr(OperationRow, name) for name in OperationSummary.__dataclass_fields__]
+_WHOLE = [getattr(OperationRow, name) for name in Operation.__dataclass_fields__]
+_ATTEMPT = [getattr(AttemptRow, name) for name in PastAttempt.__dataclass_fields__]
 
 
 def _now() -> dt.datetime:
@@ -89,15 +48,17 @@ class Ledger:
         job: Mapping[str, Any],
         requires: Sequence[str],
         *,
-        idempotency_key: str | None = None,
+        idempotency: Idempotency | None = None,
+        retry_of: str | None = None,
     ) -> tuple[Operation, bool]:
         """Queue an operation; return it, and whether it is new.
 
-        With an ``idempotency_key`` seen before, the earlier operation is returned; raises
-        :class:`IdempotencyConflictError` if that was for another job.
+        With an idempotency key seen before, the earlier operation is returned.
+
+        Raises:
+            IdempotencyConflictError: the key was used for another request.
         """
-        digest = _digest(kind, job) if idempotency_key is not None else None
-        values = {
+        values: dict[str, Any] = {
             "id": str(ULID()),
             "kind": kind,
             "state": "queued",
@@ -105,74 +66,81 @@ class Ledger:
             "job": dict(job),
             "requires": list(requires),
             "cancel_requested": False,
+            "retry_of": retry_of,
             "created_at": _now(),
-            "idempotency_key": idempotency_key,
-            "idempotency_digest": digest,
+            "idempotency_key": None if idempotency is None else idempotency.key,
+            "idempotency_digest": None if idempotency is None else idempotency.digest,
         }
         try:
-            async with self._database.writer.begin() as connection:
+            async with self._database.writing() as connection:
                 await connection.execute(insert(OperationRow).values(**values))
-                await _record(connection, str(values["id"]), "queued", {"attempt": 1})
-                return await _read(connection, str(values["id"])), True
+                await _record(connection, values["id"], "queued", {"attempt": 1})
+                return await _read(connection, values["id"]), True
         except IntegrityError:
-            if idempotency_key is None:
+            earlier = None if idempotency is None else await self.find(idempotency)
+            if earlier is None:
                 raise
-        async with self._database.reader.connect() as connection:
-            row = (
-                await connection.execute(
-                    select(*_COLUMNS, OperationRow.idempotency_digest).where(
-                        OperationRow.idempotency_key == idempotency_key
-                    )
-                )
-            ).one()
-        if row.idempotency_digest != digest:
-            raise IdempotencyConflictError(idempotency_key)
-        return _operation(row), False
+            return earlier, False
+
+    async def find(self, idempotency: Idempotency) -> Operation | None:
+        """Return the operation that was started with this key, or ``None``; see :meth:`create`."""
+        query = select(*_WHOLE, OperationRow.idempotency_digest).where(OperationRow.idempotency_key == idempotency.key)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            return None
+        if row.idempotency_digest != idempotency.digest:
+            raise IdempotencyConflictError(idempotency.key)
+        return _operation(row)
 
     async def get(self, operation_id: str) -> Operation:
         """Return one operation; raises :class:`UnknownOperationError`."""
-        async with self._database.reader.connect() as connection:
+        async with self._database.reading() as connection:
             return await _read(connection, operation_id)
 
-    async def list(
+    async def page(
         self,
         *,
         states: Sequence[State] = (),
         kinds: Sequence[str] = (),
         before: str | None = None,
         limit: int = 50,
-    ) -> list[Operation]:
+    ) -> list[OperationSummary]:
         """Return operations, newest first; ``before`` is the last id of the page before."""
-        query = select(*_COLUMNS).order_by(OperationRow.id.desc()).limit(limit)
+        query = select(*_SUMMARY).order_by(OperationRow.id.desc()).limit(limit)
         if states:
             query = query.where(OperationRow.state.in_(states))
         if kinds:
             query = query.where(OperationRow.kind.in_(kinds))
         if before is not None:
             query = query.where(OperationRow.id < before)
-        async with self._database.reader.connect() as connection:
-            return [_operation(row) for row in await connection.execute(query)]
+        async with self._database.reading() as connection:
+            return [OperationSummary(**row._mapping) for row in await connection.execute(query)]
 
     async def counts(self) -> dict[str, int]:
         """Return the number of operations in each state that occurs."""
         query = select(OperationRow.state, func.count()).group_by(OperationRow.state)
-        async with self._database.reader.connect() as connection:
+        async with self._database.reading() as connection:
             return {row[0]: row[1] for row in await connection.execute(query)}
 
-    async def attempts(self, operation_id: str) -> list[dict[str, Any]]:
-        """Return how each attempt went, first one first."""
-        query = select(AttemptRow.__table__).where(AttemptRow.operation_id == operation_id).order_by(AttemptRow.attempt)
-        async with self._database.reader.connect() as connection:
-            return [dict(row._mapping) for row in await connection.execute(query)]
+    async def attempts(self, operation_id: str) -> list[PastAttempt]:
+        """Return how each attempt that began went, first one first."""
+        query = select(*_ATTEMPT).where(AttemptRow.operation_id == operation_id).order_by(AttemptRow.attempt)
+        async with self._database.reading() as connection:
+            return [PastAttempt(**row._mapping) for row in await connection.execute(query)]
 
     async def start(self, operation_id: str, attempt: int, worker: str) -> Operation:
         """Say that ``worker`` began attempt ``attempt``."""
         values = {"worker": worker, "started_at": _now(), "heartbeat_at": _now(), "waiting_for": None}
-        async with self._database.writer.begin() as connection:
+        async with self._database.writing() as connection:
             operation = await _move(connection, operation_id, "running", attempt, values, {"worker": worker})
             await connection.execute(
                 insert(AttemptRow).values(
-                    operation_id=operation_id, attempt=attempt, worker=worker, started_at=values["started_at"]
+                    operation_id=operation_id,
+                    attempt=attempt,
+                    worker=worker,
+                    started_at=values["started_at"],
+                    counts=False,
                 )
             )
             return operation
@@ -192,22 +160,22 @@ class Ledger:
         values: dict[str, Any] = {"finished_at": _now(), "waiting_for": None}
         values |= {"result": dict(result)} if result is not None else {}
         values |= {"error": dict(error)} if error is not None else {}
-        async with self._database.writer.begin() as connection:
+        async with self._database.writing() as connection:
             operation = await _move(connection, operation_id, state, attempt, values, dict(error or {}))
             await _end_attempt(connection, operation_id, attempt, state if error is None else str(error.get("message")))
             return operation
 
-    async def requeue(self, operation_id: str, attempt: int, reason: str) -> Operation:
+    async def requeue(self, operation_id: str, attempt: int, reason: str, *, counts: bool) -> Operation:
         """Put an operation whose worker was lost or drained back into the queue, as the next attempt."""
         values = {"attempt": attempt + 1, "worker": None, "started_at": None, "progress": None}
-        async with self._database.writer.begin() as connection:
+        async with self._database.writing() as connection:
             operation = await _move(
                 connection, operation_id, "queued", attempt, values, {"reason": reason}, sources={"running"}
             )
-            await _end_attempt(connection, operation_id, attempt, reason)
+            await _end_attempt(connection, operation_id, attempt, reason, counts=counts)
             return operation
 
-    async def retry(self, operation_id: str) -> Operation:
+    async def resume(self, operation_id: str) -> Operation:
         """Queue a failed or cancelled operation again, as the next attempt."""
         values = {
             "attempt": OperationRow.attempt + 1,
@@ -218,12 +186,12 @@ class Ledger:
             "started_at": None,
             "finished_at": None,
         }
-        async with self._database.writer.begin() as connection:
+        async with self._database.writing() as connection:
             return await _move(connection, operation_id, "queued", None, values, {}, sources={"failed", "cancelled"})
 
     async def request_cancel(self, operation_id: str) -> Operation:
         """Cancel a queued operation at once; ask a running one to stop. An ended one raises ``TransitionError``."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.writing() as connection:
             done = await connection.execute(
                 update(OperationRow)
                 .where(OperationRow.id == operation_id, OperationRow.state == "queued")
@@ -244,8 +212,11 @@ class Ledger:
             return operation
 
     async def report(self, operation_id: str, attempt: int, progress: Mapping[str, Any]) -> bool:
-        """Store progress of a running attempt; return False if that attempt is not running any more."""
-        async with self._database.writer.begin() as connection:
+        """Store progress of a running attempt; return False if that attempt is not running any more.
+
+        An operation keeps the newest of its progress events only: who comes late has no use for the others.
+        """
+        async with self._database.writing() as connection:
             done = await connection.execute(
                 update(OperationRow)
                 .where(
@@ -256,12 +227,28 @@ class Ledger:
                 .values(progress=dict(progress), heartbeat_at=_now())
             )
             if done.rowcount:
-                await _record(connection, operation_id, "progress", dict(progress))
+                await connection.execute(
+                    delete(EventRow).where(EventRow.operation_id == operation_id, EventRow.kind == "progress")
+                )
+                await _record(connection, operation_id, "progress", {"attempt": attempt, **progress})
             return bool(done.rowcount)
+
+    async def beat(self, attempts: Mapping[str, int]) -> None:
+        """Say that these attempts (id -> number) are still at work."""
+        if not attempts:
+            return
+        query = update(OperationRow).where(OperationRow.state == "running")
+        async with self._database.writing() as connection:
+            for operation_id, attempt in attempts.items():
+                await connection.execute(
+                    query.where(OperationRow.id == operation_id, OperationRow.attempt == attempt).values(
+                        heartbeat_at=_now()
+                    )
+                )
 
     async def set_waiting(self, operation_id: str, waiting_for: str | None) -> None:
         """Say what a queued operation waits for."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.writing() as connection:
             done = await connection.execute(
                 update(OperationRow)
                 .where(
@@ -279,18 +266,13 @@ class Ledger:
         query = select(EventRow.__table__).where(EventRow.seq > seq).order_by(EventRow.seq).limit(limit)
         if operation_id is not None:
             query = query.where(EventRow.operation_id == operation_id)
-        async with self._database.reader.connect() as connection:
+        async with self._database.reading() as connection:
             return [Event(**row._mapping) for row in await connection.execute(query)]
 
     async def last_event(self) -> int:
         """Return the greatest ``seq``, 0 if nothing has happened yet."""
-        async with self._database.reader.connect() as connection:
+        async with self._database.reading() as connection:
             return (await connection.execute(select(func.coalesce(func.max(EventRow.seq), 0)))).scalar_one()
-
-
-def _digest(kind: str, job: Mapping[str, Any]) -> str:
-    text = json.dumps([kind, job], sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _operation(row: Any) -> Operation:
@@ -298,7 +280,7 @@ def _operation(row: Any) -> Operation:
 
 
 async def _read(connection: AsyncConnection, operation_id: str) -> Operation:
-    row = (await connection.execute(select(*_COLUMNS).where(OperationRow.id == operation_id))).one_or_none()
+    row = (await connection.execute(select(*_WHOLE).where(OperationRow.id == operation_id))).one_or_none()
     if row is None:
         raise UnknownOperationError(operation_id)
     return _operation(row)
@@ -331,9 +313,11 @@ async def _move(
     return operation
 
 
-async def _end_attempt(connection: AsyncConnection, operation_id: str, attempt: int, outcome: str) -> None:
+async def _end_attempt(
+    connection: AsyncConnection, operation_id: str, attempt: int, outcome: str, *, counts: bool = False
+) -> None:
     await connection.execute(
         update(AttemptRow)
         .where(AttemptRow.operation_id == operation_id, AttemptRow.attempt == attempt)
-        .values(ended_at=_now(), outcome=outcome)
+        .values(ended_at=_now(), outcome=outcome, counts=counts)
     )

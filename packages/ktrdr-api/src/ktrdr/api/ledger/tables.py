@@ -1,16 +1,14 @@
-"""Tables of the ledger."""
+"""Tables of the ledger. Which states cannot be is said in the first migration, and enforced by the database."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, CheckConstraint, DateTime, ForeignKey, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, ForeignKey, Integer, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
-
-from ktrdr.api.ledger.states import STATES
 
 __all__ = ["AttemptRow", "Base", "EventRow", "OperationRow", "UtcDateTime"]
 
@@ -40,7 +38,6 @@ class OperationRow(Base):
     """One operation. ``id`` sorts by time of creation; ``attempt`` counts from 1 and fences off late news."""
 
     __tablename__ = "operations"
-    __table_args__ = (CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="known_state"),)
 
     id: Mapped[str] = mapped_column(String(26), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32), index=True)
@@ -50,10 +47,11 @@ class OperationRow(Base):
     requires: Mapped[list[str]] = mapped_column(JSON)
     waiting_for: Mapped[str | None] = mapped_column(Text)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    retry_of: Mapped[str | None] = mapped_column(String(26))
     worker: Mapped[str | None] = mapped_column(String(255))
-    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     heartbeat_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
@@ -69,10 +67,11 @@ class AttemptRow(Base):
 
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
-    worker: Mapped[str | None] = mapped_column(String(255))
+    worker: Mapped[str] = mapped_column(String(255))
     started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(Text)
+    counts: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class EventRow(Base):
@@ -82,7 +81,7 @@ class EventRow(Base):
     # Never give a number again, not even that of the newest row when it was deleted: listeners remember it.
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), index=True)
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     kind: Mapped[str] = mapped_column(String(32))

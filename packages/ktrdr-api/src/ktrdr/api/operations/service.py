@@ -5,79 +5,109 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ktrdr.api.engine.port import Attempt, ExecutionEngine, WorkerInfo
-from ktrdr.api.ledger.ledger import Ledger, Operation, TransitionError, UnknownOperationError
+from ktrdr.api.ledger.records import Idempotency, Operation, TransitionError, UnknownOperationError
+from ktrdr.api.ledger.states import State
 from ktrdr.api.operations.broadcast import Broadcast
+from ktrdr.api.operations.progress import ProgressWriter
+from ktrdr.api.operations.waiting import what_is_missing
+
+if TYPE_CHECKING:
+    from ktrdr.api.ledger.ledger import Ledger
 
 __all__ = ["OperationService"]
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
-_MOST_ATTEMPTS = 3
-"""Attempts that may be lost under one operation before it is held to be at fault."""
+_MOST_LOSSES = 3
+"""Attempts whose loss may be the work's own fault, before it is held to be."""
 
 _SECONDS_BETWEEN_ROUNDS = 5.0
-_SECONDS_BETWEEN_PROGRESS = 0.25
+_SECONDS_BETWEEN_BEATS = 30.0
 
 
 class OperationService:
-    """The only writer of operation states.
+    """The only writer of operation states; an :class:`~ktrdr.api.engine.port.EngineListener`.
 
-    A round submits every queued operation some present worker can run, and tells the others what they wait for. A round
-    runs when something changed, and every few seconds in case news was lost.
+    A round submits every queued operation that some present worker can run, tells the others what they wait for, and
+    asks again what was to stop and did not hear. A round runs when something changed, and every few seconds in case
+    news was lost.
     """
 
     def __init__(self, ledger: Ledger, engine: ExecutionEngine) -> None:
         self._ledger = ledger
         self._engine = engine
         self.broadcast = Broadcast(ledger)
+        self._progress = ProgressWriter(ledger, self.broadcast)
         self._submitted: set[Attempt] = set()
+        self._told_to_stop: set[Attempt] = set()
         self._changed = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
-        self._progress: dict[Attempt, Mapping[str, Any]] = {}
-        self._writers: dict[Attempt, asyncio.Task[None]] = {}
+        self._last_beat = 0.0
 
     async def start(self) -> None:
         """Connect the engine, reconcile, and begin the rounds."""
+        await self.broadcast.start()
         await self._engine.start(self)
         await self._reconcile()
         self._rounds = asyncio.create_task(self._run_rounds(), name="operation rounds")
 
     async def close(self) -> None:
         """Stop the rounds and disconnect. What runs on other machines goes on."""
-        tasks = [task for task in (self._rounds, *self._writers.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._rounds is not None:
+            self._rounds.cancel()
+            await asyncio.gather(self._rounds, return_exceptions=True)
         await self._engine.close()
+        await self._progress.close()
+        await self.broadcast.close()
 
     # What clients ask for.
 
     async def create(
-        self, kind: str, job: Mapping[str, Any], requires: Sequence[str], *, idempotency_key: str | None = None
+        self,
+        kind: str,
+        job: Mapping[str, Any],
+        requires: Sequence[str],
+        *,
+        idempotency: Idempotency | None = None,
+        retry_of: str | None = None,
     ) -> tuple[Operation, bool]:
-        """Queue an operation; see :meth:`Ledger.create`."""
-        operation, new = await self._ledger.create(kind, job, requires, idempotency_key=idempotency_key)
-        if new:
-            self._tell()
-        return operation, new
+        """Queue an operation; see :meth:`Ledger.create`. What it waits for, if anything, is said at once."""
+        operation, new = await self._ledger.create(kind, job, requires, idempotency=idempotency, retry_of=retry_of)
+        if not new:
+            return operation, False
+        waiting_for = what_is_missing(requires, await self._engine.workers())
+        if waiting_for is not None:
+            await self._ledger.set_waiting(operation.id, waiting_for)
+            operation = await self._ledger.get(operation.id)
+        self._tell()
+        return operation, True
 
     async def cancel(self, operation_id: str) -> Operation:
         """Cancel: at once if queued, cooperatively if running."""
         operation = await self._ledger.request_cancel(operation_id)
-        if operation.state == "running":
-            await self._engine.stop(Attempt(operation.id, operation.attempt))
+        await self._stop(Attempt(operation.id, operation.attempt))
         self._tell()
         return operation
 
-    async def retry(self, operation_id: str) -> Operation:
+    async def resume(self, operation_id: str) -> Operation:
         """Queue a failed or cancelled operation again; a training goes on from its checkpoint."""
-        operation = await self._ledger.retry(operation_id)
+        operation = await self._ledger.resume(operation_id)
         self._tell()
         return operation
+
+    async def retry(self, operation_id: str, *, idempotency: Idempotency | None = None) -> tuple[Operation, bool]:
+        """Run the job of an operation again from its beginning, as a new operation."""
+        earlier = await self._ledger.get(operation_id)
+        return await self.create(
+            earlier.kind, earlier.job, earlier.requires, idempotency=idempotency, retry_of=earlier.id
+        )
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers that are there now."""
@@ -87,20 +117,29 @@ class OperationService:
         """Return True if work can be submitted now."""
         return await self._engine.healthy()
 
-    # What the engine tells (EngineListener).
+    # What the engine tells.
 
     async def on_started(self, attempt: Attempt, worker: str) -> None:
-        """Take in that a worker began."""
-        async with self._current(attempt):
+        """Take in that a worker began. If it should not have, it is told to stop."""
+        self._submitted.add(attempt)
+        if await _until_written(lambda: self._take_in_start(attempt, worker)):
+            await self._stop(attempt)
+        self.broadcast.wake()
+
+    async def _take_in_start(self, attempt: Attempt, worker: str) -> bool:
+        """Return True if it should not have begun."""
+        try:
             operation = await self._ledger.start(attempt.operation_id, attempt.number, worker)
-            if operation.cancel_requested:
-                await self._engine.stop(attempt)
+            return operation.cancel_requested
+        except TransitionError as error:
+            now = error.operation
+            return now.attempt != attempt.number or now.state != "running" or now.cancel_requested
+        except UnknownOperationError:
+            return True
 
     async def on_progress(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
-        """Keep the newest progress; write it a few times a second at most, and the last always."""
-        self._progress[attempt] = progress
-        if attempt not in self._writers:
-            self._writers[attempt] = asyncio.create_task(self._write_progress(attempt))
+        """Keep the newest progress; it is written a few times a second at most, and the last always."""
+        self._progress.put(attempt, progress)
 
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
         """Take in the result."""
@@ -116,23 +155,25 @@ class OperationService:
 
     async def on_lost(self, attempt: Attempt, reason: str, *, counts: bool) -> None:
         """Queue the work again, unless it was to be cancelled, or it has cost too many workers."""
-        self._submitted.discard(attempt)
+        self._forget(attempt)
+        await _until_written(lambda: self._take_in_loss(attempt, reason, counts))
+        self._tell()
+
+    async def _take_in_loss(self, attempt: Attempt, reason: str, counts: bool) -> None:
         async with self._current(attempt):
             operation = await self._ledger.get(attempt.operation_id)
             if operation.attempt != attempt.number or operation.state != "running":
-                self._tell()
                 return
-            await self._flush(attempt)
+            await self._progress.flush(attempt)
+            losses = [past.outcome for past in await self._ledger.attempts(operation.id) if past.counts]
             if operation.cancel_requested:
                 await self._ledger.finish(operation.id, attempt.number, "cancelled")
-            elif counts and attempt.number >= _MOST_ATTEMPTS:
-                history = [row["outcome"] for row in await self._ledger.attempts(operation.id) if row["outcome"]]
-                message = f"{_MOST_ATTEMPTS} attempts were lost: " + "; ".join([*history, reason])
+            elif counts and len(losses) + 1 >= _MOST_LOSSES:
+                message = f"{_MOST_LOSSES} attempts were lost: " + "; ".join([*map(str, losses), reason])
                 error = {"type": "worker-lost", "message": message}
                 await self._ledger.finish(operation.id, attempt.number, "failed", error=error)
             else:
-                await self._ledger.requeue(operation.id, attempt.number, reason)
-        self._tell()
+                await self._ledger.requeue(operation.id, attempt.number, reason, counts=counts)
 
     async def on_workers_changed(self) -> None:
         """Try again what waits."""
@@ -149,59 +190,92 @@ class OperationService:
             self._changed.clear()
             try:
                 await self._round()
-            except (OSError, TimeoutError) as error:
+            except OSError as error:
                 _log.warning("round of operations put off: %s", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _SECONDS_BETWEEN_ROUNDS)
 
     async def _round(self) -> None:
         workers = await self._engine.workers()
-        queued = await self._ledger.list(states=["queued"], limit=10_000)
+        await self._submit_queued(workers)
+        await self._stop_cancelled()
+        if time.monotonic() - self._last_beat >= _SECONDS_BETWEEN_BEATS:
+            self._last_beat = time.monotonic()
+            await self._ledger.beat(
+                {attempt.operation_id: attempt.number for worker in workers for attempt in worker.running}
+            )
+
+    async def _submit_queued(self, workers: Sequence[WorkerInfo]) -> None:
+        queued = await self._ledger.page(states=["queued"], limit=10_000)
         for operation in reversed(queued):
             attempt = Attempt(operation.id, operation.attempt)
             if attempt in self._submitted:
                 continue
-            waiting_for = _missing(operation.requires, workers)
+            waiting_for = what_is_missing(operation.requires, workers)
+            if waiting_for != operation.waiting_for:
+                await self._ledger.set_waiting(operation.id, waiting_for)
+                self.broadcast.wake()
             if waiting_for is not None:
-                if waiting_for != operation.waiting_for:
-                    await self._ledger.set_waiting(operation.id, waiting_for)
-                    self.broadcast.wake()
                 continue
+            job = (await self._ledger.get(operation.id)).job
             self._submitted.add(attempt)
-            await self._engine.submit(attempt, operation.kind, operation.job, operation.requires)
+            try:
+                await self._engine.submit(attempt, operation.kind, job, operation.requires)
+            except BaseException:
+                self._submitted.discard(attempt)
+                raise
+
+    async def _stop_cancelled(self) -> None:
+        """The engine may have been away when a running operation was cancelled."""
+        for operation in await self._ledger.page(states=["running"], limit=10_000):
+            attempt = Attempt(operation.id, operation.attempt)
+            if operation.cancel_requested and attempt not in self._told_to_stop:
+                await self._stop(attempt)
 
     async def _reconcile(self) -> None:
         known = await self._engine.reattach()
-        for operation in await self._ledger.list(states=["running"], limit=10_000):
+        self._submitted |= known
+        for operation in await self._ledger.page(states=["running"], limit=10_000):
             attempt = Attempt(operation.id, operation.attempt)
             if attempt not in known:
                 await self.on_lost(attempt, "the engine no longer had it when the API came back", counts=False)
-        self._submitted |= known
 
     # Helpers.
 
-    async def _end(self, attempt: Attempt, state: Any, **outcome: Any) -> None:
+    async def _stop(self, attempt: Attempt) -> None:
+        """Tell the engine to stop what it was given; if it does not hear, the next round tells it again."""
+        if attempt not in self._submitted:
+            return
+        try:
+            await self._engine.stop(attempt)
+        except OSError as error:
+            _log.warning("the engine cannot be told to stop %s now: %s", attempt, error)
+        else:
+            self._told_to_stop.add(attempt)
+
+    def _forget(self, attempt: Attempt) -> None:
         self._submitted.discard(attempt)
-        async with self._current(attempt):
-            await self._flush(attempt)
-            await self._ledger.finish(attempt.operation_id, attempt.number, state, **outcome)
+        self._told_to_stop.discard(attempt)
+
+    async def _end(self, attempt: Attempt, state: State, **outcome: Any) -> None:
+        await _until_written(lambda: self._take_in_end(attempt, state, outcome))
+        self._forget(attempt)
         self._tell()
 
-    async def _write_progress(self, attempt: Attempt) -> None:
-        try:
-            while attempt in self._progress:
-                await self._flush(attempt)
-                await asyncio.sleep(_SECONDS_BETWEEN_PROGRESS)
-        finally:
-            self._writers.pop(attempt, None)
-
-    async def _flush(self, attempt: Attempt) -> None:
-        progress = self._progress.pop(attempt, None)
-        if progress is not None and await self._ledger.report(attempt.operation_id, attempt.number, progress):
-            self.broadcast.wake()
+    async def _take_in_end(self, attempt: Attempt, state: State, outcome: Mapping[str, Any]) -> None:
+        async with self._current(attempt):
+            await self._progress.flush(attempt)
+            try:
+                await self._ledger.finish(attempt.operation_id, attempt.number, state, **outcome)
+            except TransitionError as error:
+                if error.operation.state != "queued" or error.operation.attempt != attempt.number:
+                    raise
+                # The news that it had begun was lost, or comes later than this.
+                await self._ledger.start(attempt.operation_id, attempt.number, "unknown")
+                await self._ledger.finish(attempt.operation_id, attempt.number, state, **outcome)
 
     @contextlib.asynccontextmanager
-    async def _current(self, attempt: Attempt) -> Any:
+    async def _current(self, attempt: Attempt) -> AsyncIterator[None]:
         """Drop news of an attempt that the ledger has left behind."""
         try:
             yield
@@ -209,18 +283,15 @@ class OperationService:
             _log.info("late news of attempt %d dropped: %s", attempt.number, error)
         except UnknownOperationError:
             _log.warning("news of unknown operation %s dropped", attempt.operation_id)
-        self.broadcast.wake()
 
 
-def _missing(requires: Sequence[str], workers: Sequence[WorkerInfo]) -> str | None:
-    """Return what no present worker offers, in words, or ``None`` if one offers all of it."""
-    if any(set(requires) <= set(worker.capabilities) for worker in workers):
-        return None
-    wanted = ", ".join(requires)
-    backends = [name.removeprefix("ml-") for name in requires if name.startswith("ml-")]
-    options = "".join(f" --require {name}" for name in backends)
-    plugins = " and ".join(f"plugin `{name}`" for name in backends)
-    kind = f"a worker with {plugins}" if plugins else "a worker"
-    if not workers:
-        return f"waits for {kind} ({wanted}); no worker is connected, start one with `ktrdr worker ADDRESS{options}`"
-    return f"waits for {kind} ({wanted}); none of the {len(workers)} connected offers all of it"
+async def _until_written(write: Callable[[], Awaitable[T]]) -> T:
+    """Take in news however long the database is away: the engine tells it once."""
+    delay = 0.1
+    while True:
+        try:
+            return await write()
+        except OSError as error:
+            _log.warning("the ledger cannot be written just now, trying again in %.1f s: %s", delay, error)
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, 10.0)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import AwareDatetime, BaseModel
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.services import Services, services
+from ktrdr.api.bars import SYMBOL_PATTERN, Store, TimeframeName, load, numbers, utc
+from ktrdr.api.downloads import FILE, PARQUET, temporary_file
+from ktrdr.api.problems import Problem
 from ktrdr.api.uploads import receive
-from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.store import BarStore
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["data"])
 
-Opened = Annotated[Services, Depends(services)]
-Moment = Annotated[AwareDatetime | None, Query()]
+SymbolPath = Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]
+Moment = Annotated[AwareDatetime | None, Query(examples=["2017-03-01T00:00:00Z"])]
+
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such data"}}
 
 
 class DatasetView(BaseModel):
@@ -52,26 +50,6 @@ class BarsPage(BaseModel):
     next: dt.datetime | None
 
 
-def store_of(opened: Opened) -> BarStore:
-    """Return the bar store of the server."""
-    return BarStore(opened.home / "data")
-
-
-Store = Annotated[BarStore, Depends(store_of)]
-
-
-def utc(time: np.datetime64) -> dt.datetime:
-    """Return an aware time; bars are labelled to the microsecond at most."""
-    return time.astype("datetime64[us]").item().replace(tzinfo=dt.UTC)
-
-
-def moment(time: dt.datetime | None) -> np.datetime64 | None:
-    """Return a time as the store takes it."""
-    if time is None:
-        return None
-    return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")
-
-
 @router.get("/data")
 def list_data(store: Store) -> list[DatasetView]:
     """List what is stored."""
@@ -88,16 +66,10 @@ def list_data(store: Store) -> list[DatasetView]:
     ]
 
 
-def _load(store: BarStore, symbol: str, timeframe: str, start: dt.datetime | None, end: dt.datetime | None) -> Bars:
-    from ktrdr.core.data.loading import load_bars
-
-    return load_bars(store, symbol, timeframe, moment(start), moment(end))
-
-
-@router.get("/data/{symbol}/{timeframe}")
+@router.get("/data/{symbol}/{timeframe}", responses=_MISSING)
 def get_bars(
-    symbol: str,
-    timeframe: str,
+    symbol: SymbolPath,
+    timeframe: TimeframeName,
     store: Store,
     start: Moment = None,
     end: Moment = None,
@@ -107,9 +79,8 @@ def get_bars(
 
     A timeframe that is not stored is resampled from a finer one that is.
     """
-    bars = _load(store, symbol, timeframe, start, end)
+    bars = load(store, symbol, timeframe, start, end)
     page = bars[:limit]
-    volume: list[Any] = np.where(np.isnan(page.volume), None, page.volume.astype(object)).tolist()
     return BarsPage(
         symbol=bars.symbol,
         timeframe=bars.timeframe.name,
@@ -118,7 +89,7 @@ def get_bars(
         high=page.high.tolist(),
         low=page.low.tolist(),
         close=page.close.tolist(),
-        volume=volume,
+        volume=numbers(page.volume),
         next=utc(bars.time[limit]) if len(bars) > limit else None,
     )
 
@@ -126,21 +97,19 @@ def get_bars(
 @router.get(
     "/data/{symbol}/{timeframe}/parquet",
     response_class=FileResponse,
-    responses={200: {"content": {"application/vnd.apache.parquet": {}}, "description": "The bars as one file"}},
+    responses={200: {"content": {PARQUET: FILE}, "description": "The bars as one file"}, **_MISSING},
 )
-def get_parquet(symbol: str, timeframe: str, store: Store, start: Moment = None, end: Moment = None) -> FileResponse:
+def get_parquet(
+    symbol: SymbolPath, timeframe: TimeframeName, store: Store, start: Moment = None, end: Moment = None
+) -> FileResponse:
     """Return bars that open in ``[start, end)`` as one Parquet file."""
     from ktrdr.core.data.parquet import write_parquet
 
-    bars = _load(store, symbol, timeframe, start, end)
-    with tempfile.NamedTemporaryFile(suffix=".parquet", delete=False) as file:
-        path = Path(file.name)
-    write_parquet(bars, path)
-    return FileResponse(
-        path,
-        media_type="application/vnd.apache.parquet",
+    bars = load(store, symbol, timeframe, start, end)
+    return temporary_file(
+        lambda path: write_parquet(bars, path),
         filename=f"{bars.symbol}_{bars.timeframe}.parquet",
-        background=BackgroundTask(path.unlink),
+        media_type=PARQUET,
     )
 
 
@@ -200,8 +169,8 @@ async def import_data(
     request: Request,
     store: Store,
     filename: Annotated[str, Query(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")],
-    symbol: Annotated[str | None, Query(max_length=64)] = None,
-    timeframe: Annotated[str | None, Query(max_length=8)] = None,
+    symbol: Annotated[str | None, Query(pattern=SYMBOL_PATTERN)] = None,
+    timeframe: Annotated[TimeframeName | None, Query()] = None,
     timezone: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Imported:
     """Import the CSV or Parquet file in the body, as `ktrdr data import` does.
@@ -217,8 +186,8 @@ async def import_data(
     return Imported.model_validate(report.to_json() | {"notes": list(report.notes)})
 
 
-@router.get("/data/{symbol}/{timeframe}/report")
-def get_report(symbol: str, timeframe: str, store: Store) -> DataReport:
+@router.get("/data/{symbol}/{timeframe}/report", responses=_MISSING)
+def get_data_report(symbol: SymbolPath, timeframe: TimeframeName, store: Store) -> DataReport:
     """Check a stored data set; nothing is changed."""
     from ktrdr.core.data.validation import validate_bars
 
@@ -236,7 +205,7 @@ def get_report(symbol: str, timeframe: str, store: Store) -> DataReport:
     return DataReport.model_validate(report.to_json() | {"findings": findings})
 
 
-@router.delete("/data/{symbol}/{timeframe}", status_code=204)
-def delete_data(symbol: str, timeframe: str, store: Store) -> None:
+@router.delete("/data/{symbol}/{timeframe}", status_code=204, responses=_MISSING)
+def delete_data(symbol: SymbolPath, timeframe: TimeframeName, store: Store) -> None:
     """Remove a data set."""
     store.delete(symbol, timeframe)

@@ -3,82 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from ktrdr.api.ledger.ledger import UnknownOperationError
+from ktrdr.api.ledger.records import Event
 from ktrdr.api.ledger.states import TERMINAL
-from ktrdr.api.problems import ProblemError, not_found
-from ktrdr.api.services import Services, services
+from ktrdr.api.problems import Problem
+from ktrdr.api.routes.operations import OperationId
+from ktrdr.api.services import Opened
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["operations"])
 
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID")]
+LastEventId = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        pattern="^[0-9]{1,18}$",
+        description="`id` of the last event that was received; those after it follow.",
+    ),
+]
+
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such operation"}}
 
 
-def _position(last_event_id: str | None) -> int | None:
-    if last_event_id is None:
-        return None
-    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= 18):
-        raise ProblemError(
-            400,
-            "invalid-request",
-            "The request is not valid",
-            "Last-Event-ID must be the id of an earlier event",
-            field="header.Last-Event-ID",
-        )
-    return int(last_event_id)
+async def _position_of_all(opened: Opened, last_event_id: LastEventId = None) -> int:
+    return await opened.ledger.last_event() if last_event_id is None else int(last_event_id)
 
 
-async def _position_of_all(opened: Annotated[Services, Depends(services)], last_event_id: LastEventId = None) -> int:
-    position = _position(last_event_id)
-    return await opened.ledger.last_event() if position is None else position
+async def _position_of_one(operation_id: OperationId, opened: Opened, last_event_id: LastEventId = None) -> int:
+    await opened.ledger.get(operation_id)  # what is missing is said before the stream begins
+    return int(last_event_id or 0)
 
 
-async def _position_of_one(
-    operation_id: str, opened: Annotated[Services, Depends(services)], last_event_id: LastEventId = None
-) -> int:
-    try:
-        await opened.ledger.get(operation_id)
-    except UnknownOperationError:
-        raise not_found("operation", operation_id) from None
-    return _position(last_event_id) or 0
+def _sent(event: Event | None) -> ServerSentEvent:
+    if event is None:
+        return ServerSentEvent(comment="waiting")
+    data = {"operation_id": event.operation_id, "at": event.at.isoformat(), **event.data}
+    return ServerSentEvent(id=str(event.seq), event=event.kind, data=data)
 
 
-@router.get("/operations-events", response_class=EventSourceResponse)
-async def stream_all(
-    opened: Annotated[Services, Depends(services)], after: Annotated[int, Depends(_position_of_all)]
+@router.get("/events", response_class=EventSourceResponse)
+async def stream_events(
+    opened: Opened, after: Annotated[int, Depends(_position_of_all)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Stream the events of all operations from now on, or from ``Last-Event-ID``."""
+    """Stream the events of all operations from now on, or from ``Last-Event-ID``.
+
+    Of an operation's progress only the newest is kept: a stream that was away gets that one.
+    """
     async for event in opened.operations.broadcast.stream(after):
-        yield (
-            ServerSentEvent(comment="waiting")
-            if event is None
-            else ServerSentEvent(
-                id=str(event.seq), event=event.kind, data={"operation_id": event.operation_id, **event.data}
-            )
-        )
+        yield _sent(event)
 
 
-@router.get("/operations/{operation_id}/events", response_class=EventSourceResponse)
-async def stream_one(
-    operation_id: str,
-    opened: Annotated[Services, Depends(services)],
-    after: Annotated[int, Depends(_position_of_one)],
+@router.get("/operations/{operation_id}/events", response_class=EventSourceResponse, responses=_MISSING)
+async def stream_operation_events(
+    operation_id: OperationId, opened: Opened, after: Annotated[int, Depends(_position_of_one)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream the events of one operation from its beginning, or from ``Last-Event-ID``; ends when it has ended."""
+    if (await opened.ledger.get(operation_id)).state in TERMINAL:
+        for past in await opened.ledger.events_after(after, operation_id=operation_id):
+            yield _sent(past)
+        return
     async for event in opened.operations.broadcast.stream(after, operation_id):
-        if event is None:
-            if (await opened.ledger.get(operation_id)).state in TERMINAL:
-                return
-            yield ServerSentEvent(comment="waiting")
-            continue
-        yield ServerSentEvent(
-            id=str(event.seq), event=event.kind, data={"operation_id": event.operation_id, **event.data}
-        )
-        if event.kind in TERMINAL and (await opened.ledger.get(operation_id)).state in TERMINAL:
+        yield _sent(event)
+        # It may have been resumed since: what counts is how it stands now.
+        if (event is None or event.kind in TERMINAL) and await _has_ended(opened, operation_id):
             return
+
+
+async def _has_ended(opened: Opened, operation_id: str) -> bool:
+    return (await opened.ledger.get(operation_id)).state in TERMINAL

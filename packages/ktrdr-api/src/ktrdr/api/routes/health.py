@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
 from ktrdr.api import __version__
-from ktrdr.api.services import Services, services
+from ktrdr.api.services import Opened
 
 __all__ = ["router"]
 
@@ -34,18 +33,18 @@ class Readiness(BaseModel):
 
 
 @router.get("/health")
-async def health() -> Health:
+async def get_health() -> Health:
     """Say that the process is alive. Needs no token."""
     return Health(status="ok", version=__version__)
 
 
 @router.get("/health/ready", responses={503: {"model": Readiness, "description": "Not ready"}})
-async def ready(response: Response, opened: Annotated[Services, Depends(services)]) -> Readiness:
+async def get_readiness(response: Response, opened: Opened) -> Readiness:
     """Say whether the ledger answers, an engine is connected, and how much disk is left. Needs no token."""
     database: Literal["ok", "unreachable"] = "ok"
     try:
         await opened.ledger.last_event()
-    except (SQLAlchemyError, OSError):
+    except OSError:
         database = "unreachable"
         response.status_code = 503
     place = opened.home if opened.home.exists() else opened.home.parent

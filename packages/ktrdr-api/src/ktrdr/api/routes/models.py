@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.services import Services, services
+from ktrdr.api.downloads import FILE, temporary_file
+from ktrdr.api.problems import Problem
+from ktrdr.api.security import changes_nothing
+from ktrdr.api.services import Opened
 from ktrdr.api.uploads import receive
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.models.store import ModelStore
 
-__all__ = ["router"]
+__all__ = ["model_store", "router"]
 
 router = APIRouter(tags=["models"])
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+ModelName = Annotated[str, Path(pattern=_NAME, examples=["rsi_reversion"])]
+Version = Annotated[int, Path(ge=1, le=999_999_999)]
+
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such model"}}
 
 
 class ModelSummary(BaseModel):
@@ -54,7 +60,7 @@ class Verified(BaseModel):
     files: int
 
 
-def model_store(opened: Annotated[Services, Depends(services)]) -> ModelStore:
+def model_store(opened: Opened) -> ModelStore:
     """Return the model store of the server."""
     return ModelStore(opened.home / "models")
 
@@ -76,7 +82,7 @@ def _summary(manifest: Manifest) -> ModelSummary:
 
 
 @router.get("/models")
-def list_models(store: Store, name: Annotated[str | None, Query(max_length=64)] = None) -> list[ModelSummary]:
+def list_models(store: Store, name: Annotated[str | None, Query(pattern=_NAME)] = None) -> list[ModelSummary]:
     """List models, all or those of one name."""
     return [
         ModelSummary(model=entry.ref, problem=entry.problem) if entry.manifest is None else _summary(entry.manifest)
@@ -84,8 +90,8 @@ def list_models(store: Store, name: Annotated[str | None, Query(max_length=64)] 
     ]
 
 
-@router.get("/models/{name}/{version}")
-def get_model(name: str, version: int, store: Store) -> ModelDetail:
+@router.get("/models/{name}/{version}", responses=_MISSING)
+def get_model(name: ModelName, version: Version, store: Store) -> ModelDetail:
     """Return one model."""
     bundle = store.get(f"{name}/{version}")
     return _detail(bundle)
@@ -100,15 +106,16 @@ def _detail(bundle: Bundle) -> ModelDetail:
     )
 
 
-@router.post("/models/{name}/{version}/verify")
-def verify_model(name: str, version: int, store: Store) -> Verified:
+@router.post("/models/{name}/{version}/verify", responses=_MISSING)
+@changes_nothing
+def verify_model(name: ModelName, version: Version, store: Store) -> Verified:
     """Check every byte of a model against its manifest."""
     bundle = store.verify(f"{name}/{version}")
     return Verified(model=bundle.ref, files=len(bundle.manifest.files))
 
 
-@router.delete("/models/{name}/{version}", status_code=204)
-def delete_model(name: str, version: int, store: Store) -> None:
+@router.delete("/models/{name}/{version}", status_code=204, responses=_MISSING)
+def delete_model(name: ModelName, version: Version, store: Store) -> None:
     """Delete one model."""
     store.delete(f"{name}/{version}")
 
@@ -116,26 +123,21 @@ def delete_model(name: str, version: int, store: Store) -> None:
 @router.get(
     "/models/{name}/{version}/archive",
     response_class=FileResponse,
-    responses={200: {"content": {"application/zip": {}}, "description": "The bundle as a zip file"}},
+    responses={200: {"content": {"application/zip": FILE}, "description": "The bundle as a zip file"}, **_MISSING},
 )
-def download_model(name: str, version: int, store: Store) -> FileResponse:
+def download_model(name: ModelName, version: Version, store: Store) -> FileResponse:
     """Download a model; the same model gives the same bytes."""
-    directory = Path(tempfile.mkdtemp())
-    path = store.export(f"{name}/{version}", directory / f"{name}-{version}.zip")
-    return FileResponse(
-        path, media_type="application/zip", filename=path.name, background=BackgroundTask(_remove, path)
+    return temporary_file(
+        lambda path: store.export(f"{name}/{version}", path),
+        filename=f"{name}-{version}.zip",
+        media_type="application/zip",
     )
-
-
-def _remove(path: Path) -> None:
-    path.unlink()
-    path.parent.rmdir()
 
 
 @router.post(
     "/models",
     status_code=201,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string"}}}}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/zip": FILE}}},
 )
 async def upload_model(request: Request, store: Store) -> ModelSummary:
     """Add a model from a zip file. It is verified before it becomes visible, and gets the next free version."""

@@ -1,21 +1,32 @@
-"""Operations: list, look at, cancel, run again."""
+"""Operations: list, look at, cancel, resume, run again."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 
-from ktrdr.api.ledger.ledger import Operation, TransitionError, UnknownOperationError
+from ktrdr.api.ledger.records import Idempotency, OperationSummary
 from ktrdr.api.ledger.states import State
-from ktrdr.api.problems import ProblemError, not_found
-from ktrdr.api.services import Services, services
+from ktrdr.api.problems import Problem
+from ktrdr.api.results import shown
+from ktrdr.api.services import Opened
+from ktrdr.api.starting import STARTED, IdempotencyKey
 
-__all__ = ["OperationView", "router", "view"]
+__all__ = ["OperationId", "OperationView", "router", "view"]
 
 router = APIRouter(tags=["operations"])
+
+_ID = "^[0-9A-HJKMNP-TV-Z]{26}$"
+OperationId = Annotated[str, Path(pattern=_ID, examples=["01K9ZJ5T3C8E6W2V4R7Q1M0N8B"])]
+
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such operation"}}
+_STATE: dict[int | str, dict[str, Any]] = {
+    **_MISSING,
+    409: {"model": Problem, "description": "It is in a state from which this cannot be done"},
+}
 
 
 class OperationView(BaseModel):
@@ -28,6 +39,7 @@ class OperationView(BaseModel):
     requires: list[str]
     waiting_for: str | None
     cancel_requested: bool
+    retry_of: str | None
     worker: str | None
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
@@ -39,13 +51,14 @@ class OperationView(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """One attempt; ``outcome`` is empty while it runs."""
+    """One attempt; ``outcome`` is empty while it runs; ``counts`` if its loss may be the work's own fault."""
 
     attempt: int
-    worker: str | None
+    worker: str
     started_at: dt.datetime
     ended_at: dt.datetime | None
     outcome: str | None
+    counts: bool
 
 
 class OperationDetail(OperationView):
@@ -62,57 +75,57 @@ class OperationPage(BaseModel):
     next: str | None
 
 
-def view(operation: Operation) -> OperationView:
+def view(operation: OperationSummary) -> OperationView:
     """Return what clients see of an operation."""
-    return OperationView.model_validate(operation, from_attributes=True)
+    seen = OperationView.model_validate(operation, from_attributes=True)
+    return seen.model_copy(update={"result": None if operation.result is None else shown(operation.result)})
 
 
 @router.get("/operations")
 async def list_operations(
-    opened: Annotated[Services, Depends(services)],
+    opened: Opened,
     state: Annotated[list[State] | None, Query()] = None,
-    kind: Annotated[list[str] | None, Query()] = None,
-    before: Annotated[str | None, Query(max_length=26, pattern="^[0-9A-Z]*$")] = None,
+    kind: Annotated[list[Annotated[str, Query(pattern="^[a-z_-]{1,32}$")]] | None, Query(max_length=20)] = None,
+    before: Annotated[str | None, Query(pattern=_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> OperationPage:
     """List operations, newest first."""
-    found = await opened.ledger.list(states=state or (), kinds=kind or (), before=before, limit=limit + 1)
+    found = await opened.ledger.page(states=state or (), kinds=kind or (), before=before, limit=limit + 1)
     return OperationPage(
         items=[view(operation) for operation in found[:limit]],
         next=found[limit - 1].id if len(found) > limit else None,
     )
 
 
-@router.get("/operations/{operation_id}")
-async def get_operation(operation_id: str, opened: Annotated[Services, Depends(services)]) -> OperationDetail:
+@router.get("/operations/{operation_id}", responses=_MISSING)
+async def get_operation(operation_id: OperationId, opened: Opened) -> OperationDetail:
     """Return one operation with its job and attempts."""
-    try:
-        operation = await opened.ledger.get(operation_id)
-    except UnknownOperationError:
-        raise not_found("operation", operation_id) from None
-    attempts = await opened.ledger.attempts(operation_id)
+    operation = await opened.ledger.get(operation_id)
+    attempts = [
+        AttemptView.model_validate(attempt, from_attributes=True)
+        for attempt in await opened.ledger.attempts(operation_id)
+    ]
     return OperationDetail(**view(operation).model_dump(), job=dict(operation.job), attempts=attempts)
 
 
-@router.post("/operations/{operation_id}/cancel", status_code=202)
-async def cancel_operation(operation_id: str, opened: Annotated[Services, Depends(services)]) -> OperationView:
+@router.post("/operations/{operation_id}/cancel", status_code=202, responses=_STATE)
+async def cancel_operation(operation_id: OperationId, opened: Opened) -> OperationView:
     """Cancel: at once if queued; a running one is asked to stop, and stopped by force after a grace period."""
-    return await _changed(opened.operations.cancel(operation_id), operation_id, "cancelled")
+    return view(await opened.operations.cancel(operation_id))
 
 
-@router.post("/operations/{operation_id}/resume", status_code=202)
-async def resume_operation(operation_id: str, opened: Annotated[Services, Depends(services)]) -> OperationView:
-    """Queue a failed or cancelled operation again; a training goes on from its last checkpoint."""
-    return await _changed(opened.operations.retry(operation_id), operation_id, "resumed")
+@router.post("/operations/{operation_id}/resume", status_code=202, responses=_STATE)
+async def resume_operation(operation_id: OperationId, opened: Opened) -> OperationView:
+    """Queue a failed or cancelled operation again, as its next attempt; a training goes on from its checkpoint."""
+    return view(await opened.operations.resume(operation_id))
 
 
-async def _changed(change: Any, operation_id: str, what: str) -> OperationView:
-    try:
-        return view(await change)
-    except UnknownOperationError:
-        raise not_found("operation", operation_id) from None
-    except TransitionError as error:
-        state = error.operation.state
-        raise ProblemError(
-            409, "wrong-state", "Not in this state", f"operation {operation_id} is {state} and cannot be {what}"
-        ) from None
+@router.post("/operations/{operation_id}/retry", status_code=202, responses={**_MISSING, **STARTED})
+async def retry_operation(
+    operation_id: OperationId, response: Response, opened: Opened, idempotency_key: IdempotencyKey = None
+) -> OperationView:
+    """Run the job of an operation again from its beginning, as a new operation, whatever became of the first."""
+    idempotency = Idempotency.of(idempotency_key, "retry", {"operation": operation_id})
+    operation, _ = await opened.operations.retry(operation_id, idempotency=idempotency)
+    response.headers["Location"] = f"/api/v1/operations/{operation.id}"
+    return view(operation)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel
 
-from ktrdr.api.services import Services, services
+from ktrdr.api.services import Opened
 
 __all__ = ["router"]
 
@@ -25,7 +25,7 @@ class WorkerView(BaseModel):
 
 
 @router.get("/workers")
-async def list_workers(opened: Annotated[Services, Depends(services)]) -> list[WorkerView]:
+async def list_workers(opened: Opened) -> list[WorkerView]:
     """List the workers connected now."""
     return [
         WorkerView(

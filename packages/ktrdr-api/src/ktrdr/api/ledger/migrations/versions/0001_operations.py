@@ -10,6 +10,17 @@ from ktrdr.api.ledger.tables import UtcDateTime
 revision = "0001"
 down_revision = None
 
+CHECKS = {
+    "known_state": "state IN ('queued', 'running', 'completed', 'failed', 'cancelled')",
+    "ended_has_an_end": "(state IN ('queued', 'running')) = (finished_at IS NULL)",
+    "running_somewhere": "state <> 'running' OR (worker IS NOT NULL AND started_at IS NOT NULL)",
+    "only_queued_waits": "state = 'queued' OR waiting_for IS NULL",
+    "completed_has_a_result": "(state = 'completed') = (result IS NOT NULL)",
+    "failed_has_an_error": "(state = 'failed') = (error IS NOT NULL)",
+    "attempts_count_from_1": "attempt >= 1",
+}
+"""States that no statement, whoever writes it, can bring about."""
+
 
 def upgrade() -> None:
     """Create the tables."""
@@ -23,6 +34,7 @@ def upgrade() -> None:
         sa.Column("requires", sa.JSON, nullable=False),
         sa.Column("waiting_for", sa.Text),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
+        sa.Column("retry_of", sa.String(26)),
         sa.Column("worker", sa.String(255)),
         sa.Column("progress", sa.JSON),
         sa.Column("result", sa.JSON),
@@ -33,20 +45,21 @@ def upgrade() -> None:
         sa.Column("finished_at", UtcDateTime),
         sa.Column("idempotency_key", sa.String(255), unique=True),
         sa.Column("idempotency_digest", sa.String(64)),
-        sa.CheckConstraint("state IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="known_state"),
+        *(sa.CheckConstraint(text, name=name) for name, text in CHECKS.items()),
     )
     op.create_table(
         "operation_attempts",
         sa.Column("operation_id", sa.String(26), sa.ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("attempt", sa.Integer, primary_key=True),
-        sa.Column("worker", sa.String(255)),
+        sa.Column("worker", sa.String(255), nullable=False),
         sa.Column("started_at", UtcDateTime, nullable=False),
         sa.Column("ended_at", UtcDateTime),
         sa.Column("outcome", sa.Text),
+        sa.Column("counts", sa.Boolean, nullable=False),
     )
     op.create_table(
         "operation_events",
-        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         sa.Column(
             "operation_id",
             sa.String(26),

@@ -1,0 +1,33 @@
+"""Answer with a file that is made for the answer."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+__all__ = ["FILE", "PARQUET", "temporary_file"]
+
+PARQUET = "application/vnd.apache.parquet"
+FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+def temporary_file(make: Callable[[Path], Any], *, filename: str, media_type: str) -> FileResponse:
+    """Return an answer with the file that ``make`` writes at the path it is given; it is removed when it was sent."""
+    directory = Path(tempfile.mkdtemp(prefix="ktrdr-download-"))
+    try:
+        make(directory / filename)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return FileResponse(
+        directory / filename,
+        media_type=media_type,
+        filename=filename,
+        background=BackgroundTask(shutil.rmtree, directory, ignore_errors=True),
+    )

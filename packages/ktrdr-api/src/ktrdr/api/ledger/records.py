@@ -1,0 +1,121 @@
+"""What the ledger holds, as the rest of the API sees it. Nothing here needs the database's libraries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ktrdr.api.ledger.states import State
+
+__all__ = [
+    "Event",
+    "Idempotency",
+    "IdempotencyConflictError",
+    "LedgerUnavailableError",
+    "Operation",
+    "OperationSummary",
+    "PastAttempt",
+    "TransitionError",
+    "UnknownOperationError",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationSummary:
+    """A row of the ledger without its job, which may be long.
+
+    Attributes:
+        id: sorts by time of creation.
+        attempt: counts from 1; news of any other attempt is late.
+        requires: capabilities that a worker must have, all of them.
+        waiting_for: why it is still queued, for a person.
+        retry_of: the operation whose job this one runs again.
+        heartbeat_at: when it was last known to be at work.
+    """
+
+    id: str
+    kind: str
+    state: State
+    attempt: int
+    requires: Sequence[str]
+    waiting_for: str | None
+    cancel_requested: bool
+    retry_of: str | None
+    worker: str | None
+    progress: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    created_at: dt.datetime
+    started_at: dt.datetime | None
+    heartbeat_at: dt.datetime | None
+    finished_at: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(OperationSummary):
+    """A whole row: ``job`` is the plain description from which the work can always be run again."""
+
+    job: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """One attempt. ``outcome`` is ``None`` while it runs; ``counts`` says that its loss may be the work's own fault."""
+
+    attempt: int
+    worker: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    outcome: str | None
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an operation; ``seq`` grows with time."""
+
+    seq: int
+    operation_id: str
+    at: dt.datetime
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's key for one request, and a digest of that request."""
+
+    key: str
+    digest: str
+
+    @classmethod
+    def of(cls, key: str | None, kind: str, request: Mapping[str, Any]) -> Idempotency | None:
+        """Return the pair for a JSON-ready ``request``, or ``None`` if the client gave no key."""
+        if key is None:
+            return None
+        text = json.dumps([kind, request], sort_keys=True, separators=(",", ":"))
+        return cls(key, hashlib.sha256(text.encode()).hexdigest())
+
+
+class UnknownOperationError(LookupError):
+    """There is no operation of that id."""
+
+
+class TransitionError(Exception):
+    """The operation is not in a state from which this can be done; ``operation`` is as it stands."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(f"operation {operation.id} is {operation.state}")
+        self.operation = operation
+
+
+class IdempotencyConflictError(Exception):
+    """The key was used before with another request."""
+
+
+class LedgerUnavailableError(ConnectionError):
+    """The database cannot be reached just now, or is too busy."""

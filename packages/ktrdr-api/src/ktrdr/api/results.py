@@ -1,0 +1,42 @@
+"""Where the files of a backtest are, and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.api.problems import ProblemError
+
+if TYPE_CHECKING:
+    from ktrdr.core.backtesting.results import BacktestResult
+
+__all__ = ["read_backtest", "result_directory", "shown"]
+
+
+def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
+    """Return the directory a worker has left its files in, if this server sees it below its own home."""
+    given = result.get("directory")
+    if isinstance(given, str):
+        directory = (home / given).resolve()
+        if directory.is_relative_to(home.resolve()) and (directory / "result.json").is_file():
+            return directory
+    raise ProblemError(
+        404,
+        "files-elsewhere",
+        "The files are not here",
+        "the files of this backtest are not below this server's KTRDR_HOME: they were deleted, or its worker has "
+        "another; the metrics are in the result",
+    )
+
+
+def read_backtest(home: Path, result: Mapping[str, Any]) -> BacktestResult:
+    """Return the whole result from its files."""
+    from ktrdr.core.backtesting.results import read_result
+
+    return read_result(result_directory(home, result))
+
+
+def shown(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what clients see of a result: where it lies on the server is no business of theirs."""
+    return {key: value for key, value in result.items() if key != "directory"}

@@ -1,0 +1,231 @@
+"""Trade models on stored data; metrics, trades, equity and report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.concurrency import run_in_threadpool
+
+from ktrdr.api.bars import Symbol
+from ktrdr.api.downloads import FILE, PARQUET, temporary_file
+from ktrdr.api.ledger.records import Idempotency
+from ktrdr.api.problems import Problem
+from ktrdr.api.results import read_backtest, result_directory, shown
+from ktrdr.api.routes.models import model_store
+from ktrdr.api.routes.operations import OperationId, OperationView, view
+from ktrdr.api.services import Opened, Services
+from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["backtests"])
+
+# A report is a page of our own with its scripts inside it: it may run those, and reach nothing.
+_REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-ancestors 'none'; sandbox allow-scripts allow-downloads"
+)
+
+
+class BacktestRequest(BaseModel):
+    """Trade ``model`` (``name/version``, or the latest of ``name``). Days are UTC and inclusive.
+
+    ``commission`` and ``slippage`` are shares of the traded value, per side. Without days: what the model has not seen.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"model": "rsi_reversion/1", "commission": 0.00002, "slippage": 0.00002}]},
+    )
+
+    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[1-9][0-9]{0,8})?$")
+    symbols: list[Symbol] | None = Field(default=None, min_length=1, max_length=100)
+    start: dt.date | None = None
+    end: dt.date | None = None
+    capital: float = Field(default=10_000.0, gt=0, le=1e15, allow_inf_nan=False)
+    commission: float = Field(default=0.0, ge=0, lt=1)
+    slippage: float = Field(default=0.0, ge=0, lt=1)
+    device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError("`end` is before `start`")
+        return self
+
+
+class BacktestMetrics(BaseModel):
+    """Metrics of the strategy beside those of buying and holding, and of simple baselines; ``null``: not defined."""
+
+    metrics: dict[str, Any]
+    benchmark: dict[str, Any]
+    baselines: list[dict[str, Any]]
+
+
+class Trades(BaseModel):
+    """Trades in the order of their entries, each with what led to it; ``total`` of them there are."""
+
+    total: int
+    items: list[dict[str, Any]]
+
+
+class Equity(BaseModel):
+    """One entry per bar, labelled by its open; values are those at its close. ``total`` of them there are."""
+
+    total: int
+    time: list[str]
+    equity: list[float | None]
+    cash: list[float | None]
+    positions: list[float | None]
+    drawdown: list[float | None]
+    benchmark: list[float | None]
+
+
+class BacktestSummary(BaseModel):
+    """What came of a backtest: everything but its tables."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+
+
+Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
+Limit = Annotated[int, Query(ge=1, le=50_000)]
+
+_RESULT: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such backtest, or its files are elsewhere"},
+    409: {"model": Problem, "description": "It has no result (yet)"},
+}
+
+
+@router.post(
+    "/backtests",
+    status_code=202,
+    responses={**STARTED, 404: {"model": Problem, "description": "There is no such model"}},
+)
+async def start_backtest(
+    asked: Annotated[BacktestRequest, Body()],
+    response: Response,
+    opened: Opened,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    """Queue a backtest. It runs on a worker that has the plugin of the model, now or when there is one."""
+    idempotency = Idempotency.of(idempotency_key, "backtest", asked.model_dump(mode="json"))
+    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
+    # Asked for before: whatever the latest version is by now, this is what was started then.
+    if earlier is not None:
+        job, needs = dict(earlier.job), list(earlier.requires)
+    else:
+        job, needs = await run_in_threadpool(_job, asked, opened)
+    return view(await start(opened, response, "backtest", job, needs, idempotency))
+
+
+def _job(asked: BacktestRequest, opened: Services) -> tuple[dict[str, Any], list[str]]:
+    from ktrdr.api.operations.requirements import backtest_needs
+    from ktrdr.core.operations.jobs import parse_job
+
+    manifest = model_store(opened).get(asked.model).manifest
+    job = parse_job("backtest", {**asked.model_dump(mode="json"), "model": manifest.ref})
+    return job.model_dump(mode="json"), backtest_needs(manifest)
+
+
+async def _result(operation_id: str, opened: Services) -> Any:
+    return completed(await opened.ledger.get(operation_id), "backtest")
+
+
+@router.get("/backtests/{operation_id}/result", responses=_RESULT)
+async def get_backtest_result(operation_id: OperationId, opened: Opened) -> BacktestSummary:
+    """Return what came of a completed backtest, without its tables."""
+    return BacktestSummary.model_validate(shown(await _result(operation_id, opened)))
+
+
+@router.get("/backtests/{operation_id}/metrics", responses=_RESULT)
+async def get_backtest_metrics(operation_id: OperationId, opened: Opened) -> BacktestMetrics:
+    """Return the metrics, beside those of the benchmark and of the baselines."""
+    result = await _result(operation_id, opened)
+    return BacktestMetrics.model_validate({name: result[name] for name in BacktestMetrics.model_fields})
+
+
+@router.get("/backtests/{operation_id}/trades", responses=_RESULT)
+async def get_trades(operation_id: OperationId, opened: Opened, offset: Offset = 0, limit: Limit = 1000) -> Trades:
+    """Return trades, a page at a time, each with the memberships and outputs that led to it."""
+    result = await _result(operation_id, opened)
+
+    def read() -> Trades:
+        rows = read_backtest(opened.home, result).trade_rows()
+        return Trades(total=len(rows), items=rows[offset : offset + limit])
+
+    return await run_in_threadpool(read)
+
+
+@router.get("/backtests/{operation_id}/equity", responses=_RESULT)
+async def get_equity(operation_id: OperationId, opened: Opened, offset: Offset = 0, limit: Limit = 5000) -> Equity:
+    """Return the equity curve, a page at a time."""
+    from ktrdr.core.backtesting.tables import read_table, time_text
+
+    result = await _result(operation_id, opened)
+
+    def read() -> Equity:
+        from ktrdr.api.bars import numbers
+
+        table = read_table(result_directory(opened.home, result) / "equity.parquet")
+        page = {name: column[offset : offset + limit] for name, column in table.items()}
+        times = time_text(page.pop("time"))
+        columns = {name: numbers(column) for name, column in page.items()}
+        return Equity.model_validate({"total": len(table["time"]), "time": times, **columns})
+
+    return await run_in_threadpool(read)
+
+
+def _file(path: Path, filename: str) -> FileResponse:
+    return FileResponse(path, media_type=PARQUET, filename=filename)
+
+
+@router.get(
+    "/backtests/{operation_id}/trades/parquet",
+    response_class=FileResponse,
+    responses={200: {"content": {PARQUET: FILE}, "description": "All trades as one file"}, **_RESULT},
+)
+async def get_trades_parquet(operation_id: OperationId, opened: Opened) -> FileResponse:
+    """Return all trades as a Parquet file."""
+    directory = result_directory(opened.home, await _result(operation_id, opened))
+    return _file(directory / "trades.parquet", f"{operation_id}-trades.parquet")
+
+
+@router.get(
+    "/backtests/{operation_id}/equity/parquet",
+    response_class=FileResponse,
+    responses={200: {"content": {PARQUET: FILE}, "description": "The whole equity curve as one file"}, **_RESULT},
+)
+async def get_equity_parquet(operation_id: OperationId, opened: Opened) -> FileResponse:
+    """Return the equity curve as a Parquet file."""
+    directory = result_directory(opened.home, await _result(operation_id, opened))
+    return _file(directory / "equity.parquet", f"{operation_id}-equity.parquet")
+
+
+@router.get(
+    "/backtests/{operation_id}/report",
+    response_class=HTMLResponse,
+    responses={200: {"description": "One page that needs nothing else"}, **_RESULT},
+)
+async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Response:
+    """Return the report as one self-contained HTML page."""
+    result = await _result(operation_id, opened)
+
+    def make() -> FileResponse:
+        from ktrdr.core.backtesting.report import write_report
+
+        backtest = read_backtest(opened.home, result)
+        return temporary_file(
+            lambda path: write_report(backtest, path), filename=f"{operation_id}.html", media_type="text/html"
+        )
+
+    answer = await run_in_threadpool(make)
+    answer.headers["Content-Disposition"] = "inline"
+    answer.headers["Content-Security-Policy"] = _REPORT_POLICY
+    return answer

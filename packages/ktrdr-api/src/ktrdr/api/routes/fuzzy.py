@@ -1,0 +1,114 @@
+"""Fuzzy sets: the membership functions there are, and degrees of membership on stored bars."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from ktrdr.api.bars import Store, load
+from ktrdr.api.problems import Problem
+from ktrdr.api.routes.indicators import Series, SeriesRequest, series
+from ktrdr.api.security import changes_nothing
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["fuzzy"])
+
+
+class MembershipType(BaseModel):
+    """A kind of function; ``parameters`` are the names of its numbers, in order."""
+
+    type: str
+    parameters: list[str]
+
+
+class Function(BaseModel):
+    """A membership function of any kind."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    parameters: list[float] = Field(min_length=2, max_length=4)
+
+
+class FuzzyRequest(SeriesRequest):
+    """``indicator`` and ``memberships`` as a strategy writes them; ``output`` chooses one of several outputs."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "symbol": "EURUSD",
+                    "timeframe": "1h",
+                    "indicator": {"type": "rsi", "period": 14},
+                    "memberships": {"low": [0, 0, 35], "high": [65, 100, 100]},
+                    "limit": 100,
+                }
+            ]
+        },
+    )
+
+    indicator: dict[str, int | float | bool | str | list[int]] = Field(max_length=50)
+    output: str | None = Field(default=None, max_length=64)
+    memberships: dict[str, list[float] | Function] = Field(min_length=1, max_length=50)
+
+
+@router.get("/fuzzy")
+def list_membership_types() -> list[MembershipType]:
+    """List the kinds of membership functions."""
+    from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
+
+    return [MembershipType(type=name, parameters=list(names)) for name, names in MEMBERSHIP_TYPES.items()]
+
+
+@router.post("/fuzzy/calculate", responses={404: {"model": Problem, "description": "There is no such data"}})
+@changes_nothing
+def calculate_memberships(asked: FuzzyRequest, store: Store) -> Series:
+    """Compute an indicator on stored bars and how much each value belongs to each membership."""
+    from ktrdr.core.fuzzy.membership import membership
+    from ktrdr.core.indicators.compute import compute_indicator
+    from ktrdr.core.indicators.registry import get_indicator
+
+    definition, fuzzy_set = _read(asked)
+    bars = load(store, asked.symbol, asked.timeframe, None, asked.end)
+    outputs = compute_indicator(definition.type, definition.parameters, bars)
+    output = fuzzy_set.indicator.partition(".")[2] or get_indicator(definition.type).outputs[0]
+    degrees = {name: membership(function, outputs[output]) for name, function in fuzzy_set.memberships.items()}
+    return series(asked, bars, degrees)
+
+
+def _read(asked: FuzzyRequest) -> tuple[Any, Any]:
+    """Check both as the loader of strategies does, so that what works here works there."""
+    from ktrdr.core.strategy.diagnostics import StrategyError
+    from ktrdr.core.strategy.document import read_document
+    from ktrdr.core.strategy.read_definitions import Definitions, read_fuzzy_sets, read_indicators
+    from ktrdr.core.strategy.section import Report, Section
+
+    given = asked.model_dump()
+    reference = "indicator" if asked.output is None else f"indicator.{asked.output}"
+    # JSON is YAML.
+    text = json.dumps(
+        {
+            "indicators": {"indicator": given["indicator"]},
+            "fuzzy_sets": {"memberships": {**given["memberships"], "indicator": reference}},
+        }
+    )
+    document, report, definitions = read_document(text), Report(), Definitions({}, {})
+    report.diagnostics += document.problems
+    if document.root is not None and isinstance(document.root.value, dict):
+        top = Section(report, document.root, document.root.value, ())
+        for key, read in (
+            ("indicators", lambda part: read_indicators(part, definitions.indicators)),
+            ("fuzzy_sets", lambda part: read_fuzzy_sets(part, definitions)),
+        ):
+            part = top.section(key)
+            if part is not None:
+                read(part)
+    definition, fuzzy_set = definitions.indicators.get("indicator"), definitions.fuzzy_sets.get("memberships")
+    if report.failed or definition is None or fuzzy_set is None:
+        raise StrategyError("the request", report.diagnostics)
+    return definition, fuzzy_set

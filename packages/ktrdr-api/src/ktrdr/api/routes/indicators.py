@@ -1,0 +1,182 @@
+"""Indicators: the catalogue, and values on stored bars."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ktrdr.api.bars import Store, Symbol, TimeframeName, load, moment, numbers, utc
+from ktrdr.api.problems import Problem, ProblemError
+from ktrdr.api.security import changes_nothing
+
+__all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "parameter_view", "router", "series"]
+
+router = APIRouter(tags=["indicators"])
+
+IndicatorName = Annotated[str, Path(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$", examples=["rsi"])]
+
+
+class ParameterView(BaseModel):
+    """A parameter as it is declared; ``default`` is absent if it must be given."""
+
+    name: str
+    kind: str
+    required: bool
+    default: Any = None
+    minimum: float | None
+    maximum: float | None
+    choices: list[str]
+    description: str
+
+
+class IndicatorView(BaseModel):
+    """One type: what it reads, what it gives, and with what it may be set."""
+
+    name: str
+    description: str
+    reference: str
+    origin: str
+    aliases: list[str]
+    inputs: list[str]
+    outputs: list[str]
+    memory: str
+    parameters: list[ParameterView]
+
+
+class Catalogue(BaseModel):
+    """``problems`` are the indicators of other distributions that cannot be used, with the reason."""
+
+    indicators: list[IndicatorView]
+    problems: dict[str, str]
+
+
+class SeriesRequest(BaseModel):
+    """Which bars: those that open in ``[start, end)``, the first ``limit`` of them. Values are those of all history."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbol: Symbol
+    timeframe: TimeframeName
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    limit: int = Field(default=1000, ge=1, le=50_000)
+
+
+class IndicatorRequest(SeriesRequest):
+    """``parameters`` are those that differ from their defaults."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"symbol": "EURUSD", "timeframe": "1h", "parameters": {"period": 14}, "limit": 100}]
+        },
+    )
+
+    parameters: dict[str, int | float | bool | str | list[int]] = Field(default={}, max_length=50)
+
+
+class Series(BaseModel):
+    """Values per name, ``null`` where there is none yet; ``next`` is the ``start`` of the following page."""
+
+    symbol: str
+    timeframe: str
+    time: list[dt.datetime]
+    values: dict[str, list[float | None]]
+    next: dt.datetime | None
+
+
+def parameter_view(parameter: Any) -> ParameterView:
+    """Return what a client sees of a declared parameter."""
+    return ParameterView(
+        name=parameter.name,
+        kind=parameter.kind,
+        required=parameter.required,
+        default=None if parameter.required else parameter.default,
+        minimum=parameter.minimum,
+        maximum=parameter.maximum,
+        choices=list(parameter.choices),
+        description=parameter.description,
+    )
+
+
+def series(asked: SeriesRequest, bars: Any, values: dict[str, Any]) -> Series:
+    """Return the page that was asked for; ``values`` are float ``(len(bars),)`` per name."""
+    first = 0 if asked.start is None else int(bars.time.searchsorted(moment(asked.start)))
+    last = min(first + asked.limit, len(bars))
+    return Series(
+        symbol=bars.symbol,
+        timeframe=bars.timeframe.name,
+        time=[utc(time) for time in bars.time[first:last]],
+        values={name: numbers(column[first:last]) for name, column in values.items()},
+        next=utc(bars.time[last]) if last < len(bars) else None,
+    )
+
+
+@router.get("/indicators")
+def list_indicators() -> Catalogue:
+    """List every indicator type with its parameters."""
+    from ktrdr.core.errors import PluginError
+    from ktrdr.core.indicators.registry import default_registry
+
+    registry = default_registry()
+    problems = dict(registry.problems())
+    found = []
+    for name in registry.names():
+        try:
+            found.append(_view(registry, name))
+        except PluginError as error:
+            problems[name] = str(error)
+    return Catalogue(indicators=found, problems=problems)
+
+
+@router.get("/indicators/{name}", responses={404: {"model": Problem, "description": "There is no such indicator"}})
+def get_indicator(name: IndicatorName) -> IndicatorView:
+    """Return one indicator type, by name or alias."""
+    from ktrdr.core.indicators.registry import default_registry
+
+    return _view(default_registry(), _known(name))
+
+
+def _known(name: str) -> str:
+    from ktrdr.core.indicators.registry import default_registry
+
+    registry = default_registry()
+    resolved = registry.resolve(name)
+    if resolved is None:
+        raise ProblemError(404, "not-found", "Not found", registry.unknown(name), field="path.name")
+    return resolved
+
+
+def _view(registry: Any, name: str) -> IndicatorView:
+    indicator = registry.get(name)
+    return IndicatorView(
+        name=indicator.name,
+        description=indicator.description,
+        reference=indicator.reference,
+        origin=registry.origin(name),
+        aliases=list(indicator.aliases),
+        inputs=list(indicator.inputs),
+        outputs=list(indicator.outputs),
+        memory=indicator.memory,
+        parameters=[parameter_view(parameter) for parameter in indicator.parameters],
+    )
+
+
+@router.post(
+    "/indicators/{name}/calculate",
+    responses={404: {"model": Problem, "description": "There is no such indicator, or no such data"}},
+)
+@changes_nothing
+def calculate_indicator(name: IndicatorName, asked: IndicatorRequest, store: Store) -> Series:
+    """Compute an indicator on stored bars, one series per output.
+
+    Every value depends on all bars before it, whatever page is asked for.
+    """
+    from ktrdr.core.indicators.compute import compute_indicator
+
+    resolved = _known(name)
+    bars = load(store, asked.symbol, asked.timeframe, None, asked.end)
+    return series(asked, bars, compute_indicator(resolved, asked.parameters, bars))

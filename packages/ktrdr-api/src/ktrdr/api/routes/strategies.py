@@ -1,0 +1,302 @@
+"""Strategy files: list, get, put, delete, validate, and the features they feed a model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from ktrdr.api.problems import Problem, ProblemError
+from ktrdr.api.security import changes_nothing
+from ktrdr.api.services import Opened
+from ktrdr.api.strategies import ChangedError, StrategyStore
+
+__all__ = ["StrategyName", "router", "strategy_store"]
+
+router = APIRouter(tags=["strategies"])
+
+YAML = "application/yaml"
+EXAMPLE = """\
+name: rsi_reversion
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+indicators:
+  rsi_14: {type: rsi, period: 14}
+fuzzy_sets:
+  rsi: {indicator: rsi_14, low: [0, 0, 35], middle: [30, 50, 70], high: [65, 100, 100]}
+nn_inputs:
+  - {fuzzy_set: rsi, timeframes: all}
+model: {type: mlp}
+decisions: {output_format: classification}
+training: {labels: {source: zigzag, zigzag_threshold: 0.01, label_lookahead: 24}}
+"""
+
+StrategyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", examples=["rsi_reversion"])]
+IfMatch = Annotated[str | None, Header(description="ETag of the state that is to be replaced", max_length=80)]
+IfNoneMatch = Annotated[str | None, Header(description="`*`: only if there is none yet", max_length=80)]
+
+_TEXT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {YAML: {"schema": {"type": "string", "maxLength": 131072}, "example": EXAMPLE}},
+    }
+}
+
+
+class DiagnosticView(BaseModel):
+    """Something found in a strategy file at ``line`` and ``column``, from 1; ``path`` is the key it is about."""
+
+    line: int
+    column: int
+    path: str
+    message: str
+    severity: str
+
+
+class StrategySummary(BaseModel):
+    """A stored strategy; what it does is ``null`` if the file has become invalid, and ``problem`` says why."""
+
+    name: str
+    etag: str
+    description: str | None = None
+    model_type: str | None = None
+    symbols: list[str] | None = None
+    timeframes: list[str] | None = None
+    problem: str = ""
+
+
+class Stored(BaseModel):
+    """The strategy is stored; ``warnings`` do not keep it from being used."""
+
+    name: str
+    etag: str
+    warnings: list[DiagnosticView]
+
+
+class Validation(BaseModel):
+    """``valid`` if there is no error among ``diagnostics``; ``features`` are then in model input order."""
+
+    valid: bool
+    name: str | None
+    diagnostics: list[DiagnosticView]
+    features: list[str]
+
+
+class FeatureView(BaseModel):
+    """One input of the model: where it comes from."""
+
+    id: str
+    kind: str
+    timeframe: str
+    indicator: str
+    fuzzy_set: str | None
+    membership: str | None
+    normalization: str | None
+    lag: int
+
+
+class Features(BaseModel):
+    """What a strategy feeds its model, in order. ``warmup``: bars before the first complete row."""
+
+    strategy: str
+    warmup: int = Field(ge=0)
+    features: list[FeatureView]
+
+
+def strategy_store(opened: Opened) -> StrategyStore:
+    """Return the strategies of the server."""
+    return StrategyStore(opened.home / "strategies")
+
+
+Store = Annotated[StrategyStore, Depends(strategy_store)]
+
+_PRECONDITIONS: dict[int | str, dict[str, Any]] = {
+    412: {"model": Problem, "description": "It was changed in the meantime"},
+    428: {"model": Problem, "description": "Say which state is meant"},
+}
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such strategy"}}
+_ETAG = {"ETag": {"description": "State of the file", "schema": {"type": "string"}}}
+
+
+def _load(text: str, name: str) -> Any:
+    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.strategy.loader import load_strategy_text
+
+    # What a plugin declares is checked where it is installed; a worker checks the rest.
+    return load_strategy_text(text, name=name, plugins=default_manager(), plugin_may_be_missing=True)
+
+
+def _diagnostics(found: Any) -> list[DiagnosticView]:
+    return [DiagnosticView.model_validate(item.to_json()) for item in found]
+
+
+@router.get("/strategies")
+def list_strategies(store: Store) -> list[StrategySummary]:
+    """List the stored strategies."""
+    return [summary for name in store.names() if (summary := _summary(store, name)) is not None]
+
+
+def _summary(store: StrategyStore, name: str) -> StrategySummary | None:
+    from ktrdr.core.errors import BadInputError, NotFoundError
+
+    try:
+        stored = store.get(name)
+        strategy = _load(stored.text, name).strategy
+    except NotFoundError:
+        return None  # deleted just now, or a link that leads elsewhere
+    except BadInputError as error:
+        return StrategySummary(name=name, etag=stored.etag, problem=str(error))
+    return StrategySummary(
+        name=name,
+        etag=stored.etag,
+        description=strategy.description,
+        model_type=strategy.model.type,
+        symbols=list(strategy.training_data.symbols),
+        timeframes=list(strategy.training_data.timeframes),
+    )
+
+
+@router.post("/strategies/validate", openapi_extra=_TEXT_BODY)
+@changes_nothing
+async def validate_strategy(request: Request) -> Validation:
+    """Check the strategy in the body and report every error in it. Nothing is stored."""
+    text = _text(await request.body())
+    return await run_in_threadpool(_validate, text)
+
+
+def _validate(text: str) -> Validation:
+    from ktrdr.core.features.columns import feature_columns
+    from ktrdr.core.strategy.diagnostics import StrategyError
+
+    try:
+        loaded = _load(text, "strategy")
+    except StrategyError as error:
+        return Validation(valid=False, name=None, diagnostics=_diagnostics(error.diagnostics), features=[])
+    columns = [column.id for column in feature_columns(loaded.strategy)]
+    return Validation(
+        valid=True, name=loaded.strategy.name, diagnostics=_diagnostics(loaded.warnings), features=columns
+    )
+
+
+@router.get(
+    "/strategies/{name}",
+    response_class=PlainTextResponse,
+    responses={
+        200: {
+            "content": {YAML: {"schema": {"type": "string"}, "example": EXAMPLE}},
+            "description": "The file as it was written",
+            "headers": _ETAG,
+        },
+        304: {"description": "It is as the client has it", "headers": _ETAG},
+        **_MISSING,
+    },
+)
+def get_strategy(name: StrategyName, store: Store, if_none_match: IfNoneMatch = None) -> Response:
+    """Return a strategy file with its ETag."""
+    stored = store.get(name)
+    headers = {"ETag": f'"{stored.etag}"'}
+    if if_none_match is not None and stored.etag in _etags(if_none_match):
+        return Response(status_code=304, headers=headers)
+    return Response(stored.text, media_type=YAML, headers=headers)
+
+
+@router.put(
+    "/strategies/{name}",
+    openapi_extra=_TEXT_BODY,
+    responses={201: {"model": Stored, "description": "It is new"}, **_PRECONDITIONS},
+)
+async def put_strategy(
+    name: StrategyName,
+    request: Request,
+    response: Response,
+    store: Store,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Stored:
+    """Store the strategy in the body under the name it gives itself.
+
+    A new one needs no header; to replace one, send the ETag it had when it was read in `If-Match`, so that nobody
+    overwrites what somebody else has changed.
+    """
+    text = _text(await request.body())
+    loaded = await run_in_threadpool(_load, text, name)
+    if loaded.strategy.name != name:
+        detail = f"the strategy is called `{loaded.strategy.name}`; store it under that name, or rename it"
+        raise ProblemError(422, "other-name", "The names differ", detail, field="path.name")
+    expected = None if if_match is None or if_none_match == "*" else _etag(if_match)
+    try:
+        stored = await run_in_threadpool(store.put, name, text, expected=expected)
+    except ChangedError as error:
+        raise _changed(name, error, if_match) from None
+    response.headers["ETag"] = f'"{stored.etag}"'
+    response.status_code = 201 if expected is None else 200
+    return Stored(name=name, etag=stored.etag, warnings=_diagnostics(loaded.warnings))
+
+
+@router.delete("/strategies/{name}", status_code=204, responses={**_PRECONDITIONS, **_MISSING})
+def delete_strategy(name: StrategyName, store: Store, if_match: IfMatch = None) -> None:
+    """Delete a strategy file; models trained from it keep their own copy."""
+    stored = store.get(name)
+    if if_match is None:
+        raise _changed(name, ChangedError(name, stored.etag), None)
+    try:
+        store.delete(name, expected=_etag(if_match))
+    except ChangedError as error:
+        raise _changed(name, error, if_match) from None
+
+
+@router.get("/strategies/{name}/features", responses=_MISSING)
+def get_features(name: StrategyName, store: Store) -> Features:
+    """List what a stored strategy feeds its model, in order."""
+    return _features(store.get(name).text, name)
+
+
+def _features(text: str, name: str) -> Features:
+    from ktrdr.core.features.pipeline import FeaturePipeline
+
+    strategy = _load(text, name).strategy
+    pipeline = FeaturePipeline(strategy)
+    return Features(
+        strategy=strategy.name,
+        warmup=pipeline.warmup,
+        features=[
+            FeatureView(
+                id=column.id,
+                kind=column.kind,
+                timeframe=column.timeframe,
+                indicator=column.indicator,
+                fuzzy_set=column.fuzzy_set,
+                membership=column.membership,
+                normalization=column.normalization,
+                lag=column.lag,
+            )
+            for column in pipeline.columns
+        ],
+    )
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ProblemError(422, "not-text", "Not a text", "a strategy is UTF-8 text", field="body") from None
+
+
+def _etag(header: str) -> str:
+    return header.strip().removeprefix("W/").strip('"')
+
+
+def _etags(header: str) -> set[str]:
+    return {_etag(part) for part in header.split(",")}
+
+
+def _changed(name: str, error: ChangedError, if_match: str | None) -> ProblemError:
+    if if_match is None and error.etag is not None:
+        detail = f"strategy `{name}` is there already; read it, and send its ETag in If-Match to change it"
+        return ProblemError(428, "precondition-required", "Which state is meant", detail, field="header.If-Match")
+    detail = f"strategy `{name}` was changed in the meantime; read it again, and send its ETag in If-Match"
+    return ProblemError(412, "changed", "It was changed in the meantime", detail, field="header.If-Match")

@@ -1,0 +1,115 @@
+"""Train strategies."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.concurrency import run_in_threadpool
+
+from ktrdr.api.bars import Symbol
+from ktrdr.api.ledger.records import Idempotency
+from ktrdr.api.problems import Problem
+from ktrdr.api.results import shown
+from ktrdr.api.routes.operations import OperationId, OperationView, view
+from ktrdr.api.routes.strategies import EXAMPLE, Store
+from ktrdr.api.services import Opened
+from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["trainings"])
+
+
+class TrainingRequest(BaseModel):
+    """Train a stored ``strategy``, by name, or the one in ``strategy_text``.
+
+    What is left out stands as the strategy says. Days are UTC and inclusive.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    strategy_text: str | None = Field(default=None, min_length=1, max_length=131072)
+    symbols: list[Symbol] | None = Field(default=None, min_length=1, max_length=100)
+    start: dt.date | None = None
+    end: dt.date | None = None
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    epochs: int | None = Field(default=None, ge=1, le=1_000_000)
+    device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
+
+    @model_validator(mode="after")
+    def _one_strategy(self) -> Self:
+        if (self.strategy is None) == (self.strategy_text is None):
+            raise ValueError("give either `strategy` or `strategy_text`")
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError("`end` is before `start`")
+        return self
+
+
+_EXAMPLES = {
+    "stored": {"summary": "A stored strategy", "value": {"strategy": "rsi_reversion", "epochs": 20, "seed": 7}},
+    "text": {"summary": "A strategy of one's own", "value": {"strategy_text": EXAMPLE}},
+}
+
+
+class TrainingResultView(BaseModel):
+    """What came of a training: ``model`` names the stored bundle."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+
+
+@router.post(
+    "/trainings",
+    status_code=202,
+    responses={**STARTED, 404: {"model": Problem, "description": "There is no such strategy"}},
+)
+async def start_training(
+    asked: Annotated[TrainingRequest, Body(openapi_examples=_EXAMPLES)],
+    response: Response,
+    opened: Opened,
+    store: Store,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    """Queue a training. It runs on a worker that has the plugin the model needs, now or when there is one."""
+    idempotency = Idempotency.of(idempotency_key, "training", asked.model_dump(mode="json"))
+    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
+    # Asked for before: whatever has become of the strategy since, this is what was started then.
+    if earlier is not None:
+        job, needs = dict(earlier.job), list(earlier.requires)
+    else:
+        job, needs = await run_in_threadpool(_job, asked, store)
+    return view(await start(opened, response, "training", job, needs, idempotency))
+
+
+def _job(asked: TrainingRequest, store: Any) -> tuple[dict[str, Any], list[str]]:
+    """Check the strategy as far as it can be here, and copy it into the job."""
+    from ktrdr.api.operations.requirements import training_needs
+    from ktrdr.core.operations.jobs import parse_job
+    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.strategy.loader import load_strategy_text
+
+    text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
+    assert text is not None
+    loaded = load_strategy_text(
+        text, name=asked.strategy or "strategy", plugins=default_manager(), plugin_may_be_missing=True
+    )
+    given = asked.model_dump(mode="json", exclude={"strategy", "strategy_text"})
+    job = parse_job("training", {"strategy": text, **given})
+    return job.model_dump(mode="json"), training_needs(loaded.strategy)
+
+
+@router.get(
+    "/trainings/{operation_id}/result",
+    responses={
+        404: {"model": Problem, "description": "There is no such training"},
+        409: {"model": Problem, "description": "It has no result (yet)"},
+    },
+)
+async def get_training_result(operation_id: OperationId, opened: Opened) -> TrainingResultView:
+    """Return what came of a completed training."""
+    return TrainingResultView.model_validate(shown(completed(await opened.ledger.get(operation_id), "training")))
