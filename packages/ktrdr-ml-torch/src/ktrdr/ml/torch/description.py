@@ -144,4 +144,5 @@ def _validated(value: Any, name: str) -> Description:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{name} is not valid{f' at {place}' if place else ''}: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BundleError(f"{name} is not valid{f' at {place}' if place else ''}: {reason}") from None

@@ -115,9 +115,9 @@ def class_weights(task: TrainingTask, split: Split) -> np.ndarray | None:
 def label_scaling(split: Split) -> Scaling:
     """Return mean and standard deviation of the labels: returns of a thousandth are learned as well as prices."""
     labels = split.labels.astype(np.float64)
-    mean, scale = float(labels.mean()), float(labels.std())
-    if not (np.isfinite(mean) and np.isfinite(scale)):
+    if not np.isfinite(labels).all():
         raise BadInputError("the training labels are not finite; look at the data with `ktrdr data check`")
+    mean, scale = float(labels.mean()), float(labels.std())
     return Scaling(mean=mean, scale=scale if scale > 1e-12 * max(abs(mean), 1e-12) else 1.0)
 
 
