@@ -9,10 +9,10 @@ import dataclasses
 import datetime as dt
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -26,22 +26,28 @@ from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.models.reading import BundleError, parse_json, plain_json
 from ktrdr.core.plugins.contract import EpochRecord
 
-__all__ = ["BacktestResult", "Baseline", "Reasons", "SymbolResult", "ValueHistogram", "read_result"]
+__all__ = [
+    "RESULT_FILE",
+    "BacktestResult",
+    "Baseline",
+    "Reasons",
+    "SymbolResult",
+    "ValueHistogram",
+    "read_result",
+    "read_summary",
+]
 
-_RESULT, _METRICS, _SETTINGS, _MODEL, _STRATEGY = (
-    "result.json",
-    "metrics.json",
-    "settings.json",
-    "model.json",
-    "strategy.yaml",
-)
-_TRADES, _TRADES_JSON, _REASONS, _EQUITY, _POSITIONS = (
-    "trades.parquet",
-    "trades.json",
-    "reasons.parquet",
-    "equity.parquet",
-    "positions.parquet",
-)
+RESULT_FILE = "result.json"
+"""The file that tells a directory with a result."""
+
+_METRICS, _SETTINGS, _MODEL, _STRATEGY = "metrics.json", "settings.json", "model.json", "strategy.yaml"
+_TRADES, _TRADES_JSON, _REASONS = "trades.parquet", "trades.json", "reasons.parquet"
+_EQUITY, _POSITIONS = "equity.parquet", "positions.parquet"
+
+# Beside what to_json gives, in the result's file.
+_NOT_IN_SUMMARY = ("history", "histograms")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,7 +314,7 @@ class BacktestResult:
             {"epoch": record.epoch, "metrics": plain_json(dict(record.metrics))} for record in self.history
         ]
         summary["histograms"] = [dataclasses.asdict(histogram) for histogram in self.histograms]
-        _write_json(summary, directory / _RESULT)
+        _write_json(summary, directory / RESULT_FILE)
         _write_json(metrics, directory / _METRICS)
         _write_json(settings, directory / _SETTINGS)
         _write_json(self.manifest.model_dump(mode="json"), directory / _MODEL)
@@ -328,23 +334,41 @@ def read_result(directory: Path) -> BacktestResult:
     Raises:
         BadInputError: there is no result, or it is damaged.
     """
+    return _guarded(Path(directory), _read)
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """Return :meth:`BacktestResult.to_json` of what was written to ``directory``, without reading its tables.
+
+    Raises:
+        BadInputError: there is no result, or it is damaged.
+    """
+    return _guarded(Path(directory), _read_summary)
+
+
+def _guarded(directory: Path, read: Callable[[Path], T]) -> T:
     import duckdb
 
-    directory = Path(directory)
-    if not (directory / _RESULT).is_file():
-        raise BadInputError(f"there is no backtest in {directory}: it has no {_RESULT}")
+    if not (directory / RESULT_FILE).is_file():
+        raise BadInputError(f"there is no backtest in {directory}: it has no {RESULT_FILE}")
     try:
-        return _read(directory)
+        return read(directory)
     except (BundleError, OSError, duckdb.Error, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BadInputError(f"the backtest in {directory} is damaged ({reason}); run it again") from error
 
 
-def _read(directory: Path) -> BacktestResult:
-    def load(name: str) -> Any:
-        return parse_json((directory / name).read_bytes(), name)
+def _load(directory: Path, name: str) -> Any:
+    return parse_json((directory / name).read_bytes(), name)
 
-    summary, metrics, settings = load(_RESULT), load(_METRICS), load(_SETTINGS)
+
+def _read_summary(directory: Path) -> dict[str, Any]:
+    summary = {key: value for key, value in _load(directory, RESULT_FILE).items() if key not in _NOT_IN_SUMMARY}
+    return {**summary, **_load(directory, _METRICS), "settings": _load(directory, _SETTINGS)}
+
+
+def _read(directory: Path) -> BacktestResult:
+    summary, metrics, settings = (_load(directory, name) for name in (RESULT_FILE, _METRICS, _SETTINGS))
     trades = read_table(directory / _TRADES)
     reasons = read_table(directory / _REASONS)
     del reasons["trade"]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 __all__ = ["METRICS", "MetricInfo", "format_metric"]
 
-Kind = Literal["percent", "probability", "ratio", "cash", "count", "bars", "days"]
+Kind = Literal["percent", "per_bar", "probability", "ratio", "cash", "count", "bars", "days"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class MetricInfo:
     Attributes:
         name: its key.
         label: for a person.
-        kind: ``percent`` and ``probability`` are shares; ``cash`` is in the currency of the prices.
+        kind: ``percent``, ``per_bar`` (small ones) and ``probability`` are shares; ``cash`` is in the currency of the prices.
         better: ``higher`` or ``lower``, empty where neither is.
         help: what it is, where the label does not say it.
     """
@@ -52,8 +52,8 @@ METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("max_drawdown", "Maximum drawdown", "percent", "higher"),
     MetricInfo("longest_drawdown_days", "Longest drawdown", "days", "lower"),
     MetricInfo("longest_drawdown_bars", "Longest drawdown", "bars", "lower"),
-    MetricInfo("value_at_risk_95", "Value at risk, 95%", "percent", "higher", "per bar, historical"),
-    MetricInfo("conditional_value_at_risk_95", "Conditional VaR, 95%", "percent", "higher", "per bar, historical"),
+    MetricInfo("value_at_risk_95", "Value at risk, 95%", "per_bar", "higher", "per bar, historical"),
+    MetricInfo("conditional_value_at_risk_95", "Conditional VaR, 95%", "per_bar", "higher", "per bar, historical"),
     MetricInfo("skewness", "Skewness", "ratio", "", "of returns per bar"),
     MetricInfo("kurtosis", "Kurtosis", "ratio", "", "of returns per bar; 3 for a normal distribution"),
     MetricInfo("alpha", "Alpha", "percent", "higher", "annualized, against buy and hold"),
@@ -97,7 +97,9 @@ def format_metric(name: str, value: Any) -> str:
         return "-"
     match _BY_NAME[name].kind:
         case "percent":
-            return f"{value:.2%}" if abs(value) >= 0.001 or value == 0 else f"{value:.4%}"
+            return f"{value:.2%}"
+        case "per_bar":
+            return f"{value:.3%}"
         case "probability":
             return f"{value:.1%}"
         case "ratio":

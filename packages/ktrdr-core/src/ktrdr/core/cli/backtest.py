@@ -1,0 +1,235 @@
+"""`ktrdr backtest` and `ktrdr compare`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktrdr.core.backtesting.results import BacktestResult
+    from ktrdr.core.models.bundle import Bundle
+    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.plugins.manager import PluginManager
+
+__all__ = ["backtest", "compare", "print_result"]
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+# What is shown of the many; the rest is in the report, in metrics.json and with --json.
+_SHOWN = (
+    "total_return", "annual_return", "volatility", "sharpe", "sharpe_low", "sharpe_high", "probabilistic_sharpe",
+    "deflated_sharpe", "sortino", "calmar", "max_drawdown", "longest_drawdown_days", "value_at_risk_95",
+    "conditional_value_at_risk_95", "alpha", "beta", "exposure", "trades", "win_rate", "profit_factor", "expectancy",
+    "sqn", "average_holding_bars", "average_mae", "average_mfe", "turnover", "costs", "net_profit", "final_equity",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("model")
+@click.option("--symbols", help="Trade these instead of the strategy's: AAPL,MSFT. They share the capital.")
+@click.option("--start", type=_DAY, help="First day (UTC). Without dates: what the model has not seen.")
+@click.option("--end", type=_DAY, help="Last day (UTC).")
+@click.option("--capital", type=float, default=10_000.0, show_default=True, help="Cash at the start.")
+@click.option("--commission", type=float, default=0.0, show_default=True, help="Share of the value, per side: 0.0002.")
+@click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")
+@click.option("--trials", type=int, help="Strategies tried before this one [default: the model's version].")
+@click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--report",
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Write the HTML report, to PATH or beside the other files.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write the files there, not below $KTRDR_HOME/runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backtest(
+    model: str,
+    symbols: str | None,
+    start: dt.datetime | None,
+    end: dt.datetime | None,
+    capital: float,
+    commission: float,
+    slippage: float,
+    trials: int | None,
+    device: str,
+    report: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Trade a trained model on data it has not seen.
+
+    MODEL is `name` for the latest version of a model, `name/3` for one, or a strategy file for the latest model that
+    was trained from it. Decisions are made at the close of a bar and filled at the open of the next.
+    """
+    from ktrdr.core.backtesting.run import run_backtest
+    from ktrdr.core.backtesting.runs import store_run
+    from ktrdr.core.backtesting.settings import BacktestSettings
+    from ktrdr.core.cli.interrupt import cancel_on_interrupt
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.progress import progress_display
+    from ktrdr.core.data.store import default_store
+    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.plugins.manager import default_manager
+
+    settings = BacktestSettings(
+        capital=capital,
+        commission=commission,
+        slippage=slippage,
+        start=start.date() if start else None,
+        end=end.date() if end else None,
+        symbols=None if symbols is None else tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()),
+        device=device,
+        trials=trials,
+    )
+    plugins = default_manager()
+    bundle = _bundle_of(model, default_model_store(), plugins)
+    _check_free(output)
+    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
+        result = run_backtest(
+            bundle,
+            bar_store=default_store(),
+            plugins=plugins,
+            settings=settings,
+            progress=progress,
+            cancellation=cancellation,
+        )
+    written: list[Path] = []
+
+    def add_report(directory: Path) -> None:
+        from ktrdr.core.backtesting.report import write_report
+
+        written.append(write_report(result, Path(report) if report else directory / "report.html"))
+
+    directory = store_run(result, output, then=None if report is None else add_report)
+    if as_json:
+        files = {"directory": str(directory), "report": str(written[0]) if written else None}
+        print_json({**result.to_json(), "run": _run_name(directory), **files})
+    else:
+        print_result(result, directory, written[0] if written else None)
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(runs: tuple[str, ...], as_json: bool) -> None:
+    """Put backtest runs side by side.
+
+    RUN is what `ktrdr backtest` said, such as `neuro_mean_reversion/1-2`, or the directory of a run.
+    """
+    from ktrdr.core.backtesting.results import read_summary
+    from ktrdr.core.backtesting.runs import find_run
+    from ktrdr.core.cli.output import print_json
+
+    found = [find_run(run) for run in runs]
+    summaries = {_run_name(directory): read_summary(directory) for directory in found}
+    if as_json:
+        print_json(summaries)
+        return
+    _print_comparison(summaries)
+
+
+def print_result(result: BacktestResult, directory: Path, report: Path | None) -> None:
+    """Print what came of a backtest, for a person."""
+    from ktrdr.core.data.times import format_time
+
+    manifest = result.manifest
+    symbols = " ".join(symbol.symbol for symbol in result.symbols)
+    bars = sum(symbol.bars for symbol in result.symbols)
+    click.echo(
+        f"\n{manifest.ref}: {bars:,} bars of {symbols} {result.timeframe}, {format_time(result.start)} to"
+        f" {format_time(result.end)} UTC"
+    )
+    click.echo(f"Period: {result.period}.")
+    _print_warnings(result.warnings)
+    columns = {"strategy": result.metrics, "buy and hold": result.benchmark}
+    columns |= {baseline.name: baseline.metrics for baseline in result.baselines}
+    _print_metrics(columns)
+    for baseline in result.baselines:
+        click.echo(f"{baseline.name.capitalize()}: {baseline.statement}.")
+    for symbol in result.symbols:
+        steps = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in symbol.passed.items())
+        click.echo(f"Decisions on {symbol.symbol}: {steps}.")
+    if result.no_trades:
+        click.secho(result.no_trades, fg="yellow")
+    click.echo(f"\nRun     {_run_name(directory)}")
+    click.echo(f"Files   {directory}")
+    if report is not None:
+        click.echo(f"Report  {report}")
+
+
+def _bundle_of(model: str, store: ModelStore, plugins: PluginManager) -> Bundle:
+    """Return the bundle that ``model`` names, or the latest that was trained from the strategy file it names."""
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.strategy.loader import load_strategy, load_strategy_text
+
+    path = Path(model)
+    if path.suffix.lower() not in (".yaml", ".yml") and not path.is_file():
+        return store.get(model)
+    loaded = load_strategy(path, plugins=plugins)
+    name = loaded.strategy.name
+    if not store.versions(name):
+        raise BadInputError(f"no model was trained from {path} yet; run `ktrdr train {path}` first")
+    bundle = store.get(name)
+    if bundle.strategy_text != loaded.text:
+        then = load_strategy_text(bundle.strategy_text, name=name, plugins=plugins).strategy
+        changed = [part for part in type(then).model_fields if getattr(then, part) != getattr(loaded.strategy, part)]
+        if changed:
+            raise BadInputError(
+                f"{path} is not what model {bundle.ref} was trained from: {', '.join(changed)} differ; run `ktrdr train"
+                f" {path}` again, or `ktrdr backtest {bundle.ref}` to trade the model as it is"
+            )
+    return bundle
+
+
+def _check_free(output: Path | None) -> None:
+    """Say before the work, not after it, that its result has no place."""
+    from ktrdr.core.errors import BadInputError
+
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise BadInputError(f"--output {output} is there already and not an empty directory; give another place")
+
+
+def _run_name(directory: Path) -> str:
+    from ktrdr.core.backtesting.runs import run_name
+
+    return run_name(directory)
+
+
+def _print_warnings(warnings: Sequence[str], indent: str = "") -> None:
+    for warning in warnings:
+        click.secho(f"{indent}Warning: {warning}.", fg="yellow")
+
+
+def _print_metrics(columns: Mapping[str, Mapping[str, Any]], head: Sequence[Sequence[str]] = ()) -> None:
+    from ktrdr.core.backtesting.metrics import METRICS, format_metric
+    from ktrdr.core.cli.output import print_table
+
+    rows = [
+        [info.label, *(format_metric(info.name, values.get(info.name)) for values in columns.values())]
+        for info in METRICS
+        if info.name in _SHOWN
+    ]
+    print_table(["", *columns], [*head, *rows], right=list(columns))
+
+
+def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    head = [
+        ["model", *(summary["model"] for summary in summaries.values())],
+        ["symbols", *(" ".join(summary["symbols"]) for summary in summaries.values())],
+        ["from", *(summary["start"][:10] for summary in summaries.values())],
+        ["to", *(summary["end"][:10] for summary in summaries.values())],
+        ["commission", *(f"{summary['settings']['commission']:g}" for summary in summaries.values())],
+        ["slippage", *(f"{summary['settings']['slippage']:g}" for summary in summaries.values())],
+    ]
+    _print_metrics({name: summary["metrics"] for name, summary in summaries.items()}, head)
+    for name, summary in summaries.items():
+        _print_warnings(summary["warnings"], f"{name}: ")
+        if summary["no_trades"]:
+            click.secho(f"{name}: {summary['no_trades']}", fg="yellow")
+    if len({(*summary["symbols"], summary["start"], summary["end"]) for summary in summaries.values()}) > 1:
+        click.secho("These runs are of different bars: their figures cannot be compared directly.", fg="yellow")
