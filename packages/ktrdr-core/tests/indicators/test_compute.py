@@ -268,6 +268,23 @@ def test_on_any_market_values_are_finite_or_absent_within_bounds_and_causal(name
         np.testing.assert_array_equal(values[:80], part[output])
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if get_indicator(name).memory == "window"])
+@settings(max_examples=20, deadline=None)
+@given(bars=markets(), rows=st.lists(st.integers(0, 50), min_size=3, max_size=3))
+def test_on_any_market_a_window_gives_what_it_would_give_alone(name, bars, rows):
+    """Whatever was before it: no rounding of old sums makes a value of nothing, or nothing of a value."""
+    given = {} if warmup_of(name, {}) < 60 else SHORTEST[name]
+    warmup = warmup_of(name, given)
+    found = compute_indicator(name, given, bars)
+    for row in (len(bars) - 1 - back for back in rows):
+        if row < warmup:
+            continue
+        alone = compute_indicator(name, given, bars[row - warmup : row + 1])
+        for output, values in found.items():
+            size = np.nanmax(np.abs(values), initial=0.0)
+            np.testing.assert_allclose(values[row], alone[output][-1], rtol=1e-7, atol=1e-7 * size, err_msg=output)
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_sources(eurusd, source):
     letters = {"hl2": "hl", "hlc3": "hlc", "ohlc4": "ohlc"}.get(source)

@@ -76,7 +76,7 @@ REFERENCES = {
     "obv": (obv,),
     "vwap": (vwap, {"anchor": "day"}, {"period": 1, "source": "close"}, {"period": 100, "source": "ohlc4"}),
     "mfi": (mfi, {"period": 2}, {"period": 50}),
-    "cmf": (cmf, {"period": 1}, {"period": 50}),
+    "cmf": (cmf, {"period": 2}, {"period": 50}),
     "ad_line": (ad_line,),
     "volume_ratio": (volume_ratio, {"period": 2}, {"period": 100}),
 }

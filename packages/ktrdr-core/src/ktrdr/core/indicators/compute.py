@@ -48,15 +48,21 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
         raise BadInputError(f"indicator `{indicator.name}`: {'; '.join(problem.message for problem in problems)}")
     columns = _columns(indicator, values, bars)
     warmup = indicator.warmup(values)
-    outputs = {name: np.full(len(bars), np.nan) for name in indicator.outputs}
+    outputs = {name: np.empty(len(bars)) for name in indicator.outputs}
+    done = 0  # rows before it hold what they are to hold
     for first, end in _runs(_present(indicator, columns, len(bars))):
         if end - first <= warmup:
             continue
         results = _evaluate(indicator, {name: _locked(column[first:end]) for name, column in columns.items()}, values)
         for name, result in zip(indicator.outputs, results, strict=True):
+            outputs[name][done : first + warmup] = np.nan
             outputs[name][first + warmup : end] = result[warmup:]
+        done = end
     for output in outputs.values():
-        output[np.isinf(output)] = np.nan
+        output[done:] = np.nan
+        infinite = np.isinf(output)
+        if infinite.any():
+            output[infinite] = np.nan
     return outputs
 
 

@@ -20,6 +20,7 @@ from ktrdr.core.indicators.windows import (
     settled,
     total,
     true_range,
+    unbroken,
 )
 
 __all__ = ["INDICATORS"]
@@ -38,12 +39,12 @@ def _fast_below_slow(p: _Parameters) -> str | None:
 
 
 def _rsi(c: _Columns, p: _Parameters) -> _Outputs:
-    # TA-Lib's RSI is 0, which reads as oversold, where the price has never moved.
-    change = np.diff(c["source"])
-    up = ta.RMA(np.maximum(change, 0.0), p["period"])
-    moved = ta.RMA(np.abs(change), p["period"])
-    result = np.empty(len(c["source"]))
-    result[1:] = ratio(100.0 * up, moved, neutral=50.0)
+    result = ta.RSI(c["source"], p["period"])
+    zero = result == 0.0
+    if zero.any():
+        # Nothing but falls, or no movement at all, for which TA-Lib has 0, which reads as oversold.
+        moved = ta.RMA(np.abs(np.diff(c["source"])), p["period"])
+        result[1:][zero[1:] & (moved == 0.0)] = 50.0
     return (result,)
 
 
@@ -148,17 +149,22 @@ def _chande_momentum(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _ultimate_oscillator(c: _Columns, p: _Parameters) -> _Outputs:
-    previous = c["close"][:-1]
-    bottom = np.minimum(c["low"][1:], previous)
-    pressure = c["close"][1:] - bottom
-    reach = np.maximum(c["high"][1:], previous) - bottom
-    result = np.zeros(len(reach))
-    for name, weight in (("fast_period", 4.0), ("medium_period", 2.0), ("slow_period", 1.0)):
-        bars = p[name]
-        share = ratio(total(pressure, bars), total(reach, bars), neutral=0.5)
-        share[all_zero(reach, bars)] = 0.5
-        result += weight * share
-    return (_right_aligned(result * (100.0 / 7.0), len(c["close"])),)
+    names = ("fast_period", "medium_period", "slow_period")
+    result = ta.ULTOSC(c["high"], c["low"], c["close"], *(p[name] for name in names))
+    # A window in which nothing moved leans neither way; TA-Lib has 0 for it. It is one of the fast window at least.
+    still = unbroken(c["high"] == c["low"], p["fast_period"])
+    if still.any():
+        previous = c["close"][:-1]
+        bottom = np.minimum(c["low"][1:], previous)
+        pressure = c["close"][1:] - bottom
+        reach = np.maximum(c["high"][1:], previous) - bottom
+        weighted = np.zeros(len(reach))
+        for name, weight in zip(names, (4.0, 2.0, 1.0), strict=True):
+            share = ratio(total(pressure, p[name]), total(reach, p[name]), neutral=0.5)
+            share[all_zero(reach, p[name])] = 0.5
+            weighted += weight * share
+        result[1:][still[1:]] = weighted[still[1:]] * (100.0 / 7.0)
+    return (result,)
 
 
 def _ordered_periods(p: _Parameters) -> str | None:
@@ -169,10 +175,10 @@ def _ordered_periods(p: _Parameters) -> str | None:
 
 def _vortex(c: _Columns, p: _Parameters) -> _Outputs:
     plus, minus = ta.VORTEX(c["high"], c["low"], c["close"], p["period"])
-    # The first row's true range belongs to no window: the movement of the first window begins at row 1.
-    reach = true_range(c["high"], c["low"], c["close"])
-    still = all_zero(reach, p["period"])
-    if still.any():
+    if unbroken(c["high"] == c["low"], p["period"]).any():
+        # The first row's true range belongs to no window: the movement of the first window begins at row 1.
+        reach = true_range(c["high"], c["low"], c["close"])
+        still = all_zero(reach, p["period"])
         # What remains is the movement from the last bar that had a range, over nothing: no value if there was any.
         rise = np.abs(c["high"][1:] - c["low"][:-1])
         fall = np.abs(c["low"][1:] - c["high"][:-1])

@@ -39,9 +39,10 @@ def _deviation(values: np.ndarray, bars: int) -> np.ndarray:
 
 
 def _bands(series: np.ndarray, bars: int, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    middle = mean(series, bars)
-    reach = factor * _deviation(series, bars)
-    return middle + reach, middle, middle - reach
+    upper, middle, lower = ta.BBANDS(series, bars, factor, factor)
+    still = flat(series, bars)
+    upper[still] = lower[still] = middle[still]
+    return upper, middle, lower
 
 
 def _bbands(c: _Columns, p: _Parameters) -> _Outputs:

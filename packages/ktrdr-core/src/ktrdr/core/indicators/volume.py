@@ -69,10 +69,7 @@ def _mfi(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _cmf(c: _Columns, p: _Parameters) -> _Outputs:
-    spread = c["high"] - c["low"]
-    location = ratio((c["close"] - c["low"]) - (c["high"] - c["close"]), spread, neutral=0.0)
-    volume = total(c["volume"], p["period"])
-    result = ratio(total(location * c["volume"], p["period"]), volume, neutral=0.0)
+    result = ta.CMF(c["high"], c["low"], c["close"], c["volume"], p["period"])
     result[all_zero(c["volume"], p["period"])] = 0.0
     return (result,)
 
@@ -138,7 +135,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
         _cmf,
         lambda p: p["period"] - 1,
         ("high", "low", "close", "volume"),
-        (period(21),),
+        (period(21, minimum=2),),
     ),
     IndicatorType(
         "ad_line",

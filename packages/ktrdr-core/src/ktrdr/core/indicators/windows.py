@@ -10,7 +10,19 @@ import numpy as np
 
 from ktrdr.core.indicators import ta
 
-__all__ = ["all_zero", "flat", "highest", "lagged", "lowest", "mean", "ratio", "settled", "total", "true_range"]
+__all__ = [
+    "all_zero",
+    "flat",
+    "highest",
+    "lagged",
+    "lowest",
+    "mean",
+    "ratio",
+    "settled",
+    "total",
+    "true_range",
+    "unbroken",
+]
 
 
 def highest(values: np.ndarray, period: int) -> np.ndarray:
@@ -51,12 +63,25 @@ def flat(values: np.ndarray, period: int) -> np.ndarray:
     Running sums carry rounding of earlier bars, so that a flat window's deviation need not come out as zero: what
     divides by it asks here instead.
     """
-    return highest(values, period) == lowest(values, period)
+    result = np.ones(len(values), dtype=np.bool_)
+    if period > 1:
+        result[:1] = False
+        result[1:] = unbroken(values[1:] == values[:-1], period - 1)
+    return result
 
 
 def all_zero(values: np.ndarray, period: int) -> np.ndarray:
-    """Return where every value of the window is zero; ``values`` must not be negative."""
-    return highest(values, period) == 0.0
+    """Return where every value of the window is zero; False before the first full window."""
+    return unbroken(values == 0.0, period)
+
+
+def unbroken(flags: np.ndarray, period: int) -> np.ndarray:
+    """Return where every flag (bool ``(n,)``) of the window is set; False before the first full window."""
+    result = np.zeros(len(flags), dtype=np.bool_)
+    if np.count_nonzero(flags) >= period:
+        count = np.concatenate(([0], np.cumsum(flags, dtype=np.int64)))
+        result[period - 1 :] = count[period:] - count[:-period] == period
+    return result
 
 
 def ratio(over: np.ndarray, under: np.ndarray, *, neutral: float | np.ndarray) -> np.ndarray:
