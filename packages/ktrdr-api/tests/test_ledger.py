@@ -137,9 +137,7 @@ def test_a_key_gives_the_same_operation_and_refuses_another_request(run):
 def test_of_many_at_once_with_one_key_one_wins(run):
     async def work(ledger, database):
         key = Idempotency.of("k", "training", {})
-        answers = await asyncio.gather(
-            *(ledger.create("training", JOB, [], idempotency=key) for _ in range(20))
-        )
+        answers = await asyncio.gather(*(ledger.create("training", JOB, [], idempotency=key) for _ in range(20)))
         assert len({operation.id for operation, _ in answers}) == 1
         assert sum(new for _, new in answers) == 1
 
@@ -239,7 +237,7 @@ def test_who_has_seen_an_event_has_missed_none_before_it(run):
         "UPDATE operations SET state = 'cancelled', finished_at = created_at, waiting_for = 'x'",
         "UPDATE operations SET attempt = 0",
         "UPDATE operations SET result = '{}'",
-        "INSERT INTO operation_events (operation_id, at, kind, data) SELECT 'none', created_at, 'x', '{}' FROM operations",
+        "INSERT INTO operation_events (operation_id, at, kind, data) VALUES ('none', '2026-01-01', 'x', '{}')",
     ],
 )
 def test_the_database_itself_refuses_states_that_cannot_be(run, statement):
@@ -330,6 +328,7 @@ def test_sqlite_is_written_ahead(tmp_path):
     ("url", "message"),
     [
         ("nonsense", "not a database URL"),
+        ("sqlite://", "a restart would lose"),
         ("mysql://x/y", "SQLite and PostgreSQL are supported"),
         ("postgresql://nobody:secret@127.0.0.1:1/none", "cannot be used"),
         ("sqlite:////proc/ledger.sqlite", "cannot be used"),

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ktrdr.api.ledger.records import (
     IdempotencyConflictError,
@@ -79,6 +80,7 @@ class Problem(BaseModel):
 
 
 _TOLD = {
+    400: "The body cannot be read",
     401: "A token is needed",
     403: "This may not be done with this token, from this site or under this name",
     422: "The request is not valid, or cannot be carried out",
@@ -177,7 +179,10 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         title = HTTPStatus(error.status_code).phrase
         kind = "too-large" if error.status_code == 413 else title.lower().replace(" ", "-")
-        return problem_response(error.status_code, kind, title, str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
+        return problem_response(error.status_code, kind, title, str(error.detail), headers=headers)
 
     @app.exception_handler(LedgerUnavailableError)
     async def unavailable(request: Request, error: LedgerUnavailableError) -> JSONResponse:
@@ -189,6 +194,15 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def fault(request: Request, error: Exception) -> JSONResponse:
         # The trace is in the server's log, where whoever runs it finds it.
         return problem_response(500, "fault", "A fault of the server", "the server's log says more")
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return every method of the path: Starlette names those of the first route that fits alone."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= set(getattr(route, "methods", None) or ())
+    return sorted(methods)
 
 
 def _bad_input(error: BadInputError) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["read_backtest", "result_directory", "shown"]
 
+_RUN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}/[1-9][0-9]{0,8}-[1-9][0-9]{0,8}"
+
 
 def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
-    """Return the directory a worker has left its files in, if this server sees it below its own home."""
-    given = result.get("directory")
-    if isinstance(given, str):
-        directory = (home / given).resolve()
-        if directory.is_relative_to(home.resolve()) and (directory / "result.json").is_file():
+    """Return the directory a worker has left its files in, if this server has the same home."""
+    from ktrdr.core.backtesting.results import RESULT_FILE
+
+    run = result.get("run")
+    if isinstance(run, str) and re.fullmatch(_RUN, run, re.ASCII):
+        directory = home / "runs" / run
+        if directory.resolve().is_relative_to(home.resolve()) and (directory / RESULT_FILE).is_file():
             return directory
     raise ProblemError(
         404,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -88,6 +89,10 @@ def open_database(url: str) -> Database:
         raise BadInputError("KTRDR_API_DATABASE is not a database URL such as sqlite:////srv/ledger.sqlite") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise BadInputError(
+                "KTRDR_API_DATABASE names a database in memory, which a restart would lose; name a file"
+            )
         parsed = parsed.set(drivername="sqlite+aiosqlite")
         writer = create_async_engine(parsed, pool_size=1, max_overflow=0)
         reader = create_async_engine(parsed, pool_size=4, max_overflow=4)
@@ -106,14 +111,29 @@ def open_database(url: str) -> Database:
 
 
 async def prepare_database(url: str) -> None:
-    """Bring the database at ``url`` up to date and leave it; see :meth:`Database.migrate`."""
+    """Make the database at ``url`` if it is a file, bring it up to date, and leave it.
+
+    Raises ``BadInputError`` if it cannot be used; see :meth:`Database.migrate`.
+    """
     database = open_database(url)
-    if database.writer.url.get_backend_name() == "sqlite" and database.writer.url.database:
-        Path(database.writer.url.database).parent.mkdir(parents=True, exist_ok=True)
     try:
+        _make_file(database.writer.url)
         await database.migrate()
     finally:
         await database.close()
+
+
+def _make_file(url: URL) -> None:
+    """Open it once without the driver, whose thread would outlive the event loop if this fails."""
+    if url.get_backend_name() != "sqlite":
+        return
+    path = Path(str(url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+    except (OSError, sqlite3.Error) as error:
+        raise BadInputError(f"the ledger at {url} cannot be used: {error}; see KTRDR_API_DATABASE") from None
 
 
 @contextmanager

@@ -5,21 +5,32 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import AwareDatetime, BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.bars import SYMBOL_PATTERN, Store, TimeframeName, load, numbers, utc
 from ktrdr.api.downloads import FILE, PARQUET, temporary_file
-from ktrdr.api.problems import Problem
+from ktrdr.api.problems import Problem, ProblemError
 from ktrdr.api.uploads import receive
+from ktrdr.core.data.symbols import check_symbol
+from ktrdr.core.errors import BadInputError
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["data"])
 
-SymbolPath = Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]
+
+def _possible(symbol: Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]) -> str:
+    """A name that no data set can have is one that none has."""
+    try:
+        return check_symbol(symbol)
+    except BadInputError as error:
+        raise ProblemError(404, "not-found", "Not found", str(error), field="path.symbol") from None
+
+
+SymbolPath = Annotated[str, Depends(_possible)]
 Moment = Annotated[AwareDatetime | None, Query(examples=["2017-03-01T00:00:00Z"])]
 
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such data"}}
