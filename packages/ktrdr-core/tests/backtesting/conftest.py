@@ -1,21 +1,36 @@
-"""Random markets, and the slow obvious simulation, bar by bar, that the fast one is held to."""
+"""Random markets, the slow obvious simulation, bar by bar, that the fast one is held to, and a real small model."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ktrdr.core.backtesting.decisions import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.sample import install_sample
+from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.store import ModelStore
+from ktrdr.core.plugins.contract import Predictor
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import PriceDistance, Risk
+from ktrdr.core.training.executor import TrainingExecutor
+
+_EXAMPLE = Path(__file__).parents[4] / "examples" / "ktrdr-ml-example" / "src"
+_STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
 
 
 def make_bars(seed: int, n: int, *, symbol: str = "EURUSD", first: int = 0, volatility: float = 0.01) -> Bars:
@@ -297,3 +312,125 @@ def identities() -> Callable[[list[Market], Simulation], None]:
         np.testing.assert_allclose(simulation.equity, cash + value, rtol=1e-9, atol=1e-9 * scale)
 
     return check
+
+
+TEXT = """
+name: waves
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: multi_timeframe, list: [1h, 4h], base_timeframe: 1h}
+  date_range: {start: 2017-01-01, end: 2017-08-31}
+indicators:
+  rsi_14: {type: rsi, period: 14}
+  roc_5: {type: roc, period: 5}
+fuzzy_sets:
+  rsi:
+    indicator: rsi_14
+    low: [0, 25, 45]
+    middle: [30, 50, 70]
+    high: [55, 75, 100]
+nn_inputs:
+  - {fuzzy_set: rsi, timeframes: all, lags: [1]}
+  - {raw_indicator: roc_5, timeframes: [1h]}
+model: {type: softmax_regression}
+decisions: {confidence_threshold: 0.35, allow_short_from_flat: true}
+training:
+  labels: {source: direction, horizon: 4, threshold: 0.0005}
+  epochs: 6
+  batch_size: 64
+  learning_rate: 0.5
+  seed: 3
+risk:
+  sizing: {type: fixed_fraction, fraction: 0.95}
+  stop_loss: {atr: 3}
+"""
+
+STOCKS_TEXT = (
+    TEXT.replace("{mode: single, symbol: EURUSD}", "{mode: multi_symbol, list: [AAPL, FB]}")
+    .replace("{mode: multi_timeframe, list: [1h, 4h], base_timeframe: 1h}", "{mode: single, timeframe: 1d}")
+    .replace("timeframes: [1h]", "timeframes: [1d]")
+    .replace("name: waves", "name: stocks")
+    .replace("  date_range: {start: 2017-01-01, end: 2017-08-31}\n", "")
+    .replace("threshold: 0.0005", "threshold: 0.01")
+)
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PluginManager]:
+    """The example backend, which needs numpy alone, installed as far as discovery can tell."""
+    site = tmp_path_factory.mktemp("site")
+    info = site / "ktrdr_ml_example-1.0.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ktrdr-ml-example\nVersion: 1.0.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[ktrdr.plugins]\nexample = ktrdr_ml_example.hooks\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(_EXAMPLE)
+        patch.syspath_prepend(site)
+        yield PluginManager(path=[str(site)], environ={})
+    for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def bar_store(tmp_path_factory: pytest.TempPathFactory) -> BarStore:
+    """Holds the hourly sample, and daily bars of AAPL and FB; not to be written to."""
+    store = BarStore(tmp_path_factory.mktemp("bars"))
+    install_sample(store)
+    frame = pd.read_csv(_STOCKS, index_col="Date", parse_dates=True).rename(columns=str.lower)
+    for symbol in ("AAPL", "FB"):
+        store.write(Bars.from_frame(symbol, "1d", frame[frame["ticker"] == symbol].sort_index()))
+    return store
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    return ModelStore(tmp_path_factory.mktemp("home") / "models")
+
+
+@pytest.fixture(scope="session")
+def train(bar_store: BarStore, model_store: ModelStore, plugins: PluginManager) -> Callable[[str], Bundle]:
+    def run(text: str) -> Bundle:
+        loaded = load_strategy_text(text, plugins=plugins)
+        executor = TrainingExecutor(
+            loaded.strategy, text=loaded.text, bar_store=bar_store, model_store=model_store, plugins=plugins
+        )
+        return executor.execute().bundle
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundle(train: Callable[[str], Bundle]) -> Bundle:
+    """A model of hourly EURUSD, trained on January to August 2017."""
+    return train(TEXT)
+
+
+@pytest.fixture(scope="session")
+def stocks_bundle(train: Callable[[str], Bundle]) -> Bundle:
+    """A model of daily AAPL (from 2000) and FB (from 2012), trained on all there is of them."""
+    return train(STOCKS_TEXT)
+
+
+@pytest.fixture(scope="session")
+def changed() -> Callable[..., Bundle]:
+    """Return ``changed(bundle, decisions={...}, risk=...)``: the same model with parts of its strategy replaced."""
+
+    def run(bundle: Bundle, **sections: Any) -> Bundle:
+        strategy = bundle.strategy
+        for name, value in sections.items():
+            if isinstance(value, dict):
+                value = getattr(strategy, name).model_copy(update=value)
+            strategy = strategy.model_copy(update={name: value})
+        return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"strategy": strategy}))
+
+    return run
+
+
+@pytest.fixture
+def predicting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Return ``predicting(predictor)``: every bundle loads that one."""
+
+    def run(predictor: Predictor) -> None:
+        monkeypatch.setattr(Bundle, "load_predictor", lambda self, plugins, device="auto": predictor)
+
+    return run

@@ -17,7 +17,8 @@ class MetricInfo:
     Attributes:
         name: its key.
         label: for a person.
-        kind: ``percent``, ``per_bar`` (small ones) and ``probability`` are shares; ``cash`` is in the currency of the prices.
+        kind: ``percent``, ``per_bar`` (small ones) and ``probability`` are shares; ``cash`` is in the currency of the
+            prices.
         better: ``higher`` or ``lower``, empty where neither is.
         help: what it is, where the label does not say it.
     """
