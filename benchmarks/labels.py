@@ -11,6 +11,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,8 @@ def sources(bars: Bars, look_ahead: int, repeats: int) -> list[dict[str, Any]]:
                 "source": section.source,
                 "bars": len(bars),
                 "look_ahead": look_ahead,
-                "labels_s": seconds(lambda section=section: make_labels(section, bars), repeats),
-                "weights_s": seconds(lambda made=made, rows=rows: uniqueness_weights(made.span_end, rows), repeats),
+                "labels_s": seconds(partial(make_labels, section, bars), repeats),
+                "weights_s": seconds(partial(uniqueness_weights, made.span_end, rows), repeats),
                 "peak_bytes_per_bar": peak / len(bars),
             }
         )
@@ -116,8 +117,8 @@ def main() -> None:
         )
     for row in found["sources"]:
         print(
-            f"{row['source']}, {row['bars']:,} bars, {row['look_ahead']:,} ahead:"
-            f" labels {row['labels_s'] * 1e3:.1f} ms, weights {row['weights_s'] * 1e3:.1f} ms, peak {row['peak_bytes_per_bar']:.0f} bytes per bar"
+            f"{row['source']}, {row['bars']:,} bars, {row['look_ahead']:,} ahead: "
+            f" labels {row['labels_s'] * 1e3:.1f} ms, weights {row['weights_s'] * 1e3:.1f} ms, peak {row['peak_bytes_per_bar']:.0f} bytes a bar"
         )
 
 
