@@ -27,7 +27,7 @@ import numpy as np
 
 from ktrdr.core.backtesting.decisions import SignalRules
 from ktrdr.core.backtesting.sizing import realized_volatility, round_down, units_wanted
-from ktrdr.core.backtesting.walk import EXIT_REASONS, MAX_HOLDING, SIGNAL, Walk
+from ktrdr.core.backtesting.walk import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, NO_DISTANCES, SIGNAL, Walk
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.strategy.model import Risk
@@ -189,6 +189,8 @@ class _Account:
         self.walks = [Walk(market.bars, market.direction, market.atr, rules, risk) for market in markets]
         self.times = [market.bars.time.view(np.int64).data for market in markets]
         self.positions: list[_Position | None] = [None] * len(markets)
+        # What was entered, as columns of positions and, after those, one by one.
+        self.columns = [np.empty(0, dtype=np.float64 if number in (3, 4, 5, 7) else np.int64) for number in range(9)]
         self.entered: list[_Position] = []
         # When cash changed, and to what: times in a portfolio, positions of bars where there is one market.
         self.events: list[int] = []
@@ -202,20 +204,60 @@ class _Account:
 
     def run_alone(self, cancellation: Cancellation) -> None:
         """Trade one market: it has at most one event to come, so nothing needs a queue."""
-        next_entry = self.walks[0].next_entry
-        decision, side = next_entry(0)
+        next_entry, enter, leave = self.walks[0].next_entry, self.enter, self.leave
+        decision, side = next_entry(self.run_plain(cancellation))
         orders = 0
         while decision >= 0:
-            position = self.enter(decision + 1, 0, decision, side)
+            position = enter(decision + 1, 0, decision, side)
             if position is None:
                 decision, side = next_entry(decision + 1)
             else:
                 bar = position[6]
-                self.leave(bar, position)
+                leave(bar, position)
                 decision, side = next_entry(bar)
             orders += 1
             if orders % _EVENTS_BETWEEN_LOOKS == 0:
                 cancellation.raise_if_requested()
+
+    def run_plain(self, cancellation: Cancellation) -> int:
+        """Trade one market as far as its positions follow from the signals alone, without a call per order.
+
+        That is up to the first order that is refused, if only signals end positions. Returns the bar from which on
+        signals are still to be looked at.
+        """
+        walk = self.walks[0]
+        path = walk.plain_path()
+        if path is None:
+            return 0
+        decision, side, exit_bar, exit_aim, reason = path
+        aim = walk.bars.open[decision + 1]
+        price = aim * (1 + side * self.slippage)
+        exit_price = exit_aim * (1 - side * self.slippage)
+        commission, size, add, cash = self.commission, self.size, self.event_cash.append, self.cash
+        held: list[float] = []
+        for bar, sign, paid, got in zip(
+            decision.tolist(), side.tolist(), price.tolist(), exit_price.tolist(), strict=True
+        ):
+            units = size(bar + 1, 0, bar, paid, NO_DISTANCES)
+            if units <= 0:
+                break
+            held.append(units)
+            cash -= sign * units * paid + units * paid * commission
+            add(cash)
+            cash += sign * units * got - units * got * commission
+            add(cash)
+            self.cash = cash
+            if len(held) % _EVENTS_BETWEEN_LOOKS == 0:
+                cancellation.raise_if_requested()
+        k = len(held)
+        market, sizes = np.zeros(k, dtype=np.int64), np.array(held)
+        self.columns = [
+            column[:k] for column in (market, side, decision, sizes, aim, price, exit_bar, exit_aim, reason)
+        ]
+        self.events += np.stack((decision + 1, exit_bar), axis=1)[:k].ravel().tolist()
+        if k:
+            walk.last_executed = int(decision[k - 1] if reason[k - 1] == END_OF_DATA else exit_bar[k - 1] - 1)
+        return int(decision[k]) + 1 if k < len(decision) else walk.n
 
     def run_together(self, cancellation: Cancellation) -> None:
         queue: list[tuple[int, int, int, int, int]] = []
@@ -317,12 +359,14 @@ class _Account:
         return equity, equity - bound
 
     def trades(self) -> Trades:
-        self.counts.entries = len(self.entered)
-        columns = zip(*self.entered, strict=True) if self.entered else ((),) * 9
-        market, side, decision, units, entry_aim, _, exit_bar, exit_aim, reason = (
-            np.array(column, dtype=np.float64 if number in (3, 4, 5, 7) else np.int64)
-            for number, column in enumerate(columns)
-        )
+        columns = self.columns
+        if self.entered:
+            columns = [
+                np.concatenate((before, np.array(column, dtype=before.dtype)))
+                for before, column in zip(columns, zip(*self.entered, strict=True), strict=True)
+            ]
+        market, side, decision, units, entry_aim, _, exit_bar, exit_aim, reason = columns
+        self.counts.entries = len(market)
         commission, slippage = self.commission, self.slippage
         entry_price = entry_aim * (1 + side * slippage)
         exit_price = exit_aim * (1 - side * slippage)

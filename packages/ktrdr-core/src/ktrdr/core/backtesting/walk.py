@@ -24,7 +24,17 @@ from ktrdr.core.backtesting.decisions import SignalRules
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
-__all__ = ["END_OF_DATA", "EXIT_REASONS", "MAX_HOLDING", "SIGNAL", "STOP_LOSS", "TAKE_PROFIT", "TRAILING_STOP", "Walk"]
+__all__ = [
+    "END_OF_DATA",
+    "EXIT_REASONS",
+    "MAX_HOLDING",
+    "NO_DISTANCES",
+    "SIGNAL",
+    "STOP_LOSS",
+    "TAKE_PROFIT",
+    "TRAILING_STOP",
+    "Walk",
+]
 
 EXIT_REASONS: tuple[str, ...] = (
     "signal",
@@ -41,7 +51,9 @@ SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, MAX_HOLDING, END_OF_DATA = range(
 _BLOCK_BITS = 6
 _BLOCK = 1 << _BLOCK_BITS
 _FIRST_CHUNK = 128
-_NO_DISTANCES = (math.inf, math.inf, math.inf)
+_NEVER = 1 << 60
+NO_DISTANCES = (math.inf, math.inf, math.inf)
+"""Of a position without stop, target and trailing stop."""
 
 
 class Walk:
@@ -60,14 +72,17 @@ class Walk:
         self.n = len(bars)
         self.open = np.ascontiguousarray(bars.open).data
         self.close = np.ascontiguousarray(bars.close).data
-        self.last_executed = -(1 << 60)
+        self.last_executed = -_NEVER
         self.renewed: list[int] = []
-        self._bars = bars
+        self.bars = bars
         self._atr = atr
         self._risk = risk
-        self._buys: list[int] = np.flatnonzero(direction > 0).tolist()
-        self._sells: list[int] = np.flatnonzero(direction < 0).tolist()
+        # A signal of the last bar cannot fill. Behind the others stands one that never comes: a bisection always finds
+        # one.
+        self._buys: list[int] = [*np.flatnonzero(direction[:-1] > 0).tolist(), _NEVER]
+        self._sells: list[int] = [*np.flatnonzero(direction[:-1] < 0).tolist(), _NEVER]
         self._separation = rules.min_separation
+        self._step = max(rules.min_separation, 1)
         self._longest = risk.max_holding_period
         self._renews = not rules.position_awareness
         self._shorts = rules.allow_short_from_flat
@@ -86,13 +101,42 @@ class Walk:
         allowed = self.last_executed + self._separation
         if allowed > start:
             start = allowed
-        position = bisect_left(self._buys, start)
-        bar, side = (self._buys[position], 1) if position < len(self._buys) else (self.n, 1)
+        buys = self._buys
+        bar, side = buys[bisect_left(buys, start)], 1
         if self._shorts:
-            position = bisect_left(self._sells, start)
-            if position < len(self._sells) and self._sells[position] < bar:
-                bar, side = self._sells[position], -1
-        return (bar, side) if bar + 1 < self.n else (-1, side)
+            sells = self._sells
+            first = sells[bisect_left(sells, start)]
+            if first < bar:
+                bar, side = first, -1
+        return (bar, side) if bar < self.n else (-1, side)
+
+    def plain_path(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return all positions there would be if no order is refused: decision bar, side, and bar, price before
+        slippage and reason of the exit, each ``(k,)``. ``None`` unless a signal alone can end a position.
+        """
+        if not self._plain:
+            return None
+        n = self.n
+        buys, sells = np.array(self._buys), np.array(self._sells)
+        entries, side = buys[:-1], np.ones(len(buys) - 1, dtype=np.int64)
+        if self._shorts:
+            entries = np.sort(np.concatenate((entries, sells[:-1])))
+            side = np.where(buys[np.searchsorted(buys, entries)] == entries, 1, -1)
+        # Of every signal, as if it entered: the signal that ends it, and from that the next one that may enter.
+        allowed = entries + self._step
+        ends = np.where(
+            side > 0, sells[np.searchsorted(sells[:-1], allowed)], buys[np.searchsorted(buys[:-1], allowed)]
+        )
+        following = np.searchsorted(entries, ends + self._step).data
+        path, position = [], 0
+        while position < len(entries):
+            path.append(position)
+            position = following[position]
+        decision, side, end = entries[path], side[path], ends[path]
+        last = end >= n
+        exit_bar = np.where(last, n - 1, end + 1)
+        exit_aim = np.where(last, self.bars.close[-1:], self.bars.open[exit_bar])
+        return decision, side, exit_bar, exit_aim, np.where(last, END_OF_DATA, SIGNAL)
 
     def distances(self, decision: int, price: float) -> tuple[float, float, float] | None:
         """Return the distances of stop, target and trailing stop from ``price``, ``inf`` for none.
@@ -100,7 +144,7 @@ class Walk:
         ``None`` if one of them is in multiples of an ATR that is not known yet, or is zero.
         """
         if self._free:
-            return _NO_DISTANCES
+            return NO_DISTANCES
         risk = self._risk
         stop = self._distance(risk.stop_loss, decision, price)
         target = self._distance(risk.take_profit, decision, price)
@@ -124,32 +168,32 @@ class Walk:
         Returns:
             The bar of the exit, the price before slippage, and the reason.
         """
-        separation, longest, n = self._separation, self._longest, self.n
-        against, along = (self._sells, self._buys) if side > 0 else (self._buys, self._sells)
+        n = self.n
+        against = self._sells if side > 0 else self._buys
         if self._plain:
-            position = bisect_left(against, decision + max(separation, 1))
-            if position < len(against) and (end := against[position] + 1) < n:
-                self.last_executed = end - 1
-                return end, self.open[end], SIGNAL
+            bar = against[bisect_left(against, decision + self._step)]
+            if bar < n:
+                self.last_executed = bar
+                return bar + 1, self.open[bar + 1], SIGNAL
             self.last_executed = decision
             return n - 1, self.close[n - 1], END_OF_DATA
+        along = self._buys if side > 0 else self._sells
+        separation, longest = self._separation, self._longest
         # The separation is a floor from the last executed signal, which is the entry's or one that renewed it.
         last = self.last_executed = decision
         begin = decision + 1
         best = price
         while True:
             earliest = last + separation
-            position = bisect_left(against, earliest if earliest > decision else decision + 1)
-            end, reason = n, END_OF_DATA
-            if position < len(against) and against[position] + 1 < n:
-                end, reason = against[position] + 1, SIGNAL
+            bar = against[bisect_left(against, earliest if earliest > decision else decision + 1)]
+            end, reason = (bar + 1, SIGNAL) if bar < n else (n, END_OF_DATA)
             if longest is not None and last + 1 + longest < end:
                 end, reason = last + 1 + longest, MAX_HOLDING
             renewal = -1
             if self._renews:
-                position = bisect_left(along, max(last + separation, last + 1))
-                if position < len(along) and along[position] < end and along[position] + 1 < n:
-                    renewal = along[position]
+                bar = along[bisect_left(along, last + self._step)]
+                if bar < end and bar < n:
+                    renewal = bar
             until = end if renewal < 0 else renewal + 1
             if not self._free:
                 touched, best = self._touch(begin, until, side, price, best, distances)
@@ -185,7 +229,7 @@ class Walk:
             if lows[block] <= below or highs[block] >= above:
                 start = max(begin, block << _BLOCK_BITS)
                 stop = min(end, (block + 1) << _BLOCK_BITS)
-                touched = (self._bars.low[start:stop] <= below) | (self._bars.high[start:stop] >= above)
+                touched = (self.bars.low[start:stop] <= below) | (self.bars.high[start:stop] >= above)
                 position = int(touched.argmax())
                 if touched[position]:
                     return start + position
@@ -197,7 +241,7 @@ class Walk:
         trailing = self._risk.trailing_stop
         assert trailing is not None
         percent = trailing.kind == "percent"
-        extreme = self._bars.high if side > 0 else self._bars.low
+        extreme = self.bars.high if side > 0 else self.bars.low
         size = _FIRST_CHUNK
         while begin < end:
             stop_at = min(end, begin + size)
@@ -208,10 +252,10 @@ class Walk:
             trails = bests[:-1] * (1 - side * trailing.value / 100) if percent else bests[:-1] - side * distance
             if side > 0:
                 levels = np.maximum(trails, stop)
-                touched = (self._bars.low[begin:stop_at] <= levels) | (self._bars.high[begin:stop_at] >= target)
+                touched = (self.bars.low[begin:stop_at] <= levels) | (self.bars.high[begin:stop_at] >= target)
             else:
                 levels = np.minimum(trails, stop)
-                touched = (self._bars.high[begin:stop_at] >= levels) | (self._bars.low[begin:stop_at] <= target)
+                touched = (self.bars.high[begin:stop_at] >= levels) | (self.bars.low[begin:stop_at] <= target)
             position = int(touched.argmax())
             if touched[position]:
                 level = float(levels[position])
@@ -227,7 +271,7 @@ class Walk:
             return bar, opened, stop_reason
         if (opened - target) * side >= 0:
             return bar, opened, TAKE_PROFIT
-        worst = float(self._bars.low[bar] if side > 0 else self._bars.high[bar])
+        worst = float(self.bars.low[bar] if side > 0 else self.bars.high[bar])
         if (stop - worst) * side >= 0:
             return bar, stop, stop_reason
         return bar, target, TAKE_PROFIT
