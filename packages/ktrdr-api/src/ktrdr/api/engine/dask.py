@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
-from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE, VERSIONS_KEY, configure, tls_security, versions
+from ktrdr.core.operations.cluster import (
+    PROTOCOL_RESOURCE,
+    VERSIONS_KEY,
+    configure,
+    configure_scheduler,
+    tls_security,
+    versions,
+)
 from ktrdr.core.operations.remote import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
 
 if TYPE_CHECKING:
@@ -144,6 +151,8 @@ class DaskEngine:
                 set_as_default=False,
             )
             await client.set_metadata(VERSIONS_KEY, versions())
+            # With its own settings a scheduler would run again by itself what was lost, behind the ledger's back.
+            await client.run_on_scheduler(configure_scheduler)
         except (OSError, TimeoutError) as error:
             _log.warning("no scheduler at %s yet: %s", self._address, error)
             return
