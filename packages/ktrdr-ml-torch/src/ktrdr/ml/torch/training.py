@@ -123,8 +123,9 @@ class Run:
             for record in state.history:
                 self._conclude(record)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
             raise BadInputError(
-                f"the checkpoint in {directory} cannot be resumed: {error}; train without resuming to start afresh"
+                f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start afresh"
             ) from error
         self._epoch_start = state.random["shuffle"]
         self._batch, self._losses, self._correct = state.batch, state.losses, state.correct

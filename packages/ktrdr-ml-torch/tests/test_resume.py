@@ -1,0 +1,243 @@
+"""Killed, cancelled, damaged: a resumed run ends as if nothing had happened, or says why it cannot go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.operations import Cancellation
+from ktrdr.core.testing.problems import Problem
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.ml.torch import training
+from ktrdr.ml.torch.checkpoints import fingerprint
+
+PLATEAU = {"type": "reduce_on_plateau", "parameters": {"factor": 0.5, "patience": 0, "threshold": 0.1, "min_lr": 0.0}}
+STOPPING = {"patience": 30, "min_delta": 0.0, "monitor": "val_loss"}
+
+CASES = {
+    "mlp": (
+        "mlp",
+        {"dropout": 0.3, "batch_norm": True},
+        {"lr_scheduler": PLATEAU, "early_stopping": STOPPING, "gradient_clip": 1.0},
+    ),
+    "gru": ("gru", {"dropout": 0.3}, {"optimizer": "sgd", "momentum": 0.9, "class_weights": "balanced"}),
+    "anfis": ("anfis", {"learn_memberships": True}, {"optimizer": "rmsprop", "momentum": 0.5, "learning_rate": 1e-3}),
+}
+
+
+class CancelledAt(Cancellation):
+    """Cancelled when it has been asked ``times`` times."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.left = times
+
+    @property
+    def requested(self):
+        self.left -= 1
+        if self.left == 0:
+            self.cancel()
+        return super().requested
+
+
+@pytest.fixture
+def case(problem):
+    def make(name, **settings):
+        kind, architecture, given = CASES[name]
+        return problem(kind, architecture=architecture, settings={**given, **settings})
+
+    return make
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from ktrdr.core.operations import NO_PROGRESS, Cancellation
+from ktrdr.core.testing.problems import make_problem
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.ml.torch import training
+from ktrdr.ml.torch.declaration import MODEL_TYPES
+from ktrdr.ml.torch.trainer import TorchTrainer
+training._SECONDS_BETWEEN_QUESTIONS = 0.0
+kind, architecture, settings = json.loads(sys.argv[1])
+given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=settings)
+checkpoint = DirectoryCheckpoint(Path(sys.argv[2]), every_seconds=1e-9)
+TorchTrainer().train(given.task, given.data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=checkpoint)
+"""
+
+
+@pytest.mark.parametrize("name", ["mlp", "gru"])
+def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name):
+    given = case(name, epochs=12)
+    child = [
+        sys.executable,
+        "-c",
+        CHILD,
+        json.dumps([given.task.model_type, dict(given.task.architecture), dict(given.task.settings)]),
+        tmp_path,
+    ]
+    # Eight batches and an evaluation make an epoch of nine checkpoints.
+    kill = random.randrange(2, 70)
+    process = subprocess.Popen(child, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        while not any(int(path.name[-8:]) >= kill for path in tmp_path.glob("checkpoint-*")):
+            assert process.poll() is None, f"the child ended by itself before checkpoint {kill}"
+            time.sleep(0.0005)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, kill
+    checkpoint = DirectoryCheckpoint(tmp_path)
+    state = json.loads((checkpoint.latest() / "state.json").read_text())
+    resumed = train(given, checkpoint=checkpoint)
+    expected = train(given)
+    place = f"killed at {kill}; resumed in epoch {len(state['history']) + 1}, batch {state['batch']}"
+    assert resumed.history == expected.history, place
+    assert same(resumed, expected), place
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_cancelled_again_and_again(case, train, same, tmp_path, name):
+    """After every fifth question, in batches and in evaluations alike."""
+    given = case(name, epochs=4)
+    interruptions = 0
+    while True:
+        try:
+            resumed = train(given, cancellation=CancelledAt(5), checkpoint=DirectoryCheckpoint(tmp_path))
+            break
+        except CancelledError:
+            interruptions += 1
+    assert interruptions >= 6
+    expected = train(given)
+    assert same(resumed, expected)
+    assert resumed.history == expected.history
+    assert resumed.best_epoch == expected.best_epoch
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_every_optimizer_takes_its_state_along(problem, train, same, tmp_path, optimizer, momentum):
+    if optimizer in ("adam", "adamw"):
+        momentum = 0.0
+    given = problem(settings={"optimizer": optimizer, "momentum": momentum, "learning_rate": 1e-3})
+    with pytest.raises(CancelledError):
+        train(given, cancellation=CancelledAt(13), checkpoint=DirectoryCheckpoint(tmp_path))
+    assert same(train(given, checkpoint=DirectoryCheckpoint(tmp_path)), train(given))
+
+
+def test_a_finished_run_resumes_to_the_same_model(problem, train, same, tmp_path):
+    given = problem()
+    model = train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    again = train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    assert same(model, again)
+    assert again.history == model.history
+
+
+def test_no_batch_is_trained_after_cancellation(problem, train, monkeypatch):
+    given = problem(settings={"epochs": 50})
+    cancellation, seen = Cancellation(), []
+    gather = training.Matrix.gather
+
+    def watched(self, starts):
+        seen.append(cancellation.requested)
+        if len(seen) == 21:
+            cancellation.cancel()
+        return gather(self, starts)
+
+    monkeypatch.setattr(training.Matrix, "gather", watched)
+    with pytest.raises(CancelledError):
+        train(given, cancellation=cancellation)
+    assert len(seen) == 21
+
+
+def test_a_long_epoch_is_saved_in_between(problem, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
+    saved = []
+
+    class Often(DirectoryCheckpoint):
+        def save(self, epoch, write):
+            super().save(epoch, write)
+            saved.append(json.loads((self.latest() / "state.json").read_text())["batch"])
+
+    train(problem(settings={"epochs": 1}), checkpoint=Often(tmp_path, every_seconds=1e-9))
+    assert saved == [1, 2, 3, 4, 5, 6, 7, 8, 0]
+
+
+def test_a_checkpoint_of_another_run_is_refused(problem, train, with_train, tmp_path):
+    given = problem()
+    train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    labels = given.data.train.labels.copy()
+    labels[0] = (labels[0] + 1) % 3
+    features = given.data.features.copy()
+    features[0, 0] += 0.5
+    others = [
+        problem(seed=8),
+        problem(settings={"learning_rate": 0.02}),
+        problem(architecture={"dropout": 0.1}),
+        with_train(given, labels=labels),
+        Problem(given.task, dataclasses.replace(given.data, features=features)),
+    ]
+    for other in others:
+        with pytest.raises(BadInputError, match="cannot be resumed: it is of a run with another strategy, other data"):
+            train(other, checkpoint=DirectoryCheckpoint(tmp_path))
+    train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+
+
+def test_a_fingerprint_depends_on_content_not_on_kinds_of_mappings(problem):
+    import torch
+
+    given = problem("anfis")
+    frozen = dataclasses.replace(
+        given.task,
+        architecture=MappingProxyType(dict(given.task.architecture)),
+        settings=MappingProxyType({key: given.task.settings[key] for key in reversed(given.task.settings)}),
+        crisp_inputs=tuple(
+            dataclasses.replace(crisp, functions=MappingProxyType(dict(crisp.functions)))
+            for crisp in given.task.crisp_inputs
+        ),
+    )
+    cpu = torch.device("cpu")
+    assert fingerprint(frozen, given.data, cpu) == fingerprint(given.task, given.data, cpu)
+
+
+@pytest.mark.parametrize("file", ["state.json", "state.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "half", "other", "strange"])
+def test_a_damaged_checkpoint_is_refused_in_a_sentence(problem, train, tmp_path, file, damage):
+    given = problem()
+    train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    path = DirectoryCheckpoint(tmp_path).latest() / file
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        strange = b'{"format": 1}' if file == "state.json" else content.replace(b"network.", b"notwork.")
+        path.write_bytes(
+            {"empty": b"", "half": content[: len(content) // 2], "other": b"[]", "strange": strange}[damage]
+        )
+    with pytest.raises(BadInputError, match="cannot be resumed: .*; train without resuming to start afresh") as caught:
+        train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_in_a_checkpoint_of_another_shape_are_refused(problem, train, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    given = problem()
+    train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    path = DirectoryCheckpoint(tmp_path).latest() / "state.safetensors"
+    tensors = load_file(path)
+    tensors["network.layers.0.weight"] = np.zeros((3, 3), np.float32)
+    save_file(tensors, path)
+    with pytest.raises(BadInputError, match="cannot be resumed") as caught:
+        train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    assert "\n" not in str(caught.value)
