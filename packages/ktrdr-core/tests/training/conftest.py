@@ -1,9 +1,8 @@
-"""Real data in stores of their own, strategies, and a real backend: the example one, which needs numpy alone."""
+"""Real data in stores of their own, strategies."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.training.executor import TrainingExecutor
 
-_EXAMPLE = Path(__file__).parents[4] / "examples" / "ktrdr-ml-example" / "src"
 _STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
 
 TEXT = """
@@ -58,20 +56,6 @@ STOCKS_TEXT = (
 
 
 @pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PluginManager]:
-    """The example backend, installed as far as discovery can tell."""
-    site = tmp_path / "site"
-    info = site / "ktrdr_ml_example-1.0.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ktrdr-ml-example\nVersion: 1.0.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[ktrdr.plugins]\nexample = ktrdr_ml_example.hooks\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(_EXAMPLE)
-    yield PluginManager(path=[str(site)], environ={})
-    for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
-        del sys.modules[name]
-
-
-@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
@@ -101,14 +85,14 @@ def model_store(home: Path) -> ModelStore:
 
 
 @pytest.fixture
-def load(plugins: PluginManager) -> Callable[..., LoadedStrategy]:
+def load(example_plugins: PluginManager) -> Callable[..., LoadedStrategy]:
     """Return ``load(old, new, ...)``: the strategy, with replacements in its text."""
 
     def run(*replacements: str, text: str = TEXT) -> LoadedStrategy:
         for old, new in zip(replacements[::2], replacements[1::2], strict=True):
             assert old in text
             text = text.replace(old, new)
-        return load_strategy_text(text, plugins=plugins)
+        return load_strategy_text(text, plugins=example_plugins)
 
     return run
 
@@ -121,13 +105,13 @@ def load_stocks(load: Callable[..., LoadedStrategy]) -> Callable[..., LoadedStra
 
 @pytest.fixture
 def make_executor(
-    bar_store: BarStore, model_store: ModelStore, plugins: PluginManager, load: Callable[..., LoadedStrategy]
+    bar_store: BarStore, model_store: ModelStore, example_plugins: PluginManager, load: Callable[..., LoadedStrategy]
 ) -> Callable[..., TrainingExecutor]:
     """Return ``make(loaded, **arguments)``, on the sample."""
 
     def make(loaded: LoadedStrategy | None = None, **arguments: Any) -> TrainingExecutor:
         loaded = loaded if loaded is not None else load()
-        places = {"bar_store": bar_store, "model_store": model_store, "plugins": plugins}
+        places = {"bar_store": bar_store, "model_store": model_store, "plugins": example_plugins}
         return TrainingExecutor(loaded.strategy, text=loaded.text, **{**places, **arguments})
 
     return make

@@ -40,5 +40,5 @@ def test_a_device_that_is_absent_is_an_error(wanted):
         detect_device(Plugins([Device("cpu", "cpu")]), "torch", wanted)
 
 
-def test_the_example_backend_has_a_cpu(plugins):
-    assert detect_device(plugins, "example", "auto").kind == "cpu"
+def test_the_example_backend_has_a_cpu(example_plugins):
+    assert detect_device(example_plugins, "example", "auto").kind == "cpu"

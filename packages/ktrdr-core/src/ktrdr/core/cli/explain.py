@@ -98,9 +98,7 @@ def _print_rules(explained: Explanation) -> None:
     if not explained.rules:
         return
     shown = explained.rules[:_MOST_RULES]
-    click.echo(
-        f"\nRules by weight, the share of the training samples that each decided ({len(explained.rules)} in all):"
-    )
+    click.echo(f"\n{len(explained.rules)} rules, by weight: the share of the training samples that each decided")
     for rule in shown:
         click.echo(f"  {rule.weight:6.1%}  {rule.text}")
     if len(shown) < len(explained.rules):

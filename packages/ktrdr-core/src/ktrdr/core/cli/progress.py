@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["progress_display"]
+__all__ = ["describe_metrics", "progress_display"]
 
 _SECONDS_BETWEEN_LINES = 2.0
 _NARROW = 110
@@ -43,7 +43,9 @@ def describe_metrics(metrics: Mapping[str, float]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.2g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
 
 
 def _describe(event: ProgressEvent) -> str:

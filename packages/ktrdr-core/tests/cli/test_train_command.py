@@ -1,0 +1,196 @@
+"""`ktrdr train` and `ktrdr explain`, run as a user runs them, with a backend that needs numpy alone."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ktrdr.core.cli.main import main
+from ktrdr.core.data.sample import install_sample
+from ktrdr.core.data.store import default_store
+from ktrdr.core.models.store import default_model_store
+from ktrdr.core.plugins import manager
+from ktrdr.core.plugins.manager import PluginManager
+
+Run = Callable[..., tuple[int, str, str]]
+
+TEXT = """
+name: waves
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+  date_range: {start: 2017-01-01, end: 2017-03-31}
+indicators: {rsi_14: {type: rsi, period: 14}, roc_5: {type: roc, period: 5}}
+fuzzy_sets:
+  rsi: {indicator: rsi_14, low: [0, 25, 45], middle: [30, 50, 70], high: [55, 75, 100]}
+nn_inputs:
+  - {fuzzy_set: rsi, timeframes: all, lags: [1]}
+  - {raw_indicator: roc_5, timeframes: all}
+model: {type: softmax_regression}
+decisions: {confidence_threshold: 0.4}
+training:
+  labels: {source: direction, horizon: 4, threshold: 0.0005}
+  epochs: 6
+  batch_size: 64
+  learning_rate: 0.5
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example_plugins: PluginManager) -> Path:
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(manager, "default_manager", lambda: example_plugins)
+    install_sample(default_store())
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def execute(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return execute
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "my waves.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    return str(path)
+
+
+def test_it_prints_metrics_beside_baselines_importance_and_where_the_model_is(run: Run, file: str, home: Path) -> None:
+    status, out, err = run("train", file)
+    assert status == 0
+    assert "waves/1: softmax_regression trained with example on cpu" in out
+    assert "Kept: epoch " in out
+    validation, test = out.split(" test  ")[0], out.split(" test  ")[1]
+    for part in (validation, test):
+        assert "balanced accuracy" in part
+        assert "log loss" in part
+    assert out.count("majority") == out.count("last value") == 2
+    assert "fuzzy set rsi" in out
+    assert "raw indicator roc_5" in out
+    assert f"Stored in {home / 'models' / 'waves' / '1'}" in out
+    # Not a terminal: plain lines, one for every finished step.
+    assert "training: 6/6 epochs  loss " in err
+    assert "\x1b[" not in err
+    assert [line.split(":")[0] for line in err.splitlines() if line.startswith(("data", "saving"))] == [
+        "data",
+        "saving",
+    ]
+
+
+def test_json_and_nothing_else(run: Run, file: str) -> None:
+    status, out, err = run("train", file, "--json", "--epochs", "2", "--seed", "9")
+    assert (status, err) == (0, "")
+    result = json.loads(out)
+    manifest = default_model_store().get("waves").manifest
+    assert result["weights_hash"] == manifest.weights_hash
+    assert (result["epochs"], result["seed"]) == (2, 9)
+    assert result["metrics"] == manifest.metrics
+
+
+def test_overrides(run: Run, file: str) -> None:
+    status, out, _ = run("train", file, "--symbols", "EURUSD", "--start", "2017-02-01", "--end", "2017-06-30", "--json")
+    assert status == 0
+    data = default_model_store().get("waves").strategy.training_data
+    assert (str(data.date_range.start), str(data.date_range.end)) == ("2017-02-01", "2017-06-30")
+    assert json.loads(out)["samples"]["train"]["EURUSD"] > 1000
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(run: Run, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = json.loads(run("train", file, "--seed", "4", "--json")[1])["weights_hash"]
+
+    from ktrdr_ml_example import training
+
+    steps = 0
+    honest = training._step
+
+    def step(*arguments: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 40:
+            signal.raise_signal(signal.SIGINT)
+        honest(*arguments)
+
+    monkeypatch.setattr(training, "_step", step)
+    status, out, err = run("train", file, "--seed", "4")
+    assert (status, out) == (130, "")
+    assert f"Cancelled; a checkpoint is kept. Go on with `ktrdr train '{file}' --seed 4 --resume`." in err
+    assert steps == 40  # the batch under way was the last
+    assert default_model_store().versions("waves") == (1,)
+
+    status, out, _ = run("train", file, "--seed", "4", "--resume", "--json")
+    assert status == 0
+    assert json.loads(out)["resumed"]
+    assert json.loads(out)["weights_hash"] == whole
+
+
+def test_cancelled_before_training_there_is_nothing_to_resume(
+    run: Run, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ktrdr.core.training import executor
+
+    honest = executor.label_symbol
+
+    def label(*arguments: object) -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return honest(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(executor, "label_symbol", label)
+    status, _, err = run("train", file)
+    assert status == 130
+    assert "there is nothing to resume" in err
+
+
+def test_resume_without_a_checkpoint_says_so(run: Run, file: str) -> None:
+    status, out, err = run("train", file, "--resume")
+    assert (status, out) == (2, "")
+    assert "Error: there is nothing to resume: no checkpoint of this run of `waves`" in err
+    assert "leave out --resume" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--symbols", "GBPUSD"], "GBPUSD"),
+        (["--symbols", ""], "cannot be a symbol"),
+        (["--start", "2017-04-01"], "begin (2017-04-01) after they end (2017-03-31)"),
+        (["--start", "1.4.2017"], "does not match the format"),
+        (["--device", "cuda"], "there is no device `cuda` here"),
+        (["--epochs", "0"], "0 is not in the range"),
+        (["--end", "2016-12-31", "--start", "2016-01-01"], "there are no 1h bars of EURUSD"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(run: Run, file: str, arguments: list[str], message: str) -> None:
+    status, out, err = run("train", file, *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert default_model_store().names() == ()
+
+
+def test_a_file_that_is_no_strategy(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("a: [1,\n", encoding="utf-8")
+    status, _, err = run("train", str(path))
+    assert status == 2
+    assert "bad.yaml" in err
+    assert run("train", str(tmp_path / "absent.yaml"))[0] == 2
+
+
+def test_warnings_of_the_strategy_are_shown(run: Run, file: str) -> None:
+    text = TEXT.replace("roc_5: {type: roc, period: 5}", "roc_5: {type: roc, period: 5}, sma_9: {type: sma, period: 9}")
+    Path(file).write_text(text, encoding="utf-8")
+    _, _, err = run("train", file)
+    assert "Warning:" in err
+    assert "`sma_9` is not used" in err
