@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -196,7 +196,7 @@ def schema(output: Path | None) -> None:
     if output is None:
         click.echo(text)
         return
-    output.write_text(text + "\n", encoding="utf-8")
+    _write(output, text + "\n", mode="w")
     click.echo(f"Wrote {output}")
 
 
@@ -208,7 +208,6 @@ def migrate(old: Path, output: Path | None) -> None:
 
     Says, with their lines, which keys of the old file could not be carried over.
     """
-    from ktrdr.core.errors import BadInputError
     from ktrdr.core.strategy.loader import read_strategy_file
     from ktrdr.core.strategy.migration import migrate_text
 
@@ -218,13 +217,21 @@ def migrate(old: Path, output: Path | None) -> None:
     if output is None:
         click.echo(migration.text, nl=False)
     else:
-        try:
-            with output.open("x", encoding="utf-8") as file:
-                file.write(migration.text)
-        except FileExistsError:
-            raise BadInputError(f"`{output}` exists already; give another name, or remove it") from None
+        _write(output, migration.text, mode="x")
     target = "" if output is None else f", written to {output}"
     found = f"; {_count(len(migration.lost), 'thing')} could not be carried over, see above" if migration.lost else ""
     click.echo(f"{old}: version {migration.version} turned into version 3{target}{found}.", err=True)
     for item in migration.warnings:
         click.echo(f"Warning: {item.path}: {item.message}", err=True)
+
+
+def _write(path: Path, text: str, *, mode: Literal["w", "x"]) -> None:
+    from ktrdr.core.errors import BadInputError
+
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadInputError(f"`{path}` exists already; give another name, or remove it") from None
+    except OSError as error:
+        raise BadInputError(f"cannot write `{path}`: {error.strerror or error}") from None

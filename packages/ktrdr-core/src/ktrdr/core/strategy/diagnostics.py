@@ -29,6 +29,11 @@ class Diagnostic:
     message: str
     severity: Literal["error", "warning"] = "error"
 
+    def __post_init__(self) -> None:
+        # Both quote what the file says: on one line, so that nothing in it can pose as a message or steer a terminal.
+        object.__setattr__(self, "path", _printable(self.path))
+        object.__setattr__(self, "message", _printable(self.message))
+
     def located(self, name: str) -> str:
         """Return ``name:line:column: path: message``, as compilers write it."""
         where = f"{self.path}: " if self.path else ""
@@ -43,6 +48,12 @@ class Diagnostic:
             "message": self.message,
             "severity": self.severity,
         }
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 class StrategyError(BadInputError):

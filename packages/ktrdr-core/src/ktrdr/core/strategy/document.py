@@ -47,7 +47,9 @@ _BOOL = {
     for spelling in (word, word.capitalize(), word.upper())
 }
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)", re.ASCII)
-_FLOAT = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?", re.ASCII)
+_FLOAT = re.compile(
+    r"[-+]?(([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+)", re.ASCII
+)
 _IMPLICIT = yaml.resolver.Resolver()
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -326,16 +328,17 @@ class _Composer:
 
 
 def _resolve(text: str) -> Scalar:
-    """Return the value of a plain scalar. A number that no float or 64-bit integer can hold stays text."""
+    """Return the value of a plain scalar. A number that no float can hold stays text."""
     if _NULL.fullmatch(text):
         return None
     if text in _BOOL:
         return _BOOL[text]
     if len(text) <= 400:
-        if _INT.fullmatch(text):
-            number = int(text.replace("_", ""))
-            return number if -(2**63) <= number < 2**63 else text
-        if _FLOAT.fullmatch(text):
-            value = float(text.replace("_", ""))
+        whole = _INT.fullmatch(text)
+        if whole or _FLOAT.fullmatch(text):
+            digits = text.replace("_", "")
+            if whole and -(2**63) <= int(digits) < 2**63:
+                return int(digits)
+            value = float(digits)
             return value if math.isfinite(value) else text
     return text

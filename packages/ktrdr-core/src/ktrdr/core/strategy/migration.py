@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.indicators import registry
@@ -147,9 +148,9 @@ class _Migration:
             path = ("indicators", index)
             part = dict(_map(item))
             identifier = part.pop("feature_id", None) or part.get("name")
-            if identifier is None:
+            kind = part.pop("type", None) or part.get("name")
+            if not _is_word(identifier) or not _is_word(kind):
                 raise StrategyError(self.name, [_at(item, path, "an indicator needs a `name`")])
-            kind = part.pop("type", None) or part["name"]
             part.pop("name", None)
             for inner in ("params", "parameters"):
                 if inner in part:
@@ -256,6 +257,10 @@ def _remove(root: Node, path: Path) -> Entry | None:
 
 def _map(node: Node) -> dict[str, Entry]:
     return node.value if isinstance(node.value, dict) else {}
+
+
+def _is_word(entry: Entry | None) -> TypeGuard[Entry]:
+    return entry is not None and not isinstance(entry.node.value, dict | list) and bool(entry.node.text)
 
 
 def _text(place: Node, text: str) -> Node:
