@@ -117,8 +117,9 @@ def main() -> None:
         )
     for row in found["sources"]:
         print(
-            f"{row['source']}, {row['bars']:,} bars, {row['look_ahead']:,} ahead: "
-            f" labels {row['labels_s'] * 1e3:.1f} ms, weights {row['weights_s'] * 1e3:.1f} ms, peak {row['peak_bytes_per_bar']:.0f} bytes a bar"
+            f"{row['source']}, {row['bars']:,} bars, {row['look_ahead']:,} ahead:"
+            f" labels {row['labels_s'] * 1e3:.1f} ms, weights {row['weights_s'] * 1e3:.1f} ms,"
+            f" peak {row['peak_bytes_per_bar']:.0f} bytes per bar"
         )
 
 

@@ -232,19 +232,21 @@ def test_progress_comes_after_each_input_and_ends_at_the_end():
     assert events[-1].fraction == 1.0
 
 
-def test_cancellation_comes_before_the_next_prediction():
-    cancellation, calls = Cancellation(), 0
+def test_cancellation_comes_before_the_next_prediction_and_leaves_the_features_alone():
+    cancellation, calls, samples = Cancellation(), 0, samples_for(logistic)
+    before = samples.features.copy()
 
     def predict(features: np.ndarray) -> np.ndarray:
         nonlocal calls
         calls += 1
-        if calls == 5:
+        if calls == 4:
             cancellation.cancel()
         return logistic(features)
 
     with pytest.raises(CancelledError):
-        permutation_importance(predict, [samples_for(logistic)], COLUMNS, "classification", cancellation=cancellation)
-    assert calls == 5
+        permutation_importance(predict, [samples], COLUMNS, "classification", cancellation=cancellation)
+    assert calls == 4
+    np.testing.assert_array_equal(samples.features, before)
 
 
 def test_no_sample_and_no_prediction_are_refused():

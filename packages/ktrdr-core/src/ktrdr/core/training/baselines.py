@@ -26,10 +26,10 @@ def evaluate_baselines(
 
     Classification: ``majority`` predicts the most frequent class of the training samples, with the classes'
     frequencies as probabilities; ``last_value`` predicts the class of the most recent label that is known at the time,
-    with the share of training samples on which that is right as its probability, and the rest divided among the others
-    by their frequency. Regression: ``mean`` predicts the mean label of the training samples; ``last_value`` the most
-    recent label that is known at the time, the last return of that length. Before any label is known, ``last_value``
-    predicts what the other baseline does.
+    with the share of training samples on which that is right as its probability (each outcome counted once more, so
+    that it is never certain), and the rest divided among the others by their frequency. Regression: ``mean`` predicts
+    the mean label of the training samples; ``last_value`` the most recent label that is known at the time, the last
+    return of that length. Before any label is known, ``last_value`` predicts what the other baseline does.
 
     Args:
         labels: per symbol, of all its bars.
@@ -93,8 +93,7 @@ def _classification(train: _Samples, judged: _Samples, classes: tuple[str, ...])
 
 
 def _hit_rate(truth: np.ndarray, known: np.ndarray, otherwise: int) -> float:
-    """Return how often the last known class is right, as though each outcome had been seen once more (Laplace), so that
-    it is never certain."""
+    """Return how often the last known class is right, by Laplace's rule of succession."""
     hits = int((np.where(np.isnan(known), otherwise, known) == truth).sum())
     return (hits + 1) / (len(truth) + 2)
 
