@@ -9,9 +9,11 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,76 @@ def eventually(read: Callable[[], Any], wanted: Callable[[Any], bool], seconds: 
 @pytest.fixture(name="eventually")
 def eventually_fixture() -> Callable[..., Any]:
     return eventually
+
+
+# A real model and a real backtest, with the example backend, which needs numpy alone.
+
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "ktrdr-ml-example" / "src"
+
+_STRATEGY = """
+name: waves
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+  date_range: {start: 2017-01-01, end: 2017-06-30}
+indicators:
+  rsi_14: {type: rsi, period: 14}
+  roc_5: {type: roc, period: 5}
+fuzzy_sets:
+  rsi: {indicator: rsi_14, low: [0, 25, 45], middle: [30, 50, 70], high: [55, 75, 100]}
+nn_inputs:
+  - {fuzzy_set: rsi, timeframes: all}
+  - {raw_indicator: roc_5, timeframes: all}
+model: {type: softmax_regression}
+decisions: {confidence_threshold: 0.35, allow_short_from_flat: true}
+training: {labels: {source: direction, horizon: 4, threshold: 0.0005}, epochs: 3, learning_rate: 0.5}
+"""
+
+
+@dataclass(frozen=True)
+class MadeHome:
+    """A home with data, a model and a run; ``result`` is what the job's worker would report."""
+
+    path: Path
+    run: Path
+    result: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def made_home(tmp_path_factory) -> Iterator[MadeHome]:
+    from ktrdr.core.backtesting.run import run_backtest
+    from ktrdr.core.backtesting.runs import store_run
+    from ktrdr.core.backtesting.settings import BacktestSettings
+    from ktrdr.core.data.sample import install_sample
+    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.plugins.manager import PluginManager
+    from ktrdr.core.strategy.loader import load_strategy_text
+    from ktrdr.core.training.executor import TrainingExecutor
+
+    path, site = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("site")
+    info = site / "ktrdr_ml_example-1.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ktrdr-ml-example\nVersion: 1.0.0\n")
+    (info / "entry_points.txt").write_text("[ktrdr.plugins]\nexample = ktrdr_ml_example.hooks\n")
+    bars, models = BarStore(path / "data"), ModelStore(path / "models")
+    install_sample(bars)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KTRDR_HOME", str(path))
+        patch.syspath_prepend(_EXAMPLE)
+        patch.syspath_prepend(site)
+        plugins = PluginManager(path=[str(site)], environ={})
+        loaded = load_strategy_text(_STRATEGY, plugins=plugins)
+        bundle = (
+            TrainingExecutor(loaded.strategy, text=loaded.text, bar_store=bars, model_store=models, plugins=plugins)
+            .execute()
+            .bundle
+        )
+        result = run_backtest(bundle, bar_store=bars, plugins=plugins, settings=BacktestSettings(commission=0.00002))
+        run = store_run(result)
+        yield MadeHome(path, run, {**result.to_json(), "run": "waves/1-1", "directory": str(run)})
+    for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
+        del sys.modules[name]
 
 
 # A real PostgreSQL, from the system's package.

@@ -218,9 +218,9 @@ async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Resp
     result = await _result(operation_id, opened)
 
     def make() -> FileResponse:
+        backtest = read_backtest(opened.home, result)
         from ktrdr.core.backtesting.report import write_report
 
-        backtest = read_backtest(opened.home, result)
         return temporary_file(
             lambda path: write_report(backtest, path), filename=f"{operation_id}.html", media_type="text/html"
         )

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from ktrdr.api.loading import load, offered
 from ktrdr.api.problems import Problem, ProblemError
 from ktrdr.api.security import changes_nothing
 from ktrdr.api.services import Opened
@@ -122,30 +123,27 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 _ETAG = {"ETag": {"description": "State of the file", "schema": {"type": "string"}}}
 
 
-def _load(text: str, name: str) -> Any:
-    from ktrdr.core.plugins.manager import default_manager
-    from ktrdr.core.strategy.loader import load_strategy_text
-
-    # What a plugin declares is checked where it is installed; a worker checks the rest.
-    return load_strategy_text(text, name=name, plugins=default_manager(), plugin_may_be_missing=True)
-
-
 def _diagnostics(found: Any) -> list[DiagnosticView]:
     return [DiagnosticView.model_validate(item.to_json()) for item in found]
 
 
 @router.get("/strategies")
-def list_strategies(store: Store) -> list[StrategySummary]:
+async def list_strategies(store: Store, opened: Opened) -> list[StrategySummary]:
     """List the stored strategies."""
-    return [summary for name in store.names() if (summary := _summary(store, name)) is not None]
+    known = await offered(opened)
+
+    def read() -> list[StrategySummary]:
+        return [summary for name in store.names() if (summary := _summary(store, name, known)) is not None]
+
+    return await run_in_threadpool(read)
 
 
-def _summary(store: StrategyStore, name: str) -> StrategySummary | None:
+def _summary(store: StrategyStore, name: str, known: frozenset[str]) -> StrategySummary | None:
     from ktrdr.core.errors import BadInputError, NotFoundError
 
     try:
         stored = store.get(name)
-        strategy = _load(stored.text, name).strategy
+        strategy = load(stored.text, name, known).strategy
     except NotFoundError:
         return None  # deleted just now, or a link that leads elsewhere
     except BadInputError as error:
@@ -162,18 +160,18 @@ def _summary(store: StrategyStore, name: str) -> StrategySummary | None:
 
 @router.post("/strategies/validate", openapi_extra=_TEXT_BODY)
 @changes_nothing
-async def validate_strategy(request: Request) -> Validation:
+async def validate_strategy(request: Request, opened: Opened) -> Validation:
     """Check the strategy in the body and report every error in it. Nothing is stored."""
     text = _text(await request.body())
-    return await run_in_threadpool(_validate, text)
+    return await run_in_threadpool(_validate, text, await offered(opened))
 
 
-def _validate(text: str) -> Validation:
+def _validate(text: str, known: frozenset[str]) -> Validation:
     from ktrdr.core.features.columns import feature_columns
     from ktrdr.core.strategy.diagnostics import StrategyError
 
     try:
-        loaded = _load(text, "strategy")
+        loaded = load(text, "strategy", known)
     except StrategyError as error:
         return Validation(valid=False, name=None, diagnostics=_diagnostics(error.diagnostics), features=[])
     columns = [column.id for column in feature_columns(loaded.strategy)]
@@ -214,6 +212,7 @@ async def put_strategy(
     request: Request,
     response: Response,
     store: Store,
+    opened: Opened,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Stored:
@@ -223,7 +222,7 @@ async def put_strategy(
     overwrites what somebody else has changed.
     """
     text = _text(await request.body())
-    loaded = await run_in_threadpool(_load, text, name)
+    loaded = await run_in_threadpool(load, text, name, await offered(opened))
     if loaded.strategy.name != name:
         detail = f"the strategy is called `{loaded.strategy.name}`; store it under that name, or rename it"
         raise ProblemError(422, "other-name", "The names differ", detail, field="path.name")
@@ -250,15 +249,15 @@ def delete_strategy(name: StrategyName, store: Store, if_match: IfMatch = None) 
 
 
 @router.get("/strategies/{name}/features", responses=_MISSING)
-def get_features(name: StrategyName, store: Store) -> Features:
+async def get_features(name: StrategyName, store: Store, opened: Opened) -> Features:
     """List what a stored strategy feeds its model, in order."""
-    return _features(store.get(name).text, name)
+    return await run_in_threadpool(_features, store, name, await offered(opened))
 
 
-def _features(text: str, name: str) -> Features:
+def _features(store: StrategyStore, name: str, known: frozenset[str]) -> Features:
     from ktrdr.core.features.pipeline import FeaturePipeline
 
-    strategy = _load(text, name).strategy
+    strategy = load(store.get(name).text, name, known).strategy
     pipeline = FeaturePipeline(strategy)
     return Features(
         strategy=strategy.name,

@@ -11,12 +11,14 @@ from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.bars import Symbol
 from ktrdr.api.ledger.records import Idempotency
+from ktrdr.api.loading import load, offered
 from ktrdr.api.problems import Problem
 from ktrdr.api.results import shown
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
 from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
+from ktrdr.api.strategies import StrategyStore
 
 __all__ = ["router"]
 
@@ -82,22 +84,18 @@ async def start_training(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(_job, asked, store)
+        job, needs = await run_in_threadpool(_job, asked, store, await offered(opened))
     return view(await start(opened, response, "training", job, needs, idempotency))
 
 
-def _job(asked: TrainingRequest, store: Any) -> tuple[dict[str, Any], list[str]]:
+def _job(asked: TrainingRequest, store: StrategyStore, known: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
     """Check the strategy as far as it can be here, and copy it into the job."""
     from ktrdr.api.operations.requirements import training_needs
     from ktrdr.core.operations.jobs import parse_job
-    from ktrdr.core.plugins.manager import default_manager
-    from ktrdr.core.strategy.loader import load_strategy_text
 
     text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
     assert text is not None
-    loaded = load_strategy_text(
-        text, name=asked.strategy or "strategy", plugins=default_manager(), plugin_may_be_missing=True
-    )
+    loaded = load(text, asked.strategy or "strategy", known)
     given = asked.model_dump(mode="json", exclude={"strategy", "strategy_text"})
     job = parse_job("training", {"strategy": text, **given})
     return job.model_dump(mode="json"), training_needs(loaded.strategy)
