@@ -474,6 +474,14 @@ def test_deployment(load, deployment, symbols, timeframes):
     assert (found.target_symbols, found.target_timeframes) == (symbols, timeframes)
 
 
+def test_a_deployment_that_allows_nothing_is_warned_of(load):
+    (warning,) = load({"deployment": {"target_timeframes": ["1d"]}}).warnings
+    assert (warning.path, warning.message) == (
+        "deployment.target_timeframes",
+        "`1h`, on whose bars the model decides, is not among them: no backtest will be allowed",
+    )
+
+
 @pytest.mark.parametrize(
     ("deployment", "said"),
     [

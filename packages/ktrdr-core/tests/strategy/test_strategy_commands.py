@@ -59,7 +59,7 @@ def test_a_valid_file(run, write):
     assert (status, err) == (0, "")
     assert out == (
         "mine.yaml: valid; `base` has 7 features.\n"
-        "mine.yaml: dead zones were not measured: no bars of EURUSD are stored; --sample measures on the sample.\n"
+        "mine.yaml: dead zones were not measured: no bars of EURUSD are stored; --sample uses the sample.\n"
     )
 
 
@@ -202,6 +202,15 @@ def test_bars_the_sample_cannot_give_are_a_note(run, write):
     assert "dead zones were not measured: the sample holds 1h bars and cannot give 5m" in out
 
 
+def test_damaged_bars_are_a_note(run, write, home):
+    install_sample(default_store())
+    for path in home.rglob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:1000])
+    status, out, _ = run("validate", write())
+    assert status == 0
+    assert "mine.yaml: dead zones were not measured: " in out
+
+
 def test_nothing_is_written_below_home(run, write, home):
     run("validate", write())
     assert not home.exists()
@@ -244,6 +253,24 @@ def test_features_as_json(run, write):
     }
 
 
+def test_a_model_with_memberships_inside_sees_the_values_themselves(run, write):
+    name = write({"model": {"type": "anfis", "architecture": {"rules": 3}}})
+    status, out, _ = run("strategy", "features", name)
+    assert status == 0
+    assert out == (
+        "1  1h_rsi_value  rsi_14 on 1h, as it is, for fuzzy set rsi\n"
+        "2  1d_rsi_value  rsi_14 on 1d, as it is, for fuzzy set rsi\n"
+        "3  1h_macd_raw   macd on 1h, normalization zscore\n"
+    )
+    assert "`base` has 3 features" in run("validate", name)[1]
+
+
+def test_features_need_no_plugin(run, write):
+    status, out, _ = run("strategy", "features", write({"model.type": "lstm"}))
+    assert status == 0
+    assert out.startswith("1  1h_rsi_low ")
+
+
 def test_features_of_a_file_with_errors(run, write):
     status, out, err = run("strategy", "features", write({"training.epochs": 0}))
     assert (status, out) == (2, "")
@@ -259,6 +286,7 @@ def test_schema_is_printed_or_written(run, tmp_path):
     assert json.loads(out)["title"] == "KTRDR strategy, version 3.0"
     assert run("strategy", "schema", "-o", "s.json") == (0, "Wrote s.json\n", "")
     assert (tmp_path / "s.json").read_text(encoding="utf-8") == out
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
 
 
 def test_schema_into_a_directory_that_is_not_there(run):

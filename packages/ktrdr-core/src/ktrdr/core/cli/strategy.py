@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from ktrdr.core.features.columns import FeatureColumn
     from ktrdr.core.strategy.loader import LoadedStrategy
+    from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["features", "migrate", "schema", "validate"]
 
@@ -64,7 +66,6 @@ def _check_choice(sample: bool, symbol: str | None) -> None:
 def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> dict[str, Any]:
     """Return what there is to say about one file."""
     from ktrdr.core.errors import BadInputError
-    from ktrdr.core.features.columns import feature_columns
     from ktrdr.core.strategy.dead_zones import dead_zone_warnings
     from ktrdr.core.strategy.diagnostics import StrategyError
     from ktrdr.core.strategy.loader import load_strategy
@@ -86,7 +87,7 @@ def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> 
     return result | {
         "valid": True,
         "name": loaded.strategy.name,
-        "features": len(feature_columns(loaded.strategy)),
+        "features": len(_columns(loaded.strategy)),
         "warnings": [item.to_json() for item in warnings],
         "dead_zones": [zone.to_json() for zone in zones],
         "note": note,
@@ -96,7 +97,7 @@ def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> 
 def _dead_zones(loaded: LoadedStrategy, *, sample: bool, symbol: str | None) -> tuple[list[Any], str | None]:
     """Return the dead zones, or why they could not be measured."""
     from ktrdr.core.data.store import default_store
-    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.errors import KtrdrError
     from ktrdr.core.features.inputs import inputs_for
     from ktrdr.core.features.pipeline import FeaturePipeline
     from ktrdr.core.strategy.dead_zones import measure_dead_zones
@@ -104,17 +105,17 @@ def _dead_zones(loaded: LoadedStrategy, *, sample: bool, symbol: str | None) -> 
     strategy = loaded.strategy
     if not strategy.fuzzy_sets:
         return [], None
-    if not sample and symbol is None:
-        stored = {info.symbol for info in default_store().datasets()}
-        symbol = next((name for name in strategy.training_data.symbols if name in stored), None)
-        if symbol is None:
-            names = ", ".join(strategy.training_data.symbols)
-            return [], f"dead zones were not measured: no bars of {names} are stored; --sample measures on the sample"
     try:
+        if not sample and symbol is None:
+            stored = {info.symbol for info in default_store().datasets()}
+            symbol = next((name for name in strategy.training_data.symbols if name in stored), None)
+            if symbol is None:
+                names = ", ".join(strategy.training_data.symbols)
+                return [], f"dead zones were not measured: no bars of {names} are stored; --sample uses the sample"
         bars = inputs_for(strategy, FeaturePipeline(strategy).timeframes, symbol=symbol, sample=sample)
-    except BadInputError as error:
+        return measure_dead_zones(strategy, bars), None
+    except KtrdrError as error:  # the file is valid whatever is wrong with the bars
         return [], f"dead zones were not measured: {error}"
-    return measure_dead_zones(strategy, bars), None
 
 
 def _print_result(result: dict[str, Any]) -> None:
@@ -137,6 +138,19 @@ def _print_result(result: dict[str, Any]) -> None:
         click.echo(f"{name}: {result['note']}.")
 
 
+def _columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
+    """Return what the model sees; where its plugin is not at hand, what most would."""
+    from ktrdr.core.errors import PluginError
+    from ktrdr.core.features.columns import crisp_columns, feature_columns
+    from ktrdr.core.plugins.manager import default_manager
+
+    try:
+        _, model_type = default_manager().backend_for(strategy.model.type, strategy.model.backend)
+    except PluginError:
+        return feature_columns(strategy)
+    return crisp_columns(strategy) if model_type.inputs == "crisp" else feature_columns(strategy)
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
@@ -145,13 +159,15 @@ def _count(number: int, noun: str) -> str:
 @click.argument("strategy_file", metavar="FILE", type=_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def features(strategy_file: Path, as_json: bool) -> None:
-    """List the features of a strategy in model input order."""
+    """List the features of a strategy in model input order.
+
+    For a model type that has the memberships inside (`anfis`) these are the values the fuzzy sets read.
+    """
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.features.columns import feature_columns
     from ktrdr.core.strategy.loader import load_strategy
 
     strategy = load_strategy(strategy_file).strategy
-    columns = feature_columns(strategy)
+    columns = _columns(strategy)
     if as_json:
         print_json(
             {
@@ -177,6 +193,7 @@ def features(strategy_file: Path, as_json: bool) -> None:
         # Lines, not a table: an id must not be broken, to be copied.
         what = f"{column.indicator} on {column.timeframe}"
         what += f", {_count(column.lag, 'base bar')} back" if column.lag else ""
+        what += f", as it is, for fuzzy set {column.fuzzy_set}" if column.kind == "crisp" else ""
         what += f", normalization {column.normalization}" if column.normalization else ""
         click.echo(f"{number:>{len(str(len(columns)))}}  {column.id:<{widest}}  {what}")
 
@@ -196,7 +213,7 @@ def schema(output: Path | None) -> None:
     if output is None:
         click.echo(text)
         return
-    _write(output, text + "\n", mode="w")
+    _write(output, text + "\n", replace=True)
     click.echo(f"Wrote {output}")
 
 
@@ -217,7 +234,7 @@ def migrate(old: Path, output: Path | None) -> None:
     if output is None:
         click.echo(migration.text, nl=False)
     else:
-        _write(output, migration.text, mode="x")
+        _write(output, migration.text, replace=False)
     target = "" if output is None else f", written to {output}"
     found = f"; {_count(len(migration.lost), 'thing')} could not be carried over, see above" if migration.lost else ""
     click.echo(f"{old}: version {migration.version} turned into version 3{target}{found}.", err=True)
@@ -225,13 +242,14 @@ def migrate(old: Path, output: Path | None) -> None:
         click.echo(f"Warning: {item.path}: {item.message}", err=True)
 
 
-def _write(path: Path, text: str, *, mode: Literal["w", "x"]) -> None:
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    """Write a file whole or not at all."""
     from ktrdr.core.errors import BadInputError
+    from ktrdr.core.models.files import write_atomically
 
+    if path.exists() and not replace:
+        raise BadInputError(f"`{path}` exists already; give another name, or remove it")
     try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise BadInputError(f"`{path}` exists already; give another name, or remove it") from None
+        write_atomically(path, text.encode())
     except OSError as error:
         raise BadInputError(f"cannot write `{path}`: {error.strerror or error}") from None

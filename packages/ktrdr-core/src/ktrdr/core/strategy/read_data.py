@@ -180,6 +180,11 @@ def read_deployment(section: Section, data: TrainingDataSection | None) -> Deplo
         timeframes_fit &= check_timeframes(section, "target_timeframes", timeframes)
     if not (symbols_fit and timeframes_fit):
         return None
+    if data is not None and timeframes is not None and data.base_timeframe not in timeframes:
+        section.warn(
+            "target_timeframes",
+            f"`{data.base_timeframe}`, on whose bars the model decides, is not among them: no backtest will be allowed",
+        )
     return Deployment(target_symbols=symbols, target_timeframes=timeframes)
 
 
