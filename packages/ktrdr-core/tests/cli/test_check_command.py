@@ -137,3 +137,14 @@ def test_a_strategy_that_is_not_there_is_refused(run: Run, tmp_path: Path):
     status, _, err = run("check", str(tmp_path / "none.yaml"), "--sample")
     assert status == 2
     assert "none.yaml" in err
+
+
+def test_a_period_longer_than_the_data_is_refused_and_not_called_clean(run: Run, strategy_file: str):
+    path = Path(strategy_file)
+    path.write_text(path.read_text(encoding="utf-8").replace("period: 14", "period: 7000"), encoding="utf-8")
+    status, out, err = run("check", strategy_file, "--sample")
+    assert (status, out) == (2, "")
+    assert err.startswith(
+        "Error: no bar of EURUSD 1h has all features: the data has 6225 bars, and `4h_rsi_oversold_lag3`"
+    )
+    assert err.endswith("give more bars or shorten the indicator's period\n")

@@ -70,3 +70,13 @@ def test_a_directory_that_is_not_there_is_refused(run: Run):
     assert status != 0
     assert "nowhere" in err
     assert "Traceback" not in err
+
+
+def test_a_period_longer_than_the_data_is_refused(run: Run, tmp_path: Path):
+    strategy = tmp_path / "strategy.yaml"
+    text = Path(STRATEGY).read_text(encoding="utf-8").replace("period: 14", "period: 7000")
+    strategy.write_text(text, encoding="utf-8")
+    status, _, err = run(str(strategy), "--sample", "-o", "picture.html")
+    assert status == 2
+    assert err == ("Error: `rsi_14` has no value on 6,225 bars of EURUSD 1h: give more bars or shorten its period\n")
+    assert not (tmp_path / "picture.html").exists()

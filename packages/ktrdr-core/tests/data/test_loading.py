@@ -63,7 +63,7 @@ def test_nothing_that_fits(store, make_bars):
     with pytest.raises(BadInputError, match="no 1h bars of EURUSD .*none are stored.*ktrdr data import"):
         load_bars(store, "EURUSD", "1h")
     store.write(make_bars(10, timeframe="1d"))
-    with pytest.raises(BadInputError, match="stored are EURUSD 1d"):
+    with pytest.raises(BadInputError, match=r"1h bars are not stored and cannot be made of the stored ones \(1d\)"):
         load_bars(store, "EURUSD", "1h")
 
 

@@ -58,12 +58,14 @@ class Problem:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean `x`?"`` for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.6)
+    """Return ``", did you mean `x`?"`` for the closest known word, in any case, or an empty string."""
+    spellings = {name.lower(): name for name in known}
+    wanted = str(word).lower()
+    close = difflib.get_close_matches(wanted, list(spellings), n=1, cutoff=0.6)
     if not close:
         # `fast` for `fast_period`: a prefix says more than edit distance.
-        close = [name for name in known if name.startswith(str(word).lower())][:1]
-    return f", did you mean `{close[0]}`?" if close else ""
+        close = [name for name in spellings if name.startswith(wanted)][:1]
+    return f", did you mean `{spellings[close[0]]}`?" if close else ""
 
 
 def validate_parameters(

@@ -38,7 +38,13 @@ def data() -> None:
 @click.option("--timeframe", help="Length of the bars; by default told by the steps between them.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times that do not say their own [default: UTC].")
 @click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="Order in dates such as 02/03/2017.")
-@click.option("--label", type=click.Choice(["open", "close"]), default="open", help="What a bar's time is in the file.")
+@click.option(
+    "--label",
+    type=click.Choice(["open", "close"]),
+    default="open",
+    show_default=True,
+    help="What a bar's time is in the file.",
+)
 @click.option(
     "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...; may be repeated."
 )
@@ -170,7 +176,8 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
     table = [
         [
             format_time(bars.time[i]),
-            *(f"{getattr(bars, name)[i]:.10g}" for name in ("open", "high", "low", "close", "volume")),
+            *(f"{getattr(bars, name)[i]:.10g}" for name in ("open", "high", "low", "close")),
+            _volume(bars.volume[i]),
         ]
         for i in chosen
     ]
@@ -180,7 +187,7 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
     print_table(columns, table, right=columns[1:], title=f"{symbol} {timeframe}: {len(bars):,} bars")
 
 
-@data.command()
+@data.command(short_help="Check stored bars: errors, gaps, jumps.")
 @click.argument("symbol", required=False)
 @click.argument("timeframe", required=False)
 @_CALENDAR
@@ -258,7 +265,7 @@ def resample(symbol: str, target: str, source: str | None, as_json: bool) -> Non
         )
 
 
-@data.command()
+@data.command(short_help="Write bars to a CSV or Parquet file.")
 @click.argument("symbol")
 @click.argument("timeframe")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -285,8 +292,10 @@ def export(
 @click.argument("symbol")
 @click.argument("timeframe", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(symbol: str, timeframe: str | None, yes: bool) -> None:
+@_JSON
+def delete(symbol: str, timeframe: str | None, yes: bool, as_json: bool) -> None:
     """Delete the bars of SYMBOL: of one timeframe, or of all."""
+    from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.store import default_store
 
     store = default_store()
@@ -299,10 +308,13 @@ def delete(symbol: str, timeframe: str | None, yes: bool) -> None:
         if not timeframes:
             store.delete(symbol, "1h")  # says what is stored
     if not yes:
-        click.confirm(question, abort=True)
+        click.confirm(question, abort=True, err=as_json)
     for each in timeframes:
         store.delete(symbol, each)
-        click.echo(f"{symbol} {each} deleted.")
+        if not as_json:
+            click.echo(f"{symbol} {each} deleted.")
+    if as_json:
+        print_json([{"symbol": symbol, "timeframe": each} for each in timeframes])
 
 
 def _roles(columns: tuple[str, ...]) -> dict[str, str]:
@@ -365,6 +377,12 @@ def _info_json(info: DatasetInfo) -> dict[str, Any]:
 
 def _iso(time: Any) -> str:
     return f"{time.astype('datetime64[s]')}Z"
+
+
+def _volume(volume: float) -> str:
+    if volume != volume:
+        return "unknown"
+    return f"{volume:,.0f}" if volume >= 1e6 else f"{volume:.10g}"
 
 
 def _size(count: int) -> str:

@@ -24,6 +24,8 @@ def plot(strategy_file: Path, output: Path | None, symbol: str | None, sample: b
 
     Writes one HTML file that needs nothing else, not even a network.
     """
+    import numpy as np
+
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.features.inputs import inputs_for
     from ktrdr.core.features.pipeline import FeaturePipeline
@@ -39,7 +41,15 @@ def plot(strategy_file: Path, output: Path | None, symbol: str | None, sample: b
     pipeline = FeaturePipeline(strategy)
     bars = inputs_for(strategy, pipeline.timeframes, symbol=symbol, sample=sample)
     base = bars[pipeline.timeframes[0]]
-    figure = membership_figure(strategy, pipeline.indicator_values(bars))
+    values = pipeline.indicator_values(bars)
+    drawn = {(column.timeframe, column.indicator) for column in pipeline.columns if column.fuzzy_set}
+    for timeframe, indicator in sorted(drawn):
+        if np.isnan(values[timeframe, indicator]).all():
+            raise BadInputError(
+                f"`{indicator}` has no value on {len(bars[timeframe]):,} bars of {base.symbol} {timeframe}: give more"
+                " bars or shorten its period"
+            )
+    figure = membership_figure(strategy, values)
     target = output or Path(f"{strategy.name}-memberships.html")
     span = f"{len(base):,} bars of {base.symbol} {base.timeframe}"
     if len(base):

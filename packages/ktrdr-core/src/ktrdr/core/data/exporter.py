@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from pathlib import Path
 
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.disk import why_not_written
 from ktrdr.core.data.parquet import COLUMNS, connect
 from ktrdr.core.data.store import StoreError
 from ktrdr.core.errors import BadInputError
@@ -39,7 +39,7 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
     if path.exists() and not overwrite:
         raise BadInputError(f"{path} exists already: name another file, or overwrite it with --force")
     if not path.parent.is_dir():
-        raise BadInputError(f"the directory {path.parent} does not exist")
+        raise BadInputError(f"the directory {path.parent} does not exist: make it first")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with connect() as connection:
@@ -53,11 +53,6 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, duckdb.Error) as error:
-        text = "the disk is full" if _is_full(error) else str(error).splitlines()[0]
-        raise StoreError(f"cannot write {path}: {text}; nothing was written") from error
+        raise StoreError(f"cannot write {path}: {why_not_written(error)}; nothing was written") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _is_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)

@@ -6,6 +6,7 @@ odd is reported.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 import tempfile
@@ -20,7 +21,8 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import calendar_for
 from ktrdr.core.data.consistency import find_inconsistencies
-from ktrdr.core.data.store import BarStore, WriteReport
+from ktrdr.core.data.disk import is_out_of_room, why_not_written
+from ktrdr.core.data.store import BarStore, StoreError, WriteReport
 from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
@@ -119,7 +121,7 @@ def import_file(
 
     Raises:
         BadInputError: the file or an argument is wrong; nothing was changed.
-        StoreError: the store cannot be written; nothing was changed.
+        StoreError: the store or the temporary directory cannot be written; nothing was changed.
     """
     from ktrdr.core.data.staging import Staging, stage_file
 
@@ -138,8 +140,7 @@ def import_file(
         skip_bad,
     )
     stop = cancellation or Cancellation()
-    with tempfile.TemporaryDirectory(prefix="ktrdr-import-") as folder:
-        workspace = Path(folder)
+    with _workspace() as workspace:
         progress(ProgressEvent("reading", message=path.name))
         staging: Staging = stage_file(plain_file(path, workspace), path, workspace, columns or {}, dates, skip_bad)
         try:
@@ -167,6 +168,23 @@ def import_file(
         finally:
             staging.connection.close()
     return ImportReport(path, tuple(writes), tuple(validations), tuple(staging.notes))
+
+
+@contextlib.contextmanager
+def _workspace() -> Iterator[Path]:
+    """Yield a temporary directory."""
+    import duckdb
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="ktrdr-import-") as folder:
+            yield Path(folder)
+    except (OSError, duckdb.Error) as error:
+        if not is_out_of_room(error):
+            raise
+        raise StoreError(
+            f"cannot write to the temporary directory {tempfile.gettempdir()}: {why_not_written(error)}; nothing was "
+            "changed; make room there, or name another directory with TMPDIR"
+        ) from error
 
 
 def detect_timeframe(time: np.ndarray) -> Timeframe | None:
@@ -307,9 +325,7 @@ def _refuse_disorder(staging: Any, where: str, step: np.ndarray, time: np.ndarra
     more = f" (and {len(bad) - 1} more such rows)" if len(bad) > 1 else ""
     place = staging.place(int(rows[first + 1]))
     if step[first] == 0:
-        raise BadInputError(
-            f"{where}, {place}: the time {after} is there twice{more}; which of them counts is yours to say"
-        )
+        raise BadInputError(f"{where}, {place}: the time {after} is there twice{more}; keep the one that counts")
     raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time")
 
 

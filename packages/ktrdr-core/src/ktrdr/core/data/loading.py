@@ -11,7 +11,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.resample import boundary_at_or_before, divides, first_straddling, resample
 from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, NotFoundError
 
 __all__ = ["fingerprint", "load_bars"]
 
@@ -45,6 +45,13 @@ def load_bars(
         raise BadInputError(
             f"{symbol}: {target} bars are not stored and cannot be made of the stored ones ({', '.join(finer)}), whose "
             f"bars reach over the ends of {target} bars; import {target} bars or a finer timeframe"
+        )
+    coarser = [info.timeframe for info in store.datasets() if info.symbol == symbol]
+    if coarser:
+        raise NotFoundError(
+            f"{symbol}: {target} bars are not stored and cannot be made of the stored ones ({', '.join(coarser)}),"
+            f" since {target} is no integer multiple of those; import {target} bars or finer ones with `ktrdr data"
+            " import`"
         )
     return store.read(symbol, target, start, end)  # says that there are none, and what there is
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from ktrdr.core.data.disk import is_out_of_room
 from ktrdr.core.data.parquet import connect, quoted_path
 from ktrdr.core.data.vendor_columns import Layout, assign_roles, read_layout
 from ktrdr.core.data.vendor_files import PlainFile
@@ -171,8 +172,15 @@ def _parquet_source(
 
 
 def _damaged_parquet(shown: Path, error: duckdb.Error) -> BadInputError:
-    reason = str(error).splitlines()[0].partition(": ")[2].replace(str(shown), "it")
+    _refuse_no_room(error)
+    reason = re.sub(r"File '.*?'", "it is", str(error).splitlines()[0].partition(": ")[2])
     return BadInputError(f"{shown} is a damaged or cut off Parquet file ({reason}): fetch it again")
+
+
+def _refuse_no_room(error: duckdb.Error) -> None:
+    """Nothing is wrong with the file: who knows where the staging table was to be written says so."""
+    if is_out_of_room(error):
+        raise error
 
 
 def _has_decimal_comma(layout: Layout) -> bool:
@@ -246,6 +254,7 @@ def _shown_time(source: _Source) -> str:
 
 
 def _unreadable_text(shown: Path, error: duckdb.Error) -> BadInputError:
+    _refuse_no_room(error)
     reason = str(error).splitlines()[0].partition(": ")[2]
     return BadInputError(f"{shown} cannot be read as columns of text ({reason}): check its line ends and quotes")
 

@@ -8,7 +8,6 @@ turns (a lock on ``<root>/.lock``); readers need no lock.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import secrets
@@ -21,6 +20,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.consistency import check_bars, shortest_step
+from ktrdr.core.data.disk import why_not_written
 from ktrdr.core.data.manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
 from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
@@ -263,7 +263,7 @@ class BarStore:
                 f"another process has been writing to {self.root} for ten minutes; try again later"
             ) from None
         except (OSError, DuckdbError) as error:
-            raise StoreError(f"cannot write to {self.root}: {_reason(error)}; nothing was changed") from error
+            raise StoreError(f"cannot write to {self.root}: {why_not_written(error)}; nothing was changed") from error
 
     def _new_staged(self, bars: Bars, created: list[Path]) -> _Staged:
         directory = self._directory(bars.symbol, bars.timeframe)
@@ -405,10 +405,3 @@ def _discard(change: _Staged) -> None:
         if path is not None:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text:
-        return "the disk is full"
-    return getattr(error, "strerror", None) or text.splitlines()[0]

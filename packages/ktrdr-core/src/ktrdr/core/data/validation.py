@@ -157,7 +157,8 @@ def _jumps(bars: Bars) -> list[Finding]:
         f"{format_time(bars.time[row])} ({ratio:.4g} to 1)"
         for row, ratio in zip(rows[:_EXAMPLES], ratios, strict=False)
     )
-    text = f"{len(rows)} jumps look like splits that prices were not adjusted for: {listed}"
+    what = "1 jump looks like a split" if len(rows) == 1 else f"{len(rows)} jumps look like splits"
+    text = f"{what} that prices were not adjusted for: {listed}"
     return [Finding("split_like_jump", "warning", text, len(rows), _times(bars.time[rows]))]
 
 

@@ -78,7 +78,7 @@ def _head(path: Path) -> bytes:
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror}") from error
     if not head.strip():
-        raise BadInputError(f"{path} is empty")
+        raise BadInputError(f"{path} is empty: fetch it again")
     return head
 
 
@@ -114,7 +114,7 @@ def _unpacked(
     with target.open("rb") as file:
         head = file.read(_BLOCK)
     if not head.strip():
-        raise BadInputError(f"{path} holds nothing: {name} in it is empty")
+        raise BadInputError(f"{path} holds nothing: {name} in it is empty; fetch it again")
     return target, head
 
 

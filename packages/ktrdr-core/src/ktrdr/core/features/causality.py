@@ -149,7 +149,7 @@ def check_pipeline(
         seed: of the random bars.
 
     Raises:
-        BadInputError: too few bars.
+        BadInputError: too few bars, or none that has all features.
     """
     base_name = pipeline.timeframes[0]
     base = bars[base_name]
@@ -162,15 +162,17 @@ def check_pipeline(
     parts = _Parts(bars, base_name, tuple(derived))
     run = _Run(progress, cancellation or Cancellation())
 
-    whole = pipeline.compute(parts.whole(), complete_rows=False).values
+    computed = pipeline.compute(parts.whole(), complete_rows=False)
+    pipeline.require_rows(computed)
+    whole = computed.values
     scale = _scales(pipeline.columns, whole)
     tracks = [_Track(column.id) for column in pipeline.columns]
     label_track, whole_labels = _Track("label"), labels(base) if labels else None
     if whole_labels is not None:
         _check_spans(label_track, whole_labels, base, look_ahead)
 
-    # Rows that nothing is known of show nothing: cut where features are warm, if there are such bars.
-    first = min(pipeline.warmup, len(base) // 2)
+    # Rows that nothing is known of show nothing: cut where features are warm.
+    first = min(int(computed.warm.argmax()), len(base) - 2)
     for cut in run.over("look-ahead", _choose(random, first, len(base) - 1, cuts)):
         part = pipeline.compute(parts.until(cut), complete_rows=False).values
         changed = _differs(whole[: cut + 1], part, _ROUNDING * scale)
