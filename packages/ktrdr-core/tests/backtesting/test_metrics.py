@@ -131,9 +131,9 @@ class TestLuck:
         ratio = 2.5 / math.sqrt(250)
         deviation = math.sqrt((1 + 3 * ratio + 9 / 4 * ratio**2) / 1249)
         # Their threshold, with the variance of their trials instead of the series' own.
-        own = SharpeEvidence(ratio, math.sqrt(0.5 / 250), -3, 10)
+        own = SharpeEvidence(0.01, ratio, math.sqrt(0.5 / 250), -3, 10)
         assert deflated_threshold(own, 100) == pytest.approx(0.1132, abs=5e-5)
-        evidence = SharpeEvidence(ratio, deviation, -3, 10)
+        evidence = SharpeEvidence(0.01, ratio, deviation, -3, 10)
         assert evidence.probability_above(0.1132) == pytest.approx(0.9004, abs=5e-4)
 
     def test_probability_is_half_at_the_ratio_itself_and_falls_with_trials(self):
@@ -158,6 +158,13 @@ class TestLuck:
         assert low < ratio < high
         assert high - low == pytest.approx(2 * 1.96 / math.sqrt(20_000), rel=0.15)
 
+    def test_interval_of_a_long_series(self):
+        """Blocks begin at 20,000 of 300,000 places."""
+        returns = np.random.default_rng(9).normal(0.0005, 0.01, 300_001)
+        low, high = sharpe_interval(returns, seed=0)
+        assert low < returns.mean() / returns.std(ddof=1) < high
+        assert high - low == pytest.approx(2 * 1.96 / math.sqrt(300_000), rel=0.15)
+
     def test_interval_knows_that_neighbours_are_alike(self):
         random = np.random.default_rng(7)
         independent = random.normal(0, 0.01, 20_000)
@@ -181,8 +188,18 @@ class TestNotDefined:
     def test_an_account_that_never_trades(self):
         metrics = account_metrics(curve_of(np.zeros(100)), benchmark=np.full(100, 0.001))
         assert metrics["total_return"] == metrics["max_drawdown"] == metrics["volatility"] == 0
-        for name in ("sharpe", "sharpe_low", "sortino", "calmar", "probabilistic_sharpe", "alpha"):
+        for name in ("sharpe", "sharpe_low", "sortino", "calmar", "probabilistic_sharpe"):
             assert metrics[name] is None, name
+
+    def test_an_account_that_never_trades_is_like_one_that_hardly_does(self):
+        """The short way for an account that stands still gives what the long way does."""
+        still = curve_of(np.zeros(5000))
+        moved = AccountCurve(still.time, still.equity + np.append(np.zeros(4999), 1e-13 * 1000), 1000.0, HOURS)
+        short, long = (account_metrics(curve, benchmark=np.linspace(-0.01, 0.02, 5000)) for curve in (still, moved))
+        assert short.keys() == long.keys()
+        for name in ("bars", "total_return", "max_drawdown", "longest_drawdown_bars", "value_at_risk_95", "volatility"):
+            assert short[name] == pytest.approx(long[name], abs=1e-9), name
+        assert short["monthly_returns"] == pytest.approx(long["monthly_returns"], abs=1e-9)
 
     def test_no_bars(self):
         metrics = account_metrics(curve_of(np.empty(0)))

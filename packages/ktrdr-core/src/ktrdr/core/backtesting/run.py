@@ -70,6 +70,7 @@ def run_backtest(
 
 
 def _predict(bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, symbol: SymbolInput) -> Evidence:
-    matrix = pipeline.transform(symbol.bars)
+    values = pipeline.indicator_values(symbol.bars)
+    matrix = pipeline.normalize(pipeline.assemble(symbol.bars, values))
     outputs, _ = predict(predictor, matrix, symbol.first, bundle.ref)
-    return Evidence(symbol.bars, matrix, pipeline.indicator_values(symbol.bars), symbol.first, outputs)
+    return Evidence(symbol.bars, matrix, values, symbol.first, outputs)

@@ -60,7 +60,7 @@ def summarize(
         settings=settings,
         timeframe=strategy.training_data.base_timeframe,
         start=min(bars.time[0] for bars in traded),
-        end=max(bars.close_time[-1] for bars in traded),
+        end=max(_end(bars) for bars in traded),
         period=period.statement,
         symbols=symbols,
         trades=table,
@@ -91,6 +91,11 @@ def summarize(
         else why_no_trades(strategy.decisions, symbols, outputs, simulation.counts),
         provenance=_provenance(manifest, traded),
     )
+
+
+def _end(bars: Bars) -> np.datetime64:
+    """Return the close of the last bar."""
+    return bars[-1:].close_time[0]
 
 
 def _curve(account: Account, settings: BacktestSettings) -> AccountCurve:
@@ -129,7 +134,7 @@ def _symbol(number: int, bars: Bars, account: Account) -> SymbolResult:
         symbol=bars.symbol,
         bars=len(bars),
         start=bars.time[0],
-        end=bars.close_time[-1],
+        end=_end(bars),
         passed={**account.signals[number].passed, "executed": executed + len(simulation.renewed[number])},
         positions={
             "time": bars.time,

@@ -67,17 +67,21 @@ def trade_constant(
     settings: BacktestSettings,
 ) -> Account:
     """Trade as ``account`` did, on a model that says ``output`` (float64 ``(classes,)``) on every bar."""
-    signals = [
-        _decide(strategy, symbol, np.broadcast_to(output, (len(market.bars), len(output))))
-        for symbol, market in zip(inputs, account.markets, strict=True)
-    ]
-    markets = [
-        dataclasses.replace(market, direction=own.direction)
-        for market, own in zip(account.markets, signals, strict=True)
-    ]
-    return dataclasses.replace(
-        account, signals=signals, markets=markets, simulation=_simulate(strategy, markets, settings, None)
+    unfiltered = strategy.decisions.model_copy(
+        update={"filters": strategy.decisions.filters.model_copy(update={"volume_filter": None})}
     )
+    idle = not decide(output[np.newaxis], unfiltered).direction.any()
+    signals, markets = [], []
+    for symbol, market in zip(inputs, account.markets, strict=True):
+        n = len(market.bars)
+        if idle:
+            own = Signals(np.zeros(n, dtype=np.int8), {})
+        else:
+            own = _decide(strategy, symbol, np.broadcast_to(output, (n, len(output))))
+        signals.append(own)
+        markets.append(dataclasses.replace(market, direction=own.direction))
+    simulation = _simulate(strategy, markets, settings, None)
+    return dataclasses.replace(account, signals=signals, markets=markets, simulation=simulation)
 
 
 def _decide(strategy: Strategy, symbol: SymbolInput, outputs: np.ndarray) -> Signals:

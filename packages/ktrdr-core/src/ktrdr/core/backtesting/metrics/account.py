@@ -11,15 +11,12 @@ import numpy as np
 from ktrdr.core.backtesting.metrics.returns import (
     alpha_beta,
     annual_return,
-    conditional_value_at_risk,
     drawdowns,
     longest_drawdown,
     monthly_returns,
-    sharpe_ratio,
     simple_returns,
     sortino_ratio,
     value_at_risk,
-    volatility,
 )
 from ktrdr.core.backtesting.metrics.sharpe import deflated_threshold, evidence_of, sharpe_interval
 
@@ -72,16 +69,20 @@ def account_metrics(
         seed: of the bootstrap.
         drawdown, returns: of the curve, if they are at hand already.
     """
+    periods, bars = curve.periods_per_year, len(curve.equity)
+    if not (curve.equity != curve.capital).any():
+        # Nothing ever happens, which a few bars show as well as a million.
+        drawdown, returns, benchmark = np.zeros(0), np.zeros(min(bars, 2)), None if benchmark is None else benchmark[:2]
     drawdown = curve.drawdown if drawdown is None else drawdown
     returns = curve.returns if returns is None else returns
-    periods, bars = curve.periods_per_year, len(curve.equity)
     final = float(curve.equity[-1]) if bars else curve.capital
     per_year = annual_return(final, curve.capital, bars, periods)
-    deepest = float(drawdown.min()) if bars else 0.0
+    deepest = float(drawdown.min(initial=0.0))
     longest_bars, longest_days = longest_drawdown(curve.time, drawdown)
     evidence = evidence_of(returns)
     interval = sharpe_interval(returns, seed)
     alpha, beta = (None, None) if benchmark is None else alpha_beta(returns, benchmark[: len(returns)], periods)
+    risk = value_at_risk(returns)
     root = math.sqrt(periods)
     return {
         "bars": bars,
@@ -91,8 +92,8 @@ def account_metrics(
         "net_profit": final - curve.capital,
         "total_return": final / curve.capital - 1,
         "annual_return": per_year,
-        "volatility": volatility(returns, periods),
-        "sharpe": sharpe_ratio(returns, periods),
+        "volatility": evidence.spread * root if evidence is not None else 0.0 if len(returns) > 1 else None,
+        "sharpe": None if evidence is None else evidence.ratio * root,
         "sharpe_low": None if interval is None else interval[0] * root,
         "sharpe_high": None if interval is None else interval[1] * root,
         "probabilistic_sharpe": None if evidence is None else evidence.probability_above(0.0),
@@ -105,8 +106,8 @@ def account_metrics(
         "max_drawdown": deepest,
         "longest_drawdown_bars": longest_bars,
         "longest_drawdown_days": longest_days,
-        "value_at_risk_95": value_at_risk(returns),
-        "conditional_value_at_risk_95": conditional_value_at_risk(returns),
+        "value_at_risk_95": None if risk is None else risk[0],
+        "conditional_value_at_risk_95": None if risk is None else risk[1],
         "skewness": None if evidence is None else evidence.skewness,
         "kurtosis": None if evidence is None else evidence.kurtosis,
         "alpha": alpha,

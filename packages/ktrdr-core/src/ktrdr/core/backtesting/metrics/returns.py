@@ -3,7 +3,7 @@
 Returns are simple returns per bar, float64 ``(n,)``; ``periods_per_year`` is how many bars a year of that market has,
 so nothing is annualized by a number of days that the data do not have. The risk-free rate is zero.
 
-Sources: W. F. Sharpe, "The Sharpe Ratio" (Journal of Portfolio Management, 1994); F. A. Sortino and L. N. Price,
+Sources: F. A. Sortino and L. N. Price,
 "Performance Measurement in a Downside Risk Framework" (Journal of Investing, 1994); T. W. Young, "Calmar Ratio: A
 Smoother Tool" (Futures, 1991); R. T. Rockafellar and S. Uryasev, "Optimization of Conditional Value-at-Risk" (Journal
 of Risk, 2000); M. C. Jensen, "The Performance of Mutual Funds in the Period 1945-1964" (Journal of Finance, 1968).
@@ -18,15 +18,12 @@ import numpy as np
 __all__ = [
     "alpha_beta",
     "annual_return",
-    "conditional_value_at_risk",
     "drawdowns",
     "longest_drawdown",
     "monthly_returns",
-    "sharpe_ratio",
     "simple_returns",
     "sortino_ratio",
     "value_at_risk",
-    "volatility",
 ]
 
 # A spread of this share of a mean is what rounding leaves of none.
@@ -57,19 +54,6 @@ def annual_return(final: float, capital: float, bars: int, periods_per_year: flo
     return math.expm1(exponent) if exponent < 700 else None
 
 
-def volatility(returns: np.ndarray, periods_per_year: float) -> float | None:
-    """Return the annualized standard deviation (n - 1)."""
-    return float(returns.std(ddof=1)) * math.sqrt(periods_per_year) if len(returns) > 1 else None
-
-
-def sharpe_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
-    """Return mean by standard deviation (n - 1), annualized; ``None`` where nothing varies."""
-    if len(returns) < 2:
-        return None
-    deviation, mean = float(returns.std(ddof=1)), float(returns.mean())
-    return mean / deviation * math.sqrt(periods_per_year) if deviation > _ROUNDING * abs(mean) else None
-
-
 def sortino_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
     """Return mean by downside deviation (root mean square of what is below 0), annualized."""
     if not len(returns):
@@ -84,7 +68,9 @@ def drawdowns(equity: np.ndarray, capital: float) -> np.ndarray:
     where the equity is negative)."""
     highest = np.maximum.accumulate(equity)
     np.maximum(highest, capital, out=highest)
-    return equity / highest - 1
+    np.divide(equity, highest, out=highest)
+    highest -= 1
+    return highest
 
 
 def longest_drawdown(time: np.ndarray, drawdown: np.ndarray) -> tuple[int, float]:
@@ -104,18 +90,18 @@ def longest_drawdown(time: np.ndarray, drawdown: np.ndarray) -> tuple[int, float
     return int((ends - starts).max()), float(days.max())
 
 
-def value_at_risk(returns: np.ndarray, share: float = 0.05) -> float | None:
-    """Return the return per bar that is undercut on ``share`` of the bars: the historical quantile, as numpy
-    interpolates it."""
-    return float(np.quantile(returns, share)) if len(returns) else None
-
-
-def conditional_value_at_risk(returns: np.ndarray, share: float = 0.05) -> float | None:
-    """Return the mean of the worst ``share`` of the returns per bar, at least of one."""
-    if not len(returns):
+def value_at_risk(returns: np.ndarray, share: float = 0.05) -> tuple[float, float] | None:
+    """Return the return per bar that is undercut on ``share`` of the bars, the historical quantile between its two
+    neighbours, and the mean of the worst ``share`` of the returns, at least of one (conditional value at risk)."""
+    n = len(returns)
+    if not n:
         return None
-    last = int((len(returns) - 1) * share)
-    return float(np.partition(returns, last)[: last + 1].mean())
+    place = (n - 1) * share
+    low = int(place)
+    high = min(low + 1, n - 1)
+    ordered = np.partition(returns, (low, high))
+    quantile = ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    return float(quantile), float(ordered[: low + 1].mean())
 
 
 def alpha_beta(
