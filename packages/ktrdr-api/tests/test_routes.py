@@ -34,6 +34,20 @@ def test_errors_are_problem_details(client, method, path, status):
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/api/v1/data/ABC/1d", "DELETE, GET"),
+        ("PUT", "/api/v1/data", "GET, POST"),
+        ("PATCH", "/api/v1/strategies/x", "DELETE, GET, PUT"),
+        ("OPTIONS", "/api/v1/health", "GET"),
+    ],
+)
+def test_a_method_that_is_not_there_is_answered_with_those_that_are(client, method, path, allowed):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 CSV = "Date,Open,High,Low,Close,Volume\n" + "".join(
     f"2020-01-{day:02d},10,12,9,11,100\n" for day in (2, 3, 6, 7, 8, 9, 10)
 )

@@ -11,7 +11,7 @@ from ktrdr.api import __version__
 from ktrdr.api.engine.choose import choose_engine
 from ktrdr.api.engine.port import ExecutionEngine
 from ktrdr.api.guard import Guard
-from ktrdr.api.metrics import Measure, Metrics
+from ktrdr.api.metrics import PREFIX, Measure, Metrics
 from ktrdr.api.openapi import install_openapi, operation_id
 from ktrdr.api.problems import PROBLEM_RESPONSES, install_problem_handlers
 from ktrdr.api.routes import (
@@ -79,8 +79,8 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
         title="KTRDR",
         version=__version__,
         description="Research neuro-fuzzy trading strategies.",
-        openapi_url="/api/v1/openapi.json",
-        docs_url="/api/v1/docs",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=f"{PREFIX}/docs",
         redoc_url=None,
         openapi_tags=_TAGS,
         generate_unique_id_function=operation_id,
@@ -89,7 +89,7 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
     )
     install_problem_handlers(app)
     install_openapi(app)
-    app.include_router(health.router, prefix="/api/v1")
+    app.include_router(health.router, prefix=PREFIX)
     for module in (
         plugins,
         data,
@@ -104,7 +104,7 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
         workers,
         metrics,
     ):
-        app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(require_token)])
+        app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(require_token)])
     # The last one added is the first to see a request.
     app.add_middleware(Measure, state=app.state)
     app.add_middleware(Guard, state=app.state)

@@ -9,7 +9,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Measure", "Metrics"]
+__all__ = ["PREFIX", "Measure", "Metrics"]
+
+PREFIX = "/api/v1"
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -79,4 +81,6 @@ class Measure:
 
 def _template(scope: Scope) -> str:
     # Unknown paths are as many as somebody cares to try.
-    return getattr(scope.get("route"), "path", "none")
+    path: str = getattr(scope.get("route"), "path", "none")
+    # A route knows its path without the prefix it was included with.
+    return path if path == "none" or path.startswith(PREFIX) else PREFIX + path

@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from ktrdr.api.ledger.records import (
     IdempotencyConflictError,
@@ -181,7 +180,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         kind = "too-large" if error.status_code == 413 else title.lower().replace(" ", "-")
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers["Allow"] = ", ".join(_allowed(request))
+            headers["Allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "GET")
         return problem_response(error.status_code, kind, title, str(error.detail), headers=headers)
 
     @app.exception_handler(LedgerUnavailableError)
@@ -196,13 +195,16 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(500, "fault", "A fault of the server", "the server's log says more")
 
 
-def _allowed(request: Request) -> list[str]:
+def _allowed(request: Request) -> set[str]:
     """Return every method of the path: Starlette names those of the first route that fits alone."""
     methods: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= set(getattr(route, "methods", None) or ())
-    return sorted(methods)
+    for template, operations in request.app.openapi()["paths"].items():
+        pattern = "".join(
+            "[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"({\w+})", template)
+        )
+        if re.fullmatch(pattern, request.url.path):
+            methods |= {method.upper() for method in operations}
+    return methods
 
 
 def _bad_input(error: BadInputError) -> Problem:
