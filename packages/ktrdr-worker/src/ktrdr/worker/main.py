@@ -59,6 +59,8 @@ async def run_worker(options: WorkerOptions) -> None:
         BadInputError: a certificate is missing.
     """
     configure()
+    # The nanny's child reads its settings of logging from here, before it hears of any others.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     tls_security(options.certificates)
     leaving = asyncio.Event()
     loop = asyncio.get_running_loop()

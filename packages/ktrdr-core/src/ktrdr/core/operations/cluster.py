@@ -19,6 +19,7 @@ __all__ = [
     "PROTOCOL_VERSION",
     "VERSIONS_KEY",
     "configure",
+    "configure_scheduler",
     "tls_security",
     "versions",
     "versions_table",
@@ -64,6 +65,15 @@ def configure() -> None:
     import dask.config
 
     dask.config.set(dict(DASK_SETTINGS))
+
+
+def configure_scheduler(dask_scheduler: Any) -> None:
+    """Apply the settings where a scheduler runs that somebody else started; ``dask_scheduler`` is filled in by Dask."""
+    from dask.utils import parse_timedelta
+
+    configure()
+    dask_scheduler.allowed_failures = DASK_SETTINGS["distributed.scheduler.allowed-failures"]
+    dask_scheduler.worker_ttl = parse_timedelta(DASK_SETTINGS["distributed.scheduler.worker-ttl"])
 
 
 def tls_security(directory: Path | None) -> Any:
