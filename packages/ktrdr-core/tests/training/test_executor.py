@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,13 @@ def test_the_same_run_gives_the_same_weights_and_another_seed_others(make_execut
     first = weights()
     assert weights() == first
     assert weights(seed=4) != first
+
+
+def test_two_at_the_same_time_get_a_version_and_a_place_for_checkpoints_each(make_executor, load, model_store):
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda executor: executor.execute(), [make_executor(load()) for _ in range(2)]))
+    assert {result.bundle.ref for result in results} == {"waves/1", "waves/2"}
+    assert len({model_store.verify(f"waves/{version}").manifest.weights_hash for version in (1, 2)}) == 1
 
 
 def test_several_symbols_of_different_length(make_executor, load_stocks, stock_store, given_to_trainer):
@@ -251,6 +259,20 @@ def test_cancelled_in_training_it_leaves_a_checkpoint_that_gives_the_same_weight
     assert resumed.checkpoint is None
     with pytest.raises(NothingToResumeError):
         make_executor(load(), resume=True).execute()
+
+
+def test_cancelled_after_training_nothing_is_learned_twice(make_executor, load):
+    cancellation = Cancellation()
+    executor = make_executor(
+        load(),
+        cancellation=cancellation,
+        progress=lambda event: cancellation.cancel("enough") if event.step == "importance" else None,
+    )
+    with pytest.raises(CancelledError):
+        executor.execute()
+    events = []
+    assert make_executor(load(), resume=True, progress=events.append).execute().epochs == 6
+    assert not [event for event in events if event.step == "training" and event.done]
 
 
 def test_cancelled_before_training_it_leaves_nothing(make_executor, load, home):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ktrdr.core.errors import CancelledError
 from ktrdr.core.labels.label_set import LabelSet
+from ktrdr.core.operations import Cancellation
 from ktrdr.core.plugins.contract import TrainingTask
 from ktrdr.core.strategy.model import CLASSES
+from ktrdr.core.training import prediction
 from ktrdr.core.training.evaluation import evaluate_classification, evaluate_regression
 from ktrdr.core.training.prediction import evaluate_part, judged_samples, predict_rows
 
@@ -52,8 +55,23 @@ def test_rows_get_the_prediction_they_have_among_all_rows(window):
     assert predictor.calls == [20 - 5 + window]
 
 
-def test_no_rows_no_predictions():
-    assert predict_rows(MeanOfWindow(2, classes=3), features_of(4), np.empty(0, np.int64)).shape == (0, 3)
+def test_blocks_make_no_difference_and_a_request_to_stop_is_heard_between_them(monkeypatch):
+    monkeypatch.setattr(prediction, "_ROWS_AT_ONCE", 4)
+    features, rows = features_of(30), np.arange(3, 30, 2)
+    predictor = MeanOfWindow(3, classes=3)
+    whole = MeanOfWindow(3, classes=3).predict(features)[rows]
+    np.testing.assert_allclose(predict_rows(predictor, features, rows), whole)
+    assert len(predictor.calls) == 4
+
+    class Stopping(MeanOfWindow):
+        def predict(self, features):
+            cancellation.cancel("enough")
+            return super().predict(features)
+
+    cancellation, stopping = Cancellation(), Stopping(3)
+    with pytest.raises(CancelledError, match="enough"):
+        predict_rows(stopping, features, rows, cancellation)
+    assert len(stopping.calls) == 1
 
 
 def test_samples_keep_to_their_symbol():

@@ -146,10 +146,13 @@ class TrainingExecutor:
             self._checkpoint = checkpoint
             resumed = checkpoint.latest() is not None
             samples = self._prepare(plan, bars)
-            model = self._fit(plan, samples, checkpoint)
-            found = self._judge(plan, samples, model)
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
+            data = data_reference(self.strategy, data_print, base, periods)
+            # They are as large as the features, and have said all they have to say.
+            del bars, base
+            model = self._fit(plan, samples, checkpoint)
+            found = self._judge(plan, samples, model)
             bundle = self._steps.run(
                 "saving",
                 lambda: save_model(
@@ -163,7 +166,7 @@ class TrainingExecutor:
                     strategy=self.strategy,
                     text=self._text,
                     normalizers=plan.pipeline.normalizers(),
-                    data=data_reference(self.strategy, data_print, base, periods),
+                    data=data,
                     operation=self._operation,
                     **found,
                 ),
@@ -256,7 +259,9 @@ class TrainingExecutor:
         judged = {part: own for part, own in judged.items() if own}
         metrics = self._steps.run(
             "evaluation",
-            lambda: {part: evaluate_part(predictor, own, plan.task) for part, own in judged.items()},
+            lambda: {
+                part: evaluate_part(predictor, own, plan.task, self._cancellation) for part, own in judged.items()
+            },
         )
         importance = None
         if judged:

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.labels.label_set import LabelSet
+from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.plugins.contract import Predictor, TrainingTask
 from ktrdr.core.training.evaluation import evaluate_classification, evaluate_regression
 from ktrdr.core.training.importance import JudgedSamples
 
 __all__ = ["evaluate_part", "judged_samples", "predict_rows"]
+
+# So few that a request to stop is soon heard, so many that asking costs nothing.
+_ROWS_AT_ONCE = 1 << 14
 
 
 def judged_samples(
@@ -39,18 +43,32 @@ def judged_samples(
     return tuple(judged)
 
 
-def predict_rows(predictor: Predictor, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return float64 ``(m, classes)`` or ``(m,)``: predictions for ``rows``, ascending, of one symbol."""
-    if not len(rows):
-        return predictor.predict(features[:0])
-    first, last = int(rows[0]) - (predictor.window - 1), int(rows[-1])
-    return predictor.predict(features[first : last + 1])[rows - first]
+def predict_rows(
+    predictor: Predictor, features: np.ndarray, rows: np.ndarray, cancellation: Cancellation | None = None
+) -> np.ndarray:
+    """Return predictions for ``rows``, ascending and at least one, of one symbol: float64 ``(m, classes)`` or ``(m,)``.
+
+    Made in blocks; ``cancellation`` is looked at before each.
+    """
+    found = []
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        if cancellation is not None:
+            cancellation.raise_if_requested()
+        block = rows[start : start + _ROWS_AT_ONCE]
+        first, last = int(block[0]) - (predictor.window - 1), int(block[-1])
+        found.append(predictor.predict(features[first : last + 1])[block - first])
+    return np.concatenate(found)
 
 
-def evaluate_part(predictor: Predictor, samples: Sequence[JudgedSamples], task: TrainingTask) -> dict[str, Any]:
+def evaluate_part(
+    predictor: Predictor,
+    samples: Sequence[JudgedSamples],
+    task: TrainingTask,
+    cancellation: Cancellation | None = None,
+) -> dict[str, Any]:
     """Return the metrics of one part, over all symbols; ``samples`` is not empty."""
     truth = np.concatenate([part.labels for part in samples])
-    outputs = np.concatenate([predict_rows(predictor, part.features, part.rows) for part in samples])
+    outputs = np.concatenate([predict_rows(predictor, part.features, part.rows, cancellation) for part in samples])
     if task.output == "classification":
         return evaluate_classification(truth, outputs, task.classes)
     return evaluate_regression(truth, outputs)
