@@ -24,7 +24,7 @@ from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.store import ModelStore
 from ktrdr.core.plugins.contract import Predictor
-from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.plugins.manager import PluginManager, default_manager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import PriceDistance, Risk
 from ktrdr.core.training.executor import TrainingExecutor
@@ -434,3 +434,18 @@ def predicting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
         monkeypatch.setattr(Bundle, "load_predictor", lambda self, plugins, device="auto": predictor)
 
     return run
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path, bar_store: BarStore, bundle: Bundle, plugins: PluginManager, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A ``KTRDR_HOME`` with the bars and the models, for commands; what they write is the test's own."""
+    place = tmp_path / "home"
+    place.mkdir()
+    (place / "data").symlink_to(bar_store.root)
+    (place / "models").symlink_to(bundle.directory.parents[1])
+    monkeypatch.setenv("KTRDR_HOME", str(place))
+    default_manager.cache_clear()
+    yield place
+    default_manager.cache_clear()

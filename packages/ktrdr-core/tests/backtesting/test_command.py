@@ -1,0 +1,197 @@
+"""`ktrdr backtest`, `ktrdr compare` and the backtest job, over real bars and a real small model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ktrdr.core.backtesting.results import read_result
+from ktrdr.core.cli.main import cli, main
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.operations.jobs import run_job
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def ktrdr(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command as the console script does: status, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return int(exit_.value.code or 0), output.out, output.err
+
+    return run
+
+
+def left_behind(home: Path) -> list[str]:
+    return sorted(path.name for path in home.iterdir() if path.name not in ("data", "models"))
+
+
+class TestBacktest:
+    def test_it_prints_metrics_beside_the_baselines_and_says_where_the_files_are(self, ktrdr, home, bundle):
+        status, out, _ = ktrdr("backtest", bundle.ref, "--commission", "0.0001")
+        assert status == 0
+        for text in ("Sharpe ratio", "buy and hold", "majority class", "Majority class: always says", "Decisions on"):
+            assert text in out, text
+        directory = home / "runs" / "waves" / f"{bundle.manifest.version}-1"
+        assert str(directory) in out
+        assert f"waves/{bundle.manifest.version}-1" in out
+        assert read_result(directory).settings.commission == 0.0001
+
+    def test_json(self, ktrdr, home, bundle):
+        status, out, err = ktrdr("backtest", "waves", "--json", "--end", "2017-10-31", "--capital", "500")
+        shown = json.loads(out)
+        assert (status, err) == (0, "")
+        assert shown["metrics"]["initial_equity"] == 500
+        assert shown["end"] == "2017-11-01T00:00:00Z"  # the close of the last bar
+        assert Path(shown["directory"]).is_dir()
+        assert shown["run"] == f"waves/{bundle.manifest.version}-1"
+
+    def test_runs_are_numbered(self, ktrdr, home, bundle):
+        for _ in range(2):
+            assert ktrdr("backtest", bundle.ref, "--json")[0] == 0
+        version = bundle.manifest.version
+        assert sorted(path.name for path in (home / "runs" / "waves").iterdir()) == [f"{version}-1", f"{version}-2"]
+
+    def test_output_elsewhere(self, ktrdr, home, bundle, tmp_path):
+        assert ktrdr("backtest", bundle.ref, "--output", tmp_path / "mine")[0] == 0
+        assert read_result(tmp_path / "mine").manifest.ref == bundle.ref
+        assert left_behind(home) == []
+        status, _, err = ktrdr("backtest", bundle.ref, "--output", tmp_path / "mine")
+        assert (status, "there already" in err) == (2, True)
+
+    def test_overlap_is_said_on_every_output(self, ktrdr, home, bundle):
+        arguments = ("backtest", bundle.ref, "--start", "2017-02-01", "--end", "2017-03-01")
+        assert "overlap the data the model was trained on" in ktrdr(*arguments)[1]
+        assert "overlap" in json.loads(ktrdr(*arguments, "--json")[1])["warnings"][0]
+        run = f"waves/{bundle.manifest.version}-1"
+        assert "overlap" in ktrdr("compare", run)[1]
+        assert "overlap" in json.loads(ktrdr("compare", run, "--json")[1])[run]["warnings"][0]
+
+    def test_a_strategy_file_stands_for_its_latest_model(self, ktrdr, bundle, tmp_path):
+        path = tmp_path / "waves.yaml"
+        path.write_text(bundle.strategy_text + "\n# a remark changes nothing\n", encoding="utf-8")
+        status, out, _ = ktrdr("backtest", path, "--json")
+        assert (status, json.loads(out)["model"]) == (0, bundle.ref)
+
+    def test_a_strategy_file_that_was_changed_since(self, ktrdr, home, bundle, tmp_path):
+        path = tmp_path / "waves.yaml"
+        path.write_text(bundle.strategy_text.replace("0.35", "0.9"), encoding="utf-8")
+        status, _, err = ktrdr("backtest", path)
+        assert status == 2
+        assert f"is not what model {bundle.ref} was trained from: decisions differ" in err
+        assert left_behind(home) == []
+
+    def test_a_strategy_file_without_a_model(self, ktrdr, bundle, tmp_path):
+        path = tmp_path / "new.yaml"
+        path.write_text(bundle.strategy_text.replace("name: waves", "name: brandnew"), encoding="utf-8")
+        status, _, err = ktrdr("backtest", path)
+        assert (status, "no model was trained from" in err, "ktrdr train" in err) == (2, True, True)
+
+
+class TestCompare:
+    def test_side_by_side(self, ktrdr, home, bundle):
+        for cost in ("0", "0.001"):
+            ktrdr("backtest", bundle.ref, "--commission", cost)
+        version = bundle.manifest.version
+        status, out, _ = ktrdr("compare", f"waves/{version}-1", home / "runs" / "waves" / f"{version}-2")
+        assert status == 0
+        assert f"waves/{version}-2" in out
+        assert "cannot be compared" not in out
+        shown = json.loads(ktrdr("compare", f"waves/{version}-1", f"waves/{version}-2", "--json")[1])
+        costs = [shown[f"waves/{version}-{number}"]["metrics"]["commission"] for number in (1, 2)]
+        assert costs[0] == 0 < costs[1]
+
+    def test_runs_of_other_bars_are_told_apart(self, ktrdr, bundle):
+        ktrdr("backtest", bundle.ref)
+        ktrdr("backtest", bundle.ref, "--end", "2017-10-31")
+        version = bundle.manifest.version
+        assert "cannot be compared directly" in ktrdr("compare", f"waves/{version}-1", f"waves/{version}-2")[1]
+
+    @pytest.mark.parametrize("run", ["waves/7-7", "nowhere", "../waves/1-1"])
+    def test_no_such_run(self, ktrdr, run):
+        status, _, err = ktrdr("compare", run)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "run" in err
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("nobody",), "there is no model `nobody`"),
+            (("waves", "--capital", "-5"), "capital must be above 0, not -5"),
+            (("waves", "--commission", "1"), "commission is a share of the traded value, at least 0 and below 1"),
+            (("waves", "--slippage", "nan"), "slippage is a share"),
+            (("waves", "--symbols", "AAPL"), "AAPL"),
+            (("waves", "--symbols", ","), "no symbols are given"),
+            (("waves", "--start", "2020-01-01"), "there are no 1h bars of EURUSD to trade"),
+            (("waves", "--start", "2017-01-01", "--end", "2017-01-02"), "too short for its warm-up"),
+            (("waves", "--start", "yesterday"), "does not match the format"),
+            (("waves", "--end", "2017-02-01"), "give a start too"),
+            (("waves", "--trials", "0"), "trials must be at least 1"),
+            (("missing.yaml",), "missing.yaml"),
+        ],
+    )
+    def test_one_sentence_status_2_and_nothing_left(self, ktrdr, home, arguments, message):
+        status, out, err = ktrdr("backtest", *arguments)
+        assert status == 2
+        assert message in err
+        assert "Traceback" not in err
+        assert out == ""
+        assert left_behind(home) == []
+
+    def test_a_model_without_its_plugin(self, ktrdr, home, monkeypatch):
+        monkeypatch.setenv("KTRDR_BLOCK_PLUGINS", "example")
+        status, _, err = ktrdr("backtest", "waves")
+        assert status == 2
+        assert "example" in err
+        assert left_behind(home) == []
+
+    def test_a_broken_model(self, ktrdr, home, monkeypatch, predicting):
+        class Broken:
+            input_size, window = 7, 1
+
+            def predict(self, features: Any) -> Any:
+                return features[:, :3] * float("nan")
+
+        predicting(Broken())
+        status, _, err = ktrdr("backtest", "waves")
+        assert (status, "predicted NaN on" in err) == (2, True)
+        assert left_behind(home) == []
+
+    def test_a_report_that_cannot_be_written_leaves_no_run(self, ktrdr, home, tmp_path):
+        (tmp_path / "file").write_text("", encoding="utf-8")
+        status, _, err = ktrdr("backtest", "waves", "--report", tmp_path / "file" / "report.html")
+        assert status != 0
+        assert "Traceback" not in err
+        assert not list((home / "runs").glob("*/*"))
+
+
+class TestJob:
+    def test_it_leaves_a_run(self, home: Path, bundle: Bundle):
+        result = run_job("backtest", {"model": bundle.ref, "commission": 0.0001})
+        assert json.loads(json.dumps(result)) == result
+        read = read_result(Path(result["directory"]))
+        assert {key: result[key] for key in read.to_json()} == read.to_json()
+
+    def test_bad_input(self, home: Path):
+        with pytest.raises(BadInputError, match="capital"):
+            run_job("backtest", {"model": "waves", "capital": -1})
+        assert left_behind(home) == []
+
+
+def test_help_imports_nothing_heavy():
+    result: Result = CliRunner().invoke(cli, ["backtest", "--help"])
+    assert result.exit_code == 0
+    assert "[PATH]" in result.output
