@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from ktrdr.core.backtesting.tables import Table
+
 __all__ = [
+    "MOST_POINTS",
+    "MOST_TRADES",
     "Figure",
     "confusion_figure",
     "drawdown_figure",
     "equity_figure",
     "importance_figure",
+    "layout",
     "monthly_figure",
     "price_figure",
+    "run_length",
+    "thin",
     "training_figure",
 ]
 
@@ -26,9 +33,13 @@ Figure = dict[str, Any]
 """``{"data": [...], "layout": {...}}`` as plotly.js takes it."""
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3b82c4", "#d9822b", "#1f9d76", "#cf4a5b", "#8a8f98"
+SET_COLOURS = (BLUE, ORANGE, GREEN, "#a569bd", RED, "#2aa5b8", "#8d7b3f", "#7f8ff4")
+"""Of lines that are told apart by colour alone."""
 
 MOST_POINTS = 6000
 """Points of one line; more than a screen has pixels only makes the page slow."""
+MOST_TRADES = 2000
+"""Trades drawn on one price."""
 
 
 def _text(time: np.ndarray) -> list[str]:
@@ -49,8 +60,8 @@ def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     n = len(values)
     if n <= most:
         return np.arange(n)
-    runs = most // 4
-    width = -(-n // runs)
+    width = run_length(n, most)
+    runs = -(-n // width)
     padded = np.full(runs * width, np.nan)
     padded[:n] = values
     blocks = padded.reshape(runs, width)
@@ -62,8 +73,15 @@ def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     return np.unique(np.concatenate([starts, low, high, ends]))
 
 
-def _line(time: np.ndarray, values: np.ndarray, name: str, colour: str, **more: Any) -> dict[str, Any]:
-    keep = thin(values)
+def run_length(bars: int, most: int) -> int:
+    """Return how many bars :func:`thin` makes one run of, if there are more than ``most``."""
+    return -(-bars // (most // 4))
+
+
+def _line(
+    time: np.ndarray, values: np.ndarray, name: str, colour: str, most: int = MOST_POINTS, **more: Any
+) -> dict[str, Any]:
+    keep = thin(values, most)
     line = {"color": colour, "width": 1.6, **more.pop("line", {})}
     return {
         "type": "scatter",
@@ -76,75 +94,83 @@ def _line(time: np.ndarray, values: np.ndarray, name: str, colour: str, **more: 
     }
 
 
-def _layout(**more: Any) -> dict[str, Any]:
-    layout: dict[str, Any] = {
+def layout(**more: Any) -> dict[str, Any]:
+    """Return a layout: what all figures have in common, and ``more``."""
+    made: dict[str, Any] = {
         "margin": {"l": 62, "r": 16, "t": 12, "b": 36},
         "hovermode": "x unified",
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "height": 340,
     }
-    layout.update(more)
-    return layout
+    made.update(more)
+    return made
 
 
-def price_figure(
-    time: np.ndarray,
-    close: np.ndarray,
-    trades: Sequence[Mapping[str, Any]],
-) -> Figure:
-    """Close prices with the entries and exits of ``trades``.
-
-    A trade has ``side`` (``long``/``short``), ``entry_time``, ``exit_time`` (ISO text), ``entry_price``,
-    ``exit_price``, ``net``, ``exit_reason``.
-    """
-    data = [_line(time, close, "close", GREY, line={"width": 1.1}, hoverinfo="x+y")]
-    for side, symbol, colour in (("long", "triangle-up", BLUE), ("short", "triangle-down", ORANGE)):
-        entries = [trade for trade in trades if trade["side"] == side]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": f"{side} entry",
-                "x": [trade["entry_time"] for trade in entries],
-                "y": [trade["entry_price"] for trade in entries],
-                "marker": {"symbol": symbol, "size": 10, "color": colour},
-                "hovertemplate": f"{side} entry %{{y:.5~f}}<extra></extra>",
-            }
-        )
-    for won, colour in ((True, GREEN), (False, RED)):
-        exits = [trade for trade in trades if (trade["net"] > 0) is won]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "exit in profit" if won else "exit at a loss",
-                "x": [trade["exit_time"] for trade in exits],
-                "y": [trade["exit_price"] for trade in exits],
-                "text": [f"{trade['exit_reason']}, net {trade['net']:+.2f}" for trade in exits],
-                "marker": {"symbol": "x", "size": 8, "color": colour},
-                "hovertemplate": "exit %{y:.5~f} (%{text})<extra></extra>",
-            }
-        )
+def price_figure(time: np.ndarray, close: np.ndarray, trades: Table, most: int = MOST_POINTS) -> Figure:
+    """Close prices with the entries and exits of ``trades``, columns as
+    :class:`~ktrdr.core.backtesting.results.BacktestResult` has them."""
+    entry, left = (
+        np.array(_text(trades["entry_time"]), dtype=object),
+        np.array(_text(trades["exit_time"]), dtype=object),
+    )
+    paid, got = trades["entry_price"], trades["exit_price"]
     # One dotted stroke per trade, all in one trace: gaps (null) part them.
-    x: list[str | None] = []
-    y: list[float | None] = []
-    for trade in trades:
-        x += [trade["entry_time"], trade["exit_time"], None]
-        y += [trade["entry_price"], trade["exit_price"], None]
-    data.insert(
-        1,
+    gap = np.full(len(entry), None, dtype=object)
+    data = [
+        _line(time, close, "close", GREY, most, line={"width": 1.1}, hovertemplate="%{y:.6~g}"),
         {
             "type": "scatter",
             "mode": "lines",
             "name": "held",
-            "x": x,
-            "y": y,
+            "x": np.stack((entry, left, gap), axis=1).ravel().tolist(),
+            "y": [value for pair in zip(_numbers(paid), _numbers(got), strict=True) for value in (*pair, None)],
             "line": {"color": GREY, "width": 1, "dash": "dot"},
             "hoverinfo": "skip",
             "showlegend": False,
         },
-    )
-    return {"data": data, "layout": _layout(height=420, yaxis={"title": {"text": "price"}})}
+    ]
+    for side, symbol, colour in (("long", "triangle-up", BLUE), ("short", "triangle-down", ORANGE)):
+        own = np.flatnonzero(trades["side"] == side)
+        if len(own):
+            data.append(
+                _markers(
+                    f"{side} entry",
+                    entry[own],
+                    paid[own],
+                    [f"#{number}" for number in trades["number"][own].tolist()],
+                    {"symbol": symbol, "size": 10, "color": colour},
+                )
+            )
+    for won, colour in ((True, GREEN), (False, RED)):
+        own = np.flatnonzero((trades["net"] > 0) == won)
+        if len(own):
+            columns = (trades[name][own].tolist() for name in ("number", "exit_reason", "net"))
+            data.append(
+                _markers(
+                    "exit in profit" if won else "exit at a loss",
+                    left[own],
+                    got[own],
+                    [
+                        f"#{number}, {reason.replace('_', ' ')}, net {net:+.2f}"
+                        for number, reason, net in zip(*columns, strict=True)
+                    ],
+                    {"symbol": "x", "size": 7, "color": colour},
+                )
+            )
+    return {"data": data, "layout": layout(height=420, yaxis={"title": {"text": "price"}})}
+
+
+def _markers(name: str, x: np.ndarray, y: np.ndarray, text: Sequence[str], marker: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": x.tolist(),
+        "y": _numbers(y),
+        "text": text,
+        "marker": {**marker, "line": {"width": 0}},
+        "hovertemplate": "%{y:.6~g} (%{text})",
+    }
 
 
 def equity_figure(time: np.ndarray, equity: np.ndarray, benchmark: np.ndarray | None) -> Figure:
@@ -152,7 +178,7 @@ def equity_figure(time: np.ndarray, equity: np.ndarray, benchmark: np.ndarray | 
     data = [_line(time, equity, "strategy", BLUE)]
     if benchmark is not None:
         data.append(_line(time, benchmark, "buy and hold", GREY, line={"dash": "dash"}))
-    return {"data": data, "layout": _layout(yaxis={"title": {"text": "equity"}})}
+    return {"data": data, "layout": layout(yaxis={"title": {"text": "equity"}})}
 
 
 def drawdown_figure(time: np.ndarray, drawdown: np.ndarray) -> Figure:
@@ -160,7 +186,7 @@ def drawdown_figure(time: np.ndarray, drawdown: np.ndarray) -> Figure:
     line = _line(time, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})
     return {
         "data": [line],
-        "layout": _layout(height=220, showlegend=False, yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%"}),
+        "layout": layout(height=220, showlegend=False, yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%"}),
     }
 
 
@@ -190,13 +216,13 @@ def monthly_figure(monthly: Mapping[str, float]) -> Figure:
                 "hovertemplate": "%{y} %{x}: %{text}<extra></extra>",
             }
         ],
-        "layout": _layout(
+        "layout": layout(
             height=110 + 44 * len(years), hovermode="closest", yaxis={"type": "category", "autorange": "reversed"}
         ),
     }
 
 
-def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Figure:
+def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> Figure:
     """Loss of training and validation by epoch; accuracy on the right axis; the epoch that was kept is marked."""
     epochs = [record["epoch"] for record in history]
     data = []
@@ -207,7 +233,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Fi
         "val_accuracy": ("validation accuracy", ORANGE, "dot", "y2"),
     }
     for key, (name, colour, dash, axis) in styles.items():
-        values = [record["metrics"].get(key) for record in history]
+        values = _numbers(np.array([record["metrics"].get(key, np.nan) for record in history], dtype=np.float64))
         if all(value is None for value in values):
             continue
         data.append(
@@ -221,12 +247,14 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Fi
                 "line": {"color": colour, "dash": dash, "width": 1.6},
             }
         )
-    layout = _layout(
+    made = layout(
         xaxis={"title": {"text": "epoch"}},
         yaxis={"title": {"text": "loss"}},
         yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False},
         margin={"l": 62, "r": 52, "t": 12, "b": 44},
-        shapes=[
+    )
+    if best_epoch is not None:
+        made["shapes"] = [
             {
                 "type": "line",
                 "x0": best_epoch,
@@ -236,43 +264,48 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Fi
                 "yref": "paper",
                 "line": {"color": GREEN, "dash": "dash", "width": 1},
             }
-        ],
-        annotations=[
+        ]
+        made["annotations"] = [
             {
                 "x": best_epoch,
                 "y": 1,
                 "yref": "paper",
                 "text": f"kept: epoch {best_epoch}",
                 "showarrow": False,
-                "xanchor": "left",
+                # Inside the picture on whichever side of the line there is more room.
+                "xanchor": "left" if best_epoch * 2 < epochs[0] + epochs[-1] else "right",
                 "yanchor": "top",
                 "font": {"size": 11, "color": GREEN},
             }
-        ],
-    )
-    return {"data": data, "layout": layout}
+        ]
+    return {"data": data, "layout": made}
 
 
-def importance_figure(importance: Mapping[str, float], spread: Mapping[str, float] | None = None) -> Figure:
+def importance_figure(importance: Mapping[str, float], spread: Mapping[str, float], unit: str) -> Figure:
     """Permutation importance, largest on top; ``spread`` is the standard deviation over the permutations."""
     names = sorted(importance, key=lambda name: importance[name])
     bars: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
         "y": names,
-        "x": [importance[name] for name in names],
+        "x": _numbers(np.array([importance[name] for name in names])),
         "marker": {"color": [BLUE if importance[name] >= 0 else GREY for name in names]},
         "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
     }
-    if spread:
-        bars["error_x"] = {"type": "data", "array": [spread.get(name, 0.0) for name in names], "thickness": 1}
+    bars["error_x"] = {
+        "type": "data",
+        "array": _numbers(np.array([spread[name] for name in names])),
+        "thickness": 1,
+        "width": 2,
+        "color": GREY,
+    }
     return {
         "data": [bars],
-        "layout": _layout(
+        "layout": layout(
             height=90 + 22 * len(names),
             hovermode="closest",
             yaxis={"automargin": True},
-            xaxis={"title": {"text": "loss of score when shuffled"}},
+            xaxis={"title": {"text": unit}},
         ),
     }
 
@@ -305,7 +338,7 @@ def confusion_figure(matrix: Sequence[Sequence[int]], classes: Sequence[str]) ->
                 "hoverinfo": "skip",
             }
         ],
-        "layout": _layout(
+        "layout": layout(
             height=300,
             hovermode="closest",
             margin={"l": 80, "r": 16, "t": 12, "b": 50},

@@ -55,6 +55,7 @@ class MetricRow:
 
     label: str
     values: Sequence[str]
+    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Page:
 
     title: str
     subtitle: str
+    description: str = ""
     warnings: Sequence[str] = ()
     cards: Sequence[Card] = ()
     wide_figures: Sequence[Picture] = ()
@@ -81,6 +83,7 @@ class Page:
     no_trades: str = ""
     metric_columns: Sequence[str] = ()
     metrics: Sequence[MetricRow] = ()
+    metrics_note: str = ""
     paired_figures: Sequence[Picture] = ()
     blocks: Sequence[Block] = ()
     version: str = field(default=__version__)
