@@ -89,6 +89,15 @@ def test_it_prints_metrics_beside_baselines_importance_and_where_the_model_is(ru
     ]
 
 
+def test_the_stored_model_shows_the_same_numbers(run: Run, file: str) -> None:
+    run("train", file)
+    _, out, _ = run("models", "show", "waves")
+    shown = {line[:20].strip(): line[21:] for line in out.splitlines()}
+    assert {"validation metrics", "test metrics", "validation majority", "test last_value"} <= set(shown)
+    accuracy = default_model_store().get("waves").manifest.baselines["majority"]["test"]["accuracy"]
+    assert f"accuracy {accuracy:.4g}" in shown["test majority"]
+
+
 def test_json_and_nothing_else(run: Run, file: str) -> None:
     status, out, err = run("train", file, "--json", "--epochs", "2", "--seed", "9")
     assert (status, err) == (0, "")

@@ -116,7 +116,12 @@ def _print_bundle(bundle: Bundle) -> None:
         ("features", f"{manifest.input_size}: {', '.join(manifest.feature_ids)}"),
     ]
     rows += [(f"{part} metrics", _numbers(values)) for part, values in manifest.metrics.items()]
-    rows += [(f"baseline {name}", _numbers(values)) for name, values in manifest.baselines.items()]
+    rows += [
+        (f"{part} {name}", _numbers(values))
+        for name, parts in manifest.baselines.items()
+        if isinstance(parts, dict)
+        for part, values in parts.items()
+    ]
     rows += [("weights hash", manifest.weights_hash), ("directory", bundle.directory)]
     for label, value in rows:
         if value != "":
