@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.operations.cluster import (
     PROTOCOL_RESOURCE,
     VERSIONS_KEY,
@@ -65,7 +66,11 @@ class DaskEngine:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: EngineListener) -> None:
-        """Connect now if the scheduler is there, and keep connected."""
+        """Connect now if the scheduler is there, and keep connected.
+
+        Raises:
+            BadInputError: it is there, and cannot serve us.
+        """
         configure()
         self._listener = listener
         await self._connect()
@@ -135,7 +140,10 @@ class DaskEngine:
         while True:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             if not await self.healthy():
-                await self._reconnect()
+                try:
+                    await self._reconnect()
+                except BadInputError as error:
+                    _log.error("%s", error)
             elif not await self._look():
                 _log.warning("the scheduler at %s does not answer", self._address)
 
@@ -150,12 +158,23 @@ class DaskEngine:
                 security=tls_security(self._certificates),
                 set_as_default=False,
             )
+        except (OSError, TimeoutError) as error:
+            _log.warning("no scheduler at %s yet: %s", self._address, _one_line(error))
+            return
+        try:
             await client.set_metadata(VERSIONS_KEY, versions())
             # With its own settings a scheduler would run again by itself what was lost, behind the ledger's back.
             await client.run_on_scheduler(configure_scheduler)
         except (OSError, TimeoutError) as error:
-            _log.warning("no scheduler at %s yet: %s", self._address, error)
+            _log.warning("the scheduler at %s has gone again: %s", self._address, _one_line(error))
+            await _close(client)
             return
+        except (ImportError, AttributeError) as error:
+            await _close(client)
+            raise BadInputError(
+                f"the scheduler at {self._address} cannot load this ktrdr-core ({_one_line(error)}); install"
+                f" ktrdr-core {versions()['core']} where it runs, or let `ktrdr serve --listen-workers` run one"
+            ) from None
         self._client = client
         client.subscribe_topic(OPERATIONS_TOPIC, self._heard)
         await self._look()
@@ -178,8 +197,7 @@ class DaskEngine:
     async def _drop_client(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(OSError, TimeoutError):
-                await client.close(timeout=2)
+            await _close(client)
 
     def _require_client(self) -> Client:
         if self._client is None:
@@ -285,6 +303,11 @@ def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> Work
         running=tuple(_attempt(str(key)) for key in keys if ":" in str(key)),
         facts=shown,
     )
+
+
+async def _close(client: Client) -> None:
+    with contextlib.suppress(OSError, TimeoutError):
+        await client.close(timeout=2)
 
 
 def _log_failure(task: asyncio.Future[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ktrdr.core.errors import BadInputError
 
 __all__ = [
+    "ADJUSTABLE",
     "CERTIFICATE_FILES",
     "DASK_SETTINGS",
     "PROTOCOL_RESOURCE",
@@ -59,21 +60,41 @@ DASK_SETTINGS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+ADJUSTABLE = (
+    "distributed.comm.timeouts.tcp",
+    "distributed.scheduler.worker-ttl",
+    "distributed.admin.tick.interval",
+    "distributed.admin.system-monitor.interval",
+    "logging.distributed",
+)
+"""Those of the settings that an operator may know better; the others keep what the ledger relies on."""
+
 
 def configure() -> None:
-    """Apply :data:`DASK_SETTINGS` to this process. Call it before `distributed` is imported, which sets up logging."""
+    """Apply :data:`DASK_SETTINGS` to this process. Call it before `distributed` is imported, which sets up logging.
+
+    :data:`ADJUSTABLE` ones give way to the environment: ``DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=30s``.
+    """
     import dask.config
 
-    dask.config.set(dict(DASK_SETTINGS))
+    own = dask.config.collect_env()
+    given = {name for name in ADJUSTABLE if dask.config.get(name, None, config=own) is not None}
+    dask.config.set({name: value for name, value in DASK_SETTINGS.items() if name not in given})
 
 
 def configure_scheduler(dask_scheduler: Any) -> None:
     """Apply the settings where a scheduler runs that somebody else started; ``dask_scheduler`` is filled in by Dask."""
+    import dask.config
     from dask.utils import parse_timedelta
 
     configure()
     dask_scheduler.allowed_failures = DASK_SETTINGS["distributed.scheduler.allowed-failures"]
-    dask_scheduler.worker_ttl = parse_timedelta(DASK_SETTINGS["distributed.scheduler.worker-ttl"])
+    dask_scheduler.worker_ttl = parse_timedelta(dask.config.get("distributed.scheduler.worker-ttl"))
+    looking = dask_scheduler.periodic_callbacks.get("worker-ttl")
+    if looking is not None and looking.callback_time != dask_scheduler.worker_ttl * 1000:
+        looking.stop()
+        looking.callback_time = dask_scheduler.worker_ttl * 1000
+        looking.start()
 
 
 def tls_security(directory: Path | None) -> Any:

@@ -1,0 +1,90 @@
+"""The engine on Dask says in one sentence why it cannot use a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from ktrdr.core.operations.cluster import configure
+
+# As where ktrdr-core is not installed: importing it fails as it would there.
+WITHOUT_CORE = (
+    "import sys; sys.modules['ktrdr'] = None; sys.argv = ['dask scheduler', *sys.argv[1:]];"
+    "from distributed.cli.dask_scheduler import main; main()"
+)
+
+
+@pytest.fixture
+def strange_scheduler(tmp_path):
+    """Address of a scheduler that somebody else started, without ktrdr-core."""
+    options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_CORE, *options],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith("DASK_")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if found := re.search(r"Scheduler at:\s+(tcp://\S+)", line):
+            break
+    else:
+        pytest.fail("the scheduler did not start")
+    yield found[1]
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def test_a_scheduler_without_ktrdr_core_is_one_sentence(strange_scheduler, tmp_path):
+    answer = subprocess.run(
+        [sys.executable, "-m", "ktrdr.core.cli.main", "serve", "--port", "0", "--scheduler", strange_scheduler],
+        env={**os.environ, "KTRDR_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode != 0
+    said = [line for line in answer.stderr.splitlines() if "cannot load this ktrdr-core" in line]
+    assert len(said) == 1
+    assert strange_scheduler in said[0]
+    assert "--listen-workers" in said[0]
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_scheduler_that_somebody_else_started_is_told_the_rules():
+    from ktrdr.core.operations.cluster import DASK_SETTINGS, configure_scheduler
+
+    async def tell():
+        from distributed import Scheduler
+
+        async with Scheduler(
+            host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0", allowed_failures=5, worker_ttl=7
+        ) as scheduler:
+            configure_scheduler(scheduler)
+            every = scheduler.periodic_callbacks["worker-ttl"].callback_time
+            return scheduler.allowed_failures, scheduler.worker_ttl, every
+
+    configure()
+    assert DASK_SETTINGS["distributed.scheduler.worker-ttl"] == "120s"
+    assert asyncio.run(tell()) == (0, 120, 120_000)
+
+
+def test_an_operator_may_change_what_only_measures_patience(monkeypatch):
+    import dask.config
+
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "30s")
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "9")
+    with dask.config.set({"distributed.scheduler.worker-ttl": "30s", "distributed.scheduler.allowed-failures": 9}):
+        configure()
+        assert dask.config.get("distributed.scheduler.worker-ttl") == "30s"
+        assert dask.config.get("distributed.scheduler.allowed-failures") == 0
+    monkeypatch.delenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL")
+    configure()
+    assert dask.config.get("distributed.scheduler.worker-ttl") == "120s"
