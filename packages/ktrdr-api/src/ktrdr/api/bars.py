@@ -28,7 +28,7 @@ _EARLIEST = dt.datetime(1700, 1, 1, tzinfo=dt.UTC)
 _LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 
-def bar_store(opened: Opened) -> BarStore:
+async def bar_store(opened: Opened) -> BarStore:
     """Return the bar store of the server."""
     return BarStore(opened.home / "data")
 

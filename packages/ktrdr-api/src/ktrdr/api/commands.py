@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["cluster", "serve", "up"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_SECONDS_FOR_LISTENERS = 5
 
 
 def _address_options(command: _Command) -> _Command:
@@ -103,19 +102,15 @@ def _settings(**given: Any) -> ApiSettings:
 
 def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
     import asyncio
-
-    import uvicorn
+    import sys
 
     from ktrdr.api.app import create_app
     from ktrdr.api.ledger.database import prepare_database
+    from ktrdr.api.server import make_server
 
     # Before the server starts, so that what is wrong is one sentence and not a failed start.
     asyncio.run(prepare_database(settings.database_url()))
-    uvicorn.run(
-        create_app(settings, engine),
-        host=settings.host,
-        port=settings.port,
-        server_header=False,
-        # Listeners to events never hang up by themselves.
-        timeout_graceful_shutdown=_SECONDS_FOR_LISTENERS,
-    )
+    server = make_server(create_app(settings, engine), settings)
+    server.run()
+    if not server.started:
+        sys.exit(1)

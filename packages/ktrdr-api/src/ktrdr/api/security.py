@@ -31,7 +31,7 @@ def changes_nothing(endpoint: _F) -> _F:
     return endpoint
 
 
-def require_token(
+async def require_token(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Refuse the request unless it carries a token that is good for it, where one is set."""

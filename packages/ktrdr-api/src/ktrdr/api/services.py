@@ -57,7 +57,7 @@ async def open_services(settings: ApiSettings, engine: ExecutionEngine) -> Servi
     return Services(settings, home, database, ledger, operations)
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """Return the services of the running server, as a dependency of routes."""
     return request.app.state.services
 

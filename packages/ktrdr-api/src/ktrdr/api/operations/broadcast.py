@@ -71,11 +71,15 @@ class Broadcast:
         self._seen = await self._ledger.last_event()
         self._task = asyncio.create_task(self._run(), name="event broadcast")
 
-    async def close(self) -> None:
-        """End every stream."""
+    def end(self) -> None:
+        """End every stream, now and from now on."""
         self._closed = True
         for listener in self._listeners:
             listener.news.set()
+
+    async def close(self) -> None:
+        """End every stream and stop."""
+        self.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

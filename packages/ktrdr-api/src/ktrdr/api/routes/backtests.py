@@ -16,10 +16,11 @@ from ktrdr.api.downloads import FILE, PARQUET, temporary_file
 from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.problems import Problem
 from ktrdr.api.results import read_backtest, result_directory, shown
-from ktrdr.api.routes.models import model_store
+from ktrdr.api.routes.models import Store as Models
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened, Services
 from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
+from ktrdr.core.models.store import ModelStore
 
 __all__ = ["router"]
 
@@ -112,6 +113,7 @@ async def start_backtest(
     asked: Annotated[BacktestRequest, Body()],
     response: Response,
     opened: Opened,
+    store: Models,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a backtest. It runs on a worker that has the plugin of the model, now or when there is one."""
@@ -121,15 +123,15 @@ async def start_backtest(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(_job, asked, opened)
+        job, needs = await run_in_threadpool(_job, asked, store)
     return view(await start(opened, response, "backtest", job, needs, idempotency))
 
 
-def _job(asked: BacktestRequest, opened: Services) -> tuple[dict[str, Any], list[str]]:
+def _job(asked: BacktestRequest, store: ModelStore) -> tuple[dict[str, Any], list[str]]:
     from ktrdr.api.operations.requirements import backtest_needs
     from ktrdr.core.operations.jobs import parse_job
 
-    manifest = model_store(opened).get(asked.model).manifest
+    manifest = store.get(asked.model).manifest
     job = parse_job("backtest", {**asked.model_dump(mode="json"), "model": manifest.ref})
     return job.model_dump(mode="json"), backtest_needs(manifest)
 

@@ -22,7 +22,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["data"])
 
 
-def _possible(symbol: Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]) -> str:
+async def _possible(symbol: Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]) -> str:
     """A name that no data set can have is one that none has."""
     try:
         return check_symbol(symbol)

@@ -60,7 +60,7 @@ class Verified(BaseModel):
     files: int
 
 
-def model_store(opened: Opened) -> ModelStore:
+async def model_store(opened: Opened) -> ModelStore:
     """Return the model store of the server."""
     return ModelStore(opened.home / "models")
 

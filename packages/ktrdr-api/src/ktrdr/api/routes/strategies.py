@@ -108,7 +108,7 @@ class Features(BaseModel):
     features: list[FeatureView]
 
 
-def strategy_store(opened: Opened) -> StrategyStore:
+async def strategy_store(opened: Opened) -> StrategyStore:
     """Return the strategies of the server."""
     return StrategyStore(opened.home / "strategies")
 
