@@ -80,7 +80,7 @@ def _cards(result: BacktestResult) -> list[Card]:
     interval = "" if low is None or high is None else f", 95% {low:.1f} to {high:.1f}"
     return [
         card("total_return", judged=tone(metrics.get("total_return"))),
-        Card("buy and hold", format_metric("total_return", held.get("total_return")), tone(held.get("total_return"))),
+        Card("Buy and hold", format_metric("total_return", held.get("total_return")), tone(held.get("total_return"))),
         card("sharpe", f"Sharpe ratio{interval}", tone(metrics.get("sharpe"))),
         card("max_drawdown"),
         card("trades"),
@@ -100,9 +100,11 @@ def _wide_figures(result: BacktestResult) -> list[Picture]:
             "Equity",
             figures.equity_figure(time, equity["equity"], equity["benchmark"]),
             f"At the close of each bar, beside buying at the first bar and holding, at the same costs.{thinned}",
+            time=True,
         ),
-        Picture("drawdown", "Drawdown", figures.drawdown_figure(time, equity["drawdown"])),
+        Picture("drawdown", "Drawdown", figures.drawdown_figure(time, equity["drawdown"]), time=True),
         *_price_pictures(result),
+        *_monthly_pictures(result),
     ]
 
 
@@ -151,7 +153,16 @@ def _price_picture(symbol: SymbolResult, number: int, trades: Table, most: int, 
             most,
         ),
         f"Closes; entries and exits at the prices of their fills.{note}",
+        time=True,
     )
+
+
+def _monthly_pictures(result: BacktestResult) -> list[Picture]:
+    monthly = result.metrics.get("monthly_returns")
+    if not monthly:
+        return []
+    note = "In percent, by calendar month (UTC); the first and the last may be cut short."
+    return [Picture("monthly", "Monthly returns", figures.monthly_figure(monthly), note)]
 
 
 def _metrics(result: BacktestResult) -> list[MetricRow]:
@@ -169,8 +180,6 @@ def _metrics(result: BacktestResult) -> list[MetricRow]:
 def _paired_figures(result: BacktestResult) -> list[Picture]:
     manifest = result.manifest
     pictures: list[Picture] = []
-    if monthly := result.metrics.get("monthly_returns"):
-        pictures.append(Picture("monthly", "Monthly returns", figures.monthly_figure(monthly)))
     if result.history:
         pictures.append(_training_picture(result))
     part, judged = _judged(manifest.metrics)
@@ -217,7 +226,7 @@ def _importance_picture(importance: Any) -> Picture | None:
     score = next(name for name in ("log_loss", "rmse") if name in features[0])
     ranked = sorted(features, key=lambda feature: -abs(feature[score]["mean"]))[:_MOST_INPUTS]
     words = {"log_loss": "log loss", "rmse": "RMSE"}[score]
-    note = f"How much {words} rises when one input is shuffled; the bar is the spread of {importance['repeats']} times."
+    note = f"How much {words} rises when one input is shuffled; whiskers: spread of {importance['repeats']} shuffles."
     if len(ranked) < len(features):
         note += f" The {len(ranked)} largest of {len(features)}."
     return Picture(

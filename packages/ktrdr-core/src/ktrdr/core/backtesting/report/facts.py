@@ -145,4 +145,4 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
 
 
 def _map(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)

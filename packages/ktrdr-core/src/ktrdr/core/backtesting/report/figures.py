@@ -210,14 +210,19 @@ def monthly_figure(monthly: Mapping[str, float]) -> Figure:
                 "showscale": False,
                 "xgap": 2,
                 "ygap": 2,
-                "text": [["" if value is None else f"{value:+.1%}" for value in row] for row in z],
+                "text": [["" if value is None else f"{100 * value:+.1f}" for value in row] for row in z],
                 "texttemplate": "%{text}",
-                "textfont": {"color": "#1c1e21"},
-                "hovertemplate": "%{y} %{x}: %{text}<extra></extra>",
+                "textfont": {"color": "#1c1e21", "size": 10},
+                "hovertemplate": "%{x} %{y}: %{z:+.2%}<extra></extra>",
+                "hoverongaps": False,
             }
         ],
         "layout": layout(
-            height=110 + 44 * len(years), hovermode="closest", yaxis={"type": "category", "autorange": "reversed"}
+            height=64 + 36 * len(years),
+            hovermode="closest",
+            margin={"l": 40, "r": 8, "t": 8, "b": 28},
+            xaxis={"showgrid": False, "fixedrange": True, "tickangle": 0, "tickfont": {"size": 10}},
+            yaxis={"type": "category", "autorange": "reversed", "showgrid": False, "fixedrange": True},
         ),
     }
 
@@ -250,7 +255,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None
     made = layout(
         xaxis={"title": {"text": "epoch"}},
         yaxis={"title": {"text": "loss"}},
-        yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False},
+        yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "tickmode": "auto"},
         margin={"l": 62, "r": 52, "t": 12, "b": 44},
     )
     if best_epoch is not None:
@@ -305,7 +310,7 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
             height=90 + 22 * len(names),
             hovermode="closest",
             yaxis={"automargin": True},
-            xaxis={"title": {"text": unit}},
+            xaxis={"title": {"text": unit}, "nticks": 5, "tickangle": 0},
         ),
     }
 

@@ -24,12 +24,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure under a title; ``key`` is unique on the page."""
+    """A figure under a title; ``key`` is unique on the page. Those over ``time`` are zoomed together."""
 
     key: str
     title: str
     figure: Figure
     note: str = ""
+    time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """``sort`` is what the column is ordered by, where the text will not do."""
+    """``sort`` is what the column is ordered by, where the text will not do; ``note`` stands below it, smaller."""
 
     text: str
     css: str = ""
     sort: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,10 @@ def trade_columns(several_symbols: bool) -> list[Column]:
         *([Column("symbol")] if several_symbols else []),
         Column("side"),
         Column("entry, UTC"),
-        Column("price", number=True),
         Column("exit, UTC"),
-        Column("price", number=True),
         Column("bars", number=True),
         Column("units", number=True),
         Column("net", number=True),
-        Column("return", number=True),
         Column("costs", number=True),
         Column("exit because"),
         Column("entered because"),
@@ -59,31 +56,22 @@ def _row(result: BacktestResult, row: Mapping[str, Any], position: int, several_
         Cell(f"{row['number']}", "n", row["number"]),
         *([Cell(row["symbol"])] if several_symbols else []),
         Cell(row["side"], row["side"]),
-        Cell(_minute(row["entry_time"])),
-        Cell(_price(row["entry_price"]), "n", row["entry_price"]),
-        Cell(_minute(row["exit_time"])),
-        Cell(_price(row["exit_price"]), "n", row["exit_price"]),
+        Cell(_minute(row["entry_time"]), note=f"at {_price(row['entry_price'])}"),
+        Cell(_minute(row["exit_time"]), note=f"at {_price(row['exit_price'])}"),
         Cell(f"{row['bars']:,}", "n", row["bars"]),
         Cell(f"{row['units']:,.6g}", "n", row["units"]),
-        Cell(f"{row['net']:+,.2f}", tone, row["net"]),
-        Cell(f"{row['return']:+.2%}", tone, row["return"]),
+        Cell(f"{row['net']:+,.2f}", tone, row["net"], f"{row['return']:+.2%}"),
         Cell(f"{costs:,.2f}", "n", costs),
-        Cell(_exit(row["exit_reason"], result.reasons.of(position, "exit"), buying)),
-        Cell(_because(result.reasons.of(position, "entry"), buying), "text"),
+        Cell(row["exit_reason"].replace("_", " "), note=_said(result.reasons.of(position, "exit"), not buying)),
+        Cell(*_because(result.reasons.of(position, "entry"), buying)),
     ]
 
 
-def _exit(reason: str, because: Mapping[str, Mapping[str, float]] | None, was_long: bool) -> str:
-    words = reason.replace("_", " ")
-    said = _said(because, not was_long)
-    return f"{words}: {said}" if reason == "signal" and said else words
-
-
-def _because(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> str:
-    """Return what the model said, and what it was told: the inputs that moved its answer most, or, from a model that
-    cannot say, the largest of them."""
+def _because(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> tuple[str, str, None, str]:
+    """Return a cell of what the model said, and what it was told: the inputs that moved its answer most, or, from a
+    model that cannot say, the largest of them."""
     if because is None:
-        return ""
+        return "", "text", None, ""
     seen = because.get("features", {})
     shares = because.get("contributions")
     if shares:
@@ -92,7 +80,7 @@ def _because(because: Mapping[str, Mapping[str, float]] | None, buying: bool) ->
     else:
         largest = sorted(seen, key=lambda name: -abs(seen[name]))[:_MOST_CAUSES]
         causes = [f"{name} {seen[name]:.2f}" for name in largest]
-    return "; ".join(part for part in (_said(because, buying), ", ".join(causes)) if part)
+    return _said(because, buying), "text", None, ", ".join(causes)
 
 
 def _said(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> str:
