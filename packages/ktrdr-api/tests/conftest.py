@@ -21,7 +21,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ktrdr.api.app import create_app
-from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
+from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
 from ktrdr.api.settings import ApiSettings
 
 LOCAL = "http://127.0.0.1"
@@ -97,6 +97,9 @@ class EngineDouble:
         if self.capabilities is None:
             return []
         return [WorkerInfo("tcp://127.0.0.1:1", "double", tuple(self.capabilities), tuple(self.running))]
+
+    async def scheduler(self) -> SchedulerInfo | None:
+        return None if self.deaf else SchedulerInfo("tcp://127.0.0.1:8786", "http://127.0.0.1:8787")
 
     async def reattach(self) -> set[Attempt]:
         return set(self.known)

@@ -275,6 +275,13 @@ def test_operations_are_listed_by_state_kind_and_page(client, submitted):
     assert client.get("/api/v1/operations?state=lost").status_code == 422
 
 
+def test_where_workers_join_is_told(client, engine):
+    seen = {"connected": True, "address": "tcp://127.0.0.1:8786", "http": "http://127.0.0.1:8787"}
+    assert client.get("/api/v1/scheduler").json() == seen
+    engine.deaf = True
+    assert client.get("/api/v1/scheduler").json() == {"connected": False, "address": None, "http": None}
+
+
 def test_workers_and_what_they_run_are_told(client, engine, submitted, look, eventually):
     operation_id = start(client)
     attempt = submitted()

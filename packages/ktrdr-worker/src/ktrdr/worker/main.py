@@ -83,6 +83,7 @@ def _leave_at_end_of_file(leaving: asyncio.Event) -> None:
 
 async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
     from distributed import Nanny
+    from distributed.comm.core import FatalCommClosedError
     from distributed.core import rpc
 
     security = tls_security(options.certificates)
@@ -90,6 +91,10 @@ async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
         connection = None if security is None else security.get_connection_args("worker")
         async with rpc(options.address, connection_args=connection, timeout=5) as scheduler:
             await check_versions(scheduler)
+    except FatalCommClosedError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        _say(f"{options.address} and this worker do not accept each other's certificates ({reason}); trying again")
+        return
     except (OSError, TimeoutError):
         _say(f"waiting for a scheduler at {options.address}")
         return

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
+from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.operations.cluster import (
     PROTOCOL_RESOURCE,
@@ -63,6 +63,7 @@ class DaskEngine:
         self._started: set[Attempt] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._workers: tuple[WorkerInfo, ...] = ()
+        self._scheduler_info: SchedulerInfo | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: EngineListener) -> None:
@@ -120,6 +121,10 @@ class DaskEngine:
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers of the newest look."""
         return list(self._workers)
+
+    async def scheduler(self) -> SchedulerInfo | None:
+        """Return the scheduler as of the newest look, ``None`` while it does not answer."""
+        return self._scheduler_info if await self.healthy() else None
 
     async def reattach(self) -> set[Attempt]:
         """Watch again what is published from before this client."""
@@ -218,6 +223,7 @@ class DaskEngine:
             processing = await client.processing()
         except (OSError, TimeoutError):
             return False
+        self._scheduler_info = _scheduler(identity)
         workers = tuple(
             _worker(address, facts, processing.get(address, ()))
             for address, facts in identity["workers"].items()
@@ -286,6 +292,12 @@ class DaskEngine:
         if client is not None:
             with contextlib.suppress(OSError, TimeoutError, KeyError):
                 await client.unpublish_dataset(_key(attempt))
+
+
+def _scheduler(identity: Mapping[str, Any]) -> SchedulerInfo:
+    host = identity["address"].partition("://")[2].rpartition(":")[0]
+    port = identity.get("services", {}).get("dashboard")
+    return SchedulerInfo(identity["address"], None if port is None else f"http://{host}:{port}")
 
 
 def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> WorkerInfo:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Attempt", "EngineListener", "ExecutionEngine", "NoEngine", "WorkerInfo"]
+__all__ = ["Attempt", "EngineListener", "ExecutionEngine", "NoEngine", "SchedulerInfo", "WorkerInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class WorkerInfo:
     capabilities: Sequence[str]
     running: Sequence[Attempt] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerInfo:
+    """What hands work to the workers: where they join, and where it answers at ``/health`` and ``/metrics``."""
+
+    address: str
+    http: str | None = None
 
 
 class EngineListener(Protocol):
@@ -80,6 +88,10 @@ class ExecutionEngine(Protocol):
         """Return the workers that are there now."""
         ...
 
+    async def scheduler(self) -> SchedulerInfo | None:
+        """Return what hands out the work, ``None`` while there is nothing of the kind."""
+        ...
+
     async def reattach(self) -> set[Attempt]:
         """Return the attempts the engine still has after the API was away; their news flows again."""
         ...
@@ -108,6 +120,10 @@ class NoEngine:
     async def workers(self) -> list[WorkerInfo]:
         """Return no workers."""
         return []
+
+    async def scheduler(self) -> SchedulerInfo | None:
+        """Return ``None``."""
+        return None
 
     async def reattach(self) -> set[Attempt]:
         """Return nothing."""

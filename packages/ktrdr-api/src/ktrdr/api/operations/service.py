@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ktrdr.api.engine.port import Attempt, ExecutionEngine, WorkerInfo
+from ktrdr.api.engine.port import Attempt, ExecutionEngine, SchedulerInfo, WorkerInfo
 from ktrdr.api.ledger.records import Idempotency, Operation, TransitionError, UnknownOperationError
 from ktrdr.api.ledger.states import State
 from ktrdr.api.operations.broadcast import Broadcast
@@ -112,6 +112,10 @@ class OperationService:
     async def workers(self) -> list[WorkerInfo]:
         """Return the workers that are there now."""
         return await self._engine.workers()
+
+    async def scheduler(self) -> SchedulerInfo | None:
+        """Return what hands out the work, ``None`` while there is nothing of the kind."""
+        return await self._engine.scheduler()
 
     async def engine_healthy(self) -> bool:
         """Return True if work can be submitted now."""

@@ -1,4 +1,4 @@
-"""Workers: who is there, what each can do, what it runs."""
+"""Workers: who is there, what each can do, what it runs; and the scheduler they joined."""
 
 from __future__ import annotations
 
@@ -15,13 +15,31 @@ router = APIRouter(tags=["workers"])
 
 
 class WorkerView(BaseModel):
-    """A connected worker; ``running`` are ids of operations."""
+    """A connected worker; ``running`` are ids of operations, ``facts.http`` is where it answers at ``/health`` and
+    ``/metrics``."""
 
     address: str
     name: str
     capabilities: list[str]
     running: list[str]
     facts: dict[str, Any]
+
+
+class SchedulerView(BaseModel):
+    """``address`` is where workers join, ``http`` where it answers at ``/health`` and ``/metrics``."""
+
+    connected: bool
+    address: str | None
+    http: str | None
+
+
+@router.get("/scheduler")
+async def get_scheduler(opened: Opened) -> SchedulerView:
+    """Say where workers join, and where the scheduler's health and metrics are."""
+    found = await opened.operations.scheduler()
+    if found is None:
+        return SchedulerView(connected=False, address=None, http=None)
+    return SchedulerView(connected=True, address=found.address, http=found.http)
 
 
 @router.get("/workers")
