@@ -299,12 +299,18 @@ def test_a_checkpoint_of_another_run_is_never_used(make_executor, load, leave_ch
         make_executor(load(), resume=True, **changed).execute()
 
 
-def test_without_resume_it_starts_afresh(make_executor, load, leave_checkpoint, monkeypatch):
-    whole = make_executor(load()).execute().bundle.manifest.weights_hash
+def test_without_resume_it_starts_afresh_and_says_so(make_executor, load, leave_checkpoint):
+    events = []
+    whole = make_executor(load(), progress=events.append).execute().bundle.manifest.weights_hash
+    assert "checkpoint" not in {event.step for event in events}
     leave_checkpoint()
-    result = make_executor(load()).execute()
+    result = make_executor(load(), progress=events.append).execute()
     assert not result.resumed
     assert result.bundle.manifest.weights_hash == whole
+    (said,) = [event for event in events if event.step == "checkpoint"]
+    assert "is discarded" in said.message
+    with pytest.raises(NothingToResumeError):
+        make_executor(load(), resume=True).execute()
 
 
 def test_the_place_of_checkpoints_can_be_chosen(make_executor, load, leave_checkpoint, tmp_path, home):

@@ -17,7 +17,7 @@ from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.store import ModelStore
 from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress
+from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
@@ -44,6 +44,7 @@ from ktrdr.core.training.steps import Steps
 __all__ = ["TrainingExecutor"]
 
 _JUDGED = ("validation", "test")
+_DISCARDED = "that of an interrupted run is discarded; resuming would have gone on from it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +145,10 @@ class TrainingExecutor:
         key = run_key(self.strategy, data_print, plan.plugin, plan.device)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint
-            resumed = checkpoint.latest() is not None
+            resumed = self._resume
+            if not resumed and self.checkpoint is not None:
+                checkpoint.clear()
+                self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
             samples = self._prepare(plan, bars)
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}

@@ -52,8 +52,8 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
 def reserve_checkpoint(root: Path, name: str, key: str, *, resume: bool) -> Iterator[DirectoryCheckpoint]:
     """Yield the place for a run's checkpoints below ``root``, which no other process uses meanwhile.
 
-    A run that starts afresh discards what an earlier attempt at it left. Two processes that train the very same at the
-    same time get a place each.
+    It may hold what an earlier attempt has left. Two processes that train the very same at the same time get a place
+    each.
 
     Raises:
         NothingToResumeError: ``resume`` is asked for, and no attempt has left a checkpoint that is not in use.
@@ -62,10 +62,7 @@ def reserve_checkpoint(root: Path, name: str, key: str, *, resume: bool) -> Iter
     with FileLock(root / ".lock"):
         directory, lock = _claim(root, name, key, resume=resume)
     try:
-        checkpoint = DirectoryCheckpoint(directory)
-        if not resume:
-            checkpoint.clear()
-        yield checkpoint
+        yield DirectoryCheckpoint(directory)
     finally:
         with FileLock(root / ".lock"):
             lock.release()
