@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
-import time
+import select
 
 import pytest
 
@@ -61,6 +61,15 @@ def test_metrics_of_training_and_validation_stand_side_by_side():
 def test_on_a_terminal_there_is_a_bar_with_loss_and_accuracy(monkeypatch):
     """On a real pseudo-terminal: what a user's terminal would get."""
     ours, theirs = pty.openpty()
+    shown = ""
+
+    def wait_for(text):
+        nonlocal shown
+        while text not in shown:
+            ready, _, _ = select.select([ours], [], [], 60)
+            assert ready, f"{text!r} was not shown: {shown!r}"
+            shown += os.read(ours, 65536).decode(errors="replace")
+
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
         monkeypatch.setenv("COLUMNS", "120")
@@ -68,15 +77,13 @@ def test_on_a_terminal_there_is_a_bar_with_loss_and_accuracy(monkeypatch):
         monkeypatch.delenv("NO_COLOR", raising=False)
         with progress_display() as receive:
             receive(ProgressEvent("data", fraction=1.0, message="10 bars"))
+            wait_for("10 bars")
             receive(ProgressEvent("training", 0, 4, "epochs"))
             metrics = {"train_loss": 1.0, "val_loss": 1.2, "train_accuracy": 0.5, "val_accuracy": 0.4}
             receive(ProgressEvent("training", 2, 4, "epochs", 0.5, "", metrics))
-            time.sleep(0.4)
+            wait_for("loss 1.000/1.200  accuracy 0.500/0.400")
+            assert "━" in shown
+            assert "2/4 epochs" in shown
             receive(ProgressEvent("training", 4, 4, "epochs", 1.0, "", metrics))
-        terminal.flush()
-        shown = os.read(ours, 65536).decode()
+            wait_for("4/4 epochs")
     os.close(ours)
-    assert "10 bars" in shown
-    assert "━" in shown
-    assert "2/4 epochs" in shown
-    assert "loss 1.000/1.200  accuracy 0.500/0.400" in shown
