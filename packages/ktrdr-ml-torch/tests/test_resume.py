@@ -135,6 +135,20 @@ def test_every_optimizer_takes_its_state_along(problem, train, same, tmp_path, o
     assert same(train(given, checkpoint=DirectoryCheckpoint(tmp_path)), train(given))
 
 
+@pytest.mark.parametrize("batches", [1, 3, 8])
+def test_neither_blocks_nor_where_they_are_cut_change_the_run(problem, train, same, tmp_path, monkeypatch, batches):
+    """Samples are put in order a block of batches at a time; a resumed epoch begins inside of a block."""
+    given = problem(settings={"class_weights": "balanced"})
+    expected = train(given)
+    monkeypatch.setattr(training, "_BLOCK_BATCHES", batches)
+    assert train(given).history == expected.history
+    with pytest.raises(CancelledError):
+        train(given, cancellation=CancelledAt(6), checkpoint=DirectoryCheckpoint(tmp_path))
+    resumed = train(given, checkpoint=DirectoryCheckpoint(tmp_path))
+    assert resumed.history == expected.history
+    assert same(resumed, expected)
+
+
 def test_a_finished_run_resumes_to_the_same_model(problem, train, same, tmp_path):
     given = problem()
     model = train(given, checkpoint=DirectoryCheckpoint(tmp_path))

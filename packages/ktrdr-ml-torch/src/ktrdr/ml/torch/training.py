@@ -25,8 +25,9 @@ from ktrdr.ml.torch.tensors import on_cpu
 
 __all__ = ["Run", "block_rows"]
 
-# Batches whose scores are kept before they are counted: counting at once would cost as much as a small layer.
-_KEPT = 256
+# Batches that are put in order, and whose scores are kept, before they are counted: one by one that would cost as much
+# as a small layer, all at once as much memory as the features.
+_BLOCK_BATCHES, _BLOCK_SAMPLES = 256, 1 << 16
 _SECONDS_BETWEEN_QUESTIONS = 1.0
 _BLOCK_VALUES = 1 << 20
 
@@ -34,6 +35,26 @@ _BLOCK_VALUES = 1 << 20
 def block_rows(network: Any, window: int) -> int:
     """Return how many samples to evaluate at once so that a layer's values take about 4 MiB."""
     return max(_BLOCK_VALUES // (network.width * window), 64)
+
+
+class _Block:
+    """Shuffled batches from number ``first`` of an epoch on, and what came of them: losses and scores, not yet counted.
+
+    Blocks begin at multiples of ``per_block``; the first one of a resumed epoch begins inside.
+    """
+
+    def __init__(self, samples: Samples, order: Any, size: int, per_block: int, first: int) -> None:
+        self._first, self._size = first, size
+        self.end = (first // per_block + 1) * per_block
+        taken = order[first * size : self.end * size]
+        self.starts, self.labels = samples.starts[taken], samples.labels[taken]
+        self.weights = None if samples.weights is None else samples.weights[taken]
+        self.losses: list[Any] = []
+        self.scores: list[Any] = []
+
+    def place(self, number: int) -> slice:
+        """Return where the samples of batch ``number`` are."""
+        return slice((number - self._first) * self._size, (number - self._first + 1) * self._size)
 
 
 class Run:
@@ -180,66 +201,61 @@ class Run:
 
     def _train_batches(self) -> None:
         """Train the rest of the present epoch."""
-        samples, size, device = self._train, self._batch_size, self._train.starts.device
-        order = torch.randperm(len(samples), generator=self._shuffle).to(device)
-        starts, labels = samples.starts[order], samples.labels[order]
-        weights = None if samples.weights is None else samples.weights[order]
-        del order
+        samples, size = self._train, self._batch_size
+        order = torch.randperm(len(samples), generator=self._shuffle).to(samples.starts.device)
+        per_block = max(min(_BLOCK_BATCHES, _BLOCK_SAMPLES // size), 1)
         network, gather, loss_of, step = self._network, self._matrix.gather, self._loss, self._optimizer.step
         parameters, clip, precision = list(network.parameters()), self._clip, self._precision
-        losses: list[Any] = []
-        scores: list[Any] = []
-        counted = self._batch
+        block = _Block(samples, order, size, per_block, self._batch)
         for number in range(self._batch, self._batches):
             if self._cancellation.requested:
-                self._count(losses, scores, labels, counted)
+                self._count(block)
                 self._stop()
-            at = slice(number * size, (number + 1) * size)
+            if number == block.end:
+                self._count(block)
+                block = _Block(samples, order, size, per_block, number)
+            at = block.place(number)
             with precision():
-                score = network(gather(starts[at]))
+                score = network(gather(block.starts[at]))
             score = score.float()
-            if weights is None:
-                loss = loss_of(score, labels[at], reduction="mean")
+            if block.weights is None:
+                loss = loss_of(score, block.labels[at], reduction="mean")
             else:
                 # Weights have mean 1 over all samples: a batch of light ones makes a small step, as it should.
-                loss = (loss_of(score, labels[at], reduction="none") * weights[at]).mean()
+                loss = (loss_of(score, block.labels[at], reduction="none") * block.weights[at]).mean()
             for parameter in parameters:
                 parameter.grad = None
             loss.backward()
             if clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, clip)
             step()
-            losses.append(loss.detach())
-            scores.append(score.detach())
+            block.losses.append(loss.detach())
+            block.scores.append(score.detach())
             now = time.monotonic()
-            if len(losses) == _KEPT:
-                self._count(losses, scores, labels, counted)
-                counted = number + 1
             if self._reporter.due(now):
                 self._reporter.report(now, len(self.history), (number + 1) / self._batches)
             if now - self._asked >= _SECONDS_BETWEEN_QUESTIONS and self._checkpoint is not None:
                 self._asked = now
                 if self._checkpoint.due(len(self.history)):
-                    self._count(losses, scores, labels, counted)
-                    counted = number + 1
+                    self._count(block)
                     self._save()
-        self._count(losses, scores, labels, counted)
+        self._count(block)
 
-    def _count(self, losses: list[Any], scores: list[Any], labels: Any, first: int) -> None:
-        """Take in the batches from ``first`` on, and empty the lists."""
-        if not losses:
+    def _count(self, block: _Block) -> None:
+        """Take in the batches of ``block`` that were trained since it was last counted."""
+        if not block.losses:
             return
-        new = torch.stack(losses).cpu()
+        new = torch.stack(block.losses).cpu()
         if not bool(torch.isfinite(new).all()):
             self._refuse("training loss", len(self.history) + 1)
         self._losses = torch.cat([self._losses, new])
         if self._classifies:
-            chosen = torch.cat(scores).argmax(1)
-            start = first * self._batch_size
-            self._correct += int((chosen == labels[start : start + len(chosen)]).sum())
-        self._batch = first + len(losses)
-        losses.clear()
-        scores.clear()
+            chosen = torch.cat(block.scores).argmax(1)
+            start = block.place(self._batch).start
+            self._correct += int((chosen == block.labels[start : start + len(chosen)]).sum())
+        self._batch += len(block.losses)
+        block.losses.clear()
+        block.scores.clear()
 
     @torch.no_grad()
     def _evaluate(self) -> dict[str, float]:
