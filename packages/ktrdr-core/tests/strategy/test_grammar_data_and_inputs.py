@@ -412,6 +412,12 @@ def test_lags_and_timeframes(load):
         ({"fuzzy_set": "rsi", "timeframes": ["3h"]}, "unknown timeframe `3h`"),
         ({"fuzzy_set": "rsi", "timeframes": ["1h", "1h"]}, "nn_inputs[0].timeframes[1]: `1h` is listed twice"),
         ({"fuzzy_set": "rsi", "timeframes": {"a": 1}}, "`timeframes` must be a list, not a map"),
+        ({"fuzzy_set": None, "timeframes": "all"}, "nn_inputs[0]: an input is either `fuzzy_set: <id>` or"),
+        (
+            {"raw_indicator": None, "timeframes": "all", "lags": [1]},
+            "nn_inputs[0]: an input is either `fuzzy_set: <id>`",
+        ),
+        ({"normalization": "zscore", "timeframes": "all"}, "nn_inputs[0]: an input is either `fuzzy_set: <id>`"),
         ({"timeframes": "all"}, "nn_inputs[0]: an input is either `fuzzy_set: <id>` or `raw_indicator: <id>`"),
         ({"fuzzy_set": "rsi", "raw_indicator": "macd", "timeframes": "all"}, "or `raw_indicator: <id>`, not both"),
         ({"fuzzy_set": "rsj", "timeframes": "all"}, "there is no fuzzy set `rsj`, did you mean `rsi`?"),

@@ -236,7 +236,7 @@ class Strategy(_Section):
     training_data: TrainingDataSection
     indicators: dict[str, IndicatorDefinition]
     fuzzy_sets: dict[str, FuzzySet] = {}
-    nn_inputs: tuple[NnInput, ...]
+    nn_inputs: Annotated[tuple[NnInput, ...], Field(min_length=1)]
     model: ModelSection
     decisions: Decisions
     training: Training

@@ -18,6 +18,8 @@ NORMALIZATIONS = ("zscore", "minmax", "robust", "none")
 LAGS = Parameter(
     "lags", "int_list", (), minimum=1, maximum=100_000, description="bars back, for earlier values of the same features"
 )
+_KEYS = ("fuzzy_set", "raw_indicator", "timeframes", "lags", "normalization")
+
 MAX_FEATURES = 10_000
 """Most columns a model may have: beyond it, lags were multiplied by mistake."""
 
@@ -52,7 +54,8 @@ def _read_input(section: Section, definitions: Definitions, data: TrainingDataSe
     if len(kinds) != 1:
         message = "an input is either `fuzzy_set: <id>` or `raw_indicator: <id>`"
         # A misspelt one is reported as such.
-        if kinds or not any(did_you_mean(key, ("fuzzy_set", "raw_indicator")) for key in section.entries):
+        misspelt = (key for key in section.entries if key not in _KEYS and did_you_mean(key, _KEYS[:2]))
+        if kinds or not any(misspelt):
             section.error(kinds[1] if kinds else None, message + (", not both" if kinds else ""))
         for key in ("fuzzy_set", "raw_indicator", "normalization"):
             section.node(key)

@@ -83,13 +83,14 @@ def read_strategy(
         warn_of_unused(top, definitions, [item for _, item in inputs], data)
     if report.failed:
         return None
+    # A part that could not be read has been reported: were one missing here, this would fail rather than leave it out.
     return Strategy.model_validate(
         {
             **named,
             "training_data": data,
             "indicators": definitions.indicators,
             "fuzzy_sets": definitions.fuzzy_sets,
-            "nn_inputs": [item for _, item in inputs or ()],
+            "nn_inputs": None if inputs is None else [item for _, item in inputs],
             "model": model.section,
             "decisions": decisions.section,
             "training": training,
