@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -61,17 +61,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @dataclass
 class Cluster:
-    """Processes of one cluster, and a client of its API."""
+    """Processes of one cluster, and a client of its API. ``host`` is where its scheduler listens."""
 
     home: Path
     environ: dict[str, str]
     scheduler_port: int = field(default_factory=free_port)
     api_port: int = field(default_factory=free_port)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    host: str = "127.0.0.1"
+    certificates: Path | None = None
 
     @property
     def scheduler_address(self) -> str:
-        return f"tcp://127.0.0.1:{self.scheduler_port}"
+        return f"{'tcp' if self.certificates is None else 'tls'}://{self.host}:{self.scheduler_port}"
 
     def spawn(self, name: str, *command: str, **environ: str) -> subprocess.Popen[bytes]:
         log = (self.home / f"{name}.log").open("ab")
@@ -89,29 +91,48 @@ class Cluster:
         return process
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
+        secure: list[str] = []
+        if self.certificates is not None:
+            files = {"ca-file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+            secure = ["--protocol", "tls"]
+            for name, file in files.items():
+                secure += [f"--tls-{name}", str(self.certificates / file)]
         process = self.spawn(
             "scheduler",
-            *(sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1"),
+            *(sys.executable, "-m", "dask", "scheduler", "--host", self.host, *secure),
             *("--port", str(self.scheduler_port), "--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
         )
-        wait_until(lambda: answers(self.scheduler_port), "the scheduler listens")
+        wait_until(lambda: answers(self.scheduler_port, self.host), "the scheduler listens")
         return process
 
-    def start_api(self, **environ: str) -> subprocess.Popen[bytes]:
-        process = self.spawn(
-            "api",
-            *COMMAND,
-            *("serve", "--port", str(self.api_port), "--scheduler", self.scheduler_address),
-            **environ,
-        )
+    def start_api(self, *options: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start the API, by default on the scheduler of :meth:`start_scheduler`."""
+        if self.certificates is not None:
+            environ["KTRDR_API_CERTIFICATES"] = str(self.certificates)
+        options = options or ("--scheduler", self.scheduler_address)
+        process = self.spawn("api", *COMMAND, "serve", "--port", str(self.api_port), *options, **environ)
         wait_until(lambda: answers(self.api_port), "the API listens")
         return process
 
-    def start_worker(self, name: str, *options: str, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a worker and wait until the API knows it."""
-        process = self.spawn(name, *COMMAND, "worker", self.scheduler_address, "--name", name, *options, **environ)
-        wait_until(lambda: name in [worker["name"] for worker in self.get("/workers")], f"{name} has joined")
+    def worker_command(self, name: str, *options: str) -> list[str]:
+        secure = () if self.certificates is None else ("--certificates", str(self.certificates))
+        return [*COMMAND, "worker", self.scheduler_address, "--name", name, *secure, *options]
+
+    def start_worker(
+        self, name: str, *options: str, inside: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker and wait until the API knows it; ``inside`` is what its command is run by."""
+        process = self.spawn(name, *inside, *self.worker_command(name, *options), **environ)
+        self.wait_for_worker(name)
         return process
+
+    def wait_for_worker(self, name: str) -> None:
+        wait_until(lambda: name in [worker["name"] for worker in self.get("/workers")], f"{name} has joined")
+
+    def wait_for_log(self, name: str, text: str) -> str:
+        """Wait until what the process ``name`` says contains ``text``, and return all it said."""
+        path = self.home / f"{name}.log"
+        return wait_until(lambda: path.exists() and text in (said := path.read_text()) and said, f"{name} says {text}")
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         request = urllib.request.Request(
@@ -177,10 +198,10 @@ class Cluster:
                 process.wait()
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def wait_until(look: Callable[[], Any], what: str, timeout: float = 90) -> Any:
@@ -251,16 +272,6 @@ def cluster(tmp_path: Path, base_environ: dict[str, str]) -> Iterator[Cluster]:
     made.close()
 
 
-@pytest.fixture
-def running_cluster(cluster: Cluster) -> Cluster:
-    """Scheduler, API and two workers."""
-    cluster.start_scheduler()
-    cluster.start_api()
-    cluster.start_worker("first")
-    cluster.start_worker("second")
-    return cluster
-
-
 @pytest.fixture(scope="session")
 def undisturbed_hash(tmp_path_factory: pytest.TempPathFactory, base_environ: dict[str, str], strategy_text: str) -> str:
     """Weights hash of the same training on the command line, in peace."""
@@ -280,3 +291,20 @@ def undisturbed_hash(tmp_path_factory: pytest.TempPathFactory, base_environ: dic
         check=True,
     )
     return json.loads(answer.stdout)["weights_hash"]
+
+
+@pytest.fixture(scope="session")
+def ktrdr(base_environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return ``ktrdr(*arguments, home=...)``: the command line in a process of its own."""
+
+    def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env={**base_environ, "KTRDR_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
