@@ -30,7 +30,7 @@ def page_of(result: BacktestResult) -> Page:
     if trades > MOST_ROWS:
         note = (
             f"The table shows the first {MOST_ROWS // 2:,} and the last {MOST_ROWS // 2:,} of {trades:,} trades;"
-            " all of them are in trades.parquet beside the result."
+            " all of them are in trades.parquet of the run."
         )
     return Page(
         title=f"{result.manifest.strategy.name}: backtest of {result.manifest.ref}",

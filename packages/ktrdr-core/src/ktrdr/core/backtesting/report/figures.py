@@ -23,6 +23,7 @@ __all__ = [
     "importance_figure",
     "layout",
     "monthly_figure",
+    "plain",
     "price_figure",
     "run_length",
     "thin",
@@ -44,6 +45,17 @@ MOST_TRADES = 2000
 
 def _text(time: np.ndarray) -> list[str]:
     return np.datetime_as_string(time.astype("datetime64[s]"), unit="s").tolist()
+
+
+def plain(text: str) -> str:
+    """Return ``text`` so that plotly shows it as it is: it reads a few HTML tags, links among them."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _span(time: np.ndarray) -> list[str]:
+    """Return the range of an axis over ``time``, with room for marks at both ends."""
+    room = (time[-1] - time[0]) // 100
+    return _text(np.array([time[0] - room, time[-1] + room]))
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
@@ -157,7 +169,10 @@ def price_figure(time: np.ndarray, close: np.ndarray, trades: Table, most: int =
                     {"symbol": "x", "size": 7, "color": colour},
                 )
             )
-    return {"data": data, "layout": layout(height=420, yaxis={"title": {"text": "price"}})}
+    return {
+        "data": data,
+        "layout": layout(height=420, xaxis={"range": _span(time)}, yaxis={"title": {"text": "price"}}),
+    }
 
 
 def _markers(name: str, x: np.ndarray, y: np.ndarray, text: Sequence[str], marker: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +193,7 @@ def equity_figure(time: np.ndarray, equity: np.ndarray, benchmark: np.ndarray | 
     data = [_line(time, equity, "strategy", BLUE)]
     if benchmark is not None:
         data.append(_line(time, benchmark, "buy and hold", GREY, line={"dash": "dash"}))
-    return {"data": data, "layout": layout(yaxis={"title": {"text": "equity"}})}
+    return {"data": data, "layout": layout(xaxis={"range": _span(time)}, yaxis={"title": {"text": "equity"}})}
 
 
 def drawdown_figure(time: np.ndarray, drawdown: np.ndarray) -> Figure:
@@ -186,7 +201,12 @@ def drawdown_figure(time: np.ndarray, drawdown: np.ndarray) -> Figure:
     line = _line(time, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})
     return {
         "data": [line],
-        "layout": layout(height=220, showlegend=False, yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%"}),
+        "layout": layout(
+            height=220,
+            showlegend=False,
+            xaxis={"range": _span(time)},
+            yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%"},
+        ),
     }
 
 
@@ -292,7 +312,7 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
     bars: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
-        "y": names,
+        "y": [plain(name) for name in names],
         "x": _numbers(np.array([importance[name] for name in names])),
         "marker": {"color": [BLUE if importance[name] >= 0 else GREY for name in names]},
         "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
@@ -325,8 +345,8 @@ def confusion_figure(matrix: Sequence[Sequence[int]], classes: Sequence[str]) ->
         "data": [
             {
                 "type": "heatmap",
-                "x": list(classes),
-                "y": list(classes),
+                "x": [plain(name) for name in classes],
+                "y": [plain(name) for name in classes],
                 "z": shares,
                 "zmin": 0,
                 "zmax": 1,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.backtesting.report.figures import GREY, SET_COLOURS, Figure, layout
+from ktrdr.core.backtesting.report.figures import GREY, SET_COLOURS, Figure, layout, plain
 from ktrdr.core.backtesting.results import ValueHistogram
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.fuzzy.plot import corners
@@ -58,7 +58,7 @@ def membership_figure(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> 
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": name,
+                "name": plain(name),
                 "x": _short(x),
                 "y": _short(membership(function, x)),
                 "line": {"color": SET_COLOURS[number % len(SET_COLOURS)], "width": 2},

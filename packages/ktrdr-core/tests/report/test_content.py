@@ -1,0 +1,243 @@
+"""What the page shows is what the result says."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ktrdr.core.backtesting.metrics import METRICS, format_metric
+from ktrdr.core.backtesting.report import write_report
+from ktrdr.core.backtesting.report.content import page_of
+from ktrdr.core.backtesting.report.trades import MOST_ROWS
+from ktrdr.core.backtesting.results import BacktestResult
+
+
+def with_trades(result: BacktestResult, chosen: np.ndarray) -> BacktestResult:
+    """Return the result with only, or with many times, the ``chosen`` trades."""
+    reasons = {
+        field.name: getattr(result.reasons, field.name)[chosen]
+        for field in dataclasses.fields(result.reasons)
+        if field.name.startswith(("entry_", "exit_"))
+    }
+    trades = {name: column[chosen] for name, column in result.trades.items()}
+    trades["number"] = np.arange(1, len(chosen) + 1)
+    return dataclasses.replace(result, trades=trades, reasons=dataclasses.replace(result.reasons, **reasons))
+
+
+def times(values: np.ndarray) -> list[str]:
+    return np.datetime_as_string(values.astype("datetime64[s]")).tolist()
+
+
+class TestFigures:
+    def test_every_section_is_there(self, page):
+        shown = set(page.text)
+        assert {
+            "Equity", "Drawdown", "Price and trades, EURUSD", "Monthly returns", "Trades", "All figures", "Training",
+            "Confusion matrix", "What the model relies on", "Fuzzy set rsi, 1h", "Fuzzy set rsi, 4h", "Settings",
+            "From bars to trades", "Model", "Provenance", "Strategy file",
+        } <= shown  # fmt: skip
+        places = {attributes["data-figure"] for attributes in page.tags("div") if "data-figure" in attributes}
+        assert places == set(page.figures)
+        for key, figure in page.figures.items():
+            assert figure["data"], key
+            assert all(len(trace["x"]) for trace in figure["data"]), key
+
+    def test_equity_and_benchmark(self, page, result):
+        strategy, held = page.figures["equity"]["data"]
+        assert strategy["x"] == times(result.equity["time"])
+        np.testing.assert_allclose(strategy["y"], result.equity["equity"], rtol=1e-6)
+        np.testing.assert_allclose(held["y"], result.equity["benchmark"], rtol=1e-6)
+        (drawdown,) = page.figures["drawdown"]["data"]
+        assert min(drawdown["y"]) == pytest.approx(result.metrics["max_drawdown"], rel=1e-6)
+
+    def test_entries_and_exits(self, page, result):
+        trades = result.trades
+        data = {trace["name"]: trace for trace in page.figures["price-0"]["data"]}
+        for side in ("long", "short"):
+            own = trades["side"] == side
+            assert data[f"{side} entry"]["x"] == times(trades["entry_time"][own])
+            np.testing.assert_allclose(data[f"{side} entry"]["y"], trades["entry_price"][own], rtol=1e-6)
+        won = trades["net"] > 0
+        assert data["exit in profit"]["x"] == times(trades["exit_time"][won])
+        assert data["exit at a loss"]["x"] == times(trades["exit_time"][~won])
+        assert len(data["held"]["x"]) == 3 * len(won)
+        np.testing.assert_allclose(data["close"]["y"], result.symbols[0].positions["close"], rtol=1e-6)
+
+    def test_monthly_returns(self, page, result):
+        (months,) = page.figures["monthly"]["data"]
+        monthly = result.metrics["monthly_returns"]
+        assert months["y"] == ["2017"]
+        assert [value for value in months["z"][0] if value is not None] == list(monthly.values())
+        assert [number for number, value in enumerate(months["z"][0], 1) if value is not None] == [9, 10, 11, 12]
+
+    def test_training_curves(self, page, result):
+        curves = {trace["name"]: trace for trace in page.figures["training"]["data"]}
+        for name, key in (("training loss", "train_loss"), ("validation accuracy", "val_accuracy")):
+            np.testing.assert_allclose(curves[name]["y"], [record.metrics[key] for record in result.history], rtol=1e-6)
+
+    def test_confusion_matrix_and_importance(self, page, result):
+        judged = result.manifest.metrics["test"]
+        (matrix,) = page.figures["confusion"]["data"]
+        assert [[int(text.split("<br>")[0]) for text in row] for row in matrix["text"]] == judged["confusion_matrix"]
+        (bars,) = page.figures["importance"]["data"]
+        expected = {each["id"]: each["log_loss"]["mean"] for each in result.manifest.importance["features"]}
+        assert dict(zip(bars["y"], bars["x"], strict=True)) == pytest.approx(expected, rel=1e-6)
+
+    def test_memberships_over_values(self, page, result):
+        from ktrdr.core.fuzzy.membership import membership
+
+        for number, histogram in enumerate(result.histograms):
+            values, *functions = page.figures[f"membership-{number}"]["data"]
+            assert sum(values["customdata"]) == pytest.approx(1, abs=1e-3)
+            memberships = result.manifest.strategy.fuzzy_sets[histogram.fuzzy_set].memberships
+            assert [trace["name"] for trace in functions] == list(memberships)
+            for trace, function in zip(functions, memberships.values(), strict=True):
+                np.testing.assert_allclose(trace["y"], membership(function, np.array(trace["x"])), atol=1e-4)
+
+
+class TestTables:
+    def test_every_trade_has_its_row_and_reasons(self, page, result):
+        shown = "\n".join(page.text)
+        rows = page.tags("tr")
+        assert len(rows) == 1 + len(result.trades["number"]) + 2 + len(METRICS)
+        for number in (0, len(result.trades["number"]) - 1):
+            said = result.reasons.of(number, "entry")
+            side = "BUY" if result.trades["side"][number] == "long" else "SELL"
+            assert f"{side} {said['outputs'][side]:.0%}" in shown
+            largest = max(said["features"], key=lambda name: abs(said["features"][name]))
+            assert f"{largest} {said['features'][largest]:.2f}" in shown
+            assert f"{result.trades['net'][number]:+,.2f}" in page.text
+        for reason in np.unique(result.trades["exit_reason"].astype(str)).tolist():
+            assert reason.replace("_", " ") in page.text
+
+    def test_what_moved_the_answer_most_comes_first(self, result):
+        """Where the model says what each input did; otherwise the largest inputs are named."""
+        shares = np.zeros_like(result.reasons.entry_features)
+        shares[:, 1], shares[:, 3] = -0.2, 0.125
+        told = dataclasses.replace(result, reasons=dataclasses.replace(result.reasons, entry_contributions=shares))
+        names, seen = result.reasons.features, result.reasons.entry_features
+        for number, row in enumerate(page_of(told).trades):
+            expected = f"{names[1]} {seen[number, 1]:.2f} (-0.200), {names[3]} {seen[number, 3]:.2f} (+0.125), "
+            assert row[-1].note.startswith(expected)
+
+    def test_every_metric(self, page, result):
+        for info in METRICS:
+            assert info.label in page.text
+            assert format_metric(info.name, result.metrics.get(info.name)) in page.text
+
+    def test_settings_and_provenance(self, page, result):
+        shown = "\n".join(page.text)
+        provenance = result.provenance
+        for value in (
+            provenance["data_fingerprint"],
+            result.manifest.data.fingerprint,
+            provenance["weights_hash"],
+            provenance["core_version"],
+            "0.0100% of the traded value, per side",
+            "95.00% of the equity",
+            "3 ATR",
+            result.manifest.ref,
+            result.strategy_text.strip(),
+        ):
+            assert value in shown
+        git = result.manifest.git
+        assert ("not a checkout" if git is None else git.commit) in shown
+
+    def test_warnings_are_above_everything(self, result, tmp_path: Path, read_page: Callable[[str], Any]):
+        warned = dataclasses.replace(result, warnings=("the period overlaps the training data",))
+        made = read_page(write_report(warned, tmp_path / "r.html").read_text(encoding="utf-8"))
+        assert made.text.index("the period overlaps the training data") < made.text.index("Total return")
+
+    def test_no_trades_say_why(self, result, tmp_path: Path, read_page: Callable[[str], Any]):
+        silent = dataclasses.replace(
+            with_trades(result, np.empty(0, dtype=np.int64)), no_trades="The model never traded: it always says HOLD."
+        )
+        made = read_page(write_report(silent, tmp_path / "r.html").read_text(encoding="utf-8"))
+        assert "The model never traded: it always says HOLD." in made.text
+        assert len(made.tags("table")) == 2
+        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["close", "held"]
+
+
+class TestMuch:
+    def test_many_trades_are_cut_and_that_is_said(self, result):
+        many = with_trades(result, np.tile(np.arange(len(result.trades["number"])), 200))
+        count = len(many.trades["number"])
+        made = page_of(many)
+        assert len(made.trades) == MOST_ROWS
+        assert (made.trades[0][0].text, made.trades[-1][0].text) == ("1", str(count))
+        assert f"the first 500 and the last 500 of {count:,} trades" in made.trades_note
+        (price,) = [picture for picture in made.wide_figures if picture.key == "price-0"]
+        drawn = sum(len(trace["x"]) for trace in price.figure["data"] if "entry" in trace["name"])
+        assert drawn == 2000
+        assert f"Of {count:,} trades, the 2,000 with the largest profits and losses are drawn" in price.note
+
+    def test_a_million_bars(self, result, tmp_path: Path):
+        n = 1_000_000
+        time = np.datetime64("2015-01-01", "ns") + np.arange(n) * np.timedelta64(60, "s")
+        walk = 1.1 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 1e-4, n)))
+        walk[123_456] *= 1.5
+        zero = np.zeros(n)
+        symbol = dataclasses.replace(
+            result.symbols[0],
+            bars=n,
+            positions={"time": time, "close": walk, "signal": zero.astype(np.int64), "units": zero, "value": zero},
+        )
+        long = dataclasses.replace(
+            with_trades(result, np.tile(np.arange(len(result.trades["number"])), 500)),
+            symbols=(symbol,),
+            equity={
+                "time": time,
+                "equity": 1e4 * walk,
+                "cash": 1e4 * walk,
+                "positions": zero,
+                "drawdown": walk / np.maximum.accumulate(walk) - 1,
+                "benchmark": 9e3 * walk,
+            },
+        )
+        made = page_of(long)
+        for picture in made.wide_figures[:3]:
+            line = picture.figure["data"][0]
+            assert len(line["x"]) <= 6000
+        price = made.wide_figures[2]
+        assert "Of 1,000,000 bars, the first, lowest, highest and last of each 667 are drawn" in price.note
+        # A spike of one bar is not lost.
+        assert max(price.figure["data"][0]["y"]) == pytest.approx(walk.max(), rel=1e-6)
+        assert write_report(long, tmp_path / "r.html").stat().st_size < 8_000_000
+
+    def test_several_symbols(self, result):
+        count = 20
+        symbols = [dataclasses.replace(result.symbols[0], symbol=f"S{number:02d}") for number in range(count)]
+        trades = dict(result.trades)
+        trades["symbol"] = np.array(
+            [f"S{5 + number % 12:02d}" for number in range(len(trades["number"]))], dtype=object
+        )
+        made = page_of(dataclasses.replace(result, symbols=tuple(symbols), trades=trades))
+        assert "20 symbols" in made.subtitle
+        prices = [picture for picture in made.wide_figures if picture.key.startswith("price-")]
+        assert [picture.title[-3:] for picture in prices] == [f"S{number:02d}" for number in range(5, 17)]
+        assert "The 12 symbols with the most trades of 20 are drawn" in prices[0].note
+        assert [column.title for column in made.trade_columns][:3] == ["#", "symbol", "side"]
+        assert {row[1].text for row in made.trades} == {f"S{number:02d}" for number in range(5, 17)}
+        assert all(len(row) == len(made.trade_columns) for row in made.trades)
+
+
+def test_a_regression_without_evaluation(result):
+    """A model without confusion matrix, importance and epochs still has a report, without empty panels."""
+    bare = dataclasses.replace(
+        result,
+        manifest=result.manifest.model_copy(update={"metrics": {}, "importance": None, "baselines": {}, "facts": {}}),
+        history=(),
+        baselines=(),
+        histograms=(),
+    )
+    made = page_of(bare)
+    assert [picture.key for picture in made.paired_figures] == ["membership-0", "membership-1"]
+    assert "no values in the backtest" in made.paired_figures[0].note
+    assert made.metric_columns == ("strategy", "buy and hold")
+    assert not re.search(r"None|nan", "".join(value for row in made.metrics for value in row.values))
