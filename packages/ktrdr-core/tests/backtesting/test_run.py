@@ -189,7 +189,7 @@ class TestReasons:
                 return shares * np.array([1.0, 10.0, 100.0])
 
         predicting(Explaining())
-        result = run(bundle)
+        result = run(bundle, explain=10_000)
         pipeline = FeaturePipeline(bundle.strategy).with_normalizers(bundle.normalizers())
         matrix = pipeline.transform(stored_inputs(bar_store, "EURUSD", ("1h", "4h")))
         rows = np.searchsorted(matrix.time, result.trades["entry_decision_time"])
@@ -197,6 +197,10 @@ class TestReasons:
         wanted = (matrix.values[rows].astype(np.float64) + matrix.values[rows - 2]) * factor
         np.testing.assert_allclose(result.reasons.entry_contributions, wanted, rtol=1e-6)
         assert "contributions" in result.reasons.of(0, "entry")
+        few = run(bundle, explain=3)
+        explained = ~np.isnan(few.reasons.entry_contributions).any(axis=1)
+        largest = np.sort(np.abs(few.trades["net"]))[-3]
+        assert explained.tolist() == (np.abs(few.trades["net"]) >= largest).tolist()
 
     def test_histograms_of_what_the_sets_read(self, result):
         assert [(h.timeframe, h.fuzzy_set, h.indicator) for h in result.histograms] == [
@@ -412,6 +416,7 @@ class TestBadInput:
             ({"symbols": ("EURUSD", "EURUSD")}, "named twice"),
             ({"start": dt.date(2018, 1, 2), "end": dt.date(2018, 1, 1)}, "would end"),
             ({"trials": 0}, "trials must be at least 1"),
+            ({"explain": -1}, "explain must be at least 0"),
             ({"symbols": ("GBPUSD",)}, "GBPUSD"),
             ({"symbols": ("../etc",)}, "cannot be a symbol"),
             ({"start": dt.date(2019, 1, 1)}, "no 1h bars of EURUSD to trade.*stored are 1h 2017-01-01"),

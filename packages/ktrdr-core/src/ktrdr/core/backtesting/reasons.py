@@ -55,7 +55,9 @@ class Evidence:
         return np.where(visible >= 0, self.values[source][visible], np.nan)
 
 
-def reasons_of(trades: Trades, evidence: Sequence[Evidence], manifest: Manifest, predictor: Predictor) -> Reasons:
+def reasons_of(
+    trades: Trades, evidence: Sequence[Evidence], manifest: Manifest, predictor: Predictor, explain: int
+) -> Reasons:
     """Gather the reasons of all trades.
 
     Args:
@@ -63,6 +65,7 @@ def reasons_of(trades: Trades, evidence: Sequence[Evidence], manifest: Manifest,
         evidence: per symbol.
         manifest: of the model.
         predictor: of the model; if it is :class:`~ktrdr.core.plugins.contract.Explainable` there are contributions.
+        explain: for how many trades, those with the largest results.
     """
     strategy = manifest.strategy
     columns = evidence[0].matrix.columns
@@ -74,6 +77,8 @@ def reasons_of(trades: Trades, evidence: Sequence[Evidence], manifest: Manifest,
     features = tuple(column.id for column in (*columns, *added))
     names = tuple(f"{timeframe}_{indicator}" for timeframe, indicator in sources)
     count = len(trades)
+    explained = np.zeros(count, dtype=np.bool_)
+    explained[np.argsort(-np.abs(trades.net), kind="stable")[:explain]] = True
     decided = {
         "entry": trades.entry_decision,
         "exit": np.where(trades.reason == SIGNAL, trades.exit_decision, -1),
@@ -96,10 +101,11 @@ def reasons_of(trades: Trades, evidence: Sequence[Evidence], manifest: Manifest,
             arrays[f"{moment}_features"][mine, len(columns) :] = _memberships(added, own, rows)
             for position, source in enumerate(sources):
                 arrays[f"{moment}_values"][mine, position] = own.values_at(source, rows)
-            if isinstance(predictor, Explainable):
-                shares = _contributions(predictor, predictor.window, own.matrix.values, rows)
-                acted_on = np.where(buys[mine], 0, 2) if manifest.classes else np.zeros(len(mine), dtype=np.int64)
-                arrays[f"{moment}_contributions"][mine, : len(columns)] = shares[np.arange(len(mine)), :, acted_on]
+            asked = mine[explained[mine]]
+            if isinstance(predictor, Explainable) and len(asked):
+                shares = _contributions(predictor, predictor.window, own.matrix.values, bars[asked] + own.first)
+                acted_on = np.where(buys[asked], 0, 2) if manifest.classes else np.zeros(len(asked), dtype=np.int64)
+                arrays[f"{moment}_contributions"][asked, : len(columns)] = shares[np.arange(len(asked)), :, acted_on]
     return Reasons(outputs=tuple(outputs), features=features, values=names, **arrays)
 
 

@@ -88,7 +88,7 @@ class Reasons:
         entry_values, exit_values: float64 ``(k, values)``.
         entry_contributions, exit_contributions: float64 ``(k, features)``: what each feature did to the output that
             was acted on (the probability of ``BUY`` or ``SELL``, or the value), NaN where the model's plugin does not
-            say.
+            say, and for all but the ``settings.explain`` trades with the largest results.
     """
 
     outputs: tuple[str, ...]

@@ -25,6 +25,8 @@ class BacktestSettings:
         device: of prediction, ``"auto"`` or a name the plugin knows.
         trials: strategies that were tried before this one was chosen, for the deflated Sharpe ratio; ``None`` takes the
             version of the model, as every version is one that was trained.
+        explain: for how many trades, those with the largest results, won or lost, the model is asked what each feature
+            did to its decision. That takes a model of some kinds milliseconds each; 0 asks for none.
         seed: of the bootstrap.
 
     Raises:
@@ -39,6 +41,7 @@ class BacktestSettings:
     symbols: tuple[str, ...] | None = None
     device: str = "auto"
     trials: int | None = None
+    explain: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,3 +62,5 @@ class BacktestSettings:
             raise BadInputError("no symbols are given; leave them out to trade those of the strategy")
         if self.trials is not None and self.trials < 1:
             raise BadInputError(f"trials must be at least 1, not {self.trials}")
+        if self.explain < 0:
+            raise BadInputError(f"explain must be at least 0, not {self.explain}")

@@ -64,7 +64,7 @@ def summarize(
         period=period.statement,
         symbols=symbols,
         trades=table,
-        reasons=reasons_of(simulation.trades, evidence, manifest, predictor),
+        reasons=reasons_of(simulation.trades, evidence, manifest, predictor, settings.explain),
         equity={
             "time": simulation.time,
             "equity": simulation.equity,

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ktrdr.core.cli.server import server_option
+
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult
+    from ktrdr.core.backtesting.settings import BacktestSettings
     from ktrdr.core.models.bundle import Bundle
     from ktrdr.core.models.store import ModelStore
     from ktrdr.core.plugins.manager import PluginManager
@@ -37,6 +40,13 @@ _SHOWN = (
 @click.option("--commission", type=float, default=0.0, show_default=True, help="Share of the value, per side: 0.0002.")
 @click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")
 @click.option("--trials", type=int, help="Strategies tried before this one [default: the model's version].")
+@click.option(
+    "--explain",
+    type=int,
+    default=100,
+    show_default=True,
+    help="Trades, those with the largest results, whose decisions are split among the features.",
+)
 @click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
 @click.option(
     "--report",
@@ -46,6 +56,7 @@ _SHOWN = (
     help="Write the HTML report, to PATH or beside the other files.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Write the files there, not below $KTRDR_HOME/runs.")
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backtest(
     model: str,
@@ -56,9 +67,11 @@ def backtest(
     commission: float,
     slippage: float,
     trials: int | None,
+    explain: int,
     device: str,
     report: str | None,
     output: Path | None,
+    server: str | None,
     as_json: bool,
 ) -> None:
     """Trade a trained model on data it has not seen.
@@ -85,19 +98,23 @@ def backtest(
         symbols=None if symbols is None else tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()),
         device=device,
         trials=trials,
+        explain=explain,
     )
-    plugins = default_manager()
-    bundle = _bundle_of(model, default_model_store(), plugins)
     _check_free(output)
-    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        result = run_backtest(
-            bundle,
-            bar_store=default_store(),
-            plugins=plugins,
-            settings=settings,
-            progress=progress,
-            cancellation=cancellation,
-        )
+    if server is not None:
+        result = _backtest_on_server(server, model, settings, quiet=as_json)
+    else:
+        plugins = default_manager()
+        bundle = _bundle_of(model, default_model_store(), plugins)
+        with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
+            result = run_backtest(
+                bundle,
+                bar_store=default_store(),
+                plugins=plugins,
+                settings=settings,
+                progress=progress,
+                cancellation=cancellation,
+            )
     written: list[Path] = []
 
     def add_report(directory: Path) -> None:
@@ -160,6 +177,25 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
     click.echo(f"Files   {directory}")
     if report is not None:
         click.echo(f"Report  {report}")
+
+
+def _backtest_on_server(server: str, model: str, settings: BacktestSettings, *, quiet: bool) -> BacktestResult:
+    """Return the result of a run on a server; its files are kept here too, as those of a run of one's own."""
+    import dataclasses
+
+    from ktrdr.core.cli.server import fetch_backtest, run_on_server
+    from ktrdr.core.client import Client
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.operations.jobs import parse_job
+
+    if Path(model).suffix.lower() in (".yaml", ".yml"):
+        raise BadInputError(f"with --server name a model of that server, such as `name` or `name/3`, not {model}")
+    given = dataclasses.asdict(settings)
+    del given["seed"]  # of the bootstrap: no command sets it
+    job = parse_job("backtest", {"model": model, **given})
+    with Client(server) as client:
+        operation_id, _ = run_on_server(client, "backtest", job.model_dump(mode="json"), quiet=quiet)
+        return fetch_backtest(client, operation_id)
 
 
 def _bundle_of(model: str, store: ModelStore, plugins: PluginManager) -> Bundle:
