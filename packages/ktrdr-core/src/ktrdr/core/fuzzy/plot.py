@@ -11,7 +11,7 @@ from ktrdr.core.fuzzy.dead_zones import dead_zone_share
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.strategy.model import FuzzyInput, FuzzySet, MembershipFunction, Strategy
 
-__all__ = ["corners", "membership_figure"]
+__all__ = ["corners_of", "membership_figure"]
 
 # Distinguishable with every common form of color blindness (Okabe and Ito, 2008), darker ones first.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5C4B99", "#8C6D31")
@@ -160,7 +160,7 @@ def _write_labels(figure: Any, row: int, labels: list[tuple[float, float, str, s
 
 def _range(fuzzy_set: FuzzySet, data: np.ndarray) -> tuple[float, float]:
     """Return the part of the axis to show: nearly all values, and the corners of the functions if they are not far."""
-    corners = np.array([corner for function in fuzzy_set.memberships.values() for corner in corners(function)])
+    corners = np.array([corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)])
     low, high = float(corners.min()), float(corners.max())
     if len(data):
         least, most = (float(value) for value in np.quantile(data, (0.001, 0.999)))
@@ -171,7 +171,7 @@ def _range(fuzzy_set: FuzzySet, data: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def corners(function: MembershipFunction) -> tuple[float, ...]:
+def corners_of(function: MembershipFunction) -> tuple[float, ...]:
     """Return the values between which a function does what it does."""
     match function.type, function.parameters:
         case "gaussian", (mean, sigma):
@@ -187,7 +187,7 @@ def corners(function: MembershipFunction) -> tuple[float, ...]:
 
 def _grid(fuzzy_set: FuzzySet, low: float, high: float) -> np.ndarray:
     """Return evenly spaced values and every corner between them, so that corners are drawn sharp."""
-    corners = [corner for function in fuzzy_set.memberships.values() for corner in corners(function)]
+    corners = [corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)]
     return np.unique([*np.linspace(low, high, _POINTS), *(corner for corner in corners if low < corner < high)])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ktrdr.core.backtesting.report.figures import GREY, SET_COLOURS, Figure, layout, plain
 from ktrdr.core.backtesting.results import ValueHistogram
 from ktrdr.core.fuzzy.membership import membership
-from ktrdr.core.fuzzy.plot import corners
+from ktrdr.core.fuzzy.plot import corners_of
 from ktrdr.core.strategy.model import FuzzyInput, FuzzySet, Strategy
 
 __all__ = ["fuzzy_sets_of", "membership_figure", "unanswered_share"]
@@ -50,7 +50,7 @@ def membership_figure(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> 
                 "hovertemplate": "%{customdata:.2%}",
             }
         )
-    inside = [corner for function in fuzzy_set.memberships.values() for corner in corners(function)]
+    inside = [corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)]
     # Every corner among the points, so that it is drawn sharp.
     x = np.unique([*np.linspace(low, high, _POINTS), *(corner for corner in inside if low < corner < high)])
     for number, (name, function) in enumerate(fuzzy_set.memberships.items()):
@@ -88,7 +88,7 @@ def unanswered_share(fuzzy_set: FuzzySet, histogram: ValueHistogram) -> float:
 
 def _range(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> tuple[float, float]:
     """Return the part of the axis to show: nearly all values, and the corners that are not far from them."""
-    ends = [corner for function in fuzzy_set.memberships.values() for corner in corners(function)]
+    ends = [corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)]
     low, high = min(ends), max(ends)
     if histogram is not None:
         counts = np.cumsum(histogram.counts) / max(sum(histogram.counts), 1)
