@@ -83,7 +83,7 @@ def test_the_main_strategy_is_trained_stored_and_predicts_the_same_in_a_fresh_pr
 @pytest.mark.parametrize(
     ("model_type", "architecture", "training"),
     [
-        ("gradient_boosting", {"max_leaf_nodes": 7}, {"epochs": 10}),
+        ("gradient_boosting", {"max_leaf_nodes": 7}, {"epochs": 10, "class_weights": None}),
         ("random_forest", {"n_estimators": 10}, {"epochs": None}),
         ("logistic_regression", {}, {"epochs": 10}),
         ("gru", {"sequence_length": 6, "hidden_size": 8, "num_layers": 1}, {"epochs": 1}),
