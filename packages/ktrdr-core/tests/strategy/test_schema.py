@@ -206,24 +206,32 @@ def test_an_editor_can_offer_every_word(validator):
     assert schema["training"]["properties"]["epochs"]["description"] == "passes over the training part"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SMALL = st.sampled_from(
+    [None, True, False, 0, 1, -1, 0.5, 1e9, "x", "all", "1h", "", "NO", [], {}, [1], [1, 2, 3], ["1h"], "rsi", "none"]
+)
+
+
+def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [found for key, value in inner for found in ((*path, key), *places(value, (*path, key)))]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_what_the_loader_accepts_of_mutated_files_the_schema_accepts(make_text, plugins, validator, data):
-    """Parts of valid files, put together at random: most are still valid."""
+def test_what_the_loader_accepts_of_changed_files_the_schema_accepts(make_text, plugins, validator, data):
+    """Parts of valid files put together at random, and one value replaced or removed: many are still valid."""
     changes: dict[str, Any] = {}
-    for chosen in data.draw(st.lists(st.sampled_from(VALID), min_size=1, max_size=4)):
-        changes |= chosen
-    values = st.one_of(
-        st.none(), st.booleans(), st.integers(-2, 50), st.floats(-1, 2), st.sampled_from(["x", "1h", "NO"])
-    )
-    tree = yaml.safe_load(make_text({key: copy.deepcopy(value) for key, value in changes.items() if value is not ...}))
-    keys = [
-        (section, key)
-        for section in ("training", "decisions", "training_data", "model")
-        for key in tree[section]
-    ]  # fmt: skip
-    section, key = data.draw(st.sampled_from(keys))
-    tree[section][key] = data.draw(st.one_of(values, st.just(tree[section][key])))
+    for chosen in data.draw(st.lists(st.sampled_from(VALID), min_size=1, max_size=3)):
+        changes |= {key: copy.deepcopy(value) for key, value in chosen.items() if value is not ...}
+    tree = yaml.safe_load(make_text(changes))
+    *parents, last = data.draw(st.sampled_from(places(tree)))
+    place = tree
+    for part in parents:
+        place = place[part]
+    if data.draw(st.booleans()):
+        place[last] = data.draw(SMALL)
+    else:
+        del place[last]
     text = yaml.safe_dump(tree)
     try:
         load_strategy_text(text, plugins=plugins)
