@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from ktrdr.core.backtesting.deployment import symbols_to_trade
 from ktrdr.core.backtesting.inputs import SymbolInput, read_inputs
+from ktrdr.core.backtesting.period import BacktestPeriod
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.reasons import Evidence
 from ktrdr.core.backtesting.results import BacktestResult
@@ -19,7 +24,29 @@ from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.training.steps import Steps
 
-__all__ = ["run_backtest"]
+__all__ = ["Prepared", "prepare_backtest", "run_backtest"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """All of a backtest that does not depend on ``decisions`` and ``risk``.
+
+    Attributes:
+        predictor: of the model.
+        inputs: bars per symbol.
+        period: which of them are traded, and why.
+        evidence: features and the model's outputs, per symbol.
+    """
+
+    predictor: Predictor
+    inputs: tuple[SymbolInput, ...]
+    period: BacktestPeriod
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def outputs(self) -> list[np.ndarray]:
+        """The model's outputs for the traded bars, per symbol."""
+        return [each.outputs for each in self.evidence]
 
 
 def run_backtest(
@@ -48,6 +75,23 @@ def run_backtest(
     """
     cancellation = cancellation if cancellation is not None else Cancellation()
     steps = Steps(progress, cancellation)
+    prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
+    inputs = prepared.inputs
+    account = steps.run(
+        "simulation",
+        lambda: trade(bundle.manifest.strategy, inputs, prepared.outputs, settings, cancellation),
+        lambda done: f"{len(done.simulation.trades):,} trades",
+    )
+    return steps.run(
+        "metrics",
+        lambda: summarize(bundle, settings, prepared.period, inputs, prepared.evidence, account, prepared.predictor),
+    )
+
+
+def prepare_backtest(
+    bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, settings: BacktestSettings, steps: Steps
+) -> Prepared:
+    """Load model and bars, and predict; arguments and errors as of :func:`run_backtest`."""
     manifest = bundle.manifest
     names = symbols_to_trade(manifest, settings.symbols)
     predictor = steps.run("model", lambda: bundle.load_predictor(plugins, settings.device), lambda _: bundle.ref)
@@ -58,15 +102,8 @@ def run_backtest(
         lambda read: f"{sum(len(symbol.traded) for symbol in read[0]):,} bars",
     )
     by_name = dict(zip(names, inputs, strict=True))
-    evidence = list(
-        steps.each("prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name])).values()
-    )
-    account = steps.run(
-        "simulation",
-        lambda: trade(manifest.strategy, inputs, [each.outputs for each in evidence], settings, cancellation),
-        lambda done: f"{len(done.simulation.trades):,} trades",
-    )
-    return steps.run("metrics", lambda: summarize(bundle, settings, period, inputs, evidence, account, predictor))
+    evidence = steps.each("prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name]))
+    return Prepared(predictor, inputs, period, tuple(evidence.values()))
 
 
 def _predict(bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, symbol: SymbolInput) -> Evidence:

@@ -30,7 +30,7 @@ from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor
 
-__all__ = ["summarize"]
+__all__ = ["account_curve", "summarize", "trading_metrics"]
 
 
 def summarize(
@@ -48,7 +48,7 @@ def summarize(
     traded = [symbol.traded for symbol in inputs]
     costs = Costs(settings.commission, settings.slippage)
     table = trade_table(simulation.trades, traded)
-    curve = _curve(account, settings)
+    curve = account_curve(account, settings)
     held = dataclasses.replace(curve, equity=buy_and_hold(traded, simulation.time, settings.capital, costs))
     drawdown, held_returns = curve.drawdown, held.returns
     symbols = tuple(_symbol(number, bars, account) for number, bars in enumerate(traded))
@@ -80,7 +80,7 @@ def summarize(
             seed=settings.seed,
             drawdown=drawdown,
         )
-        | _trading_metrics(table, curve, account),
+        | trading_metrics(table, curve, account),
         benchmark=account_metrics(held, seed=settings.seed, returns=held_returns),
         baselines=_baselines(manifest, inputs, account, settings),
         orders=dataclasses.asdict(simulation.counts),
@@ -98,12 +98,14 @@ def _end(bars: Bars) -> np.datetime64:
     return bars[-1:].close_time[0]
 
 
-def _curve(account: Account, settings: BacktestSettings) -> AccountCurve:
+def account_curve(account: Account, settings: BacktestSettings) -> AccountCurve:
+    """Return the equity of an account over time."""
     simulation = account.simulation
     return AccountCurve(simulation.time, simulation.equity, settings.capital, account.periods_per_year)
 
 
-def _trading_metrics(table: Table, curve: AccountCurve, account: Account) -> dict[str, Any]:
+def trading_metrics(table: Table, curve: AccountCurve, account: Account) -> dict[str, Any]:
+    """Return the metrics of trades, turnover and exposure; ``table`` is that of the account's trades."""
     metrics = trade_metrics(table)
     years = len(curve.equity) / curve.periods_per_year
     mean = float(curve.equity.mean())
@@ -154,12 +156,12 @@ def _baselines(
         return ()
     output = (np.array(manifest.classes) == majority).astype(np.float64)
     traded = trade_constant(manifest.strategy, account, inputs, output, settings)
-    curve = _curve(traded, settings)
+    curve = account_curve(traded, settings)
     table = trade_table(traded.simulation.trades, [market.bars for market in traded.markets])
     statement = f"always says {majority}, the most frequent class of the training data, under the same rules and costs"
     if not len(traded.simulation.trades):
         statement += ", so it never trades"
-    metrics = account_metrics(curve, seed=settings.seed) | _trading_metrics(table, curve, traded)
+    metrics = account_metrics(curve, seed=settings.seed) | trading_metrics(table, curve, traded)
     return (Baseline("majority class", statement, metrics),)
 
 
