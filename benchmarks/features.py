@@ -1,7 +1,8 @@
 """Fuzzification against scikit-fuzzy, and the feature pipeline's speed, growth and memory.
 
 Run with `python benchmarks/features.py`. scikit-fuzzy is compared with if it can be imported
-(`pip install scikit-fuzzy scipy networkx`); it is no dependency of ours. Times are CPU seconds, of all threads; the pipeline starts none.
+(`pip install scikit-fuzzy scipy networkx`); it is no dependency of ours.
+Times are CPU seconds, of all threads; the pipeline starts none.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from ktrdr.core.data import watched
 from ktrdr.core.data.exporter import export_bars
 from ktrdr.core.data.importer import detect_timeframe, import_file
 from ktrdr.core.data.loading import fingerprint
@@ -476,6 +477,39 @@ def test_cancel(store, file):
     with pytest.raises(CancelledError):
         import_file(file(_three("%Y-%m-%d %H:%M")), store, cancellation=cancellation)
     assert not store.root.exists()
+
+
+@pytest.fixture
+def long_file(make_bars, tmp_path, monkeypatch) -> Path:
+    """A file that takes long compared with how often progress is looked at."""
+    monkeypatch.setattr(watched, "_SECONDS", 0.002)
+    export_bars(make_bars(60_000, timeframe="1m", symbol="BTCUSDT"), tmp_path / "BTCUSDT.csv")
+    return tmp_path / "BTCUSDT.csv"
+
+
+def test_progress_while_a_long_file_is_read(store, long_file):
+    events = []
+    import_file(long_file, store, progress=events.append)
+    assert list(dict.fromkeys(event.step for event in events)) == ["reading", "checking", "writing"]
+    reading = [event for event in events if event.step == "reading"]
+    fractions = [event.fraction for event in reading]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] == 1.0
+    assert any(0 < event.fraction < 1 and (event.total, event.unit) == (100, "%") for event in reading)
+
+
+def test_cancel_while_a_long_file_is_read(store, long_file):
+    cancellation = Cancellation()
+
+    def stop_early(event):
+        assert event.step == "reading"
+        cancellation.cancel()
+
+    with pytest.raises(CancelledError):
+        import_file(long_file, store, progress=stop_early, cancellation=cancellation)
+    assert not store.root.exists()
+    assert import_file(long_file, store).writes[0].rows == 60_000
 
 
 def test_large_files_keep_their_order(store, file, make_bars, same_bars, tmp_path):

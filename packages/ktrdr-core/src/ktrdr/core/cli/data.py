@@ -68,17 +68,18 @@ def import_(
     Spellings of columns, ways to write dates, and several symbols in one file are recognized. Each file is imported
     whole or not at all; bars that are stored already are replaced, so importing a file again changes nothing.
     """
+    from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.progress import progress_display
     from ktrdr.core.data.importer import import_file
     from ktrdr.core.data.store import default_store
-    from ktrdr.core.errors import KtrdrError
+    from ktrdr.core.errors import CancelledError, KtrdrError
 
     roles = _roles(columns)
     store = default_store()
     results: list[dict[str, Any]] = []
     status = 0
-    with progress_display(quiet=as_json) as progress:
+    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
         for path in files:
             try:
                 report = import_file(
@@ -93,7 +94,10 @@ def import_(
                     label=label,
                     skip_bad=skip_bad,
                     progress=progress,
+                    cancellation=cancellation,
                 )
+            except CancelledError:
+                raise
             except KtrdrError as error:
                 if len(files) == 1:
                     raise

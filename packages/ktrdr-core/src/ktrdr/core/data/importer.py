@@ -117,13 +117,15 @@ def import_file(
         skip_bad: leave out rows that are no bars (and report them) instead of refusing the file. Bars in disorder or
             with the same time are refused all the same.
         progress: hears of the steps.
-        cancellation: is asked between symbols.
+        cancellation: is asked while the file is read, and between symbols.
 
     Raises:
         BadInputError: the file or an argument is wrong; nothing was changed.
+        CancelledError: on request; nothing was changed.
         StoreError: the store or the temporary directory cannot be written; nothing was changed.
     """
     from ktrdr.core.data.staging import Staging, stage_file
+    from ktrdr.core.data.watched import Watch
 
     path = Path(path)
     if label not in ("open", "close"):
@@ -142,7 +144,9 @@ def import_file(
     stop = cancellation or Cancellation()
     with _workspace() as workspace:
         progress(ProgressEvent("reading", message=path.name))
-        staging: Staging = stage_file(plain_file(path, workspace), path, workspace, columns or {}, dates, skip_bad)
+        plain = plain_file(path, workspace)
+        watch = Watch(progress, stop, "reading", path.name)
+        staging: Staging = stage_file(plain, path, workspace, columns or {}, dates, skip_bad, watch)
         try:
             progress(ProgressEvent("reading", fraction=1.0, message=path.name))
             if wishes.zone is not None and staging.zoned:

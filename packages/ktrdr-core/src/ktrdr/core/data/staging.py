@@ -15,6 +15,7 @@ from ktrdr.core.data.parquet import connect, quoted_path
 from ktrdr.core.data.vendor_columns import Layout, assign_roles, read_layout
 from ktrdr.core.data.vendor_files import PlainFile
 from ktrdr.core.data.vendor_times import ZONE_PATTERN, TimeFormat, parse_offset, time_format
+from ktrdr.core.data.watched import Watch
 from ktrdr.core.errors import BadInputError
 
 __all__ = ["RawBars", "Staging", "stage_file"]
@@ -22,6 +23,8 @@ __all__ = ["RawBars", "Staging", "stage_file"]
 _PRICES = ("open", "high", "low", "close")
 _UNKNOWN_VOLUME = "('', '-', 'nan', 'null', 'none', 'na', 'n/a')"
 _ROWS_PER_QUERY = 1_000_000
+# Share of the time of reading that goes into a first look at all times.
+_LOOKED = 0.3
 _EPOCH_TYPES = ("BIGINT", "INTEGER", "UBIGINT", "UINTEGER", "HUGEINT", "DOUBLE")
 
 
@@ -93,20 +96,27 @@ class Staging:
 
 
 def stage_file(
-    plain: PlainFile, shown: Path, workspace: Path, columns: Mapping[str, str], dates: str | None, skip_bad: bool
+    plain: PlainFile,
+    shown: Path,
+    workspace: Path,
+    columns: Mapping[str, str],
+    dates: str | None,
+    skip_bad: bool,
+    watch: Watch,
 ) -> Staging:
     """Read a file into a table.
 
     Raises:
         BadInputError: it is not laid out as bars, a row has the wrong number of columns, or (unless ``skip_bad``) a
             time is no time or a price no number.
+        CancelledError: on request.
     """
     connection = connect(workspace / "staging.duckdb", workspace)
     try:
         source = _parquet_source(connection, plain, shown, columns) if plain.is_parquet else None
         if source is None:
             source = _text_source(connection, plain, shown, columns)
-        return _stage(connection, source, shown, list(plain.notes), dates, skip_bad)
+        return _stage(connection, source, shown, list(plain.notes), dates, skip_bad, watch)
     except BaseException:
         connection.close()
         raise
@@ -198,11 +208,12 @@ def _stage(
     notes: list[str],
     dates: str | None,
     skip_bad: bool,
+    watch: Watch,
 ) -> Staging:
     notes += source.notes
     if source.decimal_comma:
         notes.append("prices have a decimal comma")
-    time_sql, zone_sql, zoned = _time_sql(connection, source, shown, dates, notes)
+    time_sql, zone_sql, zoned = _time_sql(connection, source, shown, dates, notes, watch)
     number = "replace({0}, ',', '.')" if source.decimal_comma else "{0}"
     text = "trim(CAST({0} AS VARCHAR))"
 
@@ -230,7 +241,7 @@ def _stage(
         f"CASE {' '.join(problems)} END AS bad FROM ({source.sql})"
     )
     try:
-        connection.execute(sql, source.parameters)
+        watch.run(connection, sql, source.parameters, share=(_LOOKED, 1.0))
     except duckdb.Error as error:
         if not source.first_line:
             raise _damaged_parquet(shown, error) from error
@@ -290,7 +301,12 @@ def _look_at_bad_rows(staging: Staging, skip_bad: bool) -> None:
 
 
 def _time_sql(
-    connection: duckdb.DuckDBPyConnection, source: _Source, shown: Path, dates: str | None, notes: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    source: _Source,
+    shown: Path,
+    dates: str | None,
+    notes: list[str],
+    watch: Watch,
 ) -> tuple[str, str, bool]:
     """Return SQL for nanoseconds as written and for minutes east of UTC, and whether the file says zones."""
     kind = source.time_type
@@ -308,11 +324,13 @@ def _time_sql(
     zone = f"CASE WHEN {clock} THEN regexp_extract({text}, '{ZONE_PATTERN}', 1) ELSE '' END"
     number = "coalesce(max(TRY_CAST(regexp_extract({0}, '{1}', 1) AS INTEGER)), 0)"
     try:
-        zones = connection.execute(
+        zones = watch.run(
+            connection,
             f"SELECT zone, {number.format('text', '^([0-9]{1,2})[-/.]')}, "
             f"{number.format('text', '^[0-9]{1,2}[-/.]([0-9]{1,2})')} FROM "
             f"(SELECT {zone} AS zone, {text} AS text FROM ({source.sql})) GROUP BY zone ORDER BY zone",
             source.parameters,
+            share=(0.0, _LOOKED),
         ).fetchall()
         sample = [
             str(row[0])
