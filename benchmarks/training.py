@@ -254,7 +254,7 @@ def main() -> None:
         memory(kind, int(samples), int(batch))
         return
 
-    contests = [
+    contests: list[tuple[str, str, int, int, int, tuple[int, ...]]] = [
         ("mlp-small", "mlp", 5_700, 32, 8, HIDDEN),
         ("mlp-large", "mlp", 500_000, 1024, 1, HIDDEN),
         ("lstm", "lstm", 11_000, 32, 1, HIDDEN),

@@ -5,40 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ktrdr.core.plugins import Rule
 from ktrdr.ml.torch.description import Description
 
-__all__ = ["contributions", "rules"]
+__all__ = ["STEPS", "contributions", "rules"]
 
-_STEPS = 128
+STEPS = 32
+"""Points on the way from the average sample at which gradients are taken."""
+
+_NODES, _SHARES = np.polynomial.legendre.leggauss(STEPS)
 
 
-def contributions(network: Any, sample: Any, average: Any, answer: Callable[[Any], Any]) -> Any:
-    """Return the shares of the features in the answer, ``(features, outputs)``.
+def contributions(network: Any, samples: Any, average: Any, answer: Callable[[Any], Any]) -> Any:
+    """Return the shares of the features in the answers, ``(m, features, outputs)``.
 
     Integrated gradients (M. Sundararajan, A. Taly, Q. Yan, *Axiomatic attribution for deep networks*, 2017) along the
-    straight line from the average training sample, by the midpoint rule.
+    straight line from the average training sample, integrated by Gauss and Legendre's rule.
 
     Args:
         network: in evaluation mode.
-        sample: ``(1, features)`` or ``(1, window, features)``.
+        samples: ``(m, features)`` or ``(m, window, features)``.
         average: ``(features,)``.
         answer: from scores to what is predicted.
     """
-    way = sample - average
-    steps = (torch.arange(_STEPS, device=sample.device, dtype=sample.dtype) + 0.5) / _STEPS
-    points = (average + steps.view(-1, *[1] * (sample.ndim - 1)) * way).requires_grad_(True)
+    way = samples - average
+    shape = (-1, *[1] * (samples.ndim - 1))
+    nodes = torch.tensor((_NODES + 1) / 2, dtype=samples.dtype, device=samples.device).view(shape)
+    shares = torch.tensor(_SHARES / 2, dtype=samples.dtype, device=samples.device).view(shape)
+    points = (average + nodes * way.unsqueeze(1)).flatten(0, 1).requires_grad_(True)
     # cuDNN's recurrent layers have no gradient in evaluation mode; torch's own do.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        answers = answer(network(points)).view(_STEPS, -1)
-        gradients = [
-            torch.autograd.grad(answers[:, number].sum(), points, retain_graph=True)[0].mean(0)
-            for number in range(answers.shape[1])
-        ]
-    shares = torch.stack([gradient * way[0] for gradient in gradients], -1)
-    return shares.sum(0) if shares.ndim == 3 else shares
+        answers = answer(network(points)).view(len(points), -1)
+        found = []
+        for number in range(answers.shape[1]):
+            (gradient,) = torch.autograd.grad(answers[:, number].sum(), points, retain_graph=True)
+            found.append((gradient.view(len(samples), STEPS, *samples.shape[1:]) * shares).sum(1) * way)
+    stacked = torch.stack(found, -1)
+    return stacked.sum(1) if stacked.ndim == 4 else stacked
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import EpochRecord, Rule
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.description import Description
-from ktrdr.ml.torch.explanation import contributions, rules
+from ktrdr.ml.torch.explanation import STEPS, contributions, rules
 from ktrdr.ml.torch.networks import build_network
 from ktrdr.ml.torch.samples import Matrix
 from ktrdr.ml.torch.tensors import fill
@@ -89,10 +89,13 @@ class TorchPredictor:
         rows = self._whole_windows(features)
         result = np.full((len(features), self.input_size, self.description.outputs), np.nan)
         matrix = Matrix(features, self.window, self._device)
-        for row in rows:
-            sample = matrix.gather(torch.tensor([row - (self.window - 1)], device=self._device))
-            shares = contributions(self._network, sample, self._average.to(self._device), self._answer)
-            result[row] = shares.cpu().double().numpy()
+        average = self._average.to(self._device)
+        block = max(block_rows(self._network, self.window) // STEPS, 1)
+        for start in range(0, len(rows), block):
+            at = rows[start : start + block]
+            samples = matrix.gather(torch.from_numpy(at - (self.window - 1)).to(self._device))
+            shares = contributions(self._network, samples, average, self._answer)
+            result[at] = shares.cpu().double().numpy()
         return result
 
     def _answer(self, scores: Any) -> Any:
