@@ -43,7 +43,11 @@ nn_inputs:
 model: {type: mlp, architecture: {hidden_layers: [32, 16]}}
 decisions: {confidence_threshold: 0.45, allow_short_from_flat: true, filters: {min_signal_separation: 40}}
 training:
-  {labels: {source: direction, horizon: 15, threshold: 0.0006}, epochs: 20, batch_size: 512, learning_rate: 0.01, seed: 1}
+  labels: {source: direction, horizon: 15, threshold: 0.0006}
+  epochs: 20
+  batch_size: 512
+  learning_rate: 0.01
+  seed: 1
 """
 
 

@@ -53,13 +53,14 @@ def store_run(
     ``then`` is called with the directory afterwards, to add a file; if it or the writing fails, a directory that was
     made here is gone.
     """
+    made = directory is None or not directory.exists()
     place = claim_run(result) if directory is None else directory
     try:
         result.write(place)
         if then is not None:
             then(place)
     except BaseException:
-        if directory is None:
+        if made and place.is_dir():
             _remove(place)
         raise
     return place
