@@ -294,6 +294,27 @@ def test_sources(eurusd, source):
     assert source_series(eurusd, source).dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        pytest.param(name, parameter, id=f"{name}-{parameter.name}")
+        for name in NAMES
+        for parameter in get_indicator(name).parameters
+    ],
+)
+def test_every_parameter_has_an_effect(eurusd, name, parameter):
+    """None is accepted and ignored."""
+    others = {
+        "int": parameter.default + 1 if parameter.kind == "int" else None,
+        "float": parameter.default * 1.5 if parameter.kind == "float" else None,
+        "str": next((choice for choice in parameter.choices if choice != parameter.default), None),
+    }
+    bars = eurusd[:400]
+    default = compute_indicator(name, {}, bars)
+    other = compute_indicator(name, {parameter.name: others[parameter.kind]}, bars)
+    assert any(not np.array_equal(default[output], other[output], equal_nan=True) for output in default)
+
+
 def test_a_period_longer_than_the_data_gives_no_value(eurusd):
     values = compute_indicator("sma", {"period": 10_000}, eurusd)["sma"]
     assert len(values) == len(eurusd)
@@ -322,6 +343,7 @@ def test_a_logarithm_starts_anew_after_a_price_that_has_none(eurusd):
         ("macd", {"fast_period": 30}, r"`fast_period` \(30\) must be below `slow_period` \(26\)"),
         ("parabolic_sar", {"step_af": 0.5}, "must not be above `max_af`"),
         ("ultimate_oscillator", {"medium_period": 30}, "must be in ascending order"),
+        ("vwap", {"period": 30, "anchor": "day"}, "`period` has no effect with `anchor: day`; leave it out"),
         ("bbands", {"multiplier": 0}, "`multiplier` must be above 0"),
         ("bbands", {"period": 1, "std": 2}, "unknown key `std`.*; `period` must be at least 2"),
         ("rsx", {}, "unknown indicator type `rsx`, did you mean `rsi`?"),

@@ -20,6 +20,7 @@ _Outputs = Sequence[np.ndarray]
 
 _DAY = np.timedelta64(1, "D")
 _ROUNDING = 1e-12
+_VWAP_PERIOD = 20
 
 
 def _obv(c: _Columns, p: _Parameters) -> _Outputs:
@@ -36,6 +37,12 @@ def _vwap(c: _Columns, p: _Parameters) -> _Outputs:
         empty = all_zero(volume, p["period"])
         value, volume = (np.where(empty, 0.0, total(part, p["period"])) for part in (value, volume))
     return (ratio(value, volume, neutral=series),)
+
+
+def _period_of_a_rolling_window(p: _Parameters) -> str | None:
+    if p["anchor"] == "rolling" or p["period"] == _VWAP_PERIOD:
+        return None
+    return "`period` has no effect with `anchor: day`; leave it out"
 
 
 def _day_starts(time: np.ndarray) -> np.ndarray:
@@ -105,7 +112,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
         lambda p: 0 if p["anchor"] == "day" else p["period"] - 1,
         ("time", "volume"),
         (
-            period(20, description="bars in the window; not used with `anchor: day`"),
+            period(_VWAP_PERIOD, description="bars in the window; not with `anchor: day`"),
             Parameter(
                 "anchor",
                 "str",
@@ -116,6 +123,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
             source("hlc3"),
         ),
         memory="recursive",
+        rule=_period_of_a_rolling_window,
     ),
     IndicatorType(
         "mfi",
