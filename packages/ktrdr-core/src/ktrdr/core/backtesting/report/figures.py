@@ -330,7 +330,7 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
             height=90 + 22 * len(names),
             hovermode="closest",
             yaxis={"automargin": True},
-            xaxis={"title": {"text": unit}, "nticks": 5, "tickangle": 0},
+            xaxis={"title": {"text": unit}, "nticks": 4, "tickangle": 0, "tickformat": "~g"},
         ),
     }
 
