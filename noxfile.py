@@ -22,7 +22,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = True
-nox.options.sessions = ["lint", "types", "wheels", "wheelcheck", "unit", "contract", "isolation", "e2e"]
+nox.options.sessions = ["lint", "types", "wheels", "wheelcheck", "unit", "contract", "isolation", "e2e", "docs"]
 
 TEST = PROJECT["dependency-groups"]["test"]
 
@@ -115,6 +115,14 @@ def e2e(session: nox.Session) -> None:
     """Run the main job and what crosses distributions, and compare with independent programs."""
     _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["oracle"]))
     _pytest(session, "tests/e2e", "tests/api", "tests/peers")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, links checked and warnings refused, and run every command of the tutorial."""
+    _install(session, "ktrdr-core", "ktrdr-ml-torch", extra=(*TEST, *PROJECT["dependency-groups"]["docs"]))
+    session.run("mkdocs", "build", "--strict", "--quiet", "--clean")
+    _pytest(session, "tests/docs")
 
 
 def _editable(*distributions: str) -> list[str]:

@@ -70,10 +70,10 @@ def test_the_bundle_holds_what_it_should_and_no_pickle(demo):
 
 def test_the_backtest_is_of_the_unseen_rest_of_the_year(demo):
     home, _ = demo
-    (summary,) = (home / "runs").rglob("metrics.json")
-    text = summary.read_text(encoding="utf-8")
-    assert "2017-10" in text
-    assert "2017-12-29" in text
+    (path,) = (home / "runs").rglob("result.json")
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    assert summary["start"].startswith("2017-10-01")
+    assert summary["end"].startswith("2017-12-29")
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_same_trades(demo, tmp_path):
