@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "validate": ("ktrdr.core.cli.strategy:validate", "Check strategy files and report every error in them."),
     "train": ("ktrdr.core.cli.train:train", "Train the model of a strategy."),
     "backtest": ("ktrdr.core.cli.backtest:backtest", "Trade a trained model on data it has not seen."),
+    "sweep": ("ktrdr.core.cli.sweep:sweep", "Trade a trained model under many settings, and rank them."),
     "compare": ("ktrdr.core.cli.backtest:compare", "Put backtest runs side by side."),
     "explain": ("ktrdr.core.cli.explain:explain", "Show what led to one decision of a model."),
     "check": ("ktrdr.core.cli.check:check", "Look for look-ahead in a strategy's features and labels."),

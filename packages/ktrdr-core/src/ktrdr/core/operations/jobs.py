@@ -15,7 +15,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.operations.progress import NO_PROGRESS, Progress
 
-__all__ = ["JOB_KINDS", "BacktestJob", "Job", "TrainingJob", "parse_job", "run_job"]
+__all__ = ["JOB_KINDS", "BacktestJob", "Job", "SweepJob", "TrainingJob", "parse_job", "run_job"]
 
 
 class Job(BaseModel):
@@ -50,10 +50,28 @@ class BacktestJob(Job):
     capital: float = Field(default=10_000.0, gt=0)
     commission: float = Field(default=0.0, ge=0, lt=1)
     slippage: float = Field(default=0.0, ge=0, lt=1)
+    trials: int | None = Field(default=None, ge=1)
     device: str = "auto"
 
 
-JOB_KINDS: Mapping[str, type[Job]] = {"training": TrainingJob, "backtest": BacktestJob}
+class SweepJob(Job):
+    """Trade a stored model once for every combination of ``settings``: dotted keys below ``decisions`` and ``risk``,
+    each with the values to try. ``metric`` orders the result; the rest is as in :class:`BacktestJob`.
+    """
+
+    model: str = Field(min_length=1, max_length=200)
+    settings: dict[str, tuple[bool | int | float | str | None, ...]] = Field(min_length=1, max_length=20)
+    metric: str = "sharpe"
+    symbols: tuple[str, ...] | None = None
+    start: dt.date | None = None
+    end: dt.date | None = None
+    capital: float = Field(default=10_000.0, gt=0)
+    commission: float = Field(default=0.0, ge=0, lt=1)
+    slippage: float = Field(default=0.0, ge=0, lt=1)
+    device: str = "auto"
+
+
+JOB_KINDS: Mapping[str, type[Job]] = {"training": TrainingJob, "backtest": BacktestJob, "sweep": SweepJob}
 
 
 def parse_job(kind: str, data: Mapping[str, Any]) -> Job:
@@ -93,6 +111,10 @@ def run_job(
         from ktrdr.core.operations.run_training import run_training_job
 
         return run_training_job(job, resume=resume, operation=operation, progress=progress, cancellation=cancellation)
+    if isinstance(job, SweepJob):
+        from ktrdr.core.operations.run_sweep import run_sweep_job
+
+        return run_sweep_job(job, progress=progress, cancellation=cancellation)
     assert isinstance(job, BacktestJob)
     from ktrdr.core.operations.run_backtest import run_backtest_job
 

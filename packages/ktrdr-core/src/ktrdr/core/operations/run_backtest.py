@@ -42,6 +42,7 @@ def run_backtest_job(
             end=job.end,
             symbols=job.symbols,
             device=job.device,
+            trials=job.trials,
         ),
         progress=progress,
         cancellation=cancellation,

@@ -1,0 +1,163 @@
+"""`ktrdr sweep`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+__all__ = ["print_sweep", "sweep"]
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+# What is shown of each row, under names that leave room for the settings.
+_SHOWN = {
+    "sharpe": "Sharpe",
+    "total_return": "Return",
+    "deflated_sharpe": "Deflated",
+    "max_drawdown": "Drawdown",
+    "trades": "Trades",
+}
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE,...",
+    help="Values to try for a key below decisions or risk; may be repeated: every combination is tried.",
+)
+@click.option("--metric", default="sharpe", show_default=True, help="What the table is ordered by, the best first.")
+@click.option("--symbols", help="Trade these instead of the strategy's: AAPL,MSFT. They share the capital.")
+@click.option("--start", type=_DAY, help="First day (UTC). Without dates: what the model has not seen.")
+@click.option("--end", type=_DAY, help="Last day (UTC).")
+@click.option("--capital", type=float, default=10_000.0, show_default=True, help="Cash at the start.")
+@click.option("--commission", type=float, default=0.0, show_default=True, help="Share of the value, per side: 0.0002.")
+@click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")
+@click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
+@click.option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Rows to print.")
+@click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
+def sweep(
+    model: str,
+    settings: tuple[str, ...],
+    metric: str,
+    symbols: str | None,
+    start: dt.datetime | None,
+    end: dt.datetime | None,
+    capital: float,
+    commission: float,
+    slippage: float,
+    device: str,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Trade a trained model under every combination of settings, and rank them.
+
+    MODEL is `name` for the latest version of a model, or `name/3` for one. Only what decides and trades can be swept
+    without training again, such as --set decisions.confidence_threshold=0.4,0.5 --set risk.stop_loss.atr=2,3,4. The
+    deflated Sharpe ratio of each row counts all of them as trials.
+    """
+    from ktrdr.core.cli.interrupt import cancel_on_interrupt
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.progress import progress_display
+    from ktrdr.core.operations.jobs import SweepJob, parse_job
+    from ktrdr.core.operations.run_sweep import run_sweep_job
+
+    job = parse_job(
+        "sweep",
+        {
+            "model": model,
+            "settings": _values(settings),
+            "metric": metric,
+            "symbols": None if symbols is None else [name.strip() for name in symbols.split(",") if name.strip()],
+            "start": start.date() if start else None,
+            "end": end.date() if end else None,
+            "capital": capital,
+            "commission": commission,
+            "slippage": slippage,
+            "device": device,
+        },
+    )
+    assert isinstance(job, SweepJob)
+    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
+        result = run_sweep_job(job, progress=progress, cancellation=cancellation)
+    if as_json:
+        print_json(result)
+    else:
+        print_sweep(result, top)
+
+
+def print_sweep(result: Mapping[str, Any], top: int) -> None:
+    """Print the best ``top`` rows of a sweep, for a person."""
+    from ktrdr.core.backtesting.metrics import METRICS, format_metric
+    from ktrdr.core.cli.output import print_table
+
+    labels = {info.name: _SHOWN.get(info.name, info.label) for info in METRICS}
+    rows = result["rows"]
+    metrics = [result["metric"], *(name for name in _SHOWN if name != result["metric"])]
+    names = list(rows[0]["settings"])
+    click.echo(
+        f"\n{result['model']}: {len(rows):,} combinations on {result['bars']:,} bars of"
+        f" {' '.join(result['symbols'])} {result['timeframe']}, {result['start'][:10]} to {result['end'][:10]}"
+    )
+    click.echo(f"Period: {result['period']}.")
+    print_table(
+        ["", *(_short(name, names) for name in names), *(labels[name] for name in metrics)],
+        [
+            [
+                place,
+                *(_shown(row["settings"][name]) for name in names),
+                *(format_metric(name, row["metrics"][name]) for name in metrics),
+            ]
+            for place, row in enumerate(rows[:top], start=1)
+        ],
+        right=["", *(_short(name, names) for name in names), *(labels[name] for name in metrics)],
+    )
+    if len(rows) > top:
+        click.echo(f"{len(rows) - top:,} more rows: --top {len(rows)}, or --json.")
+    click.echo(
+        f"The best of {len(rows):,} looks good by luck too: the deflated Sharpe ratio counts"
+        f" {rows[0]['metrics']['trials']:,} trials."
+    )
+
+
+def _values(given: Sequence[str]) -> dict[str, list[Any]]:
+    """Return ``{key: values}``; values are what they would be in a strategy file."""
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.strategy.document import read_document
+
+    found: dict[str, list[Any]] = {}
+    for item in given:
+        key, sign, text = (part.strip() for part in item.partition("="))
+        if not key or not sign or not text:
+            raise BadInputError(f"--set {item} is not understood; write --set risk.stop_loss.atr=2,3,4")
+        if key in found:
+            raise BadInputError(f"`{key}` is given twice; write all of its values after one --set, with commas")
+        found[key] = []
+        for part in text.split(","):
+            if part.strip() in ("null", "~"):
+                found[key].append(None)
+                continue
+            root = read_document(part.strip()).root
+            if root is None or isinstance(root.value, dict | list):
+                raise BadInputError(f"--set {key}: `{part}` is not one value such as 0.5, true or null")
+            found[key].append(root.value)
+    return found
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """Return the end of a dotted key that tells it from the others: one of the section where it is enough."""
+    parts = name.split(".")
+    for length in range(1, len(parts)):
+        end = ".".join(parts[-length:])
+        if sum(other == end or other.endswith(f".{end}") for other in names) == 1 and (length > 1 or len(parts) < 3):
+            return end.replace("_", " ").replace(".", " ")
+    return name
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value).lower()

@@ -1,0 +1,211 @@
+"""A sweep comes to what as many backtests come to, ordered, and with all of them counted as trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from ktrdr.core.backtesting.run import run_backtest
+from ktrdr.core.backtesting.settings import BacktestSettings
+from ktrdr.core.cli.main import cli
+from ktrdr.core.cli.sweep import print_sweep
+from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.models.store import ModelStore
+from ktrdr.core.operations import run_sweep
+from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.operations.jobs import JOB_KINDS, parse_job, run_job
+from ktrdr.core.operations.sweep import MOST_TRIALS, check_sweep, trials_of
+from ktrdr.core.operations.variants import Variants
+from ktrdr.core.strategy.loader import load_strategy_text
+
+SETTINGS = {"decisions.confidence_threshold": (0.34, 0.4), "risk.stop_loss.atr": (2, 3.5, 5)}
+
+
+@pytest.fixture
+def at_home(bundle, bar_store, plugins, monkeypatch):
+    """The stores of the bundle's tests stand in for those below ``KTRDR_HOME``."""
+    monkeypatch.setattr(run_sweep, "default_model_store", lambda: ModelStore(bundle.directory.parents[1]))
+    monkeypatch.setattr(run_sweep, "default_store", lambda: bar_store)
+    monkeypatch.setattr(run_sweep, "default_manager", lambda: plugins)
+
+
+@pytest.fixture
+def make_job(bundle, at_home):
+    def make(**more):
+        given = {"model": bundle.manifest.ref, "settings": SETTINGS, "commission": 0.0001, "slippage": 0.0001}
+        return parse_job("sweep", {**given, **more})
+
+    return make
+
+
+def changed(bundle, changes):
+    """Return a bundle of the same model whose strategy has other decisions and risk."""
+    strategy = Variants(bundle.manifest.strategy, bundle.strategy_text).strategy(changes)
+    return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"strategy": strategy}))
+
+
+def test_each_row_is_the_backtest_of_that_strategy(make_job, bundle, bar_store, plugins):
+    result = run_sweep.run_sweep_job(make_job())
+    assert result["trials"] == len(result["rows"]) == 6
+    for row in result["rows"]:
+        assert row["metrics"]["trials"] == bundle.manifest.version - 1 + 6
+        alone = run_backtest(
+            changed(bundle, row["settings"]),
+            bar_store=bar_store,
+            plugins=plugins,
+            settings=BacktestSettings(commission=0.0001, slippage=0.0001, trials=row["metrics"]["trials"]),
+        )
+        assert row["metrics"] == {name: alone.metrics[name] for name in row["metrics"]}
+    assert len({row["metrics"]["net_profit"] for row in result["rows"]}) > 1
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("sharpe", -1), ("max_drawdown", -1), ("costs", 1)])
+def test_the_best_is_first_and_what_is_not_defined_last(make_job, metric, sign):
+    thresholds = {"decisions.confidence_threshold": (0.34, 0.36, 0.4, 0.999)}
+    rows = run_sweep.run_sweep_job(make_job(settings=thresholds, metric=metric))["rows"]
+    values = [row["metrics"][metric] for row in rows]
+    known = [value for value in values if value is not None]
+    assert values == sorted(known, key=lambda value: sign * value) + [None] * (len(values) - len(known))
+    assert sorted(row["trial"] for row in rows) == [1, 2, 3, 4]
+    # With a threshold nothing reaches, nothing is traded, and its Sharpe ratio is not defined.
+    assert (None in values) == (metric == "sharpe")
+
+
+def test_more_trials_deflate_the_same_result_more(make_job):
+    few = run_sweep.run_sweep_job(make_job(settings={"risk.stop_loss.atr": (2, 3)}))
+    more = run_sweep.run_sweep_job(make_job(settings={"risk.stop_loss.atr": (2, 3, *(4 + i / 10 for i in range(48)))}))
+
+    def of(result, value):
+        return next(row["metrics"] for row in result["rows"] if row["settings"]["risk.stop_loss.atr"] == value)
+
+    assert of(few, 2)["sharpe"] == of(more, 2)["sharpe"]
+    assert of(few, 2)["deflated_sharpe"] > of(more, 2)["deflated_sharpe"]
+
+
+def test_chunks_come_to_the_same_and_prepare_once(make_job, monkeypatch):
+    prepared = []
+    original = run_sweep.prepare_sweep
+    monkeypatch.setattr(run_sweep, "prepare_sweep", lambda *args, **more: prepared.append(1) or original(*args, **more))
+    job = make_job()
+    data = job.model_dump(mode="json")
+    chunks = [run_sweep.run_chunk("one", data, numbers) for numbers in ([0, 1], [2], [3, 4, 5])]
+    assert len(prepared) == 1
+    assert all(chunk["seconds"] > 0 for chunk in chunks)
+    whole = run_sweep.run_sweep_job(job)
+    by_trial = {row["trial"]: row["metrics"] for row in whole["rows"]}
+    assert [metrics for chunk in chunks for metrics in chunk["metrics"]] == [by_trial[n] for n in range(1, 7)]
+    assert all(chunk["facts"]["data_fingerprint"] == whole["data_fingerprint"] for chunk in chunks)
+
+
+def test_a_worker_keeps_few_sweeps(make_job):
+    data = make_job().model_dump(mode="json")
+    for number in range(5):
+        run_sweep.run_chunk(f"sweep {number}", data, [0])
+    assert list(run_sweep._prepared) == ["sweep 3", "sweep 4"]
+
+
+def test_a_chunk_says_what_a_person_can_mend(make_job):
+    data = make_job(model="nobody_trained_this").model_dump(mode="json")
+    error = run_sweep.run_chunk("broken", data, [0])["error"]
+    assert error["type"] == "NotFoundError"
+    assert "nobody_trained_this" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training.epochs": (1, 2)}, "cannot be swept on a trained model"),
+        ({"decisions": (1,)}, "cannot be swept on a trained model"),
+        ({"risk.": (1,)}, "cannot be swept on a trained model"),
+        ({"decisions.output_format": ("regression",)}, "settled by its training"),
+        ({"decisions.confidence_treshold": (0.5,)}, "did you mean `confidence_threshold`"),
+        ({"decisions.confidence_threshold": (0.5, 7)}, "confidence_threshold=7: "),
+        ({"risk.max_holding_period": (5, 0)}, "max_holding_period=0: "),
+        ({"risk.stop_loss.atr": (2, 2)}, "has the same value twice"),
+        ({"risk.stop_loss.atr": ()}, "has no values"),
+        ({"risk.stop_loss.atr": tuple(range(1, 200)), "risk.take_profit.atr": tuple(range(1, 200))}, "39,601"),
+    ],
+)
+def test_a_mistake_anywhere_is_found_before_anything_runs(make_job, monkeypatch, settings, message):
+    monkeypatch.setattr(run_sweep, "prepare_sweep", lambda *args, **more: pytest.fail("it ran"))
+    with pytest.raises(BadInputError, match=message) as caught:
+        run_sweep.run_sweep_job(make_job(settings=settings))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["sharp", "trades", "monthly_returns"])
+def test_what_has_no_better_cannot_be_ordered_by(make_job, bundle, metric):
+    with pytest.raises(BadInputError, match=f"cannot be ordered by `{metric}`"):
+        check_sweep(make_job(metric=metric), bundle)
+
+
+def test_combinations_are_all_there_once_the_last_setting_changing_fastest(make_job):
+    found = trials_of(make_job())
+    assert len(found) == 6 <= MOST_TRIALS
+    assert [tuple(each.values()) for each in found] == [(a, b) for a in (0.34, 0.4) for b in (2, 3.5, 5)]
+
+
+def test_a_changed_strategy_is_the_one_a_file_with_that_change_gives(bundle):
+    changes = {"decisions.filters.min_signal_separation": 9, "risk.stop_loss": None, "risk.take_profit.percent": 2.5}
+    text = bundle.strategy_text
+    ours = Variants(bundle.manifest.strategy, text).strategy(changes)
+    assert ours.decisions.filters.min_signal_separation == 9
+    assert ours.risk.stop_loss is None
+    assert (ours.risk.take_profit.kind, ours.risk.take_profit.value) == ("percent", 2.5)
+    # Unchanged it is what the loader makes of the file.
+    plain = Variants(bundle.manifest.strategy, text).strategy({})
+    assert (plain.decisions, plain.risk) == (load_strategy_text(text).strategy.decisions, bundle.manifest.strategy.risk)
+
+
+def test_it_stops_on_request(make_job, monkeypatch):
+    cancellation = Cancellation()
+    ran = []
+    original = run_sweep.run_trial
+
+    def trial(*args):
+        ran.append(1)
+        cancellation.cancel()
+        return original(*args)
+
+    monkeypatch.setattr(run_sweep, "run_trial", trial)
+    with pytest.raises(CancelledError):
+        run_sweep.run_sweep_job(make_job(), cancellation=cancellation)
+    assert len(ran) == 1
+
+
+def test_it_is_a_job_like_the_others(make_job):
+    assert "sweep" in JOB_KINDS
+    events = []
+    job = make_job()
+    result = run_job("sweep", job.model_dump(mode="json"), progress=events.append)
+    assert result["trials"] == 6
+    assert (events[-1].done, events[-1].total, events[-1].fraction) == (6, 6, 1.0)
+
+
+def run_command(arguments, capsys):
+    status = cli.main(args=arguments, standalone_mode=False)
+    return status, capsys.readouterr().out
+
+
+def test_the_command_prints_the_best_rows(make_job, bundle, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    ref = bundle.manifest.ref
+    options = ["--set", "decisions.confidence_threshold=0.34, 0.4", "--set", "risk.max_holding_period=null,9"]
+    with pytest.raises(BadInputError, match="atr"):
+        run_command(["sweep", ref, *options, "--set", "risk.take_profit.atr=-1"], capsys)
+    _, out = run_command(["sweep", ref, *options, "--json"], capsys)
+    result = json.loads(out)
+    assert result["trials"] == 4
+    print_sweep(result, 3)
+    shown = capsys.readouterr().out
+    assert "1 more rows" in shown
+    assert "counts 4 trials" in shown
+
+
+@pytest.mark.parametrize("given", ["risk.stop_loss.atr", "risk.stop_loss.atr=", "=3", "risk.stop_loss.atr={a: 1}"])
+def test_what_is_no_setting_is_one_sentence(make_job, bundle, given):
+    with pytest.raises(BadInputError, match="--set"):
+        cli.main(args=["sweep", bundle.manifest.ref, "--set", given], standalone_mode=False)
