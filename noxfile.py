@@ -142,6 +142,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy. The frameworks are not installed: their types must not matter."""
-    session.install(*PROJECT["dependency-groups"]["types"])
+    # The conformance kit is part of core and made of tests: pytest's types do matter.
+    session.install(*PROJECT["dependency-groups"]["types"], *TEST)
     session.install(*_editable("ktrdr-core", "ktrdr-api", "ktrdr-worker"))
     session.run("mypy", *(str(PACKAGES / name / "src") for name in DISTRIBUTIONS))
