@@ -28,8 +28,10 @@ def test_given_calendar_wins():
     assert calendar_for("EURUSD", "24/7").name == "24/7"
     assert calendar_for("AAPL", "24/5").name == "FX"
     assert calendar_for("AAPL", "xtks").name == "XTKS"
-    with pytest.raises(BadInputError, match="unknown calendar `XNYZ`; use FX, 24/7 or a market identifier code"):
-        calendar_for("AAPL", "XNYZ")
+    with pytest.raises(BadInputError, match=r"unknown calendar `XNYX`, did you mean `XNYS`\?"):
+        calendar_for("AAPL", "xnyx")
+    with pytest.raises(BadInputError, match="unknown calendar `MOON`; use FX, 24/7 or a market identifier code"):
+        calendar_for("AAPL", "moon")
 
 
 def test_a_year_of_real_fx_has_no_unexpected_gap():

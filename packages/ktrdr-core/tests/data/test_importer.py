@@ -12,10 +12,11 @@ import pytest
 
 from ktrdr.core.data import watched
 from ktrdr.core.data.exporter import export_bars
-from ktrdr.core.data.importer import detect_timeframe, import_file
+from ktrdr.core.data.importer import import_file
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.store import StoreError
+from ktrdr.core.data.vendor_bars import detect_timeframe
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.operations.cancellation import Cancellation
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from ktrdr.core.data import parquet
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.store import BarStore, StoreError, default_store, merge
+from ktrdr.core.data.merging import merge
+from ktrdr.core.data.store import BarStore, StoreError, default_store
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
 

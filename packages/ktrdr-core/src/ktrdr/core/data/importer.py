@@ -16,28 +16,21 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import numpy as np
-
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendars import calendar_for
-from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.disk import is_out_of_room, why_not_written
 from ktrdr.core.data.store import BarStore, StoreError, WriteReport
 from ktrdr.core.data.symbols import check_symbol
-from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
-from ktrdr.core.data.times import format_time
-from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
+from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.validation import ValidationReport
+from ktrdr.core.data.vendor_bars import Wishes, checked_bars
 from ktrdr.core.data.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["ImportReport", "detect_timeframe", "import_file"]
+__all__ = ["ImportReport", "import_file"]
 
-_MINUTE = 60_000_000_000
-_DAY = 86_400_000_000_000
-_STEPS_LOOKED_AT = 200_000
 # A symbol at the start of a file's name: all of it, or followed by a timeframe (EURUSD_1h_2017, BTCUSDT-1m-2024-01).
 _SYMBOL_IN_NAME = re.compile(
     r"(?P<symbol>[A-Z^][A-Z0-9^]*(?:[.=-][A-Z0-9]+)*?)(?:$|[_-](?:\d{1,2}[mhdw]|[MHD]\d{1,2}|W1)(?:[_.-].*)?$)"
@@ -75,15 +68,6 @@ class ImportReport:
             for write, validation in zip(self.writes, self.validations, strict=True)
         ]
         return {"file": str(self.path), "datasets": datasets, "notes": list(self.notes)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Wishes:
-    timeframe: Timeframe | None
-    zone: ZoneInfo | dt.timezone | None
-    calendar: str | None
-    label: str
-    skip_bad: bool
 
 
 def import_file(
@@ -134,7 +118,7 @@ def import_file(
         raise BadInputError(f"dates `{dates}` is neither `day-first` nor `month-first`")
     if symbol is not None:
         check_symbol(symbol)
-    wishes = _Wishes(
+    wishes = Wishes(
         Timeframe(timeframe) if timeframe is not None else None,
         _zone(timezone) if timezone is not None else None,
         calendar,
@@ -156,7 +140,7 @@ def import_file(
             bars: Bars | None = None
             for position, (source, target) in enumerate(names.items()):
                 stop.raise_if_requested()
-                bars, validation = _checked(staging, source, target, wishes)
+                bars, validation = checked_bars(staging, source, target, wishes)
                 validations.append(validation)
                 done = position + 1
                 progress(ProgressEvent("checking", done, len(names), "symbols", done / len(names), target))
@@ -164,7 +148,9 @@ def import_file(
             def each() -> Iterator[Bars]:
                 for position, (source, target) in enumerate(names.items()):
                     stop.raise_if_requested()
-                    yield bars if bars is not None and len(names) == 1 else _checked(staging, source, target, wishes)[0]
+                    # Of several symbols only one is held at a time, so each is made twice.
+                    kept = bars if len(names) == 1 else None
+                    yield kept if kept is not None else checked_bars(staging, source, target, wishes)[0]
                     done = position + 1
                     progress(ProgressEvent("writing", done, len(names), "symbols", done / len(names), target))
 
@@ -189,18 +175,6 @@ def _workspace() -> Iterator[Path]:
             f"cannot write to the temporary directory {tempfile.gettempdir()}: {why_not_written(error)}; nothing was "
             "changed; make room there, or name another directory with TMPDIR"
         ) from error
-
-
-def detect_timeframe(time: np.ndarray) -> Timeframe | None:
-    """Return the timeframe that equals the most common step of ascending ``time`` (``int64`` ns), None if none does.
-
-    Of steps that are equally common the shortest counts.
-    """
-    if len(time) < 2:
-        return None
-    steps, counts = np.unique(np.diff(time[:_STEPS_LOOKED_AT]), return_counts=True)
-    common = int(steps[np.argmax(counts)])
-    return next((Timeframe(name) for name in TIMEFRAMES if Timeframe(name).nanoseconds == common), None)
 
 
 def _names(staging: Any, symbol: str | None) -> dict[str, str]:
@@ -243,133 +217,6 @@ def _symbol_of_name(path: Path) -> str:
     return check_symbol(match["symbol"])
 
 
-def _checked(staging: Any, source: str, target: str, wishes: _Wishes) -> tuple[Bars, ValidationReport]:
-    """Return the bars of one symbol, in order and without error, and the report on them."""
-    raw = staging.raw_bars(source)
-    where = f"{staging.shown}{': ' + target if source else ''}"
-    time, rows, columns = raw.time, raw.row, dict(raw.prices)
-    offset = raw.offset
-    del raw
-    step = np.diff(time if offset is None else time - offset * _MINUTE)
-    if len(step) and (step < 0).all():
-        time, rows = time[::-1], rows[::-1]
-        columns = {name: values[::-1] for name, values in columns.items()}
-        offset = None if offset is None else offset[::-1]
-        step = -step[::-1]
-        _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
-    _refuse_disorder(staging, where, step, time, rows)
-    del step
-    time = _to_utc(time, offset, rows, target, wishes, staging, where)
-    found = wishes.timeframe or detect_timeframe(time)
-    if found is None:
-        raise BadInputError(_no_timeframe(where, time))
-    if wishes.timeframe is not None:
-        _check_timeframe(where, time, found)
-    if wishes.label == "close":
-        time = time - found.nanoseconds
-    odd = np.flatnonzero(time % _MINUTE)
-    if len(odd):
-        raise BadInputError(
-            f"{where}, {staging.place(int(rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a whole "
-            "minute; a bar's time is its open (or, with --label close, its close)"
-        )
-    order = ("open", "high", "low", "close", "volume")
-    bars = Bars(
-        target,
-        found,
-        np.ascontiguousarray(time).view("datetime64[ns]"),
-        *(np.ascontiguousarray(columns[name]) for name in order),
-    )
-    left_out: list[Finding] = []
-    if staging.bad_count and not staging.symbols.keys() - {source}:
-        left_out.append(_left_out(staging.bad_rows, staging.bad_count))
-    elif staging.bad_count:
-        _note(staging, f"{staging.bad_count} rows of the file are no bars and were left out ({staging.bad_rows[0]})")
-    bad = [error for error in find_inconsistencies(bars) if error.kind not in ("unordered", "duplicate", "overlap")]
-    if bad and wishes.skip_bad:
-        keep = np.ones(len(bars), dtype=bool)
-        for error in bad:
-            keep[error.rows] = False
-            left_out.append(_left_out([error.message], len(error.rows)))
-        bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order))
-        rows = rows[keep]
-        if not len(bars):
-            raise BadInputError(f"{where} has no bars without errors")
-    for error in find_inconsistencies(bars):
-        remedy = (
-            "correct the file"
-            if error.kind == "overlap"
-            else "correct the file, or leave such rows out with --skip-bad"
-        )
-        if error.kind == "overlap":
-            remedy = f"{found} bars must be {found} apart; check --timeframe and --timezone"
-        raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
-    report = validate_bars(bars, wishes.calendar)
-    findings = (*left_out, *report.findings)
-    return bars, ValidationReport(
-        report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
-    )
-
-
-def _left_out(reasons: list[str], count: int) -> Finding:
-    return Finding("left_out", "warning", f"{count} rows are no bars and were left out: {'; '.join(reasons)}", count)
-
-
-def _note(staging: Any, text: str) -> None:
-    if text not in staging.notes:
-        staging.notes.append(text)
-
-
-def _refuse_disorder(staging: Any, where: str, step: np.ndarray, time: np.ndarray, rows: np.ndarray) -> None:
-    bad = np.flatnonzero(step <= 0)
-    if not len(bad):
-        return
-    first = int(bad[0])
-    before, after = (format_time(np.datetime64(int(time[i]), "ns")) for i in (first, first + 1))
-    more = f" (and {len(bad) - 1} more such rows)" if len(bad) > 1 else ""
-    place = staging.place(int(rows[first + 1]))
-    if step[first] == 0:
-        raise BadInputError(f"{where}, {place}: the time {after} is there twice{more}; keep the one that counts")
-    raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time")
-
-
-def _to_utc(
-    time: np.ndarray,
-    offset: np.ndarray | None,
-    rows: np.ndarray,
-    symbol: str,
-    wishes: _Wishes,
-    staging: Any,
-    where: str,
-) -> np.ndarray:
-    """Return nanoseconds since 1970, UTC.
-
-    Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and
-    every session is over by 24:00 UTC of its date.
-    """
-    if offset is None and wishes.zone is None:
-        return time
-    daily = not (time % _DAY).any() and calendar_for(symbol, wishes.calendar).name not in ("FX", "24/7")
-    if daily:
-        return time
-    if offset is not None:
-        return time - offset * _MINUTE
-    if isinstance(wishes.zone, dt.timezone):
-        return time - int(wishes.zone.utcoffset(None).total_seconds()) * 1_000_000_000
-    import pandas as pd
-
-    local = pd.DatetimeIndex(time.view("datetime64[ns]"))
-    utc = local.tz_localize(wishes.zone, ambiguous="NaT", nonexistent="NaT")
-    unclear = np.flatnonzero(utc.isna())
-    if len(unclear):
-        row = int(unclear[0])
-        raise BadInputError(
-            f"{where}, {staging.place(int(rows[row]))}: {format_time(np.datetime64(int(time[row]), 'ns'))} "
-            f"comes twice or not at all in {wishes.zone}, where clocks change; import a file in UTC"
-        )
-    return utc.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
-
-
 def _zone(name: str) -> ZoneInfo | dt.timezone:
     minutes = parse_offset(name)
     if minutes is not None:
@@ -380,22 +227,3 @@ def _zone(name: str) -> ZoneInfo | dt.timezone:
         raise BadInputError(
             f"unknown time zone `{name}`: write it as UTC, +02:00 or Europe/Berlin (names of the IANA database)"
         ) from None
-
-
-def _no_timeframe(where: str, time: np.ndarray) -> str:
-    if len(time) < 2:
-        return f"{where} has a single bar, which does not tell its timeframe: give it with --timeframe"
-    steps, counts = np.unique(np.diff(time), return_counts=True)
-    step = dt.timedelta(seconds=int(steps[np.argmax(counts)]) / 1e9)
-    return (
-        f"{where}: most bars are {step} apart, which is none of the timeframes {', '.join(TIMEFRAMES)}; "
-        "if they are one of these nevertheless, say so with --timeframe"
-    )
-
-
-def _check_timeframe(where: str, time: np.ndarray, timeframe: Timeframe) -> None:
-    """Refuse a timeframe that no two bars are apart."""
-    if len(time) > 1 and not (np.diff(time) == timeframe.nanoseconds).any():
-        found = detect_timeframe(time)
-        told = f"; they look like {found}" if found is not None else ""
-        raise BadInputError(f"{where}: no two bars are {timeframe} apart, so these are no {timeframe} bars{told}")

@@ -12,9 +12,10 @@ import numpy as np
 
 from ktrdr.core.data.disk import is_out_of_room
 from ktrdr.core.data.parquet import connect, quoted_path
+from ktrdr.core.data.staging_times import nanoseconds_sql, without_zone, zone_offsets, zone_sql
 from ktrdr.core.data.vendor_columns import Layout, assign_roles, read_layout
 from ktrdr.core.data.vendor_files import PlainFile
-from ktrdr.core.data.vendor_times import ZONE_PATTERN, TimeFormat, parse_offset, time_format
+from ktrdr.core.data.vendor_times import ZONE_PATTERN, time_format
 from ktrdr.core.data.watched import Watch
 from ktrdr.core.errors import BadInputError
 
@@ -344,58 +345,16 @@ def _time_sql(
         raise _unreadable_text(shown, error) from error
     if source.first_line:
         _refuse_rejected_lines(connection, shown)
-    offsets = _zone_offsets([str(row[0] or "") for row in zones], shown)
+    offsets = zone_offsets([str(row[0] or "") for row in zones], shown)
     largest = (max((row[1] for row in zones), default=0), max((row[2] for row in zones), default=0))
     zoned = bool(offsets)
     bare = text
     if zoned:
         bare = f"regexp_replace({text}, '([0-9])\\s*(?:Z|UTC|GMT)?(?:[+-][0-9]{{1,2}}:?(?:[0-9]{{2}})?)?$', '\\1')"
-        sample = [_without_zone(value) for value in sample]
+        sample = [without_zone(value) for value in sample]
     found = time_format(sample, largest, dates, str(shown))
     if found.note:
         notes.append(found.note)
     if found.epoch:
-        return _nanoseconds_sql(bare, found), "0", True
-    return _nanoseconds_sql(bare, found), _zone_sql(zone, offsets), zoned
-
-
-def _without_zone(text: str) -> str:
-    match = re.search(ZONE_PATTERN, text) if re.search(r"\d{4}.*:\d", text) else None
-    return text[: match.start(1)].strip() if match else text
-
-
-def _zone_offsets(zones: list[str], shown: Path) -> dict[str, int]:
-    """Return minutes east of UTC by spelling; empty if no time has a zone."""
-    named = [zone for zone in zones if zone]
-    if not named:
-        return {}
-    if len(named) != len(zones):
-        raise BadInputError(f"{shown} mixes times with a zone ({named[0]}) and without; write all of them in one way")
-    offsets: dict[str, int] = {}
-    for zone in named:
-        offset = parse_offset(zone)
-        if offset is None:
-            raise BadInputError(f"{shown}: {zone!r} is no offset from UTC; write it as Z or +01:00")
-        offsets[zone] = offset
-    # One zone with daylight saving has two offsets, an hour apart (half an hour on Lord Howe Island).
-    distinct = sorted(set(offsets.values()))
-    if len(distinct) > 2 or (len(distinct) == 2 and distinct[1] - distinct[0] not in (30, 60)):
-        raise BadInputError(
-            f"{shown} mixes time zones ({', '.join(named[:4])}); write all times in one zone, best in UTC"
-        )
-    return offsets
-
-
-def _zone_sql(zone: str, offsets: Mapping[str, int]) -> str:
-    if not offsets:
-        return "NULL"
-    cases = " ".join(f"WHEN '{name}' THEN {minutes}" for name, minutes in offsets.items())
-    return f"CASE {zone} {cases} END"
-
-
-def _nanoseconds_sql(text: str, found: TimeFormat) -> str:
-    if found.epoch:
-        # Decimal arithmetic: a double does not hold nanoseconds of today exactly.
-        return f"TRY_CAST(TRY_CAST({text} AS DECIMAL(28, 9)) * {found.epoch} AS BIGINT)"
-    formats = ", ".join(f"'{form}'" for form in found.formats)
-    return f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
+        return nanoseconds_sql(bare, found), "0", True
+    return nanoseconds_sql(bare, found), zone_sql(zone, offsets), zoned

@@ -8,7 +8,6 @@ turns (a lock on ``<root>/.lock``); readers need no lock.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import secrets
 import shutil
@@ -19,16 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.consistency import check_bars, shortest_step
+from ktrdr.core.data.consistency import check_bars
 from ktrdr.core.data.disk import why_not_written
 from ktrdr.core.data.manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
+from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
 from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
-from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError
 from ktrdr.core.settings import home_directory
 
-__all__ = ["BarStore", "DatasetInfo", "StoreError", "WriteReport", "default_store", "merge"]
+__all__ = ["BarStore", "DatasetInfo", "StoreError", "WriteReport", "default_store"]
 
 _LOCK_SECONDS = 600.0
 _READ_ATTEMPTS = 20
@@ -280,7 +279,7 @@ class BarStore:
         files = dict(manifest.files) if manifest is not None else {}
         _remove_leftovers(change.directory, {file.name for file in files.values()})
         added = replaced = unchanged = 0
-        for year, new in _by_year(bars):
+        for year, new in by_year(bars):
             old_file = files.get(year)
             merged, counts = new, (len(new), 0, 0)
             if old_file is not None:
@@ -294,11 +293,11 @@ class BarStore:
             change.new_files.append(target)
             write_parquet(merged, target)
             files[year] = YearFile(target.name, len(merged), merged.time[0], merged.time[-1], target.stat().st_size)
-            _check_spacing(merged)
+            check_spacing(merged)
             if old_file is not None:
                 change.old_files.append(change.directory / old_file.name)
         files = dict(sorted(files.items()))
-        _check_year_ends(bars, list(files.values()))
+        check_year_ends(bars, list(files.values()))
         rows = sum(file.rows for file in files.values())
         change.report = WriteReport(bars.symbol, bars.timeframe.name, added, replaced, unchanged, rows)
         if change.new_files:
@@ -311,30 +310,6 @@ class BarStore:
             _flush_directory(change.directory)
 
 
-def merge(old: Bars, new: Bars) -> tuple[Bars, tuple[int, int, int]]:
-    """Return ``old`` with the bars of ``new`` added or put in place, and how many were added, replaced, unchanged.
-
-    Both ascend strictly in time, and so does the result.
-    """
-    position = np.searchsorted(old.time, new.time)
-    inside = np.minimum(position, len(old) - 1)
-    known = old.time[inside] == new.time
-    same = known.copy()
-    for name in ("open", "high", "low", "close", "volume"):
-        before, after = getattr(old, name)[inside], getattr(new, name)
-        same &= (before == after) | (np.isnan(before) & np.isnan(after))
-    replaced = known & ~same
-    order = np.argsort(np.concatenate((old.time, new.time[~known])), kind="stable")
-
-    def column(name: str) -> np.ndarray:
-        values = getattr(old, name).copy()
-        values[position[replaced]] = getattr(new, name)[replaced]
-        return np.concatenate((values, getattr(new, name)[~known]))[order]
-
-    merged = Bars(new.symbol, new.timeframe, *(column(n) for n in ("time", "open", "high", "low", "close", "volume")))
-    return merged, (int((~known).sum()), int(replaced.sum()), int(same.sum()))
-
-
 def _info(manifest: DatasetManifest) -> DatasetInfo:
     files = list(manifest.files.values())
     return DatasetInfo(
@@ -344,35 +319,6 @@ def _info(manifest: DatasetManifest) -> DatasetInfo:
         files[0].first,
         files[-1].last + np.timedelta64(Timeframe(manifest.timeframe).nanoseconds, "ns"),
         sum(file.bytes for file in files),
-    )
-
-
-def _by_year(bars: Bars) -> Iterator[tuple[int, Bars]]:
-    if not len(bars):
-        return
-    first, last = (int(str(time.astype("datetime64[Y]"))) for time in (bars.time[0], bars.time[-1]))
-    for year in range(first, last + 1):
-        part = bars.between(np.datetime64(f"{year:04d}", "ns"), np.datetime64(f"{year + 1:04d}", "ns"))
-        if len(part):
-            yield year, part
-
-
-def _check_spacing(bars: Bars) -> None:
-    close = np.flatnonzero(np.diff(bars.time) < shortest_step(bars.timeframe))
-    if len(close):
-        raise _overlap(bars, bars.time[close[0]], bars.time[close[0] + 1])
-
-
-def _check_year_ends(bars: Bars, files: list[YearFile]) -> None:
-    for before, after in itertools.pairwise(files):
-        if after.first - before.last < shortest_step(bars.timeframe):
-            raise _overlap(bars, before.last, after.first)
-
-
-def _overlap(bars: Bars, first: np.datetime64, second: np.datetime64) -> BadInputError:
-    return BadInputError(
-        f"{bars.symbol} {bars.timeframe}: with the stored bars, the bar of {format_time(second)} opens before "
-        f"the one of {format_time(first)} has closed; give the time zone of the file, or delete the stored bars first"
     )
 
 
