@@ -153,6 +153,8 @@ def _contributions(model: Explainable, window: int, values: np.ndarray, rows: np
     back = np.arange(1 - window, 1)
     for start in range(0, len(rows), max(1, _ROWS_AT_ONCE // window)):
         chosen = rows[start : start + max(1, _ROWS_AT_ONCE // window)]
-        stacked = np.ascontiguousarray(values[(chosen[:, None] + back).ravel()])
-        parts.append(model.contributions(stacked)[window - 1 :: window])
+        # A row of NaN before each window: what reaches into two of them has no shares, and costs a backend nothing.
+        stacked = np.full((len(chosen), window + 1, values.shape[1]), np.nan, dtype=np.float32)
+        stacked[:, 1:] = values[chosen[:, None] + back]
+        parts.append(model.contributions(stacked.reshape(-1, values.shape[1]))[window :: window + 1])
     return np.concatenate(parts)
