@@ -70,9 +70,9 @@ def _digest(bars: Bars) -> bytes:
     digest = hashlib.sha256(f"{bars.symbol}\n{bars.timeframe}\n{len(bars)}\n".encode())
     digest.update(np.ascontiguousarray(bars.time.astype("<i8")).data)
     for name in ("open", "high", "low", "close", "volume"):
-        values = np.ascontiguousarray(getattr(bars, name).astype("<f8"))
-        values[np.isnan(values)] = np.nan
-        digest.update(values.data)
+        values = np.ascontiguousarray(getattr(bars, name), dtype="<f8")
+        unknown = np.isnan(values)
+        digest.update(np.where(unknown, np.nan, values).data if unknown.any() else values.data)
     return digest.digest()
 
 
