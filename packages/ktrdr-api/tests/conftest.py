@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from fastapi.testclient import TestClient
 
 from ktrdr.api.app import create_app
 from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
+from ktrdr.api.server import make_server
 from ktrdr.api.settings import ApiSettings
 
 LOCAL = "http://127.0.0.1"
@@ -114,6 +116,38 @@ class EngineDouble:
 @pytest.fixture
 def engine_double() -> type[EngineDouble]:
     return EngineDouble
+
+
+class Server:
+    """A uvicorn in a thread of this process."""
+
+    def __init__(self, engine, port: int = 0) -> None:
+        settings = ApiSettings(rate_limit=0)
+        self.app = create_app(settings, engine)
+        self.server = make_server(self.app, settings, log_level="error")
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(("127.0.0.1", port))
+        self.port = self.socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/api/v1"
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
+
+    def __enter__(self) -> Server:
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.server.should_exit = True
+        self.thread.join(30)
+        self.socket.close()
+
+
+@pytest.fixture(name="Server")
+def server_class() -> type[Server]:
+    return Server
 
 
 def eventually(read: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 20.0) -> Any:

@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 
 import httpx2
 import pytest
 
-from ktrdr.api.app import create_app
 from ktrdr.api.routes.strategies import EXAMPLE
-from ktrdr.api.server import make_server
-from ktrdr.api.settings import ApiSettings
-
-
-class Server:
-    """A uvicorn in a thread of this process."""
-
-    def __init__(self, engine, port: int = 0) -> None:
-        settings = ApiSettings(rate_limit=0)
-        self.app = create_app(settings, engine)
-        self.server = make_server(self.app, settings, log_level="error")
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(("127.0.0.1", port))
-        self.port = self.socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/api/v1"
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
-
-    def __enter__(self) -> Server:
-        self.thread.start()
-        while not self.server.started:
-            assert self.thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-        self.socket.close()
 
 
 @pytest.fixture
@@ -50,7 +19,7 @@ def engine(engine_double):
 
 
 @pytest.fixture
-def server(engine):
+def server(engine, Server):
     with Server(engine) as server:
         yield server
 
@@ -112,7 +81,7 @@ def test_the_stream_of_an_operation_tells_its_life_and_ends_with_it(server, engi
     assert read(server, f"/operations/{operation_id}/events", last=kept[-1][0]) == []
 
 
-def test_who_was_away_misses_nothing_over_a_restart_of_the_server(engine_double):
+def test_who_was_away_misses_nothing_over_a_restart_of_the_server(engine_double, Server):
     first = engine_double(capabilities=None)
     with Server(first) as server:
         one = start(server)
@@ -197,7 +166,7 @@ def test_a_thousand_idle_listeners_cost_no_thread_and_no_query(server, engine, e
     eventually(lambda: services.operations.broadcast.listeners, lambda count: count == 0)
 
 
-def test_a_server_that_stops_ends_its_streams(engine):
+def test_a_server_that_stops_ends_its_streams(engine, Server):
     with Server(engine) as server:
         heard = threading.Thread(target=read, args=(server, "/events"))
         heard.start()
@@ -235,7 +204,7 @@ def test_a_slow_listener_is_not_waited_for_and_loses_nothing(server, engine, mon
     assert len(got) >= 120
 
 
-def test_several_servers_on_one_ledger_tell_of_each_other(engine_double, database_url, monkeypatch):
+def test_several_servers_on_one_ledger_tell_of_each_other(engine_double, database_url, monkeypatch, Server):
     monkeypatch.setenv("KTRDR_API_DATABASE", database_url)
     with Server(engine_double(capabilities=None)) as one, Server(engine_double(capabilities=None)) as two:
         first = start(one)

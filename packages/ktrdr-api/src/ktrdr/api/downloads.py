@@ -11,9 +11,10 @@ from typing import Any
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-__all__ = ["FILE", "PARQUET", "temporary_file"]
+__all__ = ["FILE", "PARQUET", "ZIP", "temporary_file"]
 
 PARQUET = "application/vnd.apache.parquet"
+ZIP = "application/zip"
 FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 

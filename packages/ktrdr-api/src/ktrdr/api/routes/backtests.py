@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.bars import Symbol
-from ktrdr.api.downloads import FILE, PARQUET, temporary_file
+from ktrdr.api.downloads import FILE, PARQUET, ZIP, temporary_file
 from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.problems import Problem
 from ktrdr.api.results import read_backtest, result_directory, shown
@@ -36,7 +37,9 @@ _REPORT_POLICY = (
 class BacktestRequest(BaseModel):
     """Trade ``model`` (``name/version``, or the latest of ``name``). Days are UTC and inclusive.
 
-    ``commission`` and ``slippage`` are shares of the traded value, per side. Without days: what the model has not seen.
+    ``commission`` and ``slippage`` are shares of the traded value, per side; ``trials`` the strategies that were tried
+    before this one, by default the version of the model; ``explain`` for how many trades the model is asked what each
+    feature did. Without days: what the model has not seen.
     """
 
     model_config = ConfigDict(
@@ -51,6 +54,8 @@ class BacktestRequest(BaseModel):
     capital: float = Field(default=10_000.0, gt=0, le=1e15, allow_inf_nan=False)
     commission: float = Field(default=0.0, ge=0, lt=1)
     slippage: float = Field(default=0.0, ge=0, lt=1)
+    trials: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    explain: int = Field(default=100, ge=0, le=1_000_000_000)
     device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
 
     @model_validator(mode="after")
@@ -208,6 +213,24 @@ async def get_equity_parquet(operation_id: OperationId, opened: Opened) -> FileR
     """Return the equity curve as a Parquet file."""
     directory = result_directory(opened.home, await _result(operation_id, opened))
     return _file(directory / "equity.parquet", f"{operation_id}-equity.parquet")
+
+
+@router.get(
+    "/backtests/{operation_id}/archive",
+    response_class=FileResponse,
+    responses={200: {"content": {ZIP: FILE}, "description": "All files of the run"}, **_RESULT},
+)
+async def get_backtest_archive(operation_id: OperationId, opened: Opened) -> FileResponse:
+    """Return all files of the run as one zip file."""
+    directory = result_directory(opened.home, await _result(operation_id, opened))
+
+    def pack(path: Path) -> None:
+        with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(directory.iterdir()):
+                if file.is_file() and not file.is_symlink():
+                    archive.write(file, file.name)
+
+    return await run_in_threadpool(temporary_file, pack, filename=f"{operation_id}.zip", media_type=ZIP)
 
 
 @router.get(

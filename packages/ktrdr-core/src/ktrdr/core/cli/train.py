@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ktrdr.core.cli.server import server_option
+
 if TYPE_CHECKING:
     from ktrdr.core.training.result import TrainingResult
 
@@ -37,6 +39,7 @@ _TOP = 8
     is_flag=True,
     help="Go on from the checkpoint that an interrupted run of the very same left. Without it, that is discarded.",
 )
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def train(
     strategy_file: Path,
@@ -47,6 +50,7 @@ def train(
     epochs: int | None,
     device: str,
     resume: bool,
+    server: str | None,
     as_json: bool,
 ) -> None:
     """Train the model of a strategy.
@@ -65,9 +69,25 @@ def train(
     from ktrdr.core.training.executor import TrainingExecutor
 
     plugins = default_manager()
-    loaded = load_strategy(strategy_file, plugins=plugins)
+    # What a server's plugins say of the strategy, the server says.
+    loaded = load_strategy(strategy_file, plugins=plugins, plugin_may_be_missing=server is not None)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
+    named = None if symbols is None else [symbol.strip() for symbol in symbols.split(",")]
+    if server is not None:
+        from ktrdr.core.operations.jobs import parse_job
+
+        job = {
+            "strategy": loaded.text,
+            "symbols": named,
+            "start": start.date() if start else None,
+            "end": end.date() if end else None,
+            "seed": seed,
+            "epochs": epochs,
+            "device": device,
+        }
+        _train_on_server(server, parse_job("training", job).model_dump(mode="json"), resume=resume, as_json=as_json)
+        return
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
         executor = TrainingExecutor(
             loaded.strategy,
@@ -75,7 +95,7 @@ def train(
             bar_store=default_store(),
             model_store=default_model_store(),
             plugins=plugins,
-            symbols=None if symbols is None else [symbol.strip() for symbol in symbols.split(",")],
+            symbols=named,
             start=start.date() if start else None,
             end=end.date() if end else None,
             seed=seed,
@@ -105,15 +125,53 @@ def train(
 def _command(context: click.Context) -> str:
     """Return the command line that resumes this run."""
     words = ["ktrdr", "train", str(context.params["strategy_file"])]
-    for name in ("symbols", "start", "end", "seed", "epochs", "device"):
+    for name in ("symbols", "start", "end", "seed", "epochs", "device", "server"):
         value = context.params[name]
         if value is not None and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             words += [f"--{name}", f"{value:%Y-%m-%d}" if isinstance(value, dt.datetime) else str(value)]
     return shlex.join([*words, "--resume"])
 
 
-def print_trained(result: TrainingResult) -> None:
-    """Print what came of a training, for a person."""
+def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json: bool) -> None:
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.server import run_on_server
+    from ktrdr.core.client import Client
+    from ktrdr.core.errors import BadInputError, CancelledError
+    from ktrdr.core.models.bundle import Bundle
+    from ktrdr.core.models.manifest import Manifest
+    from ktrdr.core.plugins.contract import Device
+    from ktrdr.core.training.result import TrainingResult
+
+    with Client(server) as client:
+        stopped = client.last_stopped("training", job) if resume else None
+        if resume and stopped is None:
+            raise BadInputError(f"there is no interrupted run of the very same on {client.url}; leave out --resume")
+        request = {**job, "strategy_text": job["strategy"]}
+        del request["strategy"]
+        try:
+            _, result = run_on_server(
+                client, "training", request, quiet=as_json, resume=None if stopped is None else stopped["id"]
+            )
+        except CancelledError:
+            click.echo(f"Cancelled. Go on with `{_command(click.get_current_context())}`.", err=True)
+            sys.exit(CancelledError.exit_status)
+        if as_json:
+            print_json(result)
+            return
+        manifest = Manifest.model_validate(client.model(result["model"])["manifest"])
+        trained = TrainingResult(
+            bundle=Bundle(Path(result["model"]), manifest),
+            device=Device(result["device"], "cpu"),
+            samples=result["samples"],
+            epochs=result["epochs"],
+            best_epoch=result["best_epoch"],
+            resumed=result["resumed"],
+        )
+        print_trained(trained, server=client.url)
+
+
+def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
+    """Print what came of a training, here or on a server, for a person."""
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
     click.echo(
@@ -125,6 +183,10 @@ def print_trained(result: TrainingResult) -> None:
         _print_metrics(part, metrics, manifest.baselines, _HEADLINES[manifest.output])
     if manifest.importance is not None:
         _print_importance(manifest.importance)
+    if server is not None:
+        click.echo(f"Stored on {server}")
+        click.echo(f"Next: `ktrdr backtest {result.bundle.ref} --server {server}`")
+        return
     click.echo(f"Stored in {result.bundle.directory}")
     click.echo(f"Next: `ktrdr backtest {result.bundle.ref}`, `ktrdr explain {result.bundle.ref}`")
 

@@ -51,6 +51,7 @@ class BacktestJob(Job):
     commission: float = Field(default=0.0, ge=0, lt=1)
     slippage: float = Field(default=0.0, ge=0, lt=1)
     trials: int | None = Field(default=None, ge=1)
+    explain: int = Field(default=100, ge=0)
     device: str = "auto"
 
 

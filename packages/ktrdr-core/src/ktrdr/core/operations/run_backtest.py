@@ -43,6 +43,7 @@ def run_backtest_job(
             symbols=job.symbols,
             device=job.device,
             trials=job.trials,
+            explain=job.explain,
         ),
         progress=progress,
         cancellation=cancellation,

@@ -1,0 +1,6 @@
+"""A thin client of the API, for commands that run their work on a server."""
+
+from ktrdr.core.client.following import follow
+from ktrdr.core.client.http import Client
+
+__all__ = ["Client", "follow"]
