@@ -418,7 +418,11 @@ def simulate(
         time = np.unique(np.concatenate([market.bars.time for market in markets]))
         events = np.searchsorted(time.view(np.int64), events)
     cash = _steps(events, np.array(account.event_cash), len(time))
-    equity = sum((_values(market, held, time) for market, held in zip(markets, units, strict=True)), start=cash)
+    equity, *others = (_values(market, held, time) for market, held in zip(markets, units, strict=True))
+    # In place: of millions of bars, arrays are what costs.
+    equity += cash
+    for values in others:
+        equity += values
     return Simulation(
         time=time,
         cash=cash,
