@@ -253,14 +253,18 @@ def _print_metrics(columns: Mapping[str, Mapping[str, Any]], head: Sequence[Sequ
     print_table(["", *columns], [*head, *rows], right=list(columns))
 
 
+def _percent(share: float) -> str:
+    return f"{share * 100:.4g}%"
+
+
 def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     head = [
         ["model", *(summary["model"] for summary in summaries.values())],
         ["symbols", *(" ".join(summary["symbols"]) for summary in summaries.values())],
         ["from", *(summary["start"][:10] for summary in summaries.values())],
         ["to", *(summary["end"][:10] for summary in summaries.values())],
-        ["commission", *(f"{summary['settings']['commission']:g}" for summary in summaries.values())],
-        ["slippage", *(f"{summary['settings']['slippage']:g}" for summary in summaries.values())],
+        ["commission", *(_percent(summary["settings"]["commission"]) for summary in summaries.values())],
+        ["slippage", *(_percent(summary["settings"]["slippage"]) for summary in summaries.values())],
     ]
     _print_metrics({name: summary["metrics"] for name, summary in summaries.items()}, head)
     for name, summary in summaries.items():
