@@ -98,7 +98,7 @@ class Memberships(nn.Module):
     def functions(self, center: Sequence[float], scale: Sequence[float]) -> list[tuple[str, tuple[float, ...]]]:
         """Return ``(type, parameters)`` of every function as they are now, in units of the inputs and grammar order.
 
-        A triangular function is given as the trapezoidal one that it is.
+        A trapezoidal function without a top is given as the triangular one that it is.
         """
         found: list[tuple[str, tuple[float, ...]]] = []
         for kind in self.kinds:
@@ -109,7 +109,7 @@ class Memberships(nn.Module):
                 match kind:
                     case "trapezoidal":
                         corners = (at - one * unit, at, at + two * unit, at + (two + three) * unit)
-                        found.append((kind, corners))
+                        found.append((kind, corners) if two else ("triangular", (*corners[:2], corners[3])))
                     case "gaussian":
                         found.append((kind, (at, one * unit)))
                     case "sigmoid":
