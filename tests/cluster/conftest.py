@@ -114,6 +114,12 @@ class Cluster:
         wait_until(lambda: answers(self.api_port), "the API listens")
         return process
 
+    def start_up(self, *options: str) -> subprocess.Popen[bytes]:
+        """Run `ktrdr up`: all of it in one."""
+        process = self.spawn("up", *COMMAND, "up", "--port", str(self.api_port), *options)
+        wait_until(lambda: answers(self.api_port), "the API listens")
+        return process
+
     def worker_command(self, name: str, *options: str) -> list[str]:
         secure = () if self.certificates is None else ("--certificates", str(self.certificates))
         return [*COMMAND, "worker", self.scheduler_address, "--name", name, *secure, *options]
@@ -154,6 +160,12 @@ class Cluster:
 
     def start_training(self, text: str, **more: Any) -> str:
         status, operation = self.request("POST", "/trainings", {"strategy_text": text, **more})
+        assert status == 202, operation
+        TALLY.operations += 1
+        return operation["id"]
+
+    def start_backtest(self, model: str) -> str:
+        status, operation = self.request("POST", "/backtests", {"model": model})
         assert status == 202, operation
         TALLY.operations += 1
         return operation["id"]
@@ -251,6 +263,17 @@ def strategy_text() -> str:
     start = text.index("  early_stopping:")
     text = text[:start] + text[text.index("\n", start) + 1 :]
     return text.replace("epochs: 60", "epochs: 50").replace("batch_size: 64", "batch_size: 32")
+
+
+@pytest.fixture(scope="session")
+def sklearn_text() -> str:
+    """The same strategy with a model that scikit-learn trains in a moment."""
+    import yaml
+
+    strategy = yaml.safe_load(files("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml").read_text())
+    strategy |= {"name": "plain", "model": {"type": "logistic_regression"}}
+    strategy["training"] = {name: strategy["training"][name] for name in ("labels", "data_split", "seed")}
+    return yaml.safe_dump(strategy)
 
 
 @pytest.fixture(scope="session")
