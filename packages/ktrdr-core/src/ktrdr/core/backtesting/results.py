@@ -219,7 +219,7 @@ class BacktestResult:
             ``equity``, ``cash``, ``positions`` (value of them), ``drawdown`` (0 to -1, from the highest equity so far),
             ``benchmark`` (equity of buying every symbol at its first bar and holding, same costs).
         metrics: of the strategy; :mod:`ktrdr.core.backtesting.metrics` lists them. ``None`` where one is not defined.
-        benchmark: the same metrics of buy and hold.
+        benchmark: of buy and hold, the same figures as far as they are those of an account and not of trades.
         baselines: beside it.
         orders: what became of entries: ``entries``, ``reduced``, ``refused_no_cash``, ``refused_lot``,
             ``refused_unknown``.
