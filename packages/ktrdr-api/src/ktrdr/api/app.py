@@ -26,6 +26,7 @@ from ktrdr.api.routes import (
     operations,
     plugins,
     strategies,
+    sweeps,
     trainings,
     workers,
 )
@@ -45,6 +46,7 @@ _TAGS = [
     {"name": "models", "description": "Trained models, none of which needs an ML framework to be kept."},
     {"name": "trainings", "description": "Train a strategy on a worker."},
     {"name": "backtests", "description": "Trade a model on a worker; metrics, trades, equity, report."},
+    {"name": "sweeps", "description": "One model under many settings, on all workers at once."},
     {"name": "operations", "description": "What runs, how far it is, how it ended."},
     {"name": "workers", "description": "Who is there, and what each can do."},
     {"name": "plugins", "description": "ML backends installed beside the API."},
@@ -99,6 +101,7 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
         models,
         trainings,
         backtests,
+        sweeps,
         operations,
         events,
         workers,

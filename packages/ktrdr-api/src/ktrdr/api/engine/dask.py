@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ktrdr.api.engine.fan_out import FanOut
 from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.operations.cluster import (
@@ -40,7 +42,8 @@ def _key(attempt: Attempt) -> str:
 
 
 def _attempt(key: str) -> Attempt:
-    operation_id, _, number = key.partition(":")
+    """Return whose task that is; those of a fan-out have a third part."""
+    operation_id, number, *_ = key.split(":")
     return Attempt(operation_id, int(number))
 
 
@@ -60,6 +63,7 @@ class DaskEngine:
         self._client: Client | None = None
         self._listener: EngineListener | None = None
         self._watched: dict[Attempt, asyncio.Task[None]] = {}
+        self._fans: dict[Attempt, FanOut] = {}
         self._started: set[Attempt] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._workers: tuple[WorkerInfo, ...] = ()
@@ -90,10 +94,18 @@ class DaskEngine:
         return self._client is not None and self._client.status == "running"
 
     async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
-        """Hand an attempt to the scheduler and publish it, so that it outlives this client."""
+        """Hand an attempt to the scheduler and publish it, so that it outlives this client.
+
+        A sweep is cut into chunks here instead, and ends with this client: what it has cost by then is little.
+        """
         if attempt in self._watched:
             return
         client = self._require_client()
+        if kind == "sweep":
+            slots, report = partial(self._slots, requires), partial(self._tell().on_progress, attempt)
+            self._fans[attempt] = fan = FanOut(client, attempt, job, requires, slots, report)
+            self._watch(attempt, fan.run())
+            return
         key = _key(attempt)
         future = client.submit(
             call_by_name,
@@ -112,6 +124,9 @@ class DaskEngine:
 
     async def stop(self, attempt: Attempt) -> None:
         """Ask the worker that has it to stop it, by force after the grace period."""
+        if attempt in self._fans:
+            self._fans[attempt].stopping.set()
+            return
         client = self._require_client()
         key = _key(attempt)
         holders = [address for address, keys in (await client.processing()).items() if key in keys]
@@ -194,6 +209,7 @@ class DaskEngine:
         for task in self._watched.values():
             task.cancel()
         self._watched.clear()
+        self._fans.clear()
         known = await self.reattach()
         for attempt in before - known:
             await self._tell().on_lost(attempt, "the scheduler was restarted", counts=False)
@@ -246,18 +262,22 @@ class DaskEngine:
         elif message["event"] == "progress":
             self._spawn(self._tell().on_progress(attempt, message["progress"]))
 
+    def _slots(self, requires: Sequence[str]) -> int:
+        """Return how many operations with these requirements the present workers can run at once."""
+        return sum(worker.facts["threads"] for worker in self._workers if set(requires) <= set(worker.capabilities))
+
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_log_failure)
 
-    def _watch(self, attempt: Attempt, future: Future) -> None:
+    def _watch(self, attempt: Attempt, future: Future | Awaitable[Mapping[str, Any]]) -> None:
         task = asyncio.create_task(self._follow(attempt, future), name=f"follow {_key(attempt)}")
         task.add_done_callback(_log_failure)
         self._watched[attempt] = task
 
-    async def _follow(self, attempt: Attempt, future: Future) -> None:
+    async def _follow(self, attempt: Attempt, future: Future | Awaitable[Mapping[str, Any]]) -> None:
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError
@@ -289,7 +309,7 @@ class DaskEngine:
         self._watched.pop(attempt, None)
         self._started.discard(attempt)
         client = self._client
-        if client is not None:
+        if self._fans.pop(attempt, None) is None and client is not None:
             with contextlib.suppress(OSError, TimeoutError, KeyError):
                 await client.unpublish_dataset(_key(attempt))
 

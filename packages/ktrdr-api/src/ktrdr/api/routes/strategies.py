@@ -158,7 +158,7 @@ def _summary(store: StrategyStore, name: str, known: frozenset[str]) -> Strategy
     )
 
 
-@router.post("/strategies/validate", openapi_extra=_TEXT_BODY)
+@router.post("/validate-strategy", openapi_extra=_TEXT_BODY)
 @changes_nothing
 async def validate_strategy(request: Request, opened: Opened) -> Validation:
     """Check the strategy in the body and report every error in it. Nothing is stored."""
@@ -279,6 +279,8 @@ def _features(store: StrategyStore, name: str, known: frozenset[str]) -> Feature
 
 
 def _text(body: bytes) -> str:
+    if not body:
+        raise ProblemError(422, "invalid-request", "The request is not valid", "the body is empty", field="body")
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["DRAIN", "OPERATIONS_TOPIC", "RUN_OPERATION", "STOP_OPERATION", "await_by_name", "call_by_name"]
+__all__ = [
+    "DRAIN",
+    "OPERATIONS_TOPIC",
+    "RUN_CHUNK",
+    "RUN_OPERATION",
+    "STOP_OPERATION",
+    "await_by_name",
+    "call_by_name",
+]
 
 OPERATIONS_TOPIC = "ktrdr-operations"
 """Topic of the messages a worker sends about its operations."""
 
 RUN_OPERATION = "ktrdr.worker.operations:run_operation"
+RUN_CHUNK = "ktrdr.worker.sweeps:run_chunk"
 STOP_OPERATION = "ktrdr.worker.operations:stop_operation"
 DRAIN = "ktrdr.worker.drain:drain"
 
-_TARGETS = frozenset({RUN_OPERATION, STOP_OPERATION, DRAIN})
+_TARGETS = frozenset({RUN_OPERATION, RUN_CHUNK, STOP_OPERATION, DRAIN})
 
 
 def call_by_name(target: str, *args: Any) -> Any:

@@ -1,0 +1,168 @@
+"""One operation as many small tasks: a sweep is cut into chunks that every fitting worker takes its share of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.api.engine.port import Attempt
+from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE
+from ktrdr.core.operations.remote import RUN_CHUNK, call_by_name
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["FanOut"]
+
+_SECONDS_PER_CHUNK = 0.25
+_FIRST_CHUNK = 4
+_MOST_LOSSES = 3
+# One at work and one waiting, so that a worker is never idle while news travels.
+_CHUNKS_PER_SLOT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    future: Future
+    numbers: list[int]
+
+
+@dataclass(slots=True)
+class FanOut:
+    """Carries out one attempt at a sweep.
+
+    Chunks are handed out a few at a time, and grow to a quarter of a second of work, as the first of them tell how long
+    a backtest takes. A chunk that is lost with its worker is run again, three times at most.
+
+    Args:
+        client: of the scheduler.
+        attempt: that is carried out.
+        job: of the sweep, checked.
+        requires: what a worker must offer.
+        slots: returns how many operations the workers that offer it can run at once, now.
+        report: is given progress.
+    """
+
+    client: Client
+    attempt: Attempt
+    job: Mapping[str, Any]
+    requires: Sequence[str]
+    slots: Callable[[], int]
+    report: Callable[[Mapping[str, Any]], Awaitable[None]]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    _facts: Mapping[str, Any] | None = None
+    _running: dict[asyncio.Task[Mapping[str, Any]], _Chunk] = field(default_factory=dict)
+    _losses: dict[int, int] = field(default_factory=dict)
+    _seconds: float = 0.0
+    _submitted: int = 0
+
+    async def run(self) -> dict[str, Any]:
+        """Return how it ended, in the terms of :func:`ktrdr.worker.operations.run_operation`.
+
+        Raises what a future of Dask raises when its scheduler has gone.
+        """
+        from ktrdr.core.operations.jobs import SweepJob
+        from ktrdr.core.operations.sweep import sweep_result, trials_of
+
+        job = SweepJob.model_validate(dict(self.job))
+        waiting = list(range(len(trials_of(job))))
+        total = len(waiting)
+        stopped = asyncio.ensure_future(self.stopping.wait())
+        try:
+            while waiting or self._running:
+                self._hand_out(waiting)
+                await asyncio.wait({stopped, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                if stopped.done():
+                    return {"event": "cancelled", "message": "stopped on request"}
+                for task in [task for task in self._running if task.done()]:
+                    ending = self._take_in(task, waiting)
+                    if ending is not None:
+                        return ending
+                await self._say(len(self._results), total)
+        finally:
+            stopped.cancel()
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            with contextlib.suppress(OSError, TimeoutError):
+                await self.client.cancel([chunk.future for chunk in self._running.values()], force=True)
+        assert self._facts is not None
+        result = sweep_result(job, self._facts, [self._results[number] for number in range(total)])
+        return {"event": "completed", "result": result}
+
+    def _hand_out(self, waiting: list[int]) -> None:
+        slots = max(self.slots(), 1)
+        most = _CHUNKS_PER_SLOT * slots
+        while waiting and len(self._running) < most:
+            # Towards the end they shrink, so that all workers end at the same time.
+            share = math.ceil(len(waiting) / most)
+            numbers = waiting[: max(1, min(self._size(), share))]
+            del waiting[: len(numbers)]
+            self._submitted += 1
+            operation, number = self.attempt.operation_id, self.attempt.number
+            future = self.client.submit(
+                call_by_name,
+                RUN_CHUNK,
+                operation,
+                number,
+                dict(self.job),
+                numbers,
+                key=f"{operation}:{number}:{self._submitted}",
+                resources=dict.fromkeys([PROTOCOL_RESOURCE, *self.requires], 1),
+                retries=0,
+                pure=False,
+            )
+            self._running[asyncio.create_task(_result(future), name=f"chunk {future.key}")] = _Chunk(future, numbers)
+
+    def _size(self) -> int:
+        """Return how many trials make a chunk."""
+        if not self._results:
+            return _FIRST_CHUNK
+        return max(1, round(_SECONDS_PER_CHUNK * len(self._results) / max(self._seconds, 1e-6)))
+
+    def _take_in(self, task: asyncio.Task[Mapping[str, Any]], waiting: list[int]) -> dict[str, Any] | None:
+        """Take in a chunk that has ended; return how the whole ends, if this settles it."""
+        from distributed import KilledWorker
+
+        numbers = self._running.pop(task).numbers
+        try:
+            chunk = task.result()
+        except KilledWorker:
+            for number in numbers:
+                self._losses[number] = self._losses.get(number, 0) + 1
+            if max(self._losses[number] for number in numbers) >= _MOST_LOSSES:
+                message = f"{_MOST_LOSSES} workers were lost under the same backtests"
+                return {"event": "failed", "error": {"type": "worker-lost", "message": message}}
+            waiting[:0] = numbers
+            return None
+        if "error" in chunk:
+            return {"event": "failed", "error": chunk["error"]}
+        if self._facts is not None and self._facts != chunk["facts"]:
+            message = "the workers do not have the same model and bars, or they changed meanwhile; run it again"
+            return {"event": "failed", "error": {"type": "BadInputError", "message": message}}
+        self._facts = chunk["facts"]
+        self._seconds += chunk["seconds"]
+        self._results |= zip(numbers, chunk["metrics"], strict=True)
+        return None
+
+    async def _say(self, done: int, total: int) -> None:
+        await self.report(
+            {
+                "step": "backtests",
+                "done": done,
+                "total": total,
+                "unit": "backtests",
+                "fraction": round(done / total, 6),
+                "message": "",
+                "metrics": {},
+            }
+        )
+
+
+async def _result(future: Future) -> Mapping[str, Any]:
+    return await future

@@ -1,0 +1,133 @@
+"""Sweeps: one model under every combination of settings, on all workers at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.concurrency import run_in_threadpool
+
+from ktrdr.api.bars import Symbol
+from ktrdr.api.ledger.records import Idempotency
+from ktrdr.api.problems import Problem
+from ktrdr.api.results import shown
+from ktrdr.api.routes.models import Store
+from ktrdr.api.routes.operations import OperationId, OperationView, view
+from ktrdr.api.services import Opened
+from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
+
+if TYPE_CHECKING:
+    from ktrdr.core.models.store import ModelStore
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["sweeps"])
+
+Value = bool | int | float | str | None
+
+
+class SweepRequest(BaseModel):
+    """Trade ``model`` (``name/version``, or the latest of ``name``) under every combination of ``settings``: dotted
+    keys below ``decisions`` and ``risk``, each with the values to try. ``metric`` orders the result, the best first.
+    The rest is as for a backtest.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "rsi_reversion/1",
+                    "settings": {"decisions.confidence_threshold": [0.4, 0.5], "risk.stop_loss.atr": [2, 3, 4]},
+                }
+            ]
+        },
+    )
+
+    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[1-9][0-9]{0,8})?$")
+    settings: dict[
+        Annotated[str, Field(max_length=100)],
+        Annotated[list[Value], Field(min_length=1, max_length=10_000)],
+    ] = Field(min_length=1, max_length=20)
+    metric: str = Field(default="sharpe", max_length=40)
+    symbols: list[Symbol] | None = Field(default=None, min_length=1, max_length=100)
+    start: dt.date | None = None
+    end: dt.date | None = None
+    capital: float = Field(default=10_000.0, gt=0, le=1e15, allow_inf_nan=False)
+    commission: float = Field(default=0.0, ge=0, lt=1)
+    slippage: float = Field(default=0.0, ge=0, lt=1)
+    device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError("`end` is before `start`")
+        return self
+
+
+class SweepRow(BaseModel):
+    """One combination; ``trial`` is its number in the order in which they were tried."""
+
+    trial: int
+    settings: dict[str, Value]
+    metrics: dict[str, float | None]
+
+
+class SweepResult(BaseModel):
+    """What came of a sweep: ``rows`` of all ``trials``, the best by ``metric`` first."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    metric: str
+    trials: int
+    rows: list[SweepRow]
+
+
+@router.post(
+    "/sweeps",
+    status_code=202,
+    responses={**STARTED, 404: {"model": Problem, "description": "There is no such model"}},
+)
+async def start_sweep(
+    asked: Annotated[SweepRequest, Body()],
+    response: Response,
+    opened: Opened,
+    store: Store,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationView:
+    """Queue a sweep. All workers that have the plugin of the model take their share, now or when there are any."""
+    idempotency = Idempotency.of(idempotency_key, "sweep", asked.model_dump(mode="json"))
+    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
+    if earlier is not None:
+        job, needs = dict(earlier.job), list(earlier.requires)
+    else:
+        job, needs = await run_in_threadpool(_job, asked, store)
+    return view(await start(opened, response, "sweep", job, needs, idempotency))
+
+
+def _job(asked: SweepRequest, store: ModelStore) -> tuple[dict[str, Any], list[str]]:
+    """Check every combination, and name the version of the model."""
+    from ktrdr.api.operations.requirements import backtest_needs
+    from ktrdr.core.operations.jobs import SweepJob, parse_job
+    from ktrdr.core.operations.sweep import check_sweep
+
+    bundle = store.get(asked.model)
+    job = parse_job("sweep", {**asked.model_dump(mode="json"), "model": bundle.manifest.ref})
+    assert isinstance(job, SweepJob)
+    check_sweep(job, bundle)
+    return job.model_dump(mode="json"), backtest_needs(bundle.manifest)
+
+
+@router.get(
+    "/sweeps/{operation_id}/result",
+    responses={
+        404: {"model": Problem, "description": "There is no such sweep"},
+        409: {"model": Problem, "description": "It has no result (yet)"},
+    },
+)
+async def get_sweep_result(operation_id: OperationId, opened: Opened) -> SweepResult:
+    """Return the table of a completed sweep."""
+    return SweepResult.model_validate(shown(completed(await opened.ledger.get(operation_id), "sweep")))
