@@ -22,7 +22,18 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = True
-nox.options.sessions = ["lint", "types", "wheels", "wheelcheck", "unit", "contract", "isolation", "e2e", "docs"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "wheels",
+    "wheelcheck",
+    "unit",
+    "contract",
+    "isolation",
+    "e2e",
+    "cluster",
+    "docs",
+]
 
 TEST = PROJECT["dependency-groups"]["test"]
 
@@ -115,6 +126,13 @@ def e2e(session: nox.Session) -> None:
     """Run the main job and what crosses distributions, and compare with independent programs."""
     _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["oracle"]))
     _pytest(session, "tests/e2e", "tests/api", "tests/peers")
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Kill, cut and drain a real cluster on this machine, at random moments; nothing may be lost or doubled."""
+    _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["cluster"]))
+    _pytest(session, "tests/cluster")
 
 
 @nox.session
