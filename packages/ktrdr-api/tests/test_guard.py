@@ -124,7 +124,7 @@ def chunks(size, count):
 
 @pytest.mark.parametrize(
     ("path", "limit"),
-    [("/api/v1/strategies/validate", 1000), ("/api/v1/trainings", 1000), ("/api/v1/data?filename=a.csv", 5000)]
+    [("/api/v1/validate-strategy", 1000), ("/api/v1/trainings", 1000), ("/api/v1/data?filename=a.csv", 5000)]
     + [("/api/v1/models", 5000)],
 )
 def test_large_bodies_are_refused_declared_or_not(serving, home, path, limit):

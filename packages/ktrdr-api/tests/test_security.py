@@ -84,7 +84,7 @@ def ask(guarded):
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/api/v1/models"), ("GET", "/api/v1/operations"), ("GET", "/api/v1/metrics"), ("GET", "/api/v1/data")]
-    + [("POST", "/api/v1/strategies/validate"), ("POST", "/api/v1/models/none/1/verify")]
+    + [("POST", "/api/v1/validate-strategy"), ("POST", "/api/v1/models/none/1/verify")]
     + [("POST", "/api/v1/indicators/rsi/calculate"), ("POST", "/api/v1/fuzzy/calculate")],
 )
 def test_a_read_only_token_reads(ask, method, path):

@@ -104,7 +104,7 @@ def test_every_error_is_told_with_its_place(client):
     places = {(error["field"], error["line"]) for error in problem["errors"] if error["severity"] == "error"}
     assert places == {("indicators.rsi_14.perod", 6), ("fuzzy_sets.rsi.high", 8)}
     assert client.get("/api/v1/strategies").json() == []
-    validated = client.post("/api/v1/strategies/validate", content=broken.encode()).json()
+    validated = client.post("/api/v1/validate-strategy", content=broken.encode()).json()
     assert validated["valid"] is False
     assert {error["path"] for error in validated["diagnostics"] if error["severity"] == "error"} == {
         "indicators.rsi_14.perod",
@@ -114,7 +114,7 @@ def test_every_error_is_told_with_its_place(client):
 
 def test_what_a_strategy_feeds_its_model(client):
     ids = ["1h_rsi_low", "1h_rsi_middle", "1h_rsi_high"]
-    validated = client.post("/api/v1/strategies/validate", content=EXAMPLE.encode()).json()
+    validated = client.post("/api/v1/validate-strategy", content=EXAMPLE.encode()).json()
     assert (validated["valid"], validated["name"], validated["features"]) == (True, "rsi_reversion", ids)
     put(client)
     features = client.get(f"{PATH}/features").json()
@@ -125,7 +125,12 @@ def test_what_a_strategy_feeds_its_model(client):
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("\xff".encode("latin-1"), "not-text"), (b"", "strategy"), (b"[1, 2", "strategy"), (b"a: &a [*a]", "strategy")]
+    [
+        ("\xff".encode("latin-1"), "not-text"),
+        (b"", "invalid-request"),
+        (b"[1, 2", "strategy"),
+        (b"a: &a [*a]", "strategy"),
+    ]
     + [(EXAMPLE.replace("rsi_reversion", "other").encode(), "other-name"), (b"x: " + b"y" * 140_000, "strategy")],
 )
 def test_what_is_no_strategy_of_that_name_is_refused(client, text, kind):
