@@ -56,7 +56,7 @@ def test_signals(
 
 @pytest.mark.parametrize("costs", COSTS, ids=lambda costs: f"{costs.commission:g}-{costs.slippage:g}")
 @pytest.mark.parametrize("side", [1, -1], ids=["long", "short"])
-@pytest.mark.parametrize(("stop", "target"), [(0.3, None), (None, 0.2), (0.3, 0.6), (0.4, 0.2)])
+@pytest.mark.parametrize(("stop", "target"), [(0.3, None), (0.7, 0.15), (0.3, 0.6), (0.4, 0.2)])
 def test_stops_and_targets(
     bars: Bars,
     sparse: np.ndarray,
