@@ -1,0 +1,221 @@
+"""Build, run and measure the images without a container engine's daemon: debootstrap makes the base, buildah the rest.
+
+``python deploy/images/build.py base|build ROLE|sizes ROLE|sbom ROLE|estimate``; ``nox -s images`` does all of it. Needs
+root, and Debian's packages `buildah` and `debootstrap`. Everything is kept below ``KTRDR_IMAGES`` (default
+``~/.cache/ktrdr-images``), apart from what other users of buildah on this machine have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+SUITE = "bookworm"
+"""Debian 12: its Python is 3.11, that of the images."""
+
+BASE = f"localhost/ktrdr-base:{SUITE}"
+ROLES = ("backend", "worker-cpu")
+"""What is really built here. The other two need wheels of several gigabytes, or the same steps once more."""
+
+# What Debian's own slim images leave out as well, and the caches of apt.
+LEFT_OUT = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
+
+
+def state() -> Path:
+    """Return the directory that everything made here is kept below."""
+    given = os.environ.get("KTRDR_IMAGES")
+    return Path(given).absolute() if given else Path.home() / ".cache" / "ktrdr-images"
+
+
+def buildah(*arguments: str, capture: bool = True) -> str:
+    """Run buildah on the storage of :func:`state` and return what it prints.
+
+    Raises:
+        SystemExit: it failed; what it said is on standard error.
+    """
+    command = ["buildah", "--root", str(state() / "storage"), "--runroot", str(state() / "run"), *arguments]
+    answer = subprocess.run(command, stdout=subprocess.PIPE if capture else None, text=True, check=False)
+    if answer.returncode:
+        raise SystemExit(f"`buildah {arguments[0]}` failed with status {answer.returncode}")
+    return (answer.stdout or "").strip()
+
+
+def have(image: str) -> bool:
+    """Return True if the image exists."""
+    return image in buildah("images", "--all", "--format", "{{.Name}}:{{.Tag}}").splitlines()
+
+
+def make_base() -> str:
+    """Make the base image if it is not there: a minimal Debian with Python, as the official slim image is."""
+    if have(BASE):
+        return BASE
+    with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
+        tree = Path(scratch) / "tree"
+        include = "--include=python3,python3-venv,ca-certificates"
+        subprocess.run(["debootstrap", "--variant=minbase", include, SUITE, str(tree)], check=True)
+        for relative in LEFT_OUT:
+            shutil.rmtree(tree / relative, ignore_errors=True)
+            (tree / relative).mkdir(parents=True)
+        import_tree(tree)
+    return BASE
+
+
+def import_tree(tree: Path) -> None:
+    """Make the base image of a directory."""
+    container = buildah("from", "scratch")
+    buildah("add", "--quiet", container, f"{tree}/", "/")
+    buildah("config", "--cmd", "python3", container)
+    buildah("commit", "--quiet", "--rm", container, BASE)
+
+
+def _scratch() -> Path:
+    state().mkdir(parents=True, exist_ok=True)
+    return state()
+
+
+def image(role: str) -> str:
+    """Return the name of a role's image."""
+    return f"localhost/ktrdr-{role}:test"
+
+
+def build(role: str, *, tag: str | None = None, target: str | None = None, cached: bool = True) -> str:
+    """Build one image and return its name; ``target`` builds a stage of it, ``cached`` reuses layers."""
+    name = tag or image(role)
+    arguments = ["build", "--isolation", "chroot", "--format", "docker", "--layers" if cached else "--no-cache"]
+    arguments += ["--build-arg", f"BASE_IMAGE={make_base()}", *_sources()]
+    arguments += ["--target", target] if target else []
+    arguments += ["--ignorefile", str(ROOT / ".dockerignore"), "--file", str(ROOT / f"deploy/docker/Dockerfile.{role}")]
+    buildah(*arguments, "--tag", name, str(ROOT), capture=False)
+    return name
+
+
+def _sources() -> list[str]:
+    """Return options that let the build reach what this machine reaches: wheels in a directory, certificates."""
+    options = []
+    links = os.environ.get("UV_FIND_LINKS", "")
+    if Path(links).is_dir() and links:
+        options += [
+            "--volume",
+            f"{Path(links).absolute()}:/build-wheels:ro",
+            "--build-arg",
+            "UV_FIND_LINKS=/build-wheels",
+        ]
+    trusted = os.environ.get("SSL_CERT_FILE", "")
+    if trusted:
+        options += ["--volume", f"{trusted}:/build-trusted.pem:ro"]
+        options += ["--build-arg", "SSL_CERT_FILE=/build-trusted.pem", "--build-arg", "PIP_CERT=/build-trusted.pem"]
+    for name in ("UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY"):
+        if os.environ.get(name):
+            options += ["--build-arg", f"{name}={os.environ[name]}"]
+    return options
+
+
+def bill_of_materials(role: str, directory: Path) -> Path:
+    """Write the role's bill of materials (CycloneDX, JSON) into ``directory`` and return its path."""
+    container = buildah("from", build(role, tag=f"localhost/ktrdr-{role}-sbom:test", target="sbom"))
+    try:
+        name = f"ktrdr-{role}.cdx.json"
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(buildah("mount", container)) / name, directory / name)
+    finally:
+        buildah("rm", container)
+    return directory / name
+
+
+def sizes(role: str) -> dict[str, float]:
+    """Return MB (10^6 bytes) of the image ``on_disk``, base included, and ``compressed``, as it travels."""
+    with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
+        buildah("push", "--quiet", image(role), f"oci:{scratch}/image:test")
+        blobs = sum(path.stat().st_size for path in Path(scratch).rglob("blobs/sha256/*"))
+    container = buildah("from", image(role))
+    try:
+        tree = buildah("mount", container)
+        used = subprocess.run(["du", "-s", "-B1", "-x", tree], capture_output=True, text=True, check=True).stdout
+    finally:
+        buildah("rm", container)
+    return {"compressed": round(blobs / 1e6, 1), "on_disk": round(int(used.split()[0]) / 1e6, 1)}
+
+
+def heaviest(role: str, *, most: int = 15) -> list[tuple[float, str]]:
+    """Return what weighs most in the environment of an image: MB and path, heaviest first."""
+    container = buildah("from", image(role))
+    try:
+        (site,) = Path(buildah("mount", container), "opt/ktrdr").glob("lib/python3.*/site-packages")
+        used = subprocess.run(
+            ["du", "-B1", "-x", "--max-depth=1", str(site)], capture_output=True, text=True, check=True
+        ).stdout
+    finally:
+        buildah("rm", container)
+    rows = (line.split("\t") for line in used.splitlines())
+    found = sorted(((int(size) / 1e6, Path(path).name) for size, path in rows), reverse=True)
+    return [(round(size, 1), name) for size, name in found[1 : most + 1]]
+
+
+def budget() -> dict[str, Any]:
+    """Return what each image may weigh."""
+    return tomllib.loads((ROOT / "deploy/images/budget.toml").read_text(encoding="utf-8"))
+
+
+def estimate_gpu() -> float:
+    """Return MB of the wheels of worker-gpu together: about what its layer of dependencies travels as."""
+    requirements = ROOT / "deploy/requirements/worker-gpu.txt"
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "pylock.toml"
+        command = [
+            *("uv", "pip", "compile", "--quiet", "--no-config", "--no-deps", "--format", "pylock.toml"),
+            *("--python-version", "3.11", "--python-platform", "linux", "--only-binary", ":all:"),
+            *(str(requirements), "--output-file", str(output)),
+        ]
+        environ = {key: value for key, value in os.environ.items() if key != "UV_FIND_LINKS"}
+        subprocess.run(command, env=environ, check=True)
+        packages = tomllib.loads(output.read_text(encoding="utf-8"))["packages"]
+    return round(sum(_wheel_size(package) for package in packages) / 1e6, 1)
+
+
+def _wheel_size(package: dict[str, Any]) -> int:
+    """Return bytes of the largest wheel that fits CPython 3.11 on amd64 Linux: at least what will be taken."""
+    fitting = re.compile(r"-(py3|py2\.py3|cp311|cp3\d+-abi3|cp311-cp311)-.*(any|linux\S*x86_64)\S*\.whl$")
+    found = [wheel["size"] for wheel in package["wheels"] if fitting.search(wheel["url"].rpartition("/")[2])]
+    if not found:
+        raise SystemExit(f"no wheel of {package['name']} {package['version']} fits")
+    return max(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("base", "build", "sizes", "heaviest", "sbom", "estimate"))
+    parser.add_argument("role", nargs="?", choices=ROLES)
+    parser.add_argument("--output", type=Path, default=ROOT / "dist/sbom", help="directory of the bills of materials")
+    asked = parser.parse_args()
+    if asked.action in ("base", "estimate"):
+        print(make_base() if asked.action == "base" else f"{estimate_gpu()} MB")
+        return
+    if asked.role is None:
+        parser.error(f"name a role: {', '.join(ROLES)}")
+    if asked.action == "build":
+        print(build(asked.role))
+    elif asked.action == "sbom":
+        print(bill_of_materials(asked.role, asked.output))
+    else:
+        print(json.dumps(sizes(asked.role) if asked.action == "sizes" else heaviest(asked.role)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Pin what each image installs, with hashes and without addresses: ``nox -s requirements``.
+
+``--check`` writes nothing and fails when a file is not what would be written: ``nox -s requirements_check``.
+
+torch exists in two builds. The worker-gpu image takes the one of the package index, which brings CUDA. The others take
+the CPU build, whose version ends in ``+cpu`` and which no ordinary index has: it must lie in a directory named by
+``UV_FIND_LINKS`` when the files are made, and be reachable the same way, or through an index of torch's makers, when an
+image is built. Where it is not at hand, its pin cannot be made again: then the check says so and compares the direct
+requirements of those two files only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+PYTHON = "3.11"
+"""Version of Python of the images; torch's CPU build is for this one."""
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an image installs: distributions of ours (with extras) for their dependencies, and tools.
+
+    ``torch``: ``cpu``, ``cuda`` or nothing. ``groups``: dependency groups of the workspace.
+    """
+
+    distributions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    torch: str = ""
+    groups: tuple[str, ...] = ()
+
+
+# The init of every image comes from the package index as well: hash-pinned like the rest, on any base.
+INIT = "dumb-init>=1.2.5"
+API = {"ktrdr-core": (), "ktrdr-api": ("postgresql", "tls")}
+WORKER = {"ktrdr-core": (), "ktrdr-ml-torch": (), "ktrdr-ml-sklearn": (), "ktrdr-worker": ()}
+
+ROLES = {
+    # What a build needs and no image keeps.
+    "build": Role(tools=("uv>=0.13", "cyclonedx-bom>=7")),
+    "backend": Role(API, (INIT,)),
+    "worker-cpu": Role(WORKER, (INIT,), torch="cpu"),
+    "worker-gpu": Role(WORKER, (INIT,), torch="cuda"),
+    "dev": Role(API | WORKER, (INIT, "watchfiles>=1"), torch="cpu", groups=("test", "lint", "types")),
+}
+
+
+def direct(role: Role) -> list[str]:
+    """Return the requirements that are not ours, in the order they are declared."""
+    found = list(role.tools)
+    for name, extras in role.distributions.items():
+        project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        found += project["dependencies"]
+        for extra in extras:
+            found += project["optional-dependencies"][extra]
+    for group in role.groups:
+        found += PROJECT["dependency-groups"][group]
+    found = [each for each in dict.fromkeys(found) if not each.startswith("ktrdr-")]
+    return [each for each in found if not (role.torch and each.startswith("torch"))] + _torch(role)
+
+
+def _torch(role: Role) -> list[str]:
+    if not role.torch:
+        return []
+    constraints = PROJECT["tool"]["uv"]["constraint-dependencies"]
+    (version,) = (each.removeprefix("torch==") for each in constraints if each.startswith("torch=="))
+    if role.torch == "cuda":
+        return [f"torch=={version}"]
+    return [f"torch=={version}+cpu"]
+
+
+def compile_role(name: str, role: Role) -> str | None:
+    """Return the text of the role's file; ``None`` if the CPU build of torch is wanted and not at hand.
+
+    Raises:
+        SystemExit: the requirements cannot be resolved, with what uv says.
+    """
+    environ = {key: value for key, value in os.environ.items() if key not in ("UV_FIND_LINKS", "VIRTUAL_ENV")}
+    if role.torch == "cpu":
+        links = os.environ.get("UV_FIND_LINKS", "")
+        wanted = _torch(role)[0].removeprefix("torch==")
+        if not any(list(Path(each).glob(f"torch-{wanted}-cp311-*.whl")) for each in re.split(r"[ ,]", links) if each):
+            return None
+        environ["UV_FIND_LINKS"] = links
+    target = HERE / f"{name}.txt"
+    with tempfile.TemporaryDirectory() as scratch:
+        source, output = Path(scratch) / f"{name}.in", Path(scratch) / f"{name}.txt"
+        source.write_text("\n".join(direct(role)) + "\n", encoding="utf-8")
+        # What is pinned stays, as long as it fits: a pin moves with the bounds, or when its file is removed.
+        if target.exists():
+            output.write_bytes(target.read_bytes())
+        command = [
+            *("uv", "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--no-header", "--no-annotate"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--python-version", PYTHON),
+            *("--python-platform", "linux", "--only-binary", ":all:"),
+            *("--exclude-newer", PROJECT["tool"]["uv"]["exclude-newer"], str(source), "--output-file", str(output)),
+        ]
+        answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise SystemExit(f"{name}: {answer.stderr.strip()}")
+        return _header(role) + output.read_text(encoding="utf-8")
+
+
+def _header(role: Role) -> str:
+    lines = ["# Made by `nox -s requirements` from the distributions' pyproject.toml; do not edit."]
+    if role.torch == "cpu":
+        lines += [
+            "# torch's CPU build is in no ordinary index: name a directory that has it in UV_FIND_LINKS, or the index",
+            "# of torch's makers in UV_EXTRA_INDEX_URL with UV_INDEX_STRATEGY=unsafe-best-match: the hashes make that",
+            "# safe. The hash is that of the wheel for amd64, the only one that was at hand.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def lacking(name: str, role: Role) -> list[str]:
+    """Return the direct requirements that the role's file does not pin within their bounds."""
+    from packaging.requirements import Requirement
+
+    text = (HERE / f"{name}.txt").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE))
+    pins = {re.sub(r"[-_.]+", "-", key).lower(): value for key, value in pins.items()}
+
+    def pinned(requirement: Requirement) -> bool:
+        found = pins.get(re.sub(r"[-_.]+", "-", requirement.name).lower())
+        return found is not None and requirement.specifier.contains(found, prereleases=True)
+
+    return [each for each in direct(role) if not pinned(Requirement(each))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = 0
+    for name, role in ROLES.items():
+        target = HERE / f"{name}.txt"
+        text = compile_role(name, role)
+        if text is None and not check:
+            raise SystemExit(f"{name}: torch's CPU build lies in no directory of UV_FIND_LINKS")
+        if text is None:
+            missing = lacking(name, role)
+            print(f"{name}: NOT made again, as torch's CPU build is not at hand; its direct requirements are compared")
+            stale += bool(missing)
+            print(f"{name}: {'does not pin ' + ', '.join(missing) if missing else 'they are pinned'}")
+        elif not check:
+            target.write_text(text, encoding="utf-8")
+            print(f"{name}: {text.count('==')} packages")
+        elif not target.exists() or target.read_text(encoding="utf-8") != text:
+            print(f"{name}: stale; run `nox -s requirements` and commit deploy/requirements/{name}.txt")
+            stale += 1
+        else:
+            print(f"{name}: up to date")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
