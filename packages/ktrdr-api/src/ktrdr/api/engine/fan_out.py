@@ -45,6 +45,10 @@ class FanOut:
         requires: what a worker must offer.
         slots: returns how many operations the workers that offer it can run at once, now.
         report: is given progress.
+
+    Attributes:
+        stopping: when set, it ends as cancelled.
+        seconds, preparing: spent by all workers together, in the backtests and before them.
     """
 
     client: Client
@@ -58,7 +62,8 @@ class FanOut:
     _facts: Mapping[str, Any] | None = None
     _running: dict[asyncio.Task[Mapping[str, Any]], _Chunk] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
-    _seconds: float = 0.0
+    seconds: float = 0.0
+    preparing: float = 0.0
     _submitted: int = 0
 
     async def run(self) -> dict[str, Any]:
@@ -123,7 +128,7 @@ class FanOut:
         """Return how many trials make a chunk."""
         if not self._results:
             return _FIRST_CHUNK
-        return max(1, round(_SECONDS_PER_CHUNK * len(self._results) / max(self._seconds, 1e-6)))
+        return max(1, round(_SECONDS_PER_CHUNK * len(self._results) / max(self.seconds, 1e-6)))
 
     def _take_in(self, task: asyncio.Task[Mapping[str, Any]], waiting: list[int]) -> dict[str, Any] | None:
         """Take in a chunk that has ended; return how the whole ends, if this settles it."""
@@ -146,7 +151,8 @@ class FanOut:
             message = "the workers do not have the same model and bars, or they changed meanwhile; run it again"
             return {"event": "failed", "error": {"type": "BadInputError", "message": message}}
         self._facts = chunk["facts"]
-        self._seconds += chunk["seconds"]
+        self.seconds += chunk["seconds"]
+        self.preparing += chunk["preparing"]
         self._results |= zip(numbers, chunk["metrics"], strict=True)
         return None
 
