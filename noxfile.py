@@ -125,7 +125,7 @@ def isolation(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Run the main job and what crosses distributions, and compare with independent programs."""
     _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["oracle"]))
-    _pytest(session, "tests/e2e", "tests/api", "tests/peers")
+    _pytest(session, "tests/e2e", "tests/peers")
 
 
 @nox.session
