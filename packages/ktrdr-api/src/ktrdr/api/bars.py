@@ -9,12 +9,12 @@ from fastapi import Depends
 from pydantic import Field
 
 from ktrdr.api.services import Opened
-from ktrdr.core.data.store import BarStore
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ktrdr.core.data.bars import Bars
+    from ktrdr.core.data.store import BarStore
 
 __all__ = ["SYMBOL_PATTERN", "Store", "Symbol", "TimeframeName", "bar_store", "load", "moment", "numbers", "utc"]
 
@@ -30,10 +30,16 @@ _LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 async def bar_store(opened: Opened) -> BarStore:
     """Return the bar store of the server."""
+    from ktrdr.core.data.store import BarStore
+
     return BarStore(opened.home / "data")
 
 
-Store = Annotated[BarStore, Depends(bar_store)]
+if TYPE_CHECKING:
+    Store = Annotated[BarStore, Depends(bar_store)]
+else:
+    # FastAPI has no use for the type, and it would bring numpy with it.
+    Store = Annotated[Any, Depends(bar_store)]
 
 
 def utc(time: np.datetime64) -> dt.datetime:

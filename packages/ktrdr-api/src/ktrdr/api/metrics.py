@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["PREFIX", "Measure", "Metrics"]
@@ -20,6 +19,8 @@ class Metrics:
     """The metrics of one running application."""
 
     def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "ktrdr_api_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
@@ -46,6 +47,8 @@ class Metrics:
         self, *, operations: Mapping[str, int], workers: int, running: int, listeners: int, free_bytes: int
     ) -> bytes:
         """Return everything in Prometheus' text format."""
+        from prometheus_client import generate_latest
+
         for state, count in operations.items():
             self._operations.labels(state).set(count)
         self._workers.set(workers)

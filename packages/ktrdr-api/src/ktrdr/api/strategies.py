@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from ktrdr.core.errors import NotFoundError
-from ktrdr.core.models.files import sync_directory
-from ktrdr.core.strategy.document import MAX_CHARACTERS
-from ktrdr.core.strategy.names import NAME_PATTERN
 
 __all__ = ["ChangedError", "StoredStrategy", "StrategyStore"]
 
@@ -64,6 +58,8 @@ class StrategyStore:
             raise NotFoundError(f"there is no strategy `{name}`") from None
         except OSError as error:
             raise NotFoundError(f"strategy `{name}` cannot be read: {error.strerror}") from None
+        from ktrdr.core.strategy.document import MAX_CHARACTERS
+
         with open(descriptor, encoding="utf-8", newline="") as file:
             try:
                 return StoredStrategy(name, file.read(4 * MAX_CHARACTERS))
@@ -76,6 +72,8 @@ class StrategyStore:
         Raises:
             ChangedError: it is another.
         """
+        from ktrdr.core.models.files import sync_directory
+
         stored = StoredStrategy(name, text)
         path = self._path(name)
         with self._checked(name, expected):
@@ -94,6 +92,8 @@ class StrategyStore:
 
     def delete(self, name: str, *, expected: str) -> None:
         """Remove a file if its state is ``expected``; see :meth:`put`. Raises ``NotFoundError`` too."""
+        from ktrdr.core.models.files import sync_directory
+
         self.get(name)
         with self._checked(name, expected):
             self._path(name).unlink()
@@ -108,6 +108,8 @@ class StrategyStore:
 
     @contextmanager
     def _checked(self, name: str, expected: str | None) -> Iterator[None]:
+        from filelock import FileLock
+
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".lock"):
             try:
@@ -120,4 +122,6 @@ class StrategyStore:
 
 
 def _is_name(name: str) -> bool:
-    return re.fullmatch(NAME_PATTERN, name, re.ASCII) is not None
+    from ktrdr.core.strategy.names import is_name
+
+    return is_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import FileResponse, HTMLResponse
@@ -21,7 +21,9 @@ from ktrdr.api.routes.models import Store as Models
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened, Services
 from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
-from ktrdr.core.models.store import ModelStore
+
+if TYPE_CHECKING:
+    from ktrdr.core.models.store import ModelStore
 
 __all__ = ["router"]
 

@@ -14,7 +14,6 @@ from ktrdr.api.bars import SYMBOL_PATTERN, Store, TimeframeName, load, numbers, 
 from ktrdr.api.downloads import FILE, PARQUET, temporary_file
 from ktrdr.api.problems import Problem, ProblemError
 from ktrdr.api.uploads import receive
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.errors import BadInputError
 
 __all__ = ["router"]
@@ -24,6 +23,8 @@ router = APIRouter(tags=["data"])
 
 async def _possible(symbol: Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]) -> str:
     """A name that no data set can have is one that none has."""
+    from ktrdr.core.data.symbols import check_symbol
+
     try:
         return check_symbol(symbol)
     except BadInputError as error:

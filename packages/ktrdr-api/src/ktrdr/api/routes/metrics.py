@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from ktrdr.api.ledger.states import STATES
 from ktrdr.api.services import Opened
@@ -22,6 +21,8 @@ router = APIRouter(tags=["health"])
 )
 async def get_metrics(request: Request, opened: Opened) -> Response:
     """Return requests, operations by state, workers and event streams as Prometheus reads them."""
+    from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
     workers = await opened.operations.workers()
     text = request.app.state.metrics.text(
         operations=dict.fromkeys(STATES, 0) | await opened.ledger.counts(),

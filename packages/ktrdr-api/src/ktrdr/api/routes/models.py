@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
@@ -15,9 +15,11 @@ from ktrdr.api.problems import Problem
 from ktrdr.api.security import changes_nothing
 from ktrdr.api.services import Opened
 from ktrdr.api.uploads import receive
-from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
-from ktrdr.core.models.store import ModelStore
+
+if TYPE_CHECKING:
+    from ktrdr.core.models.bundle import Bundle
+    from ktrdr.core.models.store import ModelStore
 
 __all__ = ["model_store", "router"]
 
@@ -62,10 +64,16 @@ class Verified(BaseModel):
 
 async def model_store(opened: Opened) -> ModelStore:
     """Return the model store of the server."""
+    from ktrdr.core.models.store import ModelStore
+
     return ModelStore(opened.home / "models")
 
 
-Store = Annotated[ModelStore, Depends(model_store)]
+if TYPE_CHECKING:
+    Store = Annotated[ModelStore, Depends(model_store)]
+else:
+    # FastAPI has no use for the type, and it would bring numpy with it.
+    Store = Annotated[Any, Depends(model_store)]
 
 
 def _summary(manifest: Manifest) -> ModelSummary:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter
 from pydantic import BaseModel
-
-from ktrdr.core.plugins.discovery import PluginState
-from ktrdr.core.plugins.manager import PluginManager
 
 __all__ = ["router"]
 
@@ -19,13 +18,15 @@ class Plugin(BaseModel):
     name: str
     distribution: str
     version: str
-    state: PluginState
+    state: Literal["available", "blocked", "clash"]
     message: str
 
 
 @router.get("/plugins")
 def list_plugins() -> list[Plugin]:
     """List the plugins of the API's own environment. Workers have their own."""
+    from ktrdr.core.plugins.manager import PluginManager
+
     return [
         Plugin(
             name=record.name,
