@@ -211,18 +211,24 @@ def memory(kind: str, samples: int, batch: int) -> None:
         task = task_of(kind, batch, 2, "cpu", **given)
         TorchTrainer().train(task, data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
 
-    # Code and buffers that any training needs, however small.
-    work(data_of(batch * 4, window))
+    def added_by(data: TrainingData) -> int:
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")
+        before = peak_kib() * 1024
+        work(data)
+        return peak_kib() * 1024 - before
+
+    few = data_of(batch * 4, window)
+    work(few)  # code that any training loads
+    # The network, its optimizer and what one batch makes of them: the same for any number of samples.
+    network = added_by(few)
     data = data_of(samples, window)
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = peak_kib() * 1024
-    work(data)
-    added = peak_kib() * 1024 - before
+    added = added_by(data)
     matrix = data.features.nbytes
     splits = sum(part.rows.nbytes + part.labels.nbytes + part.weights.nbytes for part in (data.train, data.validation))
     name = f"{kind}, {samples:,} samples, batches of {batch:,}"
-    facts = {"problem": name, "matrix": matrix, "splits": splits, "added": added, "share": (matrix + added) / matrix}
+    share = (matrix + max(added - network, 0)) / matrix
+    facts = {"problem": name, "matrix": matrix, "splits": splits, "added": added, "network": network, "share": share}
     print(json.dumps(facts))
 
 
@@ -274,9 +280,11 @@ def main() -> None:
         json.dump({"device": given.device, "contests": results, "memory": used}, sys.stdout, indent=2)
         return
     for facts in used:
+        mib = {name: value / 2**20 for name, value in facts.items() if name != "problem"}
         print(
-            f"memory: {facts['problem']}: matrix {facts['matrix'] / 2**20:.1f} MiB, training adds "
-            f"{facts['added'] / 2**20:.1f} MiB: together {facts['share']:.2f}x the matrix (aim: under 2 plus the model)"
+            f"memory: {facts['problem']}: matrix {mib['matrix']:.1f} MiB, training adds {mib['added']:.1f} MiB, of "
+            f"which {mib['network']:.1f} for the network and one batch\n  matrix and the rest: {facts['share']:.2f}x the "
+            "matrix (aim: under 2)"
         )
 
 
