@@ -24,7 +24,7 @@ from ktrdr.core.plugins.contract import (
 from ktrdr.core.plugins.discovery import BACKEND_GROUP, PluginRecord, discover
 from ktrdr.core.plugins.markers import PROJECT
 
-__all__ = ["PluginManager", "default_manager"]
+__all__ = ["PluginManager", "default_manager", "known_backend"]
 
 # What our own distributions offer, so that a missing one can be named in the remedy.
 _KNOWN_BACKENDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -250,3 +250,8 @@ def _one_line(error: BaseException) -> str:
 def default_manager() -> PluginManager:
     """Return the manager of the running process, made at first use."""
     return PluginManager()
+
+
+def known_backend(model_type: str) -> str | None:
+    """Return the plugin of KTRDR's own that trains ``model_type``, installed or not, or ``None``."""
+    return next((name for name, (_, types) in _KNOWN_BACKENDS.items() if model_type.lower() in types), None)
