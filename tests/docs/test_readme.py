@@ -1,0 +1,46 @@
+"""What the README shows is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from ktrdr.core.cli.main import cli
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.loader import load_strategy_text
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_its_strategy_is_valid():
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    loaded = load_strategy_text(text, plugins=PluginManager())
+    assert loaded.strategy.name == "neuro_mean_reversion"
+
+
+# Of the distributions that are not installed where the documentation is tested.
+ELSEWHERE = {"up", "serve", "worker", "cluster"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "packages/ktrdr-core/README.md", "docs/tutorial.md"])
+def test_every_command_it_names_exists(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|^\$ )ktrdr ([a-z]+)(?: ([a-z]+))?", text, re.MULTILINE))
+    context = click.Context(cli)
+    known = set(cli.list_commands(context))
+    assert {name for name, _ in named} - known - ELSEWHERE == set()
+    assert len(named) >= 4
+    for name, part in named:
+        command = cli.get_command(context, name)
+        if isinstance(command, click.Group) and part and name not in ELSEWHERE:
+            assert part in command.list_commands(context), f"ktrdr {name} {part}"
+
+
+def test_links_to_files_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(links) >= 8
+    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
