@@ -146,8 +146,9 @@ def sizes(role: str) -> dict[str, float]:
         blobs = sum(path.stat().st_size for path in Path(scratch).rglob("blobs/sha256/*"))
     container = buildah("from", image(role))
     try:
-        tree = buildah("mount", container)
-        used = subprocess.run(["du", "-s", "-B1", "-x", tree], capture_output=True, text=True, check=True).stdout
+        # The lengths of its files, as `docker images` counts.
+        command = ["du", "--summarize", "--bytes", "--one-file-system", buildah("mount", container)]
+        used = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     finally:
         buildah("rm", container)
     return {"compressed": round(blobs / 1e6, 1), "on_disk": round(int(used.split()[0]) / 1e6, 1)}
@@ -159,7 +160,7 @@ def heaviest(role: str, *, most: int = 15) -> list[tuple[float, str]]:
     try:
         (site,) = Path(buildah("mount", container), "opt/ktrdr").glob("lib/python3.*/site-packages")
         used = subprocess.run(
-            ["du", "-B1", "-x", "--max-depth=1", str(site)], capture_output=True, text=True, check=True
+            ["du", "--bytes", "--all", "--max-depth=1", str(site)], capture_output=True, text=True, check=True
         ).stdout
     finally:
         buildah("rm", container)

@@ -1,0 +1,108 @@
+"""Make the backend's environment smaller still than ``slim.py`` does: ``python lean.py ENVIRONMENT``.
+
+Debug symbols are taken off extension modules (not off the libraries that wheels bundle, which were patched after they
+were linked), and only modules that the server imports get bytecode: half of the bytecode of everything is that of
+plotly's classes, of dialects of other databases, of lexers. What is not imported at start is compiled when it is used.
+Every extension is loaded again afterwards, so that one that `strip` broke ends the build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from slim import same_time, slim
+
+UNUSED_PATHS = ("plotly/package_data/widgetbundle.js", "plotly/package_data/datasets", "sqlalchemy/testing")
+UNUSED_ENDINGS = (".pyi", ".pxi")
+
+# What the server, its scheduler and the setting up of its database import, as far as it is not ours.
+STARTED = (
+    "aiosqlite",
+    "alembic.command",
+    "click",
+    "cryptography.x509",
+    "distributed.cli.dask_scheduler",
+    "duckdb",
+    "exchange_calendars",
+    "fastapi",
+    "filelock",
+    "importlib_metadata",
+    "jinja2",
+    "pandas",
+    "plotly.offline",
+    "pluggy",
+    "prometheus_client",
+    "psycopg",
+    "pydantic_settings",
+    "rich.progress",
+    "rich.table",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.ext.asyncio",
+    "starlette.middleware.cors",
+    "talib",
+    "ulid",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.auto",
+    "yaml",
+)
+
+_IMPORTED = """import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps([f for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None)) and f.endswith(".py")]))
+"""
+
+_LOAD = """import ctypes, os, sys
+for path in sys.argv[1:]:
+    ctypes.CDLL(path, os.RTLD_NOW)
+"""
+
+
+def remove(site: Path) -> None:
+    """Remove what only notebooks, type checkers and test suites read."""
+    for relative in UNUSED_PATHS:
+        path = site / relative
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    for path in site.rglob("*"):
+        if path.name.endswith(UNUSED_ENDINGS):
+            path.unlink()
+
+
+def strip(site: Path, python: Path) -> None:
+    """Take debug symbols off extension modules, and load every one of them."""
+    extensions = sorted(str(path) for path in site.rglob("*.so") if not path.parent.name.endswith(".libs"))
+    subprocess.run(["strip", "--strip-unneeded", *extensions], check=True)
+    subprocess.run([str(python), "-c", _LOAD, *extensions], check=True)
+
+
+def bytecode(site: Path, python: Path) -> None:
+    """Compile what is imported when the server starts."""
+    answer = subprocess.run([str(python), "-c", _IMPORTED, *STARTED], stdout=subprocess.PIPE, text=True, check=True)
+    for file in sorted(json.loads(answer.stdout)):
+        if Path(file).is_relative_to(site):
+            py_compile.compile(file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+def main() -> None:
+    environment = Path(sys.argv[1])
+    (site,) = environment.glob("lib/python3.*/site-packages")
+    python = environment / "bin/python"
+    slim(environment, site, headers=False)
+    remove(site)
+    strip(site, python)
+    bytecode(site, python)
+    same_time(environment, int(os.environ["SOURCE_DATE_EPOCH"]))
+
+
+if __name__ == "__main__":
+    main()
