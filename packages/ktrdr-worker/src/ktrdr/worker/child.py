@@ -38,23 +38,44 @@ def main() -> None:
 
 
 def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> dict[str, Any]:
-    """Carry out ``{"kind", "job", "resume", "operation"}`` and return how it ended, as the worker passes it on."""
-    from ktrdr.core.operations.jobs import run_job
-
+    """Carry out ``{"kind", "job", "operation", "attempt"}`` and return how it ended, as the worker passes it on."""
     try:
-        result = run_job(
-            request["kind"],
-            request["job"],
-            resume=bool(request.get("resume")),
-            operation=request.get("operation"),
-            progress=progress,
-            cancellation=cancellation,
-        )
+        result = _carry_out(request, progress, cancellation)
     except CancelledError as error:
         return {"event": "cancelled", "message": str(error)}
     except KtrdrError as error:
         return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
     return {"event": "completed", "result": result}
+
+
+def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> Mapping[str, Any]:
+    from ktrdr.core.operations.exchange import CheckpointKeeper, Exchange
+    from ktrdr.core.operations.jobs import run_job
+
+    kind, job, operation, attempt = request["kind"], request["job"], request.get("operation"), request.get("attempt", 1)
+
+    def carry_out(progress: Progress) -> Mapping[str, Any]:
+        return run_job(kind, job, resume=attempt > 1, operation=operation, progress=progress, cancellation=cancellation)
+
+    exchange = Exchange.from_environment()
+    if exchange is None or operation is None:
+        return carry_out(progress)
+    with exchange.home(operation) as home:
+        exchange.restore_checkpoint(operation, home)
+        # This process is here for this one operation.
+        os.environ["KTRDR_HOME"] = str(home)
+        keeper = CheckpointKeeper(exchange, operation, attempt, home)
+
+        def receive(event: ProgressEvent) -> None:
+            progress(event)
+            keeper.keep()
+
+        try:
+            result = carry_out(receive)
+        except CancelledError:
+            keeper.keep()
+            raise
+        return exchange.deliver(operation, home, result)
 
 
 def _claim_stdout() -> TextIO:

@@ -63,7 +63,7 @@ def run_operation(operation_id: str, attempt: int, kind: str, job: Mapping[str, 
         assert process.stdout is not None
         tell("started", worker=worker.address)
         with contextlib.suppress(BrokenPipeError):
-            request = {"kind": kind, "job": dict(job), "resume": attempt > 1, "operation": operation_id}
+            request = {"kind": kind, "job": dict(job), "operation": operation_id, "attempt": attempt}
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         if key in _STOP_REQUESTS:

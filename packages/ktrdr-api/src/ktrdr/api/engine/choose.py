@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from ktrdr.api.engine.port import ExecutionEngine, NoEngine
 from ktrdr.api.settings import ApiSettings, is_loopback
 from ktrdr.core.errors import BadInputError
+
+if TYPE_CHECKING:
+    from ktrdr.core.operations.exchange import Exchange
 
 __all__ = ["choose_engine", "embedded_engine"]
 
@@ -31,7 +35,9 @@ def choose_engine(settings: ApiSettings) -> ExecutionEngine:
     _check(settings, settings.scheduler, "KTRDR_API_SCHEDULER")
     from ktrdr.api.engine.dask import DaskEngine
 
-    return DaskEngine(settings.scheduler, grace=settings.grace, certificates=settings.certificates)
+    return DaskEngine(
+        settings.scheduler, grace=settings.grace, certificates=settings.certificates, exchange=_exchange()
+    )
 
 
 def embedded_engine(
@@ -51,8 +57,24 @@ def embedded_engine(
     from ktrdr.api.engine.embedded import EmbeddedEngine
 
     return EmbeddedEngine(
-        listen=listen, workers=workers, require=require, grace=settings.grace, certificates=settings.certificates
+        listen=listen,
+        workers=workers,
+        require=require,
+        grace=settings.grace,
+        certificates=settings.certificates,
+        exchange=_exchange(),
     )
+
+
+def _exchange() -> Exchange | None:
+    """Return what ``KTRDR_STORE`` asks for. Without it nothing of the kind is imported."""
+    from ktrdr.core.operations.object_store import store_url
+
+    if store_url() is None:
+        return None
+    from ktrdr.core.operations.exchange import Exchange
+
+    return Exchange.from_environment()
 
 
 def _check(settings: ApiSettings, address: str, variable: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.fan_out import FanOut
 from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, KtrdrError
 from ktrdr.core.operations.cluster import (
     PROTOCOL_RESOURCE,
     VERSIONS_KEY,
@@ -30,11 +30,14 @@ from ktrdr.core.operations.remote import OPERATIONS_TOPIC, RUN_OPERATION, STOP_O
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from ktrdr.core.operations.exchange import Exchange
+
 __all__ = ["DaskEngine"]
 
 _log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_TRIES = 5.0
 
 
 def _key(attempt: Attempt) -> str:
@@ -54,10 +57,19 @@ class DaskEngine:
         address: ``tcp://host:port``, or ``tls://host:port`` with certificates.
         grace: seconds that running operations are given to stop in.
         certificates: directory of mutual certificates.
+        exchange: with workers that do not share ``KTRDR_HOME``; ``None`` where they do.
     """
 
-    def __init__(self, address: str, *, grace: float = 30.0, certificates: Path | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        grace: float = 30.0,
+        certificates: Path | None = None,
+        exchange: Exchange | None = None,
+    ) -> None:
         self._address = address
+        self._exchange = exchange
         self._grace = grace
         self._certificates = certificates
         self._client: Client | None = None
@@ -101,6 +113,12 @@ class DaskEngine:
         if attempt in self._watched:
             return
         client = self._require_client()
+        if self._exchange is not None:
+            try:
+                await asyncio.to_thread(self._exchange.provide, attempt.operation_id, kind, job)
+            except KtrdrError as error:
+                await self._tell().on_failed(attempt, {"type": type(error).__name__, "message": str(error)})
+                return
         if kind == "sweep":
             slots, report = partial(self._slots, requires), partial(self._tell().on_progress, attempt)
             self._fans[attempt] = fan = FanOut(client, attempt, job, requires, slots, report)
@@ -291,6 +309,8 @@ class DaskEngine:
         except (FutureCancelledError, CommClosedError):
             return  # the client has lost its scheduler: the next one finds out what became of it
         listener = self._tell()
+        if ending["event"] == "completed" and self._exchange is not None and attempt not in self._fans:
+            ending = await self._taken_in(attempt, ending["result"])
         match ending["event"]:
             case "completed":
                 news = listener.on_completed(attempt, ending["result"])
@@ -303,6 +323,20 @@ class DaskEngine:
             case _:
                 news = listener.on_lost(attempt, ending["message"], counts=True)
         await self._finish(attempt, news)
+
+    async def _taken_in(self, attempt: Attempt, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take what a worker left in the object store into our own; wait for the store if it is away."""
+        assert self._exchange is not None
+        while True:
+            try:
+                own = await asyncio.to_thread(self._exchange.take_in, attempt.operation_id, result)
+            except KtrdrError as error:
+                return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
+            except OSError as error:
+                _log.warning("what %s left cannot be taken in yet: %s", _key(attempt), _one_line(error))
+                await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+            else:
+                return {"event": "completed", "result": own}
 
     async def _finish(self, attempt: Attempt, news: Any) -> None:
         await news

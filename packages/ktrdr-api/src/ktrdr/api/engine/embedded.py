@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from distributed import Scheduler
 
+    from ktrdr.core.operations.exchange import Exchange
+
 __all__ = ["EmbeddedEngine"]
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class EmbeddedEngine(DaskEngine):
         require: what each of them must have, see ``ktrdr worker --require``.
         grace: seconds that running operations are given to stop in.
         certificates: directory of mutual certificates, for an address that begins with ``tls://``.
+        exchange: see :class:`~ktrdr.api.engine.dask.DaskEngine`.
         http: ``host:port`` of the scheduler's ``/health`` and ``/metrics``.
     """
 
@@ -48,9 +51,10 @@ class EmbeddedEngine(DaskEngine):
         require: Sequence[str] = (),
         grace: float = 30.0,
         certificates: Path | None = None,
+        exchange: Exchange | None = None,
         http: str = "127.0.0.1:0",
     ) -> None:
-        super().__init__(listen, grace=grace, certificates=certificates)
+        super().__init__(listen, grace=grace, certificates=certificates, exchange=exchange)
         self._listen = listen
         self._count = workers
         self._require = tuple(require)

@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ktrdr.core.data.store import default_store
+from ktrdr.core.data.store import BarStore, default_store
 from ktrdr.core.errors import KtrdrError
-from ktrdr.core.models.store import default_model_store
+from ktrdr.core.models.store import ModelStore, default_model_store
 from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.operations.exchange import Exchange
 from ktrdr.core.operations.jobs import SweepJob
 from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.operations.sweep import PreparedSweep, check_sweep, prepare_sweep, run_trial, sweep_result, trials_of
@@ -59,7 +60,7 @@ def run_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) ->
     Whoever hands out the chunks has checked the job: see :func:`~ktrdr.core.operations.sweep.check_sweep`.
 
     Args:
-        sweep_id: by which later chunks of the same sweep are known.
+        sweep_id: by which later chunks of the same sweep are known: that of its operation, ``:``, and the attempt.
         data: the job.
         numbers: of the trials, from 0.
 
@@ -74,7 +75,7 @@ def run_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) ->
         with _preparing:
             sweep = _prepared.get(sweep_id)
             if sweep is None:
-                sweep = _prepared[sweep_id] = _prepare(job, Steps(NO_PROGRESS, Cancellation()))
+                sweep = _prepared[sweep_id] = _prepare_chunks(sweep_id, job)
             _prepared.move_to_end(sweep_id)
             while len(_prepared) > _KEPT:
                 _prepared.popitem(last=False)
@@ -85,6 +86,15 @@ def run_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) ->
         return {"error": {"type": type(error).__name__, "message": str(error)}}
     done = time.perf_counter()
     return {"metrics": metrics, "facts": dict(sweep.facts), "seconds": done - ready, "preparing": ready - began}
+
+
+def _prepare_chunks(sweep_id: str, job: SweepJob) -> PreparedSweep:
+    exchange, steps = Exchange.from_environment(), Steps(NO_PROGRESS, Cancellation())
+    if exchange is None:
+        return _prepare(job, steps)
+    with exchange.home(sweep_id.partition(":")[0]) as home:
+        bundle, bars = ModelStore(home / "models").get(job.model), BarStore(home / "data")
+        return prepare_sweep(job, bundle, bar_store=bars, plugins=default_manager(), steps=steps)
 
 
 def _prepare(job: SweepJob, steps: Steps) -> PreparedSweep:

@@ -1,0 +1,251 @@
+"""Workers that share no directory with the API: models, data and checkpoints go through an object store.
+
+The store is moto's S3 server on loopback: a server of the S3 protocol over HTTP, which keeps its objects in memory.
+What speaks to it is what speaks to S3 itself, s3fs.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import uuid
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """Environment that leads every S3 client to a server of our own."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    server.stop()
+
+
+@pytest.fixture
+def store(s3, monkeypatch):
+    """An empty bucket, reached from this process too."""
+    import s3fs
+
+    from ktrdr.core.operations.object_store import ObjectStore
+
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"ktrdr-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(bucket)
+    url = f"s3://{bucket}/team"
+    monkeypatch.setenv("KTRDR_STORE", url)
+    return ObjectStore(url)
+
+
+@pytest.fixture
+def apart(cluster, store, s3, monkeypatch):
+    """A cluster of an API with its home, and two workers with empty homes of their own."""
+    import os
+
+    cluster.environ |= {**s3, "KTRDR_STORE": os.environ["KTRDR_STORE"]}
+    cluster.start_scheduler()
+    cluster.start_api()
+    return {
+        name: cluster.start_worker(name, KTRDR_HOME=str(cluster.home.parent / name)) for name in ("first", "second")
+    }
+
+
+def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
+    cluster, apart, store, strategy_text, undisturbed_hash, moments, kill_process, tally, ktrdr
+):
+    identifier = cluster.start_training(strategy_text)
+    operation = cluster.wait_until_training(identifier, epochs=moments.randint(3, 25))
+    names = {worker["address"]: worker["name"] for worker in cluster.get("/workers")}
+    assert not (cluster.home / "checkpoints").exists()
+    kill_process(apart[names[operation["worker"]]])
+    tally.lost += 1
+    operation = cluster.wait_for(identifier, "completed", timeout=240)
+    assert operation["attempt"] == 2
+    assert operation["result"]["resumed"]
+    assert operation["result"]["weights_hash"] == undisturbed_hash
+    (model,) = cluster.get("/models")
+    assert model["model"] == operation["result"]["model"]
+    tally.lost -= 1
+    # Nothing is left in the way: neither checkpoints in the store, nor files where the second attempt worked.
+    assert store.names(f"operations/{identifier}/checkpoints") == []
+    survivor = cluster.home.parent / names[operation["worker"]]
+    assert list((survivor / "work").iterdir()) == []
+    assert not (survivor / "models").exists()
+
+    # The worker gets the model and the bars from the store, and its files come back.
+    identifier = cluster.start_backtest(model["model"])
+    result = cluster.wait_for(identifier, "completed")["result"]
+    assert cluster.get(f"/backtests/{identifier}/trades")["total"] == result["metrics"]["trades"] > 0
+    settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [0.36, 0.38]}
+    _, sweep = cluster.request("POST", "/sweeps", {"model": model["model"], "settings": settings})
+    found = cluster.wait_for(sweep["id"], "completed")["result"]
+    options = [part for name, values in settings.items() for part in ("--set", f"{name}={','.join(map(str, values))}")]
+    assert json.loads(ktrdr("sweep", model["model"], *options, "--json", home=cluster.home).stdout) == found
+
+
+def test_a_worker_without_the_store_is_found_out(cluster, s3, store, strategy_text, monkeypatch):
+    import os
+
+    url = os.environ["KTRDR_STORE"]
+    cluster.environ |= s3
+    cluster.start_scheduler()
+    cluster.start_api(KTRDR_STORE=url)
+    cluster.start_worker("first")
+    operation = cluster.wait_for(cluster.start_training(strategy_text, epochs=1), "failed")
+    assert "start it with the KTRDR_STORE of the API" in operation["error"]["message"]
+
+
+class TestExchange:
+    @pytest.fixture
+    def api_home(self, tmp_path, monkeypatch):
+        """The home of an API, with the sample and a small model of operation `A`."""
+        from ktrdr.core.data.sample import install_sample
+        from ktrdr.core.data.store import BarStore
+
+        home = tmp_path / "api"
+        install_sample(BarStore(home / "data"))
+        monkeypatch.setenv("KTRDR_HOME", str(home))
+        return home
+
+    @pytest.fixture
+    def exchange(self, store, api_home):
+        from ktrdr.core.operations.exchange import Exchange
+
+        return Exchange(store)
+
+    @pytest.fixture
+    def train(self, sklearn_text, monkeypatch, tmp_path, api_home):
+        """Return ``train(operation)``: a result as a worker has it, and the home it worked in."""
+        from ktrdr.core.operations.jobs import run_job
+
+        def run(operation):
+            home = tmp_path / f"worker-{operation}"
+            shutil.copytree(api_home / "data", home / "data")
+            with monkeypatch.context() as patch:
+                patch.setenv("KTRDR_HOME", str(home))
+                return home, run_job("training", {"strategy": sklearn_text}, operation=operation)
+
+        return run
+
+    def test_a_model_is_taken_in_once_however_often_it_is_told(self, exchange, train, api_home):
+        from ktrdr.core.models.store import ModelStore
+
+        home, result = train("A")
+        delivered = exchange.deliver("A", home, result)
+        first = exchange.take_in("A", delivered)
+        assert exchange.take_in("A", delivered) == first
+        models = ModelStore(api_home / "models")
+        assert [entry.ref for entry in models.list()] == [first["model"]] == ["plain/1"]
+        models.verify("plain/1")
+        # Another operation's model of the same version gets a version of its own here.
+        home, result = train("B")
+        assert result["model"] == "plain/1"
+        assert exchange.take_in("B", exchange.deliver("B", home, result))["model"] == "plain/2"
+
+    def test_a_model_that_is_damaged_or_anothers_is_refused(self, exchange, train, store, api_home):
+        from ktrdr.core.errors import KtrdrError
+        from ktrdr.core.models.store import ModelStore
+
+        home, result = train("A")
+        delivered = exchange.deliver("A", home, result)
+        whole = store.get("operations/A/model.zip")
+        store.put("operations/A/model.zip", whole[: len(whole) // 2])
+        with pytest.raises(KtrdrError):
+            exchange.take_in("A", delivered)
+        broken = bytearray(whole)
+        broken[whole.index(b"normalizers.json") + 40] ^= 1
+        store.put("operations/A/model.zip", bytes(broken))
+        with pytest.raises(KtrdrError):
+            exchange.take_in("A", delivered)
+        assert ModelStore(api_home / "models").list() == ()
+        store.put("operations/Z/model.zip", whole)
+        with pytest.raises(KtrdrError, match="not the one of operation Z"):
+            exchange.take_in("Z", delivered)
+
+    def test_every_attempt_has_the_inputs_of_the_first(self, exchange, api_home, sklearn_text):
+        from ktrdr.core.data.sample import sample_bars
+        from ktrdr.core.data.store import BarStore
+
+        job = {"strategy": sklearn_text}
+        exchange.provide("A", "training", job)
+        bars = BarStore(api_home / "data")
+        bars.delete("EURUSD", "1h")
+        bars.write(sample_bars()[:100])
+        exchange.provide("A", "training", job)
+        exchange.provide("B", "training", job)
+        for operation, rows in (("A", len(sample_bars())), ("B", 100)):
+            with exchange.home(operation) as home:
+                assert BarStore(home / "data").info("EURUSD", "1h").rows == rows
+            assert not home.exists()
+
+    def test_the_newest_checkpoint_of_any_attempt_is_restored(self, exchange, store, tmp_path):
+        root = tmp_path / "checkpoints" / "plain-0123"
+        for attempt, number in ((1, 3), (1, 4), (2, 5), (1, 6), (1, 7), (2, 6)):
+            directory = root / f"checkpoint-{number:08d}"
+            shutil.rmtree(root, ignore_errors=True)
+            directory.mkdir(parents=True)
+            (directory / "state").write_text(f"{attempt}:{number}")
+            exchange.keep_checkpoint("A", attempt, directory)
+        assert store.names("operations/A/checkpoints") == [
+            "operations/A/checkpoints/00000006-0002.tar",
+            "operations/A/checkpoints/00000007-0001.tar",
+        ]
+        home = tmp_path / "home"
+        home.mkdir()
+        exchange.restore_checkpoint("A", home)
+        (state,) = (home / "checkpoints").rglob("state")
+        assert state.relative_to(home) == state.__class__("checkpoints/plain-0123/checkpoint-00000007/state")
+        assert state.read_text() == "1:7"
+        exchange.restore_checkpoint("nobody", tmp_path)
+        assert not (tmp_path / "checkpoint.tar").exists()
+
+    def test_what_points_outside_is_not_unpacked(self, exchange, store, tmp_path):
+        (tmp_path / "evil").write_text("x")
+        archive = tmp_path / "evil.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(tmp_path / "evil", "../../outside")
+        store.put_file("operations/A/checkpoints/00000001-0001.tar", archive)
+        home = tmp_path / "deep" / "home"
+        home.mkdir(parents=True)
+        from ktrdr.core.errors import KtrdrError
+
+        with pytest.raises(KtrdrError, match="damaged"):
+            exchange.restore_checkpoint("A", home)
+        assert not (tmp_path / "outside").exists()
+        assert not (tmp_path / "deep" / "outside").exists()
+
+    def test_an_operation_nobody_provided_for_is_refused(self, exchange):
+        from ktrdr.core.errors import BadInputError
+
+        with pytest.raises(BadInputError, match="start the API with the KTRDR_STORE of the worker"), exchange.home("X"):
+            pass
+
+
+@pytest.mark.parametrize("url", ["file:///tmp", "bucket", "s3://", "s3://B", "s3://bucket/../x y"])
+def test_what_is_no_store_is_one_sentence(ktrdr, tmp_path, monkeypatch, url):
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.operations.object_store import store_url
+
+    with pytest.raises(BadInputError, match="write s3://bucket"):
+        store_url({"KTRDR_STORE": url})
+
+
+def test_a_store_that_is_away_is_an_error_of_the_system(monkeypatch):
+    from ktrdr.core.operations.object_store import ObjectStore
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(OSError):
+        ObjectStore("s3://bucket").get("x")
