@@ -67,7 +67,7 @@ def _python(session: nox.Session) -> str:
     return str(Path(session.bin) / "python")
 
 
-def _pytest(session: nox.Session, *arguments: str) -> None:
+def _pytest(session: nox.Session, *arguments: str, launcher: tuple[str, ...] = ()) -> None:
     environment = {
         "KTRDR_HOME": str(Path(session.create_tmp()).absolute() / "home"),
         "KTRDR_WHEELS": str(DIST),
@@ -75,7 +75,8 @@ def _pytest(session: nox.Session, *arguments: str) -> None:
         # Two cores: a thread pool per test process costs more than it gives.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
     }
-    session.run("python", "-m", "pytest", *arguments, *session.posargs, env=environment)
+    command = (*launcher, _python(session), "-m", "pytest", *arguments, *session.posargs)
+    session.run(*command, env=environment, external=bool(launcher))
 
 
 @nox.session(venv_backend="none")
@@ -192,7 +193,8 @@ def deploy(session: nox.Session) -> None:
 
 def _install_debian(session: nox.Session, **packages: str) -> None:
     """Install the Debian packages whose program is not there; where that cannot be done, skip the session loudly."""
-    missing = [name for name, program in packages.items() if shutil.which(program) is None]
+    there = {name: bool(shutil.which(program) or any(Path("/").glob(program))) for name, program in packages.items()}
+    missing = [name for name in packages if not there[name]]
     if os.geteuid() != 0:
         session.skip(f"NOT RUN: containers and network namespaces need root, and this is user {os.geteuid()}")
     if missing and shutil.which("apt-get") is None:
@@ -218,3 +220,15 @@ def images(session: nox.Session) -> None:
         session.run("python", "deploy/images/build.py", "build", role)
         session.run("python", "deploy/images/build.py", "sbom", role)
     _pytest(session, "tests/images")
+
+
+@nox.session
+def canary(session: nox.Session) -> None:
+    """Play the environment `canary` with the images' contents and a real PostgreSQL, each in a network of its own."""
+    server = "usr/lib/postgresql/*/bin/postgres"
+    _install_debian(session, buildah="buildah", debootstrap="debootstrap", iproute2="ip", postgresql=server)
+    session.install("uv>=0.13")
+    for role in ("backend", "worker-cpu"):
+        session.run("python", "deploy/images/build.py", "build", role)
+    _install(session, "ktrdr-core", extra=(*TEST, "PyYAML>=6"))
+    _pytest(session, "tests/canary", launcher=("unshare", "--net", "--mount"))
