@@ -13,28 +13,42 @@ loaded = sorted({{name.partition('.')[0] for name in sys.modules}} & set({FRAMEW
 print(json.dumps(loaded))
 """
 
-# Through ASGI itself: a test client needs httpx, which no distribution of ours asks for.
+# Through ASGI itself: the application in this very interpreter, started and stopped as a server would.
 LIST_EVERYTHING = """
 import asyncio, json
 from ktrdr.api.main import app
 from ktrdr.core.plugins.manager import default_manager
 
-async def get(path):
+async def ask(method, path, body=b''):
     sent = []
     async def receive():
-        return {'type': 'http.request', 'body': b'', 'more_body': False}
+        return {'type': 'http.request', 'body': body, 'more_body': False}
     async def send(message):
         sent.append(message)
-    scope = {'type': 'http', 'asgi': {'version': '3.0'}, 'http_version': '1.1', 'method': 'GET', 'scheme': 'http',
+    scope = {'type': 'http', 'asgi': {'version': '3.0'}, 'http_version': '1.1', 'method': method, 'scheme': 'http',
              'path': path, 'raw_path': path.encode(), 'query_string': b'', 'headers': [(b'host', b'localhost')],
              'client': ('127.0.0.1', 1), 'server': ('127.0.0.1', 80)}
     await app(scope, receive, send)
     assert sent[0]['status'] == 200, sent
     return json.loads(b''.join(message.get('body', b'') for message in sent[1:]))
 
-plugins = asyncio.run(get('/api/v1/plugins'))
-assert {plugin['name'] for plugin in plugins} == {'torch', 'sklearn'}, plugins
-assert asyncio.run(get('/api/v1/models')) == []
+async def main():
+    inbox, heard = asyncio.Queue(), asyncio.Queue()
+    server = asyncio.create_task(app({'type': 'lifespan', 'asgi': {'version': '3.0'}}, inbox.get, heard.put))
+    await inbox.put({'type': 'lifespan.startup'})
+    assert (await heard.get())['type'] == 'lifespan.startup.complete'
+    plugins = await ask('GET', '/api/v1/plugins')
+    assert {plugin['name'] for plugin in plugins} == {'torch', 'sklearn'}, plugins
+    assert await ask('GET', '/api/v1/models') == []
+    for type_ in ('mlp', 'gradient_boosting'):
+        answer = await ask('POST', '/api/v1/validate-strategy', STRATEGY.replace('mlp', type_).encode())
+        assert answer['valid'], answer
+    await inbox.put({'type': 'lifespan.shutdown'})
+    assert (await heard.get())['type'] == 'lifespan.shutdown.complete'
+    await server
+
+from ktrdr.api.routes.strategies import EXAMPLE as STRATEGY
+asyncio.run(main())
 assert set(default_manager().infos()) == {'torch', 'sklearn'}, default_manager().broken
 """
 
@@ -61,7 +75,7 @@ def test_importing_the_api_loads_no_framework(full_environment):
     assert loaded_after(full_environment, "from ktrdr.api.main import app") == []
 
 
-def test_listing_plugins_and_models_loads_no_framework(full_environment):
+def test_listing_plugins_and_models_and_checking_strategies_loads_no_framework(full_environment):
     assert loaded_after(full_environment, LIST_EVERYTHING) == []
 
 

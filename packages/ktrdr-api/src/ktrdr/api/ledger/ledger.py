@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
-from ktrdr.api.ledger.database import Database
+from ktrdr.api.ledger.database import Database, Reading
 from ktrdr.api.ledger.records import (
     Event,
     Idempotency,
@@ -27,9 +28,20 @@ from ktrdr.api.ledger.tables import AttemptRow, EventRow, OperationRow
 
 __all__ = ["Ledger"]
 
-_SUMMARY = [getattr(OperationRow, name) for name in OperationSummary.__dataclass_fields__]
-_WHOLE = [getattr(OperationRow, name) for name in Operation.__dataclass_fields__]
-_ATTEMPT = [getattr(AttemptRow, name) for name in PastAttempt.__dataclass_fields__]
+# Questions that are asked often are put once: SQLAlchemy takes longer to put one than SQLite to answer it.
+_OPERATIONS, _ATTEMPTS, _EVENTS = OperationRow.__table__.c, AttemptRow.__table__.c, EventRow.__table__.c
+_SUMMARY = [_OPERATIONS[name] for name in OperationSummary.__dataclass_fields__]
+_WHOLE = [_OPERATIONS[name] for name in Operation.__dataclass_fields__]
+_GET = select(*_WHOLE).where(_OPERATIONS.id == bindparam("id"))
+_FIND = select(*_WHOLE, _OPERATIONS.idempotency_digest).where(_OPERATIONS.idempotency_key == bindparam("key"))
+_ATTEMPTS_OF = (
+    select(*(_ATTEMPTS[name] for name in PastAttempt.__dataclass_fields__))
+    .where(_ATTEMPTS.operation_id == bindparam("id"))
+    .order_by(_ATTEMPTS.attempt)
+)
+_EVENTS_AFTER = select(*_EVENTS).where(_EVENTS.seq > bindparam("seq")).order_by(_EVENTS.seq).limit(bindparam("most"))
+_EVENTS_OF_AFTER = _EVENTS_AFTER.where(_EVENTS.operation_id == bindparam("id"))
+_LAST_EVENT = select(func.coalesce(func.max(_EVENTS.seq), 0))
 
 
 def _now() -> dt.datetime:
@@ -84,9 +96,8 @@ class Ledger:
 
     async def find(self, idempotency: Idempotency) -> Operation | None:
         """Return the operation that was started with this key, or ``None``; see :meth:`create`."""
-        query = select(*_WHOLE, OperationRow.idempotency_digest).where(OperationRow.idempotency_key == idempotency.key)
         async with self._database.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
+            row = (await connection.execute(_FIND, {"key": idempotency.key})).one_or_none()
         if row is None:
             return None
         if row.idempotency_digest != idempotency.digest:
@@ -107,27 +118,26 @@ class Ledger:
         limit: int = 50,
     ) -> list[OperationSummary]:
         """Return operations, newest first; ``before`` is the last id of the page before."""
-        query = select(*_SUMMARY).order_by(OperationRow.id.desc()).limit(limit)
-        if states:
-            query = query.where(OperationRow.state.in_(states))
-        if kinds:
-            query = query.where(OperationRow.kind.in_(kinds))
-        if before is not None:
-            query = query.where(OperationRow.id < before)
+        query = _page_query(bool(states), bool(kinds), before is not None)
+        given: dict[str, Any] = {"most": limit}
+        given |= {"states": list(states)} if states else {}
+        given |= {"kinds": list(kinds)} if kinds else {}
+        given |= {"before": before} if before is not None else {}
         async with self._database.reading() as connection:
-            return [OperationSummary(**row._mapping) for row in await connection.execute(query)]
+            rows = await connection.execute(query, given)
+            return [OperationSummary(**row._mapping) for row in rows]
 
     async def counts(self) -> dict[str, int]:
         """Return the number of operations in each state that occurs."""
-        query = select(OperationRow.state, func.count()).group_by(OperationRow.state)
+        query = select(OperationRow.state, func.count().label("count_")).group_by(OperationRow.state)
         async with self._database.reading() as connection:
-            return {row[0]: row[1] for row in await connection.execute(query)}
+            return {str(row[0]): row.count_ for row in await connection.execute(query)}
 
     async def attempts(self, operation_id: str) -> list[PastAttempt]:
         """Return how each attempt that began went, first one first."""
-        query = select(*_ATTEMPT).where(AttemptRow.operation_id == operation_id).order_by(AttemptRow.attempt)
         async with self._database.reading() as connection:
-            return [PastAttempt(**row._mapping) for row in await connection.execute(query)]
+            rows = await connection.execute(_ATTEMPTS_OF, {"id": operation_id})
+            return [PastAttempt(**row._mapping) for row in rows]
 
     async def start(self, operation_id: str, attempt: int, worker: str) -> Operation:
         """Say that ``worker`` began attempt ``attempt``."""
@@ -263,24 +273,38 @@ class Ledger:
 
     async def events_after(self, seq: int, *, operation_id: str | None = None, limit: int = 500) -> list[Event]:
         """Return events with a greater ``seq``, oldest first."""
-        query = select(EventRow.__table__).where(EventRow.seq > seq).order_by(EventRow.seq).limit(limit)
-        if operation_id is not None:
-            query = query.where(EventRow.operation_id == operation_id)
+        given: dict[str, Any] = {"seq": seq, "most": limit}
         async with self._database.reading() as connection:
-            return [Event(**row._mapping) for row in await connection.execute(query)]
+            if operation_id is None:
+                rows = await connection.execute(_EVENTS_AFTER, given)
+            else:
+                rows = await connection.execute(_EVENTS_OF_AFTER, {**given, "id": operation_id})
+            return [Event(**row._mapping) for row in rows]
 
     async def last_event(self) -> int:
         """Return the greatest ``seq``, 0 if nothing has happened yet."""
         async with self._database.reading() as connection:
-            return (await connection.execute(select(func.coalesce(func.max(EventRow.seq), 0)))).scalar_one()
+            return (await connection.execute(_LAST_EVENT)).scalar_one()
+
+
+@functools.cache
+def _page_query(states: bool, kinds: bool, before: bool) -> Select[Any]:
+    query = select(*_SUMMARY).order_by(_OPERATIONS.id.desc()).limit(bindparam("most"))
+    if states:
+        query = query.where(_OPERATIONS.state.in_(bindparam("states", expanding=True)))
+    if kinds:
+        query = query.where(_OPERATIONS.kind.in_(bindparam("kinds", expanding=True)))
+    if before:
+        query = query.where(_OPERATIONS.id < bindparam("before"))
+    return query
 
 
 def _operation(row: Any) -> Operation:
     return Operation(**{name: getattr(row, name) for name in Operation.__dataclass_fields__})
 
 
-async def _read(connection: AsyncConnection, operation_id: str) -> Operation:
-    row = (await connection.execute(select(*_WHOLE).where(OperationRow.id == operation_id))).one_or_none()
+async def _read(connection: Reading, operation_id: str) -> Operation:
+    row = (await connection.execute(_GET, {"id": operation_id})).one_or_none()
     if row is None:
         raise UnknownOperationError(operation_id)
     return _operation(row)
