@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from ktrdr.core.cli.main import LazyGroup
+from ktrdr.core.errors import BadInputError
+
 HEAVY = ("torch", "pandas", "numpy", "pydantic", "fastapi", "rich", "duckdb", "talib", "sklearn", "plotly", "yaml")
 
 LOADED = f"""
@@ -60,6 +63,12 @@ def test_an_unknown_command_gets_a_suggestion():
     assert answer.returncode == 2
     assert "no such command `trian`, did you mean `train`?" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_command_of_a_distribution_that_is_not_installed_says_which():
+    group = LazyGroup("ktrdr", table={}, entry_points="ktrdr.no-such-group")
+    with pytest.raises(BadInputError, match="`ktrdr worker` is in ktrdr-worker, which is not installed"):
+        group.main(["worker", "tcp://127.0.0.1:8786"], prog_name="ktrdr", standalone_mode=False)
 
 
 def test_a_command_of_another_distribution_is_found_and_runs(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ktrdr.core import __version__
-from ktrdr.core.errors import KtrdrError
+from ktrdr.core.errors import BadInputError, KtrdrError
 
 __all__ = ["LazyGroup", "cli", "main"]
 
@@ -32,6 +32,14 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "indicators": ("ktrdr.core.cli.indicators:indicators", "List indicators with their parameters."),
     "models": ("ktrdr.core.cli.models:models", "List, verify, move and delete trained models."),
     "plugins": ("ktrdr.core.cli.plugins:plugins", "List plugins, and check that they work."),
+}
+
+# What other distributions of ours add: known here only to say where a command is that is not installed.
+_ELSEWHERE: Mapping[str, str] = {
+    "serve": "ktrdr-api",
+    "up": "ktrdr-api",
+    "cluster": "ktrdr-api",
+    "worker": "ktrdr-worker",
 }
 
 
@@ -68,6 +76,11 @@ class LazyGroup(click.Group):
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
             from ktrdr.core.parameters import did_you_mean
 
+            if self._entry_points is not None and name in _ELSEWHERE:
+                raise BadInputError(
+                    f"`{ctx.command_path} {name}` is in {_ELSEWHERE[name]}, which is not installed here;"
+                    f" `pip install {_ELSEWHERE[name]}`"
+                )
             hint = did_you_mean(name, self.list_commands(ctx)) or f"; see `{ctx.command_path} --help`"
             raise click.UsageError(f"no such command `{name}`{hint}", ctx)
         return super().resolve_command(ctx, args)
