@@ -1,9 +1,9 @@
 """Make the backend's environment smaller still than ``slim.py`` does: ``python lean.py ENVIRONMENT``.
 
-Debug symbols are taken off extension modules (not off the libraries that wheels bundle, which were patched after they
-were linked), and only modules that the server imports get bytecode: half of the bytecode of everything is that of
-plotly's classes, of dialects of other databases, of lexers. What is not imported at start is compiled when it is used.
-Every extension is loaded again afterwards, so that one that `strip` broke ends the build.
+Debug symbols are taken off extension modules, but not off the libraries that wheels bundle, which were patched after
+they were linked. Only what the server imports to start gets bytecode: the rest, of which pandas and plotly are most, is
+compiled when a process first uses it, which takes seconds, once, as the backend runs no operations itself. Every
+extension is loaded again afterwards, so that one that `strip` broke ends the build.
 """
 
 from __future__ import annotations
@@ -18,8 +18,16 @@ from pathlib import Path
 
 from slim import same_time, slim
 
-UNUSED_PATHS = ("plotly/package_data/widgetbundle.js", "plotly/package_data/datasets", "sqlalchemy/testing")
+UNUSED_PATHS = (
+    "plotly/package_data/widgetbundle.js",
+    "plotly/package_data/datasets",
+    "sqlalchemy/testing",
+    "numpy/distutils",
+    "numpy/f2py",
+)
 UNUSED_ENDINGS = (".pyi", ".pxi")
+# Extensions that only numpy's own tests import.
+UNUSED_MODULES = ("numpy/_core/_simd.*.so", "numpy/_core/_*_tests.*.so")
 
 # What the server, its scheduler and the setting up of its database import, as far as it is not ours.
 STARTED = (
@@ -28,25 +36,17 @@ STARTED = (
     "click",
     "cryptography.x509",
     "distributed.cli.dask_scheduler",
-    "duckdb",
-    "exchange_calendars",
     "fastapi",
     "filelock",
     "importlib_metadata",
-    "jinja2",
-    "pandas",
-    "plotly.offline",
     "pluggy",
     "prometheus_client",
     "psycopg",
     "pydantic_settings",
-    "rich.progress",
-    "rich.table",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.aiosqlite",
     "sqlalchemy.ext.asyncio",
     "starlette.middleware.cors",
-    "talib",
     "ulid",
     "uvicorn.lifespan.on",
     "uvicorn.protocols.http.auto",
@@ -72,6 +72,9 @@ def remove(site: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path)
         else:
+            path.unlink()
+    for pattern in UNUSED_MODULES:
+        for path in site.glob(pattern):
             path.unlink()
     for path in site.rglob("*"):
         if path.name.endswith(UNUSED_ENDINGS):

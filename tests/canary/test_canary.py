@@ -6,6 +6,7 @@ operator does (stop, start, kill) is done to processes.
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import version
 from importlib.resources import files
 
@@ -85,7 +86,7 @@ def test_a_training_outlives_backend_and_worker(canary, wait):
     wait(lambda: epochs(2), "two epochs are done")
 
     # The backend is replaced; what runs runs on, and is found again.
-    assert canary.containers["backend"].stop() == 0
+    assert canary.containers["backend"].stop() == 128 + signal.SIGTERM
     canary.start("backend")
     wait(lambda: epochs(4), "the training is heard of again")
     assert canary.get(f"/operations/{identifier}")["attempt"] == 1
@@ -130,5 +131,5 @@ def test_health_checks_of_the_images_hold_and_everything_leaves_when_asked(canar
         wait(canary.containers[name].healthy, f"{name} is healthy")
     assert canary.containers["worker-2"].stop() == 0
     wait(lambda: canary.get("/workers") == [], "the worker is gone")
-    assert canary.containers["backend"].stop() == 0
+    assert canary.containers["backend"].stop() == 128 + signal.SIGTERM
     assert canary.containers["scheduler"].stop() == 0
