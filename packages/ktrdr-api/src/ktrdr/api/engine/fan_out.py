@@ -104,9 +104,9 @@ class FanOut:
         slots = max(self.slots(), 1)
         most = _CHUNKS_PER_SLOT * slots
         while waiting and len(self._running) < most:
-            # Towards the end they shrink, so that all workers end at the same time.
-            share = math.ceil(len(waiting) / most)
-            numbers = waiting[: max(1, min(self._size(), share))]
+            # Towards the end they shrink, so that all workers end at about the same time, but not to nothing.
+            size, share = self._size(), math.ceil(len(waiting) / most)
+            numbers = waiting[: min(size, max(share, math.ceil(size / 4)))]
             del waiting[: len(numbers)]
             self._submitted += 1
             operation, number = self.attempt.operation_id, self.attempt.number
