@@ -117,7 +117,9 @@ def test_train_on_a_server(run, address, work, strategy_file):
 def test_train_on_a_server_for_programs(run, address, work, strategy_file):
     work("completed", TRAINED)
     code, out, err = run("train", strategy_file, "--json", "--server", address)
-    assert (code, json.loads(out)["model"], err) == (0, "waves/1", "")
+    assert (code, json.loads(out)["model"]) == (0, "waves/1")
+    # Where no plugin is installed, a warning says that the strategy could not be checked in full; no progress.
+    assert [line for line in err.splitlines() if not line.startswith("Warning: ")] == []
 
 
 def test_a_failure_there_is_a_failure_here(run, address, work, strategy_file):

@@ -46,7 +46,6 @@ class Killable:
             self.port = probe.getsockname()[1]
         self.api = f"http://127.0.0.1:{self.port}/api/v1"
         self._environment = {**os.environ, "KTRDR_HOME": str(home), "KTRDR_API_DATABASE": url}
-        self._environment["KTRDR_LOAD_PLUGINS"] = ""
         self._log = log.open("ab")
         self._starts = 0
         self.process: subprocess.Popen[bytes] | None = None
