@@ -13,8 +13,8 @@ import ktrdr.core, ktrdr.api
 sys.path[:0] = json.loads({extra!r})
 FRAMEWORKS = ("torch", "tensorflow", "jax", "sklearn", "skops")
 # The conformance kit is a pytest plugin and needs pytest, which users have no reason to install; certificates are made
-# with the extra `tls`.
-SKIP = ("ktrdr.core.testing", "ktrdr.api.engine.certificates")
+# with the extra `tls`; Alembic's entry is run by Alembic, and is no module to import.
+SKIP = ("ktrdr.core.testing", "ktrdr.api.engine.certificates", "ktrdr.api.ledger.migrations.env")
 
 names = json.loads({modules!r})
 for package in () if names else (ktrdr.core, ktrdr.api):
