@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+# As where no backend is installed, whatever is installed beside these tests.
+NO_PLUGINS = {"KTRDR_BLOCK_PLUGINS": "torch,sklearn"}
+
 
 @pytest.fixture
 def ktrdr(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
@@ -19,7 +22,7 @@ def ktrdr(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str, timeout: float = 60, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "ktrdr.core.cli.main", *arguments],
-            env={**os.environ, "KTRDR_HOME": str(tmp_path), **environ},
+            env={**os.environ, **NO_PLUGINS, "KTRDR_HOME": str(tmp_path), **environ},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -76,7 +79,7 @@ def start_worker(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def start(address: str, *options: str, **environ: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "ktrdr.core.cli.main", "worker", address, *options],
-            env={**os.environ, "KTRDR_HOME": str(tmp_path), **environ},
+            env={**os.environ, **NO_PLUGINS, "KTRDR_HOME": str(tmp_path), **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -35,7 +35,12 @@ def test_a_stock_dask_worker_with_the_preload_refuses_too(scheduler, tmp_path):
     command = ["-m", "dask", "worker", scheduler.address, "--preload", "ktrdr.worker.preload", "--no-nanny"]
     answer = subprocess.run(
         [sys.executable, *command, "--no-dashboard", "--death-timeout", "30"],
-        env={**os.environ, "KTRDR_HOME": str(tmp_path), "KTRDR_WORKER_REQUIRE": "torch"},
+        env={
+            **os.environ,
+            "KTRDR_BLOCK_PLUGINS": "torch,sklearn",
+            "KTRDR_HOME": str(tmp_path),
+            "KTRDR_WORKER_REQUIRE": "torch",
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
