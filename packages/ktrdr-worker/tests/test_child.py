@@ -87,3 +87,70 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_users(monkeypatch):
     monkeypatch.setattr("ktrdr.core.operations.jobs.run_job", run_job)
     with pytest.raises(ZeroDivisionError):
         child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
+
+
+class Store:
+    """An object store in a map, with what :class:`~ktrdr.core.operations.object_store.ObjectStore` does."""
+
+    def __init__(self):
+        self.objects = {}
+
+    def put(self, name, content):
+        self.objects[name] = content
+
+    def put_file(self, name, path):
+        self.objects[name] = path.read_bytes()
+
+    def get(self, name):
+        return self.objects.get(name)
+
+    def get_file(self, name, path):
+        path.write_bytes(self.objects[name])
+
+    def has(self, name):
+        return name in self.objects
+
+    def names(self, prefix):
+        return sorted(name for name in self.objects if name.startswith(f"{prefix}/"))
+
+    def delete(self, name):
+        self.objects.pop(name, None)
+
+
+def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monkeypatch, tmp_path):
+    from pathlib import Path
+
+    from ktrdr.core.operations.exchange import Exchange
+    from ktrdr.core.operations.progress import ProgressEvent
+
+    store = Store()
+    store.put("operations/A/inputs.json", b'{"data": [], "model": null}')
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path))
+    monkeypatch.setattr(Exchange, "from_environment", lambda: Exchange(store))
+    seen = []
+
+    def run_job(kind, job, *, resume, operation, progress, cancellation):
+        place = Path(os.environ["KTRDR_HOME"]) / "checkpoints" / "name-key"
+        found = sorted(path.name for path in place.glob("*")) if place.exists() else []
+        seen.append((resume, found))
+        number = int(found[-1][-8:]) if found else 0
+        for step in range(number + 1, number + 4):
+            directory = place / f"checkpoint-{step:08d}"
+            directory.mkdir(parents=True)
+            (directory / "state").write_text(str(step))
+            if step < number + 3:
+                progress(ProgressEvent("training", step, 10))
+        raise CancelledError("asked to stop")
+
+    monkeypatch.setattr("ktrdr.core.operations.jobs.run_job", run_job)
+    for attempt in (1, 2):
+        request = {"kind": "training", "job": {}, "operation": "A", "attempt": attempt}
+        monkeypatch.setenv("KTRDR_HOME", str(tmp_path))
+        assert child.run(request, NO_PROGRESS, Cancellation())["event"] == "cancelled"
+    assert seen == [(False, []), (True, ["checkpoint-00000003"])]
+    # Of each attempt the newest, the one made after the last progress too; nothing is left on this machine.
+    assert store.names("operations/A/checkpoints") == [
+        "operations/A/checkpoints/00000003-0001.tar",
+        "operations/A/checkpoints/00000006-0002.tar",
+    ]
+    assert list((tmp_path / "work").iterdir()) == []
