@@ -131,7 +131,10 @@ def test_what_a_strategy_feeds_its_model(client):
         (b"[1, 2", "strategy"),
         (b"a: &a [*a]", "strategy"),
     ]
-    + [(EXAMPLE.replace("rsi_reversion", "other").encode(), "other-name"), (b"x: " + b"y" * 140_000, "strategy")],
+    + [
+        (EXAMPLE.replace("rsi_reversion", "other").encode(), "other-name"),
+        (b"x: " + b"y" * 140_000, "invalid-request"),
+    ],
 )
 def test_what_is_no_strategy_of_that_name_is_refused(client, text, kind):
     answer = client.put(PATH, content=text)

@@ -8,4 +8,7 @@ def as_it_is(ctx, value):
     if isinstance(value, bytes):
         return value
     data = getattr(value, "data", None)
-    return data if isinstance(data, bytes) else str(value).encode("utf-8", "surrogatepass")
+    if isinstance(data, bytes):
+        return data
+    # Written out, a number or a map would be a text like any other: what is no string is sent as what is no text.
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"\xff"

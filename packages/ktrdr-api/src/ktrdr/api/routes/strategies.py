@@ -40,10 +40,11 @@ StrategyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", 
 IfMatch = Annotated[str | None, Header(description="ETag of the state that is to be replaced", max_length=80)]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only if there is none yet", max_length=80)]
 
+_LONGEST = 131_072
 _TEXT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {YAML: {"schema": {"type": "string", "maxLength": 131072}, "example": EXAMPLE}},
+        "content": {YAML: {"schema": {"type": "string", "maxLength": _LONGEST}, "example": EXAMPLE}},
     }
 }
 
@@ -282,9 +283,13 @@ def _text(body: bytes) -> str:
     if not body:
         raise ProblemError(422, "invalid-request", "The request is not valid", "the body is empty", field="body")
     try:
-        return body.decode("utf-8-sig")
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ProblemError(422, "not-text", "Not a text", "a strategy is UTF-8 text", field="body") from None
+    if len(text) > _LONGEST:
+        detail = f"a strategy has at most {_LONGEST:,} characters"
+        raise ProblemError(422, "invalid-request", "The request is not valid", detail, field="body")
+    return text
 
 
 def _etag(header: str) -> str:
