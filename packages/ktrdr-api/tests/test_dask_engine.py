@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,3 +89,102 @@ def test_an_operator_may_change_what_only_measures_patience(monkeypatch):
     monkeypatch.delenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL")
     configure()
     assert dask.config.get("distributed.scheduler.worker-ttl") == "120s"
+
+
+class Listener:
+    """Hears what the engine tells."""
+
+    def __init__(self):
+        self.heard = []
+
+    def __getattr__(self, name):
+        async def hear(attempt, *news, **more):
+            self.heard.append((name, *news))
+
+        return hear
+
+
+class Client:
+    """A client whose every task ends with ``error``."""
+
+    status = "running"
+
+    def __init__(self, error):
+        self.error = error
+        self.unpublished = []
+
+    def submit(self, *args, key, **options):
+        async def fail():
+            raise self.error
+
+        future = asyncio.ensure_future(fail())
+        future.key = key
+        return future
+
+    async def publish_dataset(self, future, *, name, override):
+        pass
+
+    async def unpublish_dataset(self, name):
+        self.unpublished.append(name)
+
+    async def cancel(self, futures, force):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "job"),
+    [("backtest", {"model": "m/1"}), ("sweep", {"model": "m/1", "settings": {"risk.stop_loss.atr": [1, 2]}})],
+)
+def test_whatever_a_worker_raises_the_operation_ends(kind, job):
+    from ktrdr.api.engine.dask import DaskEngine
+    from ktrdr.api.engine.port import Attempt
+
+    async def run(error):
+        engine, listener = DaskEngine("tcp://127.0.0.1:1"), Listener()
+        engine._client, engine._listener = Client(error), listener
+        await engine.submit(Attempt("A", 1), kind, job, ["backtest"])
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if listener.heard or not engine._watched:
+                break
+        await asyncio.sleep(0.05)
+        return listener.heard
+
+    ((name, error),) = asyncio.run(run(ValueError("is not a function of a worker")))
+    assert name == "on_failed"
+    assert error["type"] == "ValueError"
+    assert "is not a function of a worker" in error["message"]
+    # The client has lost its scheduler: nothing is said of the work, which may go on.
+    from distributed.client import FutureCancelledError
+
+    assert asyncio.run(run(FutureCancelledError("A:1", "scheduler lost"))) == []
+
+
+def test_a_killed_worker_counts_only_where_the_work_had_begun():
+    from distributed import KilledWorker
+
+    from ktrdr.api.engine.dask import DaskEngine
+    from ktrdr.api.engine.port import Attempt
+
+    async def run(began):
+        engine, heard, attempt = DaskEngine("tcp://127.0.0.1:1"), [], Attempt("A", 1)
+
+        class Listening(Listener):
+            async def on_lost(self, attempt, reason, *, counts):
+                heard.append(counts)
+
+        engine._client, engine._listener = (
+            Client(KilledWorker("A:1", SimpleNamespace(address="tcp://w"), 0)),
+            Listening(),
+        )
+        if began:
+            engine._heard((0.0, {"operation_id": "A", "attempt": 1, "event": "started", "worker": "w"}))
+        await engine.submit(attempt, "backtest", {"model": "m/1"}, ["backtest"])
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if heard:
+                break
+        return heard
+
+    assert asyncio.run(run(began=False)) == [False]
+    assert asyncio.run(run(began=True)) == [True]

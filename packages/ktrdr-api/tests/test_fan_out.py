@@ -124,6 +124,11 @@ def test_three_losses_under_the_same_backtests_fail_it(fan_out):
     assert sum(0 in numbers for numbers in found.client.chunks) == 3
 
 
+def test_a_fault_of_ours_is_not_swallowed(fan_out):
+    with pytest.raises(ZeroDivisionError):
+        fan_out(lambda numbers: ZeroDivisionError("a fault"))
+
+
 def test_what_a_worker_cannot_do_ends_it_in_its_words(fan_out):
     error = {"type": "BadInputError", "message": "there are no bars"}
     found = fan_out(lambda numbers: {"error": error})

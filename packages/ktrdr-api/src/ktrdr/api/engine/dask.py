@@ -300,15 +300,21 @@ class DaskEngine:
         from distributed.client import FutureCancelledError
         from distributed.comm import CommClosedError
 
-        try:
-            ending = await future
-        except KilledWorker as error:
-            began = attempt in self._started
-            await self._finish(attempt, self._tell().on_lost(attempt, _one_line(error), counts=began))
-            return
-        except (FutureCancelledError, CommClosedError):
-            return  # the client has lost its scheduler: the next one finds out what became of it
+        ending: Mapping[str, Any] | BaseException
+        (ending,) = await asyncio.gather(_result(future), return_exceptions=True)
         listener = self._tell()
+        if isinstance(ending, KilledWorker):
+            began = attempt in self._started
+            await self._finish(attempt, listener.on_lost(attempt, _one_line(ending), counts=began))
+            return
+        if isinstance(ending, asyncio.CancelledError | FutureCancelledError | CommClosedError):
+            return  # the client has lost its scheduler: the next one finds out what became of it
+        if isinstance(ending, BaseException):
+            # A fault of ours, or a worker that lacks what it was asked for: the operation must not hang for it.
+            _log.error("%s failed on its worker", _key(attempt), exc_info=ending)
+            error = {"type": type(ending).__name__, "message": f"a fault on its worker: {_one_line(ending)}"}
+            await self._finish(attempt, listener.on_failed(attempt, error))
+            return
         if ending["event"] == "completed" and self._exchange is not None and attempt not in self._fans:
             ending = await self._taken_in(attempt, ending["result"])
         match ending["event"]:
@@ -369,6 +375,10 @@ def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> Work
         running=tuple(_attempt(str(key)) for key in keys if ":" in str(key)),
         facts=shown,
     )
+
+
+async def _result(future: Future | Awaitable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return await future
 
 
 async def _close(client: Client) -> None:

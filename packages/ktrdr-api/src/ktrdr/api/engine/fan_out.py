@@ -135,9 +135,7 @@ class FanOut:
         from distributed import KilledWorker
 
         numbers = self._running.pop(task).numbers
-        try:
-            chunk = task.result()
-        except KilledWorker:
+        if isinstance(task.exception(), KilledWorker):
             for number in numbers:
                 self._losses[number] = self._losses.get(number, 0) + 1
             if max(self._losses[number] for number in numbers) >= _MOST_LOSSES:
@@ -145,6 +143,7 @@ class FanOut:
                 return {"event": "failed", "error": {"type": "worker-lost", "message": message}}
             waiting[:0] = numbers
             return None
+        chunk = task.result()
         if "error" in chunk:
             return {"event": "failed", "error": chunk["error"]}
         if self._facts is not None and self._facts != chunk["facts"]:
