@@ -109,7 +109,8 @@ class Broadcast:
                 if listener.behind:
                     continue
                 try:
-                    await asyncio.wait_for(listener.news.wait(), _SECONDS_BETWEEN_SIGNS_OF_LIFE)
+                    async with asyncio.timeout(_SECONDS_BETWEEN_SIGNS_OF_LIFE):
+                        await listener.news.wait()
                 except TimeoutError:
                     yield None
         finally:
@@ -131,9 +132,11 @@ class Broadcast:
                 await self._look()
             except OSError as error:
                 _log.warning("events cannot be read just now: %s", error)
+            # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the event, and the server
+            # would never stop. Another process may write to the same ledger without telling this one.
             with contextlib.suppress(TimeoutError):
-                # Another process may write to the same ledger without telling this one.
-                await asyncio.wait_for(self._written.wait(), _SECONDS_BETWEEN_LOOKS)
+                async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):
+                    await self._written.wait()
 
     async def _look(self) -> None:
         async for event in self._read(self._seen, None):

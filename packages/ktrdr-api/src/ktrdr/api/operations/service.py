@@ -196,8 +196,10 @@ class OperationService:
                 await self._round()
             except OSError as error:
                 _log.warning("round of operations put off: %s", error)
+            # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the change.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _SECONDS_BETWEEN_ROUNDS)
+                async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
+                    await self._changed.wait()
 
     async def _round(self) -> None:
         workers = await self._engine.workers()
