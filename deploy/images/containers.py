@@ -6,6 +6,7 @@ the image's user, environment, init and command; an empty ``/tmp``. Needs root.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -76,7 +77,7 @@ class Container:
     environ: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     name: str = ""
-    root: Path = Path()
+    root: Path = field(init=False, default=Path())
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -105,7 +106,7 @@ class Container:
             command=shlex.join(words),
         )
         inside_network = ["ip", "netns", "exec", self.network] if self.network else []
-        isolate = ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
+        isolate = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         return [*inside_network, *isolate, "env", f"ROOT={self.root}", "/bin/sh", "-c", script]
 
     def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -157,13 +158,19 @@ class Container:
         try:
             return self.process.wait(timeout=grace)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+            return self.kill()
+
+    def kill(self) -> int:
+        """Kill everything in the container, which its first process takes along, and return the exit status."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just left by itself
+            if self.process.poll() is None:
+                os.kill(self.init(), signal.SIGKILL)
+        return self.process.wait()
 
     def remove(self) -> None:
         """Kill what runs, and remove the copy of the image."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None:
+            self.kill()
         build.buildah("umount", self.name)
         build.buildah("rm", self.name)

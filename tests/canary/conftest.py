@@ -58,6 +58,8 @@ class Network:
         run("ip", "-n", name, "address", "add", f"{SUBNET}.{number}/24", "dev", "eth0")
         run("ip", "-n", name, "link", "set", "eth0", "up")
         run("ip", "-n", name, "link", "set", "lo", "up")
+        # As in a container: Dask looks for its own address by asking which one leads out.
+        run("ip", "-n", name, "route", "add", "default", "via", f"{SUBNET}.1")
         self.addresses[name] = f"{SUBNET}.{number}"
         return self.addresses[name]
 

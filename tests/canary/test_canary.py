@@ -58,7 +58,7 @@ def test_data_is_uploaded_and_a_strategy_is_validated_and_stored(canary, strateg
     status, answer = canary.request("POST", "/data?filename=EURUSD_1h_2017.csv.gz", sample)
     assert status == 201, answer
     assert answer["datasets"][0]["rows"] > 6000
-    status, answer = canary.request("POST", "/strategies/validate", strategy_text)
+    status, answer = canary.request("POST", "/validate-strategy", strategy_text)
     assert status == 200, answer
     assert answer["valid"], answer
     status, answer = canary.request("PUT", "/strategies/neuro_mean_reversion", strategy_text)
@@ -114,8 +114,8 @@ def test_a_training_outlives_backend_and_worker(canary, wait):
 
 def test_the_model_is_backtested_and_its_report_is_fetched(canary):
     (model,) = canary.get("/models")
-    name = f"{model['name']}/{model['version']}"
-    status, queued = canary.request("POST", "/backtests", {"model": name, "commission": 0.00002})
+    assert model["problem"] == ""
+    status, queued = canary.request("POST", "/backtests", {"model": model["model"], "commission": 0.00002})
     assert status == 202, queued
     canary.wait_for(queued["id"], "completed")
     trades = canary.get(f"/backtests/{queued['id']}/trades")
