@@ -105,8 +105,13 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
         f" {' '.join(result['symbols'])} {result['timeframe']}, {result['start'][:10]} to {result['end'][:10]}"
     )
     click.echo(f"Period: {result['period']}.")
+    # Whole keys would leave no room for what they come to.
+    letters = [chr(ord("a") + number) for number in range(len(names))]
+    for letter, name in zip(letters, names, strict=True):
+        click.echo(f"{letter}: {name}")
+    columns = [*letters, *(labels[name] for name in metrics)]
     print_table(
-        ["", *(_short(name, names) for name in names), *(labels[name] for name in metrics)],
+        ["", *columns],
         [
             [
                 place,
@@ -115,7 +120,7 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
             ]
             for place, row in enumerate(rows[:top], start=1)
         ],
-        right=["", *(_short(name, names) for name in names), *(labels[name] for name in metrics)],
+        right=["", *columns],
     )
     if len(rows) > top:
         click.echo(f"{len(rows) - top:,} more rows: --top {len(rows)}, or --json.")
@@ -147,16 +152,6 @@ def _values(given: Sequence[str]) -> dict[str, list[Any]]:
                 raise BadInputError(f"--set {key}: `{part}` is not one value such as 0.5, true or null")
             found[key].append(root.value)
     return found
-
-
-def _short(name: str, names: Sequence[str]) -> str:
-    """Return the end of a dotted key that tells it from the others: one of the section where it is enough."""
-    parts = name.split(".")
-    for length in range(1, len(parts)):
-        end = ".".join(parts[-length:])
-        if sum(other == end or other.endswith(f".{end}") for other in names) == 1 and (length > 1 or len(parts) < 3):
-            return end.replace("_", " ").replace(".", " ")
-    return name
 
 
 def _shown(value: Any) -> str:
