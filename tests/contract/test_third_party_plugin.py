@@ -131,6 +131,8 @@ def test_it_is_found_trains_stores_loads_predicts_and_disappears(environment, ex
 @pytest.mark.slow
 def test_it_passes_the_conformance_kit_in_an_environment_of_its_own(environment, example_wheel, tmp_path):
     environment.pip("install", example_wheel, "pytest>=9")
+    # Its author's own settings, not those of a checkout that the temporary directory may be part of.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     suite = tmp_path / "test_conformance.py"
     source = example_wheel.parents[1] / "source" / "tests" / "test_conformance.py"
     suite.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
