@@ -128,9 +128,15 @@ class Cluster:
         self, name: str, *options: str, inside: Sequence[str] = (), **environ: str
     ) -> subprocess.Popen[bytes]:
         """Start a worker and wait until the API knows it; ``inside`` is what its command is run by."""
-        process = self.spawn(name, *inside, *self.worker_command(name, *options), **environ)
+        process = self.spawn_worker(name, *options, inside=inside, **environ)
         self.wait_for_worker(name)
         return process
+
+    def spawn_worker(
+        self, name: str, *options: str, inside: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker without waiting for it."""
+        return self.spawn(name, *inside, *self.worker_command(name, *options), **environ)
 
     def wait_for_worker(self, name: str) -> None:
         wait_until(lambda: name in [worker["name"] for worker in self.get("/workers")], f"{name} has joined")

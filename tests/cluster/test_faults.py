@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+# How often each fault is tried again, at other moments.
+REPEATS = int(os.environ.get("KTRDR_FAULT_REPEATS", "1"))
+
 
 def children_of(pid):
     """Return the ids of a process's descendants that run operations."""
@@ -51,10 +54,13 @@ def finished(tally, undisturbed_hash):
 def workers(cluster):
     cluster.start_scheduler()
     cluster.start_api()
-    return {name: cluster.start_worker(name) for name in ("first", "second")}
+    started = {name: cluster.spawn_worker(name) for name in ("first", "second")}
+    for name in started:
+        cluster.wait_for_worker(name)
+    return started
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(3 * REPEATS))
 def test_a_killed_worker_costs_what_was_done_since_the_last_checkpoint(
     cluster, workers, strategy_text, moments, kill_process, finished, number
 ):
@@ -72,7 +78,10 @@ def test_a_killed_worker_costs_what_was_done_since_the_last_checkpoint(
         os.kill(child, 0)
 
 
-def test_a_killed_child_costs_its_operation_alone(cluster, workers, strategy_text, moments, kill_process, finished):
+@pytest.mark.parametrize("number", range(REPEATS))
+def test_a_killed_child_costs_its_operation_alone(
+    cluster, workers, strategy_text, moments, kill_process, finished, number
+):
     identifier = cluster.start_training(strategy_text)
     operation = cluster.wait_until_training(identifier, epochs=moments.randint(1, 30))
     (child,) = children_of(worker_of(cluster, operation, workers).pid)
@@ -92,7 +101,7 @@ def test_three_losses_under_one_operation_fail_it_with_the_history(cluster, work
     assert [row["attempt"] for row in operation["attempts"]] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(2 * REPEATS))
 def test_a_killed_api_finds_again_what_runs(cluster, strategy_text, moments, kill_process, finished, number):
     cluster.start_scheduler()
     api = cluster.start_api()
@@ -123,8 +132,9 @@ def test_an_operation_that_ends_while_the_api_is_down_is_not_run_again(cluster, 
     assert len(cluster.get("/models")) == 1
 
 
+@pytest.mark.parametrize("number", range(REPEATS))
 def test_a_killed_scheduler_is_replaced_and_the_work_runs_again(
-    cluster, strategy_text, moments, kill_process, finished
+    cluster, strategy_text, moments, kill_process, finished, number
 ):
     scheduler = cluster.start_scheduler()
     cluster.start_api()
@@ -137,7 +147,10 @@ def test_a_killed_scheduler_is_replaced_and_the_work_runs_again(
     assert finished(cluster, identifier)["attempt"] == 2
 
 
-def test_a_worker_that_is_asked_to_leave_hands_its_work_back(cluster, workers, strategy_text, moments, finished, tally):
+@pytest.mark.parametrize("number", range(REPEATS))
+def test_a_worker_that_is_asked_to_leave_hands_its_work_back(
+    cluster, workers, strategy_text, moments, finished, tally, number
+):
     identifier = cluster.start_training(strategy_text)
     operation = cluster.wait_until_training(identifier, epochs=moments.randint(1, 20))
     process = worker_of(cluster, operation, workers)
