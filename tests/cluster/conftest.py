@@ -1,6 +1,7 @@
 """A real cluster on loopback: `ktrdr serve`, a stock Dask scheduler, `ktrdr worker`, each a process of its own.
 
-Faults are injected by killing those processes, and what is left is asked for through the public API.
+Faults are injected by killing those processes, and what is left is asked for through the public API. Moments are drawn
+at random: `KTRDR_FAULT_SEED` has the same ones again, `KTRDR_FAULT_REPEATS=10` ten times as many.
 """
 
 from __future__ import annotations
