@@ -26,6 +26,8 @@ UNUSED_PATHS = (
     "numpy/f2py",
 )
 UNUSED_ENDINGS = (".pyi", ".pxi")
+# rich draws our tables and progress; of the languages it could colour, those that a traceback or a file of ours is in.
+LANGUAGES = {"__init__.py", "_mapping.py", "special.py", "python.py", "data.py"}
 # Extensions that only numpy's own tests import.
 UNUSED_MODULES = ("numpy/_core/_simd.*.so", "numpy/_core/_*_tests.*.so")
 
@@ -49,6 +51,7 @@ STARTED = (
     "starlette.middleware.cors",
     "ulid",
     "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
     "yaml",
 )
@@ -75,6 +78,9 @@ def remove(site: Path) -> None:
             path.unlink()
     for pattern in UNUSED_MODULES:
         for path in site.glob(pattern):
+            path.unlink()
+    for path in (site / "pygments/lexers").glob("*.py"):
+        if path.name not in LANGUAGES:
             path.unlink()
     for path in site.rglob("*"):
         if path.name.endswith(UNUSED_ENDINGS):

@@ -6,13 +6,13 @@ runs pytest in a network of its own. Images are those that `nox -s images` has b
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -264,21 +264,20 @@ def wait() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Canary]:
-    """The environment, started but for its workers."""
+def canary() -> Iterator[Canary]:
+    """The environment, started but for its workers; what its processes said is printed when a test has failed."""
     from compose import read_services
 
-    directory = tmp_path_factory.mktemp("canary")
-    # Users of containers and of PostgreSQL come through here.
-    for path in (directory, *directory.parents[:2]):
-        path.chmod(0o755)
     services = read_services(ROOT / "deploy/environments/canary/compose.yaml", {})
-    made = Canary(directory, services, Network())
-    try:
-        made.start_all()
-        yield made
-    finally:
-        for path in sorted(directory.glob("*.log")):
-            print(f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}")
-        with contextlib.suppress(ProcessLookupError):
+    # Not below pytest's own directory, which other users, such as PostgreSQL's, may not pass through.
+    with tempfile.TemporaryDirectory(prefix="ktrdr-canary-") as scratch:
+        directory = Path(scratch)
+        directory.chmod(0o755)
+        made = Canary(directory, services, Network())
+        try:
+            made.start_all()
+            yield made
+        finally:
             made.close()
+            for path in sorted(directory.glob("*.log")):
+                print(f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}")
