@@ -191,6 +191,14 @@ def deploy(session: nox.Session) -> None:
     _pytest(session, "tests/deploy")
 
 
+# Debian packages, and where each shows that it is installed: the keyring is what other distributions lack.
+BUILDERS = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "debian-archive-keyring": "usr/share/keyrings/debian-archive-keyring.gpg",
+}
+
+
 def _install_debian(session: nox.Session, **packages: str) -> None:
     """Install the Debian packages whose program is not there; where that cannot be done, skip the session loudly."""
     there = {name: bool(shutil.which(program) or any(Path("/").glob(program))) for name, program in packages.items()}
@@ -211,7 +219,7 @@ def _install_debian(session: nox.Session, **packages: str) -> None:
 @nox.session
 def images(session: nox.Session) -> None:
     """Build the images of backend and worker-cpu on a base made here, hold them to their budget, and run them."""
-    _install_debian(session, buildah="buildah", debootstrap="debootstrap")
+    _install_debian(session, **BUILDERS)
     for distribution in DISTRIBUTIONS:
         _wheel(distribution)
     session.install("uv>=0.13", *TEST)
@@ -225,8 +233,7 @@ def images(session: nox.Session) -> None:
 @nox.session
 def canary(session: nox.Session) -> None:
     """Play the environment `canary` with the images' contents and a real PostgreSQL, each in a network of its own."""
-    server = "usr/lib/postgresql/*/bin/postgres"
-    _install_debian(session, buildah="buildah", debootstrap="debootstrap", iproute2="ip", postgresql=server)
+    _install_debian(session, **BUILDERS, iproute2="ip", postgresql="usr/lib/postgresql/*/bin/postgres")
     session.install("uv>=0.13")
     for role in ("backend", "worker-cpu"):
         session.run("python", "deploy/images/build.py", "build", role)
