@@ -33,6 +33,8 @@ nox.options.sessions = [
     "e2e",
     "cluster",
     "docs",
+    "deploy",
+    "requirements_check",
 ]
 
 TEST = PROJECT["dependency-groups"]["test"]
