@@ -46,7 +46,10 @@ def test_bill_of_materials_lists_what_is_installed(role):
 
 
 def contents(tree):
-    """Return path to what can differ between two builds: kind, mode, owner, time, hash or target."""
+    """Return path to what can differ between two builds: kind, mode, owner, and of a file time and hash or target.
+
+    The time of a directory is that at which the tool put a layer together.
+    """
     found = {}
     for directory, below, files in os.walk(tree):
         for name in [*below, *files]:
@@ -58,12 +61,13 @@ def contents(tree):
             elif stat.S_ISLNK(state.st_mode):
                 what = os.readlink(path)
             key = path.relative_to(tree).as_posix()
-            found[key] = (state.st_mode, state.st_uid, int(state.st_mtime), what)
+            time = None if stat.S_ISDIR(state.st_mode) else int(state.st_mtime)
+            found[key] = (state.st_mode, state.st_uid, time, what)
     return found
 
 
 def test_two_builds_are_the_same(builder):
-    """The environment of a second build, without any layer of the first: same files, modes, owners, times and bytes."""
+    """A second build of the environment, without any layer of the first: same files, modes, owners, times and bytes."""
     again = builder.build("backend", tag="localhost/ktrdr-backend-again:test", cached=False)
     trees = []
     for image in (builder.image("backend"), again):
