@@ -30,6 +30,7 @@ MEMBERSHIP_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Names of the parameters of each type, in the order the grammar gives them."""
 
 _BLOCK = 32_768
+_WHOLE_POWERS = frozenset(range(1, 17))
 _SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 _Kernel: TypeAlias = Callable[[np.ndarray, tuple[float, ...], np.ndarray], None]
@@ -134,12 +135,30 @@ def _bell(x: np.ndarray, parameters: tuple[float, ...], out: np.ndarray) -> None
     width, slope, center = parameters
     _distance(x, center, out)
     np.divide(out, _single(width), out=out)
+    if 2.0 * slope in _WHOLE_POWERS:
+        _raise(out, int(2.0 * slope))
+        np.add(out, np.float32(1.0), out=out)
+        np.divide(np.float32(1.0), out, out=out)
+        return
     # |z|^p as exp(p log|z|): float32 has vectorized exp and log everywhere, power in few places. Where the error of
     # the exponent is large, 1 / (1 + ...) is next to 0, so the result is within a few float32 steps of 1.
     np.absolute(out, out=out)
     np.log(out, out=out)
     np.multiply(out, _single(2.0 * slope), out=out)
     _logistic(out)
+
+
+def _raise(base: np.ndarray, power: int) -> None:
+    """Replace ``base`` by ``|base|^power``, by squaring: a few products cost less than a logarithm."""
+    np.absolute(base, out=base)
+    square = base.copy()
+    base[...] = 1.0
+    while power:
+        if power & 1:
+            np.multiply(base, square, out=base)
+        power >>= 1
+        if power:
+            np.multiply(square, square, out=square)
 
 
 def _logistic(exponent: np.ndarray) -> None:
