@@ -101,7 +101,8 @@ class TorchPredictor:
     def _answer(self, scores: Any) -> Any:
         """Turn scores into probabilities, or into values in the units of the labels."""
         if self.description.scaling is None:
-            return torch.softmax(scores, 1)
+            # Along the first axis: over rows of three, torch's softmax takes more than twice as long.
+            return torch.softmax(scores.T.contiguous(), 0).T
         return scores.squeeze(1) * self.description.scaling.scale + self.description.scaling.mean
 
     def _whole_windows(self, features: np.ndarray) -> np.ndarray:
