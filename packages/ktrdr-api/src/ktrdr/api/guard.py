@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ktrdr.api.problems import problem_response
 from ktrdr.api.settings import ApiSettings, is_loopback
+from ktrdr.core.errors import KtrdrError
 
 __all__ = ["Guard", "RateLimiter"]
 
@@ -150,7 +151,7 @@ class Guard:
 
         try:
             await self._app(scope, receive, tell)
-        except Exception:
+        except KtrdrError:
             if getattr(self._state, "refusal", None) is None:
                 raise
 
