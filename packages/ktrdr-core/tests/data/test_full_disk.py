@@ -32,14 +32,22 @@ except KtrdrError as error:
 
 
 def limited(size: int, *command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that may not write a file larger than ``size`` bytes, with temporary files below ``folder``."""
+    """Run a command that may not write a file larger than ``size`` bytes, with temporary files below ``folder``.
+
+    It writes no bytecode either: Python keeps what the limit cut off, and every later import of that module fails.
+    """
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     return subprocess.run(
         [sys.executable, *command],
         capture_output=True,
         text=True,
-        env={"KTRDR_HOME": str(folder / "home"), "TMPDIR": str(temporary), "PATH": ""},
+        env={
+            "KTRDR_HOME": str(folder / "home"),
+            "TMPDIR": str(temporary),
+            "PATH": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
 
