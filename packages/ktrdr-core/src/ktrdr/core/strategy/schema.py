@@ -6,18 +6,10 @@ accepts; what holds between sections (ids that are referred to, labels that fit 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ktrdr.core.data.timeframe import TIMEFRAMES
-from ktrdr.core.errors import KtrdrError
-from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
-from ktrdr.core.indicators import registry
-from ktrdr.core.parameters import Parameter
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
-from ktrdr.core.strategy.names import NAME_PATTERN
-from ktrdr.core.strategy.read_data import HISTORY
-from ktrdr.core.strategy.read_inputs import LAGS, NORMALIZATIONS
 from ktrdr.core.strategy.read_model import (
     COST_MODEL,
     DECISIONS,
@@ -29,12 +21,14 @@ from ktrdr.core.strategy.read_model import (
 from ktrdr.core.strategy.read_risk import DISTANCES, RISK, SIZINGS, distance_parameters
 from ktrdr.core.strategy.read_strategy import VERSION
 from ktrdr.core.strategy.read_training import METHODS
+from ktrdr.core.strategy.schema_data import deployment, fuzzy_sets, indicators, nn_inputs, training_data
 from ktrdr.core.strategy.schema_parts import (
     NULL,
     TEXT,
     Schema,
     any_case,
     closed_map,
+    described,
     map_by_type,
     name_schema,
     optional,
@@ -68,17 +62,21 @@ def strategy_schema(plugins: PluginManager | None = None) -> Schema:
         **closed_map(
             {
                 "name": name_schema("of the strategy, and of its model in the model store"),
-                "description": optional(TEXT),
-                "version": optional({"enum": [VERSION, float(VERSION)]}),
-                "training_data": _training_data(),
-                "indicators": _indicators(),
-                "fuzzy_sets": optional(_fuzzy_sets()),
-                "nn_inputs": {"type": "array", "minItems": 1, "items": _input(), "description": "what the model sees"},
+                "description": described(optional(TEXT), "for people; it changes nothing"),
+                "version": described(
+                    optional({"enum": [VERSION, float(VERSION)]}),
+                    "of the grammar the file is written in",
+                    default=VERSION,
+                ),
+                "training_data": training_data(),
+                "indicators": indicators(),
+                "fuzzy_sets": optional(fuzzy_sets()),
+                "nn_inputs": nn_inputs(),
                 "model": _model(types),
                 "decisions": _decisions(),
                 "training": _training(),
                 "risk": optional(_risk()),
-                "deployment": optional(_deployment()),
+                "deployment": optional(deployment()),
             },
             required=("name", "training_data", "indicators", "nn_inputs", "model", "decisions", "training"),
         ),
@@ -89,118 +87,6 @@ def strategy_schema(plugins: PluginManager | None = None) -> Schema:
             },
             *(_use_of_training(model_type) for model_type in types),
         ],
-    }
-
-
-def _one_or_list(single: str, multiple: str, item: Schema, extra: Mapping[str, Schema]) -> Schema:
-    def alternative(mode: str, key: str, value: Schema, other: str) -> Schema:
-        properties = {"mode": any_case((mode,)), key: value, other: NULL, **extra}
-        return closed_map(properties, required=("mode", key))
-
-    many = {"type": "array", "minItems": 1, "uniqueItems": True, "items": item}
-    return {
-        "anyOf": [
-            alternative("single", single, item, "list"),
-            alternative("single", "list", {**many, "maxItems": 1}, single),
-            alternative(multiple, "list", many, single),
-        ]
-    }
-
-
-def _training_data() -> Schema:
-    timeframe: Schema = {"enum": list(TIMEFRAMES)}
-    dates = {"start": optional(_DATE), "end": optional(_DATE)}
-    return closed_map(
-        {
-            "symbols": _one_or_list("symbol", "multi_symbol", TEXT, {}),
-            "timeframes": _one_or_list(
-                "timeframe", "multi_timeframe", timeframe, {"base_timeframe": optional(timeframe)}
-            ),
-            "date_range": optional(closed_map(dates, description="days, UTC, both inclusive")),
-            "start_date": optional(_DATE),
-            "end_date": optional(_DATE),
-            **parameter_schemas(HISTORY),
-        },
-        required=("symbols", "timeframes"),
-    )
-
-
-_DATE: Schema = {"type": "string", "format": "date", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
-
-
-def _indicators() -> Schema:
-    kinds: dict[str, Sequence[Parameter]] = {}
-    spellings: dict[str, Sequence[str]] = {}
-    for name in registry.indicator_names():
-        try:
-            indicator = registry.get_indicator(name)
-        except KtrdrError:
-            continue  # a user indicator that is broken: the loader refuses it too
-        kinds[name] = indicator.parameters
-        spellings[name] = (name, *indicator.aliases)
-    return {
-        "type": "object",
-        "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
-        "additionalProperties": map_by_type("type", kinds, spellings),
-        "description": "what is computed: id, then type and parameters",
-    }
-
-
-def _fuzzy_sets() -> Schema:
-    number: Schema = {"type": "number"}
-    above: Schema = {"type": "number", "exclusiveMinimum": 0}
-
-    def numbers(kind: str, names: Sequence[str]) -> Schema:
-        items = [above if name in ("sigma", "width") or (kind, name) == ("bell", "slope") else number for name in names]
-        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
-
-    shapes = {kind: numbers(kind, names) for kind, names in MEMBERSHIP_TYPES.items()}
-    function: Schema = {
-        "anyOf": [
-            shapes["triangular"],
-            shapes["trapezoidal"],
-            *(
-                closed_map({"type": any_case((kind,)), "parameters": shape}, required=("type", "parameters"))
-                for kind, shape in shapes.items()
-            ),
-        ]
-    }
-    return {
-        "type": "object",
-        "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
-        "additionalProperties": {
-            "type": "object",
-            "required": ["indicator"],
-            "minProperties": 2,
-            "properties": {"indicator": TEXT},
-            "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
-            "additionalProperties": function,
-        },
-        "description": "how values are read: id, then indicator and memberships",
-    }
-
-
-def _input() -> Schema:
-    timeframes: Schema = {
-        "anyOf": [
-            {"const": "all"},
-            {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"enum": list(TIMEFRAMES)}},
-        ]
-    }
-    common = {"timeframes": timeframes, "lags": parameter_schema(LAGS)}
-    return {
-        "anyOf": [
-            closed_map({"fuzzy_set": TEXT, "raw_indicator": NULL, **common}, required=("fuzzy_set", "timeframes")),
-            closed_map(
-                {
-                    "raw_indicator": TEXT,
-                    "fuzzy_set": NULL,
-                    "normalization": optional(any_case(NORMALIZATIONS)),
-                    **common,
-                },
-                required=("raw_indicator", "timeframes"),
-            ),
-        ]
     }
 
 
@@ -221,16 +107,27 @@ def _model(types: Sequence[ModelType]) -> Schema:
     training = _training_properties()
     schema = closed_map(
         {
-            "type": {"anyOf": [{"enum": [model_type.name for model_type in types]}, TEXT]} if types else TEXT,
-            "backend": optional(TEXT),
-            "architecture": optional({"type": "object"}),
+            "type": described(
+                {"anyOf": [{"enum": [model_type.name for model_type in types]}, TEXT]} if types else TEXT,
+                "what is trained; the plugins that are installed say which types there are",
+            ),
+            "backend": described(optional(TEXT), "plugin to use, where several offer the type"),
+            "architecture": described(
+                optional({"type": "object"}), "keys of the type; its plugin says which, and what they default to"
+            ),
             # An empty value counts as absent, also where `training` itself would not take it.
             **{
-                name: optional(closed_map({key: optional(value) for key, value in training.items()}))
+                name: optional(
+                    closed_map(
+                        {key: optional(value) for key, value in training.items()},
+                        description="of older files: keys that belong under `training`",
+                    )
+                )
                 for name in OLDER_TRAINING
             },
         },
         required=("type",),
+        description="what is trained",
     )
     schema["allOf"] = [
         {
@@ -239,7 +136,9 @@ def _model(types: Sequence[ModelType]) -> Schema:
                 "properties": {
                     "architecture": optional(
                         closed_map(
-                            parameter_schemas(model_type.architecture), required=required_of(model_type.architecture)
+                            parameter_schemas(model_type.architecture),
+                            required=required_of(model_type.architecture),
+                            description=f"keys of {model_type.name}",
                         )
                     )
                 },
@@ -261,14 +160,27 @@ def _use_of_training(model_type: ModelType) -> Schema:
 
 
 def _decisions() -> Schema:
-    volume_filter = {"anyOf": [{"type": "boolean"}, parameter_schema(VOLUME_FILTER)]}
+    volume_filter: Schema = {
+        "anyOf": [{"type": "boolean"}, parameter_schema(VOLUME_FILTER)],
+        "default": False,
+        "description": VOLUME_FILTER.description,
+    }
     filters = {**parameter_schemas((MIN_SIGNAL_SEPARATION,)), "volume_filter": volume_filter}
     return closed_map(
         {
-            "output_format": optional(any_case(OUTPUT_FORMATS)),
+            "output_format": described(
+                optional(any_case(OUTPUT_FORMATS)),
+                "what the model gives: the probabilities of BUY, HOLD and SELL, or the return to come",
+                default=OUTPUT_FORMATS[0],
+            ),
             **parameter_schemas(DECISIONS),
-            "filters": optional(closed_map(filters)),
-            "cost_model": optional(closed_map(parameter_schemas(COST_MODEL))),
+            "filters": optional(closed_map(filters, description="which signals are left out")),
+            "cost_model": optional(
+                closed_map(
+                    parameter_schemas(COST_MODEL),
+                    description="regression: how large a predicted return must be, as a multiple of what trading costs",
+                )
+            ),
         },
         description="how the model's outputs become orders",
     )
@@ -280,14 +192,28 @@ def _training() -> Schema:
 
 def _training_properties() -> dict[str, Schema]:
     sources = {name: source.parameters for name, source in LABEL_SOURCES.items()}
-    scheduler = map_by_type("type", LR_SCHEDULERS, {})
+    scheduler = map_by_type("type", LR_SCHEDULERS, "how the learning rate changes")
+    stopping = closed_map(parameter_schemas(EARLY_STOPPING))
     return {
-        "method": optional(any_case(METHODS)),
-        "labels": map_by_type("source", sources, {}),
-        "data_split": optional(closed_map(parameter_schemas(DATA_SPLIT))),
+        "method": described(optional(any_case(METHODS)), "of older files; there is one", default=METHODS[0]),
+        "labels": described(
+            map_by_type("source", sources, "how they are made; it says which other keys there are"),
+            "what the model is to learn, made from the bars that follow",
+        ),
+        "data_split": optional(
+            closed_map(
+                parameter_schemas(DATA_SPLIT), description="shares of each symbol's data, in time order; they sum to 1"
+            )
+        ),
         **parameter_schemas(TRAINING),
-        "lr_scheduler": optional({"anyOf": [{"type": "boolean"}, scheduler]}),
-        "early_stopping": optional({"anyOf": [{"type": "boolean"}, closed_map(parameter_schemas(EARLY_STOPPING))]}),
+        "lr_scheduler": described(
+            optional({"anyOf": [{"type": "boolean"}, scheduler]}),
+            "how the learning rate changes, if it does; `true` is `{type: reduce_on_plateau}`",
+        ),
+        "early_stopping": described(
+            optional({"anyOf": [{"type": "boolean"}, stopping]}),
+            "when training ends before `epochs`, if it may; `true` takes the defaults",
+        ),
     }
 
 
@@ -303,16 +229,12 @@ def _risk() -> Schema:
                 ]
             }
         ) | {"description": description}
-    return closed_map({"sizing": optional(map_by_type("type", SIZINGS, {})), **distances, **parameter_schemas(RISK)})
-
-
-def _deployment() -> Schema:
-    def targets(item: Schema) -> Schema:
-        many: Schema = {"type": "array", "minItems": 1, "uniqueItems": True, "items": item}
-        older = {"mode": optional(TEXT), "list": optional(many), "supported": optional(many)}
-        return optional({"anyOf": [many, closed_map(older)]})
-
+    sizing = described(
+        optional(map_by_type("type", SIZINGS, "how; it says which other keys there are")),
+        "how large a position is; a quarter of the equity without it",
+        default={"type": next(iter(SIZINGS)), "fraction": 0.25},
+    )
     return closed_map(
-        {"target_symbols": targets(TEXT), "target_timeframes": targets({"enum": list(TIMEFRAMES)})},
-        description="data a trained model may be used on",
+        {"sizing": sizing, **distances, **parameter_schemas(RISK)},
+        description="how large a position is, and what ends it besides a signal",
     )

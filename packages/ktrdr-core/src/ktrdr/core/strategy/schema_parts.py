@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from ktrdr.core.parameters import Parameter
@@ -14,6 +15,7 @@ __all__ = [
     "Schema",
     "any_case",
     "closed_map",
+    "described",
     "map_by_type",
     "name_schema",
     "optional",
@@ -45,6 +47,11 @@ def optional(schema: Schema) -> Schema:
         types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         return {**schema, "type": list(dict.fromkeys((*types, "null")))}
     return {"anyOf": [schema, NULL]}
+
+
+def described(schema: Schema, description: str, **more: Any) -> Schema:
+    """Say what ``schema`` is for, in place of what it says itself; ``more`` are further keywords, such as a default."""
+    return {**schema, "description": description, **more}
 
 
 def name_schema(description: str) -> Schema:
@@ -105,13 +112,22 @@ def required_of(declared: Iterable[Parameter]) -> list[str]:
     return [parameter.name for parameter in declared if parameter.required]
 
 
-def map_by_type(key: str, kinds: Mapping[str, Sequence[Parameter]], spellings: Mapping[str, Sequence[str]]) -> Schema:
-    """Return a map whose ``key`` says which other keys it has; ``spellings`` are further words for a kind."""
+def map_by_type(
+    key: str,
+    kinds: Mapping[str, Sequence[Parameter]],
+    description: str,
+    *,
+    spellings: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Schema:
+    """Return a map whose ``key`` says which other keys it has.
+
+    ``description`` is of ``key``; ``spellings`` are further words for a kind.
+    """
     every = [spelling for kind in kinds for spelling in spellings.get(kind, (kind,))]
     return {
         "type": "object",
         "required": [key],
-        "properties": {key: any_case(every)},
+        "properties": {key: described(any_case(every), description)},
         "allOf": [
             {
                 "if": {"properties": {key: {"type": "string", "pattern": pattern_of(spellings.get(kind, (kind,)))}}},
