@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from ktrdr.core.indicators.types import IndicatorType
-    from ktrdr.core.parameters import Parameter
 
 __all__ = ["indicators"]
 
 _WIDEST = 110
-_MEMORY = {
-    "window": "a value depends on the bars of its window alone",
-    "recursive": "a value depends on all bars before it, on older ones less and less",
-    "cumulative": "a value depends on where the data begins, for ever; use its changes rather than its level",
-}
 
 
 @click.command()
@@ -70,6 +64,7 @@ def _all() -> tuple[list[IndicatorType], dict[str, str]]:
 def _print_all(found: list[IndicatorType], problems: dict[str, str]) -> None:
     import shutil
 
+    from ktrdr.core.indicators.description import default_text
     from ktrdr.core.indicators.registry import default_registry
 
     registry = default_registry()
@@ -79,7 +74,8 @@ def _print_all(found: list[IndicatorType], problems: dict[str, str]) -> None:
         # The sentence of a description goes on with what the detailed view shows.
         text = re.split(r"[:;,.]", indicator.description)[0]
         if indicator.parameters:
-            text += f" ({', '.join(_with_default(parameter) for parameter in indicator.parameters)})"
+            given = (f"{parameter.name} {default_text(parameter)}".rstrip() for parameter in indicator.parameters)
+            text += f" ({', '.join(given)})"
         if len(indicator.outputs) > 1:
             text += f" -> {', '.join(indicator.outputs)}"
         if registry.is_foreign(indicator.name):
@@ -96,11 +92,12 @@ def _print_all(found: list[IndicatorType], problems: dict[str, str]) -> None:
 
 def _print_one(indicator: IndicatorType, origin: str) -> None:
     from ktrdr.core.cli.output import print_table
+    from ktrdr.core.indicators.description import MEMORY, allowed, default_text, example
 
     click.echo(f"{indicator.name} ({origin})")
     click.echo(indicator.description)
     if indicator.parameters:
-        rows = [[p.name, _default(p), _range(p), p.description] for p in indicator.parameters]
+        rows = [[p.name, default_text(p), allowed(p), p.description] for p in indicator.parameters]
         print_table(["parameter", "default", "allowed", "what it is"], rows, right=["default"])
     else:
         click.echo()
@@ -114,7 +111,7 @@ def _print_one(indicator: IndicatorType, origin: str) -> None:
     ]
     if not problems:
         facts.append(("warm-up", f"{indicator.warmup(parameters):,} bars at the defaults"))
-    facts += [("memory", _MEMORY[indicator.memory]), ("formula", indicator.reference)]
+    facts += [("memory", MEMORY[indicator.memory]), ("formula", indicator.reference)]
     if indicator.aliases:
         facts.append(("aliases", ", ".join(indicator.aliases)))
     if indicator.output_aliases:
@@ -122,35 +119,4 @@ def _print_one(indicator: IndicatorType, origin: str) -> None:
     width = max(len(label) for label, _ in facts)
     for label, text in facts:
         click.echo(f"{label:<{width}}  {text}")
-    click.echo(f"\nIn a strategy:\n  indicators:\n    {indicator.name}_1: {{{_example(indicator)}}}")
-
-
-def _example(indicator: IndicatorType) -> str:
-    given = ", ".join(f"{p.name}: {'...' if p.required else _text(p.default)}" for p in indicator.parameters)
-    return f"type: {indicator.name}" + (f", {given}" if given else "")
-
-
-def _with_default(parameter: Parameter) -> str:
-    return f"{parameter.name} {_default(parameter)}".rstrip()
-
-
-def _default(parameter: Parameter) -> str:
-    return "required" if parameter.required else _text(parameter.default)
-
-
-def _range(parameter: Parameter) -> str:
-    if parameter.choices:
-        return ", ".join(parameter.choices)
-    kind = {"int": "whole number", "float": "number", "bool": "true or false", "int_list": "list of whole numbers"}
-    parts = [kind.get(parameter.kind, "text")]
-    if parameter.minimum is not None:
-        parts.append(f"{'above' if parameter.exclusive_minimum else 'from'} {parameter.minimum:g}")
-    if parameter.maximum is not None:
-        parts.append(f"{'below' if parameter.exclusive_maximum else 'to'} {parameter.maximum:g}")
-    return " ".join(parts)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    click.echo(f"\nIn a strategy:\n  indicators:\n    {example(indicator)}")

@@ -1,13 +1,24 @@
-"""Indicator types as plain values, for a listing, a form or an editor."""
+"""Indicator types as plain values, for a listing, a form or an editor, and in words, for a person."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ktrdr.core.indicators.types import IndicatorType
 from ktrdr.core.parameters import Parameter
 
-__all__ = ["describe", "describe_parameter"]
+__all__ = ["MEMORY", "allowed", "default_text", "describe", "describe_parameter", "example"]
+
+MEMORY: Mapping[str, str] = MappingProxyType(
+    {
+        "window": "a value depends on the bars of its window alone",
+        "recursive": "a value depends on all bars before it, on older ones less and less",
+        "cumulative": "a value depends on where the data begins, for ever; use its changes rather than its level",
+    }
+)
+"""What each :data:`~ktrdr.core.indicators.types.Memory` means."""
 
 
 def describe(indicator: IndicatorType, origin: str) -> dict[str, Any]:
@@ -50,3 +61,37 @@ def describe_parameter(parameter: Parameter) -> dict[str, Any]:
         "choices": list(parameter.choices) or None,
         "description": parameter.description,
     }
+
+
+def default_text(parameter: Parameter) -> str:
+    """Return the default as a strategy file has it, or ``required``; nothing for an empty one."""
+    return "required" if parameter.required else "" if parameter.default is None else _text(parameter.default)
+
+
+def allowed(parameter: Parameter) -> str:
+    """Return what may be given for ``parameter``, in words."""
+    if parameter.choices:
+        return ", ".join(parameter.choices)
+    kind = {"int": "whole number", "float": "number", "bool": "true or false", "int_list": "list of whole numbers"}
+    parts = [kind.get(parameter.kind, "text")]
+    if parameter.minimum is not None:
+        parts.append(f"{'above' if parameter.exclusive_minimum else 'from'} {parameter.minimum:g}")
+    if parameter.maximum is not None:
+        parts.append(f"{'below' if parameter.exclusive_maximum else 'to'} {parameter.maximum:g}")
+    return " ".join(parts)
+
+
+def example(indicator: IndicatorType) -> str:
+    """Return a line for the ``indicators`` of a strategy: every parameter with its default."""
+    given = "".join(
+        f", {each.name}: {'...' if each.required else _text(each.default)}" for each in indicator.parameters
+    )
+    return f"{indicator.name}_1: {{type: {indicator.name}{given}}}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
