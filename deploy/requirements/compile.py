@@ -42,6 +42,10 @@ class Role:
     groups: tuple[str, ...] = ()
 
 
+# SHA-256 of torch-VERSION-cp311-cp311-manylinux_2_28_aarch64.whl, which was not at hand: what nixpkgs has for it
+# (torch/bin). A second public list agrees, and has for amd64 what our own file gives.
+TORCH_CPU_ARM64 = {"2.13.0+cpu": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7"}
+
 # The init of every image comes from the package index as well: hash-pinned like the rest, on any base.
 INIT = "dumb-init>=1.2.5"
 API = {"ktrdr-core": (), "ktrdr-api": ("postgresql", "tls")}
@@ -110,7 +114,22 @@ def compile_role(name: str, role: Role) -> str | None:
         answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         if answer.returncode:
             raise SystemExit(f"{name}: {answer.stderr.strip()}")
-        return _header(role) + output.read_text(encoding="utf-8")
+        return _header(role) + _for_arm64(output.read_text(encoding="utf-8"))
+
+
+def _for_arm64(text: str) -> str:
+    """Add the hash of torch's CPU build for arm64: the build for amd64 is the only one that uv sees.
+
+    Raises:
+        SystemExit: that hash is not known for the version that is pinned.
+    """
+
+    def both(pin: re.Match[str]) -> str:
+        if pin[1] not in TORCH_CPU_ARM64:
+            raise SystemExit(f"torch=={pin[1]}: add its hash for arm64 to TORCH_CPU_ARM64 in {Path(__file__).name}")
+        return f"{pin[0]} \\\n    --hash=sha256:{TORCH_CPU_ARM64[pin[1]]}"
+
+    return re.sub(r"^torch==(\S+\+cpu) \\\n    --hash=sha256:[0-9a-f]{64}$", both, text, flags=re.MULTILINE)
 
 
 def _header(role: Role) -> str:
@@ -119,7 +138,7 @@ def _header(role: Role) -> str:
         lines += [
             "# torch's CPU build is in no ordinary index: name a directory that has it in UV_FIND_LINKS, or the index",
             "# of torch's makers in UV_EXTRA_INDEX_URL with UV_INDEX_STRATEGY=unsafe-best-match: the hashes make that",
-            "# safe. The hash is that of the wheel for amd64, the only one that was at hand.",
+            "# safe. The hashes are those of the wheels for amd64 and arm64.",
         ]
     return "\n".join(lines) + "\n"
 

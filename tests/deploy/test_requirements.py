@@ -38,6 +38,7 @@ def test_each_role_has_what_it_should(root):
     assert {"fastapi", "psycopg-binary", "cryptography", "dumb-init"} <= read["backend"].keys()
     assert "fastapi" not in read["worker-cpu"]
     assert read["worker-cpu"]["torch"][0].endswith("+cpu")
+    assert [read[role]["torch"][1] for role in ("worker-cpu", "dev")] == [2, 2]  # amd64 and arm64
     assert not any(name.startswith(("nvidia-", "cuda-")) for name in read["worker-cpu"])
     assert "+" not in read["worker-gpu"]["torch"][0]
     assert "nvidia-cublas" in read["worker-gpu"]
