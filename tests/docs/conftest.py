@@ -1,7 +1,16 @@
-"""Where the documentation is."""
+"""Where the documentation is, and how its commands are run and their output compared."""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,3 +21,112 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def docs() -> Path:
     return ROOT / "docs"
+
+
+class Console:
+    """The commands of a page: those after `$` in its blocks of `console`, each with the output that is shown.
+
+    A comment says what is out of the ordinary: `# exit status 2`, or `# until Ctrl+C` for what would run for ever.
+    """
+
+    ROOT = ROOT
+
+    @staticmethod
+    def matches(expected: str, actual: str) -> bool:
+        """Compare line by line: `...` on a line of its own stands for any lines, within a line for anything."""
+        parts = [r"(?:.*\n)*?" if line.strip() == "..." else _line(line) + r"[ ]*\n" for line in expected.splitlines()]
+        return re.fullmatch("".join(parts), actual, re.ASCII) is not None
+
+    @staticmethod
+    def commands(page: str) -> Iterator[tuple[str, str]]:
+        """Yield ``(command, expected output)`` of every console block, in order."""
+        for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
+            for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                lines = step.split("\n")
+                # A backslash at the end of a line goes on on the next.
+                length = next(number for number, line in enumerate(lines, 1) if not line.endswith("\\"))
+                yield "\n".join(lines[:length]), "\n".join(lines[length:])
+
+    @staticmethod
+    def write_files(page: str, directory: Path) -> None:
+        """Write the files that the page shows under their names."""
+        for name, content in re.findall(r'```\w+ title="([\w.]+)"\n(.*?)```', page, re.DOTALL):
+            (directory / name).write_text(content, encoding="utf-8")
+
+    @staticmethod
+    def environment(directory: Path) -> dict[str, str]:
+        """Return an environment in which `ktrdr` is ours, and what it writes goes below ``directory``."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        assert shutil.which("ktrdr", path=path)
+        return {**os.environ, "PATH": path, "KTRDR_HOME": str(directory / "home"), "COLUMNS": "120"}
+
+    @classmethod
+    def run(cls, page: str, directory: Path, *, skip: int = 0) -> int:
+        """Run every command of the page but the first ``skip`` there, and compare; return how many they were."""
+        environ = cls.environment(directory)
+        cls.write_files(page, directory)
+        ran = 0
+        for command, expected in list(cls.commands(page))[skip:]:
+            if "# until Ctrl+C" in command:
+                said = _run_until(command, expected, directory, environ)
+            else:
+                said = _run(command, directory, environ)
+            # Blank lines are for the eye; where everything is kept is up to the reader.
+            said = said.replace(environ["KTRDR_HOME"], "~/.ktrdr")
+            said = re.sub(r"(?<=Uvicorn running on http://127\.0\.0\.1:)\d+", "8000", said)
+            said, expected = (re.sub(r"\n\s*\n+", "\n", text).lstrip("\n") for text in (said, expected))
+            assert cls.matches(expected, said), f"$ {command}\n--- expected\n{expected}\n--- said\n{said}"
+            ran += 1
+        return ran
+
+
+def _line(line: str) -> str:
+    # How wide a table's columns are depends on what is in them.
+    return r".*".join(r"[ ]+".join(re.escape(word) for word in re.split(" +", part)) for part in line.split("..."))
+
+
+def _run(command: str, directory: Path, environ: dict[str, str]) -> str:
+    answer = subprocess.run(
+        ["sh", "-c", command], cwd=directory, env=environ, capture_output=True, text=True, timeout=300, check=False
+    )
+    status = re.search(r"# exit status (\d+)", command)
+    wanted = 0 if status is None else int(status[1])
+    assert answer.returncode == wanted, f"$ {command}\n{answer.returncode}\n{answer.stdout}{answer.stderr}"
+    # Progress is on standard error.
+    return answer.stderr + answer.stdout if wanted else answer.stdout
+
+
+def _run_until(command: str, expected: str, directory: Path, environ: dict[str, str]) -> str:
+    """Start what runs for ever, wait until it has said what is shown, and press Ctrl+C."""
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {command}"],
+        cwd=directory,
+        env={**environ, "KTRDR_API_PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    said: list[str] = []
+    assert process.stdout is not None
+    lines = process.stdout
+    reader = threading.Thread(target=lambda: said.extend(iter(lines.readline, "")))
+    reader.start()
+    try:
+        end = time.monotonic() + 120
+        while not Console.matches(expected, "".join(said)) and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.1)
+        shown = "".join(said)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        reader.join(timeout=10)
+    assert process.returncode == 130, f"$ {command}\n{process.returncode}\n{''.join(said)}"
+    return shown
+
+
+@pytest.fixture(scope="session")
+def console() -> type[Console]:
+    return Console

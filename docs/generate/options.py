@@ -1,0 +1,60 @@
+"""Fill `<!-- options of ktrdr train -->` on a page with what click knows of that command: how it is called, and a table
+of its options. Nothing about an option is typed by hand."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from ktrdr.core.cli.main import cli
+
+__all__ = ["command_at", "leaves", "on_page_markdown", "options_table"]
+
+_MARKER = re.compile(r"^<!-- options of ktrdr ([a-z ]+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Replace every marker. Called by mkdocs for each page."""
+    return _MARKER.sub(lambda found: options_table(found[1]), markdown)
+
+
+def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
+    """Return every command that does something, by its words after `ktrdr`, in the order of the help."""
+    if not isinstance(command, click.Group):
+        return {" ".join(path): command}
+    context = click.Context(command)
+    found: dict[str, click.Command] = {}
+    for name in command.list_commands(context):
+        part = command.get_command(context, name)
+        assert part is not None
+        found |= leaves(part, (*path, name))
+    return found
+
+
+def command_at(words: str) -> click.Command:
+    """Return the command that is called `ktrdr WORDS`; raises ``KeyError`` if there is none."""
+    return leaves()[words]
+
+
+def options_table(words: str) -> str:
+    """Return the call and the options of `ktrdr WORDS` as Markdown."""
+    command = command_at(words)
+    context = click.Context(command, info_name=f"ktrdr {words}", help_option_names=["-h", "--help"])
+    call = " ".join([f"ktrdr {words}", *command.collect_usage_pieces(context)])
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    records = [record for each in options if (record := each.get_help_record(context)) is not None]
+    rows = [f"| {_code(option)} | {_text(meaning)} |" for option, meaning in records]
+    table = ["", "| option | |", "|---|---|", *rows] if rows else []
+    return "\n".join([f"```text\n{call}\n```", *table])
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
+
+
+def _text(text: str) -> str:
+    # Click's defaults and ranges are in brackets, which Markdown would take for links.
+    escaped = " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|").replace("[", "\\[")
+    return escaped if "`" in escaped else escaped.replace("*", "\\*")
