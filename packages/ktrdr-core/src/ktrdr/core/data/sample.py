@@ -11,7 +11,11 @@ from ktrdr.core.data.timeframe import Timeframe
 __all__ = ["SAMPLE_SYMBOL", "SAMPLE_TIMEFRAME", "install_sample", "sample_bars"]
 
 SAMPLE_SYMBOL = "EURUSD"
+"""Symbol of the sample."""
+
 SAMPLE_TIMEFRAME = "1h"
+"""Timeframe of the sample."""
+
 _FILE = Path(__file__).parents[1] / "samples" / "EURUSD_1h_2017.csv.gz"
 
 

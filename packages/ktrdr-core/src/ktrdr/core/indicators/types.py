@@ -25,6 +25,7 @@ SOURCES: tuple[str, ...] = ("open", "high", "low", "close", "volume", "hl2", "hl
 """Series a ``source`` parameter chooses from; the last three are means of the prices in their names."""
 
 LONGEST_PERIOD = 10_000
+"""Most bars of a window."""
 
 Formula = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Sequence[np.ndarray]]
 """From columns and complete parameters to one array per output, all of the columns' length.
@@ -35,6 +36,7 @@ A formula must not write to a column, and value ``t`` may depend on rows up to `
 """
 
 Memory = Literal["window", "recursive", "cumulative"]
+"""How far back a value depends on bars; see :attr:`IndicatorType.memory`."""
 
 
 def _no_rule(parameters: Mapping[str, Any]) -> str | None:

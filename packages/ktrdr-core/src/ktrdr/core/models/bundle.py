@@ -31,8 +31,14 @@ __all__ = [
 ]
 
 STRATEGY_FILE = "strategy.yaml"
+"""The strategy as it was written."""
+
 NORMALIZERS_FILE = "normalizers.json"
+"""The normalizers of each symbol."""
+
 HISTORY_FILE = "history.json"
+"""Every epoch of the training."""
+
 _CORE_FILES = frozenset({STRATEGY_FILE, NORMALIZERS_FILE, HISTORY_FILE})
 
 

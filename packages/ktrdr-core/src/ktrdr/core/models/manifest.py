@@ -38,7 +38,11 @@ SCHEMA_VERSION = 1
 """Version of the manifest. A bundle of a newer one is refused; there is no older one yet."""
 
 MANIFEST_FILE = "manifest.json"
+"""The file that lists the others."""
+
 WEIGHTS_PREFIX = "weights."
+"""How at least one file of the backend begins."""
+
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){1,3}")
 

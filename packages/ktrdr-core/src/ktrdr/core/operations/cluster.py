@@ -59,6 +59,7 @@ DASK_SETTINGS: Mapping[str, Any] = MappingProxyType(
         "distributed.admin.system-monitor.interval": "5s",
     }
 )
+"""Settings of Dask that every process of a cluster is started with."""
 
 ADJUSTABLE = (
     "distributed.comm.timeouts.tcp",

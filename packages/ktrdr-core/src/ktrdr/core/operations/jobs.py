@@ -73,6 +73,7 @@ class SweepJob(Job):
 
 
 JOB_KINDS: Mapping[str, type[Job]] = {"training": TrainingJob, "backtest": BacktestJob, "sweep": SweepJob}
+"""Kinds of job by name."""
 
 
 def parse_job(kind: str, data: Mapping[str, Any]) -> Job:

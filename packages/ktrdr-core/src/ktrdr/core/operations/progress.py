@@ -42,3 +42,4 @@ def _discard(event: ProgressEvent) -> None:
 
 
 NO_PROGRESS: Progress = _discard
+"""Hears everything and says nothing."""

@@ -43,6 +43,7 @@ CONTRACT_VERSION = "1.0"
 """Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer."""
 
 OutputKind = Literal["classification", "regression"]
+"""What a model gives: probabilities of classes, or a value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ CLASSES: tuple[str, str, str] = ("BUY", "HOLD", "SELL")
 """Classes of a signal model, in label order."""
 
 Normalization = Literal["zscore", "minmax", "robust", "none"]
+"""How raw values are scaled; see :class:`~ktrdr.core.features.normalizers.Normalizer`."""
 
 
 class _Section(BaseModel):
@@ -106,6 +107,7 @@ class RawInput(_Section):
 
 
 NnInput = Annotated[FuzzyInput | RawInput, Field(discriminator="kind")]
+"""One item of ``nn_inputs``."""
 
 
 class ModelSection(_Section):
@@ -124,11 +126,15 @@ class Filters(_Section):
 
 
 class CostModel(_Section):
+    """A regression acts where its prediction is more than the product of the two; the cost is a share of the price."""
+
     round_trip_cost: float = 0.003
     min_edge_multiplier: float = 1.5
 
 
 class Decisions(_Section):
+    """How a model's outputs become signals: see :func:`ktrdr.core.backtesting.decisions.decide`."""
+
     output_format: Literal["classification", "regression"] = "classification"
     confidence_threshold: float = 0.5
     position_awareness: bool = True
@@ -160,6 +166,8 @@ class LrScheduler(_Section):
 
 
 class EarlyStopping(_Section):
+    """Training ends after ``patience`` epochs in which ``monitor`` did not get better by more than ``min_delta``."""
+
     patience: int = 10
     min_delta: float = 0.0
     monitor: Literal["val_loss", "val_accuracy", "train_loss"] = "val_loss"
@@ -212,6 +220,8 @@ class PriceDistance(_Section):
 
 
 class Risk(_Section):
+    """How large a position is, and what ends it besides a signal; ``max_holding_period`` is in bars."""
+
     sizing: Sizing = Sizing()
     lot_size: float = 0.0
     stop_loss: PriceDistance | None = None

@@ -31,6 +31,7 @@ from ktrdr.core.strategy.model import DataSplit
 __all__ = ["PARTS", "SymbolSplit", "part_ranges", "split_periods", "split_rows"]
 
 PARTS = ("train", "validation", "test")
+"""Parts of the data, in time order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
