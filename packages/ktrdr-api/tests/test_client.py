@@ -185,6 +185,43 @@ def test_backtest_on_a_server_is_the_same_run_here(run, address, work, made_home
         assert (output / file.name).read_bytes() == file.read_bytes(), file.name
 
 
+def test_sweep_on_a_server(run, address, work):
+    row = {
+        "trial": 1,
+        "settings": {"risk.stop_loss.atr": 2},
+        "metrics": {
+            "sharpe": 1.5,
+            "total_return": 0.01,
+            "deflated_sharpe": 0.6,
+            "max_drawdown": -0.02,
+            "trades": 7,
+            "trials": 1,
+        },
+    }
+    swept = {
+        "model": "waves/1",
+        "symbols": ["EURUSD"],
+        "timeframe": "1h",
+        "start": "2017-10-01T21:00:00Z",
+        "end": "2017-12-29T21:00:00Z",
+        "period": "what it has not seen",
+        "bars": 1545,
+        "metric": "sharpe",
+        "trials": 1,
+        "rows": [row],
+    }
+    work("completed", swept)
+    code, out, err = run("sweep", "waves", "--set", "risk.stop_loss.atr=2", "--server", address)
+    assert code == 0, err
+    assert "waves/1: 1 combinations on 1,545 bars of EURUSD 1h" in out
+    assert "training: 3/3" in err
+    code, out, _ = run("sweep", "waves", "--set", "risk.stop_loss.atr=2", "--server", address, "--json")
+    assert (code, json.loads(out)) == (0, swept)
+    code, _, err = run("sweep", "waves", "--set", "risk.stop_loss=x", "--server", address)
+    assert code == 2
+    assert "risk.stop_loss" in err
+
+
 def test_what_only_works_here_is_said(run, address, strategy_file):
     code, _, err = run("backtest", strategy_file, "--server", address)
     assert code == 2

@@ -58,6 +58,15 @@ class TestBacktest:
         assert Path(shown["directory"]).is_dir()
         assert shown["run"] == f"waves/{bundle.manifest.version}-1"
 
+    def test_the_seed_moves_the_interval_and_nothing_else(self, ktrdr, bundle):
+        first, again, other = (
+            json.loads(ktrdr("backtest", bundle.ref, "--json", "--seed", seed)[1])["metrics"] for seed in (1, 1, 2)
+        )
+        assert first == again
+        changed = {name for name in first if first[name] != other[name]}
+        assert changed
+        assert changed <= {"sharpe_low", "sharpe_high"}
+
     def test_runs_are_numbered(self, ktrdr, home, bundle):
         for _ in range(2):
             assert ktrdr("backtest", bundle.ref, "--json")[0] == 0

@@ -201,7 +201,7 @@ def test_the_command_prints_the_best_rows(make_job, bundle, capsys, monkeypatch)
     assert result["trials"] == 4
     print_sweep(result, 3)
     shown = capsys.readouterr().out
-    assert "1 more rows" in shown
+    assert "1 more row: --top 4" in shown
     assert "a: decisions.confidence_threshold\nb: risk.max_holding_period\n" in shown
     assert "counts 4 trials" in shown
 

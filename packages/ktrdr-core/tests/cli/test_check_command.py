@@ -139,6 +139,12 @@ def test_a_strategy_that_is_not_there_is_refused(run: Run, tmp_path: Path):
     assert "none.yaml" in err
 
 
+def test_a_directory_is_refused_in_words_of_our_own(run: Run, tmp_path: Path):
+    status, _, err = run("check", str(tmp_path), "--sample")
+    assert status == 2
+    assert "is a directory; give the path of a strategy file in it" in err
+
+
 def test_a_period_longer_than_the_data_is_refused_and_not_called_clean(run: Run, strategy_file: str):
     path = Path(strategy_file)
     path.write_text(path.read_text(encoding="utf-8").replace("period: 14", "period: 7000"), encoding="utf-8")

@@ -154,7 +154,16 @@ def test_skip_bad_says_what_it_left_out(run: Run, tmp_path: Path):
     status, out, _ = run("import", "EURUSD.csv", "--skip-bad")
     assert status == 0
     assert "3 bars added" in out
-    assert "  warning: 1 rows are no bars and were left out: line 3: high 'abc' is not a number\n" in out
+    assert "  warning: 1 row is no bar and was left out: line 3: high 'abc' is not a number\n" in out
+
+
+def test_a_row_with_two_faults_is_left_out_once(run: Run, tmp_path: Path):
+    opening = ROWS[1].partition(",")[0]
+    (tmp_path / "EURUSD.csv").write_text(HEAD + ROWS[0] + f"{opening},1.9,1.3,1.0,0.5,5\n" + ROWS[2] + ROWS[3])
+    status, out, _ = run("import", "EURUSD.csv", "--skip-bad")
+    assert status == 0
+    assert out.count("left out") == 1
+    assert "1 row is no bar and was left out" in out
 
 
 def test_show(run: Run, stored: None):

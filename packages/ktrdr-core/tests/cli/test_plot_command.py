@@ -65,6 +65,12 @@ def test_without_data_says_so_and_writes_nothing(run: Run, tmp_path: Path):
     assert not list(tmp_path.glob("*.html"))
 
 
+def test_a_directory_is_no_strategy(run: Run, tmp_path: Path):
+    status, _, err = run(str(tmp_path), "--sample")
+    assert status == 2
+    assert "is a directory; give the path of a strategy file in it" in err
+
+
 def test_a_directory_that_is_not_there_is_refused(run: Run):
     status, _, err = run(STRATEGY, "--sample", "-o", "nowhere/picture.html")
     assert status != 0

@@ -144,6 +144,8 @@ def test_a_file_that_is_no_archive_is_refused(elsewhere, tmp_path, content):
         elsewhere.import_bundle(path)
     with pytest.raises(BadInputError, match="there is no file"):
         elsewhere.import_bundle(tmp_path / "absent.zip")
+    with pytest.raises(BadInputError, match="is a directory"):
+        elsewhere.import_bundle(tmp_path)
 
 
 def test_a_damaged_archive_is_refused(elsewhere, exported):

@@ -11,6 +11,8 @@ from ktrdr.core.plugins.manager import PluginManager
 
 __all__ = ["UnfitError", "capabilities", "check_versions", "validate"]
 
+_IN_IMAGES = frozenset({"torch", "sklearn"})
+
 
 class UnfitError(KtrdrError):
     """The worker lacks what it was told to have. Exit status 78 is ``EX_CONFIG``: starting it again will not help."""
@@ -32,9 +34,8 @@ def validate(require: Sequence[str], plugins: PluginManager) -> None:
             plugins.validate(name)
             devices = plugins.devices(name)
         except PluginError as error:
-            raise UnfitError(
-                f"this worker must have `{name}`, but {error} (the image ktrdr-worker-cpu has it)"
-            ) from error
+            image = " (the image ktrdr-worker-cpu has it)" if name in _IN_IMAGES else ""
+            raise UnfitError(f"this worker must have `{name}`, but {error}{image}") from error
         if extra and all(device.kind == "cpu" for device in devices):
             raise UnfitError(
                 f"this worker must have a GPU for `{name}`, but {name} finds only the CPU; "

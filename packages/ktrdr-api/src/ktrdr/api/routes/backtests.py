@@ -41,7 +41,8 @@ class BacktestRequest(BaseModel):
 
     ``commission`` and ``slippage`` are shares of the traded value, per side; ``trials`` the strategies that were tried
     before this one, by default the version of the model; ``explain`` for how many trades the model is asked what each
-    feature did. Without days: what the model has not seen.
+    feature did; ``seed`` that of the bootstrap behind the interval of the Sharpe ratio. Without days: what the model
+    has not seen.
     """
 
     model_config = ConfigDict(
@@ -59,6 +60,7 @@ class BacktestRequest(BaseModel):
     trials: int | None = Field(default=None, ge=1, le=1_000_000_000)
     explain: int = Field(default=100, ge=0, le=1_000_000_000)
     device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -27,7 +27,7 @@ class BacktestSettings:
             version of the model, as every version is one that was trained.
         explain: for how many trades, those with the largest results, won or lost, the model is asked what each feature
             did to its decision. That takes a model of some kinds milliseconds each; 0 asks for none.
-        seed: of the bootstrap.
+        seed: of the bootstrap behind the interval of the Sharpe ratio.
 
     Raises:
         BadInputError: a number is out of range, or the dates are in the wrong order.
@@ -64,3 +64,5 @@ class BacktestSettings:
             raise BadInputError(f"trials must be at least 1, not {self.trials}")
         if self.explain < 0:
             raise BadInputError(f"explain must be at least 0, not {self.explain}")
+        if self.seed < 0:
+            raise BadInputError(f"seed must be at least 0, not {self.seed}")

@@ -47,6 +47,13 @@ _SHOWN = (
     show_default=True,
     help="Trades, those with the largest results, whose decisions are split among the features.",
 )
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the resampling that the interval of the Sharpe ratio comes from.",
+)
 @click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
 @click.option(
     "--report",
@@ -68,6 +75,7 @@ def backtest(
     slippage: float,
     trials: int | None,
     explain: int,
+    seed: int,
     device: str,
     report: str | None,
     output: Path | None,
@@ -99,6 +107,7 @@ def backtest(
         device=device,
         trials=trials,
         explain=explain,
+        seed=seed,
     )
     _check_free(output)
     if server is not None:
@@ -190,9 +199,7 @@ def _backtest_on_server(server: str, model: str, settings: BacktestSettings, *, 
 
     if Path(model).suffix.lower() in (".yaml", ".yml"):
         raise BadInputError(f"with --server name a model of that server, such as `name` or `name/3`, not {model}")
-    given = dataclasses.asdict(settings)
-    del given["seed"]  # of the bootstrap: no command sets it
-    job = parse_job("backtest", {"model": model, **given})
+    job = parse_job("backtest", {"model": model, **dataclasses.asdict(settings)})
     with Client(server) as client:
         operation_id, _ = run_on_server(client, "backtest", job.model_dump(mode="json"), quiet=quiet)
         return fetch_backtest(client, operation_id)

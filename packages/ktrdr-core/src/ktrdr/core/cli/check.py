@@ -15,7 +15,7 @@ __all__ = ["check"]
 
 
 @click.command()
-@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
 @click.option("--symbol", help="Whose bars to check on.  [default: the strategy's first symbol]")
 @click.option("--sample", is_flag=True, help="Check on the shipped EURUSD sample instead of stored data.")
 @click.option(

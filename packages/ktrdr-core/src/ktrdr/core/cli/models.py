@@ -125,7 +125,7 @@ def _print_bundle(bundle: Bundle) -> None:
     rows += [("weights hash", manifest.weights_hash), ("directory", bundle.directory)]
     for label, value in rows:
         if value != "":
-            click.echo(f"{label:<20} {value}")
+            click.echo(f"{label:<21} {value}")
 
 
 def _numbers(values: Any) -> str:

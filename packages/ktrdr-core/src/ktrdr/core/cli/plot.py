@@ -10,7 +10,7 @@ __all__ = ["plot"]
 
 
 @click.command()
-@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",

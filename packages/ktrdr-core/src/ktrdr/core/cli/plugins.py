@@ -44,17 +44,16 @@ def plugins(check: bool, as_json: bool) -> None:
     else:
         columns = ["name", "distribution", "version", "state"]
         if check:
-            columns += ["contract", "model types", "devices"]
-        print_table(columns, [[_cell(row.get(column)) for column in columns] for row in rows])
+            columns += ["contract"]
+        print_table(columns, [[row.get(column, "") for column in columns] for row in rows])
+        # Sentences, not columns: names of model types are not to be broken.
         for row in rows:
             if row["message"]:
                 click.echo(f"{row['name']}: {row['message']}")
+            elif check:
+                click.echo(f"{row['name']} trains {', '.join(row['model types'])} on {', '.join(row['devices'])}.")
     if check and any(row["state"] in ("broken", "clash") for row in rows):
         sys.exit(2)
-
-
-def _cell(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value or "")
 
 
 def _checked(name: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ktrdr.core.cli.server import server_option
+
 __all__ = ["print_sweep", "sweep"]
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -40,6 +42,7 @@ _SHOWN = {
 @click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")
 @click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Rows to print.")
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 def sweep(
     model: str,
@@ -53,6 +56,7 @@ def sweep(
     slippage: float,
     device: str,
     top: int,
+    server: str | None,
     as_json: bool,
 ) -> None:
     """Trade a trained model under every combination of settings, and rank them.
@@ -83,8 +87,11 @@ def sweep(
         },
     )
     assert isinstance(job, SweepJob)
-    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        result = run_sweep_job(job, progress=progress, cancellation=cancellation)
+    if server is not None:
+        result = _sweep_on_server(server, job.model_dump(mode="json"), quiet=as_json)
+    else:
+        with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
+            result = run_sweep_job(job, progress=progress, cancellation=cancellation)
     if as_json:
         print_json(result)
     else:
@@ -123,11 +130,20 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
         right=["", *columns],
     )
     if len(rows) > top:
-        click.echo(f"{len(rows) - top:,} more rows: --top {len(rows)}, or --json.")
+        more = len(rows) - top
+        click.echo(f"{more:,} more row{'' if more == 1 else 's'}: --top {len(rows)}, or --json.")
     click.echo(
         f"The best of {len(rows):,} looks good by luck too: the deflated Sharpe ratio counts"
         f" {rows[0]['metrics']['trials']:,} trials."
     )
+
+
+def _sweep_on_server(server: str, job: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
+    from ktrdr.core.cli.server import run_on_server
+    from ktrdr.core.client import Client
+
+    with Client(server) as client:
+        return run_on_server(client, "sweep", job, quiet=quiet)[1]
 
 
 def _values(given: Sequence[str]) -> dict[str, list[Any]]:

@@ -66,7 +66,7 @@ class Client:
         self._http.close()
 
     def start(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Start a ``training`` or ``backtest``, once however often it has to be asked; return the operation."""
+        """Start a ``training``, ``backtest`` or ``sweep``, once however often that is asked; return the operation."""
         key = str(uuid4())
         return self._ask("POST", f"/{kind}s", json=dict(request), headers={"Idempotency-Key": key})
 

@@ -79,13 +79,21 @@ def checked_bars(staging: Staging, source: str, target: str, wishes: Wishes) -> 
     if staging.bad_count and not staging.symbols.keys() - {source}:
         left_out.append(_left_out(staging.bad_rows, staging.bad_count))
     elif staging.bad_count:
-        _note(staging, f"{staging.bad_count} rows of the file are no bars and were left out ({staging.bad_rows[0]})")
+        what = (
+            "1 row of the file is no bar and was"
+            if staging.bad_count == 1
+            else (f"{staging.bad_count:,} rows of the file are no bars and were")
+        )
+        _note(staging, f"{what} left out ({staging.bad_rows[0]})")
     bad = [error for error in find_inconsistencies(bars) if error.kind not in ("unordered", "duplicate", "overlap")]
     if bad and wishes.skip_bad:
         keep = np.ones(len(bars), dtype=bool)
         for error in bad:
+            # One warning per row, whatever all is wrong with it.
+            fresh = int(np.count_nonzero(keep[error.rows]))
             keep[error.rows] = False
-            left_out.append(_left_out([error.message], len(error.rows)))
+            if fresh:
+                left_out.append(_left_out([error.message], fresh))
         bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order))
         rows = rows[keep]
         if not len(bars):
@@ -107,7 +115,8 @@ def checked_bars(staging: Staging, source: str, target: str, wishes: Wishes) -> 
 
 
 def _left_out(reasons: list[str], count: int) -> Finding:
-    return Finding("left_out", "warning", f"{count} rows are no bars and were left out: {'; '.join(reasons)}", count)
+    what = "1 row is no bar and was" if count == 1 else f"{count:,} rows are no bars and were"
+    return Finding("left_out", "warning", f"{what} left out: {'; '.join(reasons)}", count)
 
 
 def _note(staging: Staging, text: str) -> None:

@@ -59,7 +59,9 @@ def export_bundle(bundle: Bundle, path: Path, *, overwrite: bool) -> Path:
 def import_bundle(store: ModelStore, path: Path) -> Bundle:
     """Add the bundle in the zip file ``path`` to ``store``; see :meth:`ModelStore.import_bundle`."""
     if not path.exists():
-        raise BadInputError(f"there is no file {path}")
+        raise BadInputError(f"there is no file {path}; give one that `ktrdr models export` wrote")
+    if path.is_dir():
+        raise BadInputError(f"{path} is a directory; give a file that `ktrdr models export` wrote")
     try:
         with open_plain(path.resolve(), 2 * MAX_FILE_BYTES) as file, zipfile.ZipFile(file) as archive:
             entries = _entries(archive)

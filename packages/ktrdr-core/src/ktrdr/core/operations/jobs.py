@@ -53,6 +53,7 @@ class BacktestJob(Job):
     trials: int | None = Field(default=None, ge=1)
     explain: int = Field(default=100, ge=0)
     device: str = "auto"
+    seed: int = Field(default=0, ge=0)
 
 
 class SweepJob(Job):

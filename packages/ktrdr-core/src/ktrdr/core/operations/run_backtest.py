@@ -44,6 +44,7 @@ def run_backtest_job(
             device=job.device,
             trials=job.trials,
             explain=job.explain,
+            seed=job.seed,
         ),
         progress=progress,
         cancellation=cancellation,
