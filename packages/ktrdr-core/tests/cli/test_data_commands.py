@@ -230,7 +230,7 @@ def test_check_says_what_is_odd(run: Run, tmp_path: Path):
     status, out, _ = run("check", "EURUSD")
     assert status == 0
     assert "3 bars, no errors; gaps by the calendar FX: 1 unexpected" in out
-    assert "  warning: 1 bars are missing in 1 gaps while FX was open" in out
+    assert "  warning: 1 bar is missing in 1 gap while FX was open" in out
     (report,) = json.loads(run("check", "--json")[1])
     assert (report["missing_bars"], report["gaps"]["unexpected"], report["ok"]) == (1, 1, True)
     status, _, err = run("check", "--calendar", "XNYX")

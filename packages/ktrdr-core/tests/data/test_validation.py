@@ -83,7 +83,7 @@ def test_gaps_are_reported_not_filled(make_bars):
     assert report.gaps == {"weekend": 0, "holiday": 0, "session_break": 0, "unexpected": 1}
     assert report.missing_bars == 10
     assert report.findings[0].message == (
-        "10 bars are missing in 1 gaps while 24/7 was open; the largest lacks 10, "
+        "10 bars are missing in 1 gap while 24/7 was open; the largest lacks 10, "
         "from 2017-01-03 02:00 to 2017-01-03 12:00"
     )
     assert report.findings[0].times == (np.datetime64("2017-01-03T02:00"),)

@@ -104,11 +104,13 @@ def validate_bars(bars: Bars, calendar: str | None = None) -> ValidationReport:
         unexpected = np.flatnonzero(found.missing > 0)
         if len(unexpected):
             largest = int(np.argmax(found.missing))
+            bars_missing = "1 bar is" if missing == 1 else f"{missing:,} bars are"
+            in_gaps = "1 gap" if len(unexpected) == 1 else f"{len(unexpected):,} gaps"
             findings.append(
                 Finding(
                     "gap",
                     "warning",
-                    f"{missing} bars are missing in {len(unexpected)} gaps while {market.name} was open; the largest "
+                    f"{bars_missing} missing in {in_gaps} while {market.name} was open; the largest "
                     f"lacks {found.missing[largest]}, from {format_time(found.start[largest])} to "
                     f"{format_time(found.end[largest])}",
                     len(unexpected),
