@@ -206,6 +206,24 @@ def test_an_editor_can_offer_every_word(validator):
     assert schema["training"]["properties"]["epochs"]["description"] == "passes over the training part"
 
 
+def properties(node: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Every property at any depth, but for those that only repeat what is said elsewhere, or forbid."""
+    own = [(f"{path}.{key}", value) for key, value in node.get("properties", {}).items()]
+    inner = [found for at, value in own if isinstance(value, dict) for found in properties(value, at)]
+    nested = [node.get("additionalProperties"), node.get("items"), *node.get("anyOf", ())]
+    nested += [rule["then"] for rule in node.get("allOf", ()) if path]
+    below = [found for each in nested if isinstance(each, dict) for found in properties(each, path)]
+    return [(at, value) for at, value in own if value not in (True, {"type": "null"})] + inner + below
+
+
+def test_an_editor_can_say_what_every_key_is_for(validator):
+    found = properties(validator.schema)
+    assert len(found) > 300
+    silent = [at for at, value in found if not value.get("description")]
+    # What a plugin's parameters are for is the plugin's to say.
+    assert [at for at in silent if not at.startswith(".model.architecture.")] == []
+
+
 SMALL = st.sampled_from(
     [None, True, False, 0, 1, -1, 0.5, 1e9, "x", "all", "1h", "", "NO", [], {}, [1], [1, 2, 3], ["1h"], "rsi", "none"]
 )

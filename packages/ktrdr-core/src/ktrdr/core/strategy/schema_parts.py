@@ -46,7 +46,8 @@ def optional(schema: Schema) -> Schema:
         # Said of the type, so that a validator's message is about the key that is wrong.
         types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         return {**schema, "type": list(dict.fromkeys((*types, "null")))}
-    return {"anyOf": [schema, NULL]}
+    said: Schema = {key: value for key, value in schema.items() if key in ("description", "default")}
+    return {"anyOf": [{key: value for key, value in schema.items() if key not in said}, NULL], **said}
 
 
 def described(schema: Schema, description: str, **more: Any) -> Schema:
