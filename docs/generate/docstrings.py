@@ -1,0 +1,89 @@
+"""Extension of Griffe, which reads the docstrings: what our code has that it would not show as it is meant.
+
+Docstrings name things as Sphinx does (``:class:`Bars```), and Markdown knows no such roles. Pydantic's models are made
+by their fields, which are no parameters to whoever only reads the source.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:mod|class|func|meth|attr|data|exc):`(~?)([\w.]+)`")
+
+
+class House(griffe.Extension):
+    """Turn roles into links, where the page of what is named exists, and fields into parameters."""
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Go through a whole package, once all of it is there to find names in."""
+        self._visit(pkg)
+
+    def _visit(self, obj: griffe.Object) -> None:
+        if obj.docstring and ":`" in obj.docstring.value:
+            obj.docstring.value = _ROLE.sub(lambda found: _link(obj, found), obj.docstring.value)
+        if isinstance(obj, griffe.Class):
+            _show_fields(obj)
+            obj.bases = [base for base in obj.bases if not str(base).startswith("_")]
+        for member in list(obj.members.values()):
+            if isinstance(member, griffe.Object):
+                self._visit(member)
+
+
+_MODELS = ("BaseModel", "_Section", "BaseSettings")
+
+
+def _show_fields(model: griffe.Class) -> None:
+    """Give a pydantic model the signature that its fields make."""
+    if not any(str(base).rpartition(".")[2] in _MODELS for base in model.bases):
+        return
+    fields = [each for each in model.attributes.values() if each.annotation is not None and each.is_public]
+    parameters = [
+        griffe.Parameter(each.name, annotation=_type(each.annotation), default=_default(each), kind=_KEYWORD)
+        for each in sorted(fields, key=lambda each: each.lineno or 0)
+    ]
+    model.set_member("__init__", griffe.Function("__init__", parameters=griffe.Parameters(*parameters)))
+
+
+_KEYWORD = griffe.ParameterKind.keyword_only
+
+
+def _type(annotation: str | griffe.Expr | None) -> str | griffe.Expr | None:
+    """Return the type itself, without the limits that ``Annotated`` adds to it."""
+    if isinstance(annotation, griffe.ExprSubscript) and str(annotation.left) == "Annotated":
+        inner = annotation.slice
+        return inner.elements[0] if isinstance(inner, griffe.ExprTuple) else inner
+    return annotation
+
+
+def _default(field: griffe.Attribute) -> str | griffe.Expr | None:
+    """Return the default of a field; of ``Field(default, ...)``, the first argument."""
+    value = field.value
+    if isinstance(value, griffe.ExprCall) and str(value.function) == "Field":
+        value = next((each for each in value.arguments if not isinstance(each, griffe.ExprKeyword)), None)
+    return value
+
+
+def _link(obj: griffe.Object, role: re.Match[str]) -> str:
+    short, name = role.groups()
+    text = name.rpartition(".")[2] if short else name.lstrip(".")
+    # `optional`: what has no page is code and no warning.
+    return f'<autoref optional identifier="{_resolve(obj, name)}"><code>{text}</code></autoref>'
+
+
+def _resolve(obj: griffe.Object, name: str) -> str:
+    """Return the full name of what ``name`` means in the docstring of ``obj``."""
+    if name.startswith("ktrdr."):
+        return name
+    if name.startswith("."):
+        module = obj.module
+        package = module if module.is_package else module.parent
+        return f"{package.path}{name}"
+    first, _, rest = name.partition(".")
+    try:
+        found = obj.resolve(first)
+    except griffe.NameResolutionError:
+        return name
+    return f"{found}.{rest}" if rest else found
