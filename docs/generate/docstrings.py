@@ -79,8 +79,8 @@ def _resolve(obj: griffe.Object, name: str) -> str:
         return name
     if name.startswith("."):
         module = obj.module
-        package = module if module.is_package else module.parent
-        return f"{package.path}{name}"
+        package = module.path if module.is_package else module.path.rpartition(".")[0]
+        return f"{package}{name}"
     first, _, rest = name.partition(".")
     try:
         found = obj.resolve(first)

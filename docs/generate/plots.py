@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -34,7 +35,7 @@ _INK = "#010203"
 
 _DECIMALS = re.compile(r"\d+\.\d{3,}")
 
-_STYLE = {
+_STYLE: Mapping[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 9.0,
     "text.color": _INK,
@@ -73,7 +74,8 @@ def plot(what: str) -> str:
     """Return the picture ``<kind>:<name>`` as an SVG element."""
     kind, _, name = what.partition(":")
     draw, label = _KINDS[kind]
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": what}):
+    style: Any = {**_STYLE, "svg.hashsalt": what}
+    with mpl.rc_context(style):
         return _svg(draw(name), label.format(name))
 
 

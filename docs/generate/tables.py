@@ -83,15 +83,14 @@ def _keys(argument: str, others: Set[str]) -> str:
     """Return the table of the keys of the map at ``argument``, those of maps in it that have no table of their own too,
     and a table for each word that brings keys with it."""
     path = tuple(argument.split(".")) if argument != "(top)" else ()
-    tables: dict[tuple[str, ...] | None, list[Key]] = {None: []}
+    tables: dict[tuple[str, ...], list[Key]] = {_ALWAYS: []}
     apart = {tuple(other.split(".")) for other in others} if path else None
     _collect(find(_schema(), path), path, apart, tables)
-    parts = [_key_table(tables.pop(None), len(path))]
+    parts = [_key_table(tables.pop(_ALWAYS), len(path))]
     for case, keys in tables.items():
         key, word = case[-2:]
         parts.append(f"With `{key}: {word}`:")
-        parts.append(_key_table(keys, len(path)) if keys else "no further keys.")
-        parts.append(_variant_example(case, keys))
+        parts += [_key_table(keys, len(path)), _variant_example(case, keys)]
     return "\n\n".join(parts)
 
 
@@ -126,7 +125,7 @@ def _collect(
     schema: Mapping[str, Any],
     path: tuple[str, ...],
     apart: Set[tuple[str, ...]] | None,
-    tables: dict[tuple[str, ...] | None, list[Key]],
+    tables: dict[tuple[str, ...], list[Key]],
 ) -> None:
     if path in (("model",), ("indicators", ANY_ID)):
         cases = []  # on pages of their own
@@ -139,11 +138,14 @@ def _collect(
             if (*path, *key.variant) in tables:
                 tables[(*path, *key.variant)].append(key)
             continue
-        tables[None].append(key)
+        tables[_ALWAYS].append(key)
         inner = below(key)
         if inner and apart is not None and key.path not in apart and key.path not in _ELSEWHERE:
             _collect(inner, key.path, apart, tables)
 
+
+_ALWAYS: tuple[str, ...] = ()
+"""In the place of the word that brings keys with it: those that are always there."""
 
 _ELSEWHERE = {("model", "architecture"), ("model", "training"), ("model", "features")}
 
@@ -188,16 +190,19 @@ def _group(name: str) -> tuple[IndicatorType, ...]:
 
 
 def _indicator_table(argument: str, others: Set[str]) -> str:
-    rows = []
-    for group in INDICATOR_GROUPS:
-        for each in _group(group):
-            text = re.split(r"[:;,.]", each.description)[0]
-            outputs = ", ".join(f"`{output}`" for output in each.outputs)
-            rows.append((f"[`{each.name}`]({group}.md#{each.name})", text, outputs, ", ".join(_code(each.aliases))))
-    missing = set(indicator_names()) - {each.name for group in INDICATOR_GROUPS for each in _group(group)}
+    groups = {group: _group(group) for group in INDICATOR_GROUPS}
+    missing = set(indicator_names()) - {each.name for group in groups.values() for each in group}
     if missing:
         raise ValueError(f"indicators on no page: {', '.join(sorted(missing))}; add their group to INDICATOR_GROUPS")
-    return _table(("type", "what it is", "outputs", "also called"), rows)
+    parts = []
+    for name, group in groups.items():
+        rows = []
+        for each in group:
+            # The sentence of a description goes on with what the section shows.
+            text = re.split(r"[:;,.]", each.description)[0]
+            rows.append((f"[`{each.name}`]({name}.md#{each.name})", text, ", ".join(_code(each.outputs))))
+        parts += [f"## {name.capitalize()}", _table(("type", "what it is", "outputs"), rows)]
+    return "\n\n".join(parts)
 
 
 def _indicators(argument: str, others: Set[str]) -> str:
@@ -210,7 +215,7 @@ def _indicator(indicator: IndicatorType) -> str:
     facts = [
         ("Outputs", ", ".join(_code(indicator.outputs)) + _bare(indicator)),
         ("Reads", ", ".join(reads)),
-        ("Warm-up", "depends on the parameters" if problems else _bars(indicator.warmup(values))),
+        ("Warm-up", "depends on the parameters" if problems else _warmup(indicator.warmup(values))),
         ("Memory", MEMORY[indicator.memory]),
         ("Formula", indicator.reference),
     ]
@@ -235,8 +240,12 @@ def _bare(indicator: IndicatorType) -> str:
     return f"; the id alone means `{indicator.outputs[0]}`" if len(indicator.outputs) > 1 else ""
 
 
+def _warmup(count: int) -> str:
+    return f"{_bars(count)} before the first value, at the defaults"
+
+
 def _bars(count: int) -> str:
-    return f"{count:,} bar{'' if count == 1 else 's'} before the first value, at the defaults"
+    return f"{count:,} bar{'' if count == 1 else 's'}"
 
 
 def _code(words: Iterable[str]) -> list[str]:
@@ -284,7 +293,7 @@ def _labels(argument: str, others: Set[str]) -> str:
         values = {parameter.name: parameter.default for parameter in source.parameters}
         ahead = make_labels(Labels(source=name, parameters=values), sample_bars()).look_ahead
         kind = "classes" if source.output == "classification" else "values"
-        rows.append((f"[`{name}`](#{name})", kind, f"{ahead} bars", _sentence(source.description)))
+        rows.append((f"[`{name}`](#{name})", kind, _bars(ahead), _sentence(source.description)))
         parts += [
             f"## {name} {{ #{name} }}",
             _prose(inspect.getdoc(MAKERS[name]) or ""),
@@ -333,8 +342,9 @@ def _model(model: ModelType) -> str:
         parts += [_parameter_table(model.name, model.architecture)]
     parts.append("\n".join(f"- **{name}**: {text}" for name, text in facts))
     values = {each.name: _some_value(each) for each in model.architecture}
-    parts.append(f"```yaml\nmodel:\n  type: {model.name}\n  architecture: {_flow(values)}\n```")
-    return "\n\n".join(parts)
+    lines = ["model:", f"  type: {model.name}", "  architecture:"]
+    lines += [f"    {name}: {_flow(value).removesuffix('...').strip()}" for name, value in values.items()]
+    return "\n\n".join([*parts, "\n".join(["```yaml", *lines, "```"])])
 
 
 def _some_value(parameter: Parameter) -> Any:
