@@ -1,7 +1,7 @@
 """Extension of Griffe, which reads the docstrings: what our code has that it would not show as it is meant.
 
-Docstrings name things as Sphinx does (``:class:`Bars```), and Markdown knows no such roles. Pydantic's models are made
-by their fields, which are no parameters to whoever only reads the source.
+Docstrings name things as Sphinx does (``:class:`Bars```), and Markdown knows no such roles; nor that code follows two
+colons. Pydantic's models are made by their fields, which are no parameters to whoever only reads the source.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import griffe
 
 _ROLE = re.compile(r":(?:mod|class|func|meth|attr|data|exc):`(~?)([\w.]+)`")
 
+_CODE_FOLLOWS = re.compile(r"::$", re.MULTILINE)
+
 
 class House(griffe.Extension):
     """Turn roles into links, where the page of what is named exists, and fields into parameters."""
@@ -22,8 +24,9 @@ class House(griffe.Extension):
         self._visit(pkg)
 
     def _visit(self, obj: griffe.Object) -> None:
-        if obj.docstring and ":`" in obj.docstring.value:
-            obj.docstring.value = _ROLE.sub(lambda found: _link(obj, found), obj.docstring.value)
+        if obj.docstring and (":`" in obj.docstring.value or "::" in obj.docstring.value):
+            text = _ROLE.sub(lambda found: _link(obj, found), obj.docstring.value)
+            obj.docstring.value = _CODE_FOLLOWS.sub(":", text)
         if isinstance(obj, griffe.Class):
             _show_fields(obj)
             obj.bases = [base for base in obj.bases if not str(base).startswith("_")]
