@@ -148,6 +148,24 @@ def docs(session: nox.Session) -> None:
     _pytest(session, "tests/docs")
 
 
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure everything beside its peers: a quarter of an hour on a quiet machine. `-- --quick` only shows it runs."""
+    _install(session, *DISTRIBUTIONS, extra=tuple(nox.project.dependency_groups(PROJECT, "bench")))
+    found = Path(session.create_tmp()).absolute() / "benchmarks.json"
+    session.run("python", "benchmarks/run.py", "--json", str(found), *session.posargs)
+    session.log("every number is in %s", found)
+
+
+@nox.session
+def bench_guard(session: nox.Session) -> None:
+    """Fail when something has become more than twice as slow beside a peer, and test what measures that."""
+    peers = nox.project.dependency_groups(PROJECT, "guard")
+    _install(session, "ktrdr-core", "ktrdr-ml-torch", "ktrdr-api", extra=(*TEST, *peers))
+    _pytest(session, "tests/benchmarks")
+    session.run("python", "benchmarks/guard.py")
+
+
 def _editable(*distributions: str) -> list[str]:
     return [part for name in distributions for part in ("--editable", str(PACKAGES / name))]
 

@@ -1,15 +1,19 @@
-"""Reads of the API under load, over loopback: a ledger of 2,000 operations on SQLite, 50 clients, a server process.
+"""Reads of the API under load, over loopback: a ledger on SQLite, 50 clients, a server process.
 
-Each client asks as a page or a command does that looks a few times a second: lists, single operations, health, in turn.
-Reported: latency percentiles at that pace, and the memory of the server from minute to minute. ``--pace 0`` lets every
-client ask again as soon as it is answered, which measures throughput, not latency.
+    python benchmarks/api_load.py [--quick] [--only TEXT] [--json FILE]
 
-    python benchmarks/api_load.py [--seconds 30] [--clients 50] [--operations 2000] [--pace 0.25]
+Each client asks as a page or a command does that looks four times a second: lists, single operations, health, in turn.
+*ktrdr* is `ktrdr serve`; beside it stands FastAPI under uvicorn with a single route that answers every question with
+the same few bytes: what no server of this kind can do without. Wall time is the median latency of a read, CPU time what
+the server spends on one.
+
+    python benchmarks/api_load.py --seconds 600
+
+runs nothing but the load, for as long, and prints the memory of the server every ten seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import datetime as dt
 import os
@@ -19,20 +23,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import httpx2
-from sqlalchemy import insert
-from ulid import ULID
+from harness import Contest, Figure, Taken, main
 
-from ktrdr.api.ledger.database import open_database, prepare_database
-from ktrdr.api.ledger.tables import EventRow, OperationRow
-
-BUDGET = 0.050
+CLIENTS, PACE = 50, 0.25
+LATENCY_MS, LEDGER = 50.0, 2_000
+READS = "a read, 50 clients"
+BARE_APP = """
+import sys
+from fastapi import FastAPI
+import uvicorn
+app = FastAPI()
+@app.get("/api/v1/{path:path}")
+async def anything(path: str) -> dict[str, str]:
+    return {"status": "ok"}
+uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
+"""
+# (program, operations) -> latencies in ms: median, 95 %, 99 %; and MiB of the server before and after
+found: dict[tuple[str, int], list[tuple[float, ...]]] = {}
 
 
 async def fill(url: str, count: int) -> list[str]:
     """Put ``count`` operations into the ledger, in all states, and return their ids."""
+    from sqlalchemy import insert
+    from ulid import ULID
+
+    from ktrdr.api.ledger.database import open_database, prepare_database
+    from ktrdr.api.ledger.tables import EventRow, OperationRow
+
     await prepare_database(url)
     database = open_database(url)
     now = dt.datetime.now(dt.UTC)
@@ -79,9 +101,7 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def ask(
-    http: httpx2.AsyncClient, ids: list[str], until: float, pace: float, taken: list[float], number: int
-) -> None:
+async def ask(http: Any, ids: list[str], until: float, pace: float, taken: list[float], number: int) -> None:
     """Be one client."""
     dice = random.Random(number)
     await asyncio.sleep(dice.random() * pace)
@@ -96,71 +116,98 @@ async def ask(
         await asyncio.sleep(max(0.0, start + pace - time.perf_counter()))
 
 
-async def measure(base: str, ids: list[str], clients: int, seconds: float, pace: float, pid: int) -> list[float]:
-    """Return the seconds each request took."""
+async def load(base: str, ids: list[str], seconds: float, pid: int, say: bool) -> list[float]:
+    """Return the seconds that each read took."""
+    import httpx2
+
     taken: list[float] = []
     # One pool with a connection for each: making a client costs more than its questions.
-    limits = httpx2.Limits(max_connections=clients, max_keepalive_connections=clients)
+    limits = httpx2.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
     async with httpx2.AsyncClient(base_url=base, timeout=30, limits=limits) as http:
         until = time.perf_counter() + seconds
-        tasks = [asyncio.create_task(ask(http, ids, until, pace, taken, number)) for number in range(clients)]
+        tasks = [asyncio.create_task(ask(http, ids, until, PACE, taken, number)) for number in range(CLIENTS)]
         last = time.perf_counter()
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.5)
-            if time.perf_counter() - last >= 10:
+            if say and time.perf_counter() - last >= 10:
                 last = time.perf_counter()
-                print(f"  {len(taken):>8,} reads, server {resident(pid):.1f} MB", flush=True)
+                print(f"  {len(taken):>8,} reads, server {resident(pid):.1f} MiB", flush=True)
         await asyncio.gather(*tasks)
     return taken
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--operations", type=int, default=2000)
-    parser.add_argument("--pace", type=float, default=0.25, help="seconds between the questions of one client")
-    given = parser.parse_args()
+def reads(operations: int, *, program: str, seconds: float, say: bool = False) -> Taken:
+    """Start a server over a ledger of so many operations, ask it, and stop it."""
     with tempfile.TemporaryDirectory() as home:
-        ids = asyncio.run(fill(f"sqlite:///{home}/ledger.sqlite", given.operations))
+        ids = asyncio.run(fill(f"sqlite:///{home}/ledger.sqlite", operations))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         server = subprocess.Popen(
-            [sys.executable, "-m", "ktrdr.core.cli.main", "serve", "--port", str(port)],
+            [sys.executable, *SERVERS[program], str(port)],
             env={**os.environ, "KTRDR_HOME": home, "KTRDR_API_RATE_LIMIT": "0"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         base = f"http://127.0.0.1:{port}/api/v1"
         try:
-            while True:
-                try:
-                    httpx2.get(f"{base}/health", timeout=2)
-                    break
-                except httpx2.TransportError:
-                    assert server.poll() is None, "the server did not start"
-                    time.sleep(0.1)
-            asyncio.run(measure(base, ids, given.clients, 3, given.pace, server.pid))  # warm
-            before, used, own = resident(server.pid), processor_seconds(server.pid), time.process_time()
-            start = time.perf_counter()
-            taken = sorted(asyncio.run(measure(base, ids, given.clients, given.seconds, given.pace, server.pid)))
-            elapsed = time.perf_counter() - start
-            after, own = resident(server.pid), time.process_time() - own
-            used = processor_seconds(server.pid) - used
+            wait(base, server)
+            asyncio.run(load(base, ids, min(3, seconds), server.pid, False))  # warm
+            before, used = resident(server.pid), processor_seconds(server.pid)
+            taken = sorted(asyncio.run(load(base, ids, seconds, server.pid, say)))
+            after, used = resident(server.pid), processor_seconds(server.pid) - used
         finally:
             server.terminate()
             server.wait(20)
-    p50, p95, p99 = (taken[min(int(len(taken) * share), len(taken) - 1)] for share in (0.5, 0.95, 0.99))
-    print(
-        f"{given.operations:,} operations, {given.clients} clients, {len(taken):,} reads, {len(taken) / elapsed:.0f}/s"
+    middle, most, nearly_all = (
+        taken[min(int(len(taken) * share), len(taken) - 1)] * 1e3 for share in (0.5, 0.95, 0.99)
     )
-    print(f"p50 {p50 * 1000:.1f} ms, p95 {p95 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms (budget {BUDGET * 1000:.0f} ms)")
-    each = f"server {used / len(taken) * 1000:.2f} ms, clients {own / len(taken) * 1000:.2f} ms"
-    print(f"CPU per read: {each}")
-    print(f"server {before:.1f} MB at the beginning, {after:.1f} MB at the end")
-    sys.exit(0 if p99 <= BUDGET or not given.pace else 1)
+    found.setdefault((program, operations), []).append((middle, most, nearly_all, before, after))
+    return Taken(middle / 1e3, used / len(taken), after)
+
+
+def wait(base: str, server: subprocess.Popen[bytes]) -> None:
+    """Return when the server answers."""
+    import httpx2
+
+    while True:
+        try:
+            httpx2.get(f"{base}/health", timeout=2)
+            return
+        except httpx2.TransportError:
+            if server.poll() is not None:
+                raise SystemExit("the server did not start") from None
+            time.sleep(0.1)
+
+
+SERVERS = {"ktrdr": ("-m", "ktrdr.core.cli.main", "serve", "--port"), "FastAPI, one route": ("-c", BARE_APP)}
+
+
+def contests(quick: bool) -> list[Contest]:
+    """Reads from ledgers of three sizes."""
+    seconds, sizes, rounds = (1.0, (20,), 1) if quick else (8.0, (500, LEDGER, 8_000), 2)
+    programs = {name: partial(reads, program=name, seconds=seconds) for name in SERVERS}
+    few = dict.fromkeys(programs, rounds)
+    return [Contest(READS, programs, sizes=sizes, unit="operations", rounds=rounds, few=few, warm=False)]
+
+
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold latency to the limit."""
+    for size in dict.fromkeys(row["size"] for row in rows):
+        each = found["ktrdr", size]
+        middle, most, nearly_all, before, after = (max(column) for column in zip(*each, strict=True))
+        of = f"{size:,} operations, {CLIENTS} clients, {CLIENTS / PACE:.0f} reads a second, the worse of {len(each)}"
+        limit = LATENCY_MS if size == LEDGER else None
+        yield Figure(f"{size:,} operations: median", middle, "ms", of=of)
+        yield Figure(f"{size:,} operations: 95 % of reads within", most, "ms", of=of)
+        yield Figure(f"{size:,} operations: 99 % of reads within", nearly_all, "ms", at_most=limit, of=of)
+        yield Figure(f"{size:,} operations: memory of the server gained", after - before, "MiB", of=of)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--seconds"]:
+        reads(LEDGER, program="ktrdr", seconds=float(sys.argv[2]), say=True)
+        middle, most, nearly_all, before, after = next(iter(found.values()))[0]
+        print(f"median {middle:.1f} ms, 95 % {most:.1f} ms, 99 % {nearly_all:.1f} ms; {before:.1f} to {after:.1f} MiB")
+    else:
+        main(__file__, __doc__, contests, figures)

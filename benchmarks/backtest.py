@@ -1,29 +1,26 @@
 """A whole backtest of an mlp strategy: load bundle and bars, features, predictions, decisions, simulation, metrics.
 
-    python benchmarks/backtest.py [--bars 1000000] [--large 5000000] [--repeat 3]
+    python benchmarks/backtest.py [--quick] [--only TEXT] [--json FILE]
 
-Trains a small `mlp` on made-up one-minute bars, then backtests it on growing numbers of bars, with one thread, without
-asking the model to explain single trades, which takes it a fixed time each. Prints seconds, bars per second beyond a
-fixed start of 100 ms, the ratio to the goal (1,000,000), both also by CPU time, which tells on a machine that does
-other things meanwhile, what each step took, the peak of memory, and how the CPU time per bar grows from the smaller to
-the larger run (1 is linear).
+Trains a small `mlp` on made-up one-minute bars, then backtests it on growing numbers of bars with one thread, each time
+in a process of its own that has run a backtest of two days before, so that every library is loaded. The model is not
+asked to explain single trades, which takes it a fixed time each. Nothing compares with it as a whole; its parts are
+compared by the other benchmarks. The limits are a million bars a second beyond a fixed start of 100 ms, and 2 GiB.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-GOAL = 1_000_000.0
-FIXED_START = 0.1
-LIMIT = 2 * 2**30
+from harness import Contest, Figure, Taken, files, find, main, reported
+
+WHOLE = "whole backtest"
+FIXED_START, BARS_PER_SECOND, MIB = 0.1, 1e6, 2048
 PREDECESSOR = 4.1 / 2_800  # seconds per bar of the predecessor, as its users measured it
 
 STRATEGY = """
@@ -52,7 +49,8 @@ training:
 """
 
 
-def made_up_bars(n: int):
+def made_up_bars(n: int) -> Any:
+    """Return bars with something to learn: a walk, and around it what comes back within the hour."""
     import numpy as np
     from scipy.signal import lfilter
 
@@ -60,7 +58,6 @@ def made_up_bars(n: int):
     from ktrdr.core.data.timeframe import Timeframe
 
     random = np.random.default_rng(1)
-    # A walk, and around it what comes back within the hour, so that there is something to learn.
     around = lfilter([1.0], [1.0, -0.95], random.normal(0, 0.0004, n))
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.0001, n)) + around)
     opened = np.concatenate(([100.0], close[:-1]))
@@ -78,8 +75,14 @@ def made_up_bars(n: int):
     )
 
 
-def prepare(home: Path, bars: int) -> None:
-    """Store the bars and train the model, in a process of its own."""
+def home() -> Path:
+    """Return the directory with bars and model."""
+    return files() / "backtest"
+
+
+def make(bars: int) -> None:
+    """Store the bars and train the model."""
+    os.environ["KTRDR_HOME"] = str(home())
     from ktrdr.core.data.store import default_store
     from ktrdr.core.models.store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
@@ -98,8 +101,21 @@ def prepare(home: Path, bars: int) -> None:
     ).execute()
 
 
-def measure(bars: int, repeat: int) -> dict[str, object]:
-    """Backtest the last ``bars`` bars ``repeat`` times, after a short run that loads every library."""
+def prepared(largest: int, bars: int) -> int:
+    """Make sure of bars and model, in a process of its own."""
+    if not home().exists():
+        reported(__file__, f"make({largest + 40_000})")
+    return bars
+
+
+def run(bars: int) -> Taken:
+    """Backtest the last ``bars`` bars in a process of its own."""
+    wall, cpu, peak, _ = reported(__file__, f"measure({bars})")
+    return Taken(wall, cpu, peak)
+
+
+def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
+    """Return wall and CPU seconds, the most memory in MiB, and the seconds of each step."""
     import datetime as dt
     import resource
 
@@ -111,18 +127,18 @@ def measure(bars: int, repeat: int) -> dict[str, object]:
     from ktrdr.core.models.store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
 
+    os.environ["KTRDR_HOME"] = str(home())
     torch.set_num_threads(1)
     steps: dict[str, float] = {}
-    last: list[float | str] = ["", 0.0]
+    last: list[Any] = ["", 0.0]
 
-    def watch(event: object) -> None:
+    def watch(event: Any) -> None:
         now = time.perf_counter()
-        name = str(event.step)  # type: ignore[attr-defined]
-        if name == last[0]:
-            steps[name] = steps.get(name, 0.0) + now - float(last[1])
-        last[0], last[1] = name, now
+        if event.step == last[0]:
+            steps[event.step] = steps.get(event.step, 0.0) + now - last[1]
+        last[:] = event.step, now
 
-    def run(days: float):
+    def backtest(days: float) -> Any:
         start = dt.date(2010, 1, 21)
         return run_backtest(
             default_model_store().get("minute_mlp"),
@@ -139,65 +155,38 @@ def measure(bars: int, repeat: int) -> dict[str, object]:
             progress=watch,
         )
 
-    run(2)
-    seconds = []
-    for _ in range(repeat):
-        steps.clear()
-        begin, cpu = time.perf_counter(), time.process_time()
-        result = run(bars / 1440 - 1)
-        seconds.append((time.perf_counter() - begin, time.process_time() - cpu, dict(steps)))
-    best, _, parts = min(seconds, key=lambda one: one[0])
-    return {
-        "bars": result.symbols[0].bars,
-        "trades": int(result.metrics["trades"]),
-        "seconds": best,
-        "cpu": min(one[1] for one in seconds),
-        "steps": parts,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
+    backtest(2)
+    steps.clear()
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = backtest(bars / 1440 - 1)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert abs(result.symbols[0].bars - bars) <= 1440, result.symbols[0].bars
+    return wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, steps
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bars", type=int, default=1_000_000)
-    parser.add_argument("--large", type=int, default=5_000_000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        what, count = options.child
-        if what == "prepare":
-            prepare(Path(os.environ["KTRDR_HOME"]), int(count))
-        else:
-            print(json.dumps(measure(int(count), options.repeat)))
+def contests(quick: bool) -> list[Contest]:
+    """The whole backtest at three sizes."""
+    sizes = (3_000,) if quick else (100_000, 1_000_000, 5_000_000)
+    few = {"ktrdr": 1 if quick else 3}
+    return [Contest(WHOLE, {"ktrdr": run}, partial(prepared, sizes[-1]), sizes, "bars", rounds=few["ktrdr"], few=few)]
+
+
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold speed and memory to the limits; say what the steps take."""
+    if quick:
         return
-
-    def child(what: str, count: int) -> str:
-        command = [sys.executable, __file__, "--repeat", str(options.repeat), "--child", what, str(count)]
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        return done.stdout
-
-    with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "KTRDR_HOME": home, "OMP_NUM_THREADS": "1"}
-        child("prepare", options.large + 40_000)
-        found = []
-        for count in sorted({options.bars // 10, options.bars, options.large}):
-            one = json.loads(child("measure", count))
-            found.append(one)
-            rate, per_core = (one["bars"] / max(one[clock] - FIXED_START, 1e-9) for clock in ("seconds", "cpu"))
-            print(
-                f"{one['bars']:>9,} bars, {one['trades']:>7,} trades: {one['seconds']:6.2f} s,"
-                f" {rate:>10,.0f} bars/s = {rate / GOAL:4.2f} x goal"
-                f" ({one['cpu']:.2f} s of CPU, {per_core / GOAL:4.2f} x goal),"
-                f" {one['bars'] * PREDECESSOR / one['seconds']:,.0f} x predecessor,"
-                f" peak {one['peak'] / 2**20:,.0f} MiB = {one['peak'] / LIMIT:4.2f} x limit"
-            )
-            print("          " + ", ".join(f"{name} {value:.3f} s" for name, value in one["steps"].items()))
-        for small, large in itertools.pairwise(found):
-            each = [(one["cpu"] - FIXED_START) / one["bars"] for one in (small, large)]
-            growth = each[1] / each[0]
-            print(f"CPU time per bar, {large['bars']:,} to {small['bars']:,} bars: {growth:.2f} x")
+    for row in rows:
+        of = f"{row['size']:,} bars"
+        rate = row["size"] / max(row["cpu"]["median"] - FIXED_START, 1e-9)
+        least = BARS_PER_SECOND if row["size"] >= 1_000_000 else None
+        yield Figure(f"{of}, beyond 100 ms", rate, "bars per second of CPU", at_least=least)
+        yield Figure(f"most memory: {of}", row["peak_mib"], "MiB", at_most=MIB, of="the process, libraries included")
+    row = find(rows, WHOLE, "ktrdr")
+    yield Figure("the predecessor beside ours", PREDECESSOR * row["size"] / row["wall"]["median"], "times")
+    middle = rows[1]["size"]
+    for step, seconds in reported(__file__, f"measure({middle})")[3].items():
+        yield Figure(f"step of {middle:,} bars: {step}", seconds, "s", of="by the clock")
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, contests, figures)

@@ -1,45 +1,127 @@
 """A cluster on this machine: how soon an operation starts, and how many backtests two workers do beside one.
 
-    python benchmarks/cluster.py [--starts 20] [--backtests 1000]
+    python benchmarks/cluster.py [--quick] [--only TEXT] [--json FILE]
 
-First `ktrdr up` with one idle worker: milliseconds from sending a POST to the event that says a worker has begun, as a
-client of the API sees them (goal: 150). Then a sweep of as many backtests of a year of hourly EURUSD, 6,225 bars and
-some hundred trades each, on one worker and on two: seconds, the speed-up (goal: 1.8), and the share of the workers'
-time that was spent in the backtests themselves (goal: 85%), with and without what each worker does once: load the
-model's framework, model and bars, and predict.
+A sweep is of as many backtests of a year of hourly EURUSD, 6,225 bars and some hundred trades each. Every run has a
+scheduler and workers of its own, started before and not measured. CPU time is that of the workers. The share of the
+workers' time that is spent in the backtests themselves is told with and without what each worker does once: load the
+model's framework, model and bars, and predict. Starts are measured with `ktrdr up` and one idle worker, from sending a
+POST to the event that says a worker has begun, as a client of the API sees them.
 
 It wants an idle machine with two cores for the workers and one for the rest.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
-from importlib.resources import files
+from collections.abc import Iterable
+from functools import partial
+from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
+
+from harness import Contest, Figure, Taken, files, find, main
 
 COMMAND = [sys.executable, "-m", "ktrdr.core.cli.main"]
-GOAL_MS, GOAL_SPEED_UP, GOAL_SHARE = 150.0, 1.8, 0.85
+SWEEP, COLUMNS = "sweep", 25
+MS, SPEED_UP, SHARE = 150.0, 1.8, 0.85
+# (workers, backtests) -> share of the workers' time in backtests, and that without preparing
+shares: dict[tuple[int, int], list[tuple[float, float]]] = {}
 
 
-def prepare(home: Path) -> None:
-    """Store the sample, and train its strategy for a moment."""
-    from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.data.store import BarStore
+def home() -> Path:
+    """Return the directory with the sample and a model that has been trained for a moment; make it if need be."""
+    folder = files() / "cluster"
+    os.environ["KTRDR_HOME"] = str(folder)
+    if not folder.exists():
+        from ktrdr.core.data.sample import install_sample
+        from ktrdr.core.data.store import BarStore
 
-    install_sample(BarStore(home / "data"))
-    strategy = home / "strategy.yaml"
-    strategy.write_bytes(files("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml").read_bytes())
-    subprocess.run([*COMMAND, "train", str(strategy), "--epochs", "3", "--json"], check=True, stdout=subprocess.DEVNULL)
+        install_sample(BarStore(folder / "data"))
+        strategy = folder / "strategy.yaml"
+        strategy.write_bytes(resources("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml").read_bytes())
+        command = [*COMMAND, "train", str(strategy), "--epochs", "3", "--json"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def processor_seconds(worker: subprocess.Popen[bytes]) -> float:
+    """Return the CPU time that a process and those it has started have used so far."""
+    import psutil
+
+    head = psutil.Process(worker.pid)
+    times = [each.cpu_times() for each in (head, *head.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def prepared(backtests: int) -> int:
+    """Make sure of sample and model."""
+    home()
+    return backtests
+
+
+def sweep(workers: int, backtests: int) -> Taken:
+    """Run a sweep on so many workers."""
+    return asyncio.run(_sweep(workers, backtests))
+
+
+async def _sweep(count: int, backtests: int) -> Taken:
+    from ktrdr.core.operations.cluster import configure
+
+    configure()
+    from distributed import Client, Scheduler
+
+    from ktrdr.api.engine.fan_out import FanOut
+    from ktrdr.api.engine.port import Attempt
+
+    job = {
+        "model": "neuro_mean_reversion/1",
+        "settings": {
+            "decisions.confidence_threshold": [0.34 + 0.001 * row for row in range(backtests // COLUMNS)],
+            "risk.stop_loss.atr": [1 + 0.2 * column for column in range(COLUMNS)],
+        },
+        "start": "2017-01-01",
+    }
+
+    async def quiet(progress: object) -> None:
+        pass
+
+    async with (
+        Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0") as scheduler,
+        Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
+    ):
+        command = [*COMMAND, "worker", scheduler.address]
+        workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(count)]
+        try:
+            while len(scheduler.workers) < count:
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(2)
+            used = sum(processor_seconds(worker) for worker in workers)
+            fan = FanOut(client, Attempt("B", 1), job, ["backtest", "ml-torch"], lambda: count, quiet)
+            began = time.perf_counter()
+            ending = await fan.run()
+            elapsed = time.perf_counter() - began
+            used = sum(processor_seconds(worker) for worker in workers) - used
+            if ending["event"] != "completed":
+                raise SystemExit(f"the sweep failed: {ending}")
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                while worker.poll() is None:
+                    await asyncio.sleep(0.1)
+    whole = elapsed * count
+    shares.setdefault((count, backtests), []).append((fan.seconds / whole, fan.seconds / (whole - fan.preparing)))
+    return Taken(elapsed, used)
 
 
 class Started:
@@ -91,13 +173,18 @@ def get(base: str, path: str) -> object:
         return None
 
 
-def measure_starts(count: int, port: int) -> list[float]:
+def starts(count: int) -> list[float]:
     """Return milliseconds from POST to start event, of ``count`` operations one after another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     base = f"http://127.0.0.1:{port}/api/v1"
     command = [*COMMAND, "up", "--port", str(port), "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not get(base, "/workers"):
+            if process.poll() is not None:
+                raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
             time.sleep(0.2)
         started, found = Started(base), []
         for _ in range(count + 1):
@@ -111,90 +198,32 @@ def measure_starts(count: int, port: int) -> list[float]:
         process.wait(60)
 
 
-async def measure_sweeps(backtests: int) -> list[tuple[float, float, float]]:
-    """Return seconds, seconds in backtests and seconds of preparing of a sweep on one worker and on two."""
-    from ktrdr.core.operations.cluster import configure
-
-    configure()
-    from distributed import Client, Scheduler
-
-    from ktrdr.api.engine.fan_out import FanOut
-    from ktrdr.api.engine.port import Attempt
-
-    columns = 25
-    job = {
-        "model": "neuro_mean_reversion/1",
-        "settings": {
-            "decisions.confidence_threshold": [0.34 + 0.001 * row for row in range(-(-backtests // columns))],
-            "risk.stop_loss.atr": [1 + 0.2 * column for column in range(columns)],
-        },
-        "start": "2017-01-01",
-    }
-
-    async def quiet(progress: object) -> None:
-        pass
-
-    found, workers = [], []
-    async with (
-        Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0") as scheduler,
-        Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
-    ):
-        try:
-            for count in (1, 2):
-                command = [*COMMAND, "worker", scheduler.address]
-                workers.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-                while len(scheduler.workers) < count:
-                    await asyncio.sleep(0.1)
-                await asyncio.sleep(2)
-                fan = FanOut(client, Attempt("B", count), job, ["backtest", "ml-torch"], lambda n=count: n, quiet)
-                began = time.perf_counter()
-                ending = await fan.run()
-                elapsed = time.perf_counter() - began
-                if ending["event"] != "completed":
-                    raise SystemExit(f"the sweep failed: {ending}")
-                found.append((elapsed, fan.seconds, fan.preparing))
-        finally:
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                while worker.poll() is None:
-                    await asyncio.sleep(0.1)
-    return found
+def contests(quick: bool) -> list[Contest]:
+    """Sweeps on two workers and on one."""
+    programs = {"two workers": partial(sweep, 2), "one worker": partial(sweep, 1)}
+    sizes, rounds = ((COLUMNS,), 1) if quick else ((250, 500, 1_000), 2)
+    few = dict.fromkeys(programs, rounds)
+    return [Contest(SWEEP, programs, prepared, sizes, "backtests", rounds=rounds, few=few, clock="wall", warm=False)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=20)
-    parser.add_argument("--backtests", type=int, default=1000)
-    parser.add_argument("--port", type=int, default=18_733)
-    options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load {load:.1f}" + ("; NOT idle: the figures say little" if load > 0.5 else ""))
-    with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
-        os.environ["KTRDR_HOME"] = folder
-        prepare(Path(folder))
-        starts = measure_starts(options.starts, options.port)
-        worst = sorted(starts)[round(0.95 * (len(starts) - 1))]
-        print(
-            f"POST to start event: median {statistics.median(starts):.0f} ms, 95% below {worst:.0f} ms, of"
-            f" {len(starts)} (goal {GOAL_MS:.0f})"
-        )
-        sweeps = asyncio.run(measure_sweeps(options.backtests))
-    total = -(-options.backtests // 25) * 25
-    for count, (elapsed, inside, preparing) in enumerate(sweeps, start=1):
-        print(
-            f"{total:,} backtests on {count} worker{'s' if count > 1 else ''}: {elapsed:.1f} s,"
-            f" {1000 * inside / total:.1f} ms each; {inside / (elapsed * count):.0%} of the time in the backtests,"
-            f" {inside / (elapsed * count - preparing):.0%} without {preparing / count:.1f} s of preparing"
-            f" (goal {GOAL_SHARE:.0%})"
-        )
-    (one, _, first), (two, _, both) = sweeps
-    print(
-        f"two workers beside one: {one / two:.2f} times the speed, {(one - first) / (two - both / 2):.2f} without"
-        f" preparing (goal {GOAL_SPEED_UP})"
-    )
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold starts, speed-up and shares to the limits."""
+    if quick:
+        return
+    row = find(rows, SWEEP, "one worker")
+    size = row["size"]
+    yield Figure(f"two workers beside one, {size:,} backtests", row["ratio_wall"]["median"], "times", at_least=SPEED_UP)
+    for workers in (1, 2):
+        whole, working = (statistics.median(column) for column in zip(*shares[workers, size], strict=True))
+        name = f"time of {workers} worker{'s' if workers > 1 else ''} in the backtests, {size:,} of them"
+        yield Figure(name, 100 * whole, "%", at_least=100 * SHARE)
+        yield Figure(f"{name}, without preparing", 100 * working, "%")
+    home()
+    taken = sorted(starts(20))
+    of = f"{len(taken)} operations on an idle cluster"
+    yield Figure("POST to start event, median", statistics.median(taken), "ms", at_most=MS, of=of)
+    yield Figure("POST to start event, 95 % below", taken[round(0.95 * (len(taken) - 1))], "ms", of=of)
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, contests, figures)

@@ -1,50 +1,34 @@
-"""Every indicator at its defaults on 100,000 bars, against the bare TA-Lib calls it could be made of.
+"""Indicators at their defaults, against the bare TA-Lib calls they could be made of, and against pandas-ta-classic.
 
-Run with `python benchmarks/indicators.py`. Each type and its TA-Lib call are timed in turn, so that what else the
-machine does meets both; the shortest CPU time of several runs counts. Aims: the types TA-Lib has within twice the sum
-of its calls, all types together under half a second.
+    python benchmarks/indicators.py [--quick] [--only TEXT] [--json FILE]
+
+pandas-ta-classic runs its own formulas (`talib=False`); left alone it would call TA-Lib where that is installed. Its
+formulas differ from TA-Lib's at the beginning of a series and in places beyond: what is compared is the work of one
+indicator of the same name and period, and not every value. Some of its loops are compiled by numba where that is
+installed, as it is here through vectorbt; the compiling is not measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
-import talib
+from harness import Contest, Figure, find, main
+from made_up import random_walk, warm_allocator
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.indicators.registry import indicator_names
 
+TALIB, PANDAS_TA, ALL = "indicators of TA-Lib", "indicators of pandas-ta-classic", "all indicators"
 RATIO, SECONDS = 2.0, 0.5
-
-
-def random_bars(n: int) -> Bars:
-    """Return a random walk of one-minute bars on a grid of 0.00001, as quotes are."""
-    random = np.random.default_rng(0)
-    close = np.round(1.1 * np.exp(np.cumsum(random.normal(0, 1e-4, n))), 5)
-    open_ = np.concatenate((close[:1], close[:-1]))
-    reach = np.round(random.random((2, n)) * 2e-4, 5)
-    return Bars(
-        "EURUSD",
-        Timeframe("1m"),
-        np.datetime64("2015-01-01", "ns") + np.arange(n) * np.timedelta64(60, "s"),
-        open_,
-        np.maximum(open_, close) + reach[0],
-        np.minimum(open_, close) - reach[1],
-        close,
-        random.integers(1, 1000, n).astype(np.float64),
-    )
 
 
 def bare_calls(b: Bars) -> Mapping[str, Callable[[], Any]]:
     """Return what TA-Lib is called with for the same outputs."""
+    import talib
+
     high, low, close, volume = b.high, b.low, b.close, b.volume
     return {
         "rsi": lambda: talib.RSI(close, 14),
@@ -86,55 +70,141 @@ def bare_calls(b: Bars) -> Mapping[str, Callable[[], Any]]:
     }
 
 
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    """Return the CPU time of one call."""
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
+def pandas_ta_calls(b: Bars) -> Mapping[str, Callable[[], Any]]:
+    """Return what pandas-ta-classic is called with."""
+    import pandas_ta_classic as ta
+
+    frame = b.to_frame()
+    high, low, close, volume = (frame[name] for name in ("high", "low", "close", "volume"))
+    own = {"talib": False}
+    return {
+        "rsi": lambda: ta.rsi(close, 14, **own),
+        "roc": lambda: ta.roc(close, 10, **own),
+        "momentum": lambda: ta.mom(close, 10, **own),
+        "cci": lambda: ta.cci(high, low, close, 20, **own),
+        "williams_r": lambda: ta.willr(high, low, close, 14, **own),
+        "stochastic": lambda: ta.stoch(high, low, close, 14, 3, 3, **own),
+        "aroon": lambda: ta.aroon(high, low, 14, **own),
+        "macd": lambda: ta.macd(close, 12, 26, 9, **own),
+        "ppo": lambda: ta.ppo(close, 12, 26, 9, **own),
+        "trix": lambda: ta.trix(close, 15, **own),
+        "chande_momentum": lambda: ta.cmo(close, 14, **own),
+        "ultimate_oscillator": lambda: ta.uo(high, low, close, 7, 14, 28, **own),
+        "vortex": lambda: ta.vortex(high, low, close, 14),
+        "sma": lambda: ta.sma(close, 20, **own),
+        "ema": lambda: ta.ema(close, 20, **own),
+        "wma": lambda: ta.wma(close, 20, **own),
+        "dema": lambda: ta.dema(close, 20, **own),
+        "tema": lambda: ta.tema(close, 20, **own),
+        "kama": lambda: ta.kama(close, 10, **own),
+        "hma": lambda: ta.hma(close, 20),
+        "adx": lambda: ta.adx(high, low, close, 14, **own),
+        "parabolic_sar": lambda: ta.psar(high, low, close, 0.02, 0.02, 0.2, **own),
+        "supertrend": lambda: ta.supertrend(high, low, close, 10, 3.0),
+        "atr": lambda: ta.atr(high, low, close, 14, **own),
+        "natr": lambda: ta.natr(high, low, close, 14, **own),
+        "bbands": lambda: ta.bbands(close, 20, 2.0, **own),
+        "keltner": lambda: ta.kc(high, low, close, 20, 2.0),
+        "donchian": lambda: ta.donchian(high, low, 20, 20),
+        "stddev": lambda: ta.stdev(close, 20, **own),
+        "obv": lambda: ta.obv(close, volume, **own),
+        "mfi": lambda: ta.mfi(high, low, close, volume, 14, **own),
+        "cmf": lambda: ta.cmf(high, low, close, volume, length=21),
+        "ad_line": lambda: ta.ad(high, low, close, volume, **own),
+    }
 
 
-def measure(bars: int, repeats: int) -> list[dict[str, Any]]:
-    """Return for each type its shortest time, and that of the bare calls, in milliseconds."""
-    data = random_bars(bars)
-    # Freeing one large array teaches glibc to keep memory of that size. Otherwise what is measured of whoever makes
-    # more temporary arrays is mostly the kernel handing out pages.
-    np.ones(3_000_000)
-    bare = bare_calls(data)
-    rows = []
+Case = tuple[Bars, Mapping[str, Callable[[], Any]]]
+
+
+def case(calls: Callable[[Bars], Mapping[str, Callable[[], Any]]], size: int) -> Case:
+    """Return bars, and the calls a peer is measured with."""
+    warm_allocator()
+    bars = random_walk(size)
+    return bars, calls(bars)
+
+
+def ours(given: Case) -> None:
+    """Compute the indicators that the peer has too."""
+    for name in given[1]:
+        compute_indicator(name, {}, given[0])
+
+
+def theirs(given: Case) -> None:
+    """Make all calls of the peer."""
+    for call in given[1].values():
+        call()
+
+
+def everything(given: Case) -> None:
+    """Compute every indicator of the grammar."""
     for name in indicator_names():
-        ours: list[float] = []
-        theirs: list[float] = []
-        for _ in range(repeats):
-            ours.append(cpu_seconds(lambda name=name: compute_indicator(name, {}, data)))
-            if name in bare:
-                theirs.append(cpu_seconds(bare[name]))
-        row: dict[str, Any] = {"indicator": name, "ms": 1e3 * min(ours)}
-        rows.append(row | ({"talib_ms": 1e3 * min(theirs)} if theirs else {}))
-    return rows
+        compute_indicator(name, {}, given[0])
 
 
-def main() -> None:
-    """Print the figures; exit status 1 says that an aim was missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bars", type=int, default=100_000)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args()
-    rows = measure(given.bars, given.repeats)
-    whole = sum(row["ms"] for row in rows) / 1e3
-    compared = [row for row in rows if "talib_ms" in row]
-    ratio = sum(row["ms"] for row in compared) / sum(row["talib_ms"] for row in compared)
-    met = ratio <= RATIO and whole <= SECONDS * given.bars / 100_000
-    if given.json:
-        json.dump({"bars": given.bars, "indicators": rows, "seconds": whole, "ratio": ratio}, sys.stdout, indent=2)
-    else:
-        for row in sorted(rows, key=lambda row: -row["ms"]):
-            bare = f"TA-Lib {row['talib_ms']:7.3f}  {row['ms'] / row['talib_ms']:5.2f}x" if "talib_ms" in row else ""
-            print(f"  {row['indicator']:<20} {row['ms']:7.3f} ms   {bare}")
-        print(f"{len(compared)} types against TA-Lib: {ratio:.2f}x the sum of its calls (aim: within {RATIO:g})")
-        print(f"all {len(rows)} types on {given.bars:,} bars: {whole:.3f} s of CPU (aim: {SECONDS:g} for 100,000)")
-    sys.exit(not met)
+def contests(quick: bool) -> list[Contest]:
+    """All indicators at once at three sizes, then each type beside TA-Lib at one."""
+    names = list(bare_calls(random_walk(2)))
+    wide = (500, 1_000, 2_000) if quick else (10_000, 100_000, 1_000_000)
+    found = [
+        Contest(
+            TALIB,
+            {"ktrdr": ours, "TA-Lib": theirs},
+            partial(case, bare_calls),
+            sizes=wide,
+            unit="bars",
+            rounds=2 if quick else 5,
+        ),
+        Contest(
+            PANDAS_TA,
+            {"ktrdr": ours, "pandas-ta-classic": theirs},
+            partial(case, (lambda bars: {"rsi": pandas_ta_calls(bars)["rsi"]}) if quick else pandas_ta_calls),
+            sizes=(500, 1_000, 2_000) if quick else (10_000, 30_000, 100_000),
+            unit="bars",
+            rounds=2 if quick else 3,
+        ),
+        Contest(
+            ALL,
+            {"ktrdr": everything},
+            partial(case, lambda bars: {}),
+            sizes=wide,
+            unit="bars",
+            rounds=2 if quick else 5,
+        ),
+    ]
+    for name in names:
+
+        def one(bars: Bars, name: str) -> Case:
+            return bars, {name: bare_calls(bars)[name]}
+
+        found.append(
+            Contest(
+                f"indicator {name}",
+                group="each indicator beside TA-Lib",
+                programs={"ktrdr": ours, "TA-Lib": theirs},
+                prepare=lambda size, name=name, one=one: one(random_walk(size), name),
+                sizes=(1_000,) if quick else (100_000,),
+                unit="bars",
+                rounds=2 if quick else 9,
+            )
+        )
+    return found
+
+
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold the measurements to the limits."""
+    size = 1_000 if quick else 100_000
+    row = find(rows, TALIB, "TA-Lib", size)
+    yield Figure(
+        "indicators of TA-Lib beside its bare calls",
+        1 / row["ratio_cpu"]["median"],
+        "times",
+        at_most=RATIO,
+        of=f"{size:,} bars",
+    )
+    row = find(rows, ALL, "ktrdr", size)
+    yield Figure("every indicator", row["cpu"]["median"], "s of CPU", at_most=SECONDS, of=f"{size:,} bars")
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, contests, figures)

@@ -1,50 +1,43 @@
-"""Speed of labels and sample weights: growth with bars and look-ahead, beside a search row by row.
+"""Labels and sample weights: the search for the first touch against one row by row, and how every source grows.
 
-Run with `python benchmarks/labels.py`. The search is what the book's own code does (López de Prado, Advances in
-Financial Machine Learning, snippet 3.2): one numpy slice per row. One core: labels start no threads.
+    python benchmarks/labels.py [--quick] [--only TEXT] [--json FILE]
+
+The search row by row is what the book's own code does (López de Prado, Advances in Financial Machine Learning, snippet
+3.2): one numpy slice per row.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-import tracemalloc
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+from harness import Contest, main
+from made_up import random_walk
 
-from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.labels.first_touch import first_touch
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.labels.uniqueness import uniqueness_weights
 from ktrdr.core.strategy.model import Labels
 
-
-def seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Return the shortest of several runs: the others measure what else the machine was doing."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+hourly = partial(random_walk, timeframe="1h", start=100.0, step=0.001)
+Limits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]
 
 
-def random_walk(n: int) -> Bars:
-    """Return hourly bars whose close changes by 0.1 % an hour."""
-    random = np.random.default_rng(0)
-    close = 100 * np.exp(np.cumsum(random.normal(0, 0.001, n)))
-    high, low = close * (1 + random.random(n) * 1e-3), close * (1 - random.random(n) * 1e-3)
-    time_ = np.datetime64("2000-01-03T00:00", "ns") + np.arange(n) * np.timedelta64(1, "h")
-    return Bars("X", Timeframe("1h"), time_, close, high, low, close, np.ones(n))
+def limits_of(look_ahead: int, size: int) -> Limits:
+    """Return limits one percent above and below every close, and what may touch them."""
+    bars = hourly(size)
+    return bars.close * 1.01, bars.close * 0.99, bars.high, bars.low, look_ahead
 
 
-def row_by_row(upper: np.ndarray, lower: np.ndarray, high: np.ndarray, low: np.ndarray, look_ahead: int) -> np.ndarray:
+def ours(limits: Limits) -> np.ndarray:
+    """Return the row of the first touch."""
+    return first_touch(*limits)
+
+
+def row_by_row(limits: Limits) -> np.ndarray:
     """Return what :func:`first_touch` does."""
+    upper, lower, high, low, look_ahead = limits
     n = len(high)
     result = np.empty(n, dtype=np.int64)
     for row in range(n):
@@ -54,74 +47,70 @@ def row_by_row(upper: np.ndarray, lower: np.ndarray, high: np.ndarray, low: np.n
     return result
 
 
-def touching(bars: Bars, look_ahead: int, repeats: int) -> dict[str, Any]:
-    """Time both searches on the same limits, and check that they agree."""
-    limits = (bars.close * 1.01, bars.close * 0.99, bars.high, bars.low, look_ahead)
-    assert np.array_equal(first_touch(*limits), row_by_row(*limits))
-    ours, theirs = seconds(lambda: first_touch(*limits), repeats), seconds(lambda: row_by_row(*limits), 1)
-    return {"bars": len(bars), "look_ahead": look_ahead, "ours_s": ours, "rows_s": theirs, "times": theirs / ours}
+def agree(limits: Limits) -> None:
+    """Fail if the searches differ."""
+    np.testing.assert_array_equal(ours(limits), row_by_row(limits))
 
 
-def sources(bars: Bars, look_ahead: int, repeats: int) -> list[dict[str, Any]]:
-    """Time every source, and the weights of its labels."""
-    barrier = {"pt_multiplier": 20.0, "sl_multiplier": 20.0, "max_holding_period": look_ahead, "vol_span": 20}
-    sections = (
-        Labels(source="zigzag", parameters={"zigzag_threshold": 0.03, "label_lookahead": look_ahead}),
-        Labels(source="triple_barrier", parameters={**barrier, "vol_method": "atr"}),
-        Labels(source="triple_barrier", parameters={**barrier, "vol_method": "close"}),
-        Labels(source="forward_return", parameters={"horizon": look_ahead}),
-        Labels(source="direction", parameters={"horizon": look_ahead, "threshold": 0.01}),
-    )
-    results = []
-    for section in sections:
-        made = make_labels(section, bars)
-        rows = np.flatnonzero(made.labelled)
-        tracemalloc.start()
-        make_labels(section, bars)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        results.append(
-            {
-                "source": section.source,
-                "bars": len(bars),
-                "look_ahead": look_ahead,
-                "labels_s": seconds(partial(make_labels, section, bars), repeats),
-                "weights_s": seconds(partial(uniqueness_weights, made.span_end, rows), repeats),
-                "peak_bytes_per_bar": peak / len(bars),
-            }
+def contests(quick: bool) -> list[Contest]:
+    """The search at short and long distances, and every source with its weights."""
+    found = [
+        Contest(
+            f"first touch, {look_ahead:,} bars ahead",
+            {"ktrdr": ours, "row by row": row_by_row},
+            partial(limits_of, look_ahead),
+            sizes=(500, 1_000, 2_000) if quick else (10_000, 30_000, 100_000),
+            unit="bars",
+            group="search for the first touch",
+            check=agree,
+            rounds=2 if quick else 5,
+            few={"row by row": 1 if quick else 2},
         )
-    return results
-
-
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    arguments = parser.parse_args()
-    found: dict[str, Any] = {
-        "first_touch": [touching(random_walk(100_000), ahead, arguments.repeats) for ahead in (20, 200, 10_000)],
-        "sources": [
-            row
-            for n, ahead in ((100_000, 20), (100_000, 10_000), (1_000_000, 20))
-            for row in sources(random_walk(n), ahead, arguments.repeats)
-        ],
+        for look_ahead in (20, 200, 10_000)
+    ]
+    barrier = {"pt_multiplier": 20.0, "sl_multiplier": 20.0, "max_holding_period": 20, "vol_span": 20}
+    sources: dict[str, Labels] = {
+        "zigzag": Labels(source="zigzag", parameters={"zigzag_threshold": 0.03, "label_lookahead": 20}),
+        "triple_barrier": Labels(source="triple_barrier", parameters={**barrier, "vol_method": "atr"}),
+        "forward_return": Labels(source="forward_return", parameters={"horizon": 20}),
+        "direction": Labels(source="direction", parameters={"horizon": 20, "threshold": 0.01}),
     }
-    if arguments.json:
-        print(json.dumps(found, indent=2))
-        return
-    for row in found["first_touch"]:
-        print(
-            f"first touch, {row['bars']:,} bars, {row['look_ahead']:,} ahead: {row['ours_s'] * 1e3:.1f} ms;"
-            f" row by row {row['rows_s'] * 1e3:.0f} ms, {row['times']:.0f} times as long"
+    for name, section in sources.items():
+
+        def weigh(given: tuple[Any, np.ndarray]) -> np.ndarray:
+            return uniqueness_weights(given[0].span_end, given[1])
+
+        def labelled(size: int, section: Labels = section) -> tuple[Any, np.ndarray]:
+            made = make_labels(section, hourly(size))
+            return made, np.flatnonzero(made.labelled)
+
+        sizes = (1_000, 2_000, 4_000) if quick else (100_000, 300_000, 1_000_000)
+        rounds = 2 if quick else 3
+        found.append(
+            Contest(
+                f"{name}, labels",
+                {"ktrdr": partial(make_labels, section)},
+                hourly,
+                sizes,
+                "bars",
+                "labels of a source, 20 bars ahead, and their weights",
+                rounds=rounds,
+                memory=True,
+            )
         )
-    for row in found["sources"]:
-        print(
-            f"{row['source']}, {row['bars']:,} bars, {row['look_ahead']:,} ahead:"
-            f" labels {row['labels_s'] * 1e3:.1f} ms, weights {row['weights_s'] * 1e3:.1f} ms,"
-            f" peak {row['peak_bytes_per_bar']:.0f} bytes per bar"
+        found.append(
+            Contest(
+                f"{name}, weights",
+                {"ktrdr": weigh},
+                labelled,
+                sizes,
+                "bars",
+                "labels of a source, 20 bars ahead, and their weights",
+                rounds=rounds,
+            )
         )
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, contests)

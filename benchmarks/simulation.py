@@ -1,31 +1,27 @@
 """The simulation against vectorbt and backtesting.py, on the same orders, and its growth with bars.
 
-Run with `python benchmarks/simulation.py`; both peers must be installed (`pip install vectorbt backtesting`), they are
-no dependencies of ours. Programs take turns, every time is a median; all are of one thread, so where other programs
-keep the cores busy, the CPU time says more than the clock. The compared runs end with the same equity, or the benchmark
-fails. vectorbt is measured twice: its simulation alone, which leaves equity and trades to be computed later, and with
-both, which is what ours returns.
+    python benchmarks/simulation.py [--quick] [--only TEXT] [--json FILE]
+
+The compared runs end with the same equity, or the benchmark fails. vectorbt is measured twice: its simulation alone,
+which leaves equity and trades to be computed later, and with both, which is what ours returns. Its compiling is no part
+of these times; how long the first call of a program takes is among the figures.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
 import time
-import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from harness import Contest, Figure, find, main, reported
+from made_up import random_walk
 
 from ktrdr.core.backtesting.decisions import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing
 
 UNITS = 1000.0
@@ -38,54 +34,31 @@ BOUNDED = FREE.model_copy(
         "take_profit": PriceDistance(kind="percent", value=0.4),
     }
 )
-
-FIRST_CALL = """
-import sys, time
-sys.path.insert(0, {folder!r})
-import simulation{peer}
-bars, direction = simulation.case({bars})
-times = []
-for _ in range(4):
-    begin = time.perf_counter()
-    simulation.{function}(bars, direction)
-    times.append(time.perf_counter() - begin)
-print(times[0], min(times[1:]))
-"""
+SIDE_BY_SIDE = "simulation, 10,000 orders per million bars"
+Case = tuple[Bars, np.ndarray]
 
 
-def case(n: int, orders_per_million: int = 10_000) -> tuple[Bars, np.ndarray]:
-    """Return a random walk of one-minute bars, and signals to buy and to sell in turns at random bars."""
-    random = np.random.default_rng(0)
-    close = 1.1 * np.exp(np.cumsum(random.normal(0, 1e-4, n)))
-    opened = np.concatenate((close[:1], close[:-1]))
-    bars = Bars(
-        "EURUSD",
-        Timeframe("1m"),
-        np.datetime64("2015-01-01", "ns") + np.arange(n) * np.timedelta64(60, "s"),
-        opened,
-        np.maximum(opened, close) * 1.0001,
-        np.minimum(opened, close) * 0.9999,
-        close,
-        np.full(n, np.nan),
-    )
+def case(n: int) -> Case:
+    """Return bars, and signals to buy and to sell in turns at random bars."""
+    bars = random_walk(n)
     direction = np.zeros(n, dtype=np.int8)
     # An even number, so that nothing is open at the end: there the programs differ.
-    chosen = np.sort(random.choice(np.arange(10, n - 10), n * orders_per_million // 2_000_000 * 2, replace=False))
+    random = np.random.default_rng(1)
+    chosen = np.sort(random.choice(np.arange(10, n - 10), n // 200 * 2, replace=False))
     direction[chosen[::2]], direction[chosen[1::2]] = 1, -1
     return bars, direction
 
 
-def ours(bars: Bars, direction: np.ndarray, risk: Risk = FREE) -> Simulation:
+def ours(given: Case, risk: Risk = FREE) -> Simulation:
     """Trades and the equity at every bar."""
-    return simulate(
-        [Market(bars, direction)], rules=SignalRules(), risk=risk, capital=CAPITAL, costs=Costs(COMMISSION, 0.0)
-    )
+    return simulate([Market(*given)], rules=SignalRules(), risk=risk, capital=CAPITAL, costs=Costs(COMMISSION, 0.0))
 
 
-def vectorbt_alone(bars: Bars, direction: np.ndarray) -> Any:
+def vectorbt_alone(given: Case) -> Any:
     """The call that simulates, signals shifted to the next bar."""
     import vectorbt
 
+    bars, direction = given
     shifted = np.concatenate((direction[:1] * 0, direction[:-1]))
     return vectorbt.Portfolio.from_signals(
         bars.close,
@@ -100,16 +73,18 @@ def vectorbt_alone(bars: Bars, direction: np.ndarray) -> Any:
     )
 
 
-def vectorbt_with_results(bars: Bars, direction: np.ndarray) -> tuple[Any, Any, Any]:
+def vectorbt_with_results(given: Case) -> tuple[Any, Any, Any]:
     """The same, with trades and the equity at every bar."""
-    portfolio = vectorbt_alone(bars, direction)
+    portfolio = vectorbt_alone(given)
     return portfolio, portfolio.value(), portfolio.trades.records
 
 
-def backtesting_py(bars: Bars, direction: np.ndarray) -> Any:
+def backtesting_py(given: Case) -> Any:
     """The loop over bars, with trades and the equity at every bar."""
     import backtesting
     import pandas
+
+    bars, direction = given
 
     # Its progress bar is no part of the work.
     backtesting.backtesting._tqdm = lambda bars, **_: bars
@@ -133,132 +108,85 @@ def backtesting_py(bars: Bars, direction: np.ndarray) -> Any:
     return backtesting.Backtest(frame, Follow, cash=CAPITAL, commission=COMMISSION).run()
 
 
-def seconds(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
-    """Return the wall time and the CPU time of one run."""
-    begin, used = time.perf_counter(), time.process_time()
-    work(*arguments)
-    return time.perf_counter() - begin, time.process_time() - used
-
-
-def medians(taken: list[tuple[float, float]]) -> tuple[float, float]:
-    """Return the median wall time and the median CPU time."""
-    wall, cpu = zip(*taken, strict=True)
-    return statistics.median(wall), statistics.median(cpu)
-
-
-def check_equal(bars: Bars, direction: np.ndarray, programs: dict[str, Callable[..., Any]]) -> int:
-    """Warm every program up; fail unless all end with the same equity. Returns the number of orders."""
-    mine = programs["ktrdr"](bars, direction)
-    finals = {"ktrdr": float(mine.equity[-1])}
-    for name, program in programs.items():
-        if name == "vectorbt":
-            finals[name] = float(program(bars, direction).final_value())
-        elif name == "backtesting.py":
-            finals[name] = float(program(bars, direction)["Equity Final [$]"])
-        elif name != "ktrdr":
-            program(bars, direction)
+def agree(given: Case) -> None:
+    """Fail unless all end with the same equity; backtesting.py is asked where it does not take long."""
+    mine = float(ours(given).equity[-1])
+    finals = {"vectorbt": float(vectorbt_with_results(given)[1].iloc[-1])}
+    if len(given[0]) <= 100_000:
+        finals["backtesting.py"] = float(backtesting_py(given)["Equity Final [$]"])
     for name, final in finals.items():
-        if abs(final / finals["ktrdr"] - 1) > 1e-6:
-            raise SystemExit(f"{name} ends with {final}, ktrdr with {finals['ktrdr']}: they did not do the same work")
-    return 2 * len(mine.trades)
+        if abs(final / mine - 1) > 1e-6:
+            raise SystemExit(f"{name} ends with {final}, ktrdr with {mine}: they did not do the same work")
 
 
-def compared(bars: int, rounds: int, slow_rounds: int) -> dict[str, Any]:
-    """Time all programs in turns."""
-    given = case(bars)
-    programs: dict[str, Callable[..., Any]] = {
+def first_calls(function: str, size: int) -> list[float]:
+    """Return the seconds of the first call in this process, libraries imported, and of the best of the next three."""
+    warnings.filterwarnings("ignore")
+    program: Callable[[Case], object] = globals()[function]
+    if function != "ours":
+        import vectorbt  # noqa: F401
+    given, times = case(size), []
+    for _ in range(4):
+        began = time.perf_counter()
+        program(given)
+        times.append(time.perf_counter() - began)
+    return [times[0], min(times[1:])]
+
+
+def contests(quick: bool) -> list[Contest]:
+    """The comparison, and longer runs of ours with and without stops and targets."""
+    warnings.filterwarnings("ignore")  # those of the peers about dates and margins
+    programs: dict[str, Callable[[Case], object]] = {
         "ktrdr": ours,
         "vectorbt": vectorbt_alone,
         "vectorbt with results": vectorbt_with_results,
         "backtesting.py": backtesting_py,
     }
-    orders = check_equal(*given, programs)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
-    for number in range(rounds):
-        for name, program in programs.items():
-            if name != "backtesting.py" or number < slow_rounds:
-                times[name].append(seconds(program, *given))
-    middle = {name: medians(taken) for name, taken in times.items()}
-    wall, cpu = middle["ktrdr"]
-    return {
-        "bars": bars,
-        "orders": orders,
-        "programs": {
-            name: {
-                "rounds": len(times[name]),
-                "seconds": taken[0],
-                "cpu_seconds": taken[1],
-                "ratio": taken[0] / wall,
-                "cpu_ratio": taken[1] / cpu,
-            }
-            for name, taken in middle.items()
-        },
-    }
-
-
-def first_call(function: str, peer: str, bars: int) -> dict[str, float]:
-    """Time the first call in a new interpreter, and the best of the next three."""
-    folder = __file__.rpartition("/")[0] or "."
-    code = FIRST_CALL.format(folder=folder, bars=bars, function=function, peer=peer)
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first, later = (float(text) for text in answer.stdout.split())
-    return {"first": first, "later": later}
-
-
-def growth(bars: int, rounds: int) -> list[dict[str, Any]]:
-    """Time ours at three lengths, with and without stops and targets, and its memory at the longest."""
-    results = []
-    for name, risk in (("signals only", FREE), ("stop and target", BOUNDED)):
-        lengths = (bars // 5, bars * 2 // 5, bars)
-        cases = {length: case(length) for length in lengths}
-        taken: dict[int, list[tuple[float, float]]] = {length: [] for length in lengths}
-        for _ in range(rounds):
-            for length in lengths:
-                taken[length].append(seconds(ours, *cases[length], risk))
-        times = {length: medians(taken[length])[1] for length in lengths}
-        tracemalloc.start()
-        ours(*cases[bars], risk)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        results.append({"case": name, "cpu_seconds": times, "peak_mib": peak / 2**20})
-    return results
-
-
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bars", type=int, default=1_000_000, help="bars of the comparison")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of the fast programs")
-    parser.add_argument("--slow-rounds", type=int, default=3, help="turns of backtesting.py")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args()
-    warnings.filterwarnings("ignore")  # those of the peers about dates and margins
-    result = {
-        "compared": compared(given.bars, given.rounds, given.slow_rounds),
-        "first_call": {
-            "ktrdr": first_call("ours", "", given.bars),
-            "vectorbt": first_call("vectorbt_alone", ", vectorbt", given.bars),
-        },
-        "growth": growth(5 * given.bars, 5),
-    }
-    if given.json:
-        json.dump(result, sys.stdout, indent=2)
-        return
-    side = result["compared"]
-    print(f"{side['bars']:,} bars, {side['orders']:,} orders, median (aim: 3x vectorbt, 20x backtesting.py)")
-    for name, row in side["programs"].items():
-        print(
-            f"  {name:<22} {row['seconds'] * 1e3:9.1f} ms {row['ratio']:6.1f}x   CPU {row['cpu_seconds'] * 1e3:9.1f} ms"
-            f" {row['cpu_ratio']:6.1f}x   ({row['rounds']} rounds)"
+    if quick:
+        del programs["vectorbt with results"]  # what it compiles takes longer than everything else here
+    found = [
+        Contest(
+            SIDE_BY_SIDE,
+            programs,
+            case,
+            sizes=(1_000, 2_000, 4_000) if quick else (100_000, 300_000, 1_000_000),
+            unit="bars",
+            check=None if quick else agree,
+            rounds=2 if quick else 9,
+            few={"backtesting.py": 1 if quick else 2},
+            memory=not quick,
         )
-    print("First call in a new interpreter, imports done, and the best of the next three")
-    for name, times in result["first_call"].items():
-        print(f"  {name:<22} {times['first'] * 1e3:10.1f} ms, then {times['later'] * 1e3:.1f} ms")
-    print("Growth of ktrdr with bars, CPU time, 10,000 orders per million bars")
-    for row in result["growth"]:
-        text = ", ".join(f"{length:,}: {taken * 1e3:.0f} ms" for length, taken in row["cpu_seconds"].items())
-        print(f"  {row['case']:<22} {text}; peak {row['peak_mib']:.0f} MiB beyond the bars")
+    ]
+    for name, risk in (("signals only", FREE), ("stop and target", BOUNDED)):
+        found.append(
+            Contest(
+                name,
+                {"ktrdr": partial(ours, risk=risk)},
+                case,
+                sizes=(1_000, 2_000, 4_000) if quick else (1_000_000, 2_000_000, 5_000_000),
+                unit="bars",
+                group="simulation of up to 5 million bars",
+                rounds=2 if quick else 3,
+                memory=not quick,
+            )
+        )
+    return found
+
+
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold the ratios to the limits; time first calls."""
+    if quick:
+        return
+    for program, least in (("vectorbt", 3.0), ("vectorbt with results", None), ("backtesting.py", 20.0)):
+        row = find(rows, SIDE_BY_SIDE, program)
+        yield Figure(
+            f"{program} beside ours", row["ratio_cpu"]["median"], "times", at_least=least, of=f"{row['size']:,} bars"
+        )
+    for name, function in (("ktrdr", "ours"), ("vectorbt", "vectorbt_alone")):
+        first, later = reported(__file__, f"first_calls({function!r}, 100_000)")
+        yield Figure(f"first call of {name}, 100,000 bars", first, "s", of="a new process")
+        yield Figure(f"next calls of {name}, 100,000 bars", later, "s", of="a new process")
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, contests, figures)

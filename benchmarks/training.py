@@ -1,47 +1,50 @@
-"""Epochs of the torch backend beside a bare loop and torch's DataLoader, and the memory that training takes.
+"""Epochs of the torch backend beside a bare loop, torch's DataLoader and skorch; prediction; the memory of training.
 
-Run with `python benchmarks/training.py` (a few minutes). What runs:
+    python benchmarks/training.py [--quick] [--only TEXT] [--json FILE]
 
-- *ours*: `TorchTrainer.train` as KTRDR calls it, everything included: shuffling, progress, cancellation, accuracy, the
-  validation loss, the copy of the best epoch.
-- *bare*: the shortest loop one would write, on tensors that are already on the device: shuffle, index, step, and the
-  validation loss. *bare, fused* is the same with torch's fused optimizer, which ours uses too.
-- *DataLoader*: the same with `DataLoader(TensorDataset(...), batch_size, shuffle=True)`, every other setting as it is.
-  *DataLoader, one by one* keeps the default batch size of 1 as well; it is timed on a part of the samples.
+- *ktrdr* is `TorchTrainer.train` as KTRDR calls it, everything included: shuffling, progress, cancellation, accuracy,
+  the validation loss, the copy of the best epoch.
+- *bare loop* is the shortest one would write, on tensors that are already on the device: shuffle, index, step, and the
+  validation loss. *bare loop, fused* is the same with torch's fused optimizer, which ours uses too.
+- *DataLoader* is the bare loop with `DataLoader(TensorDataset(...), batch_size, shuffle=True)`, every other setting as
+  it is. *DataLoader, one by one* keeps the default batch size of 1 as well: it is timed on a thousand samples, and what
+  it takes is told for as many as the others have.
+- *skorch* is `NeuralNetClassifier` with the same network, optimizer and validation samples.
 
-All take turns in every round, and the ratios are medians over the rounds. On the CPU each has one thread, and what is
-counted is the processor time of this process: other programs on the machine do not count, though they share its caches.
-On a GPU wall time is counted, and the mlp is also timed with bfloat16 products where it is large.
+On the CPU each has one thread. Where torch finds a GPU it is used, wall time is counted instead of CPU time, and an mlp
+with wide layers is trained as well, also with bfloat16 products.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
-import statistics
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from harness import Contest, Figure, Taken, find, main, reported
 from torch import nn
 
 from ktrdr.core.operations import NO_PROGRESS, Cancellation
 from ktrdr.core.parameters import validate_parameters
-from ktrdr.core.plugins import Split, TrainingData, TrainingTask
+from ktrdr.core.plugins import Predictor, Split, TrainingData, TrainingTask
 from ktrdr.core.strategy.model import CLASSES, Labels, Training
 from ktrdr.ml.torch.declaration import MODEL_TYPES
+from ktrdr.ml.torch.loader import TorchLoader
+from ktrdr.ml.torch.storage import TorchStorage
 from ktrdr.ml.torch.trainer import TorchTrainer
 
-FEATURES = 12
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+FEATURES, STEPS = 12, 20
 HIDDEN = (64, 32)
-STEPS = 20
 ONE_BY_ONE = 1_000
+SMALL, LARGE, LSTM = "mlp 64x32, batches of 32", "mlp 64x32, batches of 1,024", "lstm 64x2, 20 steps, batches of 32"
+WIDE = "mlp 4096x3, batches of 8,192"
 
 
 def task_of(kind: str, batch: int, epochs: int, device: str, **architecture: Any) -> TrainingTask:
@@ -94,211 +97,239 @@ def network_of(kind: str, hidden: tuple[int, ...]) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(hidden[-1], 3))
 
 
-class Contest:
-    """One problem and everyone who trains on it."""
+class Problem:
+    """Samples, and everyone who trains on them."""
 
-    def __init__(self, kind: str, samples: int, batch: int, epochs: int, device: str, hidden: tuple[int, ...]) -> None:
-        self.kind, self.samples, self.batch, self.epochs = kind, samples, batch, epochs
-        self.device, self.hidden = torch.device(device), hidden
+    def __init__(self, samples: int, *, kind: str, batch: int, epochs: int, hidden: tuple[int, ...] = HIDDEN) -> None:
+        self.kind, self.samples, self.batch, self.epochs, self.hidden = kind, samples, batch, epochs, hidden
         self.window = STEPS if kind == "lstm" else 1
         self.data = data_of(samples, self.window)
         features = torch.from_numpy(self.data.features)
         # Every window, materialized: the bare loops are spared the gathering.
         x = features.unfold(0, STEPS, 1).transpose(1, 2).contiguous() if kind == "lstm" else features
         y = torch.from_numpy(np.concatenate([self.data.train.labels, self.data.validation.labels]))
-        self.x, self.x_val = x[:samples].to(self.device), x[samples:].to(self.device)
-        self.y, self.y_val = y[:samples].to(self.device), y[samples:].to(self.device)
+        self.x, self.x_val = x[:samples].to(DEVICE), x[samples:].to(DEVICE)
+        self.y, self.y_val = y[:samples].to(DEVICE), y[samples:].to(DEVICE)
 
-    def ours(self, **architecture: Any) -> None:
-        """Train with the backend."""
-        given = {"hidden_layers": list(self.hidden)} if self.kind == "mlp" else {"sequence_length": STEPS}
-        task = task_of(self.kind, self.batch, self.epochs, str(self.device), **given, **architecture)
-        TorchTrainer().train(task, self.data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
 
-    def bare(self, *, fused: bool | None = None) -> None:
-        """Train with the shortest loop."""
-        x, y, size = self.x, self.y, self.batch
-
-        def batches() -> Any:
-            order = torch.randperm(len(x), device=x.device)
-            return ((x[order[at : at + size]], y[order[at : at + size]]) for at in range(0, len(x), size))
-
-        self._loop(batches, self.epochs, fused)
-
-    def loader(self) -> None:
-        """Train with DataLoader in its default settings, but for the size of a batch."""
-        dataset = torch.utils.data.TensorDataset(self.x.cpu(), self.y.cpu())
-        loader = torch.utils.data.DataLoader(dataset, batch_size=self.batch, shuffle=True)
-        self._loop(lambda: ((x.to(self.device), y.to(self.device)) for x, y in loader), self.epochs, None)
-
-    def one_by_one(self) -> None:
-        """Train an epoch of some of the samples with DataLoader in its default settings."""
-        dataset = torch.utils.data.TensorDataset(self.x[:ONE_BY_ONE].cpu(), self.y[:ONE_BY_ONE].cpu())
-        loader = torch.utils.data.DataLoader(dataset)
-        self._loop(lambda: ((x.to(self.device), y.to(self.device)) for x, y in loader), 1, None)
-
-    def _loop(self, batches: Callable[[], Any], epochs: int, fused: bool | None) -> None:
-        network = network_of(self.kind, self.hidden).to(self.device)
-        optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=fused)
-        for _ in range(epochs):
-            network.train()
-            for x, y in batches():
-                optimizer.zero_grad()
-                loss = nn.functional.cross_entropy(network(x), y)
-                loss.backward()
-                optimizer.step()
-            network.eval()
-            with torch.no_grad():
-                for at in range(0, len(self.x_val), 1024):
-                    score = network(self.x_val[at : at + 1024])
-                    nn.functional.cross_entropy(score, self.y_val[at : at + 1024], reduction="sum").item()
-
-    def seconds(self, work: Callable[[], None]) -> float:
-        """Return what ``work`` took: processor time, or wall time where a GPU does it."""
-        gc.collect()
-        if self.device.type == "cpu":
-            began = time.process_time()
-            work()
-            return time.process_time() - began
+def finished(work: Callable[[Problem], None], problem: Problem) -> None:
+    """Do the work to its end, on a GPU too."""
+    torch.set_num_threads(1)
+    work(problem)
+    if DEVICE.type == "cuda":
         torch.cuda.synchronize()
-        began = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        return time.perf_counter() - began
-
-    def run(self, rounds: int) -> dict[str, Any]:
-        """Let everyone take turns; return medians of seconds per epoch and of ratios to ours."""
-        share = ONE_BY_ONE / self.samples
-        runners: dict[str, tuple[Callable[[], None], float]] = {
-            "ours": (self.ours, self.epochs),
-            "bare": (self.bare, self.epochs),
-            "bare, fused": (lambda: self.bare(fused=True), self.epochs),
-            "DataLoader": (self.loader, self.epochs),
-        }
-        if self.kind == "mlp":
-            runners["DataLoader, one by one"] = (self.one_by_one, share)
-        if self.device.type == "cuda" and self.kind == "mlp":
-            runners["ours, bfloat16"] = (lambda: self.ours(precision="bfloat16"), self.epochs)
-        times: dict[str, list[float]] = {name: [] for name in runners}
-        for number in range(rounds + 1):
-            for name, (work, epochs) in runners.items():
-                taken = self.seconds(work) / epochs
-                if number:  # the first round warms up
-                    times[name].append(taken)
-        ratios = {
-            name: statistics.median(a / b for a, b in zip(others, times["ours"], strict=True))
-            for name, others in times.items()
-        }
-        label = f"{self.kind} {'x'.join(map(str, self.hidden)) if self.kind == 'mlp' else '64x2, 20 steps'}"
-        return {
-            "problem": f"{label}, {self.samples:,} samples, batches of {self.batch:,}",
-            "seconds_per_epoch": {name: statistics.median(values) for name, values in times.items()},
-            "others_to_ours": ratios,
-        }
 
 
-def peak_kib() -> int:
-    """Return the most resident memory so far, in KiB."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+def ours(problem: Problem, **architecture: Any) -> None:
+    """Train with the backend."""
+    given = {"hidden_layers": list(problem.hidden)} if problem.kind == "mlp" else {"sequence_length": STEPS}
+    task = task_of(problem.kind, problem.batch, problem.epochs, str(DEVICE), **given, **architecture)
+    TorchTrainer().train(task, problem.data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
 
 
-def memory(kind: str, samples: int, batch: int) -> None:
-    """Train once and print as JSON what it added to the process, in a process of its own."""
+def bare(problem: Problem, *, fused: bool | None = None) -> None:
+    """Train with the shortest loop."""
+    x, y, size = problem.x, problem.y, problem.batch
+
+    def batches() -> Any:
+        order = torch.randperm(len(x), device=x.device)
+        return ((x[order[at : at + size]], y[order[at : at + size]]) for at in range(0, len(x), size))
+
+    _loop(problem, batches, problem.epochs, fused)
+
+
+def loader(problem: Problem) -> None:
+    """Train with DataLoader in its default settings, but for the size of a batch."""
+    dataset = torch.utils.data.TensorDataset(problem.x.cpu(), problem.y.cpu())
+    each = torch.utils.data.DataLoader(dataset, batch_size=problem.batch, shuffle=True)
+    _loop(problem, lambda: ((x.to(DEVICE), y.to(DEVICE)) for x, y in each), problem.epochs, None)
+
+
+def one_by_one(problem: Problem) -> Taken:
+    """Train on some of the samples with DataLoader in its default settings; return what all would take."""
+    torch.set_num_threads(1)
+    few = min(ONE_BY_ONE, problem.samples)
+    dataset = torch.utils.data.TensorDataset(problem.x[:few].cpu(), problem.y[:few].cpu())
+    each = torch.utils.data.DataLoader(dataset)
+    wall, cpu = time.perf_counter(), time.process_time()
+    _loop(problem, lambda: ((x.to(DEVICE), y.to(DEVICE)) for x, y in each), 1, None)
+    share = problem.epochs * problem.samples / few
+    return Taken((time.perf_counter() - wall) * share, (time.process_time() - cpu) * share)
+
+
+def skorch(problem: Problem) -> None:
+    """Train with skorch, everything that it does by default included."""
+    from skorch import NeuralNetClassifier
+    from skorch.dataset import Dataset
+    from skorch.helper import predefined_split
+
+    NeuralNetClassifier(
+        network_of(problem.kind, problem.hidden),
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.001,
+        max_epochs=problem.epochs,
+        batch_size=problem.batch,
+        iterator_train__shuffle=True,
+        train_split=predefined_split(Dataset(problem.x_val, problem.y_val)),
+        device=str(DEVICE),
+        verbose=0,
+    ).fit(problem.x, problem.y)
+
+
+def _loop(problem: Problem, batches: Callable[[], Any], epochs: int, fused: bool | None) -> None:
+    network = network_of(problem.kind, problem.hidden).to(DEVICE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused=fused)
+    for _ in range(epochs):
+        network.train()
+        for x, y in batches():
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(network(x), y)
+            loss.backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            for at in range(0, len(problem.x_val), 1024):
+                score = network(problem.x_val[at : at + 1024])
+                nn.functional.cross_entropy(score, problem.y_val[at : at + 1024], reduction="sum").item()
+
+
+Rows = tuple[np.ndarray, Predictor, nn.Module]
+
+
+def rows_of(kind: str, rows: int) -> Rows:
+    """Return features, a predictor of ours as a bundle gives it, and the same network as one would write it."""
+    torch.set_num_threads(1)
+    window = STEPS if kind == "lstm" else 1
+    given = {"hidden_layers": list(HIDDEN)} if kind == "mlp" else {"sequence_length": STEPS}
+    task = task_of(kind, 32, 1, str(DEVICE), **given)
+    model = TorchTrainer().train(
+        task, data_of(64, window), progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        TorchStorage().save(model, Path(folder))
+        predictor = TorchLoader().load(Path(folder), str(DEVICE))
+    features = np.random.default_rng(1).random((rows + window - 1, FEATURES), dtype=np.float32)
+    return features, predictor, network_of(kind, HIDDEN).to(DEVICE).eval()
+
+
+def predict(given: Rows) -> np.ndarray:
+    """Predict as a backtest does."""
+    return given[1].predict(given[0])
+
+
+def bare_forward(given: Rows) -> np.ndarray:
+    """Do what one would write for it: one pass for the mlp, blocks of windows for the lstm."""
+    features, _, network = given
+    with torch.no_grad():
+        x = torch.from_numpy(features)
+        if not isinstance(network, Recurrent):
+            return torch.softmax(network(x.to(DEVICE)), 1).cpu().numpy()
+        windows = x.unfold(0, STEPS, 1).transpose(1, 2)
+        parts = (windows[at : at + 1024].to(DEVICE) for at in range(0, len(windows), 1024))
+        return torch.cat([torch.softmax(network(part), 1).cpu() for part in parts]).numpy()
+
+
+def memory(kind: str, samples: int, batch: int) -> dict[str, float]:
+    """Train once, and return in MiB what that added to the process and what of it any number of samples would."""
+    torch.set_num_threads(1)
     given = {"sequence_length": STEPS} if kind == "lstm" else {"hidden_layers": list(HIDDEN)}
     window = STEPS if kind == "lstm" else 1
+    status = Path("/proc/self/status")
 
-    def work(data: TrainingData, epochs: int) -> None:
-        task = task_of(kind, batch, epochs, "cpu", **given)
-        TorchTrainer().train(task, data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
+    def peak_mib() -> float:
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 2**10
 
-    def added_by(data: TrainingData, epochs: int) -> int:
+    def added_by(data: TrainingData, epochs: int) -> float:
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
-        before = peak_kib() * 1024
-        work(data, epochs)
-        return peak_kib() * 1024 - before
+        before = peak_mib()
+        task = task_of(kind, batch, epochs, "cpu", **given)
+        TorchTrainer().train(task, data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
+        return peak_mib() - before
 
     few = data_of(batch * 4, window)
-    work(few, 1)  # code that any training loads
+    added_by(few, 1)  # code that any training loads
     # The network, its optimizer, and what many batches make of them: the same for any number of samples.
     network = added_by(few, 50)
     data = data_of(samples, window)
-    added = added_by(data, 2)
-    matrix = data.features.nbytes
-    splits = sum(part.rows.nbytes + part.labels.nbytes + part.weights.nbytes for part in (data.train, data.validation))
-    name = f"{kind}, {samples:,} samples, batches of {batch:,}"
-    share = (matrix + max(added - network, 0)) / matrix
-    facts = {"problem": name, "matrix": matrix, "splits": splits, "added": added, "network": network, "share": share}
-    print(json.dumps(facts))
+    return {"added": added_by(data, 2), "network": network, "matrix": data.features.nbytes / 2**20}
 
 
-def measure_memory() -> list[dict[str, Any]]:
-    """Return the memory of trainings that are large enough to see."""
-    if not Path("/proc/self/clear_refs").exists():
-        return []
-    found = []
-    for arguments in (("mlp", 500_000, 1024), ("mlp", 2_000_000, 4096), ("lstm", 100_000, 512)):
-        command = [sys.executable, __file__, "--memory", ",".join(map(str, arguments))]
-        found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+def contests(quick: bool) -> list[Contest]:
+    """Training of both kinds at both sizes of the issue, and prediction."""
+    programs: Mapping[str, Callable[[Problem], Any]] = {
+        "ktrdr": partial(finished, ours),
+        "bare loop": partial(finished, bare),
+        "bare loop, fused": partial(finished, partial(bare, fused=True)),
+        "DataLoader": partial(finished, loader),
+        "skorch": partial(finished, skorch),
+    }
+    clock = "cpu" if DEVICE.type == "cpu" else "wall"
+
+    def training(
+        name: str, sizes: tuple[int, int, int], rounds: int, more: Mapping[str, Callable[[Problem], Any]], **facts: Any
+    ) -> Contest:
+        taking_part = {**programs, **more}
+        return Contest(
+            f"training, {name}",
+            taking_part,
+            partial(Problem, **facts),
+            sizes=tuple(size // 50 for size in sizes) if quick else sizes,
+            unit="samples",
+            rounds=1 if quick else rounds,
+            few=dict.fromkeys(taking_part, rounds) if facts["epochs"] == 1 else {},
+            clock=clock,
+        )
+
+    single = {"DataLoader, one by one": one_by_one}
+    found = [
+        training(SMALL, (1_400, 5_700, 23_000), 5, single, kind="mlp", batch=32, epochs=4),
+        training(LARGE, (50_000, 160_000, 500_000), 3, {}, kind="mlp", batch=1024, epochs=1),
+        training(LSTM, (1_400, 3_900, 11_000), 3, {}, kind="lstm", batch=32, epochs=1),
+    ]
+    if DEVICE.type == "cuda":
+        wide = {"ktrdr, bfloat16": partial(finished, partial(ours, precision="bfloat16"))}
+        sizes = (50_000, 160_000, 500_000)
+        found.append(training(WIDE, sizes, 3, wide, kind="mlp", batch=8192, epochs=4, hidden=(4096,) * 3))
+    for kind, sizes in (("mlp", (10_000, 100_000, 1_000_000)), ("lstm", (1_000, 5_000, 20_000))):
+        found.append(
+            Contest(
+                f"prediction, {kind}",
+                {"ktrdr": predict, "bare forward": bare_forward},
+                partial(rows_of, kind),
+                sizes=tuple(size // 50 for size in sizes) if quick else sizes,
+                unit="rows",
+                rounds=1 if quick else 5,
+                clock=clock,
+                memory=not quick,
+            )
+        )
     return found
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", default="", help="contests whose name holds this")
-    parser.add_argument("--full", action="store_true", help="also 500,000 samples in batches of 32: many minutes")
-    parser.add_argument("--no-memory", action="store_true")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--memory", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    if given.memory:
-        kind, samples, batch = given.memory.split(",")
-        memory(kind, int(samples), int(batch))
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold ratios and memory to the limits."""
+    if quick:
         return
-
-    contests: list[tuple[str, str, int, int, int, tuple[int, ...]]] = [
-        ("mlp-small", "mlp", 5_700, 32, 8, HIDDEN),
-        ("mlp-large", "mlp", 500_000, 1024, 1, HIDDEN),
-        ("lstm", "lstm", 11_000, 32, 1, HIDDEN),
-    ]
-    if given.full:
-        contests.append(("mlp-large-in-small-batches", "mlp", 500_000, 32, 1, HIDDEN))
-    if given.device != "cpu":
-        contests.append(("mlp-wide", "mlp", 500_000, 8192, 4, (4096, 4096, 4096)))
-    results = []
-    for name, kind, samples, batch, epochs, hidden in contests:
-        if given.only in name:
-            results.append(Contest(kind, samples, batch, epochs, given.device, hidden).run(given.rounds))
-            if not given.json:
-                show(results[-1])
-    used = [] if given.no_memory or given.device != "cpu" else measure_memory()
-    if given.json:
-        json.dump({"device": given.device, "contests": results, "memory": used}, sys.stdout, indent=2)
-        return
-    for facts in used:
-        mib = {name: value / 2**20 for name, value in facts.items() if name != "problem"}
-        print(
-            f"memory: {facts['problem']}: matrix {mib['matrix']:.1f} MiB, training adds {mib['added']:.1f} MiB, of "
-            f"which {mib['network']:.1f} for the network and its batches\n"
-            f"  matrix and the rest: {facts['share']:.2f}x the matrix (aim: under 2)"
-        )
-
-
-def show(result: dict[str, Any]) -> None:
-    """Print one contest."""
-    aim = f"bare no less than {1 / 1.3:.2f}x"
-    if result["problem"].startswith("mlp"):
-        aim += ", DataLoader at least 5x"
-    print(f"{result['problem']} (aim: {aim})", flush=True)
-    for name, seconds in result["seconds_per_epoch"].items():
-        print(
-            f"  {name:<24} {seconds * 1e3:10.1f} ms per epoch   {result['others_to_ours'][name]:6.2f}x ours", flush=True
-        )
+    clock = "cpu" if DEVICE.type == "cpu" else "wall"
+    for name, size in ((SMALL, 5_700), (LARGE, 500_000), (LSTM, 11_000)):
+        of = f"{name}, {size:,} samples"
+        bare_ratio = find(rows, f"training, {name}", "bare loop", size)[f"ratio_{clock}"]["median"]
+        yield Figure(f"ours beside the bare loop: {of}", 1 / bare_ratio, "times", at_most=1.3)
+        if name != LSTM:
+            ratio = find(rows, f"training, {name}", "DataLoader", size)[f"ratio_{clock}"]["median"]
+            yield Figure(f"DataLoader beside ours: {of}", ratio, "times", at_least=5.0, of="the same batch size")
+    single = find(rows, f"training, {SMALL}", "DataLoader, one by one", 5_700)[f"ratio_{clock}"]["median"]
+    yield Figure("DataLoader, one by one, beside ours: mlp, 5,700 samples", single, "times", at_least=5.0)
+    if DEVICE.type == "cpu" and Path("/proc/self/clear_refs").exists():
+        for kind, samples, batch in (("mlp", 500_000, 1024), ("mlp", 2_000_000, 4096), ("lstm", 100_000, 512)):
+            facts = reported(__file__, f"memory({kind!r}, {samples}, {batch})")
+            of = f"{kind}, {samples:,} samples, batches of {batch:,}"
+            share = (facts["matrix"] + max(facts["added"] - facts["network"], 0)) / facts["matrix"]
+            note = f"matrix {facts['matrix']:.0f} MiB, network and its batches {facts['network']:.0f} MiB"
+            yield Figure(f"memory of training beside the matrix: {of}", share, "times", at_most=2.0, of=note)
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, contests, figures)

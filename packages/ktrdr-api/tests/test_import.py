@@ -1,6 +1,6 @@
 """What importing the API brings with it, in a fresh interpreter: no framework, no heavy library, no file, no socket.
 
-How long it takes is measured by benchmarks/api_import.py.
+How long it takes is measured by benchmarks/startup.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,195 @@
+"""Import, reading and the other steps of bars, beside DuckDB and pandas on the same files.
+
+    python benchmarks/data.py [--quick] [--only TEXT] [--json FILE]
+
+The peers do less. DuckDB turns the CSV file into a Parquet file and reads it back, in its default settings; pandas
+reads the CSV file. Neither checks that bars are possible, in order and without gaps, merges with what is stored, or can
+be killed at any moment. The memory of every step is that of a process of its own; its limit is for 5 million bars.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from harness import Contest, Figure, files, find, main
+
+LIMIT_MIB = 1536
+SYMBOL = "BTCUSDT"
+IMPORT, READ = "import of a CSV file", "reading stored bars"
+
+
+def prepare(size: int) -> Path:
+    """Return a directory with ``bars.csv``, ``bars.parquet`` and a store of the same bars."""
+    folder = files() / f"bars-{size}"
+    if not (folder / "done").exists():
+        # In a process of its own: what making them takes shall not count as memory of what is measured.
+        from harness import reported
+
+        reported(__file__, f"make({str(folder)!r}, {size})")
+    return folder
+
+
+def make(folder: str, size: int) -> None:
+    """Write the files."""
+    import duckdb
+    from made_up import random_walk
+
+    from ktrdr.core.data.importer import import_file
+    from ktrdr.core.data.store import BarStore
+
+    place = Path(folder)
+    place.mkdir()
+    bars = random_walk(size, start=30_000.0, step=2e-4)
+    with duckdb.connect() as connection:
+        names = ("open", "high", "low", "close")
+        connection.register("bars", {name: getattr(bars, name) for name in ("time", *names, "volume")})
+        columns = ", ".join(f"{name}::DECIMAL(18, 5) AS {name}" for name in names)
+        times = "strftime(time, '%Y-%m-%dT%H:%M:%S') AS timestamp"
+        connection.execute(
+            f"COPY (SELECT {times}, {columns}, volume::BIGINT AS volume FROM bars) TO '{place}/bars.csv'"
+        )
+    to_parquet(place, place / "bars.parquet")
+    import_file(place / "bars.csv", BarStore(place / "store"), symbol=SYMBOL)
+    (place / "done").touch()
+
+
+def to_parquet(folder: Path, target: Path) -> None:
+    """Turn the CSV file into a Parquet file with DuckDB."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (FROM read_csv('{folder}/bars.csv')) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        )
+
+
+def import_new(folder: Path) -> None:
+    """Import into an empty store."""
+    from ktrdr.core.data.importer import import_file
+    from ktrdr.core.data.store import BarStore
+
+    with tempfile.TemporaryDirectory() as home:
+        report = import_file(folder / "bars.csv", BarStore(Path(home)), symbol=SYMBOL)
+        assert report.writes[0].added == report.writes[0].rows
+
+
+def duckdb_import(folder: Path) -> None:
+    """Do with DuckDB alone what can be done with it."""
+    with tempfile.TemporaryDirectory() as home:
+        to_parquet(folder, Path(home) / "bars.parquet")
+
+
+def pandas_read_csv(folder: Path) -> Any:
+    """Read the CSV file into a frame."""
+    import pandas
+
+    return pandas.read_csv(folder / "bars.csv", parse_dates=["timestamp"], index_col="timestamp")
+
+
+def import_again(folder: Path) -> None:
+    """Import what is stored already: all of it is compared and nothing written."""
+    from ktrdr.core.data.importer import import_file
+    from ktrdr.core.data.store import BarStore
+
+    assert import_file(folder / "bars.csv", BarStore(folder / "store"), symbol=SYMBOL).writes[0].added == 0
+
+
+def read(folder: Path) -> Any:
+    """Read all bars of a data set."""
+    from ktrdr.core.data.store import BarStore
+
+    return BarStore(folder / "store").read(SYMBOL, "1m")
+
+
+def duckdb_read(folder: Path) -> Any:
+    """Read one Parquet file into arrays."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return connection.execute(f"FROM read_parquet('{folder}/bars.parquet')").fetchnumpy()
+
+
+def listing(folder: Path) -> Any:
+    """List what is stored."""
+    from ktrdr.core.data.store import BarStore
+
+    return BarStore(folder / "store").datasets()
+
+
+def check(folder: Path) -> Any:
+    """Read and validate."""
+    from ktrdr.core.data.validation import validate_bars
+
+    return validate_bars(read(folder))
+
+
+def resample(folder: Path) -> Any:
+    """Make hourly bars of the stored ones."""
+    from ktrdr.core.data.loading import load_bars
+    from ktrdr.core.data.store import BarStore
+
+    return load_bars(BarStore(folder / "store"), SYMBOL, "1h")
+
+
+def agree(folder: Path) -> None:
+    """Fail unless all read the same prices."""
+    import numpy as np
+
+    mine = read(folder)
+    for name in ("open", "high", "low", "close", "volume"):
+        np.testing.assert_array_equal(getattr(mine, name), duckdb_read(folder)[name])
+        np.testing.assert_array_equal(getattr(mine, name), pandas_read_csv(folder)[name])
+
+
+STEPS: dict[str, Callable[[Path], Any]] = {
+    "the same import again": import_again,
+    "listing data sets": listing,
+    "reading and checking": check,
+    "resampling to hours": resample,
+}
+
+
+def contests(quick: bool) -> list[Contest]:
+    """Import and reading beside the peers, then what only we do."""
+    sizes = (1_000, 3_000, 10_000) if quick else (50_000, 500_000, 5_000_000)
+    rounds = 1 if quick else 3
+    peers = {"DuckDB alone": duckdb_import, "pandas.read_csv": pandas_read_csv}
+    turns = dict.fromkeys(("ktrdr", *peers), rounds)
+    found = [
+        Contest(IMPORT, {"ktrdr": import_new, **peers}, prepare, sizes, "bars", rounds=rounds, few=turns, memory=True),
+        Contest(
+            READ,
+            {"ktrdr": read, "DuckDB alone": duckdb_read, "pandas.read_csv": pandas_read_csv},
+            prepare,
+            sizes,
+            "bars",
+            check=agree,
+            rounds=rounds,
+            memory=True,
+        ),
+    ]
+    for name, step in STEPS.items():
+        few = {"ktrdr": 1 if quick else 2}
+        found.append(
+            Contest(
+                name, {"ktrdr": step}, prepare, sizes, "bars", "other steps", rounds=rounds, few=few, memory=not quick
+            )
+        )
+    return found
+
+
+def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold the memory to the limit."""
+    if not quick:
+        for name in (IMPORT, READ, *STEPS):
+            row = find(rows, name, "ktrdr")
+            yield Figure(
+                f"most memory: {name}", row["peak_mib"], "MiB", at_most=LIMIT_MIB, of=f"{row['size']:,} bars, a process"
+            )
+
+
+if __name__ == "__main__":
+    main(__file__, __doc__, contests, figures)

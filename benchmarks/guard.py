@@ -1,0 +1,150 @@
+"""Fails when something has become more than twice as slow beside a peer as it was when that was recorded.
+
+    python benchmarks/guard.py              compare with benchmarks/baseline.json; status 1 if something is slower
+    python benchmarks/guard.py --record     write benchmarks/baseline.json anew, the median of three measurements
+
+What is compared is a ratio: our CPU time over a peer's, both the best of several turns taken one after the other in the
+same process, at a size that takes milliseconds. A machine that is busy or slow meets both. What is too slow is measured
+once more before it counts: a fault is there the second time as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from harness import Contest, find, measure
+
+__all__ = ["BASELINE", "PAIRS", "Pair", "too_slow"]
+
+BASELINE = Path(__file__).with_name("baseline.json")
+ALLOWED = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One of our programs beside one peer: a contest of a script, at a size of its own."""
+
+    script: str
+    contest: str
+    peer: str
+    size: int
+    rounds: int
+
+    @property
+    def name(self) -> str:
+        """The key in the baseline."""
+        return f"{self.script}: {self.contest}, {self.size:,}, beside {self.peer}"
+
+
+PAIRS = (
+    Pair("startup", "ktrdr --help", "import click, importlib_metadata", 1, 7),
+    Pair("startup", "import of the API", "import fastapi, uvicorn, pydantic_settings, sqlalchemy", 1, 2),
+    Pair("data", "import of a CSV file", "pandas.read_csv", 50_000, 5),
+    Pair("data", "reading stored bars", "DuckDB alone", 200_000, 5),
+    Pair("indicators", "indicators of TA-Lib", "TA-Lib", 20_000, 7),
+    Pair("features", "membership, triangular", "scikit-fuzzy", 100_000, 15),
+    Pair("features", "membership, bell", "scikit-fuzzy", 100_000, 15),
+    Pair("features", "features: 4 indicators, 12 memberships", "TA-Lib and scikit-fuzzy", 50_000, 7),
+    Pair("labels", "first touch, 200 bars ahead", "row by row", 5_000, 5),
+    Pair("training", "training, mlp 64x32, batches of 32", "bare loop", 1_400, 5),
+    Pair("training", "training, mlp 64x32, batches of 1,024", "bare loop", 50_000, 3),
+    Pair("training", "training, lstm 64x2, 20 steps, batches of 32", "bare loop", 300, 5),
+    Pair("training", "prediction, mlp", "bare forward", 50_000, 5),
+    Pair("training", "prediction, lstm", "bare forward", 1_000, 5),
+    Pair("simulation", "simulation, 10,000 orders per million bars", "backtesting.py", 10_000, 3),
+)
+
+
+def ratio(pair: Pair) -> float:
+    """Measure a pair: our best CPU time over the peer's best."""
+    contests: Sequence[Contest] = import_module(pair.script).contests(False)
+    whole = next(each for each in contests if each.name == pair.contest)
+    contest = Contest(
+        whole.name,
+        {whole.ours: whole.programs[whole.ours], pair.peer: whole.programs[pair.peer]},
+        whole.prepare,
+        (pair.size,),
+        rounds=pair.rounds,
+    )
+    rows = measure(contest)
+    mine, theirs = (find(rows, whole.name, program)["cpu"]["best"] for program in contest.programs)
+    return mine / theirs
+
+
+def too_slow(found: Mapping[str, float], recorded: Mapping[str, float], allowed: float = ALLOWED) -> dict[str, str]:
+    """Return name -> what is wrong, of every ratio that is more than ``allowed`` times the recorded one.
+
+    A ratio that is recorded and was not measured, or was measured and is not recorded, is wrong as well.
+    """
+    wrong = {}
+    for name in {**recorded, **found}:
+        if name not in found:
+            wrong[name] = "is recorded but was not measured"
+        elif name not in recorded:
+            wrong[name] = (
+                "is not recorded: run `python benchmarks/guard.py --record` and commit benchmarks/baseline.json"
+            )
+        elif not found[name] <= allowed * recorded[name]:
+            wrong[name] = (
+                f"takes {found[name]:.2f} times as long as the peer, more than {allowed:g} times the recorded"
+                f" {recorded[name]:.2f}"
+            )
+    return wrong
+
+
+def main() -> None:
+    """Measure, compare, say so."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true")
+    given = parser.parse_args()
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"})
+    with tempfile.TemporaryDirectory(prefix="ktrdr-guard-") as folder:
+        os.environ["KTRDR_BENCH_FILES"] = folder
+        if given.record:
+            record()
+        else:
+            sys.exit(bool(compare(json.loads(BASELINE.read_text(encoding="utf-8")))))
+
+
+def record() -> None:
+    """Write the baseline."""
+    found: dict[str, list[float]] = {pair.name: [] for pair in PAIRS}
+    for _ in range(3):
+        for pair in PAIRS:
+            found[pair.name].append(ratio(pair))
+            print(f"{pair.name}: {found[pair.name][-1]:.3f}", flush=True)
+    middle = {name: round(statistics.median(values), 4) for name, values in found.items()}
+    BASELINE.write_text(json.dumps(middle, indent=1) + "\n", encoding="utf-8")
+
+
+def compare(recorded: Mapping[str, float]) -> dict[str, str]:
+    """Measure every pair, the slow ones twice, and say how it compares; return what is too slow."""
+    found = {}
+    for pair in PAIRS:
+        began = time.perf_counter()
+        found[pair.name] = ratio(pair)
+        if found[pair.name] > ALLOWED * recorded.get(pair.name, math.inf):
+            found[pair.name] = min(found[pair.name], ratio(pair))
+        took, before = time.perf_counter() - began, recorded.get(pair.name, math.nan)
+        print(f"{found[pair.name]:6.3f}, recorded {before:6.3f}  {pair.name} ({took:.1f} s)", flush=True)
+    wrong = too_slow(found, recorded)
+    for name, what in wrong.items():
+        print(f"SLOWER: {name} {what}")
+    print(f"{len(found) - len(wrong)} of {len(found)} pairs are within {ALLOWED:g} times what was recorded")
+    return wrong
+
+
+if __name__ == "__main__":
+    main()

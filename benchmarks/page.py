@@ -1,0 +1,140 @@
+"""Put the numbers of a run into docs/benchmarks.md.
+
+    python benchmarks/page.py benchmarks/results/DATE.json
+
+Rewrites what stands between the markers `<!-- begin: NAME -->` and `<!-- end: NAME -->`, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tables import FIGURES, HEADER, duration, figures_of, markdown, number, tables_of, without_empty
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+TITLES = {
+    "startup": "Start-up",
+    "data": "Bars",
+    "indicators": "Indicators",
+    "features": "Fuzzy sets and features",
+    "labels": "Labels",
+    "training": "Training and prediction",
+    "simulation": "Simulation",
+    "backtest": "Whole backtest",
+    "cluster": "Cluster",
+    "api_load": "API under load",
+}
+
+
+def slower(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield benchmark, our row and the peer's where a peer is more than a tenth faster, at the largest size of both."""
+    for found in document["benchmarks"]:
+        largest = {(row["contest"], row["program"]): row for row in found["rows"]}
+        for (contest, _), row in largest.items():
+            mine = next(
+                each
+                for each in found["rows"]
+                if each["ours"] and (each["contest"], each["size"]) == (contest, row["size"])
+            )
+            if not row["ours"] and row[f"ratio_{row['clock']}"]["median"] < 0.9:
+                yield found["benchmark"], mine, row
+
+
+def subject(row: dict[str, Any]) -> str:
+    """Return what stands for a row in the reasons: the table's title where that is of many contests."""
+    return row["group"] if row["contest"].startswith("indicator ") else row["contest"]
+
+
+def machine(document: dict[str, Any]) -> str:
+    """Return what was measured where, in a sentence and a table."""
+    place = document["machine"]
+    lines = [
+        ("processor", f"{place['cpu']}, {place['cores']} cores"),
+        ("memory", f"{place['memory_gib']:g} GiB"),
+        ("system", f"{place['os']}, {place['python']}"),
+        ("load before", f"{place['load_before']:g}"),
+        ("date", document["date"]),
+        ("commit", f"`{document['commit']}`"),
+        ("took", f"{document['seconds'] / 60:.0f} minutes"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in document["versions"].items())),
+    ]
+    return markdown(("", ""), lines)
+
+
+def limits(document: dict[str, Any]) -> str:
+    """Return a table of everything that has a limit."""
+    lines = []
+    for found in document["benchmarks"]:
+        for line in figures_of(found):
+            if line[3]:
+                lines.append(
+                    (TITLES[found["benchmark"]], *line[:3], f"**{line[3]}**" if line[3] == "MISSED" else line[3])
+                )
+    return markdown(("", *FIGURES), lines)
+
+
+def faster_peers(document: dict[str, Any]) -> str:
+    """Return a table of where a peer is faster."""
+    lines = [
+        (
+            mine["contest"],
+            f"{row['size']:,} {row['unit']}" if row["unit"] else "",
+            row["program"],
+            *(duration(each[row["clock"]]["median"]) for each in (mine, row)),
+            number(1 / row[f"ratio_{row['clock']}"]["median"]),
+        )
+        for _, mine, row in slower(document)
+    ]
+    return markdown(("", "size", "peer", "ours", "peer's", "ours takes times as long"), lines)
+
+
+def everything(document: dict[str, Any]) -> str:
+    """Return all tables, benchmark by benchmark."""
+    parts = []
+    for found in document["benchmarks"]:
+        parts.append(f"### {TITLES[found['benchmark']]}")
+        for title, lines in tables_of(found).items():
+            parts.append(f"**{title}**")
+            parts.append(markdown(*without_empty(HEADER, lines)))
+        others = [line for line in figures_of(found) if not line[3]]
+        if others:
+            parts.append("**figures without a limit**")
+            parts.append(markdown(("", "measured"), [line[:2] for line in others]))
+    return "\n\n".join(parts)
+
+
+BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "machine": machine,
+    "limits": limits,
+    "faster peers": faster_peers,
+    "everything": everything,
+}
+
+
+def filled(text: str, document: dict[str, Any]) -> str:
+    """Return the page with its blocks made of a run."""
+    for name, made in BLOCKS.items():
+        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        block = f"{begin}\n\n{made(document)}\n\n{end}"
+        text, count = pattern.subn(lambda _, block=block: block, text)
+        if count != 1:
+            raise SystemExit(f"{PAGE.name} has {count} blocks {name!r}, not one")
+    return text
+
+
+def main() -> None:
+    """Rewrite the page."""
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    document = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), document), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Every benchmark, one after the other, each in a process of its own.
+
+    python benchmarks/run.py [--quick] [--only NAME,NAME] [--json FILE]
+
+It needs KTRDR's five distributions and the peers, which `nox -s bench` puts into one environment. The JSON holds every
+number, the versions of everything measured, the machine and the commit. The status is 1 if a benchmark failed; limits
+that are missed are listed at the end and do not fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tables import figures_of
+
+HERE = Path(__file__).parent
+BENCHMARKS = (
+    "startup",
+    "data",
+    "indicators",
+    "features",
+    "labels",
+    "training",
+    "simulation",
+    "backtest",
+    "cluster",
+    "api_load",
+)
+OURS = ("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", "ktrdr-api", "ktrdr-worker")
+PEERS = ("TA-Lib", "pandas-ta-classic", "scikit-fuzzy", "vectorbt", "backtesting", "torch", "skorch")
+BELOW = ("numpy", "pandas", "duckdb", "numba", "scipy", "distributed", "fastapi", "uvicorn", "sqlalchemy", "click")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is measured and of what that stands on, where it is installed."""
+    found = {}
+    for name in (*OURS, *PEERS, *BELOW):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what the machine is; its name is nobody's business."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "os": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def commit() -> str:
+    """Return the commit, with a plus where tracked files differ from it; empty outside a checkout."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True)
+    if head.returncode:
+        return ""
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "../packages", "."], cwd=HERE)
+    return head.stdout.strip() + ("+" if changed.returncode else "")
+
+
+def one(name: str, quick: bool, quiet: bool) -> dict[str, Any] | None:
+    """Run a benchmark; return what it measured, or None if it failed."""
+    with tempfile.TemporaryDirectory(prefix="ktrdr-bench-") as folder:
+        target = Path(folder) / "found.json"
+        command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(target), *(["--quick"] if quick else [])]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "KTRDR_HOME": folder}
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+        )
+        if done.returncode:
+            print(f"{name} FAILED\n{done.stdout or ''}", flush=True)
+            return None
+        return json.loads(target.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Run them, and say which limits were missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
+    parser.add_argument("--only", default=",".join(BENCHMARKS), metavar="NAME,NAME", help="some of them: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    names: Sequence[str] = given.only.split(",")
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    began = time.perf_counter()
+    document: dict[str, Any] = {
+        "schema": 1,
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "quick": given.quick,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    # Where nothing is measured, they may as well run side by side.
+    with ThreadPoolExecutor(max_workers=2 if given.quick else 1) as pool:
+        found = list(pool.map(lambda name: one(name, given.quick, given.quick), names))
+    document["benchmarks"] = [each for each in found if each is not None]
+    document["failed"] = [name for name, each in zip(names, found, strict=True) if each is None]
+    document["seconds"] = round(time.perf_counter() - began, 1)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for each in document["benchmarks"]:
+        print(f"{each['benchmark']}: {each['seconds']:.0f} s")
+        for line in figures_of(each):
+            if "MISSED" in line:
+                print(f"  missed: {line[0]}: {line[1]}, {line[2]}")
+    print(f"{len(document['benchmarks'])} benchmarks in {document['seconds']:.0f} s")
+    if document["failed"]:
+        sys.exit(f"failed: {', '.join(document['failed'])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""docs/benchmarks.md says what was measured, and nothing about whose machine it was."""
+
+import json
+import platform
+import re
+
+import page
+import pytest
+import run
+import tables
+
+
+@pytest.fixture(scope="module")
+def document(root):
+    (latest,) = (root / "benchmarks" / "results").glob("*.json")
+    return json.loads(latest.read_text(encoding="utf-8"))
+
+
+def test_the_page_is_made_of_the_committed_numbers(document):
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.filled(text, document) == text, "run `python benchmarks/page.py benchmarks/results/<date>.json`"
+
+
+def test_the_page_changes_with_the_numbers(document):
+    text = page.PAGE.read_text(encoding="utf-8")
+    changed = json.loads(json.dumps(document))
+    changed["benchmarks"][0]["rows"][0]["cpu"]["median"] *= 3
+    assert page.filled(text, changed) != text
+
+
+def test_a_page_without_a_block_is_refused(document):
+    with pytest.raises(SystemExit, match="0 blocks 'limits'"):
+        page.filled(page.PAGE.read_text(encoding="utf-8").replace("begin: limits", "begin: limit"), document)
+
+
+def test_every_benchmark_was_run_in_full(document):
+    assert [each["benchmark"] for each in document["benchmarks"]] == list(run.BENCHMARKS)
+    assert document["failed"] == []
+    assert not document["quick"]
+    assert set(page.TITLES) == set(run.BENCHMARKS)
+
+
+def test_whoever_is_slower_than_a_peer_says_why(document):
+    """Each line of the table of faster peers has its reason in the text below it."""
+    text = page.PAGE.read_text(encoding="utf-8")
+    reasons = text.partition("<!-- end: faster peers -->")[2].partition("\n## ")[0]
+    missing = [row["contest"] for _, _, row in page.slower(document) if f"`{page.subject(row)}`" not in reasons]
+    assert not missing
+
+
+def test_no_name_and_no_path_of_the_machine_is_in_the_numbers(document):
+    text = json.dumps(document)
+    assert not re.search(r'"[^"]*/(home|root|tmp|work|usr|opt)/', text)
+    assert not re.search(r"hostname|node\b", text)
+
+
+def test_the_machine_is_described_without_its_name():
+    assert platform.node() not in json.dumps(run.machine()).split()
+    assert set(run.machine()) == {"cpu", "cores", "memory_gib", "os", "python", "load_before"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.5e-6, "1.50 µs"), (0.012, "12.0 ms"), (0.9994, "999 ms"), (1.0, "1.00 s"), (1234.5, "1,234 s")],
+)
+def test_durations(seconds, text):
+    assert tables.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.00"), (0.001, "1.0e-03"), (0.5, "0.50"), (12.34, "12.3"), (5e6, "5,000,000")]
+)
+def test_numbers(value, text):
+    assert tables.number(value) == text
+
+
+def test_columns_that_say_nothing_are_left_out():
+    assert tables.without_empty(("a", "b"), [("1", ""), ("2", "")]) == (("a",), [("1",), ("2",)])
