@@ -201,7 +201,7 @@ def starts(count: int) -> list[float]:
 def contests(quick: bool) -> list[Contest]:
     """Sweeps on two workers and on one."""
     programs = {"two workers": partial(sweep, 2), "one worker": partial(sweep, 1)}
-    sizes, rounds = ((COLUMNS,), 1) if quick else ((250, 500, 1_000), 2)
+    sizes, rounds = ((COLUMNS,), 1) if quick else ((100, 300, 1_000), 2)
     few = dict.fromkeys(programs, rounds)
     return [Contest(SWEEP, programs, prepared, sizes, "backtests", rounds=rounds, few=few, clock="wall", warm=False)]
 

@@ -157,7 +157,7 @@ def contests(quick: bool) -> list[Contest]:
     sizes = (1_000, 3_000, 10_000) if quick else (50_000, 500_000, 5_000_000)
     rounds = 1 if quick else 3
     peers = {"DuckDB alone": duckdb_import, "pandas.read_csv": pandas_read_csv}
-    turns = dict.fromkeys(("ktrdr", *peers), rounds)
+    turns = dict.fromkeys(("ktrdr", *peers), 1 if quick else 2)
     found = [
         Contest(IMPORT, {"ktrdr": import_new, **peers}, prepare, sizes, "bars", rounds=rounds, few=turns, memory=True),
         Contest(

@@ -154,7 +154,6 @@ def contests(quick: bool) -> list[Contest]:
             check=None if quick else agree,
             rounds=2 if quick else 9,
             few={"backtesting.py": 1 if quick else 2},
-            memory=not quick,
         )
     ]
     for name, risk in (("signals only", FREE), ("stop and target", BOUNDED)):

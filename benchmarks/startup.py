@@ -77,7 +77,7 @@ def answer(command: list[str], _: Any = None) -> Taken:
 
 def contests(quick: bool) -> list[Contest]:
     """The command line, the import, and the server; there is no size."""
-    rounds = 2 if quick else 9
+    rounds = 2 if quick else 7
     serve = [sys.executable, "-m", "ktrdr.core.cli.main", "serve", "--port"]
     return [
         Contest(

@@ -284,7 +284,7 @@ def contests(quick: bool) -> list[Contest]:
 
     single = {"DataLoader, one by one": one_by_one}
     found = [
-        training(SMALL, (1_400, 5_700, 23_000), 5, single, kind="mlp", batch=32, epochs=4),
+        training(SMALL, (1_400, 5_700, 23_000), 5, single, kind="mlp", batch=32, epochs=2),
         training(LARGE, (50_000, 160_000, 500_000), 3, {}, kind="mlp", batch=1024, epochs=1),
         training(LSTM, (1_400, 3_900, 11_000), 3, {}, kind="lstm", batch=32, epochs=1),
     ]

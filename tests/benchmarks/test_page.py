@@ -76,3 +76,23 @@ def test_numbers(value, text):
 
 def test_columns_that_say_nothing_are_left_out():
     assert tables.without_empty(("a", "b"), [("1", ""), ("2", "")]) == (("a",), [("1",), ("2",)])
+
+
+def test_a_benchmark_that_fails_fails_the_run_and_is_named(monkeypatch, tmp_path, capfd):
+    (tmp_path / "works.py").write_text(
+        "import sys; from harness import Contest, main\n"
+        "main(__file__, 'x', lambda quick: [Contest('nothing', {'ours': lambda n: None}, rounds=1)])\n"
+    )
+    (tmp_path / "broken.py").write_text("raise SystemExit('it is broken')\n")
+    monkeypatch.setenv("PYTHONPATH", str(page.PAGE.parent.parent / "benchmarks"))
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "BENCHMARKS", ("broken", "works"))
+    monkeypatch.setattr("sys.argv", ["run.py", "--json", str(tmp_path / "a" / "found.json")])
+    with pytest.raises(SystemExit, match="failed: broken"):
+        run.main()
+    assert "it is broken" in capfd.readouterr().err
+    found = json.loads((tmp_path / "a" / "found.json").read_text())
+    assert found["failed"] == ["broken"]
+    assert [row["program"] for row in found["benchmarks"][0]["rows"]] == ["ours"]
+    assert found["commit"] == ""
+    assert found["versions"]["numpy"]
