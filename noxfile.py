@@ -153,7 +153,9 @@ def bench(session: nox.Session) -> None:
     """Measure everything beside its peers: a quarter of an hour on a quiet machine. `-- --quick` only shows it runs."""
     _install(session, *DISTRIBUTIONS, extra=tuple(nox.project.dependency_groups(PROJECT, "bench")))
     found = Path(session.create_tmp()).absolute() / "benchmarks.json"
-    session.run("python", "benchmarks/run.py", "--json", str(found), *session.posargs)
+    # Without compiled files every start would compile all it imports.
+    without: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
+    session.run("python", "benchmarks/run.py", "--json", str(found), *session.posargs, env=without)
     session.log("every number is in %s", found)
 
 
