@@ -13,6 +13,8 @@ process used when it started them, so a process that measures programs must be s
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
 import json
 import math
@@ -38,6 +40,7 @@ __all__ = [
     "find",
     "main",
     "measure",
+    "memory_of",
     "peak_of",
     "process",
     "reported",
@@ -268,30 +271,36 @@ def peaks(contest: Contest, script: str, quick: bool) -> dict[str, dict[str, flo
     return found
 
 
-def _memory(contest: Contest, program: str) -> dict[str, float]:
-    """Return the most resident memory of one run, and what of it the run added to what was there, in MiB."""
-    work = contest.programs[program]
-    run(work, contest.prepare(contest.sizes[0]))  # code that any run loads
-    data = contest.prepare(contest.sizes_of(program)[-1])
+def memory_of(work: Callable[[], object]) -> dict[str, float]:
+    """Return the most resident memory of this process while ``work`` ran, and what of it ``work`` added, in MiB."""
     gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # of glibc alone
+        # What was freed before and kept for later would hide as much of what is needed now.
+        ctypes.CDLL(None).malloc_trim(0)
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        work(data)
-        peak = _mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-        return {"peak_mib": peak, "added_mib": peak - _mib(before)}
-    # Forget the most so far: making the data may have taken more than the run will.
-    reset.write_text("5")
+    if reset.exists():
+        # Forget the most so far: making the data may have taken more than the work will.
+        reset.write_text("5")
 
     def most() -> float:
+        if not reset.exists():
+            return _mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
 
     before = most()
-    kept = work(data)
+    kept = work()
     peak = most()
     del kept
     return {"peak_mib": peak, "added_mib": peak - before}
+
+
+def _memory(contest: Contest, program: str) -> dict[str, float]:
+    """Return the memory that one run of a program takes at its largest size."""
+    work = contest.programs[program]
+    run(work, contest.prepare(contest.sizes[0]))  # code that any run loads
+    data = contest.prepare(contest.sizes_of(program)[-1])
+    return memory_of(lambda: work(data))
 
 
 def document(

@@ -17,7 +17,6 @@ with wide layers is trained as well, also with bfloat16 products.
 
 from __future__ import annotations
 
-import gc
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Contest, Figure, Taken, find, main, reported
+from harness import Contest, Figure, Taken, find, main, memory_of, reported
 from torch import nn
 
 from ktrdr.core.operations import NO_PROGRESS, Cancellation
@@ -235,18 +234,12 @@ def memory(kind: str, samples: int, batch: int) -> dict[str, float]:
     torch.set_num_threads(1)
     given = {"sequence_length": STEPS} if kind == "lstm" else {"hidden_layers": list(HIDDEN)}
     window = STEPS if kind == "lstm" else 1
-    status = Path("/proc/self/status")
-
-    def peak_mib() -> float:
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 2**10
 
     def added_by(data: TrainingData, epochs: int) -> float:
-        gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")
-        before = peak_mib()
         task = task_of(kind, batch, epochs, "cpu", **given)
-        TorchTrainer().train(task, data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
-        return peak_mib() - before
+        return memory_of(
+            lambda: TorchTrainer().train(task, data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
+        )["added_mib"]
 
     few = data_of(batch * 4, window)
     added_by(few, 1)  # code that any training loads
@@ -322,7 +315,7 @@ def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
             yield Figure(f"DataLoader beside ours: {of}", ratio, "times", at_least=5.0, of="the same batch size")
     single = find(rows, f"training, {SMALL}", "DataLoader, one by one", 5_700)[f"ratio_{clock}"]["median"]
     yield Figure("DataLoader, one by one, beside ours: mlp, 5,700 samples", single, "times", at_least=5.0)
-    if DEVICE.type == "cpu" and Path("/proc/self/clear_refs").exists():
+    if DEVICE.type == "cpu":
         for kind, samples, batch in (("mlp", 500_000, 1024), ("mlp", 2_000_000, 4096), ("lstm", 100_000, 512)):
             facts = reported(__file__, f"memory({kind!r}, {samples}, {batch})")
             of = f"{kind}, {samples:,} samples, batches of {batch:,}"
