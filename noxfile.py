@@ -35,6 +35,8 @@ nox.options.sessions = [
     "docs",
     "deploy",
     "requirements_check",
+    "images",
+    "canary",
 ]
 
 TEST = PROJECT["dependency-groups"]["test"]
@@ -81,6 +83,39 @@ def _pytest(session: nox.Session, *arguments: str, launcher: tuple[str, ...] = (
     session.run(*command, env=environment, external=bool(launcher))
 
 
+# Debian packages, and where each shows that it is installed: the keyring is what other distributions lack.
+BUILDERS = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "debian-archive-keyring": "usr/share/keyrings/debian-archive-keyring.gpg",
+}
+NETWORK = {"iproute2": "ip"}
+POSTGRESQL = {"postgresql": "usr/lib/postgresql/*/bin/postgres"}
+
+
+def _install_debian(session: nox.Session, packages: dict[str, str], *, needed: bool = True) -> None:
+    """Install the Debian packages whose program is not there.
+
+    Where that cannot be done, skip the session loudly if they are ``needed``; else leave it to the tests to say so.
+    """
+    there = {name: bool(shutil.which(program) or any(Path("/").glob(program))) for name, program in packages.items()}
+    missing = [name for name in packages if not there[name]]
+    why_not = ""
+    if os.geteuid() != 0:
+        why_not = f"containers and network namespaces need root, and this is user {os.geteuid()}"
+    elif missing and shutil.which("apt-get") is None:
+        why_not = f"{', '.join(missing)} is missing, and there is no apt-get to install it with"
+    if why_not and needed:
+        session.skip(f"NOT RUN: {why_not}")
+    if missing and not why_not:
+        session.run("apt-get", "update", "--quiet=2", external=True)
+        session.run(
+            *("apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *missing),
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+            external=True,
+        )
+
+
 @nox.session(venv_backend="none")
 def wheels(session: nox.Session) -> None:
     """Build the wheel of every distribution into dist/."""
@@ -101,6 +136,8 @@ def wheelcheck(session: nox.Session) -> None:
 @nox.parametrize("distribution", DISTRIBUTIONS, ids=DISTRIBUTIONS)
 def unit(session: nox.Session, distribution: str) -> None:
     """Run one distribution's tests with its wheel and the closure of that, and no more."""
+    if distribution == "ktrdr-api":
+        _install_debian(session, POSTGRESQL, needed=False)
     _install(session, distribution, extra=(*TEST, *_test_extras(distribution)))
     _pytest(session, f"packages/{distribution}/tests")
 
@@ -134,6 +171,7 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Kill, cut and drain a real cluster on this machine, at random moments; nothing may be lost or doubled."""
+    _install_debian(session, NETWORK, needed=False)
     _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["cluster"]))
     _pytest(session, "tests/cluster")
 
@@ -215,35 +253,10 @@ def deploy(session: nox.Session) -> None:
     _pytest(session, "tests/deploy")
 
 
-# Debian packages, and where each shows that it is installed: the keyring is what other distributions lack.
-BUILDERS = {
-    "buildah": "buildah",
-    "debootstrap": "debootstrap",
-    "debian-archive-keyring": "usr/share/keyrings/debian-archive-keyring.gpg",
-}
-
-
-def _install_debian(session: nox.Session, **packages: str) -> None:
-    """Install the Debian packages whose program is not there; where that cannot be done, skip the session loudly."""
-    there = {name: bool(shutil.which(program) or any(Path("/").glob(program))) for name, program in packages.items()}
-    missing = [name for name in packages if not there[name]]
-    if os.geteuid() != 0:
-        session.skip(f"NOT RUN: containers and network namespaces need root, and this is user {os.geteuid()}")
-    if missing and shutil.which("apt-get") is None:
-        session.skip(f"NOT RUN: {', '.join(missing)} is missing, and there is no apt-get to install it with")
-    if missing:
-        session.run("apt-get", "update", "--quiet=2", external=True)
-        session.run(
-            *("apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *missing),
-            env={"DEBIAN_FRONTEND": "noninteractive"},
-            external=True,
-        )
-
-
 @nox.session
 def images(session: nox.Session) -> None:
     """Build the images of backend and worker-cpu on a base made here, hold them to their budget, and run them."""
-    _install_debian(session, **BUILDERS)
+    _install_debian(session, BUILDERS)
     for distribution in DISTRIBUTIONS:
         _wheel(distribution)
     session.install("uv>=0.13", *TEST)
@@ -257,7 +270,7 @@ def images(session: nox.Session) -> None:
 @nox.session
 def canary(session: nox.Session) -> None:
     """Play the environment `canary` with the images' contents and a real PostgreSQL, each in a network of its own."""
-    _install_debian(session, **BUILDERS, iproute2="ip", postgresql="usr/lib/postgresql/*/bin/postgres")
+    _install_debian(session, BUILDERS | NETWORK | POSTGRESQL)
     session.install("uv>=0.13")
     for role in ("backend", "worker-cpu"):
         session.run("python", "deploy/images/build.py", "build", role)
