@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 
@@ -95,3 +97,21 @@ def test_no_path_of_the_server_is_told(client, home):
     assert answer.status_code == 404
     assert str(home) not in answer.text
     assert "$KTRDR_HOME" in answer.json()["detail"]
+
+
+def test_a_full_disk_is_said_and_other_trouble_is_a_fault(home, serving, monkeypatch):
+    from ktrdr.core.data.store import BarStore
+
+    trouble = OSError(errno.ENOSPC, "No space left on device", str(home / "data"))
+
+    def refuse(*arguments, **more):
+        raise trouble
+
+    monkeypatch.setattr(BarStore, "datasets", refuse)
+    with serving(raise_server_exceptions=False) as client:
+        answer = client.get("/api/v1/data")
+        assert (answer.status_code, answer.json()["type"]) == (507, "urn:ktrdr:problem:disk-full")
+        assert str(home) not in answer.text
+        trouble = OSError(errno.EIO, "Input/output error")
+        answer = client.get("/api/v1/data")
+        assert (answer.status_code, answer.json()["type"]) == (500, "urn:ktrdr:problem:fault")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,8 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = None
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 _TOLD = {
     400: "The body cannot be read",
     401: "A token is needed",
@@ -87,6 +90,7 @@ _TOLD = {
     413: "The body is too large",
     500: "A fault of the server",
     503: "The ledger cannot be reached just now",
+    507: "The server's disk is full",
 }
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -188,6 +192,14 @@ def install_problem_handlers(app: FastAPI) -> None:
         _log.warning("the ledger cannot be reached: %s", error)
         detail = "the ledger cannot be reached just now; try again"
         return problem_response(503, "ledger-unreachable", "Try again", detail, headers={"Retry-After": "1"})
+
+    @app.exception_handler(OSError)
+    async def system(request: Request, error: OSError) -> JSONResponse:
+        if error.errno not in _FULL:
+            raise error
+        _log.error("no space is left: %s", error)
+        detail = "no space is left on the server's disk; make some, and try again"
+        return problem_response(507, "disk-full", "The disk is full", detail)
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> JSONResponse:
