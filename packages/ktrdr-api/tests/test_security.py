@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -239,3 +241,22 @@ def test_a_fault_of_the_server_tells_no_more_than_that(serving, monkeypatch):
     assert answer.json()["type"] == "urn:ktrdr:problem:fault"
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
+
+
+def test_a_port_that_is_taken_is_one_sentence_and_nothing_is_started(home, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as end:
+            main(["serve", "--port", str(port)])
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with" in said
+    assert not (home / "ledger.sqlite").exists()
+
+
+def test_an_address_of_another_machine_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("KTRDR_API_TOKEN", "s3cret")
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--host", "192.0.2.1", "--port", "0"])
+    assert end.value.code == 2
+    assert "cannot listen on 192.0.2.1 port 0: " in capsys.readouterr().err

@@ -100,6 +100,38 @@ def _settings(**given: Any) -> ApiSettings:
     return settings
 
 
+def _check_address(settings: ApiSettings) -> None:
+    """Raise ``BadInputError`` if the address cannot be listened on: it is taken, or not this machine's."""
+    import errno
+    import socket
+
+    from ktrdr.core.errors import BadInputError
+
+    failures: list[OSError] = []
+    free = False
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        found, failures = [], [error]
+    for family, kind, _, _, address in found:
+        try:
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+            free = True
+        except OSError as error:
+            failures.append(error)
+    # A name may have an address, of IPv6 say, that this machine does without.
+    serious = [error for error in failures if error.errno in (errno.EADDRINUSE, errno.EACCES) or not free]
+    if serious:
+        raise BadInputError(
+            f"the server cannot listen on {settings.host} port {settings.port}: {serious[0].strerror};"
+            " choose another with --host or --port"
+        )
+
+
 def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
     import asyncio
     import sys
@@ -109,6 +141,7 @@ def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
     from ktrdr.api.server import make_server
 
     # Before the server starts, so that what is wrong is one sentence and not a failed start.
+    _check_address(settings)
     asyncio.run(prepare_database(settings.database_url()))
     server = make_server(create_app(settings, engine), settings)
     server.run()
