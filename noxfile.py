@@ -179,9 +179,8 @@ def cluster(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, links checked and warnings refused, run its commands, and check its references."""
-    # Both backends: the reference shows what each declares.
-    documented = ("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn")
-    _install(session, *documented, extra=(*TEST, *PROJECT["dependency-groups"]["docs"]))
+    # All: the reference shows what each backend declares, the guides run the server and its workers.
+    _install(session, *DISTRIBUTIONS, extra=(*TEST, *PROJECT["dependency-groups"]["docs"]))
     session.run("mkdocs", "build", "--strict", "--quiet", "--clean", env={"NO_MKDOCS_2_WARNING": "1"})
     _pytest(session, "tests/docs")
 

@@ -1,5 +1,5 @@
 """Fill `<!-- options of ktrdr train -->` on a page with what click knows of that command: how it is called, and a table
-of its options. Nothing about an option is typed by hand."""
+of its options. Nothing about an option is typed by hand. `<!-- routes of the API -->` becomes a table of all routes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import click
 
 from ktrdr.core.cli.main import cli
 
-__all__ = ["command_at", "leaves", "on_page_markdown", "options_table"]
+__all__ = ["command_at", "leaves", "on_page_markdown", "options_table", "routes_table"]
 
 _MARKER = re.compile(r"^<!-- options of ktrdr ([a-z ]+) -->$", re.MULTILINE)
+_ROUTES = "<!-- routes of the API -->"
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Replace every marker. Called by mkdocs for each page."""
+    if _ROUTES in markdown:
+        markdown = markdown.replace(_ROUTES, routes_table())
     return _MARKER.sub(lambda found: options_table(found[1]), markdown)
 
 
@@ -50,11 +53,23 @@ def options_table(words: str) -> str:
     return "\n".join([f"```text\n{call}\n```", *table])
 
 
+def routes_table() -> str:
+    """Return every route of the API with what it does, in the order of its OpenAPI document."""
+    from ktrdr.api.app import create_app
+
+    rows = [
+        f"| `{method.upper()} {path.removeprefix('/api/v1')}` | {_text(route['description'].split(chr(10))[0])} |"
+        for path, methods in create_app().openapi()["paths"].items()
+        for method, route in methods.items()
+    ]
+    return "\n".join(["| route | |", "|---|---|", *rows])
+
+
 def _code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|")
 
 
 def _text(text: str) -> str:
     # Click's defaults and ranges are in brackets, which Markdown would take for links.
-    escaped = " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|").replace("[", "\\[")
+    escaped = " ".join(text.replace("``", "`").split()).replace("<", "&lt;").replace("|", "\\|").replace("[", "\\[")
     return escaped if "`" in escaped else escaped.replace("*", "\\*")

@@ -73,8 +73,7 @@ class Console:
                 said = _run(command, directory, environ)
             # Blank lines are for the eye; where everything is kept is up to the reader.
             said = said.replace(environ["KTRDR_HOME"], "~/.ktrdr")
-            said = re.sub(r"(?<=Uvicorn running on http://127\.0\.0\.1:)\d+", "8000", said)
-            said, expected = (re.sub(r"\n\s*\n+", "\n", text).lstrip("\n") for text in (said, expected))
+            said, expected = (re.sub(r"^[ ]*\n", "", text, flags=re.MULTILINE) for text in (said, expected))
             assert cls.matches(expected, said), f"$ {command}\n--- expected\n{expected}\n--- said\n{said}"
             ran += 1
         return ran
@@ -82,6 +81,8 @@ class Console:
 
 def _line(line: str) -> str:
     # How wide a table's columns are depends on what is in them.
+    if re.fullmatch(" *─+ *", line):
+        return "[ ]*─+"
     return r".*".join(r"[ ]+".join(re.escape(word) for word in re.split(" +", part)) for part in line.split("..."))
 
 
@@ -99,7 +100,7 @@ def _run(command: str, directory: Path, environ: dict[str, str]) -> str:
 def _run_until(command: str, expected: str, directory: Path, environ: dict[str, str]) -> str:
     """Start what runs for ever, wait until it has said what is shown, and press Ctrl+C."""
     process = subprocess.Popen(
-        ["sh", "-c", f"exec {command}"],
+        ["sh", "-c", f"exec env {command}"],
         cwd=directory,
         env={**environ, "KTRDR_API_PORT": "0"},
         stdout=subprocess.PIPE,
@@ -112,11 +113,13 @@ def _run_until(command: str, expected: str, directory: Path, environ: dict[str, 
     lines = process.stdout
     reader = threading.Thread(target=lambda: said.extend(iter(lines.readline, "")))
     reader.start()
+    shown = ""
     try:
         end = time.monotonic() + 120
-        while not Console.matches(expected, "".join(said)) and process.poll() is None and time.monotonic() < end:
+        while not Console.matches(expected, shown) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
-        shown = "".join(said)
+            # It took a free port, in place of the one that is shown.
+            shown = re.sub(r"(?<=Uvicorn running on http://127\.0\.0\.1:)\d+", "8000", "".join(said))
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
     finally:
@@ -130,3 +133,16 @@ def _run_until(command: str, expected: str, directory: Path, environ: dict[str, 
 @pytest.fixture(scope="session")
 def console() -> type[Console]:
     return Console
+
+
+@pytest.fixture(scope="session")
+def prepared(docs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as the tutorial leaves it, to be copied: bars imported, a strategy written, a model trained."""
+    directory = tmp_path_factory.mktemp("prepared")
+    (directory / "packages").symlink_to(ROOT / "packages")
+    page = (docs / "tutorial.md").read_text(encoding="utf-8")
+    Console.write_files(page, directory)
+    steps = [command for command, _ in Console.commands(page) if re.match(r"ktrdr (data import|train) ", command)]
+    assert len(steps) == 2
+    Console.run("".join(f"```console\n$ {step}\n...\n```\n" for step in steps), directory)
+    return directory
