@@ -3,6 +3,7 @@ of its options. Nothing about an option is typed by hand. `<!-- routes of the AP
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -66,7 +67,8 @@ def routes_table() -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`".replace("|", "\\|")
+    # An option is to be copied: it stays on one line.
+    return f'<code style="white-space: nowrap">{html.escape(text, quote=False)}</code>'.replace("|", "&#124;")
 
 
 def _text(text: str) -> str:

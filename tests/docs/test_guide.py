@@ -48,16 +48,16 @@ def test_the_list_of_pages_names_every_command():
 
 def test_a_table_has_every_option_that_is_shown():
     table = OPTIONS.options_table("backtest")
-    assert "| `--seed INTEGER RANGE` | Seed of the resampling" in table
+    assert ">--seed INTEGER RANGE</code> | Seed of the resampling" in table
     assert "ktrdr backtest [OPTIONS] MODEL" in table
     shown = [option for option in COMMANDS["worker"].params if not getattr(option, "hidden", False)]
     table = OPTIONS.options_table("worker")
-    assert sum(f"`{option.opts[0]}" in table for option in shown) == len(shown) - 1  # all but ADDRESS
+    assert sum(f">{option.opts[0]}" in table for option in shown) == len(shown) - 1  # all but ADDRESS
     assert "--with-parent" not in table
 
 
 def test_a_marker_becomes_a_table_and_a_wrong_one_fails():
-    assert "| `--json` |" in OPTIONS.on_page_markdown("<!-- options of ktrdr data list -->", page=None)
+    assert ">--json</code> |" in OPTIONS.on_page_markdown("<!-- options of ktrdr data list -->", page=None)
     with pytest.raises(KeyError):
         OPTIONS.on_page_markdown("<!-- options of ktrdr data lisst -->", page=None)
 

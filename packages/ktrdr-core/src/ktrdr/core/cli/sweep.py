@@ -35,8 +35,10 @@ _SHOWN = {
 )
 @click.option("--metric", default="sharpe", show_default=True, help="What the table is ordered by, the best first.")
 @click.option("--symbols", help="Trade these instead of the strategy's: AAPL,MSFT. They share the capital.")
-@click.option("--start", type=_DAY, help="First day (UTC). Without dates: what the model has not seen.")
-@click.option("--end", type=_DAY, help="Last day (UTC).")
+@click.option(
+    "--start", type=_DAY, metavar="YYYY-MM-DD", help="First day (UTC). Without dates: what the model has not seen."
+)
+@click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="Last day (UTC).")
 @click.option("--capital", type=float, default=10_000.0, show_default=True, help="Cash at the start.")
 @click.option("--commission", type=float, default=0.0, show_default=True, help="Share of the value, per side: 0.0002.")
 @click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")

@@ -29,8 +29,10 @@ _TOP = 8
 @click.command()
 @click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
 @click.option("--symbols", help="Train on these instead of the strategy's: AAPL,MSFT.")
-@click.option("--start", type=_DAY, help="First day (UTC) of the data, instead of the strategy's.")
-@click.option("--end", type=_DAY, help="Last day (UTC) of the data, instead of the strategy's.")
+@click.option(
+    "--start", type=_DAY, metavar="YYYY-MM-DD", help="First day (UTC) of the data, instead of the strategy's."
+)
+@click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="Last day (UTC) of the data, instead of the strategy's.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice.")
 @click.option("--epochs", type=click.IntRange(1, 1_000_000), help="Passes over the training part, at most.")
 @click.option("--device", default="auto", show_default=True, help="Where to train: auto, cpu, cuda, cuda:1, mps.")
