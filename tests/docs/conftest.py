@@ -58,7 +58,9 @@ class Console:
         """Return an environment in which `ktrdr` is ours, and what it writes goes below ``directory``."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         assert shutil.which("ktrdr", path=path)
-        return {**os.environ, "PATH": path, "KTRDR_HOME": str(directory / "home"), "COLUMNS": "120"}
+        # Whoever uses the port that is shown is not disturbed.
+        ours = {"KTRDR_HOME": str(directory / "home"), "KTRDR_API_PORT": "0", "COLUMNS": "120"}
+        return {**os.environ, "PATH": path, **ours}
 
     @classmethod
     def run(cls, page: str, directory: Path, *, skip: int = 0) -> int:
@@ -102,7 +104,7 @@ def _run_until(command: str, expected: str, directory: Path, environ: dict[str, 
     process = subprocess.Popen(
         ["sh", "-c", f"exec env {command}"],
         cwd=directory,
-        env={**environ, "KTRDR_API_PORT": "0"},
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

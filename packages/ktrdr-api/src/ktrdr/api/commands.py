@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from ktrdr.api.engine.port import ExecutionEngine
+    from ktrdr.api.server import Server
     from ktrdr.api.settings import ApiSettings
 
 __all__ = ["cluster", "serve", "up"]
@@ -51,10 +52,12 @@ def serve(host: str | None, port: int | None, scheduler: str | None, listen_work
 def up(host: str | None, port: int | None, workers: int | None, require: tuple[str, ...]) -> None:
     """Run everything on this machine: API, scheduler and workers.
 
-    Ctrl+C lets running operations leave a checkpoint and stops everything; the next `ktrdr up` goes on with them.
+    Ctrl+C lets running operations leave a checkpoint and stops everything; the next `ktrdr up` goes on with them. Exit
+    status 78 says that a worker lacks what --require names.
     """
     import importlib.util
     import os
+    import sys
 
     from ktrdr.api.engine.choose import embedded_engine
     from ktrdr.core.errors import BadInputError
@@ -64,7 +67,21 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
     settings = _settings(host=host, port=port)
     count = workers or max(1, (os.cpu_count() or 2) // 2)
     listen = settings.listen_workers or "tcp://127.0.0.1:0"
-    _run(settings, embedded_engine(settings, listen, workers=count, require=require))
+    engine = embedded_engine(settings, listen, workers=count, require=require)
+    unfit = False
+
+    def connect(server: Server) -> None:
+        def give_up() -> None:
+            nonlocal unfit
+            unfit = server.should_exit = True
+
+        engine.on_unfit = give_up
+
+    _run(settings, engine, connect)
+    if unfit:
+        from ktrdr.api.engine.embedded import UNFIT
+
+        sys.exit(UNFIT)
 
 
 @click.group()
@@ -132,7 +149,7 @@ def _check_address(settings: ApiSettings) -> None:
         )
 
 
-def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
+def _run(settings: ApiSettings, engine: ExecutionEngine, connect: Callable[[Server], None] | None = None) -> None:
     import asyncio
     import sys
 
@@ -144,6 +161,8 @@ def _run(settings: ApiSettings, engine: ExecutionEngine) -> None:
     _check_address(settings)
     asyncio.run(prepare_database(settings.database_url()))
     server = make_server(create_app(settings, engine), settings)
+    if connect is not None:
+        connect(server)
     server.run()
     if not server.started:
         sys.exit(1)

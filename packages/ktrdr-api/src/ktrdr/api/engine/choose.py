@@ -10,6 +10,7 @@ from ktrdr.api.settings import ApiSettings, is_loopback
 from ktrdr.core.errors import BadInputError
 
 if TYPE_CHECKING:
+    from ktrdr.api.engine.embedded import EmbeddedEngine
     from ktrdr.core.operations.exchange import Exchange
 
 __all__ = ["choose_engine", "embedded_engine"]
@@ -42,7 +43,7 @@ def choose_engine(settings: ApiSettings) -> ExecutionEngine:
 
 def embedded_engine(
     settings: ApiSettings, listen: str, *, workers: int, require: tuple[str, ...] = ()
-) -> ExecutionEngine:
+) -> EmbeddedEngine:
     """Return an engine with a scheduler of our own at ``listen``, and local worker processes.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from ktrdr.core.operations.exchange import Exchange
 
-__all__ = ["EmbeddedEngine"]
+__all__ = ["UNFIT", "EmbeddedEngine"]
 
 _log = logging.getLogger(__name__)
 
-_UNFIT = 78
+UNFIT = 78
+"""Exit status of a worker that lacks what it must have: starting it again will not help."""
+
 _LONGEST_PAUSE = 30.0
 
 
@@ -41,6 +43,9 @@ class EmbeddedEngine(DaskEngine):
         certificates: directory of mutual certificates, for an address that begins with ``tls://``.
         exchange: see :class:`~ktrdr.api.engine.dask.DaskEngine`.
         http: ``host:port`` of the scheduler's ``/health`` and ``/metrics``.
+
+    Attributes:
+        on_unfit: called for each local worker that lacks what it must have, and so is not started again.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class EmbeddedEngine(DaskEngine):
         self._keepers: list[asyncio.Task[None]] = []
         self._processes: set[Process] = set()
         self._closing = False
+        self.on_unfit: Callable[[], None] = lambda: None
 
     @property
     def address(self) -> str:
@@ -116,8 +122,9 @@ class EmbeddedEngine(DaskEngine):
             status = await self._run_worker(name)
             if self._closing:
                 return
-            if status == _UNFIT:
+            if status == UNFIT:
                 _log.error("local worker %s is not started again; see its message above", name)
+                self.on_unfit()
                 return
             _log.warning("local worker %s ended with status %d; starting another", name, status)
             lived = asyncio.get_running_loop().time() - began
