@@ -22,21 +22,17 @@ def test_its_strategy_is_valid():
     assert loaded.strategy.name == "neuro_mean_reversion"
 
 
-# Of the distributions that are not installed where the documentation is tested.
-ELSEWHERE = {"up", "serve", "worker", "cluster"}
-
-
 @pytest.mark.parametrize("page", ["README.md", "packages/ktrdr-core/README.md", "docs/tutorial.md"])
 def test_every_command_it_names_exists(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^\$ )ktrdr ([a-z]+)(?: ([a-z]+))?", text, re.MULTILINE))
     context = click.Context(cli)
     known = set(cli.list_commands(context))
-    assert {name for name, _ in named} - known - ELSEWHERE == set()
+    assert {name for name, _ in named} - known == set()
     assert len(named) >= 4
     for name, part in named:
         command = cli.get_command(context, name)
-        if isinstance(command, click.Group) and part and name not in ELSEWHERE:
+        if isinstance(command, click.Group) and part:
             assert part in command.list_commands(context), f"ktrdr {name} {part}"
 
 
