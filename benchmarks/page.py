@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,17 +80,21 @@ def limits(document: dict[str, Any]) -> str:
 
 
 def faster_peers(document: dict[str, Any]) -> str:
-    """Return a table of where a peer is faster."""
-    lines = [
-        (
-            mine["contest"],
-            f"{row['size']:,} {row['unit']}" if row["unit"] else "",
-            row["program"],
-            *(duration(each[row["clock"]]["median"]) for each in (mine, row)),
-            number(1 / row[f"ratio_{row['clock']}"]["median"]),
-        )
-        for _, mine, row in slower(document)
-    ]
+    """Return a table of where a peer is faster; of the many indicators one line."""
+    lines: list[tuple[str, ...]] = []
+    many: dict[str, list[float]] = {}
+    for _, mine, row in slower(document):
+        times = 1 / row[f"ratio_{row['clock']}"]["median"]
+        if subject(row) != row["contest"]:
+            many.setdefault(subject(row), []).append(times)
+            continue
+        size = f"{row['size']:,} {row['unit']}" if row["unit"] else ""
+        both = (duration(each[row["clock"]]["median"]) for each in (mine, row))
+        lines.append((row["contest"], size, row["program"], *both, number(times)))
+    for name, values in many.items():
+        low, middle, high = min(values), statistics.median(values), max(values)
+        span = f"{number(low)} to {number(high)}, median {number(middle)}"
+        lines.append((f"{name}, {len(values)} of them", "", "TA-Lib", "", "", span))
     return markdown(("", "size", "peer", "ours", "peer's", "ours takes times as long"), lines)
 
 

@@ -41,8 +41,8 @@ def duration(seconds: float) -> str:
 def limit(figure: dict[str, Any]) -> str:
     """Return the limit of a figure in words."""
     if figure["at_most"] is not None:
-        return f"at most {figure['at_most']:,g} {figure['unit']}".rstrip()
-    return "" if figure["at_least"] is None else f"at least {figure['at_least']:,g} {figure['unit']}".rstrip()
+        return f"at most {figure['at_most']:,.10g} {figure['unit']}".rstrip()
+    return "" if figure["at_least"] is None else f"at least {figure['at_least']:,.10g} {figure['unit']}".rstrip()
 
 
 def _memory(row: dict[str, Any]) -> str:
