@@ -279,8 +279,8 @@ def contests(quick: bool) -> list[Contest]:
 
     single = {"DataLoader, one by one": one_by_one}
     found = [
-        training(SMALL, (1_900, 5_700, 17_000), 5, single, kind="mlp", batch=32, epochs=2),
-        training(LARGE, (50_000, 160_000, 500_000), 3, {}, kind="mlp", batch=1024, epochs=1),
+        training(SMALL, (1_900, 5_700, 17_000), 4, single, kind="mlp", batch=32, epochs=2),
+        training(LARGE, (50_000, 160_000, 500_000), 2, {}, kind="mlp", batch=1024, epochs=1),
         training(LSTM, (1_400, 3_900, 11_000), 2, {}, kind="lstm", batch=32, epochs=1),
     ]
     if DEVICE.type == "cuda":
