@@ -58,7 +58,10 @@ def machine(document: dict[str, Any]) -> str:
         ("processor", f"{place['cpu']}, {place['cores']} cores"),
         ("memory", f"{place['memory_gib']:g} GiB"),
         ("system", f"{place['os']}, {place['python']}"),
-        ("load before", f"{place['load_before']:g}"),
+        (
+            "load when each began",
+            ", ".join(f"{each['benchmark']} {each['load_before']:g}" for each in document["benchmarks"]),
+        ),
         ("date", document["date"]),
         ("commit", f"`{document['commit']}`"),
         ("took", f"{document['seconds'] / 60:.0f} minutes"),

@@ -1,6 +1,6 @@
 """Every benchmark, one after the other, each in a process of its own.
 
-    python benchmarks/run.py [--quick] [--only NAME,NAME] [--json FILE]
+    python benchmarks/run.py [--quick] [--only NAME,NAME] [--json FILE [--update]]
 
 It needs KTRDR's five distributions and the peers, which `nox -s bench` puts into one environment. The JSON holds every
 number, the versions of everything measured, the machine and the commit. The status is 1 if a benchmark failed; limits
@@ -66,7 +66,6 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "os": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "load_before": round(os.getloadavg()[0], 2),
     }
 
 
@@ -79,8 +78,14 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if changed.returncode else "")
 
 
+def now() -> str:
+    """Return the time, UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
 def one(name: str, quick: bool, quiet: bool) -> dict[str, Any] | None:
     """Run a benchmark; return what it measured, or None if it failed."""
+    date, load = now(), round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory(prefix="ktrdr-bench-") as folder:
         target = Path(folder) / "found.json"
         command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(target), *(["--quick"] if quick else [])]
@@ -95,7 +100,7 @@ def one(name: str, quick: bool, quiet: bool) -> dict[str, Any] | None:
         if done.returncode:
             print(f"{name} FAILED\n{done.stdout or ''}", flush=True)
             return None
-        return json.loads(target.read_text(encoding="utf-8"))
+        return json.loads(target.read_text(encoding="utf-8")) | {"date": date, "load_before": load}
 
 
 def main() -> None:
@@ -104,6 +109,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     parser.add_argument("--only", default=",".join(BENCHMARKS), metavar="NAME,NAME", help="some of them: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--update", action="store_true", help="keep what FILE holds of other benchmarks")
     given = parser.parse_args()
     names: Sequence[str] = given.only.split(",")
     if unknown := [name for name in names if name not in BENCHMARKS]:
@@ -111,7 +117,7 @@ def main() -> None:
     began = time.perf_counter()
     document: dict[str, Any] = {
         "schema": 1,
-        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "commit": commit(),
         "quick": given.quick,
         "machine": machine(),
@@ -120,18 +126,21 @@ def main() -> None:
     # Where nothing is measured, they may as well run side by side.
     with ThreadPoolExecutor(max_workers=2 if given.quick else 1) as pool:
         found = list(pool.map(lambda name: one(name, given.quick, given.quick), names))
-    document["benchmarks"] = [each for each in found if each is not None]
+    measured = {each["benchmark"]: each for each in found if each is not None}
+    kept = json.loads(given.json.read_text(encoding="utf-8"))["benchmarks"] if given.update and given.json else []
+    measured = {each["benchmark"]: each for each in kept if each["benchmark"] not in names} | measured
+    document["benchmarks"] = [measured[name] for name in BENCHMARKS if name in measured]
     document["failed"] = [name for name, each in zip(names, found, strict=True) if each is None]
-    document["seconds"] = round(time.perf_counter() - began, 1)
+    document["seconds"] = round(sum(each["seconds"] for each in document["benchmarks"]), 1)
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for each in document["benchmarks"]:
-        print(f"{each['benchmark']}: {each['seconds']:.0f} s")
+        print(f"{each['benchmark']}: {each['seconds']:.0f} s, load before {each['load_before']:g}")
         for line in figures_of(each):
             if "MISSED" in line:
                 print(f"  missed: {line[0]}: {line[1]}, {line[2]}")
-    print(f"{len(document['benchmarks'])} benchmarks in {document['seconds']:.0f} s")
+    print(f"{len(names)} benchmarks in {time.perf_counter() - began:.0f} s")
     if document["failed"]:
         sys.exit(f"failed: {', '.join(document['failed'])}")
 

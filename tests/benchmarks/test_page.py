@@ -56,7 +56,7 @@ def test_no_name_and_no_path_of_the_machine_is_in_the_numbers(document):
 
 def test_the_machine_is_described_without_its_name():
     assert platform.node() not in json.dumps(run.machine()).split()
-    assert set(run.machine()) == {"cpu", "cores", "memory_gib", "os", "python", "load_before"}
+    assert set(run.machine()) == {"cpu", "cores", "memory_gib", "os", "python"}
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,25 @@ def test_a_benchmark_that_fails_fails_the_run_and_is_named(monkeypatch, tmp_path
     assert [row["program"] for row in found["benchmarks"][0]["rows"]] == ["ours"]
     assert found["commit"] == ""
     assert found["versions"]["numpy"]
+
+
+def test_some_benchmarks_can_be_measured_anew(monkeypatch, tmp_path):
+    target = tmp_path / "found.json"
+    monkeypatch.setattr(run, "BENCHMARKS", ("a", "b", "c"))
+    monkeypatch.setattr(
+        run, "one", lambda name, *_: {"benchmark": name, "rows": [run.now()], "figures": [], "quick": False} | COST
+    )
+    for only, more in (("a,b,c", []), ("b", ["--update"])):
+        monkeypatch.setattr("sys.argv", ["run.py", "--only", only, "--json", str(target), *more])
+        monkeypatch.setattr(run, "now", lambda only=only: only)
+        run.main()
+    found = json.loads(target.read_text())
+    assert [(each["benchmark"], each["rows"]) for each in found["benchmarks"]] == [
+        ("a", ["a,b,c"]),
+        ("b", ["b"]),
+        ("c", ["a,b,c"]),
+    ]
+    assert found["seconds"] == 3
+
+
+COST = {"seconds": 1.0, "load_before": 0.0}
