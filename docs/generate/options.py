@@ -72,6 +72,7 @@ def _code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    # Click's defaults and ranges are in brackets, which Markdown would take for links.
-    escaped = " ".join(text.replace("``", "`").split()).replace("<", "&lt;").replace("|", "\\|").replace("[", "\\[")
-    return escaped if "`" in escaped else escaped.replace("*", "\\*")
+    """Escape what Markdown would take for something else, outside of code: click's defaults are in brackets."""
+    parts = " ".join(text.replace("``", "`").split()).replace("|", "\\|").split("`")
+    parts[::2] = [re.sub(r"([\[*_])", r"\\\1", html.escape(part, quote=False)) for part in parts[::2]]
+    return "`".join(parts)

@@ -67,3 +67,7 @@ def test_the_commands_of(page, console, prepared, tmp_path):
     directory = tmp_path / "work"
     shutil.copytree(prepared, directory, symlinks=True)
     assert console.run(text_of(page), directory) >= 3
+
+
+def test_what_markdown_would_take_for_something_else_is_shown_as_it_is():
+    assert OPTIONS._text("a [b]: *c* of ``[d, e)`` | f_g <h>") == r"a \[b]: \*c\* of `[d, e)` \| f\_g &lt;h&gt;"
