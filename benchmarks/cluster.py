@@ -34,8 +34,8 @@ from harness import Contest, Figure, Taken, files, find, main
 COMMAND = [sys.executable, "-m", "ktrdr.core.cli.main"]
 SWEEP, COLUMNS = "sweep", 25
 MS, SPEED_UP, SHARE = 150.0, 1.8, 0.85
-# (workers, backtests) -> share of the workers' time in backtests, and that without preparing
-shares: dict[tuple[int, int], list[tuple[float, float]]] = {}
+# (workers, backtests) -> share of the workers' time in backtests, that without preparing, and seconds without preparing
+shares: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
 
 
 def home() -> Path:
@@ -120,7 +120,8 @@ async def _sweep(count: int, backtests: int) -> Taken:
                 while worker.poll() is None:
                     await asyncio.sleep(0.1)
     whole = elapsed * count
-    shares.setdefault((count, backtests), []).append((fan.seconds / whole, fan.seconds / (whole - fan.preparing)))
+    working = whole - fan.preparing
+    shares.setdefault((count, backtests), []).append((fan.seconds / whole, fan.seconds / working, working / count))
     return Taken(elapsed, used)
 
 
@@ -213,11 +214,15 @@ def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
     row = find(rows, SWEEP, "one worker")
     size = row["size"]
     yield Figure(f"two workers beside one, {size:,} backtests", row["ratio_wall"]["median"], "times", at_least=SPEED_UP)
+    seconds = {}
     for workers in (1, 2):
-        whole, working = (statistics.median(column) for column in zip(*shares[workers, size], strict=True))
+        whole, working, seconds[workers] = (
+            statistics.median(column) for column in zip(*shares[workers, size], strict=True)
+        )
         name = f"time of {workers} worker{'s' if workers > 1 else ''} in the backtests, {size:,} of them"
         yield Figure(name, 100 * whole, "%", at_least=100 * SHARE)
         yield Figure(f"{name}, without preparing", 100 * working, "%")
+    yield Figure(f"two workers beside one, {size:,} backtests, without preparing", seconds[1] / seconds[2], "times")
     home()
     taken = sorted(starts(20))
     of = f"{len(taken)} operations on an idle cluster"
