@@ -50,18 +50,18 @@ class Pair:
 PAIRS = (
     Pair("startup", "ktrdr --help", "import click, importlib_metadata", 1, 7),
     Pair("startup", "import of the API", "import fastapi, uvicorn, pydantic_settings, sqlalchemy", 1, 2),
-    Pair("data", "import of a CSV file", "pandas.read_csv", 50_000, 5),
+    Pair("data", "import of a CSV file", "pandas.read_csv", 50_000, 3),
     Pair("data", "reading stored bars", "DuckDB alone", 200_000, 5),
     Pair("indicators", "indicators of TA-Lib", "TA-Lib", 20_000, 7),
     Pair("features", "membership, triangular", "scikit-fuzzy", 100_000, 15),
     Pair("features", "membership, bell", "scikit-fuzzy", 100_000, 15),
     Pair("features", "features: 4 indicators, 12 memberships", "TA-Lib and scikit-fuzzy", 50_000, 7),
     Pair("labels", "first touch, 200 bars ahead", "row by row", 5_000, 5),
-    Pair("training", "training, mlp 64x32, batches of 32", "bare loop", 1_400, 5),
+    Pair("training", "training, mlp 64x32, batches of 32", "bare loop", 1_400, 3),
     Pair("training", "training, mlp 64x32, batches of 1,024", "bare loop", 50_000, 3),
-    Pair("training", "training, lstm 64x2, 20 steps, batches of 32", "bare loop", 300, 5),
+    Pair("training", "training, lstm 64x2, 20 steps, batches of 32", "bare loop", 300, 3),
     Pair("training", "prediction, mlp", "bare forward", 50_000, 5),
-    Pair("training", "prediction, lstm", "bare forward", 1_000, 5),
+    Pair("training", "prediction, lstm", "bare forward", 1_000, 3),
     Pair("simulation", "simulation, 10,000 orders per million bars", "backtesting.py", 10_000, 3),
 )
 
