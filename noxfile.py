@@ -34,6 +34,7 @@ nox.options.sessions = [
     "cluster",
     "docs",
     "deploy",
+    "bench_guard",
     "requirements_check",
     "images",
     "canary",
