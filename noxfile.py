@@ -188,7 +188,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure everything beside its peers: a quarter of an hour on a quiet machine. `-- --quick` only shows it runs."""
+    """Measure everything beside its peers, some twenty minutes. `-- --quick` only shows it runs."""
     _install(session, *DISTRIBUTIONS, extra=tuple(nox.project.dependency_groups(PROJECT, "bench")))
     found = Path(session.create_tmp()).absolute() / "benchmarks.json"
     # Without compiled files every start would compile all it imports.
