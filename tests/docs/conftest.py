@@ -54,6 +54,11 @@ class Console:
             (directory / name).write_text(content, encoding="utf-8")
 
     @staticmethod
+    def hear_ctrl_c() -> None:
+        """Run in a new process before its program: a shell lets what it starts in the background ignore Ctrl+C."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    @staticmethod
     def environment(directory: Path) -> dict[str, str]:
         """Return an environment in which `ktrdr` is ours, and what it writes goes below ``directory``."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -109,6 +114,7 @@ def _run_until(command: str, expected: str, directory: Path, environ: dict[str, 
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=Console.hear_ctrl_c,
     )
     said: list[str] = []
     assert process.stdout is not None

@@ -83,6 +83,7 @@ def server(console, tmp_path):
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=console.hear_ctrl_c,
         )
     try:
         wait_for_a_worker(port, process, log)
