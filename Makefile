@@ -1,9 +1,11 @@
-# Two commands for a fresh machine with Python 3.11, git, make and a compiler: `make demo` and `make test`.
-# Everything they install goes into .venv and .nox here; what the demo writes goes below KTRDR_HOME.
+# `make demo` and `make test` work on a fresh machine with Python 3.11, git, make and a compiler.
+# Everything that the targets install goes into .venv and .nox here; what the demo writes goes below KTRDR_HOME.
 
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PKG ?= core
+STARTED := $(shell date +%s)
 
 # uv does not read pip's configuration: pass pip's find-links on, where a CPU build of torch may lie.
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
@@ -13,10 +15,18 @@ endif
 # Do not link into, or read from, whatever else this machine's user has set up.
 unexport VIRTUAL_ENV PYTHONPATH
 
-.PHONY: help demo test dev clean
+# Sessions side by side, every one of them; then, last of all, what was not run and why.
+NOX := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --non-interactive --parallel auto --no-stop-on-first-error --report .nox/report.json
+RESULTS := $(BIN)/python tools/results.py
+define sessions
+@rm -rf .nox/results .nox/report.json && mkdir -p .nox
+@$(NOX) $(or $(ARGS),--tags $(1)); status=$$?; test ! -f .nox/report.json || $(RESULTS) $(2); exit $$status
+endef
+
+.PHONY: help demo test test-all ci check dev clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 11), "KTRDR needs Python 3.11 or newer"'
@@ -27,18 +37,34 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml $(wildcard packages/*/pyproject.toml)
 	$(BIN)/uv sync --quiet --inexact --package ktrdr-ml-torch --no-default-groups
 	@touch $@
 
-$(VENV)/.nox: $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python 'nox[uv]>=2025.5'
+$(VENV)/.nox: $(BIN)/uv pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group nox
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/uv pyproject.toml $(wildcard packages/*/pyproject.toml)
+	$(BIN)/uv sync --inexact --all-packages --all-groups
 	@touch $@
 
 demo: $(VENV)/.demo  ## train and backtest a strategy on a year of real data
 	$(BIN)/ktrdr demo $(ARGS)
 
-test: $(VENV)/.nox  ## run everything CI runs: every nox session, each in its own environment
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox --non-interactive $(ARGS)
+check: $(VENV)/.dev  ## the inner loop of one distribution: style, types, quick tests; PKG=core, ml-torch, ml-sklearn, api, worker
+	$(BIN)/ruff check packages/ktrdr-$(PKG)
+	$(BIN)/ruff format --check packages/ktrdr-$(PKG)
+	$(BIN)/lint-imports
+	$(BIN)/mypy packages/ktrdr-$(PKG)/src
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow" packages/ktrdr-$(PKG)/tests $(ARGS)
 
-dev: $(BIN)/uv  ## one environment with every distribution, editable, and all developer tools
-	$(BIN)/uv sync --inexact --all-packages --all-groups
+test: $(VENV)/.nox  ## the first circle: what a contributor runs, side by side, each session in its own environment
+	$(call sessions,first)
+
+test-all: $(VENV)/.nox  ## the second circle: clusters, images, documentation, slow tests, speed
+	$(call sessions,second)
+
+ci: $(VENV)/.nox  ## both circles in one run, with the minutes it took beside the budget
+	$(call sessions,first second,--budget $$(( $$(date +%s) - $(STARTED) )))
+
+dev: $(VENV)/.dev  ## one environment with every distribution, editable, and all developer tools
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .nox dist
