@@ -53,7 +53,7 @@ async def fill(url: str, count: int) -> list[str]:
     from ulid import ULID
 
     from ktrdr.api.ledger.database import open_database, prepare_database
-    from ktrdr.api.ledger.tables import EventRow, OperationRow
+    from ktrdr.api.ledger.rows import EventRow, OperationRow
 
     await prepare_database(url)
     database = open_database(url)

@@ -83,8 +83,8 @@ def home() -> Path:
 def make(bars: int) -> None:
     """Store the bars and train the model."""
     os.environ["KTRDR_HOME"] = str(home())
-    from ktrdr.core.data.store import default_store
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
     from ktrdr.core.training.executor import TrainingExecutor
@@ -122,9 +122,9 @@ def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
     import torch
 
     from ktrdr.core.backtesting.run import run_backtest
-    from ktrdr.core.backtesting.settings import BacktestSettings
-    from ktrdr.core.data.store import default_store
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.jobs.backtest_settings import BacktestSettings
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
 
     os.environ["KTRDR_HOME"] = str(home())

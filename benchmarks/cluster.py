@@ -43,8 +43,8 @@ def home() -> Path:
     folder = files() / "cluster"
     os.environ["KTRDR_HOME"] = str(folder)
     if not folder.exists():
+        from ktrdr.core.data.bar_store import BarStore
         from ktrdr.core.data.sample import install_sample
-        from ktrdr.core.data.store import BarStore
 
         install_sample(BarStore(folder / "data"))
         strategy = folder / "strategy.yaml"
@@ -75,7 +75,7 @@ def sweep(workers: int, backtests: int) -> Taken:
 
 
 async def _sweep(count: int, backtests: int) -> Taken:
-    from ktrdr.core.operations.cluster import configure
+    from ktrdr.core.cluster.dask_settings import configure
 
     configure()
     from distributed import Client, Scheduler

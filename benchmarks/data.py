@@ -37,8 +37,8 @@ def make(folder: str, size: int) -> None:
     import duckdb
     from made_up import random_walk
 
-    from ktrdr.core.data.importer import import_file
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.data.vendor.importer import import_file
 
     place = Path(folder)
     place.mkdir()
@@ -68,8 +68,8 @@ def to_parquet(folder: Path, target: Path) -> None:
 
 def import_new(folder: Path) -> None:
     """Import into an empty store."""
-    from ktrdr.core.data.importer import import_file
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.data.vendor.importer import import_file
 
     with tempfile.TemporaryDirectory() as home:
         report = import_file(folder / "bars.csv", BarStore(Path(home)), symbol=SYMBOL)
@@ -91,15 +91,15 @@ def pandas_read_csv(folder: Path) -> Any:
 
 def import_again(folder: Path) -> None:
     """Import what is stored already: all of it is compared and nothing written."""
-    from ktrdr.core.data.importer import import_file
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.data.vendor.importer import import_file
 
     assert import_file(folder / "bars.csv", BarStore(folder / "store"), symbol=SYMBOL).writes[0].added == 0
 
 
 def read(folder: Path) -> Any:
     """Read all bars of a data set."""
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
 
     return BarStore(folder / "store").read(SYMBOL, "1m")
 
@@ -114,7 +114,7 @@ def duckdb_read(folder: Path) -> Any:
 
 def listing(folder: Path) -> Any:
     """List what is stored."""
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
 
     return BarStore(folder / "store").datasets()
 
@@ -128,8 +128,8 @@ def check(folder: Path) -> Any:
 
 def resample(folder: Path) -> Any:
     """Make hourly bars of the stored ones."""
+    from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.loading import load_bars
-    from ktrdr.core.data.store import BarStore
 
     return load_bars(BarStore(folder / "store"), SYMBOL, "1h")
 

@@ -19,7 +19,7 @@ import numpy as np
 from harness import Contest, Figure, find, main, reported
 from made_up import random_walk
 
-from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing

@@ -29,14 +29,14 @@ import torch
 from harness import Contest, Figure, Taken, find, main, memory_of, reported
 from torch import nn
 
-from ktrdr.core.operations import NO_PROGRESS, Cancellation
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins import Predictor, Split, TrainingData, TrainingTask
 from ktrdr.core.strategy.model import CLASSES, Labels, Training
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch.declaration import MODEL_TYPES
-from ktrdr.ml.torch.loader import TorchLoader
-from ktrdr.ml.torch.storage import TorchStorage
-from ktrdr.ml.torch.trainer import TorchTrainer
+from ktrdr.ml.torch.torch_loader import TorchLoader
+from ktrdr.ml.torch.torch_storage import TorchStorage
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 FEATURES, STEPS = 12, 20

@@ -62,9 +62,9 @@ def prove_training(kind: str) -> dict[str, Any]:
 
 
 def _train(text: str, *, epochs: int | None) -> str:
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.data.store import default_store
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
     from ktrdr.core.training.executor import TrainingExecutor

@@ -16,12 +16,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ktrdr.core.backtesting.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SET_COLOURS
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.labels.make import make_labels
+from ktrdr.core.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SET_COLOURS
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
 from ktrdr.core.strategy.model import CLASSES, Labels, MembershipFunction
 

@@ -292,8 +292,8 @@ def base_environ() -> dict[str, str]:
 @pytest.fixture
 def cluster(tmp_path: Path, base_environ: dict[str, str]) -> Iterator[Cluster]:
     """Nothing started yet; the sample is in the data store."""
+    from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.data.store import BarStore
 
     home = tmp_path / "home"
     install_sample(BarStore(home / "data"))
@@ -305,8 +305,8 @@ def cluster(tmp_path: Path, base_environ: dict[str, str]) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def undisturbed_hash(tmp_path_factory: pytest.TempPathFactory, base_environ: dict[str, str], strategy_text: str) -> str:
     """Weights hash of the same training on the command line, in peace."""
+    from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.data.store import BarStore
 
     home = tmp_path_factory.mktemp("undisturbed")
     install_sample(BarStore(home / "data"))

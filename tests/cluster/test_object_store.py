@@ -36,7 +36,7 @@ def store(s3, monkeypatch):
     """An empty bucket, reached from this process too."""
     import s3fs
 
-    from ktrdr.core.operations.object_store import ObjectStore
+    from ktrdr.core.cluster.object_store import ObjectStore
 
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
@@ -109,8 +109,8 @@ class TestExchange:
     @pytest.fixture
     def api_home(self, tmp_path, monkeypatch):
         """The home of an API, with the sample and a small model of operation `A`."""
+        from ktrdr.core.data.bar_store import BarStore
         from ktrdr.core.data.sample import install_sample
-        from ktrdr.core.data.store import BarStore
 
         home = tmp_path / "api"
         install_sample(BarStore(home / "data"))
@@ -119,14 +119,14 @@ class TestExchange:
 
     @pytest.fixture
     def exchange(self, store, api_home):
-        from ktrdr.core.operations.exchange import Exchange
+        from ktrdr.core.cluster.exchange import Exchange
 
         return Exchange(store)
 
     @pytest.fixture
     def train(self, sklearn_text, monkeypatch, tmp_path, api_home):
         """Return ``train(operation)``: a result as a worker has it, and the home it worked in."""
-        from ktrdr.core.operations.jobs import run_job
+        from ktrdr.core.jobs.kinds import run_job
 
         def run(operation):
             home = tmp_path / f"worker-{operation}"
@@ -138,7 +138,7 @@ class TestExchange:
         return run
 
     def test_a_model_is_taken_in_once_however_often_it_is_told(self, exchange, train, api_home):
-        from ktrdr.core.models.store import ModelStore
+        from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
         delivered = exchange.deliver("A", home, result)
@@ -154,7 +154,7 @@ class TestExchange:
 
     def test_a_model_that_is_damaged_or_anothers_is_refused(self, exchange, train, store, api_home):
         from ktrdr.core.errors import KtrdrError
-        from ktrdr.core.models.store import ModelStore
+        from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
         delivered = exchange.deliver("A", home, result)
@@ -173,8 +173,8 @@ class TestExchange:
             exchange.take_in("Z", delivered)
 
     def test_every_attempt_has_the_inputs_of_the_first(self, exchange, api_home, sklearn_text):
+        from ktrdr.core.data.bar_store import BarStore
         from ktrdr.core.data.sample import sample_bars
-        from ktrdr.core.data.store import BarStore
 
         job = {"strategy": sklearn_text}
         exchange.provide("A", "training", job)
@@ -233,15 +233,15 @@ class TestExchange:
 
 @pytest.mark.parametrize("url", ["file:///tmp", "bucket", "s3://", "s3://B", "s3://bucket/../x y"])
 def test_what_is_no_store_is_one_sentence(ktrdr, tmp_path, monkeypatch, url):
+    from ktrdr.core.cluster.object_store import store_url
     from ktrdr.core.errors import BadInputError
-    from ktrdr.core.operations.object_store import store_url
 
     with pytest.raises(BadInputError, match="write s3://bucket"):
         store_url({"KTRDR_STORE": url})
 
 
 def test_a_store_that_is_away_is_an_error_of_the_system(monkeypatch):
-    from ktrdr.core.operations.object_store import ObjectStore
+    from ktrdr.core.cluster.object_store import ObjectStore
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")

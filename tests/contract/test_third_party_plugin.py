@@ -26,8 +26,8 @@ import numpy as np
 
 from ktrdr.core.features.columns import feature_columns
 from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
-from ktrdr.core.models.store import default_model_store
-from ktrdr.core.operations import Cancellation
+from ktrdr.core.models.model_store import default_model_store
+from ktrdr.core.work import Cancellation
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins import Split, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import default_manager
@@ -87,7 +87,7 @@ print(json.dumps([bundle.ref, float(accuracy)]))
 PREDICT = """
 from pathlib import Path
 import numpy as np
-from ktrdr.core.models.store import default_model_store
+from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins.manager import default_manager
 predictor = default_model_store().get("foreign").load_predictor(default_manager())
 answer = predictor.predict(np.load(Path.home() / "features.npy"))

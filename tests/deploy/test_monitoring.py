@@ -9,7 +9,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from ktrdr.api.app import create_app
-from ktrdr.api.metrics import PREFIX, Metrics
+from ktrdr.api.http.request_metrics import PREFIX, Metrics
 
 
 def told():

@@ -56,7 +56,7 @@ def test_every_variable_that_the_code_speaks_of_is_there_and_no_other():
 
 
 def test_every_metric_is_there():
-    from ktrdr.api.metrics import Metrics
+    from ktrdr.api.http.request_metrics import Metrics
 
     metrics = Metrics()
     metrics.answered("GET", "/api/v1/health", 200, 0.1)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ktrdr.core.backtesting.report import write_report
 from ktrdr.core.backtesting.results import BacktestResult, read_result
 from ktrdr.core.backtesting.run import run_backtest
-from ktrdr.core.backtesting.settings import BacktestSettings
-from ktrdr.core.data.store import BarStore
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.fuzzy.membership import membership
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.report import write_report
 
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"type": "mlp", "architecture": {"hidden_layers": [16]}},

@@ -87,8 +87,8 @@ def test_the_same_seed_gives_the_same_weights_and_the_same_trades(demo, tmp_path
 
 def test_the_steps_one_at_a_time_come_to_the_same(demo, tmp_path):
     home, _ = demo
+    from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.data.store import BarStore
 
     install_sample(BarStore(tmp_path / "data"))
     ktrdr(tmp_path, "validate", str(STRATEGY))

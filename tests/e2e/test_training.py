@@ -15,9 +15,9 @@ from ktrdr.core.errors import CancelledError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
 from ktrdr.core.labels.make import make_labels
-from ktrdr.core.operations import Cancellation
 from ktrdr.core.training import executor as executor_module
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
+from ktrdr.core.work import Cancellation
 
 RECURRENT = {"replace": {"type": "lstm", "architecture": {"sequence_length": 8, "hidden_size": 8, "num_layers": 1}}}
 SHORT = {"date_range": {"start": "2017-01-01", "end": "2017-02-28"}}
@@ -26,7 +26,7 @@ PREDICT = """
 import sys
 from pathlib import Path
 import numpy as np
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 features, answer, root, ref = sys.argv[1:]
 predictor = ModelStore(Path(root)).get(ref).load_predictor(PluginManager())
@@ -156,7 +156,7 @@ STOCK_TRAINING = {"labels": {"source": "direction", "horizon": 3, "threshold": 0
 )
 def test_two_stocks_of_different_length(variant, make_executor, trained_models, shared_home, tmp_path, model, window):
     """Samples are the sum over the symbols; each has its own symbol's label, and a window within its own symbol."""
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
 
     text = variant(**STOCKS, model=model, training=STOCK_TRAINING)
     result = make_executor(text, tmp_path).execute()
@@ -230,8 +230,8 @@ def test_cancelled_it_stops_before_the_next_batch_and_can_be_resumed(
 TRAIN = """
 import sys
 from pathlib import Path
-from ktrdr.core.data.store import BarStore
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.training import checkpoint
@@ -329,7 +329,7 @@ def test_values_can_be_predicted(variant, make_executor, trained_models, plugins
 
 def test_rules_are_learned_stored_and_read_in_words(variant, make_executor, plugins, shared_home, tmp_path):
     from ktrdr.core.backtesting.explanation import explain
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
 
     text = variant(
         model={"replace": {"type": "anfis"}},
@@ -360,7 +360,7 @@ def test_contributions_add_up_to_the_difference_from_the_average_sample(
     variant, make_executor, plugins, shared_home, tmp_path, trained_models, model
 ):
     from ktrdr.core.backtesting.explanation import explain
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
 
     text = variant(training_data=SHORT, training={"epochs": 4}, **({"model": model} if model else {}))
     bundle = make_executor(text, tmp_path).execute().bundle

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars

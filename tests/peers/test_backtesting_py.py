@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.fills import EXIT_REASONS
+from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.simulation import Costs
-from ktrdr.core.backtesting.walk import EXIT_REASONS
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing
 

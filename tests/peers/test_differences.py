@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ktrdr.core.backtesting.fills import EXIT_REASONS
 from ktrdr.core.backtesting.simulation import Costs
-from ktrdr.core.backtesting.walk import EXIT_REASONS
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing

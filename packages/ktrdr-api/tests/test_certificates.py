@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ktrdr.api.commands import cluster
+from ktrdr.core.cluster.dask_settings import CERTIFICATE_FILES, tls_security
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.operations.cluster import CERTIFICATE_FILES, tls_security
 
 
 def make(directory, *options):

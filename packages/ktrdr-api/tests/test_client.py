@@ -20,7 +20,7 @@ from ktrdr.core.client import Client, follow
 from ktrdr.core.client.following import ServerEvent, parse_events
 from ktrdr.core.client.http import ServerAwayError
 from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, NotFoundError
-from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.work.cancellation import Cancellation
 
 
 @pytest.fixture
@@ -378,7 +378,7 @@ def test_the_stream_is_read_as_the_standard_says():
 def test_a_run_with_names_that_lead_elsewhere_is_refused(tmp_path, name):
     import zipfile
 
-    from ktrdr.core.cli.server import _extract
+    from ktrdr.core.cli.remote_server import _extract
 
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
         archive.writestr(name, "x")

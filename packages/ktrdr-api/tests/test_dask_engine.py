@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ktrdr.core.operations.cluster import configure
+from ktrdr.core.cluster.dask_settings import configure
 
 # As where ktrdr-core is not installed: importing it fails as it would there.
 WITHOUT_CORE = (
@@ -60,7 +60,7 @@ def test_a_scheduler_without_ktrdr_core_is_one_sentence(strange_scheduler, tmp_p
 
 
 def test_a_scheduler_that_somebody_else_started_is_told_the_rules():
-    from ktrdr.core.operations.cluster import DASK_SETTINGS, configure_scheduler
+    from ktrdr.core.cluster.dask_settings import DASK_SETTINGS, configure_scheduler
 
     async def tell():
         from distributed import Scheduler

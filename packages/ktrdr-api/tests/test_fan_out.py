@@ -24,7 +24,7 @@ class ClientDouble:
         self.in_flight = self.most_in_flight = 0
 
     def submit(self, function, target, operation, attempt, job, numbers, *, key, resources, retries, pure):
-        assert target == "ktrdr.worker.sweeps:run_chunk"
+        assert target == "ktrdr.worker.chunks:run_chunk"
         assert (retries, pure) == (0, False)
         assert set(resources) == {"ktrdr-protocol-1", "backtest", "ml-torch"}
         self.chunks.append(numbers)

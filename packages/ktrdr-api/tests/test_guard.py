@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ktrdr.api.guard import RateLimiter
+from ktrdr.api.http.guard import RateLimiter
 from ktrdr.api.settings import load_settings
 from ktrdr.core.errors import BadInputError
 

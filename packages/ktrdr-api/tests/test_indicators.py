@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.strategy.model import MembershipFunction

@@ -100,7 +100,7 @@ def test_no_path_of_the_server_is_told(client, home):
 
 
 def test_a_full_disk_is_said_and_other_trouble_is_a_fault(home, serving, monkeypatch):
-    from ktrdr.core.data.store import BarStore
+    from ktrdr.core.data.bar_store import BarStore
 
     trouble = OSError(errno.ENOSPC, "No space left on device", str(home / "data"))
 

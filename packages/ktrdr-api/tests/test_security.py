@@ -123,7 +123,7 @@ def test_tokens_are_compared_in_constant_time(guarded, monkeypatch):
     """Every comparison goes through the one function that takes as long whatever differs."""
     import secrets
 
-    from ktrdr.api import security
+    from ktrdr.api.http import security
 
     compared = []
     original = secrets.compare_digest
@@ -229,7 +229,7 @@ def test_an_uploaded_bundle_is_verified_before_it_is_visible(client, home, tmp_p
 
 
 def test_a_fault_of_the_server_tells_no_more_than_that(serving, monkeypatch):
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
 
     def break_down(self, name=None):
         raise RuntimeError("secret of /srv/ktrdr")

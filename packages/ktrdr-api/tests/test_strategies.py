@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from ktrdr.api.routes.strategies import EXAMPLE
-from ktrdr.api.strategies import ChangedError, StrategyStore
+from ktrdr.api.strategy_files import ChangedError, StrategyStore
 
 PATH = "/api/v1/strategies/rsi_reversion"
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.operations import NO_PROGRESS, Cancellation
-from ktrdr.core.testing.problems import make_problem
+from ktrdr.core.testing.learning_problems import make_problem
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.sklearn.declaration import INFO
-from ktrdr.ml.sklearn.loader import SklearnLoader
-from ktrdr.ml.sklearn.storage import SklearnStorage
-from ktrdr.ml.sklearn.trainer import SklearnTrainer
+from ktrdr.ml.sklearn.sklearn_loader import SklearnLoader
+from ktrdr.ml.sklearn.sklearn_storage import SklearnStorage
+from ktrdr.ml.sklearn.sklearn_trainer import SklearnTrainer
 
 TYPES = {model_type.name: model_type for model_type in INFO.model_types}
 

@@ -12,11 +12,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.operations import NO_PROGRESS, Cancellation
 from ktrdr.core.plugins import Split
-from ktrdr.core.testing.problems import Problem, make_problem
+from ktrdr.core.testing.learning_problems import Problem, make_problem
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.sklearn.declaration import INFO
-from ktrdr.ml.sklearn.trainer import SklearnTrainer
+from ktrdr.ml.sklearn.sklearn_trainer import SklearnTrainer
 
 TYPES = {model_type.name: model_type for model_type in INFO.model_types}
 

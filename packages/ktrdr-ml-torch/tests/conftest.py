@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ktrdr.core.operations import NO_PROGRESS, Cancellation
 from ktrdr.core.plugins import Split
-from ktrdr.core.testing.problems import Problem, make_problem
+from ktrdr.core.testing.learning_problems import Problem, make_problem
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch.declaration import MODEL_TYPES
-from ktrdr.ml.torch.trainer import TorchTrainer
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
 SMALL = {
     "mlp": {"hidden_layers": [16]},

@@ -16,11 +16,11 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.plugins import CrispInput, RuleBased
 from ktrdr.core.strategy.model import MembershipFunction
-from ktrdr.core.testing.problems import Problem
-from ktrdr.ml.torch.description import FuzzyVariable
-from ktrdr.ml.torch.loader import TorchLoader
+from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.ml.torch.memberships import Memberships
-from ktrdr.ml.torch.storage import TorchStorage
+from ktrdr.ml.torch.model_description import FuzzyVariable
+from ktrdr.ml.torch.torch_loader import TorchLoader
+from ktrdr.ml.torch.torch_storage import TorchStorage
 
 EVERY_KIND = {
     "triangle": ("triangular", (20.0, 50.0, 80.0)),

@@ -10,8 +10,8 @@ import torch
 from ktrdr.core.errors import BadInputError
 from ktrdr.ml.torch import devices
 from ktrdr.ml.torch.determinism import repeatable, threads_for
-from ktrdr.ml.torch.loader import TorchLoader
-from ktrdr.ml.torch.storage import TorchStorage
+from ktrdr.ml.torch.torch_loader import TorchLoader
+from ktrdr.ml.torch.torch_storage import TorchStorage
 
 CPU = torch.device("cpu")
 

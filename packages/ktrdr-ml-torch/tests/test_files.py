@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.ml.torch.loader import TorchLoader
-from ktrdr.ml.torch.storage import MODEL_FILE, WEIGHTS_FILE, TorchStorage
+from ktrdr.ml.torch.torch_loader import TorchLoader
+from ktrdr.ml.torch.torch_storage import MODEL_FILE, WEIGHTS_FILE, TorchStorage
 
 FIRST = {
     "mlp": "network.layers.0.weight",

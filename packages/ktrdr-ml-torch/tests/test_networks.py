@@ -8,7 +8,7 @@ import torch
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.ml.torch.declaration import MODEL_TYPES
-from ktrdr.ml.torch.description import describe
+from ktrdr.ml.torch.model_description import describe
 from ktrdr.ml.torch.networks import Dropout, build_network
 from ktrdr.ml.torch.samples import Matrix, as_tensor
 

@@ -10,12 +10,12 @@ import torch
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins.contract import TrainingTask
-from ktrdr.core.testing.problems import Problem
-from ktrdr.ml.torch.description import describe
+from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.ml.torch.initialization import initialize
+from ktrdr.ml.torch.model_description import describe
 from ktrdr.ml.torch.networks import build_network
 from ktrdr.ml.torch.samples import label_scaling, moments
-from ktrdr.ml.torch.trainer import _SHUFFLE, _WEIGHTS, _generator
+from ktrdr.ml.torch.torch_trainer import _SHUFFLE, _WEIGHTS, _generator
 
 PLAIN = {"epochs": 5, "batch_size": 50, "learning_rate": 0.02, "lr_scheduler": None, "optimizer": "sgd"}
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.operations import Cancellation
-from ktrdr.core.testing.problems import Problem
+from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.work import Cancellation
 from ktrdr.ml.torch import training
 from ktrdr.ml.torch.checkpoints import fingerprint
 
@@ -63,12 +63,12 @@ def case(problem):
 CHILD = """
 import json, sys
 from pathlib import Path
-from ktrdr.core.operations import NO_PROGRESS, Cancellation
-from ktrdr.core.testing.problems import make_problem
+from ktrdr.core.work import NO_PROGRESS, Cancellation
+from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.ml.torch import training
 from ktrdr.ml.torch.declaration import MODEL_TYPES
-from ktrdr.ml.torch.trainer import TorchTrainer
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
 training._SECONDS_BETWEEN_QUESTIONS = 0.0
 kind, architecture, settings = json.loads(sys.argv[1])
 given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=settings)

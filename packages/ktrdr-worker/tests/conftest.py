@@ -50,7 +50,7 @@ class SchedulerThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
 
     async def _start(self):
-        from ktrdr.core.operations.cluster import configure
+        from ktrdr.core.cluster.dask_settings import configure
 
         configure()
         from distributed import Scheduler

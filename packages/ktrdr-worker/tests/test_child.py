@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.operations import NO_PROGRESS, Cancellation
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.worker import child
 
 
@@ -74,7 +74,7 @@ def test_how_work_ends_is_said(monkeypatch, raised, event):
     def run_job(*arguments, **options):
         raise raised
 
-    monkeypatch.setattr("ktrdr.core.operations.jobs.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.jobs.kinds.run_job", run_job)
     ending = child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
     assert ending["event"] == event
     assert str(raised) in json.dumps(ending)
@@ -84,13 +84,13 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_users(monkeypatch):
     def run_job(*arguments, **options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ktrdr.core.operations.jobs.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.jobs.kinds.run_job", run_job)
     with pytest.raises(ZeroDivisionError):
         child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
 
 
 class Store:
-    """An object store in a map, with what :class:`~ktrdr.core.operations.object_store.ObjectStore` does."""
+    """An object store in a map, with what :class:`~ktrdr.core.cluster.object_store.ObjectStore` does."""
 
     def __init__(self):
         self.objects = {}
@@ -120,8 +120,8 @@ class Store:
 def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monkeypatch, tmp_path):
     from pathlib import Path
 
-    from ktrdr.core.operations.exchange import Exchange
-    from ktrdr.core.operations.progress import ProgressEvent
+    from ktrdr.core.cluster.exchange import Exchange
+    from ktrdr.core.work.progress import ProgressEvent
 
     store = Store()
     store.put("operations/A/inputs.json", b'{"data": [], "model": null}')
@@ -142,7 +142,7 @@ def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monke
                 progress(ProgressEvent("training", step, 10))
         raise CancelledError("asked to stop")
 
-    monkeypatch.setattr("ktrdr.core.operations.jobs.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.jobs.kinds.run_job", run_job)
     for attempt in (1, 2):
         request = {"kind": "training", "job": {}, "operation": "A", "attempt": attempt}
         monkeypatch.setenv("KTRDR_HOME", str(tmp_path))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE, VERSIONS_KEY, versions
+from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE, VERSIONS_KEY, versions
 
 
 def wait_for_workers(scheduler, count, timeout=60):

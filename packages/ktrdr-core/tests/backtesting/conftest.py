@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager, default_manager
 from ktrdr.core.strategy.loader import load_strategy_text

@@ -14,17 +14,17 @@ import pytest
 from ktrdr.core.backtesting.prediction import PredictionError
 from ktrdr.core.backtesting.results import read_result, read_summary
 from ktrdr.core.backtesting.run import run_backtest
-from ktrdr.core.backtesting.settings import BacktestSettings
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.errors import BadInputError, CancelledError, PluginError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Deployment, Risk, Sizing
+from ktrdr.core.work.cancellation import Cancellation
 
 COSTS = {"commission": 0.0001, "slippage": 0.0001}
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.fills import EXIT_REASONS
+from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, simulate
-from ktrdr.core.backtesting.walk import EXIT_REASONS
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import CancelledError
-from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing
+from ktrdr.core.work.cancellation import Cancellation
 
 HOURS_PER_YEAR = 6220.0
 

@@ -8,17 +8,17 @@ import json
 import pytest
 
 from ktrdr.core.backtesting.run import run_backtest
-from ktrdr.core.backtesting.settings import BacktestSettings
 from ktrdr.core.cli.main import cli
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.models.store import ModelStore
-from ktrdr.core.operations import run_sweep
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.jobs import JOB_KINDS, parse_job, run_job
-from ktrdr.core.operations.sweep import MOST_TRIALS, check_sweep, trials_of
-from ktrdr.core.operations.variants import Variants
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job, run_job
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.strategy.loader import load_strategy_text
+from ktrdr.core.sweeps.candidates import Variants
+from ktrdr.core.sweeps.grid import MOST_TRIALS, check_sweep, trials_of
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.workflows import run_sweep
 
 SETTINGS = {"decisions.confidence_threshold": (0.34, 0.4), "risk.stop_loss.atr": (2, 3.5, 5)}
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from ktrdr.core.cli.main import main
+from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import default_store
 from ktrdr.core.indicators import compute
 
 Run = Callable[..., tuple[int, str, str]]

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ktrdr.core.backtesting.decisions import decide
+from ktrdr.core.backtesting.signals import decide
 from ktrdr.core.cli.main import main
+from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample, sample_bars
-from ktrdr.core.data.store import default_store
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.store import default_model_store
+from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins import Rule, manager
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from ktrdr.core.cli.main import cli, main
 from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
-from ktrdr.core.models.store import default_model_store
+from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.strategy.model import Strategy
 
 STRATEGY = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ktrdr.core.cli.main import main
+from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import default_store
 
 Run = Callable[..., tuple[int, str, str]]
 

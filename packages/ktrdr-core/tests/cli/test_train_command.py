@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ktrdr.core.cli.main import main
+from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import default_store
-from ktrdr.core.models.store import default_model_store
+from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
 

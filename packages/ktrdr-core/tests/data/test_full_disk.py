@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr.core.data.disk import is_out_of_room, why_not_written
 from ktrdr.core.data.exporter import export_bars
+from ktrdr.core.files.disk_space import is_out_of_room, why_not_written
 
 _STORE = """
 import sys
 from pathlib import Path
 import numpy as np
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.data.store import BarStore
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.exporter import export_bars
 from ktrdr.core.errors import KtrdrError
 try:

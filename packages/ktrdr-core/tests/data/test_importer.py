@@ -10,15 +10,15 @@ import duckdb
 import numpy as np
 import pytest
 
-from ktrdr.core.data import watched
+from ktrdr.core.data.bar_store import StoreError
 from ktrdr.core.data.exporter import export_bars
-from ktrdr.core.data.importer import import_file
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.data.store import StoreError
-from ktrdr.core.data.vendor_bars import detect_timeframe
+from ktrdr.core.data.vendor import watched
+from ktrdr.core.data.vendor.importer import import_file
+from ktrdr.core.data.vendor.vendor_bars import detect_timeframe
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.work.cancellation import Cancellation
 
 _HEAD = "time,open,high,low,close,volume\n"
 

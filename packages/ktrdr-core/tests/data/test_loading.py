@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.loading import fingerprint, load_bars
 from ktrdr.core.data.resample import resample
 from ktrdr.core.data.sample import install_sample, sample_bars
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.errors import BadInputError
 
 

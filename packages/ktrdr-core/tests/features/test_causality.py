@@ -17,9 +17,9 @@ from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.features.causality import LabelValues, check_pipeline
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.indicators import compute, registry
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import ProgressEvent
 from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import ProgressEvent
 
 StrategyMaker = Callable[..., Strategy]
 BarMaker = Callable[..., Bars]

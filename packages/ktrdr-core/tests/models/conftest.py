@@ -13,7 +13,7 @@ import pytest
 from ktrdr.core.features.columns import feature_columns
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
-from ktrdr.core.models.store import BundleWriter, ModelStore
+from ktrdr.core.models.model_store import BundleWriter, ModelStore
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.strategy.model import Strategy
 

@@ -10,7 +10,7 @@ import pytest
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.models.bundle import BundleError
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.models.model_store import ModelStore
 
 
 @pytest.fixture

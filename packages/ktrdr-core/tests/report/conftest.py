@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from ktrdr.core.backtesting.report import write_report
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.run import run_backtest
-from ktrdr.core.backtesting.settings import BacktestSettings
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import BarStore
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.report import write_report
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.training.executor import TrainingExecutor
 

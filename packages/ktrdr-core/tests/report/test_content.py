@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ktrdr.core.backtesting.metrics import METRICS, format_metric
-from ktrdr.core.backtesting.report import write_report
-from ktrdr.core.backtesting.report.content import page_of
-from ktrdr.core.backtesting.report.trades import MOST_ROWS
 from ktrdr.core.backtesting.results import BacktestResult
+from ktrdr.core.report import write_report
+from ktrdr.core.report.content import page_of
+from ktrdr.core.report.trade_list import MOST_ROWS
 
 
 def with_trades(result: BacktestResult, chosen: np.ndarray) -> BacktestResult:

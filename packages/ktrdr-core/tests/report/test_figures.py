@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktrdr.core.backtesting.report.figures import monthly_figure, plain, run_length, thin
+from ktrdr.core.report.figures import monthly_figure, plain, run_length, thin
 
 
 @given(n=st.integers(1, 3000), most=st.integers(4, 400), seed=st.integers(0, 1000), share=st.floats(0, 1))

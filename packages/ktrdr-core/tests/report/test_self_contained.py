@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ktrdr.core.backtesting.report import write_report
 from ktrdr.core.backtesting.results import BacktestResult
+from ktrdr.core.report import write_report
 
 # Attributes a browser fetches, or sends something to.
 FETCHING = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr.core.backtesting.report import write_report
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.report import write_report
 
 
 def test_directories_are_made_and_files_replaced(result, html, tmp_path: Path):
@@ -42,7 +42,7 @@ def test_a_directory_is_refused(result, tmp_path: Path):
 
 
 def test_importing_it_loads_nothing():
-    code = "import sys, ktrdr.core.backtesting.report; print(*sys.modules)"
+    code = "import sys, ktrdr.core.report; print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in answer.stdout.split()}
     assert not loaded & {"jinja2", "plotly", "numpy", "pandas", "pydantic", "duckdb"}

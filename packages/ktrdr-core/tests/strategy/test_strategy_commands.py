@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ktrdr.core.cli.main import main
+from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import default_store
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import BarStore
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.training.executor import TrainingExecutor

@@ -10,7 +10,7 @@ from ktrdr.core.parameters import Parameter
 from ktrdr.core.plugins.contract import Device, ModelType
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import CLASSES
-from ktrdr.core.training.creation import create_task, window_of
+from ktrdr.core.training.task import create_task, window_of
 
 CPU = Device("cpu", "cpu")
 # Declarations as backends give them.
@@ -62,7 +62,7 @@ def test_a_task_is_complete(strategy):
 
 
 def test_settings_are_the_optimisation_keys_as_backends_know_them(strategy):
-    from ktrdr.core.testing.problems import SETTINGS
+    from ktrdr.core.testing.learning_problems import SETTINGS
 
     settings = task_of(strategy, NETWORK).settings
     assert set(settings) == set(SETTINGS)

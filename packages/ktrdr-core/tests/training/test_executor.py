@@ -15,10 +15,10 @@ from ktrdr.core.errors import BadInputError, CancelledError, PluginError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
 from ktrdr.core.labels.make import make_labels
-from ktrdr.core.operations import Cancellation
 from ktrdr.core.training import executor as executor_module
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.training.split import PARTS
+from ktrdr.core.work import Cancellation
 
 STEPS = ["device", "data", "indicators", "fuzzy sets", "labels", "split", "features", "training", "evaluation"]
 STEPS += ["importance", "saving"]

@@ -8,10 +8,10 @@ import pytest
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.indicators import compute
-from ktrdr.core.training.engineering import first_rows, fit_normalizers, stack_symbols
 from ktrdr.core.training.fuzzification import fuzzify
 from ktrdr.core.training.indicators import calculate_indicators
 from ktrdr.core.training.loading import load_symbol
+from ktrdr.core.training.preparation import first_rows, fit_normalizers, stack_symbols
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ktrdr.core.operations import Cancellation
-from ktrdr.core.testing.problems import make_problem
+from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.fitting import fit_model
+from ktrdr.core.work import Cancellation
 
 
 @pytest.fixture

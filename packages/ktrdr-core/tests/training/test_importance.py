@@ -12,9 +12,9 @@ from sklearn.inspection import permutation_importance as sklearn_importance
 
 from ktrdr.core.errors import CancelledError
 from ktrdr.core.features.columns import FeatureColumn
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import ProgressEvent
 from ktrdr.core.training.importance import JudgedSamples, permutation_importance
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import ProgressEvent
 
 Predict = Callable[[np.ndarray], np.ndarray]
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.data.store import default_store
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.models.store import default_model_store
-from ktrdr.core.operations import Cancellation
-from ktrdr.core.operations import run_training as module
-from ktrdr.core.operations.jobs import run_job
+from ktrdr.core.jobs.kinds import run_job
+from ktrdr.core.models.model_store import default_model_store
+from ktrdr.core.work import Cancellation
+from ktrdr.core.workflows import run_training as module
 
 
 @pytest.fixture(autouse=True)

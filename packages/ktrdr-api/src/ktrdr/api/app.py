@@ -10,10 +10,11 @@ from fastapi import Depends, FastAPI
 from ktrdr.api import __version__
 from ktrdr.api.engine.choose import choose_engine
 from ktrdr.api.engine.port import ExecutionEngine
-from ktrdr.api.guard import Guard
-from ktrdr.api.metrics import PREFIX, Measure, Metrics
-from ktrdr.api.openapi import install_openapi, operation_id
-from ktrdr.api.problems import PROBLEM_RESPONSES, install_problem_handlers
+from ktrdr.api.http.guard import Guard
+from ktrdr.api.http.openapi import install_openapi, operation_id
+from ktrdr.api.http.problems import PROBLEM_RESPONSES, install_problem_handlers
+from ktrdr.api.http.request_metrics import PREFIX, Measure, Metrics
+from ktrdr.api.http.security import require_token
 from ktrdr.api.routes import (
     backtests,
     data,
@@ -30,7 +31,6 @@ from ktrdr.api.routes import (
     trainings,
     workers,
 )
-from ktrdr.api.security import require_token
 from ktrdr.api.services import open_services
 from ktrdr.api.settings import ApiSettings, load_settings
 from ktrdr.core.errors import KtrdrError

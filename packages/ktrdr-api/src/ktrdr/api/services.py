@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from ktrdr.api.engine.port import ExecutionEngine
 from ktrdr.api.operations.service import OperationService
 from ktrdr.api.settings import ApiSettings
-from ktrdr.core.settings import home_directory
+from ktrdr.core.home import home_directory
 
 if TYPE_CHECKING:
     from ktrdr.api.ledger.database import Database

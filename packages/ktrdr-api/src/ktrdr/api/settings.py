@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.settings import home_directory
+from ktrdr.core.home import home_directory
 
 __all__ = ["ApiSettings", "Tokens", "is_loopback", "load_settings"]
 

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ktrdr.core.errors import CancelledError, KtrdrError
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import Progress, ProgressEvent
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import Progress, ProgressEvent
 
 __all__ = ["main"]
 
@@ -49,8 +49,8 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
 
 
 def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> Mapping[str, Any]:
-    from ktrdr.core.operations.exchange import CheckpointKeeper, Exchange
-    from ktrdr.core.operations.jobs import run_job
+    from ktrdr.core.cluster.exchange import CheckpointKeeper, Exchange
+    from ktrdr.core.jobs.kinds import run_job
 
     kind, job, operation, attempt = request["kind"], request["job"], request.get("operation"), request.get("attempt", 1)
 

@@ -50,7 +50,7 @@ def worker(
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.worker.main import WorkerOptions, run_worker
-    from ktrdr.worker.validation import validate
+    from ktrdr.worker.self_check import validate
 
     if not address.startswith(("tcp://", "tls://")):
         raise BadInputError(f"`{address}` is not the address of a scheduler; write for example tcp://127.0.0.1:8786")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ktrdr.worker.operations import RUNNING, stop_all
+from ktrdr.worker.children import RUNNING, stop_all
 
 __all__ = ["drain"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktrdr.core.operations.cluster import configure, tls_security
-from ktrdr.core.operations.remote import DRAIN, await_by_name
-from ktrdr.worker.validation import check_versions
+from ktrdr.core.cluster.dask_settings import configure, tls_security
+from ktrdr.core.cluster.remote_calls import DRAIN, await_by_name
+from ktrdr.worker.self_check import check_versions
 
 __all__ = ["WorkerOptions", "run_worker"]
 
@@ -30,7 +30,7 @@ class WorkerOptions:
         address: of the scheduler.
         name: shown in lists.
         slots: how many operations run at once.
-        require: see :func:`ktrdr.worker.validation.validate`.
+        require: see :func:`ktrdr.worker.self_check.validate`.
         grace: seconds that running operations are given when leaving.
         host: address other machines reach this worker at.
         http: ``host:port`` of ``/health`` and ``/metrics``, which know no authentication.

@@ -20,9 +20,9 @@ __all__ = ["dask_setup"]
 @click.option("--require", multiple=True, envvar="KTRDR_WORKER_REQUIRE")
 async def dask_setup(worker: Any, require: tuple[str, ...]) -> None:
     """Validate, then announce capabilities as Dask resources and versions as start-up information."""
-    from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE, versions
+    from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE, versions
     from ktrdr.core.plugins.manager import PluginManager
-    from ktrdr.worker.validation import UnfitError, capabilities, check_versions, validate
+    from ktrdr.worker.self_check import UnfitError, capabilities, check_versions, validate
 
     if worker.nanny is not None:
         # Ctrl+C and service managers signal every process of a group; when to end, the nanny above decides, after

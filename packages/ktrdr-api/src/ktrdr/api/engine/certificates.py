@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ktrdr.core.cluster.dask_settings import CERTIFICATE_FILES
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.operations.cluster import CERTIFICATE_FILES
 
 __all__ = ["make_certificates"]
 

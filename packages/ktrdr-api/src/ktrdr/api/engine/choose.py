@@ -11,7 +11,7 @@ from ktrdr.core.errors import BadInputError
 
 if TYPE_CHECKING:
     from ktrdr.api.engine.embedded import EmbeddedEngine
-    from ktrdr.core.operations.exchange import Exchange
+    from ktrdr.core.cluster.exchange import Exchange
 
 __all__ = ["choose_engine", "embedded_engine"]
 
@@ -69,11 +69,11 @@ def embedded_engine(
 
 def _exchange() -> Exchange | None:
     """Return what ``KTRDR_STORE`` asks for. Without it nothing of the kind is imported."""
-    from ktrdr.core.operations.object_store import store_url
+    from ktrdr.core.cluster.object_store import store_url
 
     if store_url() is None:
         return None
-    from ktrdr.core.operations.exchange import Exchange
+    from ktrdr.core.cluster.exchange import Exchange
 
     return Exchange.from_environment()
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.fan_out import FanOut
 from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
-from ktrdr.core.errors import BadInputError, KtrdrError
-from ktrdr.core.operations.cluster import (
+from ktrdr.core.cluster.dask_settings import (
     PROTOCOL_RESOURCE,
     VERSIONS_KEY,
     configure,
@@ -25,12 +24,13 @@ from ktrdr.core.operations.cluster import (
     tls_security,
     versions,
 )
-from ktrdr.core.operations.remote import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
+from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
+from ktrdr.core.errors import BadInputError, KtrdrError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from ktrdr.core.operations.exchange import Exchange
+    from ktrdr.core.cluster.exchange import Exchange
 
 __all__ = ["DaskEngine"]
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.dask import DaskEngine
 from ktrdr.api.engine.port import EngineListener
-from ktrdr.core.operations.cluster import configure, tls_security
+from ktrdr.core.cluster.dask_settings import configure, tls_security
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
     from distributed import Scheduler
 
-    from ktrdr.core.operations.exchange import Exchange
+    from ktrdr.core.cluster.exchange import Exchange
 
 __all__ = ["UNFIT", "EmbeddedEngine"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.port import Attempt
-from ktrdr.core.operations.cluster import PROTOCOL_RESOURCE
-from ktrdr.core.operations.remote import RUN_CHUNK, call_by_name
+from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE
+from ktrdr.core.cluster.remote_calls import RUN_CHUNK, call_by_name
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -67,12 +67,12 @@ class FanOut:
     _submitted: int = 0
 
     async def run(self) -> dict[str, Any]:
-        """Return how it ended, in the terms of :func:`ktrdr.worker.operations.run_operation`.
+        """Return how it ended, in the terms of :func:`ktrdr.worker.children.run_operation`.
 
         Raises what a future of Dask raises when its scheduler has gone.
         """
-        from ktrdr.core.operations.jobs import SweepJob
-        from ktrdr.core.operations.sweep import sweep_result, trials_of
+        from ktrdr.core.jobs.kinds import SweepJob
+        from ktrdr.core.sweeps.grid import sweep_result, trials_of
 
         job = SweepJob.model_validate(dict(self.job))
         waiting = list(range(len(trials_of(job))))

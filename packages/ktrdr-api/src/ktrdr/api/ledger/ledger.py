@@ -23,8 +23,8 @@ from ktrdr.api.ledger.records import (
     TransitionError,
     UnknownOperationError,
 )
+from ktrdr.api.ledger.rows import AttemptRow, EventRow, OperationRow
 from ktrdr.api.ledger.states import TERMINAL, State, sources_of
-from ktrdr.api.ledger.tables import AttemptRow, EventRow, OperationRow
 
 __all__ = ["Ledger"]
 

@@ -13,7 +13,7 @@ from ktrdr.api.engine.port import Attempt, ExecutionEngine, SchedulerInfo, Worke
 from ktrdr.api.ledger.records import Idempotency, Operation, TransitionError, UnknownOperationError
 from ktrdr.api.ledger.states import State
 from ktrdr.api.operations.broadcast import Broadcast
-from ktrdr.api.operations.progress import ProgressWriter
+from ktrdr.api.operations.progress_writer import ProgressWriter
 from ktrdr.api.operations.waiting import what_is_missing
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.bars import Symbol
-from ktrdr.api.downloads import FILE, PARQUET, ZIP, temporary_file
+from ktrdr.api.http.downloads import FILE, PARQUET, ZIP, temporary_file
+from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency
-from ktrdr.api.problems import Problem
-from ktrdr.api.results import read_backtest, result_directory, shown
+from ktrdr.api.routes._shared.bar_queries import Symbol
+from ktrdr.api.routes._shared.result_files import read_backtest, result_directory, shown
+from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes.models import Store as Models
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened, Services
-from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
 
 if TYPE_CHECKING:
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["router"]
 
@@ -138,7 +138,7 @@ async def start_backtest(
 
 def _job(asked: BacktestRequest, store: ModelStore) -> tuple[dict[str, Any], list[str]]:
     from ktrdr.api.operations.requirements import backtest_needs
-    from ktrdr.core.operations.jobs import parse_job
+    from ktrdr.core.jobs.kinds import parse_job
 
     manifest = store.get(asked.model).manifest
     job = parse_job("backtest", {**asked.model_dump(mode="json"), "model": manifest.ref})
@@ -182,7 +182,7 @@ async def get_equity(operation_id: OperationId, opened: Opened, offset: Offset =
     result = await _result(operation_id, opened)
 
     def read() -> Equity:
-        from ktrdr.api.bars import numbers
+        from ktrdr.api.routes._shared.bar_queries import numbers
 
         table = read_table(result_directory(opened.home, result) / "equity.parquet")
         page = {name: column[offset : offset + limit] for name, column in table.items()}
@@ -248,7 +248,7 @@ async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Resp
 
     def make() -> FileResponse:
         backtest = read_backtest(opened.home, result)
-        from ktrdr.core.backtesting.report import write_report
+        from ktrdr.core.report import write_report
 
         return temporary_file(
             lambda path: write_report(backtest, path), filename=f"{operation_id}.html", media_type="text/html"

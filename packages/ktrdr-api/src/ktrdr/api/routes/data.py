@@ -10,10 +10,10 @@ from fastapi.responses import FileResponse
 from pydantic import AwareDatetime, BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.bars import SYMBOL_PATTERN, Store, TimeframeName, load, numbers, utc
-from ktrdr.api.downloads import FILE, PARQUET, temporary_file
-from ktrdr.api.problems import Problem, ProblemError
-from ktrdr.api.uploads import receive
+from ktrdr.api.http.downloads import FILE, PARQUET, temporary_file
+from ktrdr.api.http.problems import Problem, ProblemError
+from ktrdr.api.http.uploads import receive
+from ktrdr.api.routes._shared.bar_queries import SYMBOL_PATTERN, Store, TimeframeName, load, numbers, utc
 from ktrdr.core.errors import BadInputError
 
 __all__ = ["router"]
@@ -189,7 +189,7 @@ async def import_data(
 
     ``filename`` is the vendor's name of the file: its ending tells the kind, and it may name the symbol.
     """
-    from ktrdr.core.data.importer import import_file
+    from ktrdr.core.data.vendor.importer import import_file
 
     async with receive(request, filename) as path:
         report = await run_in_threadpool(

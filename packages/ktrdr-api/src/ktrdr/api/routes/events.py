@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Event
 from ktrdr.api.ledger.states import TERMINAL
-from ktrdr.api.problems import Problem
 from ktrdr.api.routes.operations import OperationId
 from ktrdr.api.services import Opened
 

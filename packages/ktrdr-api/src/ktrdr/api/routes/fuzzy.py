@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from ktrdr.api.bars import Store, load
-from ktrdr.api.problems import Problem
+from ktrdr.api.http.problems import Problem
+from ktrdr.api.http.security import changes_nothing
+from ktrdr.api.routes._shared.bar_queries import Store, load
 from ktrdr.api.routes.indicators import Series, SeriesRequest, series
-from ktrdr.api.security import changes_nothing
 
 __all__ = ["router"]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ktrdr.api.bars import Store, Symbol, TimeframeName, load, moment, numbers, utc
-from ktrdr.api.problems import Problem, ProblemError
-from ktrdr.api.security import changes_nothing
+from ktrdr.api.http.problems import Problem, ProblemError
+from ktrdr.api.http.security import changes_nothing
+from ktrdr.api.routes._shared.bar_queries import Store, Symbol, TimeframeName, load, moment, numbers, utc
 
 __all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "parameter_view", "router", "series"]
 

@@ -10,16 +10,16 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.downloads import FILE, temporary_file
-from ktrdr.api.problems import Problem
-from ktrdr.api.security import changes_nothing
+from ktrdr.api.http.downloads import FILE, temporary_file
+from ktrdr.api.http.problems import Problem
+from ktrdr.api.http.security import changes_nothing
+from ktrdr.api.http.uploads import receive
 from ktrdr.api.services import Opened
-from ktrdr.api.uploads import receive
 from ktrdr.core.models.manifest import Manifest
 
 if TYPE_CHECKING:
     from ktrdr.core.models.bundle import Bundle
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["model_store", "router"]
 
@@ -64,7 +64,7 @@ class Verified(BaseModel):
 
 async def model_store(opened: Opened) -> ModelStore:
     """Return the model store of the server."""
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
 
     return ModelStore(opened.home / "models")
 

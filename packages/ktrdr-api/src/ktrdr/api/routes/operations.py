@@ -8,12 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 
+from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency, OperationSummary
 from ktrdr.api.ledger.states import State
-from ktrdr.api.problems import Problem
-from ktrdr.api.results import shown
+from ktrdr.api.routes._shared.result_files import shown
+from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey
 from ktrdr.api.services import Opened
-from ktrdr.api.starting import STARTED, IdempotencyKey
 
 __all__ = ["OperationId", "OperationView", "router", "view"]
 

@@ -9,11 +9,11 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.loading import load, offered
-from ktrdr.api.problems import Problem, ProblemError
-from ktrdr.api.security import changes_nothing
+from ktrdr.api.http.problems import Problem, ProblemError
+from ktrdr.api.http.security import changes_nothing
+from ktrdr.api.routes._shared.strategy_loading import load, offered
 from ktrdr.api.services import Opened
-from ktrdr.api.strategies import ChangedError, StrategyStore
+from ktrdr.api.strategy_files import ChangedError, StrategyStore
 
 __all__ = ["StrategyName", "router", "strategy_store"]
 

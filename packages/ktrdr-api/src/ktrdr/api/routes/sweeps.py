@@ -9,17 +9,17 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.bars import Symbol
+from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency
-from ktrdr.api.problems import Problem
-from ktrdr.api.results import shown
+from ktrdr.api.routes._shared.bar_queries import Symbol
+from ktrdr.api.routes._shared.result_files import shown
+from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes.models import Store
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened
-from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
 
 if TYPE_CHECKING:
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["router"]
 
@@ -111,8 +111,8 @@ async def start_sweep(
 def _job(asked: SweepRequest, store: ModelStore) -> tuple[dict[str, Any], list[str]]:
     """Check every combination, and name the version of the model."""
     from ktrdr.api.operations.requirements import backtest_needs
-    from ktrdr.core.operations.jobs import SweepJob, parse_job
-    from ktrdr.core.operations.sweep import check_sweep
+    from ktrdr.core.jobs.kinds import SweepJob, parse_job
+    from ktrdr.core.sweeps.grid import check_sweep
 
     bundle = store.get(asked.model)
     job = parse_job("sweep", {**asked.model_dump(mode="json"), "model": bundle.manifest.ref})

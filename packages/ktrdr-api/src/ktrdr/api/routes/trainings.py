@@ -9,16 +9,16 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.bars import Symbol
+from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency
-from ktrdr.api.loading import load, offered
-from ktrdr.api.problems import Problem
-from ktrdr.api.results import shown
+from ktrdr.api.routes._shared.bar_queries import Symbol
+from ktrdr.api.routes._shared.result_files import shown
+from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
+from ktrdr.api.routes._shared.strategy_loading import load, offered
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
-from ktrdr.api.starting import STARTED, IdempotencyKey, completed, start
-from ktrdr.api.strategies import StrategyStore
+from ktrdr.api.strategy_files import StrategyStore
 
 __all__ = ["router"]
 
@@ -91,7 +91,7 @@ async def start_training(
 def _job(asked: TrainingRequest, store: StrategyStore, known: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
     """Check the strategy as far as it can be here, and copy it into the job."""
     from ktrdr.api.operations.requirements import training_needs
-    from ktrdr.core.operations.jobs import parse_job
+    from ktrdr.core.jobs.kinds import parse_job
 
     text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
     assert text is not None

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.backtesting.decisions import decide
 from ktrdr.core.backtesting.period import history_start
 from ktrdr.core.backtesting.prediction import predict
+from ktrdr.core.backtesting.signals import decide
 from ktrdr.core.data.alignment import visible_index
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, feature_columns

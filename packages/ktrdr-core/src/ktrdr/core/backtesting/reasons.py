@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.backtesting.fills import SIGNAL
 from ktrdr.core.backtesting.results import Reasons, ValueHistogram
 from ktrdr.core.backtesting.simulation import Trades
-from ktrdr.core.backtesting.walk import SIGNAL
 from ktrdr.core.data.alignment import visible_index
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, feature_columns

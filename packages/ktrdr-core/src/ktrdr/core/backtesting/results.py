@@ -17,13 +17,13 @@ from uuid import uuid4
 
 import numpy as np
 
-from ktrdr.core.backtesting.settings import BacktestSettings
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.durable import sync_directory, sync_tree
+from ktrdr.core.files.reading import BundleError, parse_json, plain_json
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.models.bundle import parse_manifest
-from ktrdr.core.models.files import sync_directory, sync_tree
 from ktrdr.core.models.manifest import Manifest
-from ktrdr.core.models.reading import BundleError, parse_json, plain_json
 from ktrdr.core.plugins.contract import EpochRecord
 
 __all__ = [

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.backtesting.account import trade
 from ktrdr.core.backtesting.deployment import symbols_to_trade
-from ktrdr.core.backtesting.inputs import SymbolInput, read_inputs
 from ktrdr.core.backtesting.period import BacktestPeriod
 from ktrdr.core.backtesting.prediction import predict
+from ktrdr.core.backtesting.prepare import SymbolInput, read_inputs
 from ktrdr.core.backtesting.reasons import Evidence
 from ktrdr.core.backtesting.results import BacktestResult
-from ktrdr.core.backtesting.settings import BacktestSettings
 from ktrdr.core.backtesting.summary import summarize
-from ktrdr.core.backtesting.trading import trade
-from ktrdr.core.data.store import BarStore
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
-from ktrdr.core.training.steps import Steps
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress
+from ktrdr.core.work.steps import Steps
 
 __all__ = ["Prepared", "prepare_backtest", "run_backtest"]
 

@@ -25,12 +25,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.backtesting.decisions import SignalRules
+from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, NO_DISTANCES, SIGNAL, Walk
+from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.sizing import realized_volatility, round_down, units_wanted
-from ktrdr.core.backtesting.walk import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, NO_DISTANCES, SIGNAL, Walk
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.strategy.model import Risk
+from ktrdr.core.work.cancellation import Cancellation
 
 __all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "simulate"]
 

@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core import __version__
+from ktrdr.core.backtesting.account import Account, trade_constant
 from ktrdr.core.backtesting.baselines import majority_class
 from ktrdr.core.backtesting.benchmark import buy_and_hold
-from ktrdr.core.backtesting.inputs import SymbolInput
+from ktrdr.core.backtesting.fills import SIGNAL
 from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics, trade_metrics
+from ktrdr.core.backtesting.no_trades import why_no_trades
 from ktrdr.core.backtesting.period import BacktestPeriod, overlap_warnings
+from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.reasons import Evidence, reasons_of, value_histograms
 from ktrdr.core.backtesting.results import BacktestResult, Baseline, SymbolResult
-from ktrdr.core.backtesting.settings import BacktestSettings
-from ktrdr.core.backtesting.silence import why_no_trades
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.tables import Table
-from ktrdr.core.backtesting.trade_table import trade_table
-from ktrdr.core.backtesting.trading import Account, trade_constant
-from ktrdr.core.backtesting.walk import SIGNAL
+from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.times import format_time
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktrdr.core.cli.server import server_option
+from ktrdr.core.cli.remote_server import server_option
 
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult
-    from ktrdr.core.backtesting.settings import BacktestSettings
+    from ktrdr.core.jobs.backtest_settings import BacktestSettings
     from ktrdr.core.models.bundle import Bundle
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
     from ktrdr.core.plugins.manager import PluginManager
 
 __all__ = ["backtest", "compare", "print_result"]
@@ -90,14 +90,14 @@ def backtest(
     was trained from it. Decisions are made at the close of a bar and filled at the open of the next.
     """
     from ktrdr.core.backtesting.run import run_backtest
-    from ktrdr.core.backtesting.runs import store_run
-    from ktrdr.core.backtesting.settings import BacktestSettings
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress import progress_display
-    from ktrdr.core.data.store import default_store
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.cli.progress_display import progress_display
+    from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.jobs.backtest_settings import BacktestSettings
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.runs.run_store import store_run
 
     settings = BacktestSettings(
         capital=capital,
@@ -129,7 +129,7 @@ def backtest(
     written: list[Path] = []
 
     def add_report(directory: Path) -> None:
-        from ktrdr.core.backtesting.report import write_report
+        from ktrdr.core.report import write_report
 
         written.append(write_report(result, Path(report) if report else directory / "report.html"))
 
@@ -150,8 +150,8 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
     RUN is what `ktrdr backtest` said, such as `neuro_mean_reversion/1-2`, or the directory of a run.
     """
     from ktrdr.core.backtesting.results import read_summary
-    from ktrdr.core.backtesting.runs import find_run
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.runs.run_store import find_run
 
     found = [find_run(run) for run in runs]
     summaries = {_run_name(directory): read_summary(directory) for directory in found}
@@ -194,10 +194,10 @@ def _backtest_on_server(server: str, model: str, settings: BacktestSettings, *, 
     """Return the result of a run on a server; its files are kept here too, as those of a run of one's own."""
     import dataclasses
 
-    from ktrdr.core.cli.server import fetch_backtest, run_on_server
+    from ktrdr.core.cli.remote_server import fetch_backtest, run_on_server
     from ktrdr.core.client import Client
     from ktrdr.core.errors import BadInputError
-    from ktrdr.core.operations.jobs import parse_job
+    from ktrdr.core.jobs.kinds import parse_job
 
     if Path(model).suffix.lower() in (".yaml", ".yml"):
         raise BadInputError(f"with --server name a model of that server, such as `name` or `name/3`, not {model}")
@@ -240,7 +240,7 @@ def _check_free(output: Path | None) -> None:
 
 
 def _run_name(directory: Path) -> str:
-    from ktrdr.core.backtesting.runs import run_name
+    from ktrdr.core.runs.run_store import run_name
 
     return run_name(directory)
 

@@ -40,8 +40,8 @@ def check(
     Exit status 1 says that something depends on the future.
     """
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress import progress_display
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.cli.progress_display import progress_display
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.features.causality import LabelValues, check_pipeline
     from ktrdr.core.features.inputs import derived_timeframes, inputs_for
     from ktrdr.core.features.pipeline import FeaturePipeline

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ktrdr.core.data.bar_store import DatasetInfo
     from ktrdr.core.data.bars import Bars
-    from ktrdr.core.data.importer import ImportReport
-    from ktrdr.core.data.store import DatasetInfo
     from ktrdr.core.data.validation import ValidationReport
+    from ktrdr.core.data.vendor.importer import ImportReport
 
 __all__ = ["data"]
 
@@ -70,9 +70,9 @@ def import_(
     """
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress import progress_display
-    from ktrdr.core.data.importer import import_file
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.cli.progress_display import progress_display
+    from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.data.vendor.importer import import_file
     from ktrdr.core.errors import CancelledError, KtrdrError
 
     roles = _roles(columns)
@@ -122,7 +122,7 @@ def import_(
 def list_(as_json: bool) -> None:
     """List the stored data sets."""
     from ktrdr.core.cli.output import print_json, print_table
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.times import format_time
 
     datasets = default_store().datasets()
@@ -202,7 +202,7 @@ def check(symbol: str | None, timeframe: str | None, calendar: str | None, as_js
     Without SYMBOL everything is checked. Exit status 2 says that a data set is damaged.
     """
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.validation import validate_bars
     from ktrdr.core.errors import BadInputError
 
@@ -246,9 +246,9 @@ def resample(symbol: str, target: str, source: str | None, as_json: bool) -> Non
     Not needed before training: timeframes that are not stored are made when they are asked for.
     """
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.loading import load_bars
     from ktrdr.core.data.resample import resample as resample_bars
-    from ktrdr.core.data.store import default_store
     from ktrdr.core.errors import BadInputError
 
     store = default_store()
@@ -300,7 +300,7 @@ def export(
 def delete(symbol: str, timeframe: str | None, yes: bool, as_json: bool) -> None:
     """Delete the bars of SYMBOL: of one timeframe, or of all."""
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.bar_store import default_store
 
     store = default_store()
     if timeframe is not None:
@@ -332,8 +332,8 @@ def _roles(columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def _load(symbol: str, timeframe: str, start: str | None, end: str | None) -> Bars:
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.loading import load_bars
-    from ktrdr.core.data.store import default_store
     from ktrdr.core.data.times import parse_time
 
     return load_bars(

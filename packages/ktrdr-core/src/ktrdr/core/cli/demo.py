@@ -27,19 +27,19 @@ def demo(seed: int | None, epochs: int | None, as_json: bool) -> None:
     """
     from importlib.resources import as_file, files
 
-    from ktrdr.core.backtesting.report import write_report
     from ktrdr.core.backtesting.run import run_backtest
-    from ktrdr.core.backtesting.runs import run_name, store_run
-    from ktrdr.core.backtesting.settings import BacktestSettings
     from ktrdr.core.cli.backtest import print_result
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress import progress_display
+    from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.cli.train import print_trained
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.data.store import default_store
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.jobs.backtest_settings import BacktestSettings
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.report import write_report
+    from ktrdr.core.runs.run_store import run_name, store_run
     from ktrdr.core.strategy.loader import load_strategy
     from ktrdr.core.training.executor import TrainingExecutor
 

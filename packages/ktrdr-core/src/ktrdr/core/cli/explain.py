@@ -29,9 +29,9 @@ def explain(model: str, at: str | None, symbol: str | None, as_json: bool) -> No
     """
     from ktrdr.core.backtesting.explanation import explain as explain_decision
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.times import parse_time
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
 
     explained = explain_decision(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ktrdr.core.operations.cancellation import Cancellation
+from ktrdr.core.work.cancellation import Cancellation
 
 __all__ = ["cancel_on_interrupt"]
 

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from ktrdr.core.models.bundle import Bundle
-    from ktrdr.core.models.store import ModelEntry
+    from ktrdr.core.models.model_store import ModelEntry
 
 __all__ = ["models"]
 
@@ -29,7 +29,7 @@ def models() -> None:
 def list_models(name: str | None, as_json: bool) -> None:
     """List models; one that cannot be read is shown as broken, with the reason."""
     from ktrdr.core.cli.output import print_json, print_table
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
 
     store = default_model_store()
     entries = store.list(name)
@@ -88,7 +88,7 @@ def _row(entry: ModelEntry) -> list[Any]:
 def show(model: str, as_json: bool) -> None:
     """Show what a model is, what it was trained on and how it did."""
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
 
     bundle = default_model_store().get(model)
     if as_json:
@@ -147,7 +147,7 @@ def verify(model: str | None, everything: bool, as_json: bool) -> None:
     """Check every file of a model: hashes, kinds, feature list, schema. Exit status 2 says that one is refused."""
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.models.bundle import BundleError
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
 
     if (model is None) != everything:
         raise click.UsageError("give a model, or --all")
@@ -177,7 +177,7 @@ def verify(model: str | None, everything: bool, as_json: bool) -> None:
 def delete(model: str, yes: bool, as_json: bool) -> None:
     """Delete one version of a model."""
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
 
     store = default_model_store()
     if not yes and not as_json:
@@ -199,7 +199,7 @@ def export(model: str, path: str, force: bool, as_json: bool) -> None:
     from pathlib import Path
 
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
 
     written = default_model_store().export(model, Path(path), overwrite=force)
     if as_json:
@@ -216,7 +216,7 @@ def import_model(path: str, as_json: bool) -> None:
     from pathlib import Path
 
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
 
     bundle = default_model_store().import_bundle(Path(path))
     if as_json:

@@ -29,8 +29,8 @@ def plot(strategy_file: Path, output: Path | None, symbol: str | None, sample: b
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.features.inputs import inputs_for
     from ktrdr.core.features.pipeline import FeaturePipeline
-    from ktrdr.core.fuzzy.page import write_page
-    from ktrdr.core.fuzzy.plot import membership_figure
+    from ktrdr.core.report.membership_plot import membership_figure
+    from ktrdr.core.report.plot_page import write_page
     from ktrdr.core.strategy.loader import load_strategy
 
     if output is not None and output.suffix.lower() not in (".html", ".htm"):

@@ -51,8 +51,8 @@ def validate(files: tuple[Path, ...], sample: bool, symbol: str | None, as_json:
 
 def _check_choice(sample: bool, symbol: str | None) -> None:
     """Refuse bars that were asked for and are not there, before anything is printed."""
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import SAMPLE_SYMBOL
-    from ktrdr.core.data.store import default_store
     from ktrdr.core.errors import BadInputError
 
     if symbol is None:
@@ -66,7 +66,7 @@ def _check_choice(sample: bool, symbol: str | None) -> None:
 def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> dict[str, Any]:
     """Return what there is to say about one file."""
     from ktrdr.core.errors import BadInputError
-    from ktrdr.core.strategy.dead_zones import dead_zone_warnings
+    from ktrdr.core.features.dead_zones import dead_zone_warnings
     from ktrdr.core.strategy.diagnostics import StrategyError
     from ktrdr.core.strategy.loader import load_strategy
 
@@ -96,11 +96,11 @@ def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> 
 
 def _dead_zones(loaded: LoadedStrategy, *, sample: bool, symbol: str | None) -> tuple[list[Any], str | None]:
     """Return the dead zones, or why they could not be measured."""
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.errors import KtrdrError
+    from ktrdr.core.features.dead_zones import measure_dead_zones
     from ktrdr.core.features.inputs import inputs_for
     from ktrdr.core.features.pipeline import FeaturePipeline
-    from ktrdr.core.strategy.dead_zones import measure_dead_zones
 
     strategy = loaded.strategy
     if not strategy.fuzzy_sets:
@@ -245,7 +245,7 @@ def migrate(old: Path, output: Path | None) -> None:
 def _write(path: Path, text: str, *, replace: bool) -> None:
     """Write a file whole or not at all."""
     from ktrdr.core.errors import BadInputError
-    from ktrdr.core.models.files import write_atomically
+    from ktrdr.core.files.durable import write_atomically
 
     if path.exists() and not replace:
         raise BadInputError(f"`{path}` exists already; give another name, or remove it")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ktrdr.core.cli.server import server_option
+from ktrdr.core.cli.remote_server import server_option
 
 __all__ = ["print_sweep", "sweep"]
 
@@ -69,9 +69,9 @@ def sweep(
     """
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress import progress_display
-    from ktrdr.core.operations.jobs import SweepJob, parse_job
-    from ktrdr.core.operations.run_sweep import run_sweep_job
+    from ktrdr.core.cli.progress_display import progress_display
+    from ktrdr.core.jobs.kinds import SweepJob, parse_job
+    from ktrdr.core.workflows.run_sweep import run_sweep_job
 
     job = parse_job(
         "sweep",
@@ -141,7 +141,7 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
 
 
 def _sweep_on_server(server: str, job: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
-    from ktrdr.core.cli.server import run_on_server
+    from ktrdr.core.cli.remote_server import run_on_server
     from ktrdr.core.client import Client
 
     with Client(server) as client:

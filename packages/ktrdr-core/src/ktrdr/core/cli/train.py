@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktrdr.core.cli.server import server_option
+from ktrdr.core.cli.remote_server import server_option
 
 if TYPE_CHECKING:
     from ktrdr.core.training.result import TrainingResult
@@ -62,10 +62,10 @@ def train(
     """
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress import progress_display
-    from ktrdr.core.data.store import default_store
+    from ktrdr.core.cli.progress_display import progress_display
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.errors import CancelledError
-    from ktrdr.core.models.store import default_model_store
+    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy
     from ktrdr.core.training.executor import TrainingExecutor
@@ -77,7 +77,7 @@ def train(
         click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
     named = None if symbols is None else [symbol.strip() for symbol in symbols.split(",")]
     if server is not None:
-        from ktrdr.core.operations.jobs import parse_job
+        from ktrdr.core.jobs.kinds import parse_job
 
         job = {
             "strategy": loaded.text,
@@ -136,7 +136,7 @@ def _command(context: click.Context) -> str:
 
 def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json: bool) -> None:
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.server import run_on_server
+    from ktrdr.core.cli.remote_server import run_on_server
     from ktrdr.core.client import Client
     from ktrdr.core.errors import BadInputError, CancelledError
     from ktrdr.core.models.bundle import Bundle

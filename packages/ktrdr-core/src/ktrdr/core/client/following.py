@@ -12,8 +12,8 @@ from typing import Any
 
 from ktrdr.core.client.http import Client, ServerAwayError
 from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, PluginError
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
 __all__ = ["ServerEvent", "follow", "parse_events"]
 

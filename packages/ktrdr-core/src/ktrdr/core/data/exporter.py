@@ -6,11 +6,11 @@ import os
 import secrets
 from pathlib import Path
 
+from ktrdr.core.data.bar_store import StoreError
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.disk import why_not_written
 from ktrdr.core.data.parquet import COLUMNS, connect
-from ktrdr.core.data.store import StoreError
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.disk_space import why_not_written
 
 __all__ = ["export_bars"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.resample import boundary_at_or_before, divides, first_straddling, resample
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, NotFoundError
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.consistency import shortest_step
-from ktrdr.core.data.manifest import YearFile
+from ktrdr.core.data.dataset_manifest import YearFile
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 

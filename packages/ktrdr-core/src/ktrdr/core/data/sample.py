@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.timeframe import Timeframe
 
 __all__ = ["SAMPLE_SYMBOL", "SAMPLE_TIMEFRAME", "install_sample", "sample_bars"]

@@ -18,8 +18,8 @@ from ktrdr.core.data.resample import resample
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureColumn
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
 __all__ = ["CheckReport", "Finding", "LabelValues", "check_pipeline"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ktrdr.core.data.bar_store import BarStore, default_store
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import load_bars
 from ktrdr.core.data.resample import resample
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.data.store import BarStore, default_store
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.strategy.model import Strategy

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.durable import sync_directory
+from ktrdr.core.files.reading import BundleError, open_plain
 from ktrdr.core.models.bundle import Bundle, parse_manifest
 from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES
-from ktrdr.core.models.files import sync_directory
 from ktrdr.core.models.manifest import MANIFEST_FILE
-from ktrdr.core.models.reading import BundleError, open_plain
 
 if TYPE_CHECKING:
-    from ktrdr.core.models.store import ModelStore
+    from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["export_bundle", "import_bundle"]
 

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ktrdr.core.features.columns import crisp_columns, feature_columns
+from ktrdr.core.files.reading import BundleError, parse_json, read_plain, sha256_of
 from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, check_file
 from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, WEIGHTS_PREFIX, Manifest
-from ktrdr.core.models.reading import BundleError, parse_json, read_plain, sha256_of
 from ktrdr.core.plugins.contract import CONTRACT_VERSION, EpochRecord, Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from ktrdr.core.models.reading import BundleError, open_plain, parse_json, read_plain
+from ktrdr.core.files.reading import BundleError, open_plain, parse_json, read_plain
 
 __all__ = ["FILE_KINDS", "MAX_FILES", "MAX_FILE_BYTES", "MAX_TEXT_BYTES", "check_file"]
 

@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import Progress
 from ktrdr.core.parameters import Parameter
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import Progress
 
 __all__ = [
     "CONTRACT_VERSION",

@@ -133,7 +133,7 @@ class CostModel(_Section):
 
 
 class Decisions(_Section):
-    """How a model's outputs become signals: see :func:`ktrdr.core.backtesting.decisions.decide`."""
+    """How a model's outputs become signals: see :func:`ktrdr.core.backtesting.signals.decide`."""
 
     output_format: Literal["classification", "regression"] = "classification"
     confidence_threshold: float = 0.5

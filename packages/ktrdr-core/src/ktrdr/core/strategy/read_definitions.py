@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ktrdr.core.errors import KtrdrError
 from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
 from ktrdr.core.indicators import registry
+from ktrdr.core.names import is_name
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.strategy.document import Node, Path
 from ktrdr.core.strategy.model import (
@@ -16,7 +17,6 @@ from ktrdr.core.strategy.model import (
     IndicatorDefinition,
     MembershipFunction,
 )
-from ktrdr.core.strategy.names import is_name
 from ktrdr.core.strategy.section import Report, Section, kind_of
 
 __all__ = ["Definitions", "closest", "read_fuzzy_sets", "read_indicators", "read_reference"]

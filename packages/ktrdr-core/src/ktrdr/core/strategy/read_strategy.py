@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ktrdr.core.names import is_name
 from ktrdr.core.strategy.document import Node
 from ktrdr.core.strategy.model import Deployment, FuzzyInput, NnInput, Risk, Strategy, TrainingDataSection
-from ktrdr.core.strategy.names import is_name
 from ktrdr.core.strategy.older import older_version
 from ktrdr.core.strategy.read_data import read_deployment, read_training_data
 from ktrdr.core.strategy.read_definitions import Definitions, read_fuzzy_sets, read_indicators

@@ -8,8 +8,8 @@ from ktrdr.core.data.timeframe import TIMEFRAMES
 from ktrdr.core.errors import KtrdrError
 from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
 from ktrdr.core.indicators import registry
+from ktrdr.core.names import NAME_PATTERN
 from ktrdr.core.parameters import Parameter
-from ktrdr.core.strategy.names import NAME_PATTERN
 from ktrdr.core.strategy.read_data import HISTORY
 from ktrdr.core.strategy.read_inputs import LAGS, NORMALIZATIONS
 from ktrdr.core.strategy.schema_parts import (

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from ktrdr.core.names import NAME_PATTERN
 from ktrdr.core.parameters import Parameter
-from ktrdr.core.strategy.names import NAME_PATTERN
 
 __all__ = [
     "NULL",

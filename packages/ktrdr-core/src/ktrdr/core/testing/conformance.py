@@ -24,14 +24,14 @@ import pytest
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.models.contents import check_file
 from ktrdr.core.models.manifest import WEIGHTS_PREFIX
-from ktrdr.core.operations import NO_PROGRESS, Cancellation, ProgressEvent
 from ktrdr.core.parameters import Parameter, validate_parameters
 from ktrdr.core.plugins import CONTRACT_VERSION, ModelType, PluginInfo, Split, TrainedModel
 from ktrdr.core.plugins.contract import OutputKind
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Training
-from ktrdr.core.testing.problems import FEATURES, Problem, make_problem, other_value
+from ktrdr.core.testing.learning_problems import FEATURES, Problem, make_problem, other_value
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.work import NO_PROGRESS, Cancellation, ProgressEvent
 
 __all__ = ["MLBackendConformance"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from ktrdr.core.models.files import discard_directory, sync_directory, sync_tree
+from ktrdr.core.files.durable import discard_directory, sync_directory, sync_tree
 
 __all__ = ["DirectoryCheckpoint"]
 

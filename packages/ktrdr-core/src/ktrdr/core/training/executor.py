@@ -10,22 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.labels.label_set import LabelSet
-from ktrdr.core.models.store import ModelStore
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.creation import create_task, window_of
 from ktrdr.core.training.devices import detect_device
-from ktrdr.core.training.engineering import first_rows, fit_normalizers, stack_symbols
 from ktrdr.core.training.fitting import fit_model
 from ktrdr.core.training.fuzzification import fuzzify
 from ktrdr.core.training.importance import permutation_importance
@@ -33,13 +29,17 @@ from ktrdr.core.training.indicators import calculate_indicators
 from ktrdr.core.training.labelling import count_labels, label_symbol
 from ktrdr.core.training.loading import load_symbol
 from ktrdr.core.training.overrides import override
-from ktrdr.core.training.prediction import evaluate_part, judged_samples
+from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
+from ktrdr.core.training.preparation import first_rows, fit_normalizers, stack_symbols
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, reserve_checkpoint, run_key
 from ktrdr.core.training.samples import make_part, weigh_samples
 from ktrdr.core.training.saving import data_reference, save_model
 from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_rows
-from ktrdr.core.training.steps import Steps
+from ktrdr.core.training.task import create_task, window_of
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
+from ktrdr.core.work.steps import Steps
 
 __all__ = ["TrainingExecutor"]
 
@@ -90,7 +90,7 @@ class TrainingExecutor:
             is discarded.
         operation: id of the operation this is an attempt at, if any: all its attempts leave one bundle.
         checkpoint_root: below which checkpoints are kept, by default ``$KTRDR_HOME/checkpoints``.
-        progress, cancellation: see :mod:`ktrdr.core.operations`.
+        progress, cancellation: see :mod:`ktrdr.core.work`.
 
     Raises:
         BadInputError: what is to stand in place of the strategy's is wrong.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import Progress, ProgressEvent
 from ktrdr.core.plugins.contract import CheckpointWriter, ModelTrainer, TrainedModel, TrainingData, TrainingTask
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import Progress, ProgressEvent
 
 __all__ = ["fit_model"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.features.columns import FeatureColumn
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.plugins.contract import OutputKind
 from ktrdr.core.training.evaluation import accuracy, log_loss, rmse
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
 __all__ = ["JudgedSamples", "permutation_importance"]
 

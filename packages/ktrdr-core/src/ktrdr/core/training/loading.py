@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.store import BarStore
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ktrdr.core.files.reading import plain_json
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.reading import plain_json
 from ktrdr.core.plugins.contract import Device
 
 __all__ = ["TrainingResult"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.home import home_directory
 from ktrdr.core.plugins.contract import Device, PluginInfo
-from ktrdr.core.settings import home_directory
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 

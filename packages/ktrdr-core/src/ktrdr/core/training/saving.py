@@ -11,11 +11,11 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import DataReference, ManifestFields, PluginReference, SplitBoundaries
-from ktrdr.core.models.store import ModelStore
+from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.contract import PluginInfo, TrainedModel, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
-from ktrdr.core.training.environment import describe_environment, git_state
+from ktrdr.core.training.provenance import describe_environment, git_state
 
 __all__ = ["data_reference", "save_model"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.operations import Cancellation
 from ktrdr.core.plugins import EpochRecord, TrainingTask
+from ktrdr.core.work import Cancellation
 from ktrdr.ml.sklearn.reporting import Reporter
 from ktrdr.ml.sklearn.samples import Samples, accuracy, log_loss, mean_squared_error
 

@@ -56,7 +56,7 @@ def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
     """Return the trainer."""
     if plugin != NAME:
         return None
-    from ktrdr.ml.sklearn.trainer import SklearnTrainer
+    from ktrdr.ml.sklearn.sklearn_trainer import SklearnTrainer
 
     return SklearnTrainer()
 
@@ -66,7 +66,7 @@ def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
     """Return the storage."""
     if plugin != NAME:
         return None
-    from ktrdr.ml.sklearn.storage import SklearnStorage
+    from ktrdr.ml.sklearn.sklearn_storage import SklearnStorage
 
     return SklearnStorage()
 
@@ -76,6 +76,6 @@ def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
     """Return the loader."""
     if plugin != NAME:
         return None
-    from ktrdr.ml.sklearn.loader import SklearnLoader
+    from ktrdr.ml.sklearn.sklearn_loader import SklearnLoader
 
     return SklearnLoader()

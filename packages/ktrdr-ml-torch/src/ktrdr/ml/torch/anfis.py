@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.ml.torch.description import Description
 from ktrdr.ml.torch.memberships import Memberships
+from ktrdr.ml.torch.model_description import Description
 
 __all__ = ["Anfis"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.reading import BundleError, parse_json, read_plain
 from ktrdr.core.models.contents import MAX_TEXT_BYTES
-from ktrdr.core.models.reading import BundleError, parse_json, read_plain
 from ktrdr.core.plugins import EpochRecord, Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.tensors import read_tensors, write_tensors
 

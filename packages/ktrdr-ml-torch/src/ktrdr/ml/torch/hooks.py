@@ -51,7 +51,7 @@ def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
     """Return the trainer."""
     if plugin != NAME:
         return None
-    from ktrdr.ml.torch.trainer import TorchTrainer
+    from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
     return TorchTrainer()
 
@@ -61,7 +61,7 @@ def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
     """Return the storage."""
     if plugin != NAME:
         return None
-    from ktrdr.ml.torch.storage import TorchStorage
+    from ktrdr.ml.torch.torch_storage import TorchStorage
 
     return TorchStorage()
 
@@ -71,6 +71,6 @@ def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
     """Return the loader."""
     if plugin != NAME:
         return None
-    from ktrdr.ml.torch.loader import TorchLoader
+    from ktrdr.ml.torch.torch_loader import TorchLoader
 
     return TorchLoader()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ktrdr.ml.torch.description import FuzzyVariable
+from ktrdr.ml.torch.model_description import FuzzyVariable
 
 __all__ = ["Memberships"]
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.ml.torch.anfis import Anfis
-from ktrdr.ml.torch.description import Description
+from ktrdr.ml.torch.model_description import Description
 
 __all__ = ["Dropout", "build_network", "use_generator"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from ktrdr.core.operations import Progress, ProgressEvent
+from ktrdr.core.work import Progress, ProgressEvent
 
 __all__ = ["Reporter"]
 

@@ -11,7 +11,7 @@ import torch
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import Split, TrainingData, TrainingTask
-from ktrdr.ml.torch.description import Scaling
+from ktrdr.ml.torch.model_description import Scaling
 
 __all__ = ["Matrix", "Samples", "as_tensor", "class_weights", "label_scaling", "moments", "prepare"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.operations import Cancellation
 from ktrdr.core.plugins import CheckpointWriter, EpochRecord, TrainingTask
+from ktrdr.core.work import Cancellation
 from ktrdr.ml.torch.checkpoints import State, read_state, write_state
 from ktrdr.ml.torch.losses import make_loss
 from ktrdr.ml.torch.networks import use_generator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from ktrdr.api.ledger.tables import UtcDateTime
+from ktrdr.api.ledger.rows import UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,1 @@
+"""What every answer has: access, problems, files in and out, the OpenAPI document."""

@@ -1,0 +1,1 @@
+"""What several routes have in common."""

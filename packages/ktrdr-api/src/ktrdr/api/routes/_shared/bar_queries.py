@@ -1,0 +1,73 @@
+"""What several routes need to speak of stored bars."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import Depends
+from pydantic import Field
+
+from ktrdr.api.services import Opened
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.data.bars import Bars
+
+__all__ = ["SYMBOL_PATTERN", "Store", "Symbol", "TimeframeName", "bar_store", "load", "moment", "numbers", "utc"]
+
+SYMBOL_PATTERN = r"^[A-Za-z0-9^][A-Za-z0-9^._=-]{0,31}$"
+
+Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]
+TimeframeName = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w"]
+
+# What fits into the store's nanoseconds, with room for a time zone.
+_EARLIEST = dt.datetime(1700, 1, 1, tzinfo=dt.UTC)
+_LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+
+
+async def bar_store(opened: Opened) -> BarStore:
+    """Return the bar store of the server."""
+    from ktrdr.core.data.bar_store import BarStore
+
+    return BarStore(opened.home / "data")
+
+
+if TYPE_CHECKING:
+    Store = Annotated[BarStore, Depends(bar_store)]
+else:
+    # FastAPI has no use for the type, and it would bring numpy with it.
+    Store = Annotated[Any, Depends(bar_store)]
+
+
+def utc(time: np.datetime64) -> dt.datetime:
+    """Return an aware time; bars are labelled to the microsecond at most."""
+    return time.astype("datetime64[us]").item().replace(tzinfo=dt.UTC)
+
+
+def moment(time: dt.datetime | None) -> np.datetime64 | None:
+    """Return an aware time as the store takes it; what no bar can be labelled with is brought near."""
+    import numpy as np
+
+    if time is None:
+        return None
+    time = min(max(time, _EARLIEST), _LATEST)
+    return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")
+
+
+def numbers(column: np.ndarray) -> list[Any]:
+    """Return a float column as JSON can say it: ``None`` for NaN and infinities."""
+    import numpy as np
+
+    values: np.ndarray = column.astype(object)
+    values[~np.isfinite(column)] = None
+    return values.tolist()
+
+
+def load(store: BarStore, symbol: str, timeframe: str, start: dt.datetime | None, end: dt.datetime | None) -> Bars:
+    """Return the bars that open in ``[start, end)``, resampled from finer ones if need be."""
+    from ktrdr.core.data.loading import load_bars
+
+    return load_bars(store, symbol, timeframe, moment(start), moment(end))

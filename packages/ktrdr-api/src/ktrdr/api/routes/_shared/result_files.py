@@ -1,0 +1,47 @@
+"""Where the files of a backtest are, and what is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.api.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from ktrdr.core.backtesting.results import BacktestResult
+
+__all__ = ["read_backtest", "result_directory", "shown"]
+
+_RUN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}/[1-9][0-9]{0,8}-[1-9][0-9]{0,8}"
+
+
+def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
+    """Return the directory a worker has left its files in, if this server has the same home."""
+    from ktrdr.core.backtesting.results import RESULT_FILE
+
+    run = result.get("run")
+    if isinstance(run, str) and re.fullmatch(_RUN, run, re.ASCII):
+        directory = home / "runs" / run
+        if directory.resolve().is_relative_to(home.resolve()) and (directory / RESULT_FILE).is_file():
+            return directory
+    raise ProblemError(
+        404,
+        "files-elsewhere",
+        "The files are not here",
+        "the files of this backtest are not below this server's KTRDR_HOME: they were deleted, or its worker has "
+        "another; the metrics are in the result",
+    )
+
+
+def read_backtest(home: Path, result: Mapping[str, Any]) -> BacktestResult:
+    """Return the whole result from its files."""
+    from ktrdr.core.backtesting.results import read_result
+
+    return read_result(result_directory(home, result))
+
+
+def shown(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what clients see of a result: where it lies on the server is no business of theirs."""
+    return {key: value for key, value in result.items() if key != "directory"}

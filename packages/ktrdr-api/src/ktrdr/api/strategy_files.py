@@ -1,0 +1,127 @@
+"""Strategy files kept by the server: `<home>/strategies/<name>.yaml`, each replaced whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktrdr.core.errors import NotFoundError
+
+__all__ = ["ChangedError", "StoredStrategy", "StrategyStore"]
+
+
+class ChangedError(Exception):
+    """The file is not what the client takes it for; ``etag`` is its state now, ``None`` if there is none."""
+
+    def __init__(self, name: str, etag: str | None) -> None:
+        super().__init__(name)
+        self.etag = etag
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStrategy:
+    """A file as it is stored. ``etag`` changes when its content does."""
+
+    name: str
+    text: str
+
+    @property
+    def etag(self) -> str:
+        """Digest of the content."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:32]
+
+
+class StrategyStore:
+    """Files below ``root``. Safe for several processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Return the names there are, sorted."""
+        if not self.root.is_dir():
+            return []
+        found = [path.name.removesuffix(".yaml") for path in self.root.iterdir() if path.name.endswith(".yaml")]
+        return sorted(name for name in found if _is_name(name))
+
+    def get(self, name: str) -> StoredStrategy:
+        """Return one file. Raises ``NotFoundError``."""
+        try:
+            # A link would lead out of the directory.
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFoundError(f"there is no strategy `{name}`") from None
+        except OSError as error:
+            raise NotFoundError(f"strategy `{name}` cannot be read: {error.strerror}") from None
+        from ktrdr.core.strategy.document import MAX_CHARACTERS
+
+        with open(descriptor, encoding="utf-8", newline="") as file:
+            try:
+                return StoredStrategy(name, file.read(4 * MAX_CHARACTERS))
+            except (OSError, UnicodeDecodeError):
+                raise NotFoundError(f"strategy `{name}` cannot be read: it is not a UTF-8 text file") from None
+
+    def put(self, name: str, text: str, *, expected: str | None) -> StoredStrategy:
+        """Write a file if its state is ``expected``: an ``etag``, or ``None`` for a file that is not there yet.
+
+        Raises:
+            ChangedError: it is another.
+        """
+        from ktrdr.core.files.durable import sync_directory
+
+        stored = StoredStrategy(name, text)
+        path = self._path(name)
+        with self._checked(name, expected):
+            handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".new-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            sync_directory(self.root)
+        return stored
+
+    def delete(self, name: str, *, expected: str) -> None:
+        """Remove a file if its state is ``expected``; see :meth:`put`. Raises ``NotFoundError`` too."""
+        from ktrdr.core.files.durable import sync_directory
+
+        self.get(name)
+        with self._checked(name, expected):
+            self._path(name).unlink()
+            sync_directory(self.root)
+
+    def _path(self, name: str) -> Path:
+        if not _is_name(name):
+            raise NotFoundError(
+                f"{name!r} cannot name a strategy: letters, digits, `-` and `_`, at most 64, first a letter or digit"
+            )
+        return self.root / f"{name}.yaml"
+
+    @contextmanager
+    def _checked(self, name: str, expected: str | None) -> Iterator[None]:
+        from filelock import FileLock
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / ".lock"):
+            try:
+                now = self.get(name).etag
+            except NotFoundError:
+                now = None
+            if now != expected:
+                raise ChangedError(name, now)
+            yield
+
+
+def _is_name(name: str) -> bool:
+    from ktrdr.core.names import is_name
+
+    return is_name(name)

@@ -1,0 +1,283 @@
+"""The path of one symbol: which signals become orders, and when and at which price a position ends.
+
+Time conventions. A signal is known at the close of bar ``t`` and fills at the open of ``t + 1``. A position entered at
+the open of bar ``e`` is exposed from that bar on. An exit by signal or by ``max_holding_period`` is decided at a close
+and fills at the next open. Stops and targets work inside the bar: if the bar opens beyond one, the fill is the open;
+else, if it reaches the stop, the fill is the stop, whether or not it reaches the target too; else the target. What is
+still open after the last bar is closed at its close.
+
+A trailing stop follows the best price since the entry, up to and with the *previous* bar: inside a bar nobody knows
+which came first, the new high or the low.
+
+The walk is per order, not per bar: the next signal is found by bisection, the next touch of a level by the lowest low
+and highest high of blocks of bars.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+
+import numpy as np
+
+from ktrdr.core.backtesting.signals import SignalRules
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.strategy.model import PriceDistance, Risk
+
+__all__ = [
+    "END_OF_DATA",
+    "EXIT_REASONS",
+    "MAX_HOLDING",
+    "NO_DISTANCES",
+    "SIGNAL",
+    "STOP_LOSS",
+    "TAKE_PROFIT",
+    "TRAILING_STOP",
+    "Walk",
+]
+
+EXIT_REASONS: tuple[str, ...] = (
+    "signal",
+    "stop_loss",
+    "take_profit",
+    "trailing_stop",
+    "max_holding_period",
+    "end_of_data",
+)
+"""Why a position ended, by the numbers below."""
+
+SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, MAX_HOLDING, END_OF_DATA = range(6)
+
+_BLOCK_BITS = 6
+_BLOCK = 1 << _BLOCK_BITS
+_FIRST_CHUNK = 128
+_NEVER = 1 << 60
+NO_DISTANCES = (math.inf, math.inf, math.inf)
+"""Of a position without stop, target and trailing stop."""
+
+
+class Walk:
+    """Follows one symbol forward. Bars are numbered by position.
+
+    Args:
+        bars: of the symbol.
+        direction: int8 ``(n,)`` signals.
+        atr: float64 ``(n,)``, needed where a distance of ``risk`` is in multiples of it.
+        rules, risk: of the strategy.
+    """
+
+    def __init__(
+        self, bars: Bars, direction: np.ndarray, atr: np.ndarray | None, rules: SignalRules, risk: Risk
+    ) -> None:
+        self.n = len(bars)
+        self.open = np.ascontiguousarray(bars.open).data
+        self.close = np.ascontiguousarray(bars.close).data
+        self.last_executed = -_NEVER
+        self.renewed: list[int] = []
+        self.bars = bars
+        self._atr = atr
+        self._risk = risk
+        # A signal of the last bar cannot fill. Behind the others stands one that never comes: a bisection always finds
+        # one.
+        self._buys: list[int] = [*np.flatnonzero(direction[:-1] > 0).tolist(), _NEVER]
+        self._sells: list[int] = [*np.flatnonzero(direction[:-1] < 0).tolist(), _NEVER]
+        self._separation = rules.min_separation
+        self._step = max(rules.min_separation, 1)
+        self._longest = risk.max_holding_period
+        self._renews = not rules.position_awareness
+        self._shorts = rules.allow_short_from_flat
+        self._trails = risk.trailing_stop is not None
+        # Nothing inside a bar can end a position.
+        self._free = risk.stop_loss is None and risk.take_profit is None and risk.trailing_stop is None
+        # Nothing but an opposite signal can, and none but the first matters: the usual case, and a short way.
+        self._plain = self._free and not self._renews and self._longest is None
+        if not self._free and not self._trails:
+            self._block_low: list[float] = _blocks(bars.low, np.minimum)
+            self._block_high: list[float] = _blocks(bars.high, np.maximum)
+
+    def next_entry(self, start: int) -> tuple[int, int]:
+        """Return the decision bar of the next entry at or after ``start``, and its side (1 or -1); the bar is -1 if
+        there is none that could still fill."""
+        allowed = self.last_executed + self._separation
+        if allowed > start:
+            start = allowed
+        buys = self._buys
+        bar, side = buys[bisect_left(buys, start)], 1
+        if self._shorts:
+            sells = self._sells
+            first = sells[bisect_left(sells, start)]
+            if first < bar:
+                bar, side = first, -1
+        return (bar, side) if bar < self.n else (-1, side)
+
+    def plain_path(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return all positions there would be if no order is refused: decision bar, side, and bar, price before
+        slippage and reason of the exit, each ``(k,)``. ``None`` unless a signal alone can end a position.
+        """
+        if not self._plain:
+            return None
+        n = self.n
+        buys, sells = np.array(self._buys), np.array(self._sells)
+        entries, side = buys[:-1], np.ones(len(buys) - 1, dtype=np.int64)
+        if self._shorts:
+            entries = np.sort(np.concatenate((entries, sells[:-1])))
+            side = np.where(buys[np.searchsorted(buys, entries)] == entries, 1, -1)
+        # Of every signal, as if it entered: the signal that ends it, and from that the next one that may enter.
+        allowed = entries + self._step
+        ends = np.where(
+            side > 0, sells[np.searchsorted(sells[:-1], allowed)], buys[np.searchsorted(buys[:-1], allowed)]
+        )
+        following = np.searchsorted(entries, ends + self._step).data
+        path, position = [], 0
+        while position < len(entries):
+            path.append(position)
+            position = following[position]
+        decision, side, end = entries[path], side[path], ends[path]
+        last = end >= n
+        exit_bar = np.where(last, n - 1, end + 1)
+        exit_aim = np.where(last, self.bars.close[-1:], self.bars.open[exit_bar])
+        return decision, side, exit_bar, exit_aim, np.where(last, END_OF_DATA, SIGNAL)
+
+    def distances(self, decision: int, price: float) -> tuple[float, float, float] | None:
+        """Return the distances of stop, target and trailing stop from ``price``, ``inf`` for none.
+
+        ``None`` if one of them is in multiples of an ATR that is not known yet, or is zero.
+        """
+        if self._free:
+            return NO_DISTANCES
+        risk = self._risk
+        stop = self._distance(risk.stop_loss, decision, price)
+        target = self._distance(risk.take_profit, decision, price)
+        trail = self._distance(risk.trailing_stop, decision, price)
+        return (stop, target, trail) if stop > 0 and target > 0 and trail > 0 else None
+
+    def _distance(self, distance: PriceDistance | None, decision: int, price: float) -> float:
+        if distance is None:
+            return math.inf
+        if distance.kind == "percent":
+            return price * distance.value / 100
+        if self._atr is None:
+            raise ValueError("a distance in multiples of ATR needs the ATR")
+        return float(self._atr[decision]) * distance.value
+
+    def exit(
+        self, decision: int, side: int, price: float, distances: tuple[float, float, float]
+    ) -> tuple[int, float, int]:
+        """Follow the position entered at ``price`` after the signal of bar ``decision`` to its end.
+
+        Returns:
+            The bar of the exit, the price before slippage, and the reason.
+        """
+        n = self.n
+        against = self._sells if side > 0 else self._buys
+        if self._plain:
+            bar = against[bisect_left(against, decision + self._step)]
+            if bar < n:
+                self.last_executed = bar
+                return bar + 1, self.open[bar + 1], SIGNAL
+            self.last_executed = decision
+            return n - 1, self.close[n - 1], END_OF_DATA
+        along = self._buys if side > 0 else self._sells
+        separation, longest = self._separation, self._longest
+        # The separation is a floor from the last executed signal, which is the entry's or one that renewed it.
+        last = self.last_executed = decision
+        begin = decision + 1
+        best = price
+        while True:
+            earliest = last + separation
+            bar = against[bisect_left(against, earliest if earliest > decision else decision + 1)]
+            end, reason = (bar + 1, SIGNAL) if bar < n else (n, END_OF_DATA)
+            if longest is not None and last + 1 + longest < end:
+                end, reason = last + 1 + longest, MAX_HOLDING
+            renewal = -1
+            if self._renews:
+                bar = along[bisect_left(along, last + self._step)]
+                if bar < end and bar < n:
+                    renewal = bar
+            until = end if renewal < 0 else renewal + 1
+            if not self._free:
+                touched, best = self._touch(begin, until, side, price, best, distances)
+                if touched is not None:
+                    return touched
+            if renewal < 0:
+                break
+            last = self.last_executed = renewal
+            self.renewed.append(renewal)
+            begin = until
+        if reason == END_OF_DATA:
+            return n - 1, self.close[n - 1], END_OF_DATA
+        if reason == SIGNAL:
+            self.last_executed = end - 1
+        return end, self.open[end], reason
+
+    def _touch(
+        self, begin: int, end: int, side: int, price: float, best: float, distances: tuple[float, float, float]
+    ) -> tuple[tuple[int, float, int] | None, float]:
+        """Return the first exit inside the bars ``[begin, end)``, if any, and the best price up to the last of them."""
+        stop_distance, target_distance, trail_distance = distances
+        stop, target = price - side * stop_distance, price + side * target_distance
+        if self._trails:
+            return self._touch_trailing(begin, end, side, price, best, stop, target, trail_distance)
+        below, above = (stop, target) if side > 0 else (target, stop)
+        bar = self._first_touch(begin, end, below, above)
+        return (None if bar < 0 else self._fill(bar, side, stop, target, STOP_LOSS)), best
+
+    def _first_touch(self, begin: int, end: int, below: float, above: float) -> int:
+        """Return the first of the bars ``[begin, end)`` that reaches ``below`` or ``above``, or -1."""
+        lows, highs = self._block_low, self._block_high
+        for block in range(begin >> _BLOCK_BITS, (end + _BLOCK - 1) >> _BLOCK_BITS):
+            if lows[block] <= below or highs[block] >= above:
+                start = max(begin, block << _BLOCK_BITS)
+                stop = min(end, (block + 1) << _BLOCK_BITS)
+                touched = (self.bars.low[start:stop] <= below) | (self.bars.high[start:stop] >= above)
+                position = int(touched.argmax())
+                if touched[position]:
+                    return start + position
+        return -1
+
+    def _touch_trailing(
+        self, begin: int, end: int, side: int, price: float, best: float, stop: float, target: float, distance: float
+    ) -> tuple[tuple[int, float, int] | None, float]:
+        trailing = self._risk.trailing_stop
+        assert trailing is not None
+        percent = trailing.kind == "percent"
+        extreme = self.bars.high if side > 0 else self.bars.low
+        size = _FIRST_CHUNK
+        while begin < end:
+            stop_at = min(end, begin + size)
+            # best[k]: the best price before bar begin + k; one more for the next chunk.
+            seen = np.concatenate(([best], extreme[begin:stop_at]))
+            bests = np.maximum.accumulate(seen) if side > 0 else np.minimum.accumulate(seen)
+            # Percent of the best price so far; an ATR keeps the size it had at the decision.
+            trails = bests[:-1] * (1 - side * trailing.value / 100) if percent else bests[:-1] - side * distance
+            if side > 0:
+                levels = np.maximum(trails, stop)
+                touched = (self.bars.low[begin:stop_at] <= levels) | (self.bars.high[begin:stop_at] >= target)
+            else:
+                levels = np.minimum(trails, stop)
+                touched = (self.bars.high[begin:stop_at] >= levels) | (self.bars.low[begin:stop_at] <= target)
+            position = int(touched.argmax())
+            if touched[position]:
+                level = float(levels[position])
+                reason = STOP_LOSS if level == stop else TRAILING_STOP
+                return self._fill(begin + position, side, level, target, reason), best
+            best = float(bests[-1])
+            begin, size = stop_at, size * 2
+        return None, best
+
+    def _fill(self, bar: int, side: int, stop: float, target: float, stop_reason: int) -> tuple[int, float, int]:
+        opened = self.open[bar]
+        if (stop - opened) * side >= 0:
+            return bar, opened, stop_reason
+        if (opened - target) * side >= 0:
+            return bar, opened, TAKE_PROFIT
+        worst = float(self.bars.low[bar] if side > 0 else self.bars.high[bar])
+        if (stop - worst) * side >= 0:
+            return bar, stop, stop_reason
+        return bar, target, TAKE_PROFIT
+
+
+def _blocks(values: np.ndarray, reduce: np.ufunc) -> list[float]:
+    if not len(values):
+        return []
+    return reduce.reduceat(values, np.arange(0, len(values), _BLOCK)).tolist()

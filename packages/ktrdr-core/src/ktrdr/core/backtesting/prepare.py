@@ -1,0 +1,96 @@
+"""The bars a backtest reads, and those of them that it trades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktrdr.core.backtesting.period import BacktestPeriod, choose_period, history_start
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.times import format_time
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.inputs import stored_inputs
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.models.manifest import Manifest
+
+__all__ = ["SymbolInput", "read_inputs"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SymbolInput:
+    """Bars of one symbol up to the last that is traded.
+
+    Attributes:
+        bars: per timeframe, the base timeframe first; the base bars end with the last one that is traded.
+        first: position of the first base bar that is traded. Those before it are history.
+    """
+
+    bars: Mapping[str, Bars]
+    first: int
+
+    @property
+    def base(self) -> Bars:
+        """Base bars, history included."""
+        return next(iter(self.bars.values()))
+
+    @property
+    def traded(self) -> Bars:
+        """Base bars that are traded."""
+        return self.base[self.first :]
+
+
+def read_inputs(
+    manifest: Manifest,
+    store: BarStore,
+    symbols: Sequence[str],
+    timeframes: Sequence[str],
+    warmup: int,
+    settings: BacktestSettings,
+) -> tuple[tuple[SymbolInput, ...], BacktestPeriod]:
+    """Return the bars of each symbol, and which of them are traded.
+
+    They are read from where training began to read them, so that features are the same as if training had gone on; from
+    the beginning of what is stored, if that leaves fewer than ``warmup`` bars before the start that was asked for.
+
+    Args:
+        manifest: of the model.
+        store: market data.
+        symbols: to trade.
+        timeframes: that the features need, the base timeframe first.
+        warmup: base bars before the first complete row of features.
+        settings: what was asked for.
+
+    Raises:
+        BadInputError: bars are missing, or there are none in the period.
+    """
+    start = history_start(manifest)
+    end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
+    asked = None if settings.start is None else np.datetime64(settings.start, "ns")
+    read: dict[str, Mapping[str, Bars]] = {}
+    for symbol in symbols:
+        bars = stored_inputs(store, symbol, timeframes, start, end)
+        base = bars[timeframes[0]]
+        if start is not None and asked is not None and int(np.searchsorted(base.time, asked)) < warmup:
+            bars = stored_inputs(store, symbol, timeframes, None, end)
+        read[symbol] = bars
+    period = choose_period(manifest, settings, {symbol: bars[timeframes[0]] for symbol, bars in read.items()})
+    return tuple(_cut(store, bars, period) for bars in read.values()), period
+
+
+def _cut(store: BarStore, bars: Mapping[str, Bars], period: BacktestPeriod) -> SymbolInput:
+    name, base = next(iter(bars.items()))
+    first = 0 if period.start is None else int(np.searchsorted(base.time, period.start))
+    end = len(base) if period.end is None else int(np.searchsorted(base.time, period.end))
+    if first >= end:
+        known = ", ".join(
+            f"{info.timeframe} {format_time(info.start)} to {format_time(info.end)}"
+            for info in store.datasets()
+            if info.symbol == base.symbol
+        )
+        raise BadInputError(
+            f"there are no {name} bars of {base.symbol} to trade ({period.statement}); stored are {known}"
+        )
+    return SymbolInput({**bars, name: base[:end]}, first)

@@ -1,0 +1,97 @@
+"""Trades of a simulation as a table that says in words and times what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, SIGNAL
+from ktrdr.core.backtesting.simulation import Trades
+from ktrdr.core.backtesting.tables import Table
+from ktrdr.core.data.bars import Bars
+
+__all__ = ["excursions", "trade_table"]
+
+_NO_TIME = np.datetime64("NaT", "ns")
+
+
+def trade_table(trades: Trades, bars: Sequence[Bars]) -> Table:
+    """Return the columns that :class:`~ktrdr.core.backtesting.results.BacktestResult` describes."""
+    count = len(trades)
+    times = {name: np.full(count, _NO_TIME) for name in ("entry_decision", "entry", "exit_decision", "exit")}
+    mae, mfe = np.zeros(count), np.zeros(count)
+    for number, own_bars in enumerate(bars):
+        own = np.flatnonzero(trades.market == number)
+        for name in ("entry_decision", "exit_decision"):
+            times[name][own] = own_bars.time[getattr(trades, name)[own]]
+        times["entry"][own] = own_bars.time[trades.entry_bar[own]]
+        times["exit"][own] = own_bars.time[trades.exit_bar[own]]
+        mae[own], mfe[own] = excursions(trades, own, own_bars)
+    times["exit_decision"][trades.exit_decision < 0] = _NO_TIME
+    notional = trades.units * trades.entry_price
+    net = trades.net
+    return {
+        "number": np.arange(1, count + 1),
+        "symbol": _words([each.symbol for each in bars], trades.market),
+        "side": _words(("short", "", "long"), trades.side + 1),
+        "entry_decision_time": times["entry_decision"],
+        "entry_time": times["entry"],
+        "exit_decision_time": times["exit_decision"],
+        "exit_time": times["exit"],
+        "bars": bars_held(trades),
+        "units": trades.units,
+        "entry_aim": trades.entry_aim,
+        "entry_price": trades.entry_price,
+        "exit_aim": trades.exit_aim,
+        "exit_price": trades.exit_price,
+        "notional": notional,
+        "gross": trades.gross,
+        "commission": trades.commission,
+        "slippage": trades.slippage,
+        "net": net,
+        "return": net / notional,
+        "mae": mae,
+        "mfe": mfe,
+        "exit_reason": _words(EXIT_REASONS, trades.reason),
+    }
+
+
+def bars_held(trades: Trades) -> np.ndarray:
+    """Return how many bars each trade was open in, int64 ``(k,)``: the last one counts unless it was left at its
+    open."""
+    return trades.exit_bar - trades.entry_bar + ~_left_at_open(trades)
+
+
+def excursions(trades: Trades, own: np.ndarray, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the price went against and along the positions ``own`` (rows of ``trades``, all of one symbol, in
+    order), as shares of the entry prices, at least 0.
+
+    Counted are the whole bars before that of the exit, and the price of the exit; of the exit's own bar nobody knows
+    what came first, except that all of the last bar was seen if the position was closed at its close.
+    """
+    entry, leave = trades.entry_bar[own], trades.exit_bar[own] + (trades.reason[own] == END_OF_DATA)
+    side, start = trades.side[own], trades.entry_price[own]
+    low = np.minimum(_between(bars.low, entry, leave, np.minimum, np.inf), trades.exit_aim[own])
+    high = np.maximum(_between(bars.high, entry, leave, np.maximum, -np.inf), trades.exit_aim[own])
+    down, up = np.maximum((start - low) / start, 0.0), np.maximum((high - start) / start, 0.0)
+    return np.where(side > 0, down, up), np.where(side > 0, up, down)
+
+
+def _between(values: np.ndarray, begin: np.ndarray, end: np.ndarray, reduce: np.ufunc, empty: float) -> np.ndarray:
+    """Return ``reduce`` over ``values[begin:end]`` of intervals that are in order and do not overlap."""
+    if not len(begin):
+        return np.empty(0)
+    bounds = np.stack((begin, end), axis=1).ravel()
+    # reduceat takes bounds inside the array only, and gives the value itself where an interval is empty.
+    if bounds[-1] == len(values):
+        bounds = bounds[:-1]
+    return np.where(begin < end, reduce.reduceat(values, bounds)[::2], empty)
+
+
+def _left_at_open(trades: Trades) -> np.ndarray:
+    return (trades.reason == SIGNAL) | (trades.reason == MAX_HOLDING)
+
+
+def _words(names: Sequence[str], numbers: np.ndarray) -> np.ndarray:
+    return np.array(names, dtype=object)[numbers]

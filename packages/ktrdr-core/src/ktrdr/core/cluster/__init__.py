@@ -1,0 +1,1 @@
+"""What API and workers share: settings of Dask, calls by name, and an object store."""

@@ -1,0 +1,307 @@
+"""How API and workers that share no directory exchange what an operation needs and leaves, through an object store.
+
+Of an operation ``id`` the store holds below ``operations/<id>/``:
+
+- ``inputs.json``: the data sets and the model it works on, as they were when it was first handed out: every attempt
+  works on the same. The files themselves are in ``data/`` and ``models/``, once, under names that tell their content.
+- ``checkpoints/<number>-<attempt>.tar``: one object per checkpoint; the greatest number, of whichever attempt, is what
+  the next attempt goes on from.
+- ``model.zip`` or ``run.tar``: what came of it. The API takes it into its own stores, a model once per operation.
+
+A worker carries out an operation in a home of its own, which holds these inputs and nothing else, and is gone when it
+has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ktrdr.core.cluster.object_store import ObjectStore, store_url
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.dataset_manifest import MANIFEST, read_manifest
+from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.home import home_directory
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.model_store import ModelStore
+
+__all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
+
+DELIVERED = "delivered"
+"""Key of a result that says what was left in the store: ``model`` or ``run``."""
+
+_INPUTS = "inputs.json"
+_MODEL, _RUN = "model.zip", "run.tar"
+_CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
+_TRIES = 20
+
+
+class Exchange:
+    """One object store, seen from either side."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @classmethod
+    def from_environment(cls) -> Exchange | None:
+        """Return the exchange that ``KTRDR_STORE`` names, ``None`` where it is not set.
+
+        Raises:
+            BadInputError: it is no address of a store, or the library for it is missing.
+        """
+        url = store_url()
+        return None if url is None else cls(ObjectStore(url))
+
+    # On the side of the API.
+
+    def provide(self, operation: str, kind: str, job: Mapping[str, Any]) -> None:
+        """Put into the store what a worker needs for an operation. Once: a second attempt finds what the first had.
+
+        Raises:
+            BadInputError: the model or the strategy is not what it was when the operation was queued.
+            OSError: the store does not answer.
+        """
+        if self._store.has(_of(operation, _INPUTS)):
+            return
+        bundle = None if kind == "training" else ModelStore(home_directory() / "models").get(job["model"])
+        symbols = _symbols(kind, job, bundle)
+        inputs = {
+            "data": [entry for symbol in symbols for entry in self._provide_data(symbol)],
+            "model": None if bundle is None else self._provide_model(bundle),
+        }
+        self._store.put(_of(operation, _INPUTS), json.dumps(inputs).encode())
+
+    def take_in(self, operation: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Take what a worker left into the stores of this home; return the result as it is here.
+
+        A model is taken in once per operation, however often this is called.
+
+        Raises:
+            KtrdrError: what is there is broken, or the worker left nothing.
+            OSError: the store does not answer.
+        """
+        own = dict(result)
+        delivered = own.pop(DELIVERED, None)
+        if delivered is None:
+            raise BadInputError(
+                "the worker has left nothing in the object store: start it with the KTRDR_STORE of the API"
+            )
+        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
+            place = Path(folder)
+            if delivered == "model":
+                return own | self._take_model(operation, place, own["weights_hash"])
+            return own | self._take_run(operation, place)
+
+    # On the side of a worker.
+
+    @contextmanager
+    def home(self, operation: str) -> Iterator[Path]:
+        """Yield a directory with the inputs of an operation, in the layout of ``KTRDR_HOME``.
+
+        Raises:
+            BadInputError: the API has not provided any.
+            OSError: the store does not answer.
+        """
+        content = self._store.get(_of(operation, _INPUTS))
+        if content is None:
+            raise BadInputError(
+                "the object store has no inputs of this operation: start the API with the KTRDR_STORE of the worker"
+            )
+        inputs = json.loads(content)
+        root = home_directory() / "work"
+        root.mkdir(parents=True, exist_ok=True)
+        home = Path(tempfile.mkdtemp(prefix=f"{operation}-", dir=root))
+        try:
+            for entry in inputs["data"]:
+                directory = home / "data" / entry["symbol"] / entry["timeframe"]
+                directory.mkdir(parents=True)
+                for name in entry["files"]:
+                    self._store.get_file(f"data/{entry['symbol']}/{entry['timeframe']}/{name}", directory / name)
+                (directory / MANIFEST).write_text(entry["manifest"], encoding="utf-8")
+            if inputs["model"] is not None:
+                archive = home / "model.zip"
+                self._store.get_file(inputs["model"], archive)
+                ModelStore(home / "models").import_bundle(archive)
+                archive.unlink()
+            yield home
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+    def restore_checkpoint(self, operation: str, home: Path) -> None:
+        """Put the newest checkpoint of any attempt where a training in ``home`` goes on from it, if there is one."""
+        names = self._store.names(_of(operation, "checkpoints"))
+        if not names:
+            return
+        archive = home / "checkpoint.tar"
+        self._store.get_file(names[-1], archive)
+        _unpack(archive, home / "checkpoints")
+        archive.unlink()
+
+    def keep_checkpoint(self, operation: str, attempt: int, directory: Path) -> None:
+        """Put a checkpoint into the store, and remove the one before it of the same attempt."""
+        match = _CHECKPOINT.fullmatch(directory.name)
+        assert match is not None
+        name = _of(operation, f"checkpoints/{match[1]}-{attempt:04d}.tar")
+        root = directory.parent.parent
+        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
+            archive = Path(folder) / "checkpoint.tar"
+            _pack(archive, root, [directory])
+            self._store.put_file(name, archive)
+        for other in self._store.names(_of(operation, "checkpoints")):
+            if other < name and other.endswith(f"-{attempt:04d}.tar"):
+                self._store.delete(other)
+
+    def deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Put what came of an operation into the store, and return its result for the API.
+
+        Hours of work may be in it: if the store is away, it is tried again for a few minutes.
+        """
+        for wait in (5, 10, 20, 40, 80):
+            try:
+                return self._deliver(operation, home, result)
+            except OSError as error:
+                print(f"ktrdr worker: the object store does not take the result yet: {error}", file=sys.stderr)
+                time.sleep(wait)
+        return self._deliver(operation, home, result)
+
+    def _deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+        own = {key: value for key, value in result.items() if key != "directory"}
+        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
+            if "run" in own:
+                archive = Path(folder) / _RUN
+                directory = home / "runs" / own["run"]
+                _pack(archive, directory, sorted(directory.iterdir()))
+                self._store.put_file(_of(operation, _RUN), archive)
+                return own | {DELIVERED: "run"}
+            archive = ModelStore(home / "models").export(own["model"], Path(folder) / _MODEL)
+            self._store.put_file(_of(operation, _MODEL), archive)
+        for name in self._store.names(_of(operation, "checkpoints")):
+            self._store.delete(name)
+        return own | {DELIVERED: "model"}
+
+    # Parts.
+
+    def _provide_data(self, symbol: str) -> Iterator[dict[str, Any]]:
+        root = home_directory() / "data"
+        for info in BarStore(root).datasets():
+            if info.symbol == symbol:
+                yield self._provide_dataset(root / symbol / info.timeframe, symbol, info.timeframe)
+
+    def _provide_dataset(self, directory: Path, symbol: str, timeframe: str) -> dict[str, Any]:
+        """Files of a data set never change; a write meanwhile replaces them by others, and we begin again."""
+        for _ in range(_TRIES):
+            manifest = read_manifest(directory)
+            if manifest is None:
+                break
+            names = [file.name for file in manifest.files.values()]
+            try:
+                for name in names:
+                    target = f"data/{symbol}/{timeframe}/{name}"
+                    if not self._store.has(target):
+                        self._store.put_file(target, directory / name)
+            except FileNotFoundError:
+                continue
+            return {"symbol": symbol, "timeframe": timeframe, "files": names, "manifest": manifest.to_json()}
+        raise BadInputError(f"the bars of {symbol} {timeframe} are being replaced all the time; try again later")
+
+    def _provide_model(self, bundle: Bundle) -> str:
+        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
+            archive = ModelStore(bundle.directory.parents[1]).export(bundle.ref, Path(folder) / _MODEL)
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            name = f"models/{bundle.manifest.name}-{bundle.manifest.version}-{digest}.zip"
+            if not self._store.has(name):
+                self._store.put_file(name, archive)
+        return name
+
+    def _take_model(self, operation: str, place: Path, weights_hash: str) -> dict[str, Any]:
+        store = ModelStore(home_directory() / "models")
+        bundle = _model_of(store, operation)
+        if bundle is None:
+            self._store.get_file(_of(operation, _MODEL), place / _MODEL)
+            bundle = store.import_bundle(place / _MODEL)
+        if (bundle.manifest.operation, bundle.manifest.weights_hash) != (operation, weights_hash):
+            raise KtrdrError(f"the model in the object store is not the one of operation {operation}; run it again")
+        return {"model": bundle.ref, "directory": str(bundle.directory)}
+
+    def _take_run(self, operation: str, place: Path) -> dict[str, Any]:
+        from ktrdr.core.backtesting.results import read_result
+        from ktrdr.core.runs.run_store import claim_run, run_name
+
+        self._store.get_file(_of(operation, _RUN), place / _RUN)
+        _unpack(place / _RUN, place / "run")
+        directory = claim_run(read_result(place / "run"))
+        for path in (place / "run").iterdir():
+            shutil.copyfile(path, directory / path.name)
+        return {"run": run_name(directory), "directory": str(directory)}
+
+
+class CheckpointKeeper:
+    """Puts every new checkpoint of a training in ``home`` into the store; receives its progress to know of them."""
+
+    def __init__(self, exchange: Exchange, operation: str, attempt: int, home: Path) -> None:
+        self._keep: Callable[[Path], None] = lambda path: exchange.keep_checkpoint(operation, attempt, path)
+        self._root = home / "checkpoints"
+        self._kept = self._newest()
+
+    def keep(self) -> None:
+        """Put the newest checkpoint into the store, unless it is there. If the store is away, the next one will do."""
+        newest = self._newest()
+        if newest is None or newest == self._kept:
+            return
+        try:
+            self._keep(newest)
+        except OSError as error:
+            print(f"ktrdr worker: a checkpoint could not be put into the object store: {error}", file=sys.stderr)
+        else:
+            self._kept = newest
+
+    def _newest(self) -> Path | None:
+        found = [path for path in self._root.glob("*/checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
+        return max(found, key=lambda path: path.name, default=None)
+
+
+def _of(operation: str, name: str) -> str:
+    return f"operations/{operation}/{name}"
+
+
+def _symbols(kind: str, job: Mapping[str, Any], bundle: Bundle | None) -> tuple[str, ...]:
+    if bundle is not None:
+        from ktrdr.core.backtesting.deployment import symbols_to_trade
+
+        return symbols_to_trade(bundle.manifest, job.get("symbols"))
+    from ktrdr.core.strategy.loader import load_strategy_text
+
+    return tuple(job.get("symbols") or load_strategy_text(job["strategy"]).strategy.training_data.symbols)
+
+
+def _model_of(store: ModelStore, operation: str) -> Bundle | None:
+    for entry in store.list():
+        if entry.manifest is not None and entry.manifest.operation == operation:
+            return store.get(entry.ref)
+    return None
+
+
+def _pack(archive: Path, root: Path, paths: Iterable[Path]) -> None:
+    with tarfile.open(archive, "w") as tar:
+        for path in paths:
+            tar.add(path, path.relative_to(root))
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive) as tar:
+            # Nothing outside the target, no links out of it, no devices.
+            tar.extractall(target, filter="data")
+    except tarfile.TarError as error:
+        raise KtrdrError(f"what the object store holds is damaged: {error}") from None

@@ -1,0 +1,47 @@
+"""What API and workers say to each other, in names: neither needs the other installed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = [
+    "DRAIN",
+    "OPERATIONS_TOPIC",
+    "RUN_CHUNK",
+    "RUN_OPERATION",
+    "STOP_OPERATION",
+    "await_by_name",
+    "call_by_name",
+]
+
+OPERATIONS_TOPIC = "ktrdr-operations"
+"""Topic of the messages a worker sends about its operations."""
+
+RUN_OPERATION = "ktrdr.worker.children:run_operation"
+RUN_CHUNK = "ktrdr.worker.chunks:run_chunk"
+STOP_OPERATION = "ktrdr.worker.children:stop_operation"
+DRAIN = "ktrdr.worker.drain:drain"
+
+_TARGETS = frozenset({RUN_OPERATION, RUN_CHUNK, STOP_OPERATION, DRAIN})
+
+
+def call_by_name(target: str, *args: Any) -> Any:
+    """Call one of the functions above where this runs; anything else is refused.
+
+    This and :func:`await_by_name` are the only functions that are sent to a worker, so what runs there is the worker's
+    own code.
+    """
+    return _resolve(target)(*args)
+
+
+async def await_by_name(target: str, *args: Any, dask_worker: Any = None) -> Any:
+    """As :func:`call_by_name`, for a coroutine function that also wants the worker, which Dask fills in."""
+    return await _resolve(target)(*args, dask_worker=dask_worker)
+
+
+def _resolve(target: str) -> Any:
+    if target not in _TARGETS:
+        raise ValueError(f"{target} is not a function of a worker")
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,353 @@
+"""The bar store: Parquet files below one directory, one data set per symbol and timeframe, split by year.
+
+``<root>/<symbol>/<timeframe>/manifest.json`` names the current files. A write puts new files beside the old ones,
+flushes them, and then replaces the manifest: a crash at any point leaves the old bars or the new ones. Writers take
+turns (a lock on ``<root>/.lock``); readers need no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.consistency import check_bars
+from ktrdr.core.data.dataset_manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
+from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
+from ktrdr.core.data.symbols import check_symbol
+from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
+from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError
+from ktrdr.core.files.disk_space import why_not_written
+from ktrdr.core.home import home_directory
+
+__all__ = ["BarStore", "DatasetInfo", "StoreError", "WriteReport", "default_store"]
+
+_LOCK_SECONDS = 600.0
+_READ_ATTEMPTS = 20
+
+
+class StoreError(KtrdrError):
+    """The system did not let the store read or write (full disk, permissions, a lock held too long)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReport:
+    """What a write changed. ``added + replaced + unchanged`` is the number of bars given.
+
+    Attributes:
+        symbol, timeframe: the data set.
+        added: bars that were not there.
+        replaced: bars that were there with other values; the new ones hold now.
+        unchanged: bars that were there already, the same.
+        rows: bars of the data set afterwards.
+    """
+
+    symbol: str
+    timeframe: str
+    added: int
+    replaced: int
+    unchanged: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """One data set. ``[start, end)``: open of the first bar, close of the last, UTC; ``bytes`` on disk."""
+
+    symbol: str
+    timeframe: str
+    rows: int
+    start: np.datetime64
+    end: np.datetime64
+    bytes: int
+
+
+@dataclass(slots=True)
+class _Staged:
+    """New files of one data set, written but not yet named by its manifest."""
+
+    directory: Path
+    report: WriteReport
+    manifest: Path | None = None
+    new_files: list[Path] = field(default_factory=list)
+    old_files: list[Path] = field(default_factory=list)
+
+
+def default_store() -> BarStore:
+    """Return the store below :func:`~ktrdr.core.home.home_directory`."""
+    return BarStore(home_directory() / "data")
+
+
+class BarStore:
+    """Bars below the directory ``root``, which is made when the first bar is written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def has(self, symbol: str, timeframe: Timeframe | str) -> bool:
+        """Tell whether there are bars of ``symbol`` and ``timeframe``."""
+        return read_manifest(self._directory(symbol, timeframe)) is not None
+
+    def datasets(self) -> list[DatasetInfo]:
+        """Return what is stored, by symbol and then from fine to coarse. Reads manifests only."""
+        if not self.root.is_dir():
+            return []
+        found: list[DatasetInfo] = []
+        for symbol in sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()):
+            for timeframe in TIMEFRAMES:
+                manifest = read_manifest(self.root / symbol / timeframe)
+                if manifest is not None:
+                    found.append(_info(manifest))
+        return found
+
+    def info(self, symbol: str, timeframe: Timeframe | str) -> DatasetInfo:
+        """Return what is known of one data set.
+
+        Raises:
+            BadInputError: it is not stored.
+        """
+        return _info(self._manifest(symbol, timeframe))
+
+    def read(
+        self,
+        symbol: str,
+        timeframe: Timeframe | str,
+        start: np.datetime64 | None = None,
+        end: np.datetime64 | None = None,
+    ) -> Bars:
+        """Return the bars that open in ``[start, end)``, possibly none; ``None`` leaves that side open.
+
+        Raises:
+            BadInputError: the data set is not stored, or a file of it is damaged.
+        """
+        from duckdb import Error as DuckdbError
+
+        from ktrdr.core.data.parquet import read_parquet
+
+        manifest = self._manifest(symbol, timeframe)
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                columns = read_parquet(
+                    [(path, file.rows) for path, file in self._files(manifest, start, end)], start, end
+                )
+                break
+            except DuckdbError as error:
+                # A writer may have replaced the files between our look at the manifest and at them: look again.
+                current = self._manifest(symbol, timeframe)
+                if current == manifest:
+                    raise self._unreadable(manifest, error) from error
+                manifest = current
+        else:
+            raise StoreError(f"{symbol} {timeframe} is being written faster than it can be read; try again later")
+        bars = Bars(symbol, Timeframe(str(timeframe)), **columns)
+        if len(bars) > 1 and not (bars.time[1:] > bars.time[:-1]).all():
+            raise self._unreadable(manifest, None)
+        return bars
+
+    def write(self, bars: Bars) -> WriteReport:
+        """Merge ``bars`` into their data set: new bars are added, bars of the same time replaced.
+
+        Writing the same bars again changes nothing. Either all bars are stored or none.
+
+        Raises:
+            BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored one.
+            StoreError: the disk is full or not writable.
+        """
+        self._directory(bars.symbol, bars.timeframe)
+        check_bars(bars)  # before anything is made on disk
+        return self.write_all([bars])[0]
+
+    def write_all(self, datasets: Iterable[Bars]) -> list[WriteReport]:
+        """Write several data sets, as :meth:`write`; if one cannot be written, none is changed.
+
+        ``datasets`` may be a generator: only one is held in memory at a time. A symbol and timeframe comes at most
+        once. (If the machine dies while the manifests are replaced, each data set is whole, but some may be old and
+        some new.)
+        """
+        staged: list[_Staged] = []
+        with self._writing() as created:
+            committed = 0
+            try:
+                for bars in datasets:
+                    staged.append(self._new_staged(bars, created))
+                    self._stage(bars, staged[-1])
+                for change in staged:
+                    if change.manifest is not None:
+                        os.replace(change.manifest, change.directory / MANIFEST)
+                    committed += 1
+                for change in staged:
+                    _flush_directory(change.directory)
+            except BaseException:
+                for change in staged[committed:]:
+                    _discard(change)
+                raise
+            for change in staged:
+                for path in change.old_files:
+                    path.unlink(missing_ok=True)
+        return [change.report for change in staged]
+
+    def delete(self, symbol: str, timeframe: Timeframe | str) -> None:
+        """Remove a data set.
+
+        Raises:
+            BadInputError: there is none.
+        """
+        directory = self._directory(symbol, timeframe)
+        if not directory.is_dir():
+            raise self._missing(symbol, timeframe)
+        with self._writing():
+            (directory / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(directory)
+            with contextlib.suppress(OSError):  # other timeframes of the symbol remain
+                directory.parent.rmdir()
+
+    def _directory(self, symbol: str, timeframe: Timeframe | str) -> Path:
+        return self.root / check_symbol(symbol) / Timeframe(str(timeframe)).name
+
+    def _manifest(self, symbol: str, timeframe: Timeframe | str) -> DatasetManifest:
+        manifest = read_manifest(self._directory(symbol, timeframe))
+        if manifest is None:
+            raise self._missing(symbol, timeframe)
+        return manifest
+
+    def _missing(self, symbol: str, timeframe: Timeframe | str) -> NotFoundError:
+        stored = [f"{info.symbol} {info.timeframe}" for info in self.datasets()]
+        have = (
+            f"stored are {', '.join(stored[:8])}{', ...' if len(stored) > 8 else ''}" if stored else "none are stored"
+        )
+        return NotFoundError(
+            f"no {timeframe} bars of {symbol} in {self.root} ({have}); `ktrdr data import FILE` adds some"
+        )
+
+    def _unreadable(self, manifest: DatasetManifest, error: Exception | None) -> BadInputError:
+        reason = str(error).splitlines()[0] if error is not None else "bars are not in order"
+        return BadInputError(
+            f"the stored {manifest.timeframe} bars of {manifest.symbol} are damaged ({reason}): "
+            f"`ktrdr data delete {manifest.symbol} {manifest.timeframe}` and import them again"
+        )
+
+    def _files(
+        self, manifest: DatasetManifest, start: np.datetime64 | None, end: np.datetime64 | None
+    ) -> Iterator[tuple[Path, YearFile]]:
+        directory = self.root / manifest.symbol / manifest.timeframe
+        for file in manifest.files.values():
+            if (start is None or file.last >= start) and (end is None or file.first < end):
+                yield directory / file.name, file
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[list[Path]]:
+        """Hold the lock; yield a list for directories made, which are removed again if they stay empty."""
+        from duckdb import Error as DuckdbError
+        from filelock import FileLock, Timeout
+
+        created: list[Path] = []
+        try:
+            _make_directory(self.root, created)
+            with FileLock(self.root / ".lock", timeout=_LOCK_SECONDS, poll_interval=0.01):
+                try:
+                    yield created
+                finally:
+                    for directory in reversed(created):
+                        with contextlib.suppress(OSError):
+                            directory.rmdir()
+        except Timeout:
+            raise StoreError(
+                f"another process has been writing to {self.root} for ten minutes; try again later"
+            ) from None
+        except (OSError, DuckdbError) as error:
+            raise StoreError(f"cannot write to {self.root}: {why_not_written(error)}; nothing was changed") from error
+
+    def _new_staged(self, bars: Bars, created: list[Path]) -> _Staged:
+        directory = self._directory(bars.symbol, bars.timeframe)
+        check_bars(bars)
+        _make_directory(directory, created)
+        return _Staged(directory, WriteReport(bars.symbol, bars.timeframe.name, 0, 0, 0, 0))
+
+    def _stage(self, bars: Bars, change: _Staged) -> None:
+        from ktrdr.core.data.parquet import read_parquet, write_parquet
+
+        manifest = read_manifest(change.directory)
+        if manifest is not None and manifest.symbol != bars.symbol:  # a file system that does not tell `a` from `A`
+            raise BadInputError(f"{bars.symbol} cannot be stored beside {manifest.symbol}: use one spelling")
+        files = dict(manifest.files) if manifest is not None else {}
+        _remove_leftovers(change.directory, {file.name for file in files.values()})
+        added = replaced = unchanged = 0
+        for year, new in by_year(bars):
+            old_file = files.get(year)
+            merged, counts = new, (len(new), 0, 0)
+            if old_file is not None:
+                path = change.directory / old_file.name
+                old = Bars(bars.symbol, bars.timeframe, **read_parquet([(path, old_file.rows)]))
+                merged, counts = merge(old, new)
+            added, replaced, unchanged = added + counts[0], replaced + counts[1], unchanged + counts[2]
+            if counts[0] == counts[1] == 0:
+                continue
+            target = change.directory / f"{year:04d}-{secrets.token_hex(8)}.parquet"
+            change.new_files.append(target)
+            write_parquet(merged, target)
+            files[year] = YearFile(target.name, len(merged), merged.time[0], merged.time[-1], target.stat().st_size)
+            check_spacing(merged)
+            if old_file is not None:
+                change.old_files.append(change.directory / old_file.name)
+        files = dict(sorted(files.items()))
+        check_year_ends(bars, list(files.values()))
+        rows = sum(file.rows for file in files.values())
+        change.report = WriteReport(bars.symbol, bars.timeframe.name, added, replaced, unchanged, rows)
+        if change.new_files:
+            change.manifest = change.directory / f"{MANIFEST}.{secrets.token_hex(8)}"
+            text = DatasetManifest(bars.symbol, bars.timeframe.name, files).to_json()
+            with change.manifest.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            _flush_directory(change.directory)
+
+
+def _info(manifest: DatasetManifest) -> DatasetInfo:
+    files = list(manifest.files.values())
+    return DatasetInfo(
+        manifest.symbol,
+        manifest.timeframe,
+        sum(file.rows for file in files),
+        files[0].first,
+        files[-1].last + np.timedelta64(Timeframe(manifest.timeframe).nanoseconds, "ns"),
+        sum(file.bytes for file in files),
+    )
+
+
+def _make_directory(path: Path, created: list[Path]) -> None:
+    missing = [path, *path.parents]
+    missing = missing[: next((i for i, p in enumerate(missing) if p.exists()), len(missing))]
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        created.append(directory)
+        _flush_directory(directory.parent)
+
+
+def _flush_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_leftovers(directory: Path, named: set[str]) -> None:
+    """Remove files of writers that died; the lock is held, so nobody is writing them now."""
+    for path in directory.iterdir():
+        if path.name != MANIFEST and path.name not in named and path.is_file():
+            path.unlink()
+
+
+def _discard(change: _Staged) -> None:
+    for path in (*change.new_files, change.manifest):
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)

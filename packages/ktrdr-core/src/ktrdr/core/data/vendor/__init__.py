@@ -1,0 +1,1 @@
+"""Bars in the files of vendors: found, read and checked."""

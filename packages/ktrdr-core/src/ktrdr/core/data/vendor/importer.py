@@ -1,0 +1,229 @@
+"""From a vendor's file to stored bars: all of a file or nothing, and nothing made up.
+
+Times are brought to UTC, columns to their roles; what does not fit is refused with the line it is in, what is merely
+odd is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ktrdr.core.data.bar_store import BarStore, StoreError, WriteReport
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.symbols import check_symbol
+from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.validation import ValidationReport
+from ktrdr.core.data.vendor.vendor_bars import Wishes, checked_bars
+from ktrdr.core.data.vendor.vendor_files import plain_file, stem
+from ktrdr.core.data.vendor.vendor_times import parse_offset
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.disk_space import is_out_of_room, why_not_written
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
+
+__all__ = ["ImportReport", "import_file"]
+
+# A symbol at the start of a file's name: all of it, or followed by a timeframe (EURUSD_1h_2017, BTCUSDT-1m-2024-01).
+_SYMBOL_IN_NAME = re.compile(
+    r"(?P<symbol>[A-Z^][A-Z0-9^]*(?:[.=-][A-Z0-9]+)*?)(?:$|[_-](?:\d{1,2}[mhdw]|[MHD]\d{1,2}|W1)(?:[_.-].*)?$)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        path: the file.
+        writes: what changed in the store, one per symbol.
+        validations: what is odd, one per symbol, in the same order.
+        notes: what was assumed, and what of the file was left out.
+    """
+
+    path: Path
+    writes: tuple[WriteReport, ...]
+    validations: tuple[ValidationReport, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        datasets = [
+            {
+                "symbol": write.symbol,
+                "timeframe": write.timeframe,
+                "added": write.added,
+                "replaced": write.replaced,
+                "unchanged": write.unchanged,
+                "rows": write.rows,
+                "validation": validation.to_json(),
+            }
+            for write, validation in zip(self.writes, self.validations, strict=True)
+        ]
+        return {"file": str(self.path), "datasets": datasets, "notes": list(self.notes)}
+
+
+def import_file(
+    path: Path,
+    store: BarStore,
+    *,
+    symbol: str | None = None,
+    timeframe: str | None = None,
+    timezone: str | None = None,
+    calendar: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    dates: str | None = None,
+    label: str = "open",
+    skip_bad: bool = False,
+    progress: Progress = NO_PROGRESS,
+    cancellation: Cancellation | None = None,
+) -> ImportReport:
+    """Import a CSV or Parquet file (plain, gzip or zip) into ``store``.
+
+    Args:
+        path: the file.
+        store: where the bars go; bars of the same time are replaced.
+        symbol: whose bars they are, or the one to take from a file with several. By default what the file's column
+            or its name says.
+        timeframe: of the bars; by default told by the most common step between them.
+        timezone: of times that do not say their own, such as ``America/New_York`` or ``+02:00``; default UTC.
+        calendar: for the report, see :func:`~ktrdr.core.data.calendars.calendar_for`.
+        columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known.
+        dates: ``day-first`` or ``month-first``, where the file alone does not tell.
+        label: ``open`` or ``close``: what a bar's time is in the file. Stored is always the open.
+        skip_bad: leave out rows that are no bars (and report them) instead of refusing the file. Bars in disorder or
+            with the same time are refused all the same.
+        progress: hears of the steps.
+        cancellation: is asked while the file is read, and between symbols.
+
+    Raises:
+        BadInputError: the file or an argument is wrong; nothing was changed.
+        CancelledError: on request; nothing was changed.
+        StoreError: the store or the temporary directory cannot be written; nothing was changed.
+    """
+    from ktrdr.core.data.vendor.staging import Staging, stage_file
+    from ktrdr.core.data.vendor.watched import Watch
+
+    path = Path(path)
+    if label not in ("open", "close"):
+        raise BadInputError(f"label `{label}` is neither `open` nor `close`")
+    if dates not in (None, "day-first", "month-first"):
+        raise BadInputError(f"dates `{dates}` is neither `day-first` nor `month-first`")
+    if symbol is not None:
+        check_symbol(symbol)
+    wishes = Wishes(
+        Timeframe(timeframe) if timeframe is not None else None,
+        _zone(timezone) if timezone is not None else None,
+        calendar,
+        label,
+        skip_bad,
+    )
+    stop = cancellation or Cancellation()
+    with _workspace() as workspace:
+        progress(ProgressEvent("reading", message=path.name))
+        plain = plain_file(path, workspace)
+        watch = Watch(progress, stop, "reading", path.name)
+        staging: Staging = stage_file(plain, path, workspace, columns or {}, dates, skip_bad, watch)
+        try:
+            progress(ProgressEvent("reading", fraction=1.0, message=path.name))
+            if wishes.zone is not None and staging.zoned:
+                raise BadInputError(f"{path}: its times say their own zone; leave out --timezone")
+            names = _names(staging, symbol)
+            validations: list[ValidationReport] = []
+            bars: Bars | None = None
+            for position, (source, target) in enumerate(names.items()):
+                stop.raise_if_requested()
+                bars, validation = checked_bars(staging, source, target, wishes)
+                validations.append(validation)
+                done = position + 1
+                progress(ProgressEvent("checking", done, len(names), "symbols", done / len(names), target))
+
+            def each() -> Iterator[Bars]:
+                for position, (source, target) in enumerate(names.items()):
+                    stop.raise_if_requested()
+                    # Of several symbols only one is held at a time, so each is made twice.
+                    kept = bars if len(names) == 1 else None
+                    yield kept if kept is not None else checked_bars(staging, source, target, wishes)[0]
+                    done = position + 1
+                    progress(ProgressEvent("writing", done, len(names), "symbols", done / len(names), target))
+
+            writes = store.write_all(each())
+        finally:
+            staging.connection.close()
+    return ImportReport(path, tuple(writes), tuple(validations), tuple(staging.notes))
+
+
+@contextlib.contextmanager
+def _workspace() -> Iterator[Path]:
+    """Yield a temporary directory."""
+    import duckdb
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="ktrdr-import-") as folder:
+            yield Path(folder)
+    except (OSError, duckdb.Error) as error:
+        if not is_out_of_room(error):
+            raise
+        raise StoreError(
+            f"cannot write to the temporary directory {tempfile.gettempdir()}: {why_not_written(error)}; nothing was "
+            "changed; make room there, or name another directory with TMPDIR"
+        ) from error
+
+
+def _names(staging: Any, symbol: str | None) -> dict[str, str]:
+    """Return, for each symbol to take from the file, the symbol to store it as."""
+    found = list(staging.symbols)
+    if found == [""]:
+        if symbol is None:
+            symbol = _symbol_of_name(staging.shown)
+            staging.notes.append(f"symbol {symbol} is taken from the file's name")
+        return {"": symbol}
+    if "" in found:
+        row = staging.symbols[""][0]
+        raise BadInputError(f"{staging.shown}, {staging.place(row)}: the symbol is missing")
+    if symbol is None:
+        for name in found:
+            try:
+                check_symbol(name)
+            except BadInputError as error:
+                remedy = "; --symbol gives another name" if len(found) == 1 else ""
+                raise BadInputError(f"{staging.shown}: {error}{remedy}") from None
+        return {name: name for name in found}
+    if symbol in found:
+        others = [name for name in found if name != symbol]
+        if others:
+            staging.notes.append(f"left out: {len(others)} other symbols ({', '.join(others[:8])})")
+        return {symbol: symbol}
+    if len(found) == 1:
+        staging.notes.append(f"symbol {found[0]} is stored as {symbol}")
+        return {found[0]: symbol}
+    raise BadInputError(f"{staging.shown} has no bars of {symbol}; it has {', '.join(found[:20])}")
+
+
+def _symbol_of_name(path: Path) -> str:
+    match = _SYMBOL_IN_NAME.fullmatch(stem(path))
+    if match is None:
+        raise BadInputError(
+            f"{path} has no column with the symbol, and its name does not start with one as in EURUSD_1h.csv: "
+            "give it with --symbol"
+        )
+    return check_symbol(match["symbol"])
+
+
+def _zone(name: str) -> ZoneInfo | dt.timezone:
+    minutes = parse_offset(name)
+    if minutes is not None:
+        return dt.timezone(dt.timedelta(minutes=minutes))
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadInputError(
+            f"unknown time zone `{name}`: write it as UTC, +02:00 or Europe/Berlin (names of the IANA database)"
+        ) from None

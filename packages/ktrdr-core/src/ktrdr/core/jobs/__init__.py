@@ -1,0 +1,1 @@
+"""Descriptions of long work: plain data, from which it can be carried out anywhere."""

@@ -1,0 +1,345 @@
+"""The model store: `<root>/<name>/<version>/`, one immutable bundle each."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from ktrdr.core.errors import BadInputError, NotFoundError
+from ktrdr.core.files.durable import discard_directory, sync_directory, sync_tree
+from ktrdr.core.files.reading import plain_json, sha256_of
+from ktrdr.core.home import home_directory
+from ktrdr.core.models.bundle import (
+    HISTORY_FILE,
+    NORMALIZERS_FILE,
+    STRATEGY_FILE,
+    Bundle,
+    BundleError,
+    check_contents,
+    read_bundle,
+)
+from ktrdr.core.models.contents import MAX_FILE_BYTES
+from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, Manifest, ManifestFields
+from ktrdr.core.parameters import did_you_mean
+from ktrdr.core.plugins.contract import EpochRecord
+
+__all__ = ["BundleWriter", "ModelEntry", "ModelStore", "default_model_store"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# Inside a name's directory. None of these can be taken for a version.
+_TAKEN = ".versions"
+_NEW = ".new-"
+_OLD = ".old-"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A line of the listing. Either ``manifest`` is there, or ``problem`` says why the bundle is refused."""
+
+    name: str
+    version: int
+    manifest: Manifest | None
+    problem: str = ""
+
+    @property
+    def ref(self) -> str:
+        """``name/version``."""
+        return f"{self.name}/{self.version}"
+
+
+class BundleWriter:
+    """Collects the files of one bundle in :attr:`directory`, which nobody sees before :meth:`commit`.
+
+    A plugin's storage writes into that directory too: plain files at its top level, no directories.
+    """
+
+    def __init__(self, place: Path, directory: Path, name: str) -> None:
+        self.directory = directory
+        self.bundle: Bundle | None = None
+        self._place = place
+        self._name = name
+
+    def write_strategy(self, text: str) -> None:
+        """Keep the strategy file as the user wrote it."""
+        (self.directory / STRATEGY_FILE).write_text(text, encoding="utf-8")
+
+    def write_normalizers(self, normalizers: Mapping[str, Any]) -> None:
+        """Keep what the feature pipeline's ``normalizers`` returned. Raises ``ValueError`` for NaN."""
+        content = json.dumps(normalizers, indent=1, ensure_ascii=False, allow_nan=False)
+        (self.directory / NORMALIZERS_FILE).write_text(content + "\n", encoding="utf-8")
+
+    def write_history(self, history: Iterable[EpochRecord]) -> None:
+        """Keep the epochs of training."""
+        records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in history]
+        content = json.dumps(records, indent=1, allow_nan=False)
+        (self.directory / HISTORY_FILE).write_text(content + "\n", encoding="utf-8")
+
+    def commit(self, fields: ManifestFields) -> Bundle:
+        """Hash and check the files, take the next version, and make the bundle visible in one step.
+
+        If there is a bundle of the same ``fields.operation``, that one is returned, and this one is dropped: an attempt
+        that was given up for lost may come to an end all the same.
+
+        Raises:
+            BundleError: a file is missing or of a kind that a bundle must not hold; nothing becomes visible.
+        """
+        if fields.strategy.name != self._name:
+            raise ValueError(f"the strategy is called {fields.strategy.name!r}, the bundle {self._name!r}")
+        created = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        if fields.operation is None:
+            return self._publish(fields, created, wanted=None)
+        with FileLock(self._place / _LOCK):
+            self.bundle = self._left_by(fields.operation)
+            return self.bundle or self._publish(fields, created, wanted=None)
+
+    def adopt(self, manifest: Manifest) -> Bundle:
+        """As :meth:`commit`, for a bundle that exists already: it keeps its version here if that was never taken.
+
+        Raises:
+            BundleError: the bundle does not pass :meth:`Bundle.verify`; nothing becomes visible.
+        """
+        Bundle(self.directory, manifest).verify()
+        return self._publish(manifest, manifest.created, wanted=manifest.version)
+
+    def _left_by(self, operation: str) -> Bundle | None:
+        versions = (int(path.name) for path in self._place.iterdir() if _VERSION.fullmatch(path.name))
+        for version in sorted(versions, reverse=True):
+            try:
+                bundle = read_bundle(self._place / str(version), name=self._name, version=version)
+            except BundleError:
+                continue  # broken: not one that this operation could be content with
+            if bundle.manifest.operation == operation:
+                return bundle
+        return None
+
+    def _publish(self, fields: ManifestFields, created: dt.datetime, wanted: int | None) -> Bundle:
+        known = {name: getattr(fields, name) for name in ManifestFields.model_fields}
+        names = sorted(path.name for path in self.directory.iterdir() if path.name != MANIFEST_FILE)
+        files = {name: sha256_of(self.directory / name, MAX_FILE_BYTES) for name in names}
+        draft = {
+            **known,
+            "schema_version": SCHEMA_VERSION,
+            "name": self._name,
+            "version": 1,
+            "created": created,
+            "files": files,
+        }
+        try:
+            manifest = Manifest.model_validate(draft)
+        except ValueError as error:
+            raise BundleError(f"the bundle of {self._name} cannot be saved: {error}") from None
+        check_contents(self.directory, manifest)
+        manifest = manifest.model_copy(update={"version": _take_version(self._place, wanted)})
+        content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+        (self.directory / MANIFEST_FILE).write_text(content + "\n", encoding="utf-8")
+        sync_tree(self.directory)
+        target = self._place / str(manifest.version)
+        self.directory.rename(target)
+        sync_directory(self._place)
+        self.bundle = Bundle(target, manifest)
+        return self.bundle
+
+
+class ModelStore:
+    """Bundles below ``root``. Safe for any number of processes; needs core alone, whatever trained the models."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BundleWriter]:
+        """Yield a writer for the next version of ``name``.
+
+        Without :meth:`BundleWriter.commit`, or if the process dies, nothing of it is ever visible; what a dead process
+        left is removed the next time a version of ``name`` is created.
+        """
+        _check_name(name)
+        place = self.root / name
+        place.mkdir(parents=True, exist_ok=True)
+        directory = place / f"{_NEW}{uuid4().hex}"
+        lock = FileLock(_lock_of(directory))
+        with FileLock(place / _LOCK):
+            _sweep(place)
+            # The lock says that we are alive; the system lets go of it when we are not.
+            lock.acquire()
+            directory.mkdir()
+        writer = BundleWriter(place, directory, name)
+        try:
+            yield writer
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            with FileLock(place / _LOCK):
+                lock.release()
+                _lock_of(directory).unlink(missing_ok=True)
+
+    def list(self, name: str | None = None) -> tuple[ModelEntry, ...]:
+        """Return every bundle (of ``name``), by name and version; one that cannot be read is there with its reason.
+
+        Reads manifests only: a changed weights file is found by :meth:`verify`.
+        """
+        entries = []
+        for found in self.names() if name is None else [name]:
+            for version in self.versions(found):
+                try:
+                    manifest = read_bundle(self.root / found / str(version), name=found, version=version).manifest
+                except BundleError as error:
+                    entries.append(ModelEntry(found, version, None, str(error)))
+                else:
+                    entries.append(ModelEntry(found, version, manifest))
+        return tuple(entries)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names that have at least one version."""
+        if not self.root.is_dir():
+            return ()
+        names = sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
+        return tuple(name for name in names if self.versions(name))
+
+    def versions(self, name: str) -> tuple[int, ...]:
+        """Return the versions of ``name``, ascending; empty if there is none."""
+        _check_name(name)
+        place = self.root / name
+        if not place.is_dir():
+            return ()
+        return tuple(sorted(int(path.name) for path in place.iterdir() if _VERSION.fullmatch(path.name)))
+
+    def get(self, ref: str) -> Bundle:
+        """Return the bundle ``name/version``, or the latest of ``name``. Its manifest is checked, its files are not.
+
+        Raises:
+            BadInputError: there is no such model, with what there is.
+            BundleError: its manifest is broken, or of a newer schema.
+        """
+        name, version = self._resolve(ref)
+        return read_bundle(self.root / name / str(version), name=name, version=version)
+
+    def verify(self, ref: str) -> Bundle:
+        """Return the bundle after :meth:`Bundle.verify`."""
+        bundle = self.get(ref)
+        bundle.verify()
+        return bundle
+
+    def delete(self, ref: str) -> str:
+        """Remove one version, broken or not, and return its ``name/version``. Its number is not used again.
+
+        Raises:
+            BadInputError: there is no such model, or ``ref`` names no version while there are several.
+        """
+        name, version = self._resolve(ref)
+        if "/" not in ref and len(self.versions(name)) > 1:
+            versions = ", ".join(str(found) for found in self.versions(name))
+            raise BadInputError(f"`{name}` has versions {versions}; say which to delete, such as `{name}/{version}`")
+        place = self.root / name
+        bundle = place / str(version)
+        if bundle.is_symlink() or not bundle.is_dir():
+            bundle.unlink()
+        else:
+            discard_directory(bundle, place / f"{_OLD}{uuid4().hex}")
+        return f"{name}/{version}"
+
+    def export(self, ref: str, path: Path, *, overwrite: bool = False) -> Path:
+        """Write a verified bundle as a zip file, equal bytes for equal bundles, and return its path.
+
+        ``path`` may be a directory: the file is then called ``<name>-<version>.zip``.
+        """
+        from ktrdr.core.models.archive import export_bundle
+
+        return export_bundle(self.verify(ref), path, overwrite=overwrite)
+
+    def import_bundle(self, path: Path) -> Bundle:
+        """Add an exported bundle; it is verified before it becomes visible.
+
+        It keeps its version if that was never used here, else it gets the next one.
+
+        Raises:
+            BundleError: the file is not an exported bundle, or the bundle is broken, hostile or newer than this core.
+        """
+        from ktrdr.core.models.archive import import_bundle
+
+        return import_bundle(self, path)
+
+    def _resolve(self, ref: str) -> tuple[str, int]:
+        name, slash, number = ref.partition("/")
+        if not _NAME.fullmatch(name) or (slash and not _VERSION.fullmatch(number)):
+            raise BadInputError(f"{ref!r} does not name a model; write `name` for the latest version, or `name/3`")
+        versions = self.versions(name)
+        if not versions:
+            names = self.names()
+            hint = did_you_mean(name, names) or (
+                "; see `ktrdr models list`" if names else "; the store is empty, `ktrdr train` fills it"
+            )
+            raise NotFoundError(f"there is no model `{name}` in {self.root}{hint}")
+        if not slash:
+            return name, versions[-1]
+        if int(number) not in versions:
+            raise NotFoundError(
+                f"model `{name}` has no version {number}; it has {', '.join(str(version) for version in versions)}"
+            )
+        return name, int(number)
+
+
+def default_model_store() -> ModelStore:
+    """Return the store below `$KTRDR_HOME/models`."""
+    return ModelStore(home_directory() / "models")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadInputError(
+            f"{name!r} cannot be the name of a model: letters, digits, `-` and `_`, at most 64, first a letter or digit"
+        )
+
+
+def _take_version(place: Path, wanted: int | None) -> int:
+    """Claim a version for good. Making a directory either succeeds for one process, or fails."""
+    taken = place / _TAKEN
+    taken.mkdir(exist_ok=True)
+    if wanted is not None and not (place / str(wanted)).exists():
+        try:
+            (taken / str(wanted)).mkdir()
+        except FileExistsError:
+            pass
+        else:
+            return wanted
+    while True:
+        used = [int(path.name) for folder in (place, taken) for path in folder.iterdir() if path.name.isdecimal()]
+        version = max(used, default=0) + 1
+        try:
+            (taken / str(version)).mkdir()
+        except FileExistsError:
+            continue
+        return version
+
+
+def _lock_of(directory: Path) -> Path:
+    return directory.with_name(directory.name + _LOCK)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what dead processes left. Call with the lock of ``place`` held."""
+    names = {path.name for path in place.iterdir()}
+    for name in names:
+        if name.startswith(_OLD):
+            shutil.rmtree(place / name, ignore_errors=True)
+    for name in {name.removesuffix(_LOCK) for name in names if name.startswith(_NEW)}:
+        directory = place / name
+        lock = FileLock(_lock_of(directory), blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue  # its writer is alive
+        shutil.rmtree(directory, ignore_errors=True)
+        lock.release()
+        _lock_of(directory).unlink(missing_ok=True)

@@ -1,6 +1,0 @@
-"""Progress, cancellation and job descriptions: what long work says and hears, whoever runs it."""
-
-from ktrdr.core.operations.cancellation import Cancellation
-from ktrdr.core.operations.progress import NO_PROGRESS, Progress, ProgressEvent
-
-__all__ = ["NO_PROGRESS", "Cancellation", "Progress", "ProgressEvent"]

@@ -1,0 +1,99 @@
+"""The table of trades: what was done, what came of it, and what the model saw and said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ktrdr.core.backtesting.results import BacktestResult
+from ktrdr.core.backtesting.tables import rows_of
+from ktrdr.core.report.page import Cell, Column
+
+__all__ = ["MOST_ROWS", "shown_trades", "trade_columns", "trade_rows"]
+
+MOST_ROWS = 1000
+"""Rows of the table; a page with more is slow on a phone. All trades are in the result's own files."""
+
+_MOST_CAUSES = 3
+
+
+def shown_trades(count: int) -> Sequence[int]:
+    """Return which trades the table shows: all, or as many of the first as of the last."""
+    if count <= MOST_ROWS:
+        return range(count)
+    return [*range(MOST_ROWS // 2), *range(count - MOST_ROWS // 2, count)]
+
+
+def trade_columns(several_symbols: bool) -> list[Column]:
+    """Return the columns of the rows of :func:`trade_rows`."""
+    return [
+        Column("#", number=True),
+        *([Column("symbol")] if several_symbols else []),
+        Column("side"),
+        Column("entry, UTC"),
+        Column("exit, UTC"),
+        Column("bars", number=True),
+        Column("units", number=True),
+        Column("net", number=True),
+        Column("costs", number=True),
+        Column("exit because"),
+        Column("entered because"),
+    ]
+
+
+def trade_rows(result: BacktestResult, several_symbols: bool) -> list[list[Cell]]:
+    """Return the shown trades as cells; prices are those of the fills."""
+    shown = list(shown_trades(len(result.trades["number"])))
+    rows = rows_of({name: column[shown] for name, column in result.trades.items()})
+    return [_row(result, row, position, several_symbols) for position, row in zip(shown, rows, strict=True)]
+
+
+def _row(result: BacktestResult, row: Mapping[str, Any], position: int, several_symbols: bool) -> list[Cell]:
+    tone = "n good" if row["net"] > 0 else "n bad" if row["net"] < 0 else "n"
+    costs = row["commission"] + row["slippage"]
+    buying = row["side"] == "long"
+    return [
+        Cell(f"{row['number']}", "n", row["number"]),
+        *([Cell(row["symbol"])] if several_symbols else []),
+        Cell(row["side"], row["side"]),
+        Cell(_minute(row["entry_time"]), note=f"at {_price(row['entry_price'])}"),
+        Cell(_minute(row["exit_time"]), note=f"at {_price(row['exit_price'])}"),
+        Cell(f"{row['bars']:,}", "n", row["bars"]),
+        Cell(f"{row['units']:,.6g}", "n", row["units"]),
+        Cell(f"{row['net']:+,.2f}", tone, row["net"], f"{row['return']:+.2%}"),
+        Cell(f"{costs:,.2f}", "n", costs),
+        Cell(row["exit_reason"].replace("_", " "), note=_said(result.reasons.of(position, "exit"), not buying)),
+        Cell(*_because(result.reasons.of(position, "entry"), buying)),
+    ]
+
+
+def _because(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> tuple[str, str, None, str]:
+    """Return a cell of what the model said, and what it was told: the inputs that moved its answer most, or, from a
+    model that cannot say, the largest of them."""
+    if because is None:
+        return "", "text", None, ""
+    seen = because.get("features", {})
+    shares = because.get("contributions")
+    if shares:
+        largest = sorted(shares, key=lambda name: -abs(shares[name]))[:_MOST_CAUSES]
+        causes = [f"{name} {seen[name]:.2f} ({shares[name]:+.3f})" for name in largest]
+    else:
+        largest = sorted(seen, key=lambda name: -abs(seen[name]))[:_MOST_CAUSES]
+        causes = [f"{name} {seen[name]:.2f}" for name in largest]
+    return _said(because, buying), "text", None, ", ".join(causes)
+
+
+def _said(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> str:
+    outputs = (because or {}).get("outputs", {})
+    name = "BUY" if buying else "SELL"
+    if name in outputs:
+        return f"{name} {outputs[name]:.0%}"
+    return f"predicted {outputs['value']:+.4g}" if "value" in outputs else ""
+
+
+def _minute(text: str) -> str:
+    return text[:16].replace("T", " ")
+
+
+def _price(value: float) -> str:
+    return f"{value:,.6g}"

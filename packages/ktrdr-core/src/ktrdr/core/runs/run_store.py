@@ -1,0 +1,91 @@
+"""Where the files of backtests are: `$KTRDR_HOME/runs/<model>/<version>-<number>/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ktrdr.core.backtesting.results import RESULT_FILE, BacktestResult
+from ktrdr.core.errors import BadInputError, NotFoundError
+from ktrdr.core.home import home_directory
+
+__all__ = ["claim_run", "find_run", "run_name", "runs_root", "store_run"]
+
+_RUN = re.compile(r"(?P<model>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/(?P<version>[1-9][0-9]{0,8})-(?P<number>[1-9][0-9]{0,8})")
+
+
+def runs_root() -> Path:
+    """Return ``$KTRDR_HOME/runs``."""
+    return home_directory() / "runs"
+
+
+def run_name(directory: Path) -> str:
+    """Return what commands take for a run: ``model/2-1`` below the root, the path elsewhere."""
+    return f"{directory.parent.name}/{directory.name}" if directory.parent.parent == runs_root() else str(directory)
+
+
+def claim_run(result: BacktestResult, root: Path | None = None) -> Path:
+    """Make an empty directory for the next run of the result's model, and return it. It is nobody else's."""
+    place = (runs_root() if root is None else root) / result.manifest.name
+    place.mkdir(parents=True, exist_ok=True)
+    version = result.manifest.version
+    taken = (path.name.partition("-") for path in place.iterdir())
+    number = max((int(last) for first, _, last in taken if first == str(version) and last.isdecimal()), default=0) + 1
+    while True:
+        directory = place / f"{version}-{number}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            number += 1  # another process was faster
+        else:
+            return directory
+
+
+def store_run(
+    result: BacktestResult,
+    directory: Path | None = None,
+    *,
+    then: Callable[[Path], object] | None = None,
+) -> Path:
+    """Write a result to ``directory``, or to the next one below :func:`runs_root`, and return it.
+
+    ``then`` is called with the directory afterwards, to add a file; if it or the writing fails, a directory that was
+    made here is gone.
+    """
+    made = directory is None or not directory.exists()
+    place = claim_run(result) if directory is None else directory
+    try:
+        result.write(place)
+        if then is not None:
+            then(place)
+    except BaseException:
+        if made and place.is_dir():
+            _remove(place)
+        raise
+    return place
+
+
+def find_run(name: str) -> Path:
+    """Return the directory of the run ``model/2-1``, or of one that is given as a path.
+
+    Raises:
+        NotFoundError: there is no such run; the message says which there are.
+    """
+    given = _RUN.fullmatch(name)
+    if given and ((directory := runs_root() / name) / RESULT_FILE).is_file():
+        return directory
+    if (Path(name) / RESULT_FILE).is_file():
+        return Path(name)
+    if not given and not Path(name).exists() and "/" in name:
+        raise BadInputError(f"{name!r} names no run: write it as model/2-1, or give the directory of one")
+    root = runs_root()
+    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RESULT_FILE}"))
+    there = f"there are {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}" if known else "there are none yet"
+    raise NotFoundError(f"there is no backtest run `{name}` in {root}; {there}, and `ktrdr backtest` makes one")
+
+
+def _remove(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rmdir()

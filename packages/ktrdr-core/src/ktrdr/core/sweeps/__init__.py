@@ -1,0 +1,1 @@
+"""Many backtests of one model, each with other settings of the strategy."""

@@ -1,0 +1,173 @@
+"""Many backtests of one model that differ in `decisions` and `risk`: prepared once, then a few milliseconds each.
+
+The pieces here are what every way of running a sweep is made of: in this process
+(:mod:`~ktrdr.core.workflows.run_sweep`), or in chunks on the workers of a cluster.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.backtesting.account import trade
+from ktrdr.core.backtesting.benchmark import buy_and_hold
+from ktrdr.core.backtesting.metrics import METRICS, account_metrics
+from ktrdr.core.backtesting.run import Prepared, prepare_backtest
+from ktrdr.core.backtesting.simulation import Costs
+from ktrdr.core.backtesting.summary import account_curve, trading_metrics
+from ktrdr.core.backtesting.tables import time_text
+from ktrdr.core.backtesting.trades import trade_table
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.jobs.kinds import SweepJob
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.parameters import did_you_mean
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.document import Scalar
+from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.sweeps.candidates import Variants
+from ktrdr.core.work.steps import Steps
+
+__all__ = ["MOST_TRIALS", "PreparedSweep", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
+
+MOST_TRIALS = 10_000
+"""Combinations one sweep may have."""
+
+_METRICS = {
+    info.name: info
+    for info in METRICS
+    if info.name
+    in {
+        "total_return", "annual_return", "volatility", "sharpe", "sharpe_low", "probabilistic_sharpe",
+        "deflated_sharpe", "trials", "sortino", "calmar", "max_drawdown", "exposure", "trades", "win_rate",
+        "profit_factor", "expectancy", "turnover", "costs", "net_profit", "final_equity",
+    }
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedSweep:
+    """What all trials of a sweep have in common.
+
+    Attributes:
+        settings: of each backtest; its ``trials`` are all those of the sweep, and the versions of the model before.
+        variants: strategies of the trials.
+        prepared: model, bars, predictions.
+        held: float64 ``(n,)``, returns of buy and hold.
+        facts: what the result says of model and data.
+    """
+
+    settings: BacktestSettings
+    variants: Variants
+    prepared: Prepared
+    held: np.ndarray
+    facts: Mapping[str, Any]
+
+
+def trials_of(job: SweepJob) -> list[dict[str, Scalar]]:
+    """Return every combination of the settings' values, the last setting changing fastest.
+
+    Raises:
+        BadInputError: there are too many, or a setting has no value or one twice.
+    """
+    total = 1
+    for name, values in job.settings.items():
+        if not values:
+            raise BadInputError(f"`{name}` has no values to try; give some, such as {name}=1,2,3")
+        if len({(type(value), value) for value in values}) < len(values):
+            raise BadInputError(f"`{name}` has the same value twice")
+        total *= len(values)
+    if total > MOST_TRIALS:
+        raise BadInputError(f"these are {total:,} combinations, and a sweep may have {MOST_TRIALS:,}; try fewer values")
+    return [dict(zip(job.settings, values, strict=True)) for values in itertools.product(*job.settings.values())]
+
+
+def check_sweep(job: SweepJob, bundle: Bundle) -> list[Strategy]:
+    """Return the strategy of each trial, so that a mistake in the last is found before the first runs.
+
+    Raises:
+        BadInputError: a setting or the metric is not one that can be swept or ordered by.
+    """
+    if job.metric not in _METRICS or not _METRICS[job.metric].better:
+        names = [name for name, info in _METRICS.items() if info.better]
+        hint = did_you_mean(job.metric, names) or f"; known: {', '.join(names)}"
+        raise BadInputError(f"a sweep cannot be ordered by `{job.metric}`{hint}")
+    variants = Variants(bundle.manifest.strategy, bundle.strategy_text)
+    return [variants.strategy(changes) for changes in trials_of(job)]
+
+
+def prepare_sweep(
+    job: SweepJob, bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, steps: Steps
+) -> PreparedSweep:
+    """Load and predict; see :func:`~ktrdr.core.backtesting.run.prepare_backtest`, whose errors this raises."""
+    manifest = bundle.manifest
+    settings = BacktestSettings(
+        capital=job.capital,
+        commission=job.commission,
+        slippage=job.slippage,
+        start=job.start,
+        end=job.end,
+        symbols=job.symbols,
+        device=job.device,
+        # Every version is a strategy that was tried, and the last of them is tried once per trial here.
+        trials=manifest.version - 1 + len(trials_of(job)),
+    )
+    prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
+    variants = Variants(manifest.strategy, bundle.strategy_text)
+    traded = [symbol.traded for symbol in prepared.inputs]
+    account = trade(manifest.strategy, prepared.inputs, prepared.outputs, settings)
+    costs = Costs(settings.commission, settings.slippage)
+    time = account.simulation.time
+    curve = account_curve(account, settings)
+    equity = buy_and_hold(traded, time, settings.capital, costs)
+    held = type(curve)(time, equity, curve.capital, curve.periods_per_year).returns
+    facts = {
+        "model": manifest.ref,
+        "symbols": [bars.symbol for bars in traded],
+        "timeframe": manifest.strategy.training_data.base_timeframe,
+        "start": time_text(time[:1])[0],
+        "end": time_text(time[-1:])[0],
+        "period": prepared.period.statement,
+        "bars": sum(len(bars) for bars in traded),
+        "data_fingerprint": fingerprint(traded),
+        "weights_hash": manifest.weights_hash,
+    }
+    return PreparedSweep(settings, variants, prepared, held, facts)
+
+
+def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return the metrics of one trial: those that a backtest of the changed strategy comes to."""
+    strategy, prepared, settings = sweep.variants.strategy(changes), sweep.prepared, sweep.settings
+    account = trade(strategy, prepared.inputs, prepared.outputs, settings)
+    table = trade_table(account.simulation.trades, [symbol.traded for symbol in prepared.inputs])
+    curve = account_curve(account, settings)
+    metrics = account_metrics(curve, benchmark=sweep.held, trials=settings.trials or 1, seed=settings.seed)
+    metrics |= trading_metrics(table, curve, account)
+    return {name: metrics[name] for name in _METRICS}
+
+
+def sweep_result(job: SweepJob, facts: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the table of a sweep, the best by ``job.metric`` first; where that is not defined, last.
+
+    Args:
+        job: that was carried out.
+        facts: of :class:`PreparedSweep`.
+        metrics: of each trial, in the order of :func:`trials_of`.
+    """
+    sign = -1 if _METRICS[job.metric].better == "higher" else 1
+    rows = [
+        {"trial": number, "settings": changes, "metrics": dict(own)}
+        for number, (changes, own) in enumerate(zip(trials_of(job), metrics, strict=True), start=1)
+    ]
+
+    def place(row: Mapping[str, Any]) -> tuple[bool, float]:
+        value = row["metrics"][job.metric]
+        return value is None, 0.0 if value is None else sign * value
+
+    return {**facts, "metric": job.metric, "trials": len(rows), "rows": sorted(rows, key=place)}

@@ -1,0 +1,6 @@
+"""Progress, cancellation and job descriptions: what long work says and hears, whoever runs it."""
+
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
+
+__all__ = ["NO_PROGRESS", "Cancellation", "Progress", "ProgressEvent"]

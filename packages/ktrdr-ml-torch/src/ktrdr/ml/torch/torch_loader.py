@@ -1,0 +1,36 @@
+"""The contract's loader. Nothing is built from the files before they were checked, and nothing in them can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ktrdr.core.files.reading import BundleError, parse_json, read_plain
+from ktrdr.core.models.contents import MAX_TEXT_BYTES
+from ktrdr.ml.torch.devices import resolve_device
+from ktrdr.ml.torch.model_description import parse_description
+from ktrdr.ml.torch.tensors import read_tensors
+from ktrdr.ml.torch.torch_model import TorchPredictor, make_predictor
+from ktrdr.ml.torch.torch_storage import MODEL_FILE, WEIGHTS_FILE
+
+__all__ = ["TorchLoader"]
+
+
+class TorchLoader:
+    """Reads what :class:`~ktrdr.ml.torch.torch_storage.TorchStorage` writes, and refuses everything else."""
+
+    def load(self, directory: Path, device: str = "auto") -> TorchPredictor:
+        """Return a predictor on ``device``.
+
+        Raises:
+            BadInputError: the device does not exist, or the files are not a model of this backend.
+        """
+        place = resolve_device(device)
+        value = parse_json(read_plain(directory / MODEL_FILE, MAX_TEXT_BYTES), MODEL_FILE)
+        description = parse_description(value, MODEL_FILE)
+        tensors = read_tensors(directory / WEIGHTS_FILE)
+        average = tensors.get("average")
+        if average is None or average.shape != (description.input_size,) or not bool(average.isfinite().all()):
+            raise BundleError(f"{WEIGHTS_FILE} does not fit {MODEL_FILE}: tensor 'average'")
+        if unknown := sorted(name for name in tensors if name != "average" and not name.startswith("network.")):
+            raise BundleError(f"{WEIGHTS_FILE} holds a tensor {unknown[0]!r}, which models of this backend do not have")
+        return make_predictor(description, tensors, place, WEIGHTS_FILE)

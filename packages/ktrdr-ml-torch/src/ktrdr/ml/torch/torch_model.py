@@ -1,0 +1,163 @@
+"""Trained models and their predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.plugins import EpochRecord, Rule
+from ktrdr.ml.torch.anfis import Anfis
+from ktrdr.ml.torch.contributions import STEPS, contributions, rules
+from ktrdr.ml.torch.model_description import Description
+from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.samples import Matrix
+from ktrdr.ml.torch.tensors import fill
+from ktrdr.ml.torch.training import block_rows
+
+__all__ = ["RuleTorchPredictor", "TorchModel", "TorchPredictor", "make_predictor"]
+
+
+class TorchPredictor:
+    """A network on a device, in evaluation mode. Safe to use from several threads.
+
+    Args:
+        description: what it is.
+        network: with its weights.
+        average: float32 ``(features,)``, the average training sample.
+        device: where it is.
+    """
+
+    def __init__(self, description: Description, network: Any, average: Any, device: Any) -> None:
+        self.description = description
+        self._network = network.to(device).eval().requires_grad_(False)
+        self._average = average
+        self._device = device
+
+    @property
+    def input_size(self) -> int:
+        """Number of feature columns expected."""
+        return self.description.input_size
+
+    @property
+    def window(self) -> int:
+        """Rows one prediction looks at."""
+        return self.description.window
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights that were learned."""
+        return sum(parameter.numel() for parameter in self._network.parameters())
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Predict for every row of float32 ``(n, features)``; see the plugin contract.
+
+        Raises:
+            BadInputError: the number of columns is not the model's, or a prediction leaves the range of numbers.
+        """
+        rows = self._whole_windows(features)
+        outputs = len(self.description.classes)
+        result = np.full((len(features), outputs) if outputs else len(features), np.nan)
+        if not len(rows):
+            return result
+        matrix = Matrix(features, self.window, self._device)
+        block = block_rows(self._network, self.window)
+        with torch.no_grad():
+            for start in range(0, len(rows), block):
+                at = rows[start : start + block]
+                scores = self._network(matrix.gather(torch.from_numpy(at - (self.window - 1)).to(self._device)))
+                answer = self._answer(scores.cpu().double())
+                if not bool(torch.isfinite(answer).all()):
+                    raise BadInputError(
+                        f"the {self.description.model_type} model predicts no number within rows {at[0]} to {at[-1]}: "
+                        "its weights or the features are out of range; train it again, or look at the data with "
+                        "`ktrdr data check`"
+                    )
+                result[at] = answer.numpy()
+        return result
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """Split predictions into shares of the features; see :class:`~ktrdr.core.plugins.Explainable`.
+
+        Raises:
+            BadInputError: the number of columns is not the model's.
+        """
+        rows = self._whole_windows(features)
+        result = np.full((len(features), self.input_size, self.description.outputs), np.nan)
+        matrix = Matrix(features, self.window, self._device)
+        average = self._average.to(self._device)
+        block = max(block_rows(self._network, self.window) // STEPS, 1)
+        for start in range(0, len(rows), block):
+            at = rows[start : start + block]
+            samples = matrix.gather(torch.from_numpy(at - (self.window - 1)).to(self._device))
+            shares = contributions(self._network, samples, average, self._answer)
+            result[at] = shares.cpu().double().numpy()
+        return result
+
+    def _answer(self, scores: Any) -> Any:
+        """Turn scores into probabilities, or into values in the units of the labels."""
+        if self.description.scaling is None:
+            # Along the first axis: over rows of three, torch's softmax takes more than twice as long.
+            return torch.softmax(scores.T.contiguous(), 0).T
+        return scores.squeeze(1) * self.description.scaling.scale + self.description.scaling.mean
+
+    def _whole_windows(self, features: np.ndarray) -> np.ndarray:
+        """Return int64 ``(m,)``: the rows whose window is complete and finite."""
+        if features.ndim != 2 or features.shape[1] != self.input_size:
+            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
+        whole = np.cumsum(np.isfinite(features).all(axis=1))
+        before = np.concatenate(([0], whole))[: max(len(features) - self.window + 1, 0)]
+        return np.flatnonzero(whole[self.window - 1 :] - before == self.window) + (self.window - 1)
+
+
+class RuleTorchPredictor(TorchPredictor):
+    """A predictor whose network is made of rules."""
+
+    def rules(self) -> Sequence[Rule]:
+        """Return every rule, the one with the largest weight first."""
+        return rules(self.description, self._network, self._answer)
+
+    def learned_memberships(self) -> dict[str, dict[str, list[Any]]]:
+        """Return fuzzy input -> membership -> ``[type, [parameters]]``; empty where training left them alone."""
+        learned = iter(self._network.learned_functions())
+        return {
+            variable.name: {
+                name: [kind, list(parameters)]
+                for (name, _, _), (kind, parameters) in zip(variable.functions, learned, strict=False)
+            }
+            for variable in self.description.fuzzy_variables
+            if self._network.learns_memberships
+        }
+
+
+def make_predictor(description: Description, tensors: Mapping[str, Any], device: Any, name: str) -> TorchPredictor:
+    """Return the predictor over ``tensors``: the network's, and ``average``; ``name`` is for messages.
+
+    Raises:
+        BadInputError: they do not fit the description.
+    """
+    weights = {key.removeprefix("network."): tensor for key, tensor in tensors.items() if key.startswith("network.")}
+    network = build_network(description)
+    fill(network, weights, name)
+    kind = RuleTorchPredictor if isinstance(network, Anfis) else TorchPredictor
+    return kind(description, network, tensors["average"], device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TorchModel:
+    """What training hands back; ``tensors`` are on the CPU."""
+
+    description: Description
+    tensors: Mapping[str, Any]
+    history: Sequence[EpochRecord]
+    best_epoch: int
+    device: Any
+
+    def predictor(self) -> TorchPredictor:
+        """Return a predictor over a copy of the weights, on the device they were trained on."""
+        copies = {name: tensor.clone() for name, tensor in self.tensors.items()}
+        return make_predictor(self.description, copies, self.device, "the trained model")

@@ -1,0 +1,115 @@
+"""The contract's trainer: from a task to a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ktrdr.core.plugins import CheckpointWriter, TrainingData, TrainingTask
+from ktrdr.core.work import Cancellation, Progress
+from ktrdr.ml.torch.anfis import Anfis
+from ktrdr.ml.torch.checkpoints import fingerprint
+from ktrdr.ml.torch.determinism import repeatable, threads_for
+from ktrdr.ml.torch.devices import resolve_device
+from ktrdr.ml.torch.initialization import initialize
+from ktrdr.ml.torch.model_description import describe
+from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.reporting import Reporter
+from ktrdr.ml.torch.samples import Matrix, Samples, class_weights, label_scaling, moments, prepare
+from ktrdr.ml.torch.tensors import on_cpu
+from ktrdr.ml.torch.torch_model import TorchModel
+from ktrdr.ml.torch.training import Run, block_rows
+
+__all__ = ["TorchTrainer"]
+
+# One stream of random numbers per purpose: more of one must not change the others.
+_WEIGHTS, _SHUFFLE, _DROPOUT = range(3)
+
+
+class TorchTrainer:
+    """Trains the networks."""
+
+    def train(
+        self,
+        task: TrainingTask,
+        data: TrainingData,
+        *,
+        progress: Progress,
+        cancellation: Cancellation,
+        checkpoint: CheckpointWriter | None,
+    ) -> TorchModel:
+        """Train; see the plugin contract.
+
+        Labels of a regression are standardized for training, so its losses and ``huber_delta`` are in standard
+        deviations of the training labels.
+
+        Raises:
+            BadInputError: the device does not exist, a setting does not fit, the samples cannot be learned from, the
+                loss is not finite, or the checkpoint is of another run.
+            CancelledError: on request; a checkpoint is left behind.
+        """
+        cancellation.raise_if_requested()
+        device = resolve_device(task.device)
+        # Before anything else: it says in a sentence what is wrong with the samples.
+        per_class = class_weights(task, data.train)
+        scaling = label_scaling(data.train) if task.output == "regression" else None
+        description = describe(task, scaling)
+        network = build_network(description).to_empty(device="cpu")
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        settings, window = task.settings, description.window
+        with repeatable(device, threads_for(settings["batch_size"], window, parameters)):
+            mean, deviation = moments(data)
+            initialize(network, _generator(task.seed, _WEIGHTS), mean.tolist(), deviation.tolist())
+            network.to(device)
+            matrix = Matrix(data.features, window, device)
+            weights = data.train.weights if per_class is None else data.train.weights * per_class[data.train.labels]
+            unit = float(weights.mean(dtype="float64"))
+            train, validation = (
+                prepare(split, window, device, scaling=scaling, per_class=per_class, unit=unit)
+                for split in (data.train, data.validation)
+            )
+            reporter = Reporter(progress, settings["epochs"])
+            run = Run(
+                task,
+                network,
+                matrix,
+                train,
+                validation,
+                window=window,
+                shuffle=_generator(task.seed, _SHUFFLE),
+                dropout=_generator(task.seed, _DROPOUT, device),
+                reporter=reporter,
+                cancellation=cancellation,
+                checkpoint=checkpoint,
+                fingerprint="" if checkpoint is None else fingerprint(task, data, device),
+            )
+            if checkpoint is not None and (latest := checkpoint.latest()) is not None:
+                run.resume(latest)
+            run.train()
+            network.load_state_dict(run.best)
+            if isinstance(network, Anfis):
+                _measure_rules(network, matrix, train)
+            tensors = {f"network.{name}": tensor for name, tensor in on_cpu(network.state_dict()).items()}
+        tensors["average"] = torch.from_numpy(mean).float()
+        return TorchModel(description, tensors, tuple(run.history), run.best_epoch, device)
+
+
+def _generator(seed: int, purpose: int, device: Any = "cpu") -> Any:
+    """Return a generator whose numbers have nothing to do with those of another seed or purpose."""
+    generator = torch.Generator(device=device)
+    # Philox and the Mersenne twister both mix a seed well; the multiplier keeps purposes apart for all 32-bit seeds.
+    generator.manual_seed(int(seed) * 4 + purpose)
+    return generator
+
+
+@torch.no_grad()
+def _measure_rules(network: Anfis, matrix: Matrix, train: Samples) -> None:
+    """Set the share of the training samples that each rule decides."""
+    network.eval()
+    rows = block_rows(network, 1)
+    total = sum(
+        network.firing(matrix.gather(train.starts[start : start + rows])).sum(0).cpu().double()
+        for start in range(0, len(train), rows)
+    )
+    network.shares.copy_((total / total.sum().clamp(min=1e-12)).float())
