@@ -248,7 +248,7 @@ class TestByHand:
             rules = SignalRules(position_awareness=aware)
             simulation = run([FLAT] * 8, signals, risk=fixed_units(max_holding_period=3), rules=rules)
             assert simulation.trades.exit_bar.tolist() == [leave]
-            assert simulation.renewed[0].tolist() == ([] if aware else [2])
+            assert simulation.refreshed[0].tolist() == ([] if aware else [2])
 
     def test_what_is_open_at_the_end_is_closed_at_the_last_close(self):
         simulation = run([FLAT, FLAT, (100, 101, 99, 101)], [1, 0, 0])

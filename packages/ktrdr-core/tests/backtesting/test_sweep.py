@@ -15,7 +15,7 @@ from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.strategy.loader import load_strategy_text
-from ktrdr.core.sweeps.candidates import Variants
+from ktrdr.core.sweeps.candidates import CandidateStrategies
 from ktrdr.core.sweeps.grid import MOST_TRIALS, check_sweep, trials_of
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.workflows import run_chunk, run_sweep
@@ -44,7 +44,7 @@ def make_job(bundle, at_home):
 
 def changed(bundle, changes):
     """Return a bundle of the same model whose strategy has other decisions and risk."""
-    strategy = Variants(bundle.manifest.strategy, bundle.strategy_text).strategy(changes)
+    strategy = CandidateStrategies(bundle.manifest.strategy, bundle.strategy_text).strategy(changes)
     return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"strategy": strategy}))
 
 
@@ -153,12 +153,12 @@ def test_combinations_are_all_there_once_the_last_setting_changing_fastest(make_
 def test_a_changed_strategy_is_the_one_a_file_with_that_change_gives(bundle):
     changes = {"decisions.filters.min_signal_separation": 9, "risk.stop_loss": None, "risk.take_profit.percent": 2.5}
     text = bundle.strategy_text
-    ours = Variants(bundle.manifest.strategy, text).strategy(changes)
+    ours = CandidateStrategies(bundle.manifest.strategy, text).strategy(changes)
     assert ours.decisions.filters.min_signal_separation == 9
     assert ours.risk.stop_loss is None
     assert (ours.risk.take_profit.kind, ours.risk.take_profit.value) == ("percent", 2.5)
     # Unchanged it is what the loader makes of the file.
-    plain = Variants(bundle.manifest.strategy, text).strategy({})
+    plain = CandidateStrategies(bundle.manifest.strategy, text).strategy({})
     assert (plain.decisions, plain.risk) == (load_strategy_text(text).strategy.decisions, bundle.manifest.strategy.risk)
 
 

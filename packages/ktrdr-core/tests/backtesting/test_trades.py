@@ -40,8 +40,8 @@ def test_equals_the_slow_one(make_bars, make_signals, seed, sizes, density, stop
         assert table["entry_decision_time"][k] == bars.time[entry - 1]
         assert np.isnat(table["exit_decision_time"][k]) == (reason not in ("signal", "max_holding_period"))
         seen = slice(entry, leave + 1) if reason == "end_of_data" else slice(entry, leave)
-        low = min([*bars.low[seen].tolist(), float(trades.exit_aim[k])])
-        high = max([*bars.high[seen].tolist(), float(trades.exit_aim[k])])
+        low = min([*bars.low[seen].tolist(), float(trades.exit_reference_price[k])])
+        high = max([*bars.high[seen].tolist(), float(trades.exit_reference_price[k])])
         price = float(trades.entry_price[k])
         down, up = max((price - low) / price, 0.0), max((high - price) / price, 0.0)
         wanted = (down, up) if trades.side[k] > 0 else (up, down)

@@ -7,7 +7,6 @@ stop: it leaves a checkpoint and says so.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -101,22 +100,7 @@ def _reporter(out: TextIO) -> Progress:
         if event.step == step and event.fraction < 1 and now - last < _SECONDS_BETWEEN_REPORTS:
             return
         last, step = now, event.step
-        metrics = {name: value for name, value in event.metrics.items() if math.isfinite(value)}
-        _say(
-            out,
-            {
-                "event": "progress",
-                "progress": {
-                    "step": event.step,
-                    "done": event.done,
-                    "total": event.total,
-                    "unit": event.unit,
-                    "fraction": round(float(event.fraction), 6),
-                    "message": event.message,
-                    "metrics": metrics,
-                },
-            },
-        )
+        _say(out, {"event": "progress", "progress": event.to_json()})
 
     return receive
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ktrdr.api.engine.port import Attempt
 from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE
 from ktrdr.core.cluster.remote_calls import RUN_CHUNK, call_by_name
+from ktrdr.core.work.progress import ProgressEvent
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -156,17 +157,7 @@ class FanOut:
         return None
 
     async def _say(self, done: int, total: int) -> None:
-        await self.report(
-            {
-                "step": "backtests",
-                "done": done,
-                "total": total,
-                "unit": "backtests",
-                "fraction": round(done / total, 6),
-                "message": "",
-                "metrics": {},
-            }
-        )
+        await self.report(ProgressEvent("backtests", done, total, "backtests", done / total).to_json())
 
 
 async def _result(future: Future) -> Mapping[str, Any]:

@@ -151,7 +151,7 @@ async def _result(operation_id: str, opened: Services) -> Any:
 
 @router.get("/backtests/{operation_id}/result", responses=_RESULT)
 async def get_backtest_result(operation_id: OperationId, opened: Opened) -> BacktestSummary:
-    """Return what came of a completed backtest, without its tables."""
+    """Return the result of a completed backtest, without its tables."""
     return BacktestSummary.model_validate(shown(await _result(operation_id, opened)))
 
 

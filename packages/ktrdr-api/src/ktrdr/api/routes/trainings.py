@@ -109,5 +109,5 @@ def _job(asked: TrainingRequest, store: StrategyStore, known: frozenset[str]) ->
     },
 )
 async def get_training_result(operation_id: OperationId, opened: Opened) -> TrainingResultView:
-    """Return what came of a completed training."""
+    """Return the result of a completed training."""
     return TrainingResultView.model_validate(shown(completed(await opened.ledger.get(operation_id), "training")))

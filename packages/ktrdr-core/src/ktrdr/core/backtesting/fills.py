@@ -33,7 +33,7 @@ __all__ = [
     "STOP_LOSS",
     "TAKE_PROFIT",
     "TRAILING_STOP",
-    "Walk",
+    "Fills",
 ]
 
 EXIT_REASONS: tuple[str, ...] = (
@@ -56,7 +56,7 @@ NO_DISTANCES = (math.inf, math.inf, math.inf)
 """Of a position without stop, target and trailing stop."""
 
 
-class Walk:
+class Fills:
     """Follows one symbol forward. Bars are numbered by position.
 
     Args:
@@ -73,7 +73,7 @@ class Walk:
         self.open = np.ascontiguousarray(bars.open).data
         self.close = np.ascontiguousarray(bars.close).data
         self.last_executed = -_NEVER
-        self.renewed: list[int] = []
+        self.refreshed: list[int] = []
         self.bars = bars
         self._atr = atr
         self._risk = risk
@@ -84,13 +84,13 @@ class Walk:
         self._separation = rules.min_separation
         self._step = max(rules.min_separation, 1)
         self._longest = risk.max_holding_period
-        self._renews = not rules.position_awareness
+        self._refreshes = not rules.position_awareness
         self._shorts = rules.allow_short_from_flat
         self._trails = risk.trailing_stop is not None
         # Nothing inside a bar can end a position.
         self._free = risk.stop_loss is None and risk.take_profit is None and risk.trailing_stop is None
         # Nothing but an opposite signal can, and none but the first matters: the usual case, and a short way.
-        self._plain = self._free and not self._renews and self._longest is None
+        self._plain = self._free and not self._refreshes and self._longest is None
         if not self._free and not self._trails:
             self._block_low: list[float] = _blocks(bars.low, np.minimum)
             self._block_high: list[float] = _blocks(bars.high, np.maximum)
@@ -135,8 +135,8 @@ class Walk:
         decision, side, end = entries[path], side[path], ends[path]
         last = end >= n
         exit_bar = np.where(last, n - 1, end + 1)
-        exit_aim = np.where(last, self.bars.close[-1:], self.bars.open[exit_bar])
-        return decision, side, exit_bar, exit_aim, np.where(last, END_OF_DATA, SIGNAL)
+        exit_reference_price = np.where(last, self.bars.close[-1:], self.bars.open[exit_bar])
+        return decision, side, exit_bar, exit_reference_price, np.where(last, END_OF_DATA, SIGNAL)
 
     def distances(self, decision: int, price: float) -> tuple[float, float, float] | None:
         """Return the distances of stop, target and trailing stop from ``price``, ``inf`` for none.
@@ -179,7 +179,7 @@ class Walk:
             return n - 1, self.close[n - 1], END_OF_DATA
         along = self._buys if side > 0 else self._sells
         separation, longest = self._separation, self._longest
-        # The separation is a floor from the last executed signal, which is the entry's or one that renewed it.
+        # The separation is a floor from the last executed signal, which is the entry's or one that refreshed it.
         last = self.last_executed = decision
         begin = decision + 1
         best = price
@@ -189,20 +189,20 @@ class Walk:
             end, reason = (bar + 1, SIGNAL) if bar < n else (n, END_OF_DATA)
             if longest is not None and last + 1 + longest < end:
                 end, reason = last + 1 + longest, MAX_HOLDING
-            renewal = -1
-            if self._renews:
+            refresh = -1
+            if self._refreshes:
                 bar = along[bisect_left(along, last + self._step)]
                 if bar < end and bar < n:
-                    renewal = bar
-            until = end if renewal < 0 else renewal + 1
+                    refresh = bar
+            until = end if refresh < 0 else refresh + 1
             if not self._free:
                 touched, best = self._touch(begin, until, side, price, best, distances)
                 if touched is not None:
                     return touched
-            if renewal < 0:
+            if refresh < 0:
                 break
-            last = self.last_executed = renewal
-            self.renewed.append(renewal)
+            last = self.last_executed = refresh
+            self.refreshed.append(refresh)
             begin = until
         if reason == END_OF_DATA:
             return n - 1, self.close[n - 1], END_OF_DATA

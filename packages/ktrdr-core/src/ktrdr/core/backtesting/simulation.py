@@ -4,7 +4,7 @@ One account trades any number of symbols, each with at most one position, long o
 of time; at one bar, exits at the open come first, then entries at the open in the order of the symbols, then exits
 inside the bar, then the closing of what is left after the last bar.
 
-Costs. Every fill is worse than the price it aims at by ``slippage`` (a share of it), also stops, targets and the last
+Costs. Every fill is worse than its reference price by ``slippage`` (a share of it), also stops, targets and the last
 close; every side pays ``commission`` on its notional.
 
 Cash. There is no leverage. A short locks its notional as margin, beside the proceeds of its sale, so what is free for a
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, NO_DISTANCES, SIGNAL, Walk
+from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, NO_DISTANCES, SIGNAL, Fills
 from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.sizing import realized_volatility, round_down, units_wanted
 from ktrdr.core.data.bars import Bars
@@ -78,7 +78,7 @@ class Trades:
         entry_decision, entry_bar, exit_bar: positions of bars; the entry fills at the open of its bar.
         exit_decision: the bar at whose close the exit was decided; -1 for exits inside a bar and at the last close.
         units: above 0.
-        entry_aim, exit_aim: prices without slippage.
+        entry_reference_price, exit_reference_price: prices without slippage.
         entry_price, exit_price: prices of the fills.
         entry_commission, exit_commission, entry_slippage, exit_slippage: cash.
         reason: index into ``EXIT_REASONS``.
@@ -91,8 +91,8 @@ class Trades:
     exit_decision: np.ndarray
     exit_bar: np.ndarray
     units: np.ndarray
-    entry_aim: np.ndarray
-    exit_aim: np.ndarray
+    entry_reference_price: np.ndarray
+    exit_reference_price: np.ndarray
     entry_price: np.ndarray
     exit_price: np.ndarray
     entry_commission: np.ndarray
@@ -107,7 +107,7 @@ class Trades:
     @property
     def gross(self) -> np.ndarray:
         """Profit before costs."""
-        return self.side * self.units * (self.exit_aim - self.entry_aim)
+        return self.side * self.units * (self.exit_reference_price - self.entry_reference_price)
 
     @property
     def commission(self) -> np.ndarray:
@@ -155,7 +155,7 @@ class Simulation:
         units: per market float64 on its own bars: units held at the close, negative for a short.
         trades: every trade; all are closed.
         counts: of orders.
-        renewed: per market, bars whose signal only renewed a position.
+        refreshed: per market, bars whose signal only refreshed a position.
         capital: at the start.
     """
 
@@ -165,19 +165,19 @@ class Simulation:
     units: tuple[np.ndarray, ...]
     trades: Trades
     counts: OrderCounts
-    renewed: tuple[np.ndarray, ...]
+    refreshed: tuple[np.ndarray, ...]
     capital: float
 
 
-# A plain tuple, as it is made once per order: market, side, decision, units, entry aim, entry price, and of the exit
-# bar, aim and reason, which are known from the start.
+# A plain tuple, as it is made once per order: market, side, decision, units, reference price and price of the entry;
+# bar, reference price and reason of the exit, which are known from the start.
 _Position = tuple[int, int, int, float, float, float, int, float, int]
 
 
 class _Account:
     """State of one run; :func:`simulate` says what it does.
 
-    Every order passes through :meth:`enter` and :meth:`leave`: their speed is the simulation's.
+    Every order passes through :meth:`enter` and :meth:`close`: their speed is the simulation's.
     """
 
     def __init__(self, markets: Sequence[Market], rules: SignalRules, risk: Risk, capital: float, costs: Costs) -> None:
@@ -186,7 +186,7 @@ class _Account:
         self.sizing, self.lot = risk.sizing, risk.lot_size
         self.cash = capital
         self.counts = OrderCounts()
-        self.walks = [Walk(market.bars, market.direction, market.atr, rules, risk) for market in markets]
+        self.fills = [Fills(market.bars, market.direction, market.atr, rules, risk) for market in markets]
         self.times = [market.bars.time.view(np.int64).data for market in markets]
         self.positions: list[_Position | None] = [None] * len(markets)
         # What was entered, as columns of positions and, after those, one by one.
@@ -204,7 +204,7 @@ class _Account:
 
     def run_alone(self, cancellation: Cancellation) -> None:
         """Trade one market: it has at most one event to come, so nothing needs a queue."""
-        next_entry, enter, leave = self.walks[0].next_entry, self.enter, self.leave
+        next_entry, enter, close = self.fills[0].next_entry, self.enter, self.close
         decision, side = next_entry(self.run_plain(cancellation))
         orders = 0
         while decision >= 0:
@@ -213,7 +213,7 @@ class _Account:
                 decision, side = next_entry(decision + 1)
             else:
                 bar = position[6]
-                leave(bar, position)
+                close(bar, position)
                 decision, side = next_entry(bar)
             orders += 1
             if orders % _EVENTS_BETWEEN_LOOKS == 0:
@@ -225,45 +225,56 @@ class _Account:
         That is up to the first order that is refused, if only signals end positions. Returns the bar from which on
         signals are still to be looked at.
         """
-        walk = self.walks[0]
-        path = walk.plain_path()
+        fills = self.fills[0]
+        path = fills.plain_path()
         if path is None:
             return 0
-        decision, side, exit_bar, exit_aim, reason = path
-        aim = walk.bars.open[decision + 1]
-        price = aim * (1 + side * self.slippage)
-        exit_price = exit_aim * (1 - side * self.slippage)
+        decision, side, exit_bar, exit_reference_price, reason = path
+        reference_price = fills.bars.open[decision + 1]
+        price = reference_price * (1 + side * self.slippage)
+        exit_price = exit_reference_price * (1 - side * self.slippage)
         commission, size, add, cash = self.commission, self.size, self.event_cash.append, self.cash
-        held: list[float] = []
+        sizes: list[float] = []
         for bar, sign, paid, got in zip(
             decision.tolist(), side.tolist(), price.tolist(), exit_price.tolist(), strict=True
         ):
             units = size(bar + 1, 0, bar, paid, NO_DISTANCES)
             if units <= 0:
                 break
-            held.append(units)
+            sizes.append(units)
             cash -= sign * units * paid + units * paid * commission
             add(cash)
             cash += sign * units * got - units * got * commission
             add(cash)
             self.cash = cash
-            if len(held) % _EVENTS_BETWEEN_LOOKS == 0:
+            if len(sizes) % _EVENTS_BETWEEN_LOOKS == 0:
                 cancellation.raise_if_requested()
-        k = len(held)
-        market, sizes = np.zeros(k, dtype=np.int64), np.array(held)
+        k = len(sizes)
+        market, filled = np.zeros(k, dtype=np.int64), np.array(sizes)
         self.columns = [
-            column[:k] for column in (market, side, decision, sizes, aim, price, exit_bar, exit_aim, reason)
+            column[:k]
+            for column in (
+                market,
+                side,
+                decision,
+                filled,
+                reference_price,
+                price,
+                exit_bar,
+                exit_reference_price,
+                reason,
+            )
         ]
         self.events += np.stack((decision + 1, exit_bar), axis=1)[:k].ravel().tolist()
         if k:
-            walk.last_executed = int(decision[k - 1] if reason[k - 1] == END_OF_DATA else exit_bar[k - 1] - 1)
-        return int(decision[k]) + 1 if k < len(decision) else walk.n
+            fills.last_executed = int(decision[k - 1] if reason[k - 1] == END_OF_DATA else exit_bar[k - 1] - 1)
+        return int(decision[k]) + 1 if k < len(decision) else fills.n
 
     def run_together(self, cancellation: Cancellation) -> None:
         queue: list[tuple[int, int, int, int, int]] = []
 
         def await_entry(market: int, start: int) -> None:
-            decision, side = self.walks[market].next_entry(start)
+            decision, side = self.fills[market].next_entry(start)
             if decision >= 0:
                 heapq.heappush(queue, (self.times[market][decision + 1], _ENTRY, market, decision, side))
 
@@ -274,7 +285,7 @@ class _Account:
             now, phase, market, bar, side = heapq.heappop(queue)
             position = self.positions[market]
             if position is not None:
-                self.leave(now, position)
+                self.close(now, position)
                 self.positions[market] = None
                 await_entry(market, bar)
             else:
@@ -291,10 +302,10 @@ class _Account:
 
     def enter(self, now: int, market: int, decision: int, side: int) -> _Position | None:
         """Open a position, of which the end is known from the start, or ``None`` if the order is refused."""
-        walk = self.walks[market]
-        aim = walk.open[decision + 1]
-        price = aim * (1 + side * self.slippage)
-        distances = walk.distances(decision, price)
+        fills = self.fills[market]
+        reference_price = fills.open[decision + 1]
+        price = reference_price * (1 + side * self.slippage)
+        distances = fills.distances(decision, price)
         if distances is None:
             self.counts.refused_unknown += 1
             return None
@@ -304,20 +315,20 @@ class _Account:
         self.cash -= side * units * price + units * price * self.commission
         self.events.append(now)
         self.event_cash.append(self.cash)
-        bar, exit_aim, reason = walk.exit(decision, side, price, distances)
-        position = (market, side, decision, units, aim, price, bar, exit_aim, reason)
+        bar, exit_reference_price, reason = fills.exit(decision, side, price, distances)
+        position = (market, side, decision, units, reference_price, price, bar, exit_reference_price, reason)
         self.entered.append(position)
         return position
 
-    def leave(self, now: int, position: _Position) -> None:
-        _, side, _, units, _, _, _, aim, _ = position
-        price = aim * (1 - side * self.slippage)
+    def close(self, now: int, position: _Position) -> None:
+        _, side, _, units, _, _, _, reference_price, _ = position
+        price = reference_price * (1 - side * self.slippage)
         self.cash += side * units * price - units * price * self.commission
         self.events.append(now)
         self.event_cash.append(self.cash)
 
     def size(self, now: int, market: int, decision: int, price: float, distances: tuple[float, float, float]) -> float:
-        equity, free = self.worth(now)
+        equity, free = self.equity_and_free_cash(now)
         sizing, commission = self.sizing, self.commission
         volatility = math.nan
         if sizing.type == "volatility_target":
@@ -342,7 +353,7 @@ class _Account:
             self.counts.reduced += 1
         return units
 
-    def worth(self, now: int) -> tuple[float, float]:
+    def equity_and_free_cash(self, now: int) -> tuple[float, float]:
         """Return the equity at the time of an entry, and what of it is free for the new position."""
         equity, bound = self.cash, 0.0
         if len(self.positions) == 1:
@@ -353,7 +364,7 @@ class _Account:
             length = self.markets[market].bars.timeframe.nanoseconds
             bar = bisect_right(self.times[market], now - length) - 1
             _, side, decision, units, _, price, _, _, _ = position
-            mark = self.walks[market].close[bar] if bar > decision else price
+            mark = self.fills[market].close[bar] if bar > decision else price
             equity += side * units * mark
             bound += units * mark
         return equity, equity - bound
@@ -365,11 +376,11 @@ class _Account:
                 np.concatenate((before, np.array(column, dtype=before.dtype)))
                 for before, column in zip(columns, zip(*self.entered, strict=True), strict=True)
             ]
-        market, side, decision, units, entry_aim, _, exit_bar, exit_aim, reason = columns
+        market, side, decision, units, entry_reference_price, _, exit_bar, exit_reference_price, reason = columns
         self.counts.entries = len(market)
         commission, slippage = self.commission, self.slippage
-        entry_price = entry_aim * (1 + side * slippage)
-        exit_price = exit_aim * (1 - side * slippage)
+        entry_price = entry_reference_price * (1 + side * slippage)
+        exit_price = exit_reference_price * (1 - side * slippage)
         return Trades(
             market=market,
             side=side,
@@ -378,14 +389,14 @@ class _Account:
             exit_decision=np.where((reason == SIGNAL) | (reason == MAX_HOLDING), exit_bar - 1, -1),
             exit_bar=exit_bar,
             units=units,
-            entry_aim=entry_aim,
-            exit_aim=exit_aim,
+            entry_reference_price=entry_reference_price,
+            exit_reference_price=exit_reference_price,
             entry_price=entry_price,
             exit_price=exit_price,
             entry_commission=units * entry_price * commission,
             exit_commission=units * exit_price * commission,
-            entry_slippage=units * entry_aim * slippage,
-            exit_slippage=units * exit_aim * slippage,
+            entry_slippage=units * entry_reference_price * slippage,
+            exit_slippage=units * exit_reference_price * slippage,
             reason=reason,
         )
 
@@ -418,7 +429,7 @@ def simulate(
         time = np.unique(np.concatenate([market.bars.time for market in markets]))
         events = np.searchsorted(time.view(np.int64), events)
     cash = _steps(events, np.array(account.event_cash), len(time))
-    equity, *others = (_values(market, held, time) for market, held in zip(markets, units, strict=True))
+    equity, *others = (_values(market, own, time) for market, own in zip(markets, units, strict=True))
     # In place: of millions of bars, arrays are what costs.
     equity += cash
     for values in others:
@@ -430,14 +441,14 @@ def simulate(
         units=units,
         trades=trades,
         counts=account.counts,
-        renewed=tuple(np.array(walk.renewed, dtype=np.int64) for walk in account.walks),
+        refreshed=tuple(np.array(fills.refreshed, dtype=np.int64) for fills in account.fills),
         capital=capital,
     )
 
 
-def _values(market: Market, held: np.ndarray, time: np.ndarray) -> np.ndarray:
+def _values(market: Market, units: np.ndarray, time: np.ndarray) -> np.ndarray:
     """Return what the units held at each close are worth, on the opens of all markets together."""
-    values = held * market.bars.close
+    values = units * market.bars.close
     if time is market.bars.time:
         return values
     last = np.searchsorted(market.bars.time, time, side="right") - 1

@@ -48,8 +48,9 @@ def summarize(
     costs = Costs(settings.commission, settings.slippage)
     table = trade_table(simulation.trades, traded)
     curve = account_curve(account, settings)
-    held = dataclasses.replace(curve, equity=buy_and_hold(traded, simulation.time, settings.capital, costs))
-    drawdown, held_returns = curve.drawdown, held.returns
+    hold_equity = buy_and_hold(traded, simulation.time, settings.capital, costs)
+    buy_and_hold_curve = dataclasses.replace(curve, equity=hold_equity)
+    drawdown, buy_and_hold_returns = curve.drawdown, buy_and_hold_curve.returns
     symbols = tuple(_symbol(number, bars, account) for number, bars in enumerate(traded))
     outputs = [each.outputs for each in evidence]
     return BacktestResult(
@@ -70,17 +71,17 @@ def summarize(
             "cash": simulation.cash,
             "positions": simulation.equity - simulation.cash,
             "drawdown": drawdown,
-            "benchmark": held.equity,
+            "benchmark": buy_and_hold_curve.equity,
         },
         metrics=account_metrics(
             curve,
-            benchmark=held_returns,
+            benchmark=buy_and_hold_returns,
             trials=manifest.version if settings.trials is None else settings.trials,
             seed=settings.seed,
             drawdown=drawdown,
         )
         | trading_metrics(table, curve, account),
-        benchmark=account_metrics(held, seed=settings.seed, returns=held_returns),
+        benchmark=account_metrics(buy_and_hold_curve, seed=settings.seed, returns=buy_and_hold_returns),
         baselines=_baselines(manifest, inputs, account, settings),
         orders=dataclasses.asdict(simulation.counts),
         histograms=value_histograms(strategy, evidence),
@@ -136,7 +137,7 @@ def _symbol(number: int, bars: Bars, account: Account) -> SymbolResult:
         bars=len(bars),
         start=bars.time[0],
         end=_end(bars),
-        passed={**account.signals[number].passed, "executed": executed + len(simulation.renewed[number])},
+        passed={**account.signals[number].passed, "executed": executed + len(simulation.refreshed[number])},
         positions={
             "time": bars.time,
             "close": bars.close,

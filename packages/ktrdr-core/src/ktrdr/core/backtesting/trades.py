@@ -41,9 +41,9 @@ def trade_table(trades: Trades, bars: Sequence[Bars]) -> Table:
         "exit_time": times["exit"],
         "bars": bars_held(trades),
         "units": trades.units,
-        "entry_aim": trades.entry_aim,
+        "entry_aim": trades.entry_reference_price,
         "entry_price": trades.entry_price,
-        "exit_aim": trades.exit_aim,
+        "exit_aim": trades.exit_reference_price,
         "exit_price": trades.exit_price,
         "notional": notional,
         "gross": trades.gross,
@@ -70,10 +70,10 @@ def excursions(trades: Trades, own: np.ndarray, bars: Bars) -> tuple[np.ndarray,
     Counted are the whole bars before that of the exit, and the price of the exit; of the exit's own bar nobody knows
     what came first, except that all of the last bar was seen if the position was closed at its close.
     """
-    entry, leave = trades.entry_bar[own], trades.exit_bar[own] + (trades.reason[own] == END_OF_DATA)
+    entry, left = trades.entry_bar[own], trades.exit_bar[own] + (trades.reason[own] == END_OF_DATA)
     side, start = trades.side[own], trades.entry_price[own]
-    low = np.minimum(_between(bars.low, entry, leave, np.minimum, np.inf), trades.exit_aim[own])
-    high = np.maximum(_between(bars.high, entry, leave, np.maximum, -np.inf), trades.exit_aim[own])
+    low = np.minimum(_between(bars.low, entry, left, np.minimum, np.inf), trades.exit_reference_price[own])
+    high = np.maximum(_between(bars.high, entry, left, np.maximum, -np.inf), trades.exit_reference_price[own])
     down, up = np.maximum((start - low) / start, 0.0), np.maximum((high - start) / start, 0.0)
     return np.where(side > 0, down, up), np.where(side > 0, up, down)
 

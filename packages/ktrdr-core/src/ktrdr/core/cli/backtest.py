@@ -162,7 +162,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
 
 def print_result(result: BacktestResult, directory: Path, report: Path | None) -> None:
-    """Print what came of a backtest, for a person."""
+    """Print the result of a backtest, for a person."""
     from ktrdr.core.data.times import format_time
 
     manifest = result.manifest

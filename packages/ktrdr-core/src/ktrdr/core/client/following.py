@@ -101,17 +101,7 @@ def follow(
 def _report(event: ServerEvent, progress: Progress, say: Callable[[str], object]) -> None:
     data = event.data
     if event.kind == "progress":
-        progress(
-            ProgressEvent(
-                step=str(data.get("step", "")),
-                done=int(data.get("done", 0)),
-                total=int(data.get("total", 0)),
-                unit=str(data.get("unit", "")),
-                fraction=float(data.get("fraction", 0.0)),
-                message=str(data.get("message", "")),
-                metrics=data.get("metrics", {}),
-            )
-        )
+        progress(ProgressEvent.from_json(data))
     elif event.kind == "waiting" and data.get("waiting_for"):
         say(f"Queued: {data['waiting_for']}.")
     elif event.kind == "queued" and data.get("reason"):

@@ -6,7 +6,7 @@ Of an operation ``id`` the store holds below ``operations/<id>/``:
   works on the same. The files themselves are in ``data/`` and ``models/``, once, under names that tell their content.
 - ``checkpoints/<number>-<attempt>.tar``: one object per checkpoint; the greatest number, of whichever attempt, is what
   the next attempt goes on from.
-- ``model.zip`` or ``run.tar``: what came of it. The API takes it into its own stores, a model once per operation.
+- ``model.zip`` or ``run.tar``: the result. The API takes it into its own stores, a model once per operation.
 
 A worker carries out an operation in a home of its own, which holds these inputs and nothing else, and is gone when it
 has ended.
@@ -164,7 +164,7 @@ class Exchange:
                 self._store.delete(other)
 
     def deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Put what came of an operation into the store, and return its result for the API.
+        """Put the files of an operation's result into the store, and return the result for the API.
 
         Hours of work may be in it: if the store is away, it is tried again for a few minutes.
         """

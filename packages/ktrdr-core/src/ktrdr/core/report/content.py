@@ -67,7 +67,7 @@ def _sentence(text: str) -> str:
 
 
 def _cards(result: BacktestResult) -> list[Card]:
-    metrics, held = result.metrics, result.benchmark
+    metrics, benchmark = result.metrics, result.benchmark
 
     def tone(value: float | None, neutral: float = 0.0) -> str:
         return "" if value is None or value == neutral else "good" if value > neutral else "bad"
@@ -80,7 +80,11 @@ def _cards(result: BacktestResult) -> list[Card]:
     interval = "" if low is None or high is None else f", 95% {low:.1f} to {high:.1f}"
     return [
         card("total_return", judged=tone(metrics.get("total_return"))),
-        Card("Buy and hold", format_metric("total_return", held.get("total_return")), tone(held.get("total_return"))),
+        Card(
+            "Buy and hold",
+            format_metric("total_return", benchmark.get("total_return")),
+            tone(benchmark.get("total_return")),
+        ),
         card("sharpe", f"Sharpe ratio{interval}", tone(metrics.get("sharpe"))),
         card("max_drawdown"),
         card("trades"),

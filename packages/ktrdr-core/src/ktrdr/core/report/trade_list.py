@@ -1,4 +1,4 @@
-"""The table of trades: what was done, what came of it, and what the model saw and said."""
+"""The table of trades: what was done, the result, and what the model saw and said."""
 
 from __future__ import annotations
 

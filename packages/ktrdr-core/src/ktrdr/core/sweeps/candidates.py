@@ -12,7 +12,7 @@ from ktrdr.core.strategy.read_model import read_decisions
 from ktrdr.core.strategy.read_risk import read_risk
 from ktrdr.core.strategy.section import Report, Section
 
-__all__ = ["Variants", "describe"]
+__all__ = ["CandidateStrategies", "describe"]
 
 _SECTIONS = ("decisions", "risk")
 
@@ -22,7 +22,7 @@ def describe(changes: Mapping[str, Scalar]) -> str:
     return " ".join(f"{name}={_written(value)}" for name, value in changes.items())
 
 
-class Variants:
+class CandidateStrategies:
     """Makes strategies from one: ``strategy`` as it is, and ``text`` as it was written.
 
     Changed sections are read by the same code that reads strategy files, so what is a mistake there is one here.

@@ -31,7 +31,7 @@ from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.document import Scalar
 from ktrdr.core.strategy.model import Strategy
-from ktrdr.core.sweeps.candidates import Variants
+from ktrdr.core.sweeps.candidates import CandidateStrategies
 from ktrdr.core.work.steps import Steps
 
 __all__ = ["MOST_TRIALS", "PreparedSweep", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
@@ -57,16 +57,16 @@ class PreparedSweep:
 
     Attributes:
         settings: of each backtest; its ``trials`` are all those of the sweep, and the versions of the model before.
-        variants: strategies of the trials.
+        candidates: strategies of the trials.
         prepared: model, bars, predictions.
-        held: float64 ``(n,)``, returns of buy and hold.
+        buy_and_hold_returns: float64 ``(n,)``, returns of buy and hold.
         facts: what the result says of model and data.
     """
 
     settings: BacktestSettings
-    variants: Variants
+    candidates: CandidateStrategies
     prepared: Prepared
-    held: np.ndarray
+    buy_and_hold_returns: np.ndarray
     facts: Mapping[str, Any]
 
 
@@ -98,8 +98,8 @@ def check_sweep(job: SweepJob, bundle: Bundle) -> list[Strategy]:
         names = [name for name, info in _METRICS.items() if info.better]
         hint = did_you_mean(job.metric, names) or f"; known: {', '.join(names)}"
         raise BadInputError(f"a sweep cannot be ordered by `{job.metric}`{hint}")
-    variants = Variants(bundle.manifest.strategy, bundle.strategy_text)
-    return [variants.strategy(changes) for changes in trials_of(job)]
+    candidates = CandidateStrategies(bundle.manifest.strategy, bundle.strategy_text)
+    return [candidates.strategy(changes) for changes in trials_of(job)]
 
 
 def prepare_sweep(
@@ -119,14 +119,14 @@ def prepare_sweep(
         trials=manifest.version - 1 + len(trials_of(job)),
     )
     prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
-    variants = Variants(manifest.strategy, bundle.strategy_text)
+    candidates = CandidateStrategies(manifest.strategy, bundle.strategy_text)
     traded = [symbol.traded for symbol in prepared.inputs]
     account = trade(manifest.strategy, prepared.inputs, prepared.outputs, settings)
     costs = Costs(settings.commission, settings.slippage)
     time = account.simulation.time
     curve = account_curve(account, settings)
     equity = buy_and_hold(traded, time, settings.capital, costs)
-    held = type(curve)(time, equity, curve.capital, curve.periods_per_year).returns
+    buy_and_hold_returns = type(curve)(time, equity, curve.capital, curve.periods_per_year).returns
     facts = {
         "model": manifest.ref,
         "symbols": [bars.symbol for bars in traded],
@@ -138,16 +138,18 @@ def prepare_sweep(
         "data_fingerprint": fingerprint(traded),
         "weights_hash": manifest.weights_hash,
     }
-    return PreparedSweep(settings, variants, prepared, held, facts)
+    return PreparedSweep(settings, candidates, prepared, buy_and_hold_returns, facts)
 
 
 def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, Any]:
     """Return the metrics of one trial: those that a backtest of the changed strategy comes to."""
-    strategy, prepared, settings = sweep.variants.strategy(changes), sweep.prepared, sweep.settings
+    strategy, prepared, settings = sweep.candidates.strategy(changes), sweep.prepared, sweep.settings
     account = trade(strategy, prepared.inputs, prepared.outputs, settings)
     table = trade_table(account.simulation.trades, [symbol.traded for symbol in prepared.inputs])
     curve = account_curve(account, settings)
-    metrics = account_metrics(curve, benchmark=sweep.held, trials=settings.trials or 1, seed=settings.seed)
+    metrics = account_metrics(
+        curve, benchmark=sweep.buy_and_hold_returns, trials=settings.trials or 1, seed=settings.seed
+    )
     metrics |= trading_metrics(table, curve, account)
     return {name: metrics[name] for name in _METRICS}
 

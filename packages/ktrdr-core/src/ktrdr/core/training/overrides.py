@@ -1,4 +1,4 @@
-"""What a run says otherwise than its strategy, written into the strategy that the model keeps."""
+"""Overrides of a strategy for one run, written into the strategy that the model keeps."""
 
 from __future__ import annotations
 

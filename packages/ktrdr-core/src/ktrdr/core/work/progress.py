@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["NO_PROGRESS", "Progress", "ProgressEvent"]
 
@@ -32,6 +33,31 @@ class ProgressEvent:
     message: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map; metrics that are not finite are left out."""
+        return {
+            "step": self.step,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "fraction": round(float(self.fraction), 6),
+            "message": self.message,
+            "metrics": {name: value for name, value in self.metrics.items() if math.isfinite(value)},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ProgressEvent:
+        """Return the event that :meth:`to_json` described, and defaults for what ``data`` lacks."""
+        return cls(
+            step=str(data.get("step", "")),
+            done=int(data.get("done", 0)),
+            total=int(data.get("total", 0)),
+            unit=str(data.get("unit", "")),
+            fraction=float(data.get("fraction", 0.0)),
+            message=str(data.get("message", "")),
+            metrics=data.get("metrics", {}),
+        )
+
 
 Progress: TypeAlias = Callable[[ProgressEvent], None]
 """Receives progress; must return quickly and must not raise."""
@@ -42,4 +68,4 @@ def _discard(event: ProgressEvent) -> None:
 
 
 NO_PROGRESS: Progress = _discard
-"""Hears everything and says nothing."""
+"""A progress receiver that discards every event."""

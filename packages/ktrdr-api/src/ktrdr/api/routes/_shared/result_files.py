@@ -43,5 +43,5 @@ def read_backtest(home: Path, result: Mapping[str, Any]) -> BacktestResult:
 
 
 def shown(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what clients see of a result: where it lies on the server is no business of theirs."""
+    """Return a result without the paths of the server."""
     return {key: value for key, value in result.items() if key != "directory"}

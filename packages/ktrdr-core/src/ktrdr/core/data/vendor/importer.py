@@ -21,7 +21,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
-from ktrdr.core.data.vendor.vendor_bars import Wishes, checked_bars
+from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
@@ -118,7 +118,7 @@ def import_file(
         raise BadInputError(f"dates `{dates}` is neither `day-first` nor `month-first`")
     if symbol is not None:
         check_symbol(symbol)
-    wishes = Wishes(
+    options = ImportOptions(
         Timeframe(timeframe) if timeframe is not None else None,
         _zone(timezone) if timezone is not None else None,
         calendar,
@@ -133,14 +133,14 @@ def import_file(
         staging: Staging = stage_file(plain, path, workspace, columns or {}, dates, skip_bad, watch)
         try:
             progress(ProgressEvent("reading", fraction=1.0, message=path.name))
-            if wishes.zone is not None and staging.zoned:
+            if options.zone is not None and staging.zoned:
                 raise BadInputError(f"{path}: its times say their own zone; leave out --timezone")
             names = _names(staging, symbol)
             validations: list[ValidationReport] = []
             bars: Bars | None = None
             for position, (source, target) in enumerate(names.items()):
                 stop.raise_if_requested()
-                bars, validation = checked_bars(staging, source, target, wishes)
+                bars, validation = checked_bars(staging, source, target, options)
                 validations.append(validation)
                 done = position + 1
                 progress(ProgressEvent("checking", done, len(names), "symbols", done / len(names), target))
@@ -150,7 +150,7 @@ def import_file(
                     stop.raise_if_requested()
                     # Of several symbols only one is held at a time, so each is made twice.
                     kept = bars if len(names) == 1 else None
-                    yield kept if kept is not None else checked_bars(staging, source, target, wishes)[0]
+                    yield kept if kept is not None else checked_bars(staging, source, target, options)[0]
                     done = position + 1
                     progress(ProgressEvent("writing", done, len(names), "symbols", done / len(names), target))
 

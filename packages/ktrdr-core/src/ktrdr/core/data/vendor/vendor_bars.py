@@ -20,7 +20,7 @@ from ktrdr.core.errors import BadInputError
 if TYPE_CHECKING:
     from ktrdr.core.data.vendor.staging import Staging
 
-__all__ = ["Wishes", "checked_bars", "detect_timeframe"]
+__all__ = ["ImportOptions", "checked_bars", "detect_timeframe"]
 
 _MINUTE = 60_000_000_000
 _DAY = 86_400_000_000_000
@@ -28,7 +28,7 @@ _STEPS_LOOKED_AT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ImportOptions:
     """What the user said of a file; see :func:`~ktrdr.core.data.vendor.importer.import_file`."""
 
     timeframe: Timeframe | None
@@ -38,7 +38,7 @@ class Wishes:
     skip_bad: bool
 
 
-def checked_bars(staging: Staging, source: str, target: str, wishes: Wishes) -> tuple[Bars, ValidationReport]:
+def checked_bars(staging: Staging, source: str, target: str, options: ImportOptions) -> tuple[Bars, ValidationReport]:
     """Return the bars of one symbol, in order and without error, and the report on them."""
     raw = staging.raw_bars(source)
     where = f"{staging.shown}{': ' + target if source else ''}"
@@ -54,13 +54,13 @@ def checked_bars(staging: Staging, source: str, target: str, wishes: Wishes) -> 
         _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
     _refuse_disorder(staging, where, step, time, rows)
     del step
-    time = _to_utc(time, offset, rows, target, wishes, staging, where)
-    found = wishes.timeframe or detect_timeframe(time)
+    time = _to_utc(time, offset, rows, target, options, staging, where)
+    found = options.timeframe or detect_timeframe(time)
     if found is None:
         raise BadInputError(_no_timeframe(where, time))
-    if wishes.timeframe is not None:
+    if options.timeframe is not None:
         _check_timeframe(where, time, found)
-    if wishes.label == "close":
+    if options.label == "close":
         time = time - found.nanoseconds
     odd = np.flatnonzero(time % _MINUTE)
     if len(odd):
@@ -86,7 +86,7 @@ def checked_bars(staging: Staging, source: str, target: str, wishes: Wishes) -> 
         )
         _note(staging, f"{what} left out ({staging.bad_rows[0]})")
     bad = [error for error in find_inconsistencies(bars) if error.kind not in ("unordered", "duplicate", "overlap")]
-    if bad and wishes.skip_bad:
+    if bad and options.skip_bad:
         keep = np.ones(len(bars), dtype=bool)
         for error in bad:
             # One warning per row, whatever all is wrong with it.
@@ -107,7 +107,7 @@ def checked_bars(staging: Staging, source: str, target: str, wishes: Wishes) -> 
         if error.kind == "overlap":
             remedy = f"{found} bars must be {found} apart; check --timeframe and --timezone"
         raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
-    report = validate_bars(bars, wishes.calendar)
+    report = validate_bars(bars, options.calendar)
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
         report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
@@ -142,7 +142,7 @@ def _to_utc(
     offset: np.ndarray | None,
     rows: np.ndarray,
     symbol: str,
-    wishes: Wishes,
+    options: ImportOptions,
     staging: Staging,
     where: str,
 ) -> np.ndarray:
@@ -151,25 +151,25 @@ def _to_utc(
     Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and
     every session is over by 24:00 UTC of its date.
     """
-    if offset is None and wishes.zone is None:
+    if offset is None and options.zone is None:
         return time
-    daily = not (time % _DAY).any() and calendar_for(symbol, wishes.calendar).name not in ("FX", "24/7")
+    daily = not (time % _DAY).any() and calendar_for(symbol, options.calendar).name not in ("FX", "24/7")
     if daily:
         return time
     if offset is not None:
         return time - offset * _MINUTE
-    if isinstance(wishes.zone, dt.timezone):
-        return time - int(wishes.zone.utcoffset(None).total_seconds()) * 1_000_000_000
+    if isinstance(options.zone, dt.timezone):
+        return time - int(options.zone.utcoffset(None).total_seconds()) * 1_000_000_000
     import pandas as pd
 
     local = pd.DatetimeIndex(time.view("datetime64[ns]"))
-    utc = local.tz_localize(wishes.zone, ambiguous="NaT", nonexistent="NaT")
+    utc = local.tz_localize(options.zone, ambiguous="NaT", nonexistent="NaT")
     unclear = np.flatnonzero(utc.isna())
     if len(unclear):
         row = int(unclear[0])
         raise BadInputError(
             f"{where}, {staging.place(int(rows[row]))}: {format_time(np.datetime64(int(time[row]), 'ns'))} "
-            f"comes twice or not at all in {wishes.zone}, where clocks change; import a file in UTC"
+            f"comes twice or not at all in {options.zone}, where clocks change; import a file in UTC"
         )
     return utc.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
 
