@@ -275,7 +275,8 @@ def test_a_server_that_is_killed_loses_nothing_and_doubles_nothing(kind, new_dat
         run_state_machine_as_test(
             Chaos,
             settings=settings(
-                max_examples=3,
+                # Each is half a minute of a busy server.
+                max_examples=settings.default.max_examples // 50,
                 stateful_step_count=6,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

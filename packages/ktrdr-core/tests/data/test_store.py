@@ -81,7 +81,7 @@ def test_only_changed_years_are_rewritten(store, make_bars):
 _HOURS = st.lists(st.integers(0, 60), unique=True, max_size=30)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(old=_HOURS.filter(bool), new=_HOURS, seed=st.integers(0, 3))
 def test_merge_equals_a_dictionary(bars_at, old, new, seed):
     start = np.datetime64("2017-12-30T00", "s")

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -85,7 +85,6 @@ class TestCausal:
         for row in np.random.default_rng(7).integers(0, len(whole), 40):
             assert same(pipeline.compute(until(sample, row)).values, whole[: row + 1])
 
-    @settings(max_examples=40, deadline=None)
     @given(n=st.integers(1, 150), seed=st.integers(0, 2**16), missing=st.sampled_from((0.0, 0.3)), data=st.data())
     def test_random_bars_with_holes_cut_anywhere(
         self, rich_strategy: Strategy, rich_bars: BarsMaker, n: int, seed: int, missing: float, data: st.DataObject
