@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from collections.abc import Callable, Mapping
 from unittest.mock import patch
 
@@ -447,23 +446,3 @@ class TestContract:
             kind("EURUSD", matrix.time, last, matrix.columns),
         ]
         assert len({content_hash(each) for each in [matrix, *others]}) == 5
-
-    def test_memory_stays_below_four_times_output_plus_input(self, make_strategy: StrategyMaker, make_bars: BarsMaker):
-        strategy = make_strategy(
-            {f"rsi_{n}": ("rsi", {"period": n}) for n in (5, 9, 14, 21)},
-            {
-                f"set_{n}": (f"rsi_{n}", {f"m{c}": ("triangular", (c - 30, c, c + 30)) for c in (20, 50, 80)})
-                for n in (5, 9, 14, 21)
-            },
-            [{"fuzzy_set": f"set_{n}"} for n in (5, 9, 14, 21)],
-        )
-        bars = {"1h": make_bars(200_000)}
-        pipeline = FeaturePipeline(strategy)
-        tracemalloc.start()
-        try:
-            matrix = pipeline.transform(bars)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        given = 6 * 8 * len(bars["1h"])
-        assert peak < 4 * matrix.values.nbytes + given
