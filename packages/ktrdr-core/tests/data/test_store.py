@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from time import sleep
 
 import duckdb
 import numpy as np
@@ -332,6 +333,7 @@ def test_concurrent_writers_lose_no_rows(store):
             rows = len(store.read("EURUSD", "1h"))  # readers need no lock and never see less than before
             assert rows >= seen
             seen = rows
+        sleep(0.01)
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
@@ -343,6 +345,7 @@ def test_concurrent_writers_lose_no_rows(store):
 _WRITER = """
 import itertools, os, sys
 from pathlib import Path
+from time import sleep
 import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.store import BarStore
