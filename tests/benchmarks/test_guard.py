@@ -7,7 +7,7 @@ from types import ModuleType
 
 import guard
 import pytest
-from guard import Pair, too_slow
+from guard import Limit, Pair, too_slow
 from harness import Contest, Taken
 
 
@@ -45,6 +45,7 @@ def measured(monkeypatch, tmp_path):
         # The harness warms up: every measurement asks ours twice.
         pair = Pair(script.__name__, "work", "peer", 5, 1)
         monkeypatch.setattr(guard, "PAIRS", (pair,))
+        monkeypatch.setattr(guard, "LIMITS", ())
         monkeypatch.setattr(guard, "BASELINE", tmp_path / "baseline.json")
         guard.BASELINE.write_text(json.dumps({pair.name: recorded}))
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -75,6 +76,19 @@ def test_the_guard_fails_where_ours_is_three_times_as_slow(measured, capsys):
 def test_once_is_no_proof(measured):
     measured(9, 9, 1, 1)
     assert status() == 0
+
+
+@pytest.mark.parametrize(("found", "ended"), [(1.0, 0), (12.9, 0), (13.1, 1), (math.nan, 1)])
+def test_a_limit_holds_up_to_its_slack(measured, monkeypatch, capsys, found, ended):
+    measured(1, 1)
+    monkeypatch.setattr(guard, "LIMITS", (Limit("work", "MB", 10, lambda: found),))
+    assert status() == ended
+    assert ("EXCEEDED: work: " in capsys.readouterr().out) == bool(ended)
+
+
+@pytest.mark.parametrize("limit", guard.LIMITS, ids=lambda limit: limit.name)
+def test_every_limit_can_be_measured(limit):
+    assert 0 < limit.measure() < math.inf
 
 
 def test_a_ratio_that_is_not_recorded_fails(measured, capsys):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 LIST = """
 import json
 from ktrdr.core.plugins.manager import default_manager
@@ -102,7 +100,6 @@ def ask(environment, code):
     return answer.stdout.splitlines()[-1]
 
 
-@pytest.mark.slow
 def test_it_is_found_trains_stores_loads_predicts_and_disappears(environment, example_wheel):
     records, infos, chosen = json.loads(ask(environment, LIST))
     assert (records, infos) == ([], [])
@@ -128,7 +125,6 @@ def test_it_is_found_trains_stores_loads_predicts_and_disappears(environment, ex
     assert "PluginError: no plugin `example` is installed" in orphan.stderr
 
 
-@pytest.mark.slow
 def test_it_passes_the_conformance_kit_in_an_environment_of_its_own(environment, example_wheel, tmp_path):
     environment.pip("install", example_wheel, "pytest>=9")
     # Its author's own settings, not those of a checkout that the temporary directory may be part of.

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from ktrdr.core.cli.main import main
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.sample import install_sample
+
 ROOT = Path(__file__).parents[2]
 STRATEGY = ROOT / "strategies" / "neuro_mean_reversion.yaml"
 
 
 def ktrdr(home, *arguments):
+    """Run a command in a process of its own."""
     answer = subprocess.run(
         [sys.executable, "-m", "ktrdr.core.cli.main", *arguments],
         env={**os.environ, "KTRDR_HOME": str(home)},
@@ -27,6 +32,23 @@ def ktrdr(home, *arguments):
     )
     assert answer.returncode == 0, answer.stderr
     return answer
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return ``run(*arguments)``: what a command prints that runs in this process, on a home of its own."""
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def execute(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        printed = capsys.readouterr()
+        assert not end.value.code, printed.err
+        return printed.out
+
+    return execute
 
 
 @pytest.fixture(scope="module")
@@ -76,26 +98,23 @@ def test_the_backtest_is_of_the_unseen_rest_of_the_year(demo):
     assert summary["end"].startswith("2017-12-29")
 
 
-def test_the_same_seed_gives_the_same_weights_and_the_same_trades(demo, tmp_path):
+def test_the_same_seed_gives_the_same_weights_and_the_same_trades(demo, run):
     home, _ = demo
-    again = json.loads(ktrdr(tmp_path, "demo", "--epochs", "8", "--seed", "7", "--json").stdout)
+    again = json.loads(run("demo", "--epochs", "8", "--seed", "7", "--json"))
     first = json.loads(ktrdr(home, "models", "show", "neuro_mean_reversion/1", "--json").stdout)
     assert again["training"]["weights_hash"] in json.dumps(first)
     (trades,) = (home / "runs").rglob("trades.parquet")
     assert Path(again["trades"]).read_bytes() == trades.read_bytes()
 
 
-def test_the_steps_one_at_a_time_come_to_the_same(demo, tmp_path):
+def test_the_steps_one_at_a_time_come_to_the_same(demo, run, tmp_path):
     home, _ = demo
-    from ktrdr.core.data.bar_store import BarStore
-    from ktrdr.core.data.sample import install_sample
-
     install_sample(BarStore(tmp_path / "data"))
-    ktrdr(tmp_path, "validate", str(STRATEGY))
-    trained = json.loads(ktrdr(tmp_path, "train", str(STRATEGY), "--epochs", "8", "--seed", "7", "--json").stdout)
+    run("validate", str(STRATEGY))
+    trained = json.loads(run("train", str(STRATEGY), "--epochs", "8", "--seed", "7", "--json"))
     assert trained["model"] == "neuro_mean_reversion/1"
     costs = ("--commission", "0.00002", "--slippage", "0.00002")
-    tested = json.loads(ktrdr(tmp_path, "backtest", "neuro_mean_reversion", *costs, "--report", "--json").stdout)
+    tested = json.loads(run("backtest", "neuro_mean_reversion", *costs, "--report", "--json"))
     assert Path(tested["report"]).stat().st_size > 1_000_000  # the plotting library is inside
     (trades,) = (home / "runs").rglob("trades.parquet")
     assert (Path(tested["directory"]) / "trades.parquet").read_bytes() == trades.read_bytes()

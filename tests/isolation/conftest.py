@@ -32,7 +32,7 @@ class Environment:
             **extra,
         }
         return subprocess.run(
-            [self.python, "-I", "-c", code], env=variables, capture_output=True, text=True, timeout=120, check=False
+            [self.python, "-I", "-c", code], env=variables, capture_output=True, text=True, timeout=300, check=False
         )
 
     def distributions(self) -> set[str]:

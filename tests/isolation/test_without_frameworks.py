@@ -69,7 +69,7 @@ def server(api_environment, tmp_path_factory):
 
 
 def get(address):
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address, timeout=120) as answer:
         return json.load(answer)
 
 
@@ -84,7 +84,7 @@ def test_models_and_plugins_are_listed_by_a_real_server(server):
 
 def ask(method, address, body=None, **headers):
     request = urllib.request.Request(address, data=body, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         content = answer.read()
         return answer.status, json.loads(content) if content else None
 

@@ -43,6 +43,7 @@ def percent(value: float) -> PriceDistance:
 FLAT = (100.0, 100.5, 99.5, 100.0)
 
 
+@pytest.mark.slow  # vectorbt compiles its programs anew in each process
 class TestVectorbt:
     def run(self, vectorbt_book: Callable, bars: Bars, given: np.ndarray, **more: Any) -> Any:
         return vectorbt_book(bars, given, size=10.0, size_type="amount", costs=FREE, shorts=False, **more)

@@ -19,6 +19,9 @@ from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing
 
 STOCKS = Path(__file__).parents[2] / "packages/ktrdr-core/tests/data/files/US_stocks_1d_2000_2013.csv.gz"
 
+# vectorbt compiles its programs anew in each process.
+pytestmark = pytest.mark.slow
+
 COSTS = [
     Costs(0.0, 0.0),
     Costs(commission=0.0002, slippage=0.0),

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -235,8 +236,8 @@ def test_what_nobody_can_run_says_what_it_waits_for(run, Server, engine_double, 
     engine = engine_double(capabilities=None)
 
     def interrupt():
-        eventually(lambda: server.app.state.services.operations.broadcast.listeners, bool)
-        time.sleep(1)
+        # What pytest captures of this process, while the command runs in it.
+        eventually(lambda: sys.stderr.getvalue(), lambda said: "waits for" in said)
         os.kill(os.getpid(), signal.SIGINT)
 
     with Server(engine) as server:

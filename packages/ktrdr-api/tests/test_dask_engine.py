@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import subprocess
@@ -139,25 +140,25 @@ def test_whatever_a_worker_raises_the_operation_ends(kind, job):
     from ktrdr.api.engine.dask import DaskEngine
     from ktrdr.api.engine.port import Attempt
 
-    async def run(error):
+    async def run(error, seconds):
         engine, listener = DaskEngine("tcp://127.0.0.1:1"), Listener()
         engine._client, engine._listener = Client(error), listener
         await engine.submit(Attempt("A", 1), kind, job, ["backtest"])
-        for _ in range(100):
-            await asyncio.sleep(0.01)
-            if listener.heard or not engine._watched:
-                break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while engine._watched and not listener.heard:
+                    await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         return listener.heard
 
-    ((name, error),) = asyncio.run(run(ValueError("is not a function of a worker")))
+    ((name, error),) = asyncio.run(run(ValueError("is not a function of a worker"), 60))
     assert name == "on_failed"
     assert error["type"] == "ValueError"
     assert "is not a function of a worker" in error["message"]
     # The client has lost its scheduler: nothing is said of the work, which may go on.
     from distributed.client import FutureCancelledError
 
-    assert asyncio.run(run(FutureCancelledError("A:1", "scheduler lost"))) == []
+    assert asyncio.run(run(FutureCancelledError("A:1", "scheduler lost"), 1)) == []
 
 
 def test_a_killed_worker_counts_only_where_the_work_had_begun():
@@ -180,10 +181,9 @@ def test_a_killed_worker_counts_only_where_the_work_had_begun():
         if began:
             engine._heard((0.0, {"operation_id": "A", "attempt": 1, "event": "started", "worker": "w"}))
         await engine.submit(attempt, "backtest", {"model": "m/1"}, ["backtest"])
-        for _ in range(100):
-            await asyncio.sleep(0.01)
-            if heard:
-                break
+        async with asyncio.timeout(60):
+            while not heard:
+                await asyncio.sleep(0.01)
         return heard
 
     assert asyncio.run(run(began=False)) == [False]

@@ -152,7 +152,10 @@ def test_a_thousand_idle_listeners_cost_no_thread_and_no_query(server, engine, e
         while broadcast.listeners < 1000:
             assert time.monotonic() < deadline, broadcast.listeners
             await asyncio.sleep(0.05)
-        await asyncio.sleep(1)  # let each have read what there was
+        before = -1  # until each has read what there was
+        while before < len(queries):
+            before = len(queries)
+            await asyncio.sleep(0.5)
         assert threading.active_count() <= threads + 2
         before = len(queries)
         await asyncio.sleep(5)

@@ -41,9 +41,11 @@ class Killable:
     """The server process, on a ledger that outlives it."""
 
     def __init__(self, home: Path, url: str, log: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        # Kept while the server is down, or a client's connection may be given its port. Only who listens is connected.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port = self._place.getsockname()[1]
         self.api = f"http://127.0.0.1:{self.port}/api/v1"
         self._environment = {**os.environ, "KTRDR_HOME": str(home), "KTRDR_API_DATABASE": url}
         self._log = log.open("ab")
@@ -75,6 +77,7 @@ class Killable:
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
+        self._place.close()
         self._log.close()
 
 
@@ -275,7 +278,8 @@ def test_a_server_that_is_killed_loses_nothing_and_doubles_nothing(kind, new_dat
         run_state_machine_as_test(
             Chaos,
             settings=settings(
-                max_examples=3,
+                # Each is half a minute of a busy server.
+                max_examples=settings.default.max_examples // 50 or 1,
                 stateful_step_count=6,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given as hypothesis_given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ktrdr.core.errors import BadInputError
@@ -75,7 +74,6 @@ ordered = st.lists(st.floats(-50, 50), min_size=4, max_size=4, unique=True).map(
 @hypothesis_given(
     corners=ordered, center=st.floats(-20, 20), scale=st.floats(0.1, 50), values=st.lists(st.floats(-99, 99))
 )
-@hypothesis_settings(max_examples=80, deadline=None)
 def test_any_corners_in_any_units(corners, center, scale, values):
     functions = {"one": ("trapezoidal", tuple(corners)), "two": ("triangular", tuple(corners[:3]))}
     steepest = max(1 / (b - a) for a, b in pairwise(corners))

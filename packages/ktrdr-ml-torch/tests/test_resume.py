@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from types import MappingProxyType
 
 import numpy as np
@@ -61,7 +60,7 @@ def case(problem):
 
 
 CHILD = """
-import json, sys
+import json, os, signal, sys, threading, time
 from pathlib import Path
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.core.testing.learning_problems import make_problem
@@ -72,7 +71,15 @@ from ktrdr.ml.torch.torch_trainer import TorchTrainer
 training._SECONDS_BETWEEN_QUESTIONS = 0.0
 kind, architecture, settings = json.loads(sys.argv[1])
 given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=settings)
-checkpoint = DirectoryCheckpoint(Path(sys.argv[2]), every_seconds=1e-9)
+directory, last = Path(sys.argv[2]), int(sys.argv[3])
+
+def kill():
+    while not any(int(path.name[-8:]) >= last for path in directory.glob("checkpoint-*")):
+        time.sleep(0.0005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+checkpoint = DirectoryCheckpoint(directory, every_seconds=1e-9)
 TorchTrainer().train(given.task, given.data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=checkpoint)
 """
 
@@ -87,16 +94,11 @@ def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name)
         json.dumps([given.task.model_type, dict(given.task.architecture), dict(given.task.settings)]),
         tmp_path,
     ]
-    # Eight batches and an evaluation make an epoch of nine checkpoints.
+    # Eight batches and an evaluation make an epoch of nine checkpoints. The child kills itself: it goes no further
+    # while it waits for a processor.
     kill = random.randrange(2, 70)
-    process = subprocess.Popen(child, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    try:
-        while not any(int(path.name[-8:]) >= kill for path in tmp_path.glob("checkpoint-*")):
-            assert process.poll() is None, f"the child ended by itself before checkpoint {kill}"
-            time.sleep(0.0005)
-    finally:
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, kill
+    done = subprocess.run([*child, str(kill)], env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=False)
+    assert done.returncode == -signal.SIGKILL, kill
     checkpoint = DirectoryCheckpoint(tmp_path)
     state = json.loads((checkpoint.latest() / "state.json").read_text())
     resumed = train(given, checkpoint=checkpoint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -76,4 +77,9 @@ class PlayingEngine:
 if __name__ == "__main__":
     settings = load_settings({"port": int(sys.argv[1]), "rate_limit": 0})
     app = create_app(settings, PlayingEngine(int(os.environ["SEED"])))  # type: ignore[arg-type]
-    make_server(app, settings, log_level="error").run()
+    with socket.socket() as listening:
+        # The test keeps the port for us.
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            listening.setsockopt(socket.SOL_SOCKET, option, 1)
+        listening.bind(("127.0.0.1", settings.port))
+        make_server(app, settings, log_level="error").run(sockets=[listening])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.backtesting.benchmark import buy_and_hold
@@ -14,7 +14,6 @@ from ktrdr.core.backtesting.simulation import Costs
 @given(
     seed=st.integers(0, 1000), spans=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 40)), min_size=1, max_size=3)
 )
-@settings(max_examples=60, deadline=None)
 def test_equals_the_slow_one(make_bars, seed, spans):
     bars = [make_bars(seed + k, n, symbol=f"S{k}", first=first) for k, (first, n) in enumerate(spans)]
     time = np.unique(np.concatenate([each.time for each in bars]))

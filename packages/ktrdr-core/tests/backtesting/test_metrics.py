@@ -9,7 +9,7 @@ import empyrical
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -37,7 +37,6 @@ series = st.tuples(
 
 class TestAgainstEmpyrical:
     @given(returns=series, periods=st.sampled_from([HOURS, 252.0, 52.18]))
-    @settings(max_examples=60, deadline=None)
     def test_figures_of_returns(self, returns, periods):
         periods_given = {"annualization": periods}
         ours = account_metrics(curve_of(returns, periods), benchmark=(other := returns[::-1] * 0.5 + 1e-5))
@@ -101,7 +100,6 @@ class TestDrawdown:
         return deepest, longest, days.total_seconds() / 86400
 
     @given(seed=st.integers(0, 10_000), n=st.integers(1, 60))
-    @settings(max_examples=100, deadline=None)
     def test_equals_the_slow_one(self, seed, n):
         random = np.random.default_rng(seed)
         # Whole numbers, so that highs are reached again exactly.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.backtesting.prediction import predict
@@ -39,7 +39,6 @@ def matrix_of(values: np.ndarray) -> FeatureMatrix:
 @given(
     seed=st.integers(0, 1000), n=st.integers(5, 60), window=st.integers(1, 6), share=st.sampled_from([0.0, 0.05, 0.3])
 )
-@settings(max_examples=80, deadline=None)
 def test_rows_are_complete_where_their_window_is(seed, n, window, share):
     random = np.random.default_rng(seed)
     values = random.normal(0, 1, (n, 2)).astype(np.float32)

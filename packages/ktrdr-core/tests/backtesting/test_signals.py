@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.backtesting.signals import SignalRules, decide, volume_ratio
@@ -74,7 +74,6 @@ def volumes_of(seed: int, n: int) -> np.ndarray:
 
 class TestAgainstTheSlowOne:
     @given(seed=st.integers(0, 10_000), n=st.integers(25, 200), decisions=classifications | regressions)
-    @settings(max_examples=80, deadline=None)
     def test_signals(self, seed, n, decisions):
         outputs, volume = outputs_of(seed, n, decisions), volumes_of(seed, n)
         fast = decide(outputs, decisions, volume_ratio(volume)).direction
@@ -83,7 +82,6 @@ class TestAgainstTheSlowOne:
         assert fast.tolist() == slow
 
     @given(seed=st.integers(0, 10_000), n=st.integers(25, 200), decisions=classifications)
-    @settings(max_examples=40, deadline=None)
     def test_trades(self, make_bars, reference, seed, n, decisions):
         """From outputs to the account: what the section says, against a walk over the bars with plain numbers."""
         outputs, volume, bars = outputs_of(seed, n, decisions), volumes_of(seed, n), make_bars(seed, n)
@@ -101,7 +99,6 @@ class TestAgainstTheSlowOne:
         np.testing.assert_allclose(fast.equity, wanted.equity, rtol=1e-9)
 
     @given(seed=st.integers(0, 10_000), n=st.integers(25, 200), decisions=classifications | regressions)
-    @settings(max_examples=40, deadline=None)
     def test_counts_fall_from_filter_to_filter(self, seed, n, decisions):
         signals = decide(outputs_of(seed, n, decisions), decisions, volume_ratio(volumes_of(seed, n)))
         counts = list(signals.passed.values())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.backtesting.fills import EXIT_REASONS
@@ -114,7 +114,6 @@ class TestAgainstTheSlowOne:
         risk=risks(),
         costs=costs_of_any_kind,
     )
-    @settings(max_examples=100, deadline=None)
     def test_one_symbol(self, make_bars, make_signals, reference, identities, seed, n, density, rules, risk, costs):
         markets = [market(make_bars, make_signals, seed, n, density=density)]
         simulation = simulate(markets, rules=rules, risk=risk, capital=10_000.0, costs=costs)
@@ -129,7 +128,6 @@ class TestAgainstTheSlowOne:
         risk=risks(),
         costs=costs_of_any_kind,
     )
-    @settings(max_examples=60, deadline=None)
     def test_several_symbols_with_one_cash(
         self, make_bars, make_signals, reference, identities, seed, spans, density, rules, risk, costs
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.backtesting.signals import SignalRules
@@ -18,7 +18,6 @@ from ktrdr.core.strategy.model import PriceDistance, Risk
     density=st.sampled_from([0.05, 0.5]),
     stop=st.none() | st.just(PriceDistance(kind="percent", value=1.0)),
 )
-@settings(max_examples=60, deadline=None)
 def test_equals_the_slow_one(make_bars, make_signals, seed, sizes, density, stop):
     markets = [
         Market(make_bars(seed + k, n, symbol=f"S{k}", first=7 * k), make_signals(seed + k, n, density))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+from functools import cache
 from importlib.resources import files
 from textwrap import dedent
 
 import pytest
+
+from ktrdr.core.cli.main import main
+from ktrdr.core.plugins import manager
+from ktrdr.core.plugins.manager import PluginManager
 
 HOOKS = """
 from ktrdr.core.plugins import ModelType, PluginInfo, hookimpl
@@ -23,7 +26,10 @@ def ktrdr_plugin_info():
 def site(tmp_path):
     directory = tmp_path / "site"
     directory.mkdir()
-    return directory
+    yield directory
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(directory)):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -48,26 +54,24 @@ def strategy(tmp_path):
 
 
 @pytest.fixture
-def train(tmp_path, site, strategy):
+def train(tmp_path, site, strategy, monkeypatch, capsys):
     """Return ``train(backend=...)``: `ktrdr train`, with that plugin pinned in the strategy if one is named."""
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(site)
+    # As in a process that has just begun: plugins are looked for when one is first asked for.
+    monkeypatch.setattr(manager, "default_manager", cache(PluginManager))
 
     def run(*, backend=None, file=strategy):
         if backend is not None:
             text = file.read_text(encoding="utf-8")
             file.write_text(text.replace("type: mlp", f"type: mlp\n  backend: {backend}"), encoding="utf-8")
-        environ = {**os.environ, "KTRDR_HOME": str(tmp_path / "home"), "PYTHONPATH": str(site)}
-        answer = subprocess.run(
-            [sys.executable, "-m", "ktrdr.core.cli.main", "train", str(file)],
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert answer.returncode == 2, answer.stderr
-        assert "Traceback" not in answer.stderr
+        with pytest.raises(SystemExit) as end:
+            main(["train", str(file)])
+        printed = capsys.readouterr()
+        assert end.value.code == 2, printed.err
+        assert "Traceback" not in printed.err
         assert not (tmp_path / "home" / "models").exists()
-        return answer.stderr.strip()
+        return printed.err.strip()
 
     return run
 

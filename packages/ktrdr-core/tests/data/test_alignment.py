@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.alignment import visible_index
@@ -25,7 +25,6 @@ def _slow_visible_index(base, other):
 _STEPS = st.lists(st.integers(1, 40), max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     base_name=st.sampled_from(TIMEFRAMES),
     other_name=st.sampled_from(TIMEFRAMES),

@@ -25,7 +25,7 @@ def test_stored_bars_come_as_they_are(sample_store, same_bars):
     assert same_bars(load_bars(sample_store, "EURUSD", "1h"), sample_bars())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     timeframe=st.sampled_from(["2h", "4h", "1d", "1w"]),
     start=st.none() | st.integers(-50, 9000),

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.alignment import visible_index
@@ -42,7 +42,6 @@ def _slow_resample(bars, timeframe, end):
     return [(opened, *values) for opened, values in rows.items() if opened + length <= last]
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     pair=st.sampled_from(_PAIRS),
     start=st.integers(0, 5000),
@@ -64,7 +63,6 @@ def test_equals_the_slow_walk(bars_at, pair, start, steps, unknown):
         np.testing.assert_array_equal(column, [row[position] for row in expected])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     coarse=st.sampled_from([b for a, b in _PAIRS if a == "1h"]),
     cut=st.integers(1, 6225),

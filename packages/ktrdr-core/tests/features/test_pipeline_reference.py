@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -66,7 +66,6 @@ def slow_matrix(strategy: Strategy, columns: tuple[FeatureColumn, ...], bars: Ma
     return np.array(rows).reshape(-1, len(columns))
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(0, 70),
     seed=st.integers(0, 2**16),

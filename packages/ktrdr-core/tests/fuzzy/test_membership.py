@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
@@ -57,7 +57,6 @@ def functions(draw: st.DrawFn) -> MembershipFunction:
     return MembershipFunction(type=kind, parameters=tuple(parameters))
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), function=functions())
 def test_equals_the_textbook_value_by_value(reference: Reference, data: st.DataObject, function: MembershipFunction):
     near = [*function.parameters, *(sum(pair) / 2 for pair in pairwise(function.parameters))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -250,7 +250,6 @@ def markets(draw):
 
 
 @every_type
-@settings(max_examples=20, deadline=None)
 @given(bars=markets())
 def test_on_any_market_values_are_finite_or_absent_within_bounds_and_causal(name, bars):
     given = {} if warmup_of(name, {}) < 60 else SHORTEST[name]
@@ -269,7 +268,6 @@ def test_on_any_market_values_are_finite_or_absent_within_bounds_and_causal(name
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if get_indicator(name).memory == "window"])
-@settings(max_examples=20, deadline=None)
 @given(bars=markets(), rows=st.lists(st.integers(0, 50), min_size=3, max_size=3))
 def test_on_any_market_a_window_gives_what_it_would_give_alone(name, bars, rows):
     """Whatever was before it: no rounding of old sums makes a value of nothing, or nothing of a value."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -66,7 +66,6 @@ def _bars(bars_of: BarsOf, columns: list[np.ndarray]) -> tuple[Bars, Bars]:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@settings(max_examples=50, deadline=None)
 @given(futures=two_futures())
 def test_no_label_depends_on_bars_after_its_span(
     source: str, futures: tuple[list[np.ndarray], int], bars_of: BarsOf, labels_section: Section

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -145,7 +145,6 @@ def coarse_bars(draw: st.DrawFn) -> tuple[list[float], list[float], list[float],
     return closes, opens, highs, lows
 
 
-@settings(max_examples=100, deadline=None)
 @given(prices=coarse_bars(), parameters=PARAMETERS, chunk=st.sampled_from([1, 2, 7, 64]))
 def test_equal_slow_labels_on_coarse_prices(
     prices: tuple[list[float], ...], parameters: dict[str, Any], chunk: int, bars_of: BarsOf, labels_section: Section
@@ -215,7 +214,6 @@ def test_a_bar_without_prices_has_no_label_and_touches_nothing(bars_of: BarsOf, 
     assert not make_labels(labels_section("direction", horizon=1), bars).labelled[[0, 1, 7]].any()
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_first_touch_passes_over_missing_prices(data: st.DataObject):
     price = st.one_of(st.integers(0, 9).map(float), st.just(math.nan))

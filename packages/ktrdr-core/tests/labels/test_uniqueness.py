@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -22,7 +22,6 @@ def slow_uniqueness(span_end: np.ndarray, rows: np.ndarray) -> list[float]:
     return [float(np.mean([1 / concurrent[bar] for bar in range(row + 1, span_end[row] + 1)])) for row in rows]
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_equals_the_definition(data: st.DataObject):
     n = data.draw(st.integers(2, 40))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.report.figures import monthly_figure, plain, run_length, thin
 
 
 @given(n=st.integers(1, 3000), most=st.integers(4, 400), seed=st.integers(0, 1000), share=st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
 def test_thinning_keeps_ends_and_extremes(n: int, most: int, seed: int, share: float):
     random = np.random.default_rng(seed)
     values = random.normal(size=n)

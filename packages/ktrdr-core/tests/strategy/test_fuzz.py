@@ -19,7 +19,7 @@ from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.migration import migrate_text
 from ktrdr.core.strategy.model import Strategy
 
-MODERATE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TAKES_FIXTURES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = st.sampled_from(
     [
@@ -119,31 +119,31 @@ def outcome(text: str, plugins: Any = None) -> Strategy | None:
     return strategy
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.text(max_size=300))
 def test_any_text(text):
     outcome(text)
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.text(alphabet="ab:- \n[]{},&*!|>'\"#%@?<0.~", max_size=120))
 def test_any_text_of_what_yaml_is_made_of(text):
     outcome(text)
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.binary(max_size=200))
 def test_any_bytes_that_are_text(content):
     outcome(content.decode("latin-1"))
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(TREES)
 def test_any_tree(tree):
     outcome(yaml.safe_dump(tree, allow_unicode=True))
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(SECTIONS, TREES)))
 def test_any_tree_under_the_right_keys(tree):
     outcome(yaml.safe_dump(tree, allow_unicode=True))
@@ -214,7 +214,7 @@ def test_the_file_that_is_mutated_is_valid(full, plugins):
     assert outcome(yaml.safe_dump(full), plugins) is not None
 
 
-@settings(MODERATE, max_examples=150)
+@TAKES_FIXTURES
 @given(st.data())
 def test_mutations_of_a_valid_file(full, plugins, data):
     tree = full
@@ -225,7 +225,7 @@ def test_mutations_of_a_valid_file(full, plugins, data):
     outcome(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False), plugins)
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.data())
 def test_mutations_of_the_text_of_a_valid_file(full, plugins, data):
     text = yaml.safe_dump(full, sort_keys=False)
@@ -255,7 +255,7 @@ OLD: dict[str, Any] = {
 }
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.data())
 def test_migration_of_anything_gives_a_file_that_loads_or_errors(data):
     from ktrdr.core.errors import BadInputError
@@ -272,7 +272,7 @@ def test_migration_of_anything_gives_a_file_that_loads_or_errors(data):
     load_strategy_text(migration.text)
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(TREES)
 def test_a_document_is_written_as_it_was_read(tree):
     root = read_document(yaml.safe_dump(tree, allow_unicode=True)).root
@@ -283,7 +283,7 @@ def test_a_document_is_written_as_it_was_read(tree):
     assert plain(again.root) == plain(root)
 
 
-@MODERATE
+@TAKES_FIXTURES
 @given(st.text(alphabet=string.printable, max_size=30))
 def test_what_a_message_quotes_stays_on_its_line(text):
     """A file's text cannot pose as a message, or steer a terminal."""

@@ -234,7 +234,7 @@ def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [found for key, value in inner for found in ((*path, key), *places(value, (*path, key)))]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_what_the_loader_accepts_of_changed_files_the_schema_accepts(make_text, plugins, validator, data):
     """Parts of valid files put together at random, and one value replaced or removed: many are still valid."""

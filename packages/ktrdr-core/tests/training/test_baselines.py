@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.sample import sample_bars
@@ -31,7 +31,6 @@ def labels_of(values: list[float], ahead: int = 1, classes: tuple[str, ...] = CL
     return LabelSet(np.array(values, dtype=np.float64), np.minimum(np.arange(n) + ahead, n - 1), ahead, classes)
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 40), ahead=st.integers(1, 8))
 def test_last_settled_equals_a_search_at_every_bar(seed: int, n: int, ahead: int):
     random = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
@@ -35,7 +35,6 @@ def classified(draw: st.DrawFn) -> Classified:
     return labels, scores / scores.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(case=classified())
 def test_classification_equals_scikit_learn(case: Classified):
     labels, probabilities = case
@@ -81,7 +80,6 @@ def slow_calibration(confidence: np.ndarray, correct: np.ndarray) -> tuple[float
     return error, bins
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     pairs=st.lists(
         st.tuples(st.one_of(st.floats(0, 1), st.integers(0, 10).map(lambda k: k / 10)), st.booleans()), min_size=1
@@ -179,7 +177,6 @@ def predicted_values(draw: st.DrawFn) -> Classified:
     return labels, predicted
 
 
-@settings(max_examples=100, deadline=None)
 @given(case=predicted_values())
 def test_regression_equals_scikit_learn_and_scipy(case: Classified):
     labels, predicted = case

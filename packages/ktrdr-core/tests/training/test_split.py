@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
@@ -147,7 +147,6 @@ def call(case: dict[str, Any]) -> SymbolSplit:
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(case=cases())
 def test_no_label_crosses_a_boundary_and_no_sample_is_lost(case: dict[str, Any]):
     slow = slow_rows(**case)
