@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ class Environment:
             timeout=300,
             check=False,
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frameworks() -> None:
+    """Import what the first test would have to, and to compile where all is new."""
+    for name in ("skops.io", "sklearn.ensemble", "torch"):
+        import_module(name)
+    # An optimizer imports more.
+    torch = sys.modules["torch"]
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)
 
 
 @pytest.fixture(scope="session")

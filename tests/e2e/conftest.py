@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,16 @@ from ktrdr.core.training.executor import TrainingExecutor
 
 _ROOT = Path(__file__).parents[2]
 _STOCKS = _ROOT / "packages" / "ktrdr-core" / "tests" / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frameworks() -> None:
+    """Import what the first test would have to, and to compile where all is new."""
+    for name in ("skops.io", "sklearn.ensemble", "torch"):
+        import_module(name)
+    # An optimizer imports more.
+    torch = sys.modules["torch"]
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)
 
 
 @pytest.fixture(scope="session")

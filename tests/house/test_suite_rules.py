@@ -36,6 +36,13 @@ def busy():
 def test_in_a_fixture(busy):
     pass
 
+@pytest.fixture(scope="session")
+def shared():
+    subprocess.run(CHILD, check=True)
+
+def test_with_a_shared_fixture(shared):
+    pass
+
 @pytest.mark.slow
 def test_that_says_so():
     subprocess.run(CHILD, check=True)
@@ -87,15 +94,15 @@ def test_a_test_that_takes_too_much_cpu_fails_unless_it_is_marked_slow(run, spre
     said = run(BUSY.format(seconds=0.5), *spread)
     found = {line.partition("::")[2].split(" took ")[0] for line in said.splitlines() if "of CPU, more than" in line}
     assert found == {"test_in_this_process", "test_in_a_child", "test_in_a_fixture"}
-    assert "5 passed, 3 errors" in said
+    assert "6 passed, 3 errors" in said
 
 
 def test_at_full_effort_a_test_may_take_more(run):
-    assert "5 passed in" in run(BUSY.format(seconds=0.5), "--hypothesis-profile=full")
+    assert "6 passed in" in run(BUSY.format(seconds=0.5), "--hypothesis-profile=full")
 
 
 def test_tests_marked_slow_are_left_out_on_request_and_counted(run):
-    assert "4 passed, 1 deselected" in run(BUSY.format(seconds=0), "-m", "not slow")
+    assert "5 passed, 1 deselected" in run(BUSY.format(seconds=0), "-m", "not slow")
 
 
 @pytest.mark.parametrize(("options", "tried"), [((), 20), (("--hypothesis-profile=full",), 150)], ids=["quick", "full"])

@@ -77,10 +77,17 @@ def make_environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def api_environment(make_environment: Callable[..., Environment]) -> Environment:
     """ktrdr-core and ktrdr-api, no plugin."""
-    return make_environment("ktrdr-core", "ktrdr-api")
+    made = make_environment("ktrdr-core", "ktrdr-api")
+    first = made.run("import ktrdr.api.main")
+    assert first.returncode == 0, first.stderr
+    return made
 
 
 @pytest.fixture(scope="session")
 def full_environment(make_environment: Callable[..., Environment]) -> Environment:
     """All distributions, so that every framework could be imported."""
-    return make_environment("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", "ktrdr-api", "ktrdr-worker")
+    made = make_environment("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", "ktrdr-api", "ktrdr-worker")
+    # Compiles them: for the fixture to do, not for the first test that imports something.
+    first = made.run("import ktrdr.api.main, skops.io, sklearn.ensemble, torch")
+    assert first.returncode == 0, first.stderr
+    return made
