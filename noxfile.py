@@ -166,7 +166,9 @@ def _python(session: nox.Session) -> str:
 
 
 def _pytest(session: nox.Session, *arguments: str, launcher: tuple[str, ...] = ()) -> None:
-    variables = {
+    variables: dict[str, str | None] = {
+        # Without compiled files every process that a test starts would compile all it imports.
+        "PYTHONDONTWRITEBYTECODE": None,
         "KTRDR_HOME": str(Path(session.create_tmp()).absolute() / "home"),
         "KTRDR_WHEELS": str(DIST),
         "KTRDR_CONSTRAINTS": str(_constraints(session)),
