@@ -1,13 +1,14 @@
-"""Build, run and measure the images without a container engine's daemon: debootstrap makes the base, buildah the rest.
+"""Build, run and measure the images without a container engine's daemon: mmdebstrap makes the base, buildah the rest.
 
 ``python deploy/images/build.py base|build ROLE|sizes ROLE|sbom ROLE|estimate``; ``nox -s images`` does all of it. Needs
-root, and Debian's packages `buildah` and `debootstrap`. Everything is kept below ``KTRDR_IMAGES`` (default
+root, and Debian's packages `buildah` and `mmdebstrap`. Everything is kept below ``KTRDR_IMAGES`` (default
 ``~/.cache/ktrdr-images``), apart from what other users of buildah on this machine have.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -28,15 +29,16 @@ BASE = f"localhost/ktrdr-base:{SUITE}"
 ROLES = ("backend", "worker-cpu")
 """What is really built here. The other two need wheels of several gigabytes, or the same steps once more."""
 
-# What Debian's own slim images leave out as well, and the caches of apt.
-LEFT_OUT = (
-    "usr/share/doc",
-    "usr/share/man",
-    "usr/share/locale",
-    "usr/share/info",
-    "var/cache/apt",
-    "var/lib/apt/lists",
-)
+INCLUDED = ("python3", "python3-venv", "ca-certificates", "usr-is-merged")
+
+LEFT_OUT = ("doc", "man", "locale", "info")
+"""Directories of `/usr/share` that Debian's own slim images leave out as well."""
+
+MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"
+"""Hooks of mmdebstrap that merge `/usr` as debootstrap does. A package would do it too, and bring Perl along."""
+
+INPUTS = "ktrdr.inputs"
+"""Label of an image: a hash of the files that it was built of."""
 
 
 def state() -> Path:
@@ -67,23 +69,22 @@ def make_base() -> str:
     """Make the base image if it is not there: a minimal Debian with Python, as the official slim image is."""
     if have(BASE):
         return BASE
-    with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
-        tree = Path(scratch) / "tree"
-        include = "--include=python3,python3-venv,ca-certificates"
-        subprocess.run(["debootstrap", "--variant=minbase", include, SUITE, str(tree)], check=True)
-        for relative in LEFT_OUT:
-            shutil.rmtree(tree / relative, ignore_errors=True)
-            (tree / relative).mkdir(parents=True)
-        import_tree(tree)
-    return BASE
-
-
-def import_tree(tree: Path) -> None:
-    """Make the base image of a directory."""
     container = buildah("from", "scratch")
-    buildah("add", "--quiet", container, f"{tree}/", "/")
-    buildah("config", "--cmd", "python3", container)
-    buildah("commit", "--quiet", "--rm", container, BASE)
+    try:
+        # Into the container itself, and unsafely: a base that was cut short is never committed.
+        tree = Path(buildah("mount", container))
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(INCLUDED)}"]
+        command += [f"--hook-dir={MERGED}", "--dpkgopt=force-unsafe-io"]
+        command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
+        subprocess.run([*command, SUITE, str(tree)], check=True)
+        for settings in ("apt/apt.conf.d", "dpkg/dpkg.cfg.d"):
+            # How it was made is no matter of whoever installs something on it.
+            (tree / "etc" / settings / "99mmdebstrap").unlink(missing_ok=True)
+        buildah("config", "--cmd", "python3", container)
+        buildah("commit", "--quiet", container, BASE)
+    finally:
+        buildah("rm", container)
+    return BASE
 
 
 def _scratch() -> Path:
@@ -96,15 +97,56 @@ def image(role: str) -> str:
     return f"localhost/ktrdr-{role}:test"
 
 
-def build(role: str, *, tag: str | None = None, target: str | None = None, cached: bool = True) -> str:
-    """Build one image and return its name; ``target`` builds a stage of it, ``cached`` reuses layers."""
-    name = tag or image(role)
-    arguments = ["build", "--isolation", "chroot", "--format", "docker", "--layers" if cached else "--no-cache"]
-    arguments += ["--build-arg", f"BASE_IMAGE={make_base()}", *_sources()]
-    arguments += ["--target", target] if target else []
-    arguments += ["--ignorefile", str(ROOT / ".dockerignore"), "--file", str(ROOT / f"deploy/docker/Dockerfile.{role}")]
-    buildah(*arguments, "--tag", name, str(ROOT), capture=False)
+def build(role: str) -> str:
+    """Build a role's image, with its bill of materials, unless it was built of the same files; return its name.
+
+    No step is kept as a layer: on an empty machine writing them takes as long as the steps themselves.
+    """
+    inputs = _inputs(role)
+    bill = _bill(role, inputs)
+    if not (have(image(role)) and bill.exists() and _label(image(role), INPUTS) == inputs):
+        bill.parent.mkdir(parents=True, exist_ok=True)
+        _build(role, image(role), "--volume", f"{bill.parent}:/build/sbom", "--label", f"{INPUTS}={inputs}")
+    return image(role)
+
+
+def build_stage(role: str, stage: str, *, cached: bool = True) -> str:
+    """Build the image of one stage and return its name; ``cached``: start from what an earlier call has done."""
+    name = f"localhost/ktrdr-{role}-{stage}:test"
+    _build(role, name, "--target", stage, "--layers", *([] if cached else ["--no-cache"]))
     return name
+
+
+def _build(role: str, name: str, *options: str) -> None:
+    arguments = ["build", "--isolation", "chroot", "--format", "docker", *options]
+    arguments += ["--build-arg", f"BASE_IMAGE={make_base()}", *_sources()]
+    arguments += ["--ignorefile", str(ROOT / ".dockerignore"), "--file", str(_dockerfile(role))]
+    buildah(*arguments, "--tag", name, str(ROOT), capture=False)
+
+
+def _dockerfile(role: str) -> Path:
+    return ROOT / f"deploy/docker/Dockerfile.{role}"
+
+
+def _inputs(role: str) -> str:
+    """Return a hash of what an image is built of: the base, and every file that its build may see."""
+    digest = hashlib.sha256(buildah("images", "--no-trunc", "--format", "{{.ID}}", make_base()).encode())
+    seen = [
+        path
+        for pattern in ("deploy/docker/*.py", "deploy/requirements/*.txt", "dist/*.whl")
+        for path in ROOT.glob(pattern)
+    ]
+    for path in [_dockerfile(role), *sorted(seen)]:
+        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _label(name: str, label: str) -> str | None:
+    """Return the value of an image's label."""
+    labels: dict[str, str] | None = json.loads(buildah("inspect", "--type", "image", name))["Docker"]["config"][
+        "Labels"
+    ]
+    return (labels or {}).get(label)
 
 
 def _sources() -> list[str]:
@@ -128,16 +170,16 @@ def _sources() -> list[str]:
     return options
 
 
+def _bill(role: str, inputs: str) -> Path:
+    """Return where a build of these inputs leaves the role's bill of materials (CycloneDX, JSON)."""
+    return state() / "sbom" / inputs / f"ktrdr-{role}.cdx.json"
+
+
 def bill_of_materials(role: str, directory: Path) -> Path:
-    """Write the role's bill of materials (CycloneDX, JSON) into ``directory`` and return its path."""
-    container = buildah("from", build(role, tag=f"localhost/ktrdr-{role}-sbom:test", target="sbom"))
-    try:
-        name = f"ktrdr-{role}.cdx.json"
-        directory.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(buildah("mount", container)) / name, directory / name)
-    finally:
-        buildah("rm", container)
-    return directory / name
+    """Write the role's bill of materials into ``directory`` and return its path."""
+    build(role)
+    directory.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(_bill(role, _inputs(role)), directory))
 
 
 def sizes(role: str) -> dict[str, float]:

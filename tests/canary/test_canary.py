@@ -12,6 +12,8 @@ from importlib.resources import files
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def next_version(container):
     """Make a container's copy of core the next patch release: another number on the same code."""

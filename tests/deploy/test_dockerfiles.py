@@ -45,11 +45,14 @@ def test_promises_of_every_image(dockerfile):
     final = text[text.index("FROM ${BASE_IMAGE} AS assembled") :]
     copied = [line for line in final.splitlines() if line.startswith("COPY ")]
     assert copied == [
-        "COPY --from=dependencies /opt/ktrdr /opt/ktrdr",
-        "COPY --from=members /members/ /opt/ktrdr/",
+        "COPY --from=environment /opt/ktrdr /opt/ktrdr",
+        "COPY --from=environment /members/ /opt/ktrdr/",
         "COPY deploy/docker/prove.py /proof/prove.py",
         "COPY --from=proof --chown=0:0 /tmp/role.json /opt/ktrdr/role.json",
     ]
+    # Of two of these the stage with the bill is never built on its own.
+    assert "\nFROM scratch AS sbom\nCOPY --from=environment /build/sbom/ /\n" in text
+    assert f"--output-file /build/sbom/ktrdr-{role}.cdx.json" in text
     assert re.findall(r"^USER (.*)$", final, re.MULTILINE) == ["10001:10001"]
     assert f'RUN ["python", "/proof/prove.py", "{role}", "/tmp/role.json"]' in final
     assert 'ENTRYPOINT ["/opt/ktrdr/bin/dumb-init", "--single-child", "--"]' in final

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,14 +98,79 @@ def _line(line: str) -> str:
 
 
 def _run(command: str, directory: Path, environ: dict[str, str]) -> str:
-    answer = subprocess.run(
-        ["sh", "-c", command], cwd=directory, env=environ, capture_output=True, text=True, timeout=300, check=False
-    )
+    said = FORKED.run(command, directory, environ) if FORKED.can(command) else _in_shell(command, directory, environ)
     status = re.search(r"# exit status (\d+)", command)
     wanted = 0 if status is None else int(status[1])
-    assert answer.returncode == wanted, f"$ {command}\n{answer.returncode}\n{answer.stdout}{answer.stderr}"
+    assert said.returncode == wanted, f"$ {command}\n{said.returncode}\n{said.stdout}{said.stderr}"
     # Progress is on standard error.
-    return answer.stderr + answer.stdout if wanted else answer.stdout
+    return said.stderr + said.stdout if wanted else said.stdout
+
+
+def _in_shell(command: str, directory: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command], cwd=directory, env=environ, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+class Forked:
+    """Runs `ktrdr` in processes that begin with most of their imports done, which is half of what a page takes.
+
+    A command for which the shell does more than split it into words is run by the shell, in a fresh interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    @staticmethod
+    def can(command: str) -> bool:
+        """Return True if the shell would start `ktrdr` with the words that are there."""
+        return re.fullmatch(r"ktrdr (?:[^|&;<>$`*?~#()]|\\\n)*(?:#.*)?", command) is not None
+
+    def run(self, command: str, directory: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        with tempfile.TemporaryDirectory() as scratch:
+            out, err = Path(scratch, "out"), Path(scratch, "err")
+            asked = {"arguments": shlex.split(command, comments=True)[1:], "directory": str(directory)}
+            status = self._ask(asked | {"environ": environ, "out": str(out), "err": str(err)})
+            said = (file.read_text(encoding="utf-8") if file.exists() else "" for file in (out, err))
+            return subprocess.CompletedProcess(command, status, *said)
+
+    def _ask(self, asked: dict[str, Any]) -> int:
+        if self._process is None:
+            command = [sys.executable, str(Path(__file__).with_name("prefork.py"))]
+            # One thread: numpy starts its pool when it is imported, and a fork would lose it.
+            environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watchdog = threading.Timer(300, os.killpg, (process.pid, signal.SIGKILL))
+        watchdog.start()
+        try:
+            process.stdin.write(json.dumps(asked) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        assert answer, f"no answer in 300 s: {asked['arguments']}"
+        return int(answer)
+
+    def close(self) -> None:
+        """End the process that forks."""
+        if self._process is not None:
+            self._process.communicate(timeout=60)
+
+
+FORKED = Forked()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[None]:
+    """Nothing that was started outlives the tests."""
+    yield
+    FORKED.close()
 
 
 def _run_until(command: str, expected: str, directory: Path, environ: dict[str, str]) -> str:

@@ -111,6 +111,7 @@ def wait_for_a_worker(port, process, log):
     raise AssertionError(f"no worker came:\n{log.read_text()}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="NOT RUN: there is no curl on this machine")
 def test_the_commands_of_the_page(console, docs, server, tmp_path):
     (tmp_path / "packages").symlink_to(ROOT / "packages")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,23 +62,12 @@ def test_a_marker_becomes_a_table_and_a_wrong_one_fails():
         OPTIONS.on_page_markdown("<!-- options of ktrdr data lisst -->", page=None)
 
 
-@pytest.fixture(scope="module")
-def running(request, console, prepared, tmp_path_factory):
-    """Run the pages beside each other, each in a copy of its own: most of the time is start-up, on one core."""
-
-    def run(page):
-        directory = tmp_path_factory.mktemp(page) / "work"
-        shutil.copytree(prepared, directory, symlinks=True)
-        return console.run(text_of(page), directory)
-
-    asked = {item.callspec.params["page"] for item in request.session.items if "running" in item.fixturenames}
-    with ThreadPoolExecutor(max_workers=max(2, min(4, os.cpu_count() or 2))) as pool:
-        yield {page: pool.submit(run, page) for page in PAGES if page in asked}
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of(page, running):
-    assert running[page].result() >= 3
+def test_the_commands_of(page, console, prepared, tmp_path):
+    directory = tmp_path / "work"
+    shutil.copytree(prepared, directory, symlinks=True)
+    assert console.run(text_of(page), directory) >= 3
 
 
 def test_what_markdown_would_take_for_something_else_is_shown_as_it_is():

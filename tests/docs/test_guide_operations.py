@@ -114,6 +114,7 @@ def test_settings_are_refused_as_shown(console, tmp_path):
     assert len((tmp_path / "token").read_text().strip()) > 40
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_server_at_work_is_restored_and_old_operations_are_pruned(console, prepared, tmp_path, free_port):
     directory = tmp_path / "work"
     shutil.copytree(prepared, directory, symlinks=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_the_comparison_can_fail(console):
     assert console.matches("a ... c\n...\nend\n", "a b c\nx\ny\nend\n")
@@ -10,6 +12,7 @@ def test_the_comparison_can_fail(console):
     assert not console.matches("a ... c\n", "a b d\n")
 
 
+@pytest.mark.slow
 def test_the_tutorial(console, docs, tmp_path):
     (tmp_path / "packages").symlink_to(console.ROOT / "packages")
     page = (docs / "tutorial.md").read_text(encoding="utf-8")

@@ -9,6 +9,8 @@ import urllib.request
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROLES = ("backend", "worker-cpu")
 # So that the two can meet without certificates, which the canary tries: on loopback that is allowed.
 TOKEN = {"KTRDR_API_TOKEN": "a-token-for-the-test"}
