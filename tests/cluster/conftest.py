@@ -326,7 +326,8 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
 def wait_until(look: Callable[[], Any], what: str, timeout: float = 90) -> Any:
     """Call ``look`` until what it returns is true, and return that. The only way to wait for something here.
 
-    The pause keeps below the API's limit of requests, and leaves the processor to what is waited for.
+    The pause is the one between two reports of a worker: asking more often shows nothing newer, takes the processor
+    from what is waited for, and meets the API's limit of requests.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -334,7 +335,7 @@ def wait_until(look: Callable[[], Any], what: str, timeout: float = 90) -> Any:
         if found:
             return found
         assert time.monotonic() < deadline, f"waited {timeout:g} s in vain until {what}"
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 def kill(process: subprocess.Popen[bytes] | int) -> None:

@@ -122,7 +122,7 @@ def test_a_cut_that_outlasts_all_patience_doubles_nothing(
     spread_cluster, make_machine, strategy_text, moments, tally, undisturbed_hash, wait
 ):
     cluster, machines = spread_cluster, {"near": make_machine(), "far": make_machine()}
-    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "8s", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
     cluster.environ |= patience
     cluster.start_scheduler()
     cluster.start_api()
