@@ -55,16 +55,18 @@ def apart(cluster, store, s3, monkeypatch):
     cluster.environ |= {**s3, "KTRDR_STORE": os.environ["KTRDR_STORE"]}
     cluster.start_scheduler()
     cluster.start_api()
-    return {
-        name: cluster.start_worker(name, KTRDR_HOME=str(cluster.home.parent / name)) for name in ("first", "second")
-    }
+    names = ("first", "second")
+    started = {name: cluster.spawn_worker(name, KTRDR_HOME=str(cluster.home.parent / name)) for name in names}
+    for name in names:
+        cluster.wait_for_worker(name)
+    return started
 
 
 def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
     cluster, apart, store, strategy_text, undisturbed_hash, moments, kill_process, tally, ktrdr
 ):
     identifier = cluster.start_training(strategy_text)
-    operation = cluster.wait_until_training(identifier, epochs=moments.randint(3, 25))
+    operation = cluster.wait_until_done(identifier, moments.randint(3, 25))
     names = {worker["address"]: worker["name"] for worker in cluster.get("/workers")}
     assert not (cluster.home / "checkpoints").exists()
     kill_process(apart[names[operation["worker"]]])
@@ -87,21 +89,20 @@ def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
     result = cluster.wait_for(identifier, "completed")["result"]
     assert cluster.get(f"/backtests/{identifier}/trades")["total"] == result["metrics"]["trades"] > 0
     settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [0.36, 0.38]}
-    _, sweep = cluster.request("POST", "/sweeps", {"model": model["model"], "settings": settings})
-    found = cluster.wait_for(sweep["id"], "completed")["result"]
+    found = cluster.wait_for(cluster.start_sweep(model["model"], settings), "completed")["result"]
     options = [part for name, values in settings.items() for part in ("--set", f"{name}={','.join(map(str, values))}")]
     assert json.loads(ktrdr("sweep", model["model"], *options, "--json", home=cluster.home).stdout) == found
 
 
-def test_a_worker_without_the_store_is_found_out(cluster, s3, store, strategy_text, monkeypatch):
+def test_a_worker_without_the_store_is_found_out(cluster, s3, store, sklearn_text):
     import os
 
     url = os.environ["KTRDR_STORE"]
     cluster.environ |= s3
     cluster.start_scheduler()
     cluster.start_api(KTRDR_STORE=url)
-    cluster.start_worker("first")
-    operation = cluster.wait_for(cluster.start_training(strategy_text, epochs=1), "failed")
+    cluster.start_worker("first", KTRDR_BLOCK_PLUGINS="torch")
+    operation = cluster.wait_for(cluster.start_training(sklearn_text), "failed")
     assert "start it with the KTRDR_STORE of the API" in operation["error"]["message"]
 
 

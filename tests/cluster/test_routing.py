@@ -10,10 +10,6 @@ def text_at(url):
         return answer.status, answer.read().decode()
 
 
-def worker_names(cluster):
-    return {worker["address"]: worker["name"] for worker in cluster.get("/workers")}
-
-
 def test_work_lands_where_its_plugin_is(cluster, strategy_text, sklearn_text, undisturbed_hash, wait):
     cluster.start_scheduler()
     cluster.start_api()
@@ -36,7 +32,7 @@ def test_work_lands_where_its_plugin_is(cluster, strategy_text, sklearn_text, un
     # One joins that can: it starts there, and comes to what the command line comes to.
     leaving = cluster.start_worker("deep")
     found = cluster.wait_for(deep, "completed")
-    assert worker_names(cluster)[found["worker"]] == "deep"
+    assert {worker["address"]: worker["name"] for worker in cluster.get("/workers")}[found["worker"]] == "deep"
     assert found["waiting_for"] is None
     assert found["result"]["weights_hash"] == undisturbed_hash
     assert {tuple(worker["capabilities"]) for worker in cluster.get("/workers")} == {
@@ -45,10 +41,9 @@ def test_work_lands_where_its_plugin_is(cluster, strategy_text, sklearn_text, un
     }
 
     # The model of the plain worker is traded by the other one as well, to the same result.
-    plain_process = cluster.processes[2]
-    plain_process.terminate()
-    assert plain_process.wait(60) == 0
-    wait(lambda: list(worker_names(cluster).values()) == ["deep"], "the plain worker has left")
+    cluster.running["plain"].terminate()
+    assert cluster.running["plain"].wait(60) == 0
+    wait(lambda: cluster.worker_names() == ["deep"], "the plain worker has left")
     again = cluster.wait_for(cluster.start_backtest("plain/1"), "completed")
     assert again["worker"] != backtest["worker"]
     assert again["result"]["metrics"] == backtest["result"]["metrics"]
@@ -56,15 +51,13 @@ def test_work_lands_where_its_plugin_is(cluster, strategy_text, sklearn_text, un
     assert leaving.wait(60) == 0
 
 
-def test_health_and_metrics_are_where_the_api_says(cluster):
-    cluster.start_scheduler()
-    cluster.start_api()
-    cluster.start_worker("first")
-    (worker,) = cluster.get("/workers")
-    scheduler = cluster.get("/scheduler")
+def test_health_and_metrics_are_where_the_api_says(standing):
+    scheduler = standing.get("/scheduler")
     assert scheduler["connected"]
-    assert scheduler["address"] == cluster.scheduler_address
-    places = {worker["facts"]["http"]: "dask_worker_tasks", scheduler["http"]: "dask_scheduler_workers"}
+    assert scheduler["address"] == standing.scheduler_address
+    places = {worker["facts"]["http"]: "dask_worker_tasks" for worker in standing.get("/workers")}
+    assert len(places) == 2
+    places[scheduler["http"]] = "dask_scheduler_workers"
     for place, metric in places.items():
         assert text_at(f"{place}/health") == (200, "ok")
         status, metrics = text_at(f"{place}/metrics")

@@ -13,62 +13,49 @@ SETTINGS = {
 
 
 @pytest.fixture
-def trained(cluster, sklearn_text):
+def trained(standing, sklearn_text):
     """A cluster with two workers and a model."""
-    cluster.start_scheduler()
-    cluster.start_api()
-    cluster.start_worker("first")
-    cluster.wait_for(cluster.start_training(sklearn_text), "completed")
-    cluster.start_worker("second")
-    return cluster
+    if not standing.models("plain"):
+        standing.wait_for(standing.start_training(sklearn_text), "completed")
+    return standing
 
 
-def start_sweep(cluster, **more):
-    return cluster.request("POST", "/sweeps", {"model": "plain", "settings": SETTINGS, **more})
-
-
-def test_the_table_is_that_of_the_command_line(trained, ktrdr, tally):
-    status, operation = start_sweep(trained, commission=0.0001)
-    assert status == 202, operation
-    tally.operations += 1
-    trained.wait_for(operation["id"], "completed")
-    result = trained.get(f"/sweeps/{operation['id']}/result")
+def test_the_table_is_that_of_the_command_line(trained, ktrdr):
+    identifier = trained.start_sweep("plain", SETTINGS, commission=0.0001)
+    trained.wait_for(identifier, "completed")
+    result = trained.get(f"/sweeps/{identifier}/result")
     assert result["trials"] == 40
     options = [part for name, values in SETTINGS.items() for part in ("--set", f"{name}={','.join(map(str, values))}")]
     answer = ktrdr("sweep", "plain", *options, "--commission", "0.0001", "--json", home=trained.home)
     assert json.loads(answer.stdout) == result
     # Single backtests leave nothing behind, and the operation shows how far it came.
-    assert trained.operation(operation["id"])["progress"]["done"] == 40
+    assert trained.operation(identifier)["progress"]["done"] == 40
 
 
 def test_a_mistake_is_refused_before_it_is_queued(trained):
-    status, problem = start_sweep(trained, settings={"training.epochs": [1, 2]})
+    before = trained.get("/operations")["items"]
+    status, problem = trained.request("POST", "/sweeps", {"model": "plain", "settings": {"training.epochs": [1, 2]}})
     assert status == 422
     assert "cannot be swept on a trained model" in problem["detail"]
-    assert [item["kind"] for item in trained.get("/operations")["items"]] == ["training"]
+    assert trained.get("/operations")["items"] == before
 
 
-def test_a_killed_worker_and_a_killed_api_cost_no_row(trained, kill_process, tally, moments):
-    _, api, first, second = trained.processes
+def test_a_killed_worker_and_a_killed_api_cost_no_row(trained, kill_process, moments):
     many = {**SETTINGS, "risk.take_profit.atr": [round(2 + 0.1 * step, 1) for step in range(25)]}
-    _, operation = start_sweep(trained, settings=many)
-    tally.operations += 1
-    wanted = moments.randint(5, 300)
-    started = trained.wait_for(operation["id"], "running")
-    while (started["progress"] or {"done": 0})["done"] < wanted:
-        started = trained.wait_for(operation["id"], "running")
-    kill_process(moments.choice([first, second]))
-    kill_process(api)
+    identifier = trained.start_sweep("plain", many)
+    trained.wait_until_done(identifier, moments.randint(5, 300), step="backtests")
+    kill_process(trained.running[moments.choice(["first", "second"])])
+    kill_process(trained.running["api"])
     trained.start_api()
-    found = trained.wait_for(operation["id"], "completed", timeout=300)
+    found = trained.wait_for(identifier, "completed", timeout=300)
     assert found["attempt"] == 2
     assert sorted(row["trial"] for row in found["result"]["rows"]) == list(range(1, 1001))
 
 
 def test_it_can_be_cancelled(trained):
     many = {**SETTINGS, "risk.take_profit.atr": [round(2 + 0.1 * step, 1) for step in range(200)]}
-    _, operation = start_sweep(trained, settings=many)
-    trained.wait_for(operation["id"], "running")
-    status, _ = trained.request("POST", f"/operations/{operation['id']}/cancel")
+    identifier = trained.start_sweep("plain", many)
+    trained.wait_for(identifier, "running")
+    status, _ = trained.request("POST", f"/operations/{identifier}/cancel")
     assert status == 202
-    trained.wait_for(operation["id"], "cancelled", timeout=20)
+    trained.wait_for(identifier, "cancelled", timeout=20)
