@@ -11,14 +11,15 @@ from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.cli.main import cli
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
-from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job, run_job
+from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.sweeps.candidates import Variants
 from ktrdr.core.sweeps.grid import MOST_TRIALS, check_sweep, trials_of
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.workflows import run_sweep
+from ktrdr.core.workflows.run_job import run_job
 
 SETTINGS = {"decisions.confidence_threshold": (0.34, 0.4), "risk.stop_loss.atr": (2, 3.5, 5)}
 
@@ -125,7 +126,7 @@ def test_a_chunk_says_what_a_person_can_mend(make_job):
         ({"decisions.confidence_threshold": (0.5, 7)}, "confidence_threshold=7: "),
         ({"risk.max_holding_period": (5, 0)}, "max_holding_period=0: "),
         ({"risk.stop_loss.atr": (2, 2)}, "has the same value twice"),
-        ({"risk.stop_loss.atr": ()}, "has no values"),
+        ({"risk.stop_loss.atr": ()}, "atr. is empty; give at least one"),
         ({"risk.stop_loss.atr": tuple(range(1, 200)), "risk.take_profit.atr": tuple(range(1, 200))}, "39,601"),
     ],
 )

@@ -13,7 +13,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.manifest import Manifest
 
 __all__ = ["SymbolInput", "read_inputs"]

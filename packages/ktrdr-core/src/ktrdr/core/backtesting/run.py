@@ -16,7 +16,7 @@ from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.summary import summarize
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager

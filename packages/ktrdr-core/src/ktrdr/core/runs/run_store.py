@@ -9,10 +9,9 @@ from pathlib import Path
 from ktrdr.core.backtesting.results import RESULT_FILE, BacktestResult
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.home import home_directory
+from ktrdr.core.names import RUN_PATTERN
 
 __all__ = ["claim_run", "find_run", "run_name", "runs_root", "store_run"]
-
-_RUN = re.compile(r"(?P<model>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/(?P<version>[1-9][0-9]{0,8})-(?P<number>[1-9][0-9]{0,8})")
 
 
 def runs_root() -> Path:
@@ -72,7 +71,7 @@ def find_run(name: str) -> Path:
     Raises:
         NotFoundError: there is no such run; the message says which there are.
     """
-    given = _RUN.fullmatch(name)
+    given = re.fullmatch(RUN_PATTERN, name)
     if given and ((directory := runs_root() / name) / RESULT_FILE).is_file():
         return directory
     if (Path(name) / RESULT_FILE).is_file():

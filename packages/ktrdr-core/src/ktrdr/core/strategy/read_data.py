@@ -6,9 +6,9 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.names import check_symbol
 from ktrdr.core.parameters import Parameter, did_you_mean
 from ktrdr.core.strategy.model import DateRange, Deployment, TrainingDataSection
 from ktrdr.core.strategy.section import Section, kind_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
 from ktrdr.core.parameters import Parameter
 
 __all__ = [
@@ -28,7 +29,7 @@ TRAINING: tuple[Parameter, ...] = (
         exclusive_maximum=True,
         description="share of the data left out after each split boundary, beside what labels look ahead",
     ),
-    Parameter("epochs", "int", 100, minimum=1, maximum=1_000_000, description="passes over the training part"),
+    Parameter("epochs", "int", 100, minimum=1, maximum=MOST_EPOCHS, description="passes over the training part"),
     Parameter("batch_size", "int", 32, minimum=1, maximum=10_000_000, description="samples per step"),
     Parameter(
         "learning_rate",
@@ -76,7 +77,7 @@ TRAINING: tuple[Parameter, ...] = (
         choices=("uniqueness", "none"),
         description="uniqueness: samples whose labels overlap count less",
     ),
-    Parameter("seed", "int", 0, minimum=0, maximum=2**32 - 1, description="of every random choice"),
+    Parameter("seed", "int", 0, minimum=0, maximum=LARGEST_SEED, description="of every random choice"),
 )
 """Plain keys of ``training``; ``labels``, ``data_split``, ``lr_scheduler`` and ``early_stopping`` are maps."""
 
@@ -127,7 +128,7 @@ DATA_SPLIT: tuple[Parameter, ...] = (
 )
 
 EARLY_STOPPING: tuple[Parameter, ...] = (
-    Parameter("patience", "int", 10, minimum=1, maximum=1_000_000, description="epochs without improvement"),
+    Parameter("patience", "int", 10, minimum=1, maximum=MOST_EPOCHS, description="epochs without improvement"),
     Parameter("min_delta", "float", 0.0, minimum=0, description="least change that is an improvement"),
     Parameter(
         "monitor",
