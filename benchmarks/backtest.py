@@ -84,6 +84,7 @@ def make(bars: int) -> None:
     """Store the bars and train the model."""
     os.environ["KTRDR_HOME"] = str(home())
     from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.jobs.settings import TrainingSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
@@ -97,7 +98,7 @@ def make(bars: int) -> None:
         bar_store=default_store(),
         model_store=default_model_store(),
         plugins=default_manager(),
-        device="cpu",
+        settings=TrainingSettings(device="cpu"),
     ).execute()
 
 
@@ -123,7 +124,7 @@ def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
 
     from ktrdr.core.backtesting.run import run_backtest
     from ktrdr.core.data.bar_store import default_store
-    from ktrdr.core.jobs.backtest_settings import BacktestSettings
+    from ktrdr.core.jobs.settings import BacktestSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
 

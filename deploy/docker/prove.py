@@ -64,6 +64,7 @@ def prove_training(kind: str) -> dict[str, Any]:
 def _train(text: str, *, epochs: int | None) -> str:
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
+    from ktrdr.core.jobs.settings import TrainingSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
@@ -78,8 +79,7 @@ def _train(text: str, *, epochs: int | None) -> str:
         bar_store=default_store(),
         model_store=default_model_store(),
         plugins=plugins,
-        epochs=epochs,
-        device="cpu",
+        settings=TrainingSettings(epochs=epochs, device="cpu"),
     ).execute()
     return trained.bundle.manifest.plugin.name
 

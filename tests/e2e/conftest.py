@@ -15,6 +15,8 @@ import yaml
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.jobs.refusals import read_settings
+from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
@@ -88,6 +90,8 @@ def make_executor(shared_home: Path, plugins: PluginManager) -> Callable[..., Tr
 
     def make(text: str, home: Path, **arguments: Any) -> TrainingExecutor:
         loaded = load_strategy_text(text, plugins=plugins)
+        asked = {name: arguments.pop(name) for name in TrainingSettings.model_fields if name in arguments}
+        settings = read_settings(TrainingSettings, asked)
         return TrainingExecutor(
             loaded.strategy,
             text=loaded.text,
@@ -95,6 +99,7 @@ def make_executor(shared_home: Path, plugins: PluginManager) -> Callable[..., Tr
             model_store=ModelStore(home / "models"),
             plugins=plugins,
             checkpoint_root=home / "checkpoints",
+            settings=settings,
             **arguments,
         )
 

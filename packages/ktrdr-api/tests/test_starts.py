@@ -123,7 +123,7 @@ def test_a_key_means_what_was_started_then(client):
     assert client.get(f"/api/v1/operations/{first['id']}").json()["job"]["strategy"] == EXAMPLE
 
 
-def test_a_training_runs_and_gives_its_result(serving, engine_double, eventually):
+def test_a_training_runs_and_gives_its_result(serving, engine_double, eventually, model):
     engine = engine_double()
     with serving(engine) as client:
         operation = start(client, {**TRAINING, "seed": 5, "start": "2017-01-01", "symbols": ["EURUSD"]}).json()

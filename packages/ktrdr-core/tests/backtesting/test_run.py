@@ -20,7 +20,8 @@ from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, CancelledError, PluginError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.jobs.refusals import read_settings
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Deployment, Risk, Sizing
@@ -33,7 +34,10 @@ COSTS = {"commission": 0.0001, "slippage": 0.0001}
 def run(bar_store: BarStore, plugins: PluginManager):
     def start(bundle: Bundle, *, store: BarStore | None = None, **settings: Any):
         return run_backtest(
-            bundle, bar_store=store or bar_store, plugins=plugins, settings=BacktestSettings(**{**COSTS, **settings})
+            bundle,
+            bar_store=store or bar_store,
+            plugins=plugins,
+            settings=read_settings(BacktestSettings, {**COSTS, **settings}),
         )
 
     return start
@@ -409,12 +413,13 @@ class TestBadInput:
         ("settings", "message"),
         [
             ({"capital": -1.0}, "capital must be above 0"),
-            ({"capital": float("nan")}, "capital must be above 0"),
-            ({"commission": 1.0}, "commission is a share.*below 1, not 1"),
-            ({"slippage": -0.1}, "slippage is a share"),
-            ({"symbols": ()}, "no symbols are given"),
-            ({"symbols": ("EURUSD", "EURUSD")}, "named twice"),
-            ({"start": dt.date(2018, 1, 2), "end": dt.date(2018, 1, 1)}, "would end"),
+            ({"capital": float("nan")}, "capital must be a finite number, not nan"),
+            ({"capital": float("inf")}, "capital must be a finite number, not inf"),
+            ({"commission": 1.0}, "commission must be below 1, not 1 .share of .*write two basis points as 0.0002"),
+            ({"slippage": -0.1}, "slippage must be at least 0, not -0.1 .share of the price"),
+            ({"symbols": ()}, "symbols is empty; give at least one, or leave it out"),
+            ({"symbols": ("EURUSD", "EURUSD")}, "`EURUSD` is given twice"),
+            ({"start": dt.date(2018, 1, 2), "end": dt.date(2018, 1, 1)}, "the end .2018-01-01. is before the start"),
             ({"trials": 0}, "trials must be at least 1"),
             ({"explain": -1}, "explain must be at least 0"),
             ({"symbols": ("GBPUSD",)}, "GBPUSD"),

@@ -11,8 +11,8 @@ from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.cli.main import cli
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.sweeps.candidates import CandidateStrategies
@@ -127,7 +127,7 @@ def test_a_chunk_says_what_a_person_can_mend(make_job):
         ({"decisions.confidence_threshold": (0.5, 7)}, "confidence_threshold=7: "),
         ({"risk.max_holding_period": (5, 0)}, "max_holding_period=0: "),
         ({"risk.stop_loss.atr": (2, 2)}, "has the same value twice"),
-        ({"risk.stop_loss.atr": ()}, "has no values"),
+        ({"risk.stop_loss.atr": ()}, "atr. is empty; give at least one"),
         ({"risk.stop_loss.atr": tuple(range(1, 200)), "risk.take_profit.atr": tuple(range(1, 200))}, "39,601"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ktrdr.core.strategy.document import MAX_CHARACTERS, plain, read_document, write_document
+from ktrdr.core.limits import LONGEST_STRATEGY
+from ktrdr.core.strategy.document import plain, read_document, write_document
 
 
 def read(text: str):
@@ -106,7 +107,7 @@ def test_an_anchor_and_a_merge_mean_what_they_do_in_yaml():
         ("x: {b: 1, b: 2}\n", "1:11: x.b: `b` is given twice; the first is at line 1"),
         ("<<: 3\nb: 1\n", "`<<` takes a map, or a list of maps"),
         ("a: " + "[" * 20 + "]" * 20, "nested more than 16 deep"),
-        ("x" * (MAX_CHARACTERS + 1), "131,073 characters, and 131,072 is the limit"),
+        ("x" * (LONGEST_STRATEGY + 1), "131,073 characters, and 131,072 is the limit"),
         ("a: [" + "1," * 10_001 + "]", "more than 10,000 values"),
         ("a: &x 1\nb: [" + "*x," * 101 + "]", "more than 100 aliases"),
     ],

@@ -12,6 +12,8 @@ import pytest
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.jobs.refusals import read_settings
+from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
@@ -107,11 +109,13 @@ def load_stocks(load: Callable[..., LoadedStrategy]) -> Callable[..., LoadedStra
 def make_executor(
     bar_store: BarStore, model_store: ModelStore, example_plugins: PluginManager, load: Callable[..., LoadedStrategy]
 ) -> Callable[..., TrainingExecutor]:
-    """Return ``make(loaded, **arguments)``, on the sample."""
+    """Return ``make(loaded, **arguments)``, those of the executor or of its settings, on the sample."""
 
     def make(loaded: LoadedStrategy | None = None, **arguments: Any) -> TrainingExecutor:
         loaded = loaded if loaded is not None else load()
         places = {"bar_store": bar_store, "model_store": model_store, "plugins": example_plugins}
-        return TrainingExecutor(loaded.strategy, text=loaded.text, **{**places, **arguments})
+        asked = {name: arguments.pop(name) for name in TrainingSettings.model_fields if name in arguments}
+        settings = read_settings(TrainingSettings, asked)
+        return TrainingExecutor(loaded.strategy, text=loaded.text, settings=settings, **{**places, **arguments})
 
     return make

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.plugins.contract import Device, PluginInfo
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.run_checkpoint import (
@@ -41,8 +42,8 @@ def test_whatever_determines_the_weights_is_in_the_key(load):
     keys = {
         "plain": run_key(strategy, "f" * 64, PLUGIN, CPU),
         "data": run_key(strategy, "e" * 64, PLUGIN, CPU),
-        "seed": run_key(override(strategy, seed=4), "f" * 64, PLUGIN, CPU),
-        "epochs": run_key(override(strategy, epochs=7), "f" * 64, PLUGIN, CPU),
+        "seed": run_key(override(strategy, TrainingSettings(seed=4)), "f" * 64, PLUGIN, CPU),
+        "epochs": run_key(override(strategy, TrainingSettings(epochs=7)), "f" * 64, PLUGIN, CPU),
         "fuzzy set": run_key(load("[0, 25, 45]", "[0, 25, 46]").strategy, "f" * 64, PLUGIN, CPU),
         "labels": run_key(load("horizon: 4", "horizon: 5").strategy, "f" * 64, PLUGIN, CPU),
         "device": run_key(strategy, "f" * 64, PLUGIN, CUDA),
@@ -62,7 +63,9 @@ def test_what_does_not_is_not(load):
     )
     # Said on the command line or in the file: the same run.
     written = load("epochs: 6\n", "epochs: 8\n").strategy
-    assert run_key(written, "f" * 64, PLUGIN, CPU) == run_key(override(strategy, epochs=8), "f" * 64, PLUGIN, CPU)
+    assert run_key(written, "f" * 64, PLUGIN, CPU) == run_key(
+        override(strategy, TrainingSettings(epochs=8)), "f" * 64, PLUGIN, CPU
+    )
 
 
 def test_the_default_place_is_below_home(home):

@@ -58,11 +58,11 @@ class StrategyStore:
             raise NotFoundError(f"there is no strategy `{name}`") from None
         except OSError as error:
             raise NotFoundError(f"strategy `{name}` cannot be read: {error.strerror}") from None
-        from ktrdr.core.strategy.document import MAX_CHARACTERS
+        from ktrdr.core.limits import LONGEST_STRATEGY
 
         with open(descriptor, encoding="utf-8", newline="") as file:
             try:
-                return StoredStrategy(name, file.read(4 * MAX_CHARACTERS))
+                return StoredStrategy(name, file.read(4 * LONGEST_STRATEGY))
             except (OSError, UnicodeDecodeError):
                 raise NotFoundError(f"strategy `{name}` cannot be read: it is not a UTF-8 text file") from None
 

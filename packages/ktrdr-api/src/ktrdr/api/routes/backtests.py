@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import FileResponse, HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.downloads import FILE, PARQUET, ZIP, temporary_file
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency
-from ktrdr.api.routes._shared.bar_queries import Symbol
+from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.result_files import read_backtest, result_directory, shown
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
+from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes.models import Store as Models
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened, Services
+from ktrdr.core.jobs.kinds import BacktestJob
 
 if TYPE_CHECKING:
+    from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["router"]
@@ -36,37 +38,12 @@ _REPORT_POLICY = (
 )
 
 
-class BacktestRequest(BaseModel):
-    """Trade ``model`` (``name/version``, or the latest of ``name``). Days are UTC and inclusive.
-
-    ``commission`` and ``slippage`` are shares of the traded value, per side; ``trials`` the strategies that were tried
-    before this one, by default the version of the model; ``explain`` for how many trades the model is asked what each
-    feature did; ``seed`` that of the bootstrap behind the interval of the Sharpe ratio. Without days: what the model
-    has not seen.
-    """
+class BacktestRequest(BacktestJob):
+    """Trade ``model`` (``name/version``, or the latest of ``name``). Days are UTC and inclusive."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"model": "rsi_reversion/1", "commission": 0.00002, "slippage": 0.00002}]},
+        json_schema_extra={"examples": [{"model": "rsi_reversion/1", "commission": 0.00002, "slippage": 0.00002}]}
     )
-
-    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[1-9][0-9]{0,8})?$")
-    symbols: list[Symbol] | None = Field(default=None, min_length=1, max_length=100)
-    start: dt.date | None = None
-    end: dt.date | None = None
-    capital: float = Field(default=10_000.0, gt=0, le=1e15, allow_inf_nan=False)
-    commission: float = Field(default=0.0, ge=0, lt=1)
-    slippage: float = Field(default=0.0, ge=0, lt=1)
-    trials: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    explain: int = Field(default=100, ge=0, le=1_000_000_000)
-    device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
-    seed: int = Field(default=0, ge=0, le=2**32 - 1)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.start is not None and self.end is not None and self.end < self.start:
-            raise ValueError("`end` is before `start`")
-        return self
 
 
 class BacktestMetrics(BaseModel):
@@ -123,6 +100,7 @@ async def start_backtest(
     response: Response,
     opened: Opened,
     store: Models,
+    bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a backtest. It runs on a worker that has the plugin of the model, now or when there is one."""
@@ -132,16 +110,16 @@ async def start_backtest(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(_job, asked, store)
+        job, needs = await run_in_threadpool(_job, asked, store, bars)
     return view(await start(opened, response, "backtest", job, needs, idempotency))
 
 
-def _job(asked: BacktestRequest, store: ModelStore) -> tuple[dict[str, Any], list[str]]:
+def _job(asked: BacktestRequest, store: ModelStore, bars: BarStore) -> tuple[dict[str, Any], list[str]]:
     from ktrdr.api.operations.requirements import backtest_needs
-    from ktrdr.core.jobs.kinds import parse_job
 
     manifest = store.get(asked.model).manifest
-    job = parse_job("backtest", {**asked.model_dump(mode="json"), "model": manifest.ref})
+    check_stored(asked.symbols, bars)
+    job = asked.to(BacktestJob, model=manifest.ref)
     return job.model_dump(mode="json"), backtest_needs(manifest)
 
 

@@ -13,18 +13,17 @@ from starlette.concurrency import run_in_threadpool
 from ktrdr.api.http.downloads import FILE, PARQUET, temporary_file
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.uploads import receive
-from ktrdr.api.routes._shared.bar_queries import SYMBOL_PATTERN, Store, TimeframeName, load, numbers, utc
+from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, numbers, utc
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.names import SYMBOL_PATTERN, check_symbol
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["data"])
 
 
-async def _possible(symbol: Annotated[str, Path(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]) -> str:
+async def _possible(symbol: Annotated[str, Path(pattern=f"^{SYMBOL_PATTERN}$", examples=["EURUSD"])]) -> str:
     """A name that no data set can have is one that none has."""
-    from ktrdr.core.data.symbols import check_symbol
-
     try:
         return check_symbol(symbol)
     except BadInputError as error:
@@ -181,7 +180,7 @@ async def import_data(
     request: Request,
     store: Store,
     filename: Annotated[str, Query(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")],
-    symbol: Annotated[str | None, Query(pattern=SYMBOL_PATTERN)] = None,
+    symbol: Annotated[str | None, Query(pattern=f"^{SYMBOL_PATTERN}$")] = None,
     timeframe: Annotated[TimeframeName | None, Query()] = None,
     timezone: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Imported:

@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.security import changes_nothing
-from ktrdr.api.routes._shared.bar_queries import Store, Symbol, TimeframeName, load, moment, numbers, utc
+from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, moment, numbers, utc
+from ktrdr.core.jobs.settings import Symbol
 
 __all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "parameter_view", "router", "series"]
 

@@ -15,7 +15,9 @@ from ktrdr.api.http.problems import Problem
 from ktrdr.api.http.security import changes_nothing
 from ktrdr.api.http.uploads import receive
 from ktrdr.api.services import Opened
+from ktrdr.core.limits import LARGEST_VERSION
 from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.names import NAME_PATTERN
 
 if TYPE_CHECKING:
     from ktrdr.core.models.bundle import Bundle
@@ -25,9 +27,9 @@ __all__ = ["model_store", "router"]
 
 router = APIRouter(tags=["models"])
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+_NAME = f"^{NAME_PATTERN}$"
 ModelName = Annotated[str, Path(pattern=_NAME, examples=["rsi_reversion"])]
-Version = Annotated[int, Path(ge=1, le=999_999_999)]
+Version = Annotated[int, Path(ge=1, le=LARGEST_VERSION)]
 
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such model"}}
 

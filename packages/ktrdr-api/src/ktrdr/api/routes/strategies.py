@@ -14,6 +14,8 @@ from ktrdr.api.http.security import changes_nothing
 from ktrdr.api.routes._shared.strategy_loading import load, offered
 from ktrdr.api.services import Opened
 from ktrdr.api.strategy_files import ChangedError, StrategyStore
+from ktrdr.core.limits import LONGEST_STRATEGY
+from ktrdr.core.names import NAME_PATTERN
 
 __all__ = ["StrategyName", "router", "strategy_store"]
 
@@ -36,15 +38,14 @@ decisions: {output_format: classification}
 training: {labels: {source: zigzag, zigzag_threshold: 0.01, label_lookahead: 24}}
 """
 
-StrategyName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", examples=["rsi_reversion"])]
+StrategyName = Annotated[str, Path(pattern=f"^{NAME_PATTERN}$", examples=["rsi_reversion"])]
 IfMatch = Annotated[str | None, Header(description="ETag of the state that is to be replaced", max_length=80)]
 IfNoneMatch = Annotated[str | None, Header(description="`*`: only if there is none yet", max_length=80)]
 
-_LONGEST = 131_072
 _TEXT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {YAML: {"schema": {"type": "string", "maxLength": _LONGEST}, "example": EXAMPLE}},
+        "content": {YAML: {"schema": {"type": "string", "maxLength": LONGEST_STRATEGY}, "example": EXAMPLE}},
     }
 }
 
@@ -286,8 +287,8 @@ def _text(body: bytes) -> str:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ProblemError(422, "not-text", "Not a text", "a strategy is UTF-8 text", field="body") from None
-    if len(text) > _LONGEST:
-        detail = f"a strategy has at most {_LONGEST:,} characters"
+    if len(text) > LONGEST_STRATEGY:
+        detail = f"a strategy has at most {LONGEST_STRATEGY:,} characters"
         raise ProblemError(422, "invalid-request", "The request is not valid", detail, field="body")
     return text
 

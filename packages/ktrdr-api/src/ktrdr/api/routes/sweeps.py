@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency
-from ktrdr.api.routes._shared.bar_queries import Symbol
+from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.result_files import shown
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
+from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes.models import Store
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened
+from ktrdr.core.jobs.kinds import SweepJob
+from ktrdr.core.jobs.settings import Value
 
 if TYPE_CHECKING:
+    from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["sweeps"])
 
-Value = bool | int | float | str | None
 
-
-class SweepRequest(BaseModel):
+class SweepRequest(SweepJob):
     """Trade ``model`` (``name/version``, or the latest of ``name``) under every combination of ``settings``: dotted
-    keys below ``decisions`` and ``risk``, each with the values to try. ``metric`` orders the result, the best first.
-    The rest is as for a backtest.
+    keys below ``decisions`` and ``risk``, each with the values to try. The rest is as for a backtest.
     """
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -43,28 +42,8 @@ class SweepRequest(BaseModel):
                     "settings": {"decisions.confidence_threshold": [0.4, 0.5], "risk.stop_loss.atr": [2, 3, 4]},
                 }
             ]
-        },
+        }
     )
-
-    model: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(/[1-9][0-9]{0,8})?$")
-    settings: dict[
-        Annotated[str, Field(max_length=100)],
-        Annotated[list[Value], Field(min_length=1, max_length=10_000)],
-    ] = Field(min_length=1, max_length=20)
-    metric: str = Field(default="sharpe", max_length=40)
-    symbols: list[Symbol] | None = Field(default=None, min_length=1, max_length=100)
-    start: dt.date | None = None
-    end: dt.date | None = None
-    capital: float = Field(default=10_000.0, gt=0, le=1e15, allow_inf_nan=False)
-    commission: float = Field(default=0.0, ge=0, lt=1)
-    slippage: float = Field(default=0.0, ge=0, lt=1)
-    device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.start is not None and self.end is not None and self.end < self.start:
-            raise ValueError("`end` is before `start`")
-        return self
 
 
 class SweepRow(BaseModel):
@@ -96,6 +75,7 @@ async def start_sweep(
     response: Response,
     opened: Opened,
     store: Store,
+    bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a sweep. All workers that have the plugin of the model take their share, now or when there are any."""
@@ -104,19 +84,18 @@ async def start_sweep(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(_job, asked, store)
+        job, needs = await run_in_threadpool(_job, asked, store, bars)
     return view(await start(opened, response, "sweep", job, needs, idempotency))
 
 
-def _job(asked: SweepRequest, store: ModelStore) -> tuple[dict[str, Any], list[str]]:
+def _job(asked: SweepRequest, store: ModelStore, bars: BarStore) -> tuple[dict[str, Any], list[str]]:
     """Check every combination, and name the version of the model."""
     from ktrdr.api.operations.requirements import backtest_needs
-    from ktrdr.core.jobs.kinds import SweepJob, parse_job
     from ktrdr.core.sweeps.grid import check_sweep
 
     bundle = store.get(asked.model)
-    job = parse_job("sweep", {**asked.model_dump(mode="json"), "model": bundle.manifest.ref})
-    assert isinstance(job, SweepJob)
+    check_stored(asked.symbols, bars)
+    job = asked.to(SweepJob, model=bundle.manifest.ref)
     check_sweep(job, bundle)
     return job.model_dump(mode="json"), backtest_needs(bundle.manifest)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,43 +10,40 @@ from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency
-from ktrdr.api.routes._shared.bar_queries import Symbol
+from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.result_files import shown
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
+from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes._shared.strategy_loading import load, offered
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
 from ktrdr.api.strategy_files import StrategyStore
+from ktrdr.core.jobs.kinds import StrategyText, TrainingJob
+from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.names import NAME_PATTERN
+
+if TYPE_CHECKING:
+    from ktrdr.core.data.bar_store import BarStore
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["trainings"])
 
 
-class TrainingRequest(BaseModel):
+class TrainingRequest(TrainingSettings):
     """Train a stored ``strategy``, by name, or the one in ``strategy_text``.
 
     What is left out stands as the strategy says. Days are UTC and inclusive.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
-    strategy: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    strategy_text: str | None = Field(default=None, min_length=1, max_length=131072)
-    symbols: list[Symbol] | None = Field(default=None, min_length=1, max_length=100)
-    start: dt.date | None = None
-    end: dt.date | None = None
-    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
-    epochs: int | None = Field(default=None, ge=1, le=1_000_000)
-    device: str = Field(default="auto", max_length=32, pattern=r"^[a-z]+(:[0-9]+)?$")
+    strategy: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
+    strategy_text: StrategyText | None = None
 
     @model_validator(mode="after")
     def _one_strategy(self) -> Self:
         if (self.strategy is None) == (self.strategy_text is None):
             raise ValueError("give either `strategy` or `strategy_text`")
-        if self.start is not None and self.end is not None and self.end < self.start:
-            raise ValueError("`end` is before `start`")
         return self
 
 
@@ -75,6 +71,7 @@ async def start_training(
     response: Response,
     opened: Opened,
     store: Store,
+    bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a training. It runs on a worker that has the plugin the model needs, now or when there is one."""
@@ -84,20 +81,21 @@ async def start_training(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(_job, asked, store, await offered(opened))
+        job, needs = await run_in_threadpool(_job, asked, store, bars, await offered(opened))
     return view(await start(opened, response, "training", job, needs, idempotency))
 
 
-def _job(asked: TrainingRequest, store: StrategyStore, known: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
+def _job(
+    asked: TrainingRequest, store: StrategyStore, bars: BarStore, known: frozenset[str]
+) -> tuple[dict[str, Any], list[str]]:
     """Check the strategy as far as it can be here, and copy it into the job."""
     from ktrdr.api.operations.requirements import training_needs
-    from ktrdr.core.jobs.kinds import parse_job
 
     text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
     assert text is not None
     loaded = load(text, asked.strategy or "strategy", known)
-    given = asked.model_dump(mode="json", exclude={"strategy", "strategy_text"})
-    job = parse_job("training", {"strategy": text, **given})
+    check_stored(asked.symbols, bars)
+    job = asked.to(TrainingJob, strategy=text)
     return job.model_dump(mode="json"), training_needs(loaded.strategy)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.names import check_symbol
 
 __all__ = ["symbols_to_trade"]
 

@@ -6,10 +6,9 @@ Equal input gives equal bytes: nothing in a result depends on when or where it w
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text,
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import sync_directory, sync_tree
 from ktrdr.core.files.reading import FileError, parse_json, plain_json
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord
@@ -260,7 +259,7 @@ class BacktestResult:
                 "start": start,
                 "end": end,
                 "period": self.period,
-                "settings": _settings_json(self.settings),
+                "settings": self.settings.model_dump(mode="json"),
                 "metrics": self.metrics,
                 "benchmark": self.benchmark,
                 "baselines": [dataclasses.asdict(baseline) for baseline in self.baselines],
@@ -379,7 +378,7 @@ def _read(directory: Path) -> BacktestResult:
             )
             for record in summary["history"]
         ),
-        settings=_settings_from_json(settings),
+        settings=BacktestSettings.model_validate(settings),
         timeframe=summary["timeframe"],
         start=_time(summary["start"]),
         end=_time(summary["end"]),
@@ -415,21 +414,6 @@ def _read(directory: Path) -> BacktestResult:
 def _symbol_json(symbol: SymbolResult) -> dict[str, Any]:
     start, end = time_text(np.array([symbol.start, symbol.end]))
     return {"bars": symbol.bars, "start": start, "end": end, "passed": symbol.passed}
-
-
-def _settings_json(settings: BacktestSettings) -> dict[str, Any]:
-    values = dataclasses.asdict(settings)
-    for name in ("start", "end"):
-        values[name] = None if values[name] is None else values[name].isoformat()
-    return values
-
-
-def _settings_from_json(values: Mapping[str, Any]) -> BacktestSettings:
-    given = dict(values)
-    for name in ("start", "end"):
-        given[name] = None if given[name] is None else dt.date.fromisoformat(given[name])
-    given["symbols"] = None if given["symbols"] is None else tuple(given["symbols"])
-    return BacktestSettings(**given)
 
 
 def _time(text: str) -> np.datetime64:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktrdr.core.cli.remote_server import server_option
+from ktrdr.core.cli.setting_options import setting_options
+from ktrdr.core.jobs.settings import BacktestSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult
-    from ktrdr.core.jobs.backtest_settings import BacktestSettings
     from ktrdr.core.models.bundle import Bundle
     from ktrdr.core.models.model_store import ModelStore
     from ktrdr.core.plugins.manager import PluginManager
 
 __all__ = ["backtest", "compare", "print_result"]
-
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 # What is shown of the many; the rest is in the report, in metrics.json and with --json.
 _SHOWN = (
@@ -33,30 +31,7 @@ _SHOWN = (
 
 @click.command()
 @click.argument("model")
-@click.option("--symbols", help="Trade these instead of the strategy's: AAPL,MSFT. They share the capital.")
-@click.option(
-    "--start", type=_DAY, metavar="YYYY-MM-DD", help="First day (UTC). Without dates: what the model has not seen."
-)
-@click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="Last day (UTC).")
-@click.option("--capital", type=float, default=10_000.0, show_default=True, help="Cash at the start.")
-@click.option("--commission", type=float, default=0.0, show_default=True, help="Share of the value, per side: 0.0002.")
-@click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")
-@click.option("--trials", type=int, help="Strategies tried before this one [default: the model's version].")
-@click.option(
-    "--explain",
-    type=int,
-    default=100,
-    show_default=True,
-    help="Trades, those with the largest results, whose decisions are split among the features.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of the resampling that the interval of the Sharpe ratio comes from.",
-)
-@click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
+@setting_options(BacktestSettings)
 @click.option(
     "--report",
     is_flag=False,
@@ -69,16 +44,7 @@ _SHOWN = (
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backtest(
     model: str,
-    symbols: str | None,
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    capital: float,
-    commission: float,
-    slippage: float,
-    trials: int | None,
-    explain: int,
-    seed: int,
-    device: str,
+    settings: BacktestSettings,
     report: str | None,
     output: Path | None,
     server: str | None,
@@ -94,23 +60,10 @@ def backtest(
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.data.bar_store import default_store
-    from ktrdr.core.jobs.backtest_settings import BacktestSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.runs.run_store import store_run
 
-    settings = BacktestSettings(
-        capital=capital,
-        commission=commission,
-        slippage=slippage,
-        start=start.date() if start else None,
-        end=end.date() if end else None,
-        symbols=None if symbols is None else tuple(symbol.strip() for symbol in symbols.split(",") if symbol.strip()),
-        device=device,
-        trials=trials,
-        explain=explain,
-        seed=seed,
-    )
     _check_free(output)
     if server is not None:
         result = _backtest_on_server(server, model, settings, quiet=as_json)
@@ -192,16 +145,15 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
 
 def _backtest_on_server(server: str, model: str, settings: BacktestSettings, *, quiet: bool) -> BacktestResult:
     """Return the result of a run on a server; its files are kept here too, as those of a run of one's own."""
-    import dataclasses
-
     from ktrdr.core.cli.remote_server import fetch_backtest, run_on_server
     from ktrdr.core.client import Client
     from ktrdr.core.errors import BadInputError
-    from ktrdr.core.jobs.kinds import parse_job
+    from ktrdr.core.jobs.kinds import BacktestJob
+    from ktrdr.core.jobs.refusals import read_settings
 
     if Path(model).suffix.lower() in (".yaml", ".yml"):
         raise BadInputError(f"with --server name a model of that server, such as `name` or `name/3`, not {model}")
-    job = parse_job("backtest", {"model": model, **dataclasses.asdict(settings)})
+    job = read_settings(BacktestJob, {**settings.model_dump(), "model": model})
     with Client(server) as client:
         operation_id, _ = run_on_server(client, "backtest", job.model_dump(mode="json"), quiet=quiet)
         return fetch_backtest(client, operation_id)

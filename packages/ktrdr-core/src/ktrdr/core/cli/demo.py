@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from ktrdr.core.cli.setting_options import setting_options
+from ktrdr.core.jobs.settings import BacktestSettings, TrainingSettings
+
 __all__ = ["demo"]
 
 # 0.2 basis points each, per side: about a quarter of a pip of EURUSD.
@@ -13,12 +16,9 @@ _COMMISSION = _SLIPPAGE = 0.00002
 
 
 @click.command()
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice (default: the strategy's)."
-)
-@click.option("--epochs", type=click.IntRange(1, 1_000_000), help="Most epochs to train, instead of the strategy's.")
+@setting_options(TrainingSettings, only=("seed", "epochs"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def demo(seed: int | None, epochs: int | None, as_json: bool) -> None:
+def demo(settings: TrainingSettings, as_json: bool) -> None:
     """Train and backtest a strategy on a year of real data.
 
     Imports the EURUSD hourly bars of 2017 that come with KTRDR, trains a small network on January to September that
@@ -35,7 +35,6 @@ def demo(seed: int | None, epochs: int | None, as_json: bool) -> None:
     from ktrdr.core.cli.train import print_trained
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.jobs.backtest_settings import BacktestSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.report import write_report
@@ -64,8 +63,7 @@ def demo(seed: int | None, epochs: int | None, as_json: bool) -> None:
             bar_store=bar_store,
             model_store=default_model_store(),
             plugins=plugins,
-            seed=seed,
-            epochs=epochs,
+            settings=settings,
             progress=progress,
             cancellation=cancellation,
         ).execute()

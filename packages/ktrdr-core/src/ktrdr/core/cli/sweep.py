@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from ktrdr.core.cli.remote_server import server_option
+from ktrdr.core.cli.setting_options import OwnOption, setting_options
+from ktrdr.core.jobs.settings import MOST_TRIALS, SweepSettings
 
 __all__ = ["print_sweep", "sweep"]
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
 # What is shown of each row, under names that leave room for the settings.
 _SHOWN = {
     "sharpe": "Sharpe",
@@ -23,40 +23,39 @@ _SHOWN = {
 }
 
 
+def _values(given: Sequence[str]) -> dict[str, list[Any]]:
+    """Return ``{key: values}``; values are what they would be in a strategy file."""
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.strategy.document import read_document
+
+    found: dict[str, list[Any]] = {}
+    for item in given:
+        key, sign, text = (part.strip() for part in item.partition("="))
+        if not key or not sign or not text:
+            raise BadInputError(f"--set {item} is not understood; write --set risk.stop_loss.atr=2,3,4")
+        if key in found:
+            raise BadInputError(f"`{key}` is given twice; write all of its values after one --set, with commas")
+        found[key] = []
+        for part in text.split(","):
+            if part.strip() in ("null", "~"):
+                found[key].append(None)
+                continue
+            root = read_document(part.strip()).root
+            if root is None or isinstance(root.value, dict | list):
+                raise BadInputError(f"--set {key}: `{part}` is not one value such as 0.5, true or null")
+            found[key].append(root.value)
+    return found
+
+
 @click.command()
 @click.argument("model")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    required=True,
-    metavar="KEY=VALUE,...",
-    help="Values to try for a key below decisions or risk; may be repeated: every combination is tried.",
-)
-@click.option("--metric", default="sharpe", show_default=True, help="What the table is ordered by, the best first.")
-@click.option("--symbols", help="Trade these instead of the strategy's: AAPL,MSFT. They share the capital.")
-@click.option(
-    "--start", type=_DAY, metavar="YYYY-MM-DD", help="First day (UTC). Without dates: what the model has not seen."
-)
-@click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="Last day (UTC).")
-@click.option("--capital", type=float, default=10_000.0, show_default=True, help="Cash at the start.")
-@click.option("--commission", type=float, default=0.0, show_default=True, help="Share of the value, per side: 0.0002.")
-@click.option("--slippage", type=float, default=0.0, show_default=True, help="Share of the price, against you.")
-@click.option("--device", default="auto", show_default=True, help="Where to predict: auto, cpu, cuda, cuda:1, mps.")
-@click.option("--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Rows to print.")
+@setting_options(SweepSettings, settings=OwnOption("--set", "KEY=VALUE,...", _values))
+@click.option("--top", type=click.IntRange(1, MOST_TRIALS), default=20, show_default=True, help="Rows to print.")
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 def sweep(
     model: str,
-    settings: tuple[str, ...],
-    metric: str,
-    symbols: str | None,
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    capital: float,
-    commission: float,
-    slippage: float,
-    device: str,
+    settings: SweepSettings,
     top: int,
     server: str | None,
     as_json: bool,
@@ -70,25 +69,11 @@ def sweep(
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.progress_display import progress_display
-    from ktrdr.core.jobs.kinds import SweepJob, parse_job
+    from ktrdr.core.jobs.kinds import SweepJob
+    from ktrdr.core.jobs.refusals import read_settings
     from ktrdr.core.workflows.run_sweep import run_sweep_job
 
-    job = parse_job(
-        "sweep",
-        {
-            "model": model,
-            "settings": _values(settings),
-            "metric": metric,
-            "symbols": None if symbols is None else [name.strip() for name in symbols.split(",") if name.strip()],
-            "start": start.date() if start else None,
-            "end": end.date() if end else None,
-            "capital": capital,
-            "commission": commission,
-            "slippage": slippage,
-            "device": device,
-        },
-    )
-    assert isinstance(job, SweepJob)
+    job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
     if server is not None:
         result = _sweep_on_server(server, job.model_dump(mode="json"), quiet=as_json)
     else:
@@ -146,30 +131,6 @@ def _sweep_on_server(server: str, job: Mapping[str, Any], *, quiet: bool) -> dic
 
     with Client(server) as client:
         return run_on_server(client, "sweep", job, quiet=quiet)[1]
-
-
-def _values(given: Sequence[str]) -> dict[str, list[Any]]:
-    """Return ``{key: values}``; values are what they would be in a strategy file."""
-    from ktrdr.core.errors import BadInputError
-    from ktrdr.core.strategy.document import read_document
-
-    found: dict[str, list[Any]] = {}
-    for item in given:
-        key, sign, text = (part.strip() for part in item.partition("="))
-        if not key or not sign or not text:
-            raise BadInputError(f"--set {item} is not understood; write --set risk.stop_loss.atr=2,3,4")
-        if key in found:
-            raise BadInputError(f"`{key}` is given twice; write all of its values after one --set, with commas")
-        found[key] = []
-        for part in text.split(","):
-            if part.strip() in ("null", "~"):
-                found[key].append(None)
-                continue
-            root = read_document(part.strip()).root
-            if root is None or isinstance(root.value, dict | list):
-                raise BadInputError(f"--set {key}: `{part}` is not one value such as 0.5, true or null")
-            found[key].append(root.value)
-    return found
 
 
 def _shown(value: Any) -> str:

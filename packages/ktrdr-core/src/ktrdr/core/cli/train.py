@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shlex
 import sys
 from collections.abc import Mapping
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktrdr.core.cli.remote_server import server_option
+from ktrdr.core.cli.setting_options import given_options, setting_options
+from ktrdr.core.jobs.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.training.result import TrainingResult
 
 __all__ = ["print_trained", "train"]
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
 _HEADLINES = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss"),
     "regression": ("rmse", "mae", "r2", "directional_accuracy", "information_coefficient"),
@@ -28,14 +28,7 @@ _TOP = 8
 
 @click.command()
 @click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
-@click.option("--symbols", help="Train on these instead of the strategy's: AAPL,MSFT.")
-@click.option(
-    "--start", type=_DAY, metavar="YYYY-MM-DD", help="First day (UTC) of the data, instead of the strategy's."
-)
-@click.option("--end", type=_DAY, metavar="YYYY-MM-DD", help="Last day (UTC) of the data, instead of the strategy's.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of every random choice.")
-@click.option("--epochs", type=click.IntRange(1, 1_000_000), help="Passes over the training part, at most.")
-@click.option("--device", default="auto", show_default=True, help="Where to train: auto, cpu, cuda, cuda:1, mps.")
+@setting_options(TrainingSettings)
 @click.option(
     "--resume",
     is_flag=True,
@@ -43,18 +36,7 @@ _TOP = 8
 )
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def train(
-    strategy_file: Path,
-    symbols: str | None,
-    start: dt.datetime | None,
-    end: dt.datetime | None,
-    seed: int | None,
-    epochs: int | None,
-    device: str,
-    resume: bool,
-    server: str | None,
-    as_json: bool,
-) -> None:
+def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server: str | None, as_json: bool) -> None:
     """Train the model of a strategy.
 
     Reads the bars that `ktrdr data import` has stored, and stores the model as the next version of the strategy's name.
@@ -75,20 +57,11 @@ def train(
     loaded = load_strategy(strategy_file, plugins=plugins, plugin_may_be_missing=server is not None)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
-    named = None if symbols is None else [symbol.strip() for symbol in symbols.split(",")]
     if server is not None:
-        from ktrdr.core.jobs.kinds import parse_job
+        from ktrdr.core.jobs.kinds import TrainingJob
 
-        job = {
-            "strategy": loaded.text,
-            "symbols": named,
-            "start": start.date() if start else None,
-            "end": end.date() if end else None,
-            "seed": seed,
-            "epochs": epochs,
-            "device": device,
-        }
-        _train_on_server(server, parse_job("training", job).model_dump(mode="json"), resume=resume, as_json=as_json)
+        job = settings.to(TrainingJob, strategy=loaded.text)
+        _train_on_server(server, job.model_dump(mode="json"), resume=resume, as_json=as_json)
         return
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
         executor = TrainingExecutor(
@@ -97,12 +70,7 @@ def train(
             bar_store=default_store(),
             model_store=default_model_store(),
             plugins=plugins,
-            symbols=named,
-            start=start.date() if start else None,
-            end=end.date() if end else None,
-            seed=seed,
-            epochs=epochs,
-            device=device,
+            settings=settings,
             resume=resume,
             progress=progress,
             cancellation=cancellation,
@@ -127,10 +95,9 @@ def train(
 def _command(context: click.Context) -> str:
     """Return the command line that resumes this run."""
     words = ["ktrdr", "train", str(context.params["strategy_file"])]
-    for name in ("symbols", "start", "end", "seed", "epochs", "device", "server"):
-        value = context.params[name]
-        if value is not None and context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            words += [f"--{name}", f"{value:%Y-%m-%d}" if isinstance(value, dt.datetime) else str(value)]
+    words += given_options(context, TrainingSettings)
+    if context.params["server"] is not None:
+        words += ["--server", context.params["server"]]
     return shlex.join([*words, "--resume"])
 
 

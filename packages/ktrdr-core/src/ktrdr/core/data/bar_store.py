@@ -21,11 +21,11 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.consistency import check_bars
 from ktrdr.core.data.dataset_manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
 from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError
 from ktrdr.core.files.disk_space import why_not_written
 from ktrdr.core.home import home_directory
+from ktrdr.core.names import check_symbol
 
 __all__ = ["BarStore", "DatasetInfo", "StoreError", "WriteReport", "default_store"]
 

@@ -1,81 +1,54 @@
-"""Jobs: plain descriptions of long work, from which it can be run again anywhere.
+"""Jobs: plain descriptions of long work, from which it can be carried out anywhere.
 
-What travels between the API, the ledger and a worker is a kind and a JSON map, never code.
+What travels between the API, the ledger and a worker is a kind and a JSON map, never code. A job is its subject and
+its settings, in one flat map.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.refusals import read_settings
+from ktrdr.core.jobs.settings import BacktestSettings, Settings, SweepSettings, TrainingSettings
+from ktrdr.core.limits import LONGEST_STRATEGY
+from ktrdr.core.names import REFERENCE_PATTERN
 
-__all__ = ["JOB_KINDS", "BacktestJob", "Job", "SweepJob", "TrainingJob", "parse_job"]
+__all__ = ["JOB_KINDS", "BacktestJob", "ModelReference", "StrategyText", "SweepJob", "TrainingJob", "parse_job"]
 
+StrategyText = Annotated[str, Field(min_length=1, max_length=LONGEST_STRATEGY)]
+"""A strategy file."""
 
-class Job(BaseModel):
-    """Base of all jobs; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrainingJob(Job):
-    """Train a strategy.
-
-    ``strategy`` is the text of the YAML file, so that the job does not change when the file does; what is ``None``
-    stands as the strategy says. Days are UTC and inclusive.
-    """
-
-    strategy: str = Field(min_length=1, max_length=1_000_000)
-    symbols: tuple[str, ...] | None = None
-    start: dt.date | None = None
-    end: dt.date | None = None
-    seed: int | None = None
-    epochs: int | None = Field(default=None, ge=1)
-    device: str = "auto"
+ModelReference = Annotated[str, Field(pattern=f"^{REFERENCE_PATTERN}$", examples=["rsi_reversion/1"])]
+"""A stored model: ``name/version``, or the latest of ``name``."""
 
 
-class BacktestJob(Job):
-    """Trade a stored model (``name`` or ``name/version``) on stored data. Days are UTC and inclusive."""
+class TrainingJob(TrainingSettings):
+    """Train a strategy: the text of its file, so that the job does not change when the file does."""
 
-    model: str = Field(min_length=1, max_length=200)
-    symbols: tuple[str, ...] | None = None
-    start: dt.date | None = None
-    end: dt.date | None = None
-    capital: float = Field(default=10_000.0, gt=0)
-    commission: float = Field(default=0.0, ge=0, lt=1)
-    slippage: float = Field(default=0.0, ge=0, lt=1)
-    trials: int | None = Field(default=None, ge=1)
-    explain: int = Field(default=100, ge=0)
-    device: str = "auto"
-    seed: int = Field(default=0, ge=0)
+    strategy: StrategyText
 
 
-class SweepJob(Job):
-    """Trade a stored model once for every combination of ``settings``: dotted keys below ``decisions`` and ``risk``,
-    each with the values to try. ``metric`` orders the result; the rest is as in :class:`BacktestJob`.
-    """
+class BacktestJob(BacktestSettings):
+    """Trade a stored model on stored data."""
 
-    model: str = Field(min_length=1, max_length=200)
-    settings: dict[str, tuple[bool | int | float | str | None, ...]] = Field(min_length=1, max_length=20)
-    metric: str = "sharpe"
-    symbols: tuple[str, ...] | None = None
-    start: dt.date | None = None
-    end: dt.date | None = None
-    capital: float = Field(default=10_000.0, gt=0)
-    commission: float = Field(default=0.0, ge=0, lt=1)
-    slippage: float = Field(default=0.0, ge=0, lt=1)
-    device: str = "auto"
+    model: ModelReference
 
 
-JOB_KINDS: Mapping[str, type[Job]] = {"training": TrainingJob, "backtest": BacktestJob, "sweep": SweepJob}
+class SweepJob(SweepSettings):
+    """Trade a stored model once for every combination of settings."""
+
+    model: ModelReference
+
+
+JOB_KINDS: Mapping[str, type[Settings]] = {"training": TrainingJob, "backtest": BacktestJob, "sweep": SweepJob}
 """Kinds of job by name."""
 
 
-def parse_job(kind: str, data: Mapping[str, Any]) -> Job:
+def parse_job(kind: str, data: Mapping[str, Any]) -> Settings:
     """Return the job that ``data`` describes.
 
     Raises:
@@ -84,8 +57,6 @@ def parse_job(kind: str, data: Mapping[str, Any]) -> Job:
     if kind not in JOB_KINDS:
         raise BadInputError(f"there is no job of kind `{kind}`; known: {', '.join(JOB_KINDS)}")
     try:
-        return JOB_KINDS[kind].model_validate(dict(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or kind
-        raise BadInputError(f"{kind} job: {place}: {first['msg']}") from None
+        return read_settings(JOB_KINDS[kind], data)
+    except BadInputError as error:
+        raise BadInputError(f"{kind} job: {error}") from None

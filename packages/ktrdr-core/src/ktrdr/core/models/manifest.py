@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from ktrdr.core.files.reading import plain_json
+from ktrdr.core.names import NAME_PATTERN
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = [
@@ -44,7 +45,7 @@ WEIGHTS_PREFIX = "weights."
 """How at least one file of the backend begins."""
 
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){1,3}")
+_FILE_NAME = re.compile(NAME_PATTERN + r"(\.[A-Za-z0-9_-]{1,32}){1,3}")
 
 
 def _file_name(name: str) -> str:
@@ -202,7 +203,7 @@ class Manifest(ManifestFields):
     """
 
     schema_version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, strict=True)]
     created: AwareDatetime
     files: dict[FileName, Sha256]

@@ -30,13 +30,14 @@ from ktrdr.core.models.bundle import (
 )
 from ktrdr.core.models.contents import MAX_FILE_BYTES
 from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, Manifest, ManifestFields
+from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.contract import EpochRecord
 
 __all__ = ["BundleWriter", "ModelEntry", "ModelStore", "default_model_store"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_NAME = re.compile(NAME_PATTERN)
+_VERSION = re.compile(VERSION_PATTERN)
 # Inside a name's directory. None of these can be taken for a version.
 _TAKEN = ".versions"
 _NEW = ".new-"

@@ -9,13 +9,12 @@ from typing import Protocol
 
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.home import home_directory
+from ktrdr.core.names import RUN_PATTERN
 
 __all__ = ["RESULT_FILE", "StorableResult", "claim_run", "find_run", "run_name", "runs_root", "store_run"]
 
 RESULT_FILE = "result.json"
 """The file that tells a directory with a result."""
-
-_RUN = re.compile(r"(?P<model>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/(?P<version>[1-9][0-9]{0,8})-(?P<number>[1-9][0-9]{0,8})")
 
 
 class _ModelVersion(Protocol):
@@ -94,7 +93,7 @@ def find_run(name: str) -> Path:
     Raises:
         NotFoundError: there is no such run; the message says which there are.
     """
-    given = _RUN.fullmatch(name)
+    given = re.fullmatch(RUN_PATTERN, name)
     if given and ((directory := runs_root() / name) / RESULT_FILE).is_file():
         return directory
     if (Path(name) / RESULT_FILE).is_file():

@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.strategy.diagnostics import Diagnostic
 
 __all__ = [
-    "MAX_CHARACTERS",
     "Document",
     "Entry",
     "Node",
@@ -29,7 +29,6 @@ __all__ = [
     "write_document",
 ]
 
-MAX_CHARACTERS = 131_072
 _MAX_DEPTH = 16
 _MAX_NODES = 10_000
 _MAX_ALIASES = 100
@@ -106,8 +105,8 @@ class _Unreadable(Exception):
 
 def read_document(text: str) -> Document:
     """Read YAML. Never raises for what the text holds."""
-    if len(text) > MAX_CHARACTERS:
-        return _unreadable(1, 1, f"the file has {len(text):,} characters, and {MAX_CHARACTERS:,} is the limit")
+    if len(text) > LONGEST_STRATEGY:
+        return _unreadable(1, 1, f"the file has {len(text):,} characters, and {LONGEST_STRATEGY:,} is the limit")
     composer = _Composer()
     try:
         for event in _events(text):

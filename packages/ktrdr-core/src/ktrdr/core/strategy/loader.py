@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.strategy.diagnostics import Diagnostic, StrategyError
-from ktrdr.core.strategy.document import MAX_CHARACTERS, Node, Path, read_document
+from ktrdr.core.strategy.document import Node, Path, read_document
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.strategy.read_strategy import read_strategy
 from ktrdr.core.strategy.section import Report
@@ -60,7 +61,7 @@ def load_strategy_text(
     """Read a strategy from YAML text.
 
     Args:
-        text: at most 131,072 characters.
+        text: at most :data:`~ktrdr.core.limits.LONGEST_STRATEGY` characters.
         name: of the file, for messages.
         plugins: whose declarations ``model`` and ``training`` are checked against, and ``architecture`` is completed
             from; without, the architecture is taken as it is written.
@@ -86,7 +87,7 @@ def read_strategy_file(path: str | os.PathLike[str]) -> str:
     Raises:
         BadInputError: there is no such file, or it cannot be read as text.
     """
-    limit = 4 * MAX_CHARACTERS
+    limit = 4 * LONGEST_STRATEGY
     try:
         with open(path, "rb") as file:
             content = file.read(limit + 1)

@@ -6,20 +6,21 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.parameters import Parameter, did_you_mean
+from ktrdr.core.names import check_symbol
+from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.strategy.model import DateRange, Deployment, TrainingDataSection
 from ktrdr.core.strategy.section import Section, kind_of
+from ktrdr.core.strategy.section_parameters import parameter_of
 
 __all__ = ["HISTORY", "read_deployment", "read_training_data"]
 
 HISTORY = (
-    Parameter(
+    parameter_of(
+        TrainingDataSection,
         "history_required",
         "int",
-        None,
         minimum=0,
         maximum=10_000_000,
         description="bars before the first usable one, if more than the indicators need",

@@ -10,6 +10,7 @@ from ktrdr.core.parameters import Parameter
 from ktrdr.core.strategy.document import Entry, Path, plain
 from ktrdr.core.strategy.model import CostModel, Decisions, Filters, ModelSection
 from ktrdr.core.strategy.section import Section
+from ktrdr.core.strategy.section_parameters import parameter_of
 
 if TYPE_CHECKING:
     from ktrdr.core.plugins.contract import ModelType
@@ -33,49 +34,51 @@ OutputKind: TypeAlias = Literal["classification", "regression"]
 OUTPUT_FORMATS: tuple[OutputKind, ...] = ("classification", "regression")
 
 DECISIONS: tuple[Parameter, ...] = (
-    Parameter(
+    parameter_of(
+        Decisions,
         "confidence_threshold",
         "float",
-        0.5,
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
         description="classification: act only on a probability above it",
     ),
-    Parameter("position_awareness", "bool", True, description="do not repeat what the position already expresses"),
-    Parameter("allow_short_from_flat", "bool", False, description="otherwise SELL is ignored when flat"),
+    parameter_of(
+        Decisions, "position_awareness", "bool", description="do not repeat what the position already expresses"
+    ),
+    parameter_of(Decisions, "allow_short_from_flat", "bool", description="otherwise SELL is ignored when flat"),
 )
-MIN_SIGNAL_SEPARATION = Parameter(
+MIN_SIGNAL_SEPARATION = parameter_of(
+    Filters,
     "min_signal_separation",
     "int",
-    4,
     minimum=0,
     maximum=10_000_000,
     description="bars since the last executed signal",
 )
-VOLUME_FILTER = Parameter(
+VOLUME_FILTER = parameter_of(
+    Filters,
     "volume_filter",
     "float",
-    None,
     minimum=0,
     maximum=1000,
     exclusive_minimum=True,
     description="least ratio of the volume to its mean of 20 bars; true is 1",
 )
 COST_MODEL: tuple[Parameter, ...] = (
-    Parameter(
+    parameter_of(
+        CostModel,
         "round_trip_cost",
         "float",
-        0.003,
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
         description="cost of opening and closing, as a share of the price",
     ),
-    Parameter(
+    parameter_of(
+        CostModel,
         "min_edge_multiplier",
         "float",
-        1.5,
         minimum=0,
         maximum=1000,
         description="act where the prediction is more than this many costs",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from ktrdr.core.parameters import Parameter
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing
 from ktrdr.core.strategy.section import Section
+from ktrdr.core.strategy.section_parameters import parameter_of
 
 __all__ = ["DISTANCES", "RISK", "SIZINGS", "distance_parameters", "read_risk"]
 
@@ -17,7 +18,7 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
             Parameter(
                 "fraction",
                 "float",
-                0.25,
+                Sizing.model_fields["value"].default,
                 minimum=0,
                 maximum=1,
                 exclusive_minimum=True,
@@ -39,7 +40,9 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
                 exclusive_minimum=True,
                 description="annual volatility aimed at, as a share of the equity",
             ),
-            Parameter("window", "int", 20, minimum=2, maximum=10_000, description="bars volatility is measured over"),
+            parameter_of(
+                Sizing, "window", "int", minimum=2, maximum=10_000, description="bars volatility is measured over"
+            ),
         ),
         "risk_per_trade": (
             Parameter(
@@ -56,11 +59,11 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
 """Parameters of each ``risk.sizing.type``; the first is :attr:`~ktrdr.core.strategy.model.Sizing.value`."""
 
 RISK: tuple[Parameter, ...] = (
-    Parameter(
-        "lot_size", "float", 0.0, minimum=0, description="units are rounded down to a multiple of it; 0: fractional"
+    parameter_of(
+        Risk, "lot_size", "float", minimum=0, description="units are rounded down to a multiple of it; 0: fractional"
     ),
-    Parameter(
-        "max_holding_period", "int", None, minimum=1, maximum=10_000_000, description="bars until a position is closed"
+    parameter_of(
+        Risk, "max_holding_period", "int", minimum=1, maximum=10_000_000, description="bars until a position is closed"
     ),
 )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
 from ktrdr.core.parameters import Parameter
+from ktrdr.core.strategy.model import DataSplit, EarlyStopping, Training
+from ktrdr.core.strategy.section_parameters import parameter_of
 
 __all__ = [
     "CLASSIFICATION_LOSSES",
@@ -19,64 +22,71 @@ __all__ = [
 ]
 
 TRAINING: tuple[Parameter, ...] = (
-    Parameter(
+    parameter_of(
+        Training,
         "embargo",
         "float",
-        0.01,
         minimum=0,
         maximum=0.5,
         exclusive_maximum=True,
         description="share of the data left out after each split boundary, beside what labels look ahead",
     ),
-    Parameter("epochs", "int", 100, minimum=1, maximum=1_000_000, description="passes over the training part"),
-    Parameter("batch_size", "int", 32, minimum=1, maximum=10_000_000, description="samples per step"),
-    Parameter(
+    parameter_of(
+        Training, "epochs", "int", minimum=1, maximum=MOST_EPOCHS, description="passes over the training part"
+    ),
+    parameter_of(Training, "batch_size", "int", minimum=1, maximum=10_000_000, description="samples per step"),
+    parameter_of(
+        Training,
         "learning_rate",
         "float",
-        0.001,
         minimum=0,
         maximum=100,
         exclusive_minimum=True,
         description="step size of the optimizer",
     ),
-    Parameter("optimizer", "str", "adam", choices=("adam", "adamw", "sgd", "rmsprop"), description="optimizer"),
-    Parameter("weight_decay", "float", 0.0, minimum=0, maximum=100, description="L2 penalty"),
-    Parameter(
+    parameter_of(Training, "optimizer", "str", choices=("adam", "adamw", "sgd", "rmsprop"), description="optimizer"),
+    parameter_of(Training, "weight_decay", "float", minimum=0, maximum=100, description="L2 penalty"),
+    parameter_of(
+        Training,
         "momentum",
         "float",
-        0.0,
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
         description="of the optimizers sgd and rmsprop",
     ),
-    Parameter(
-        "gradient_clip", "float", None, minimum=0, exclusive_minimum=True, description="largest norm of the gradient"
+    parameter_of(
+        Training,
+        "gradient_clip",
+        "float",
+        minimum=0,
+        exclusive_minimum=True,
+        description="largest norm of the gradient",
     ),
-    Parameter(
+    parameter_of(
+        Training,
         "loss",
         "str",
-        "cross_entropy",
         choices=("cross_entropy", "focal", "huber", "mse"),
         description="what is minimized; regression has huber and mse (its default)",
     ),
-    Parameter("focal_gamma", "float", 2.0, minimum=0, maximum=100, description="of the focal loss"),
-    Parameter("huber_delta", "float", 1.0, minimum=0, exclusive_minimum=True, description="of the huber loss"),
-    Parameter(
+    parameter_of(Training, "focal_gamma", "float", minimum=0, maximum=100, description="of the focal loss"),
+    parameter_of(Training, "huber_delta", "float", minimum=0, exclusive_minimum=True, description="of the huber loss"),
+    parameter_of(
+        Training,
         "class_weights",
         "str",
-        "none",
         choices=("balanced", "none"),
         description="balanced: every class counts the same in total",
     ),
-    Parameter(
+    parameter_of(
+        Training,
         "sample_weights",
         "str",
-        "none",
         choices=("uniqueness", "none"),
         description="uniqueness: samples whose labels overlap count less",
     ),
-    Parameter("seed", "int", 0, minimum=0, maximum=2**32 - 1, description="of every random choice"),
+    parameter_of(Training, "seed", "int", minimum=0, maximum=LARGEST_SEED, description="of every random choice"),
 )
 """Plain keys of ``training``; ``labels``, ``data_split``, ``lr_scheduler`` and ``early_stopping`` are maps."""
 
@@ -97,28 +107,28 @@ CLASSIFICATION_LOSSES = ("cross_entropy", "focal")
 REGRESSION_LOSSES = ("mse", "huber")
 
 DATA_SPLIT: tuple[Parameter, ...] = (
-    Parameter(
+    parameter_of(
+        DataSplit,
         "train",
         "float",
-        0.7,
         minimum=0,
         maximum=1,
         exclusive_minimum=True,
         description="share the model is fitted on, the earliest",
     ),
-    Parameter(
+    parameter_of(
+        DataSplit,
         "validation",
         "float",
-        0.15,
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
         description="share that decides which epoch is kept",
     ),
-    Parameter(
+    parameter_of(
+        DataSplit,
         "test",
         "float",
-        0.15,
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
@@ -127,12 +137,14 @@ DATA_SPLIT: tuple[Parameter, ...] = (
 )
 
 EARLY_STOPPING: tuple[Parameter, ...] = (
-    Parameter("patience", "int", 10, minimum=1, maximum=1_000_000, description="epochs without improvement"),
-    Parameter("min_delta", "float", 0.0, minimum=0, description="least change that is an improvement"),
-    Parameter(
+    parameter_of(
+        EarlyStopping, "patience", "int", minimum=1, maximum=MOST_EPOCHS, description="epochs without improvement"
+    ),
+    parameter_of(EarlyStopping, "min_delta", "float", minimum=0, description="least change that is an improvement"),
+    parameter_of(
+        EarlyStopping,
         "monitor",
         "str",
-        "val_loss",
         choices=("val_loss", "val_accuracy", "train_loss"),
         description="what is to improve",
     ),

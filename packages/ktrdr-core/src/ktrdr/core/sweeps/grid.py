@@ -24,8 +24,7 @@ from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
-from ktrdr.core.jobs.kinds import SweepJob
+from ktrdr.core.jobs.settings import MOST_TRIALS, BacktestSettings, SweepSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.manager import PluginManager
@@ -34,10 +33,7 @@ from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.sweeps.candidates import CandidateStrategies
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["MOST_TRIALS", "PreparedSweep", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
-
-MOST_TRIALS = 10_000
-"""Combinations one sweep may have."""
+__all__ = ["PreparedSweep", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
 
 _METRICS = {
     info.name: info
@@ -70,54 +66,43 @@ class PreparedSweep:
     facts: Mapping[str, Any]
 
 
-def trials_of(job: SweepJob) -> list[dict[str, Scalar]]:
+def trials_of(asked: SweepSettings) -> list[dict[str, Scalar]]:
     """Return every combination of the settings' values, the last setting changing fastest.
 
     Raises:
-        BadInputError: there are too many, or a setting has no value or one twice.
+        BadInputError: there are too many, or a setting has a value twice.
     """
     total = 1
-    for name, values in job.settings.items():
-        if not values:
-            raise BadInputError(f"`{name}` has no values to try; give some, such as {name}=1,2,3")
+    for name, values in asked.settings.items():
         if len({(type(value), value) for value in values}) < len(values):
             raise BadInputError(f"`{name}` has the same value twice")
         total *= len(values)
     if total > MOST_TRIALS:
         raise BadInputError(f"these are {total:,} combinations, and a sweep may have {MOST_TRIALS:,}; try fewer values")
-    return [dict(zip(job.settings, values, strict=True)) for values in itertools.product(*job.settings.values())]
+    return [dict(zip(asked.settings, values, strict=True)) for values in itertools.product(*asked.settings.values())]
 
 
-def check_sweep(job: SweepJob, bundle: Bundle) -> list[Strategy]:
+def check_sweep(asked: SweepSettings, bundle: Bundle) -> list[Strategy]:
     """Return the strategy of each trial, so that a mistake in the last is found before the first runs.
 
     Raises:
         BadInputError: a setting or the metric is not one that can be swept or ordered by.
     """
-    if job.metric not in _METRICS or not _METRICS[job.metric].better:
+    if asked.metric not in _METRICS or not _METRICS[asked.metric].better:
         names = [name for name, info in _METRICS.items() if info.better]
-        hint = did_you_mean(job.metric, names) or f"; known: {', '.join(names)}"
-        raise BadInputError(f"a sweep cannot be ordered by `{job.metric}`{hint}")
+        hint = did_you_mean(asked.metric, names) or f"; known: {', '.join(names)}"
+        raise BadInputError(f"a sweep cannot be ordered by `{asked.metric}`{hint}")
     candidates = CandidateStrategies(bundle.manifest.strategy, bundle.strategy_text)
-    return [candidates.strategy(changes) for changes in trials_of(job)]
+    return [candidates.strategy(changes) for changes in trials_of(asked)]
 
 
 def prepare_sweep(
-    job: SweepJob, bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, steps: Steps
+    asked: SweepSettings, bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, steps: Steps
 ) -> PreparedSweep:
     """Load and predict; see :func:`~ktrdr.core.backtesting.prepare.prepare_backtest`, whose errors this raises."""
     manifest = bundle.manifest
-    settings = BacktestSettings(
-        capital=job.capital,
-        commission=job.commission,
-        slippage=job.slippage,
-        start=job.start,
-        end=job.end,
-        symbols=job.symbols,
-        device=job.device,
-        # Every version is a strategy that was tried, and the last of them is tried once per trial here.
-        trials=manifest.version - 1 + len(trials_of(job)),
-    )
+    # Every version is a strategy that was tried, and the last of them is tried once per trial here.
+    settings = asked.backtest(trials=manifest.version - 1 + len(trials_of(asked)))
     prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
     candidates = CandidateStrategies(manifest.strategy, bundle.strategy_text)
     traded = [symbol.traded for symbol in prepared.inputs]
@@ -154,22 +139,24 @@ def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, 
     return {name: metrics[name] for name in _METRICS}
 
 
-def sweep_result(job: SweepJob, facts: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the table of a sweep, the best by ``job.metric`` first; where that is not defined, last.
+def sweep_result(
+    asked: SweepSettings, facts: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the table of a sweep, the best by ``asked.metric`` first; where that is not defined, last.
 
     Args:
-        job: that was carried out.
+        asked: what was carried out.
         facts: of :class:`PreparedSweep`.
         metrics: of each trial, in the order of :func:`trials_of`.
     """
-    sign = -1 if _METRICS[job.metric].better == "higher" else 1
+    sign = -1 if _METRICS[asked.metric].better == "higher" else 1
     rows = [
         {"trial": number, "settings": changes, "metrics": dict(own)}
-        for number, (changes, own) in enumerate(zip(trials_of(job), metrics, strict=True), start=1)
+        for number, (changes, own) in enumerate(zip(trials_of(asked), metrics, strict=True), start=1)
     ]
 
     def place(row: Mapping[str, Any]) -> tuple[bool, float]:
-        value = row["metrics"][job.metric]
+        value = row["metrics"][asked.metric]
         return value is None, 0.0 if value is None else sign * value
 
-    return {**facts, "metric": job.metric, "trials": len(rows), "rows": sorted(rows, key=place)}
+    return {**facts, "metric": asked.metric, "trials": len(rows), "rows": sorted(rows, key=place)}

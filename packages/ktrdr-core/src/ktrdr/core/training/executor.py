@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
@@ -46,6 +46,7 @@ from ktrdr.core.work.steps import Steps
 
 __all__ = ["TrainingExecutor"]
 
+_AS_THE_STRATEGY_SAYS = TrainingSettings()
 _JUDGED = ("validation", "test")
 _DISCARDED = "that of an interrupted run is discarded; resuming would have gone on from it"
 
@@ -86,9 +87,8 @@ class TrainingExecutor:
         bar_store: holds the data.
         model_store: takes the model.
         plugins: the installed backends.
-        symbols, start, end, seed, epochs: what is not ``None`` stands in place of what the strategy says, also in the
-            strategy that the bundle keeps. Days are UTC and inclusive.
-        device: ``"auto"``, or a device of the backend.
+        settings: what is not ``None`` stands in place of what the strategy says, also in the strategy that the bundle
+            keeps.
         resume: go on from the checkpoint that an interrupted run of the very same left. Without it such a checkpoint
             is discarded.
         operation: id of the operation this is an attempt at, if any: all its attempts leave one bundle.
@@ -107,22 +107,17 @@ class TrainingExecutor:
         bar_store: BarStore,
         model_store: ModelStore,
         plugins: PluginManager,
-        symbols: Sequence[str] | None = None,
-        start: dt.date | None = None,
-        end: dt.date | None = None,
-        seed: int | None = None,
-        epochs: int | None = None,
-        device: str = "auto",
+        settings: TrainingSettings = _AS_THE_STRATEGY_SAYS,
         resume: bool = False,
         operation: str | None = None,
         checkpoint_root: Path | None = None,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
     ) -> None:
-        self.strategy = override(strategy, symbols=symbols, start=start, end=end, seed=seed, epochs=epochs)
+        self.strategy = override(strategy, settings)
         self._text = text
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
-        self._device, self._resume, self._operation = device, resume, operation
+        self._device, self._resume, self._operation = settings.device, resume, operation
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._progress = progress
         self._cancellation = cancellation if cancellation is not None else Cancellation()

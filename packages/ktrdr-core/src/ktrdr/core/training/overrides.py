@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
 from typing import Any
 
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["override"]
 
-_LARGEST_SEED = 2**32 - 1
 
-
-def override(
-    strategy: Strategy,
-    *,
-    symbols: Sequence[str] | None = None,
-    start: dt.date | None = None,
-    end: dt.date | None = None,
-    seed: int | None = None,
-    epochs: int | None = None,
-) -> Strategy:
-    """Return ``strategy`` with what is not ``None`` in place of what it says. Days are UTC and inclusive.
+def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
+    """Return ``strategy`` with what ``settings`` say in place of what it says.
 
     Raises:
-        BadInputError: a value is out of range, a symbol is not one or comes twice, or the dates are reversed.
+        BadInputError: the dates of both together are reversed.
     """
     data = strategy.training_data
     data_changes: dict[str, Any] = {}
-    if symbols is not None:
-        data_changes["symbols"] = _checked_symbols(symbols)
-    dates = {name: day for name, day in (("start", start), ("end", end)) if day is not None}
+    if settings.symbols is not None:
+        data_changes["symbols"] = settings.symbols
+    dates = {name: day for name, day in (("start", settings.start), ("end", settings.end)) if day is not None}
     if dates:
         date_range = data.date_range.model_copy(update=dates)
         if date_range.start and date_range.end and date_range.start > date_range.end:
@@ -45,10 +33,10 @@ def override(
 
     training = strategy.training
     training_changes: dict[str, Any] = {}
-    if seed is not None:
-        training_changes["seed"] = _in_range("seed", seed, 0, _LARGEST_SEED)
-    if epochs is not None:
-        training_changes["epochs"] = _in_range("epochs", epochs, 1, 1_000_000)
+    if settings.seed is not None:
+        training_changes["seed"] = settings.seed
+    if settings.epochs is not None:
+        training_changes["epochs"] = settings.epochs
         # As if the file said so: refused where the model type has no epochs.
         training_changes["given"] = tuple(dict.fromkeys((*training.given, "epochs")))
     return strategy.model_copy(
@@ -57,19 +45,3 @@ def override(
             "training": training.model_copy(update=training_changes),
         }
     )
-
-
-def _checked_symbols(symbols: Sequence[str]) -> tuple[str, ...]:
-    if not symbols:
-        raise BadInputError("there are no symbols to train on; name at least one")
-    for symbol in symbols:
-        check_symbol(symbol)
-        if list(symbols).count(symbol) > 1:
-            raise BadInputError(f"symbol `{symbol}` is given twice; name each once")
-    return tuple(symbols)
-
-
-def _in_range(name: str, value: int, least: int, most: int) -> int:
-    if not least <= value <= most:
-        raise BadInputError(f"{name} must be from {least} to {most:,}, not {value}")
-    return value

@@ -6,8 +6,8 @@ from typing import Any
 
 from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.data.bar_store import default_store
-from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.jobs.kinds import BacktestJob
+from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins.manager import default_manager
 from ktrdr.core.runs.run_store import run_name, store_run
@@ -34,18 +34,7 @@ def run_backtest_job(
         default_model_store().get(job.model),
         bar_store=default_store(),
         plugins=default_manager(),
-        settings=BacktestSettings(
-            capital=job.capital,
-            commission=job.commission,
-            slippage=job.slippage,
-            start=job.start,
-            end=job.end,
-            symbols=job.symbols,
-            device=job.device,
-            trials=job.trials,
-            explain=job.explain,
-            seed=job.seed,
-        ),
+        settings=job.to(BacktestSettings),
         progress=progress,
         cancellation=cancellation,
     )

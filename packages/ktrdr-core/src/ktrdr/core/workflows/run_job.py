@@ -1,4 +1,4 @@
-"""Carry out a job of any kind."""
+"""Carry out a job, whatever its kind."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.jobs.kinds import TrainingJob
+from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins.manager import default_manager
 from ktrdr.core.strategy.loader import load_strategy_text
@@ -54,12 +55,7 @@ def run_training_job(
             bar_store=default_store(),
             model_store=default_model_store(),
             plugins=plugins,
-            symbols=job.symbols,
-            start=job.start,
-            end=job.end,
-            seed=job.seed,
-            epochs=job.epochs,
-            device=job.device,
+            settings=job.to(TrainingSettings),
             resume=resume,
             operation=operation,
             checkpoint_root=checkpoint_root,

@@ -6,7 +6,6 @@ import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends
-from pydantic import Field
 
 from ktrdr.api.services import Opened
 
@@ -16,11 +15,8 @@ if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.bars import Bars
 
-__all__ = ["SYMBOL_PATTERN", "Store", "Symbol", "TimeframeName", "bar_store", "load", "moment", "numbers", "utc"]
+__all__ = ["Store", "TimeframeName", "bar_store", "load", "moment", "numbers", "utc"]
 
-SYMBOL_PATTERN = r"^[A-Za-z0-9^][A-Za-z0-9^._=-]{0,31}$"
-
-Symbol = Annotated[str, Field(pattern=SYMBOL_PATTERN, examples=["EURUSD"])]
 TimeframeName = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w"]
 
 # What fits into the store's nanoseconds, with room for a time zone.

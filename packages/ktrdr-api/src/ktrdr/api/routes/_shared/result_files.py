@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.http.problems import ProblemError
+from ktrdr.core.names import RUN_PATTERN
 
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult
 
 __all__ = ["read_backtest", "result_directory", "shown"]
-
-_RUN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}/[1-9][0-9]{0,8}-[1-9][0-9]{0,8}"
 
 
 def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
@@ -22,7 +21,7 @@ def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
     from ktrdr.core.runs.run_store import RESULT_FILE
 
     run = result.get("run")
-    if isinstance(run, str) and re.fullmatch(_RUN, run, re.ASCII):
+    if isinstance(run, str) and re.fullmatch(RUN_PATTERN, run):
         directory = home / "runs" / run
         if directory.resolve().is_relative_to(home.resolve()) and (directory / RESULT_FILE).is_file():
             return directory

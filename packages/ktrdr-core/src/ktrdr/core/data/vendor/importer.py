@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ktrdr.core.data.bar_store import BarStore, StoreError, WriteReport
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.symbols import check_symbol
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
 from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
@@ -26,6 +25,7 @@ from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.disk_space import is_out_of_room, why_not_written
+from ktrdr.core.names import check_symbol
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 

@@ -1,0 +1,37 @@
+"""Refuse symbols without data at once: the work would fail of it minutes later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ktrdr.api.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from ktrdr.core.data.bar_store import BarStore
+
+__all__ = ["check_stored"]
+
+_MOST_NAMED = 20
+
+
+def check_stored(symbols: Sequence[str] | None, store: BarStore) -> None:
+    """Check that there are bars of each symbol; ``None`` leaves the choice to the strategy.
+
+    Raises:
+        ProblemError: there are none of one; the detail names the symbols that there are.
+    """
+    if symbols is None:
+        return
+    stored = sorted({info.symbol for info in store.datasets()})
+    missing = [symbol for symbol in symbols if symbol not in stored]
+    if missing:
+        more = ", ..." if len(stored) > _MOST_NAMED else ""
+        there = f"there are those of {', '.join(stored[:_MOST_NAMED])}{more}" if stored else "nothing is stored yet"
+        raise ProblemError(
+            422,
+            "unknown-symbol",
+            "There are no such bars",
+            f"there are no bars of {', '.join(missing)} on this server; {there}",
+            field="body.symbols",
+        )

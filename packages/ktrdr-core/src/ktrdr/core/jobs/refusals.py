@@ -1,0 +1,71 @@
+"""What is wrong with settings, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.parameters import did_you_mean
+
+__all__ = ["read_settings"]
+
+M = TypeVar("M", bound=BaseModel)
+
+_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+
+def read_settings(kind: type[M], values: Mapping[str, Any], *, called: Callable[[str], str] = lambda name: name) -> M:
+    """Return the settings, or the job, that ``values`` describe.
+
+    Args:
+        kind: its class.
+        values: JSON-ready, or of the types of the fields.
+        called: gives the name of a field in the sentence, such as that of its option.
+
+    Raises:
+        BadInputError: a value is missing, unknown or wrong; the message is about the first of several.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise BadInputError(_sentence(kind, error.errors()[0], called)) from None
+
+
+def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str], str]) -> str:
+    told = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+    if not error["loc"]:
+        return told or _plain(error["msg"])
+    first, *inner = error["loc"]
+    name = "".join([called(str(first)), *(f"[{part}]" for part in inner)])
+    if told:
+        return f"{name}: {told}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{name} is not known" + did_you_mean(str(first), kind.model_fields)
+    field = kind.model_fields[str(first)]
+    if error["type"] == "too_short":
+        return f"{name} is empty; give at least one" + ("" if field.is_required() else ", or leave it out")
+    about = f" ({_plain(field.description)})" if field.description else ""
+    if error["type"] == "finite_number":
+        return f"{name} must be a finite number, not {error['input']}{about}"
+    if error["type"] == "string_pattern_mismatch" and field.examples:
+        return f"{name} must be written like {' or '.join(field.examples)}, not {error['input']!r}"
+    limits = error.get("ctx", {})
+    for key, words in _BOUNDS.items():
+        if key in limits:
+            return f"{name} must be {words} {_number(limits[key])}, not {_number(error['input'])}{about}"
+    return f"{name}: {_plain(error['msg'])}"
+
+
+def _plain(text: str) -> str:
+    """Make a sentence part of another."""
+    return text[:1].lower() + text[1:].removesuffix(".")
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,168 @@
+"""What may be asked of a training, a backtest and a sweep: each field with its bounds, default and description, once.
+
+Jobs and the API's requests are subclasses, and the command line makes its options of the fields: the description of a
+field is the help of its option, and its description in the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
+from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
+
+__all__ = [
+    "MOST_TRIALS",
+    "BacktestSettings",
+    "Seed",
+    "Settings",
+    "SweepSettings",
+    "Symbol",
+    "TradingSettings",
+    "TrainingSettings",
+    "Value",
+]
+
+S = TypeVar("S", bound="Settings")
+
+MOST_TRIALS = 10_000
+"""Combinations one sweep may have."""
+
+_MOST = 1_000_000_000
+
+Value = bool | int | float | str | None
+"""What a key of a strategy is set to in a sweep."""
+
+
+def _symbol(symbol: str) -> str:
+    try:
+        return check_symbol(symbol)
+    except BadInputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _each_once(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((symbol for number, symbol in enumerate(symbols) if symbol in symbols[:number]), None)
+    if twice is not None:
+        raise ValueError(f"`{twice}` is given twice; name each symbol once")
+    return symbols
+
+
+# The pattern is for the schema alone: what is wrong with a symbol `check_symbol` says better.
+Symbol = Annotated[
+    str, AfterValidator(_symbol), Field(json_schema_extra={"pattern": f"^{SYMBOL_PATTERN}$", "examples": ["EURUSD"]})
+]
+"""Name of a data set."""
+
+Symbols = Annotated[
+    tuple[Symbol, ...],
+    AfterValidator(_each_once),
+    Field(min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}),
+]
+
+Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", examples=["auto", "cpu", "cuda:1"])]
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+"""Seed of a generator of random numbers."""
+
+
+class Settings(BaseModel):
+    """What all three have in common. Frozen; unknown keys, infinite numbers and reversed days are refused.
+
+    ``None`` stands for what the strategy says. Days are UTC and inclusive.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    symbols: Symbols | None = Field(default=None, description="Symbols, instead of the strategy's.")
+    start: dt.date | None = Field(default=None, description="First day (UTC).")
+    end: dt.date | None = Field(default=None, description="Last day (UTC).")
+    device: Device = Field(default="auto", description="Where the model runs: auto, cpu, cuda, cuda:1, mps.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise ValueError(f"the end ({self.end}) is before the start ({self.start}); both days are included")
+        return self
+
+    def to(self, kind: type[S], **more: Any) -> S:
+        """Return settings of ``kind``: ``more``, and whatever fields of it are here too."""
+        shared = {name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields}
+        return kind(**{**shared, **more})
+
+
+class TrainingSettings(Settings):
+    """What may be asked of a training, beside the strategy; ``None`` stands for what that says."""
+
+    symbols: Symbols | None = Field(default=None, description="Symbols to train on, instead of the strategy's.")
+    start: dt.date | None = Field(default=None, description="First day (UTC) of the data, instead of the strategy's.")
+    end: dt.date | None = Field(default=None, description="Last day (UTC) of the data, instead of the strategy's.")
+    seed: Seed | None = Field(default=None, description="Seed of every random choice, instead of the strategy's.")
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_EPOCHS,
+        description="Passes over the training part, at most, instead of the strategy's.",
+    )
+
+
+class TradingSettings(Settings):
+    """What may be asked of everything that trades a model."""
+
+    symbols: Symbols | None = Field(
+        default=None, description="Symbols to trade, instead of the strategy's; they share the capital."
+    )
+    start: dt.date | None = Field(
+        default=None, description="First day (UTC). Without days: the bars that the model has not seen."
+    )
+    capital: float = Field(default=10_000.0, gt=0, le=1e15, description="Cash at the start, in the prices' currency.")
+    commission: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the traded value, per side; write two basis points as 0.0002."
+    )
+    slippage: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the price by which every fill is worse; write two basis points as 0.0002.",
+    )
+
+
+class BacktestSettings(TradingSettings):
+    """What may be asked of a backtest, beside the model."""
+
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=_MOST,
+        description="Strategies tried before this one, for the deflated Sharpe ratio; by default the model's version.",
+    )
+    explain: int = Field(
+        default=100,
+        ge=0,
+        le=_MOST,
+        description="Trades, those with the largest results, whose decisions are split among the features.",
+    )
+    seed: Seed = Field(
+        default=0, description="Seed of the resampling that the interval of the Sharpe ratio comes from."
+    )
+
+
+class SweepSettings(TradingSettings):
+    """What may be asked of a sweep, beside the model. Every combination of the values in ``settings`` is a trial."""
+
+    settings: dict[
+        Annotated[str, Field(max_length=100)], Annotated[tuple[Value, ...], Field(min_length=1, max_length=MOST_TRIALS)]
+    ] = Field(
+        min_length=1,
+        max_length=20,
+        description="Values to try for each key below decisions or risk; every combination is tried.",
+    )
+    metric: str = Field(default="sharpe", max_length=40, description="What the rows are ordered by, the best first.")
+
+    def backtest(self, trials: int) -> BacktestSettings:
+        """Return the settings of each backtest; ``trials`` as in :class:`BacktestSettings`."""
+        return self.to(BacktestSettings, trials=trials)

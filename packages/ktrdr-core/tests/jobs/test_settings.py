@@ -1,0 +1,108 @@
+"""Settings say once what may be asked; jobs are settings, and a sweep's settings hold those of its backtests."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import click
+import pytest
+from click.testing import CliRunner
+from pydantic import Field, ValidationError
+
+from ktrdr.core.cli.setting_options import OwnOption, setting_options
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.kinds import JOB_KINDS, BacktestJob
+from ktrdr.core.jobs.settings import (
+    BacktestSettings,
+    SweepSettings,
+    TradingSettings,
+    TrainingSettings,
+)
+
+KINDS = {"training": TrainingSettings, "backtest": BacktestSettings, "sweep": SweepSettings}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_is_described_and_a_job_adds_its_subject_alone(kind):
+    assert all(field.description for field in KINDS[kind].model_fields.values())
+    assert issubclass(JOB_KINDS[kind], KINDS[kind])
+    assert len(JOB_KINDS[kind].model_fields) == len(KINDS[kind].model_fields) + 1
+
+
+def test_they_are_frozen_and_refuse_unknown_fields():
+    settings = TrainingSettings(epochs=3)
+    with pytest.raises(ValidationError):
+        settings.epochs = 4
+    with pytest.raises(ValidationError):
+        TrainingSettings(epoks=3)
+
+
+def test_a_job_gives_its_settings():
+    job = BacktestJob(model="a/1", capital=5, start=dt.date(2020, 1, 1))
+    assert job.to(BacktestSettings) == BacktestSettings(capital=5, start=dt.date(2020, 1, 1))
+
+
+def test_the_backtests_of_a_sweep_have_all_its_trading_settings():
+    values = {
+        "symbols": ("A",), "start": dt.date(2020, 1, 1), "end": dt.date(2020, 2, 1), "device": "cpu", "capital": 5.0,
+        "commission": 0.1, "slippage": 0.2,
+    }  # fmt: skip
+    assert values.keys() == TradingSettings.model_fields.keys()
+    swept = SweepSettings(settings={"risk.lot_size": (1,)}, **values)
+    assert swept.backtest(trials=9) == BacktestSettings(trials=9, **values)
+
+
+class Planted(TrainingSettings):
+    patience: int = Field(default=7, ge=3, lt=10, description="A field that was planted.")
+    names: tuple[str, ...] | None = Field(default=None, description="Names.")
+
+
+@pytest.fixture
+def planted():
+    @click.command()
+    @setting_options(Planted)
+    @click.option("--other", is_flag=True)
+    def command(settings, other):
+        click.echo(f"{settings!r} {other}")
+
+    return lambda *arguments: CliRunner().invoke(command, arguments)
+
+
+def test_a_field_is_an_option_with_its_description_default_and_bounds(planted):
+    shown = " ".join(planted("--help").output.split())
+    assert "--patience INTEGER A field that was planted. [default: 7; >=3, <10]" in shown
+    assert "--names A,B Names." in shown
+    assert shown.index("--symbols") < shown.index("--patience") < shown.index("--other")
+
+
+def test_the_command_gets_one_object(planted):
+    output = planted("--patience", "4", "--names", "a, b", "--end", "2020-01-31", "--other").output
+    expected = Planted(patience=4, names=("a", "b"), end=dt.date(2020, 1, 31))
+    assert output == f"{expected!r} True\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--patience", "10"], "--patience must be below 10, not 10 (a field that was planted)"),
+        (["--names", "a,,b"], "--names 'a,,b' has an empty part"),
+        (["--device", "G"], "--device must be written like auto or cpu or cuda:1, not 'G'"),
+    ],
+)
+def test_what_the_model_refuses_is_one_sentence_that_names_the_option(planted, arguments, message):
+    error = planted(*arguments).exception
+    assert isinstance(error, BadInputError)
+    assert message in str(error)
+    assert "\n" not in str(error)
+
+
+def test_some_fields_alone_and_one_with_an_option_of_its_own():
+    @click.command()
+    @setting_options(SweepSettings, only=("settings", "metric"), settings=OwnOption("--set", "K=V", lambda given: {}))
+    def command(settings):
+        raise AssertionError("it ran")
+
+    assert [option.name for option in command.params] == ["settings", "metric"]
+    assert "--set K=V" in CliRunner().invoke(command, ["--help"]).output
+    error = CliRunner().invoke(command, ["--set", "x"]).exception
+    assert str(error) == "--set is empty; give at least one"
