@@ -27,7 +27,7 @@ from ktrdr.core.models.bundle import (
 )
 from ktrdr.core.models.contents import MAX_FILE_BYTES
 from ktrdr.core.models.files import discard_directory, sync_directory, sync_tree
-from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, Manifest, ManifestFields
+from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, Manifest, ManifestFields
 from ktrdr.core.models.reading import plain_json, sha256_of
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.contract import EpochRecord
@@ -130,7 +130,7 @@ class BundleWriter:
         files = {name: sha256_of(self.directory / name, MAX_FILE_BYTES) for name in names}
         draft = {
             **known,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": BUNDLE_FORMAT,
             "name": self._name,
             "version": 1,
             "created": created,
