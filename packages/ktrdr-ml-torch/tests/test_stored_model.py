@@ -35,6 +35,12 @@ def plugins():
     return PluginManager(environ={})
 
 
+def test_it_says_that_it_was_made_under_another_contract(store, plugins):
+    made = store.get("kept_mlp/1").manifest.plugin.contract
+    assert made == "1.0"
+    assert plugins.info("torch").contract != made
+
+
 def test_it_is_verified_and_its_hashes_are_those_of_then(store):
     bundle = store.verify("kept_mlp/1")
     assert bundle.manifest.weights_hash == THEN["weights_hash"]
