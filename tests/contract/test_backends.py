@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.plugins.manager import KNOWN_BACKENDS, PluginManager
 from ktrdr.core.testing import MLBackendConformance
 
 _SMALL_RECURRENT = {"sequence_length": 6, "hidden_size": 8, "num_layers": 1}
@@ -29,3 +29,14 @@ def test_both_of_our_backends_are_under_test():
     """Installed and usable, so that the classes above exist."""
     assert {"torch", "sklearn"} <= set(PluginManager().infos())
     assert {"TestTorch", "TestSklearn"} <= set(globals())
+
+
+def test_what_core_says_of_a_backend_that_is_missing_is_what_the_backend_says_of_itself():
+    """Distribution and model types, in both directions: the remedy must not name what does not help."""
+    manager = PluginManager(environ={})
+    declared = {
+        name: (manager.record(name).distribution, tuple(model_type.name for model_type in info.model_types))
+        for name, info in manager.infos().items()
+        if manager.record(name).distribution.startswith("ktrdr-ml-")
+    }
+    assert declared == KNOWN_BACKENDS

@@ -11,16 +11,14 @@ from ktrdr_ml_example import __version__
 if TYPE_CHECKING:
     from ktrdr.core.plugins import ModelLoader, ModelStorage, ModelTrainer
 
-NAME = "example"
-
 
 @hookimpl
 def ktrdr_plugin_info() -> PluginInfo:
     """Declare everything a strategy may say about our model: what is not declared here is refused by core."""
     return PluginInfo(
-        name=NAME,
+        name="example",
         version=__version__,
-        contract="1.0",
+        contract="2.0",
         model_types=(
             ModelType(
                 name="softmax_regression",
@@ -34,41 +32,35 @@ def ktrdr_plugin_info() -> PluginInfo:
 
 
 @hookimpl
-def ktrdr_validate_environment(plugin: str) -> None:
+def ktrdr_validate_environment() -> None:
     """Nothing to check: numpy comes with core. A framework would be imported here, its absence a ``PluginError``."""
 
 
 @hookimpl
-def ktrdr_list_devices(plugin: str) -> list[Device] | None:
+def ktrdr_list_devices() -> list[Device]:
     """Return the CPU."""
-    return [Device("cpu", "cpu", "numpy")] if plugin == NAME else None
+    return [Device("cpu", "cpu", "numpy")]
 
 
 @hookimpl
-def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
+def ktrdr_model_trainer() -> ModelTrainer:
     """Return the trainer."""
-    if plugin != NAME:
-        return None
     from ktrdr_ml_example.training import Trainer
 
     return Trainer()
 
 
 @hookimpl
-def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
+def ktrdr_model_storage() -> ModelStorage:
     """Return the storage."""
-    if plugin != NAME:
-        return None
     from ktrdr_ml_example.storage import Storage
 
     return Storage()
 
 
 @hookimpl
-def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
+def ktrdr_model_loader() -> ModelLoader:
     """Return the loader."""
-    if plugin != NAME:
-        return None
     from ktrdr_ml_example.storage import Loader
 
     return Loader()

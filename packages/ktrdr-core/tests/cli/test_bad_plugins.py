@@ -84,8 +84,8 @@ def test_no_plugin_for_the_model_type_says_what_to_install(train, monkeypatch):
 
 
 def test_two_plugins_of_one_name_are_named_with_their_distributions(train, install):
-    install("first-backend", "waves", HOOKS.format(name="waves", contract="1.0"))
-    install("second-backend", "waves", HOOKS.format(name="waves", contract="1.0"))
+    install("first-backend", "waves", HOOKS.format(name="waves", contract="2.0"))
+    install("second-backend", "waves", HOOKS.format(name="waves", contract="2.0"))
     message = train(backend="waves")
     assert "first-backend" in message
     assert "second-backend" in message
@@ -97,11 +97,15 @@ def test_a_plugin_that_raises_at_import_is_named_with_its_reason(train, install)
     assert "`broken` (broken-backend 1.2) cannot be loaded: RuntimeError: no licence" in message
 
 
-def test_a_plugin_of_a_newer_contract_names_both_versions(train, install):
-    install("newer-backend", "newer", HOOKS.format(name="newer", contract="2.0"))
-    message = train(backend="newer")
-    assert "contract 2.0" in message
-    assert "pip install --upgrade ktrdr-core" in message
+@pytest.mark.parametrize(
+    ("contract", "remedy"),
+    [("3.0", "pip install --upgrade ktrdr-core"), ("1.0", "pip install --upgrade odd-backend")],
+)
+def test_a_plugin_of_another_contract_names_both_versions(train, install, contract, remedy):
+    install("odd-backend", "odd", HOOKS.format(name="odd", contract=contract))
+    message = train(backend="odd")
+    assert f"made for plugin contract {contract}, this core has 2.0" in message
+    assert remedy in message
 
 
 @pytest.mark.parametrize(

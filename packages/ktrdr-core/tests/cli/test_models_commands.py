@@ -37,7 +37,7 @@ def store(tmp_path, monkeypatch):
 def add(store):
     def run():
         fields = ManifestFields(
-            plugin=PluginReference(name="torch", version="0.1.0", contract="1.0", distribution="ktrdr-ml-torch"),
+            plugin=PluginReference(name="torch", version="0.1.0", contract="2.0", distribution="ktrdr-ml-torch"),
             model_type="mlp",
             architecture={"hidden_layers": [8, 4]},
             input_size=1,

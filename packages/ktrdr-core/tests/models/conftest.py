@@ -46,7 +46,7 @@ def strategy() -> Strategy:
 def fields(strategy: Strategy) -> ManifestFields:
     ids = tuple(column.id for column in feature_columns(strategy))
     return ManifestFields(
-        plugin=PluginReference(name="torch", version="0.1.0", contract="1.0", distribution="ktrdr-ml-torch"),
+        plugin=PluginReference(name="torch", version="0.1.0", contract="2.0", distribution="ktrdr-ml-torch"),
         model_type="mlp",
         architecture={"hidden_layers": [8, 4]},
         input_size=len(ids),

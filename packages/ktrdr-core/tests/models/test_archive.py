@@ -100,7 +100,7 @@ HOSTILE = {
     "missing": (lambda entries: entries[:-1], "missing"),
     "no manifest": (lambda entries: entries[1:], r"manifest\.json is missing"),
     "changed": (lambda entries: [*entries[:-1], (entries[-1][0], b"{}")], "was changed"),
-    "newer": (manifest_with(schema_version=9), "manifest schema 9"),
+    "newer": (manifest_with(schema_version=9), "bundle format 9"),
     "name": (manifest_with(name="../waves"), "name"),
     "input size": (manifest_with(input_size=None), "input_size"),
     "many": (lambda entries: [*entries, *(named(f"x{i}.json") for i in range(100))], "more than the 65 allowed"),

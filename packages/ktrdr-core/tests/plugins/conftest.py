@@ -20,8 +20,8 @@ def ktrdr_plugin_info():
     return PluginInfo(name="{name}", version="1.2", contract="{contract}", model_types=types)
 
 @hookimpl
-def ktrdr_list_devices(plugin):
-    return [Device("cpu", "cpu")]
+def ktrdr_list_devices():
+    return [Device("cpu", "cpu", "{name}")]
 """
 
 
@@ -55,9 +55,11 @@ def install(site: Path) -> Installer:
 
 @pytest.fixture
 def install_backend(install: Installer) -> Installer:
-    """Return ``install_backend(distribution, name, type, contract)`` for a plugin that works."""
+    """Return ``install_backend(distribution, name, type, contract, more)`` for a plugin that works."""
 
-    def run(distribution: str, name: str, model_type: str = "perceptron", contract: str = "1.0") -> None:
-        install(distribution, name, GOOD_HOOKS.format(name=name, type=model_type, contract=contract))
+    def run(
+        distribution: str, name: str, model_type: str = "perceptron", contract: str = "2.0", more: str = ""
+    ) -> None:
+        install(distribution, name, GOOD_HOOKS.format(name=name, type=model_type, contract=contract) + more)
 
     return run

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ktrdr.core.errors import PluginError
-from ktrdr.core.plugins.contract import CONTRACT_VERSION
+from ktrdr.core.plugins.contract import CONTRACT_VERSION, Explainable, Predictor, RuleBased
 from ktrdr.core.plugins.manager import PluginManager
 
 
@@ -103,9 +103,9 @@ def test_the_reason_of_a_broken_backend_is_given_when_its_type_is_asked_for(mana
 @pytest.mark.parametrize(
     ("contract", "remedy"),
     [
-        ("1.7", "pip install --upgrade ktrdr-core"),
-        ("2.0", "pip install --upgrade ktrdr-core"),
-        ("0.9", "pip install --upgrade ktrdr-ml-odd"),
+        ("2.7", "pip install --upgrade ktrdr-core"),
+        ("3.0", "pip install --upgrade ktrdr-core"),
+        ("1.9", "pip install --upgrade ktrdr-ml-odd"),
     ],
 )
 def test_another_contract_is_refused_with_both_versions(manager, install_backend, contract, remedy):
@@ -114,6 +114,85 @@ def test_another_contract_is_refused_with_both_versions(manager, install_backend
         manager().info("odd")
     assert f"made for plugin contract {contract}, this core has {CONTRACT_VERSION}" in str(caught.value)
     assert remedy in str(caught.value)
+
+
+# As plugins were written for contract 1.0: every hook but one took the name of the plugin that was asked for.
+HOOKS_OF_CONTRACT_1 = """
+from ktrdr.core.plugins import Device, ModelType, PluginInfo, hookimpl
+
+@hookimpl
+def ktrdr_plugin_info():
+    return PluginInfo(name="old", version="1.2", contract="{contract}", model_types=(ModelType("alpha", "a model"),))
+
+@hookimpl
+def ktrdr_list_devices(plugin):
+    return [Device("cpu", "cpu")] if plugin == "old" else None
+"""
+
+
+def test_hooks_of_another_contract_are_told_by_the_contract_and_not_as_broken(manager, install):
+    install("ktrdr-ml-old", "old", HOOKS_OF_CONTRACT_1.format(contract="1.0"))
+    with pytest.raises(PluginError) as caught:
+        manager().info("old")
+    assert str(caught.value) == (
+        f"plugin `old` (ktrdr-ml-old 1.2) was made for plugin contract 1.0, this core has {CONTRACT_VERSION}; "
+        "update it with `pip install --upgrade ktrdr-ml-old`"
+    )
+
+
+def test_a_hook_that_does_not_fit_its_spec_is_refused(manager, install):
+    install("ktrdr-ml-old", "old", HOOKS_OF_CONTRACT_1.format(contract="2.0"))
+    with pytest.raises(PluginError, match=r"cannot be loaded: PluginValidationError: .*ktrdr_list_devices.*'plugin'"):
+        manager().info("old")
+
+
+def test_one_plugin_is_asked_and_no_other(manager, install_backend):
+    raises = "\n@hookimpl\ndef ktrdr_list_devices():\n    raise AssertionError('asked')\n"
+    install_backend("ktrdr-ml-one", "one", "alpha")
+    install_backend("ktrdr-ml-two", "two", "beta", more=raises)
+    found = manager()
+    assert list(found.infos()) == ["one", "two"]
+    assert [device.description for device in found.devices("one")] == ["one"]
+    with pytest.raises(AssertionError, match="asked"):
+        found.devices("two")
+
+
+LOADER = """
+import numpy as np
+
+class Plain:
+    input_size, window = 2, 1
+
+    def predict(self, features):
+        return np.zeros(len(features))
+
+class Loader:
+    def load(self, directory, device="auto"):
+        return Plain()
+
+@hookimpl
+def ktrdr_model_loader():
+    return Loader()
+"""
+
+
+def test_a_plugin_from_before_an_optional_ability_stays_usable(manager, install_backend, monkeypatch, tmp_path):
+    install_backend("ktrdr-ml-one", "one", "alpha", "2.0", more=LOADER)
+    monkeypatch.setattr("ktrdr.core.plugins.manager.CONTRACT_VERSION", "2.3")
+    found = manager()
+    assert found.backend_for("alpha")[0].contract == "2.0"
+    predictor = found.loader("one").load(tmp_path)
+    assert isinstance(predictor, Predictor)
+    # What core asks before it uses an ability.
+    assert not isinstance(predictor, Explainable)
+    assert not isinstance(predictor, RuleBased)
+
+
+def test_a_plugin_of_a_minor_that_core_does_not_know_is_refused(manager, install_backend, monkeypatch):
+    install_backend("ktrdr-ml-one", "one", contract="2.4")
+    monkeypatch.setattr("ktrdr.core.plugins.manager.CONTRACT_VERSION", "2.3")
+    with pytest.raises(PluginError, match=r"contract 2\.4, this core has 2\.3; update core"):
+        manager().info("one")
 
 
 def test_a_contract_that_is_no_version_is_refused(manager, install_backend):
@@ -141,7 +220,7 @@ def test_a_hook_of_an_unknown_name_is_refused_and_not_ignored(manager, install):
     install(
         "ktrdr-ml-typo",
         "typo",
-        "from ktrdr.core.plugins import hookimpl\n@hookimpl\ndef ktrdr_model_trainr(plugin):\n    return None\n",
+        "from ktrdr.core.plugins import hookimpl\n@hookimpl\ndef ktrdr_model_trainr():\n    return None\n",
     )
     with pytest.raises(PluginError, match="ktrdr_model_trainr"):
         manager().info("typo")

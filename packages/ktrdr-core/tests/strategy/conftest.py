@@ -63,7 +63,7 @@ def ktrdr_plugin_info():
                   inputs="crisp"),
         ModelType("forest", "trees", outputs=("classification",), training_keys=frozenset({"class_weights"})),
     )
-    return PluginInfo(name="neural", version="1.2", contract="1.0", model_types=types)
+    return PluginInfo(name="neural", version="1.2", contract="2.0", model_types=types)
 """
 
 

@@ -17,9 +17,9 @@ from ktrdr.core.training.run_checkpoint import (
     run_key,
 )
 
-PLUGIN = PluginInfo(name="torch", version="1.0", contract="1.0", model_types=())
-NEWER = PluginInfo(name="torch", version="1.1", contract="1.0", model_types=())
-OTHER = PluginInfo(name="other", version="1.0", contract="1.0", model_types=())
+PLUGIN = PluginInfo(name="torch", version="1.0", contract="2.0", model_types=())
+NEWER = PluginInfo(name="torch", version="1.1", contract="2.0", model_types=())
+OTHER = PluginInfo(name="other", version="1.0", contract="2.0", model_types=())
 CUDA, CPU = Device("cuda:0", "cuda"), Device("cpu", "cpu")
 
 

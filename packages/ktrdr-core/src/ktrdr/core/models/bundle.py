@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from ktrdr.core.features.columns import crisp_columns, feature_columns
 from ktrdr.core.files.reading import FileError, parse_json, read_plain, sha256_of
 from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, BundleError, check_file
-from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, WEIGHTS_PREFIX, Manifest
-from ktrdr.core.plugins.contract import CONTRACT_VERSION, EpochRecord, Predictor
+from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WEIGHTS_PREFIX, Manifest
+from ktrdr.core.plugins.contract import EpochRecord, Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 
@@ -90,8 +90,7 @@ class Bundle:
         """Check everything that core alone can check.
 
         The files are exactly those the manifest names, with the hashes it gives, plain, and each of a kind that cannot
-        hold code; feature ids and input size are those the strategy expands to; the plugin contract is one this core
-        knows.
+        hold code; feature ids and input size are those the strategy expands to.
 
         Raises:
             BundleError: the first thing found wrong.
@@ -99,7 +98,6 @@ class Bundle:
         try:
             check_contents(self.directory, self.manifest)
             _check_features(self.manifest)
-            _check_contract(self.manifest)
         except FileError as error:
             raise BundleError(f"model {self.ref} is refused: {error}") from error
 
@@ -173,14 +171,14 @@ def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Return the manifest in ``content``; a newer schema is told from a broken one."""
+    """Return the manifest in ``content``; one of a newer format is told from a broken one."""
     value = parse_json(content, MANIFEST_FILE)
     if not isinstance(value, dict):
         raise BundleError(f"{MANIFEST_FILE} is not a map")
-    schema = value.get("schema_version")
-    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+    written = value.get("schema_version")
+    if isinstance(written, int) and written > BUNDLE_FORMAT:
         raise BundleError(
-            f"it has manifest schema {schema}, this core reads up to {SCHEMA_VERSION}; "
+            f"it has bundle format {written}, this core reads up to {BUNDLE_FORMAT}; "
             "update core with `pip install --upgrade ktrdr-core`"
         )
     try:
@@ -238,21 +236,6 @@ def _check_features(manifest: Manifest) -> None:
     raise BundleError(
         f"its feature list does not fit its strategy: {len(manifest.feature_ids)} features, "
         f"the strategy gives {len(expected)}"
-    )
-
-
-def _check_contract(manifest: Manifest) -> None:
-    major, minor = (int(part) for part in manifest.plugin.contract.split("."))
-    own_major, own_minor = (int(part) for part in CONTRACT_VERSION.split("."))
-    if major == own_major and minor <= own_minor:
-        return
-    remedy = (
-        "update core with `pip install --upgrade ktrdr-core`"
-        if (major, minor) > (own_major, own_minor)
-        else "train it again"
-    )
-    raise BundleError(
-        f"it was made under plugin contract {manifest.plugin.contract}, this core has {CONTRACT_VERSION}; {remedy}"
     )
 
 

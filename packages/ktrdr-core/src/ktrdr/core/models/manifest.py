@@ -22,8 +22,8 @@ from ktrdr.core.names import NAME_PATTERN
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = [
+    "BUNDLE_FORMAT",
     "MANIFEST_FILE",
-    "SCHEMA_VERSION",
     "WEIGHTS_PREFIX",
     "DataReference",
     "Environment",
@@ -35,8 +35,12 @@ __all__ = [
     "SplitBoundaries",
 ]
 
-SCHEMA_VERSION = 1
-"""Version of the manifest. A bundle of a newer one is refused; there is no older one yet."""
+BUNDLE_FORMAT = 1
+"""Version of the format of bundles: of the manifest, where it stands as ``schema_version``, and of core's other files.
+
+It is raised when a core from before could not read what this one writes. A bundle of a newer format is refused; every
+older one is read. It does not follow the plugin contract: how core speaks to a backend does not change what was stored.
+"""
 
 MANIFEST_FILE = "manifest.json"
 """The file that lists the others."""
@@ -67,7 +71,10 @@ class _Part(BaseModel):
 
 
 class PluginReference(_Part):
-    """The backend that wrote the weights, and the distribution it came in."""
+    """The backend that wrote the weights, and the distribution it came in.
+
+    ``contract`` is the plugin contract of that time, for the record: nothing is refused because of it.
+    """
 
     name: Word
     version: Word
@@ -196,7 +203,7 @@ class Manifest(ManifestFields):
     """`manifest.json`.
 
     Attributes:
-        schema_version: :data:`SCHEMA_VERSION`.
+        schema_version: :data:`BUNDLE_FORMAT`.
         name, version: where the bundle stands in the store.
         created: when it was committed, UTC.
         files: sha256 of every file beside the manifest, by name.

@@ -29,7 +29,7 @@ from ktrdr.core.models.bundle import (
     read_bundle,
 )
 from ktrdr.core.models.contents import MAX_FILE_BYTES
-from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, Manifest, ManifestFields
+from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, Manifest, ManifestFields
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.contract import EpochRecord
@@ -134,7 +134,7 @@ class BundleWriter:
             raise BundleError(f"the bundle of {self._name} cannot be saved: {error}") from error
         draft = {
             **known,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": BUNDLE_FORMAT,
             "name": self._name,
             "version": 1,
             "created": created,

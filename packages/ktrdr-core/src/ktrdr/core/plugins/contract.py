@@ -39,8 +39,12 @@ __all__ = [
     "TrainingTask",
 ]
 
-CONTRACT_VERSION = "1.0"
-"""Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer."""
+CONTRACT_VERSION = "2.0"
+"""Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer.
+
+The major is raised when what every plugin must have changes; the minor when core learns to ask for one more ability
+that a plugin may have, as :class:`Explainable` is. Stored models do not follow it: their format has its own version.
+"""
 
 OutputKind = Literal["classification", "regression"]
 """What a model gives: probabilities of classes, or a value."""
@@ -93,7 +97,7 @@ class PluginInfo:
     Attributes:
         name: equals the name of its entry point.
         version: of its distribution.
-        contract: the contract version it was written for, as a literal such as ``"1.0"``. Never
+        contract: the contract version it was written for, as a literal such as ``"2.0"``. Never
             :data:`CONTRACT_VERSION` itself: that is the version of the core it happens to run on.
         model_types: what it trains.
         requires: distributions its framework comes from, named in messages.

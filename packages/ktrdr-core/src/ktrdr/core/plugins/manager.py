@@ -24,13 +24,16 @@ from ktrdr.core.plugins.contract import (
 from ktrdr.core.plugins.discovery import BACKEND_GROUP, PluginRecord, discover
 from ktrdr.core.plugins.markers import PROJECT
 
-__all__ = ["PluginManager", "default_manager", "known_backend"]
+__all__ = ["KNOWN_BACKENDS", "PluginManager", "default_manager", "known_backend"]
 
-# What our own distributions offer, so that a missing one can be named in the remedy.
-_KNOWN_BACKENDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+KNOWN_BACKENDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "torch": ("ktrdr-ml-torch", ("mlp", "lstm", "gru", "anfis")),
     "sklearn": ("ktrdr-ml-sklearn", ("gradient_boosting", "random_forest", "logistic_regression")),
 }
+"""Plugin -> distribution and model types of KTRDR's own backends, so that a remedy can name one that is missing.
+
+Where they are installed they say it themselves; a test in `tests/contract` holds this to what they say.
+"""
 
 
 class PluginManager:
@@ -65,8 +68,8 @@ class PluginManager:
             if record.state == "clash":
                 raise PluginError(f"plugin name `{name}` is not unique: {record.message}")
             return record
-        if name in _KNOWN_BACKENDS:
-            distribution = _KNOWN_BACKENDS[name][0]
+        if name in KNOWN_BACKENDS:
+            distribution = KNOWN_BACKENDS[name][0]
             raise MissingPluginError(f"plugin `{name}` is not installed; install it with `pip install {distribution}`")
         names = sorted({record.name for record in self._records})
         hint = did_you_mean(name, names) or f"; installed: {', '.join(names) or 'none'}"
@@ -118,7 +121,7 @@ class PluginManager:
 
     def _nobody_offers(self, model_type: str) -> PluginError:
         wanted = model_type.lower()
-        for name, (distribution, types) in _KNOWN_BACKENDS.items():
+        for name, (distribution, types) in KNOWN_BACKENDS.items():
             if wanted not in types:
                 continue
             if name in self._broken:
@@ -133,7 +136,7 @@ class PluginManager:
                 f"update it with `pip install --upgrade {distribution}`"
             )
         known = {offered.name for info in self.infos().values() for offered in info.model_types}
-        known.update(name for _, types in _KNOWN_BACKENDS.values() for name in types)
+        known.update(name for _, types in KNOWN_BACKENDS.values() for name in types)
         hint = did_you_mean(wanted, sorted(known)) or f"; known: {', '.join(sorted(known))}"
         broken = "".join(f" ({reason})" for reason in self._broken.values())
         return PluginError(f"no installed plugin trains model type `{model_type}`{hint}{broken}")
@@ -171,7 +174,7 @@ class PluginManager:
 
     def _ask(self, manager: pluggy.PluginManager, name: str, hook: str) -> Any:
         try:
-            return getattr(manager.hook, hook)(plugin=name)
+            return getattr(manager.hook, hook)()
         except ImportError as error:
             origin = self.record(name).origin
             raise PluginError(
@@ -185,39 +188,50 @@ class PluginManager:
         record = self.record(name)
         # One pluggy manager per plugin: a hook call reaches the plugin that was asked for and no other.
         manager = pluggy.PluginManager(PROJECT)
-        manager.add_hookspecs(specs)
-        info = self._register(manager, record)
+        info = _register(manager, record)
         self._loaded[name] = (manager, info)
         self._broken.pop(name, None)
         return manager, info
 
-    def _register(self, manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo:
-        remedy = (
-            f"install it again with `pip install --force-reinstall {record.distribution}`, "
-            f"or leave it out with KTRDR_BLOCK_PLUGINS={record.name}"
+
+def _register(manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo:
+    remedy = (
+        f"install it again with `pip install --force-reinstall {record.distribution}`, "
+        f"or leave it out with KTRDR_BLOCK_PLUGINS={record.name}"
+    )
+    try:
+        manager.register(importlib.import_module(record.module), record.name)
+        info = _ask_who_it_is(manager)
+        if isinstance(info, PluginInfo):
+            # Before its hooks are held to the specs: those of another contract do not fit, and there is more to say.
+            _check_contract(info, record)
+        manager.add_hookspecs(specs)
+        manager.check_pending()
+    except KtrdrError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
+        raise PluginError(
+            f"plugin `{record.name}` ({record.origin}) cannot be loaded: {_one_line(error)}; {remedy}"
+        ) from error
+    if not isinstance(info, PluginInfo):
+        raise PluginError(
+            f"plugin `{record.name}` ({record.origin}) does not say what it is: "
+            f"`ktrdr_plugin_info` returned {type(info).__name__}; {remedy}"
         )
-        try:
-            manager.register(importlib.import_module(record.module), record.name)
-            manager.check_pending()
-            info = manager.hook.ktrdr_plugin_info()
-        except KtrdrError:
-            raise
-        except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
-            raise PluginError(
-                f"plugin `{record.name}` ({record.origin}) cannot be loaded: {_one_line(error)}; {remedy}"
-            ) from error
-        if not isinstance(info, PluginInfo):
-            raise PluginError(
-                f"plugin `{record.name}` ({record.origin}) does not say what it is: "
-                f"`ktrdr_plugin_info` returned {type(info).__name__}; {remedy}"
-            )
-        if info.name != record.name:
-            raise PluginError(
-                f"plugin `{record.name}` ({record.origin}) calls itself `{info.name}`: its entry point and its "
-                f"`ktrdr_plugin_info` must agree; {remedy}"
-            )
-        _check_contract(info, record)
-        return info
+    if info.name != record.name:
+        raise PluginError(
+            f"plugin `{record.name}` ({record.origin}) calls itself `{info.name}`: its entry point and its "
+            f"`ktrdr_plugin_info` must agree; {remedy}"
+        )
+    return info
+
+
+def _ask_who_it_is(manager: pluggy.PluginManager) -> Any:
+    """Return what the plugin's ``ktrdr_plugin_info`` returns, or ``None`` if it has none."""
+    if not hasattr(manager.hook, "ktrdr_plugin_info"):
+        return None
+    # Without the spec, pluggy gives the answers of all that were asked: here of one.
+    return next(iter(manager.hook.ktrdr_plugin_info()), None)
 
 
 def _check_contract(info: PluginInfo, record: PluginRecord) -> None:
@@ -225,7 +239,7 @@ def _check_contract(info: PluginInfo, record: PluginRecord) -> None:
         major, minor = (int(part) for part in info.contract.split("."))
     except ValueError:
         raise PluginError(
-            f"plugin `{info.name}` ({record.origin}) has contract version {info.contract!r}, "
+            f"plugin `{record.name}` ({record.origin}) has contract version {info.contract!r}, "
             f"which is not of the form major.minor such as {CONTRACT_VERSION}"
         ) from None
     own_major, own_minor = (int(part) for part in CONTRACT_VERSION.split("."))
@@ -236,7 +250,7 @@ def _check_contract(info: PluginInfo, record: PluginRecord) -> None:
     else:
         remedy = f"update it with `pip install --upgrade {record.distribution}`"
     raise PluginError(
-        f"plugin `{info.name}` ({record.origin}) was made for plugin contract {info.contract}, "
+        f"plugin `{record.name}` ({record.origin}) was made for plugin contract {info.contract}, "
         f"this core has {CONTRACT_VERSION}; {remedy}"
     )
 
@@ -254,4 +268,4 @@ def default_manager() -> PluginManager:
 
 def known_backend(model_type: str) -> str | None:
     """Return the plugin of KTRDR's own that trains ``model_type``, installed or not, or ``None``."""
-    return next((name for name, (_, types) in _KNOWN_BACKENDS.items() if model_type.lower() in types), None)
+    return next((name for name, (_, types) in KNOWN_BACKENDS.items() if model_type.lower() in types), None)

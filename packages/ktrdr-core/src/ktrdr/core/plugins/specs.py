@@ -1,7 +1,4 @@
-"""Hook specifications of an ML backend. ``plugin`` is the name of the entry point that is asked for.
-
-An implementation returns ``None`` for a name that is not its own; the manager asks only the plugin concerned.
-"""
+"""Hook specifications of an ML backend. The manager asks one plugin at a time."""
 
 from __future__ import annotations
 
@@ -24,25 +21,25 @@ def ktrdr_plugin_info() -> PluginInfo:  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def ktrdr_validate_environment(plugin: str) -> None:
+def ktrdr_validate_environment() -> None:
     """Raise :class:`~ktrdr.core.errors.PluginError` with the exact remedy if the framework is missing or broken."""
 
 
 @hookspec(firstresult=True)
-def ktrdr_list_devices(plugin: str) -> list[Device]:  # type: ignore[empty-body]
+def ktrdr_list_devices() -> list[Device]:  # type: ignore[empty-body]
     """List the devices the framework can use here, best first; the CPU is always one of them."""
 
 
 @hookspec(firstresult=True)
-def ktrdr_model_trainer(plugin: str) -> ModelTrainer:  # type: ignore[empty-body]
+def ktrdr_model_trainer() -> ModelTrainer:  # type: ignore[empty-body]
     """Return the object that trains models."""
 
 
 @hookspec(firstresult=True)
-def ktrdr_model_storage(plugin: str) -> ModelStorage:  # type: ignore[empty-body]
+def ktrdr_model_storage() -> ModelStorage:  # type: ignore[empty-body]
     """Return the object that writes a trained model into a bundle."""
 
 
 @hookspec(firstresult=True)
-def ktrdr_model_loader(plugin: str) -> ModelLoader:  # type: ignore[empty-body]
+def ktrdr_model_loader() -> ModelLoader:  # type: ignore[empty-body]
     """Return the object that reads a model from a bundle and predicts with it."""

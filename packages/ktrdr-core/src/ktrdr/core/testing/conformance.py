@@ -189,15 +189,6 @@ class MLBackendConformance:
         assert len(set(names)) == len(names)
         assert all(device.memory is None or device.memory > 0 for device in devices)
 
-    def test_another_plugins_name_is_not_answered(self) -> None:
-        """A hook that is asked for a plugin that it is not returns ``None``."""
-        import importlib
-
-        (record,) = [record for record in PluginManager().records() if record.name == self.plugin]
-        hooks = importlib.import_module(record.module)
-        for name in ("list_devices", "model_trainer", "model_storage", "model_loader"):
-            assert getattr(hooks, f"ktrdr_{name}")("surely-no-such-plugin") is None
-
     # Training and prediction.
 
     def test_history_and_best_epoch(self, model_type: ModelType, output: OutputKind) -> None:

@@ -54,7 +54,7 @@ _LOGISTIC_REGRESSION = ModelType(
 INFO = PluginInfo(
     name=NAME,
     version=__version__,
-    contract="1.0",
+    contract="2.0",
     model_types=(_GRADIENT_BOOSTING, _RANDOM_FOREST, _LOGISTIC_REGRESSION),
     requires=("scikit-learn", "skops"),
 )

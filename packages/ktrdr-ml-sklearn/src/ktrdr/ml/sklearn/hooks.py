@@ -27,10 +27,8 @@ def ktrdr_plugin_info() -> PluginInfo:
 
 
 @hookimpl
-def ktrdr_validate_environment(plugin: str) -> None:
+def ktrdr_validate_environment() -> None:
     """Import scikit-learn and skops, and say what to install if that fails."""
-    if plugin != NAME:
-        return
     from ktrdr.core.errors import PluginError
 
     try:
@@ -46,36 +44,30 @@ def ktrdr_validate_environment(plugin: str) -> None:
 
 
 @hookimpl
-def ktrdr_list_devices(plugin: str) -> list[Device] | None:
+def ktrdr_list_devices() -> list[Device]:
     """Return the CPU: scikit-learn's trees and solvers know no other device."""
-    return [Device("cpu", "cpu", "scikit-learn on the CPU")] if plugin == NAME else None
+    return [Device("cpu", "cpu", "scikit-learn on the CPU")]
 
 
 @hookimpl
-def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
+def ktrdr_model_trainer() -> ModelTrainer:
     """Return the trainer."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.sklearn.sklearn_trainer import SklearnTrainer
 
     return SklearnTrainer()
 
 
 @hookimpl
-def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
+def ktrdr_model_storage() -> ModelStorage:
     """Return the storage."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.sklearn.sklearn_storage import SklearnStorage
 
     return SklearnStorage()
 
 
 @hookimpl
-def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
+def ktrdr_model_loader() -> ModelLoader:
     """Return the loader."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.sklearn.sklearn_loader import SklearnLoader
 
     return SklearnLoader()

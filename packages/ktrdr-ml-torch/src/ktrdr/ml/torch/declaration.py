@@ -90,7 +90,7 @@ _ANFIS = ModelType(
 INFO = PluginInfo(
     name=NAME,
     version=__version__,
-    contract="1.0",
+    contract="2.0",
     model_types=(
         _MLP,
         _recurrent("lstm", "Long short-term memory over the last bars."),

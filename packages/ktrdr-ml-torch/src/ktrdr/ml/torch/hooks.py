@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktrdr.core.plugins import Device, PluginInfo, hookimpl
-from ktrdr.ml.torch.declaration import INFO, NAME
+from ktrdr.ml.torch.declaration import INFO
 
 if TYPE_CHECKING:
     from ktrdr.core.plugins import ModelLoader, ModelStorage, ModelTrainer
@@ -27,50 +27,40 @@ def ktrdr_plugin_info() -> PluginInfo:
 
 
 @hookimpl
-def ktrdr_validate_environment(plugin: str) -> None:
+def ktrdr_validate_environment() -> None:
     """Import torch and safetensors and compute with them; say what to install if that fails."""
-    if plugin != NAME:
-        return
     from ktrdr.ml.torch.environment import validate_environment
 
     validate_environment()
 
 
 @hookimpl
-def ktrdr_list_devices(plugin: str) -> list[Device] | None:
+def ktrdr_list_devices() -> list[Device]:
     """Return graphics processors first, the CPU last."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.torch.devices import list_devices
 
     return list_devices()
 
 
 @hookimpl
-def ktrdr_model_trainer(plugin: str) -> ModelTrainer | None:
+def ktrdr_model_trainer() -> ModelTrainer:
     """Return the trainer."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
     return TorchTrainer()
 
 
 @hookimpl
-def ktrdr_model_storage(plugin: str) -> ModelStorage | None:
+def ktrdr_model_storage() -> ModelStorage:
     """Return the storage."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.torch.torch_storage import TorchStorage
 
     return TorchStorage()
 
 
 @hookimpl
-def ktrdr_model_loader(plugin: str) -> ModelLoader | None:
+def ktrdr_model_loader() -> ModelLoader:
     """Return the loader."""
-    if plugin != NAME:
-        return None
     from ktrdr.ml.torch.torch_loader import TorchLoader
 
     return TorchLoader()
