@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from ktrdr.core.errors import CancelledError, KtrdrError
 from ktrdr.core.operations.cancellation import Cancellation
 from ktrdr.core.operations.progress import Progress, ProgressEvent
+from ktrdr.core.operations.remote import failed
 
 __all__ = ["main"]
 
@@ -44,7 +45,7 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
     except CancelledError as error:
         return {"event": "cancelled", "message": str(error)}
     except KtrdrError as error:
-        return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
+        return failed(error)
     return {"event": "completed", "result": result}
 
 

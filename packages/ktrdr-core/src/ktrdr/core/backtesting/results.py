@@ -19,7 +19,7 @@ import numpy as np
 
 from ktrdr.core.backtesting.settings import BacktestSettings
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.files import sync_directory, sync_tree
 from ktrdr.core.models.manifest import Manifest
@@ -354,7 +354,7 @@ def _guarded(directory: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(directory)
     except (BundleError, OSError, duckdb.Error, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BadInputError(f"the backtest in {directory} is damaged ({reason}); run it again") from error
 
 
