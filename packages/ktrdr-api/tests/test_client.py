@@ -15,12 +15,13 @@ import time
 
 import pytest
 
+from ktrdr.api.engine.port import WorkerLostError
 from ktrdr.api.routes.strategies import EXAMPLE
 from ktrdr.core.cli.main import main
 from ktrdr.core.client import Client, follow
 from ktrdr.core.client.following import ServerEvent, parse_events
 from ktrdr.core.client.http import ServerAwayError
-from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, NotFoundError
+from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, NotFoundError, record_of
 from ktrdr.core.work.cancellation import Cancellation
 
 
@@ -124,7 +125,7 @@ def test_train_on_a_server_for_programs(run, address, work, strategy_file):
 
 
 def test_a_failure_there_is_a_failure_here(run, address, work, strategy_file):
-    work("failed", {"type": "BadInputError", "message": "there are no bars of EURUSD 1h; import some"})
+    work("failed", record_of(BadInputError("there are no bars of EURUSD 1h; import some")))
     code, _, err = run("train", strategy_file, "--server", address)
     assert code == 2
     assert "Error: there are no bars of EURUSD 1h; import some" in err
@@ -132,7 +133,7 @@ def test_a_failure_there_is_a_failure_here(run, address, work, strategy_file):
 
 
 def test_a_worker_lost_for_good_is_no_fault_of_the_input(run, address, work, strategy_file):
-    work("failed", {"type": "worker-lost", "message": "3 attempts were lost"})
+    work("failed", record_of(WorkerLostError("3 attempts were lost")))
     assert run("train", strategy_file, "--server", address)[0] == 1
 
 

@@ -153,8 +153,8 @@ def test_whatever_a_worker_raises_the_operation_ends(kind, job):
 
     ((name, error),) = asyncio.run(run(ValueError("is not a function of a worker"), 60))
     assert name == "on_failed"
-    assert error["type"] == "ValueError"
-    assert "is not a function of a worker" in error["message"]
+    assert (error.kind, error.exit_status) == ("fault", 1)
+    assert "ValueError: is not a function of a worker" in error.message
     # The client has lost its scheduler: nothing is said of the work, which may go on.
     from distributed.client import FutureCancelledError
 

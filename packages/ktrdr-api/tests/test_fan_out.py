@@ -120,7 +120,7 @@ def test_a_lost_chunk_is_run_again(fan_out):
 def test_three_losses_under_the_same_backtests_fail_it(fan_out):
     found = fan_out(lambda numbers: KilledWorker("task", None, 1) if 0 in numbers else chunk(numbers))
     assert found.ending["event"] == "failed"
-    assert found.ending["error"]["type"] == "worker-lost"
+    assert found.ending["error"]["type"] == "WorkerLostError"
     assert sum(0 in numbers for numbers in found.client.chunks) == 3
 
 
@@ -130,7 +130,7 @@ def test_a_fault_of_ours_is_not_swallowed(fan_out):
 
 
 def test_what_a_worker_cannot_do_ends_it_in_its_words(fan_out):
-    error = {"type": "BadInputError", "message": "there are no bars"}
+    error = {"type": "BadInputError", "message": "there are no bars", "exit_status": 2}
     found = fan_out(lambda numbers: {"error": error})
     assert found.ending == {"event": "failed", "error": error}
 

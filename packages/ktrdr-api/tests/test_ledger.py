@@ -19,7 +19,7 @@ from ktrdr.api.ledger.records import (
     UnknownOperationError,
 )
 from ktrdr.api.ledger.states import TERMINAL
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, ErrorRecord
 
 JOB = {"strategy": "name: x", "seed": 3}
 
@@ -87,7 +87,7 @@ def test_what_is_late_or_out_of_order_changes_nothing(run):
         with pytest.raises(TransitionError):
             await ledger.finish(operation.id, 1, "completed", result={})
         await ledger.start(operation.id, 2, "w")
-        await ledger.finish(operation.id, 2, "failed", error={"message": "no"})
+        await ledger.finish(operation.id, 2, "failed", error=ErrorRecord("fault", "no", 1))
         for refused in (ledger.request_cancel(operation.id), ledger.finish(operation.id, 2, "cancelled")):
             with pytest.raises(TransitionError):
                 await refused
@@ -150,7 +150,7 @@ def test_of_many_transitions_at_once_one_wins(run):
         await ledger.start(operation.id, 1, "w")
         endings = [
             ledger.finish(operation.id, 1, "completed", result={}),
-            ledger.finish(operation.id, 1, "failed", error={"message": "x"}),
+            ledger.finish(operation.id, 1, "failed", error=ErrorRecord("fault", "x", 1)),
             ledger.finish(operation.id, 1, "cancelled"),
             ledger.requeue(operation.id, 1, "lost", counts=False),
         ] * 3
@@ -266,7 +266,9 @@ def test_random_walks_end_in_possible_states(run):
                     await ledger.start(operation_id, attempt, "w")
                 elif step == "finish":
                     state = dice.choice(["completed", "failed", "cancelled"])
-                    given = {"completed": {"result": {}}, "failed": {"error": {"message": "x"}}}.get(state, {})
+                    given = {"completed": {"result": {}}, "failed": {"error": ErrorRecord("fault", "x", 1)}}.get(
+                        state, {}
+                    )
                     await ledger.finish(operation_id, attempt, state, **given)
                 elif step == "requeue":
                     await ledger.requeue(operation_id, attempt, "lost", counts=False)

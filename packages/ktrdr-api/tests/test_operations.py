@@ -8,6 +8,7 @@ import pytest
 
 from ktrdr.api.engine.port import Attempt
 from ktrdr.api.routes.strategies import EXAMPLE
+from ktrdr.core.errors import BadInputError, record_of
 
 
 def start(client):
@@ -111,7 +112,7 @@ def test_a_lost_worker_costs_an_attempt_and_not_the_operation(client, engine, su
     engine.tell("lost", attempt, "its process was killed by SIGKILL", counts=True)
     ended = look(operation_id)
     assert ended["state"] == "failed"
-    assert ended["error"]["type"] == "worker-lost"
+    assert (ended["error"]["type"], ended["error"]["exit_status"]) == ("WorkerLostError", 1)
     assert ended["error"]["message"].count("SIGKILL") == 3
     assert [(past["attempt"], past["counts"]) for past in ended["attempts"]] == [(1, True), (2, True), (3, False)]
 
@@ -148,7 +149,7 @@ def test_late_news_of_an_earlier_attempt_changes_nothing(client, engine, submitt
     engine.tell("started", second, "tcp://b")
     engine.tell("progress", first, {"fraction": 0.9})
     engine.tell("completed", first, {"model": "old/1"})
-    engine.tell("failed", first, {"message": "old"})
+    engine.tell("failed", first, record_of(BadInputError("old")))
     engine.tell("lost", first, "old", counts=True)
     now = look(operation_id)
     assert (now["state"], now["worker"], now["progress"]) == ("running", "tcp://b", None)
@@ -168,8 +169,9 @@ def test_a_failure_tells_why(client, engine, submitted, look):
     operation_id = start(client)
     attempt = submitted()
     engine.tell("started", attempt, "tcp://w")
-    engine.tell("failed", attempt, {"type": "BadInputError", "message": "no bars of EURUSD"})
-    assert look(operation_id)["error"]["message"] == "no bars of EURUSD"
+    engine.tell("failed", attempt, record_of(BadInputError("no bars of EURUSD")))
+    told = {"type": "BadInputError", "message": "no bars of EURUSD", "exit_status": 2}
+    assert look(operation_id)["error"] == told
     answer = client.get(f"/api/v1/trainings/{operation_id}/result")
     assert answer.status_code == 409
     assert "no bars of EURUSD" in answer.json()["detail"]

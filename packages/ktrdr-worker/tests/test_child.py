@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 
 import pytest
 
-from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.errors import BadInputError, CancelledError, ErrorRecord
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.worker import child
 
@@ -18,14 +20,16 @@ from ktrdr.worker import child
 def start_child(tmp_path):
     processes = []
 
-    def start():
+    def start(*command, **options):
         process = subprocess.Popen(
-            [sys.executable, "-m", "ktrdr.worker.child"],
-            env={**os.environ, "KTRDR_HOME": str(tmp_path)},
+            [sys.executable, *(command or ("-m", "ktrdr.worker.child"))],
+            # No bytecode: Python would keep what a limit on the size of files cuts off.
+            env={**os.environ, "KTRDR_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **options,
         )
         processes.append(process)
         return process
@@ -87,6 +91,47 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_users(monkeypatch):
     monkeypatch.setattr("ktrdr.core.workflows.run_job.run_job", run_job)
     with pytest.raises(ZeroDivisionError):
         child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
+
+
+# What jobs of today do not do while somebody watches: bars that do not fit on the disk, a model that fails.
+_FAILING = """
+import sys
+from pathlib import Path
+from ktrdr.core.backtesting.prediction import PredictionError
+from ktrdr.core.data.sample import sample_bars
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.jobs import kinds
+from ktrdr.worker import child
+def run_job(kind, job, **options):
+    if kind == "backtest":
+        raise PredictionError("model waves/1 failed to predict EURUSD")
+    return BarStore(Path(sys.argv[1])).write(sample_bars())
+kinds.run_job = run_job
+child.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "status"),
+    [
+        ("training", ("StoreError", "cannot write to .*: a file would be larger than is allowed here"), 1),
+        ("backtest", ("PredictionError", "model waves/1 failed to predict EURUSD"), 2),
+    ],
+)
+def test_a_failure_keeps_kind_message_and_exit_status_on_its_way(start_child, tmp_path, kind, told, status):
+    process = start_child(
+        *("-c", _FAILING, str(tmp_path)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+    )
+    process.stdin.write(json.dumps({"kind": kind, "job": {}}) + "\n")
+    process.stdin.flush()
+    ending = json.loads(process.stdout.readline())
+    assert ending["event"] == "failed"
+    assert process.wait(30) == 0
+    assert "Traceback" not in process.stderr.read()
+    record = ErrorRecord.from_json(ending["error"])
+    assert (record.kind, record.exit_status) == (told[0], status)
+    assert re.match(told[1], record.message)
 
 
 class Store:

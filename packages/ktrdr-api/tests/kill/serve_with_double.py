@@ -18,6 +18,7 @@ from ktrdr.api.app import create_app
 from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
 from ktrdr.api.server import make_server
 from ktrdr.api.settings import load_settings
+from ktrdr.core.errors import BadInputError, record_of
 
 
 class PlayingEngine:
@@ -69,7 +70,7 @@ class PlayingEngine:
         if chance < 0.7:
             await self._listener.on_completed(attempt, {"model": "x/1", "operation": attempt.operation_id})
         elif chance < 0.85:
-            await self._listener.on_failed(attempt, {"type": "BadInputError", "message": "no bars"})
+            await self._listener.on_failed(attempt, record_of(BadInputError("no bars")))
         else:
             await self._listener.on_lost(attempt, "its process was killed by SIGKILL", counts=True)
 

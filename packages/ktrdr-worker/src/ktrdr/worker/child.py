@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from ktrdr.core.cluster.remote_calls import failed
 from ktrdr.core.errors import CancelledError, KtrdrError
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
@@ -43,7 +44,7 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
     except CancelledError as error:
         return {"event": "cancelled", "message": str(error)}
     except KtrdrError as error:
-        return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
+        return failed(error)
     return {"event": "completed", "result": result}
 
 

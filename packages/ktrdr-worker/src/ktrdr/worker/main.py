@@ -14,6 +14,7 @@ from typing import Any
 
 from ktrdr.core.cluster.dask_settings import configure, tls_security
 from ktrdr.core.cluster.remote_calls import DRAIN, await_by_name
+from ktrdr.core.errors import one_line
 from ktrdr.worker.self_check import check_versions
 
 __all__ = ["WorkerOptions", "run_worker"]
@@ -92,7 +93,7 @@ async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
         async with rpc(options.address, connection_args=connection, timeout=5) as scheduler:
             await check_versions(scheduler)
     except FatalCommClosedError as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = one_line(error.__cause__ or error)
         _say(f"{options.address} and this worker do not accept each other's certificates ({reason}); trying again")
         return
     except (OSError, TimeoutError):

@@ -24,8 +24,8 @@ from ktrdr.core.cluster.dask_settings import (
     tls_security,
     versions,
 )
-from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
-from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name, failed
+from ktrdr.core.errors import BadInputError, ErrorRecord, KtrdrError, one_line, record_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -117,7 +117,7 @@ class DaskEngine:
             try:
                 await asyncio.to_thread(self._exchange.provide, attempt.operation_id, kind, job)
             except KtrdrError as error:
-                await self._tell().on_failed(attempt, {"type": type(error).__name__, "message": str(error)})
+                await self._tell().on_failed(attempt, record_of(error))
                 return
         if kind == "sweep":
             slots, report = partial(self._slots, requires), partial(self._tell().on_progress, attempt)
@@ -197,20 +197,20 @@ class DaskEngine:
                 set_as_default=False,
             )
         except (OSError, TimeoutError) as error:
-            _log.warning("no scheduler at %s yet: %s", self._address, _one_line(error))
+            _log.warning("no scheduler at %s yet: %s", self._address, one_line(error))
             return
         try:
             await client.set_metadata(VERSIONS_KEY, versions())
             # With its own settings a scheduler would run again by itself what was lost, behind the ledger's back.
             await client.run_on_scheduler(configure_scheduler)
         except (OSError, TimeoutError) as error:
-            _log.warning("the scheduler at %s has gone again: %s", self._address, _one_line(error))
+            _log.warning("the scheduler at %s has gone again: %s", self._address, one_line(error))
             await _close(client)
             return
         except (ImportError, AttributeError) as error:
             await _close(client)
             raise BadInputError(
-                f"the scheduler at {self._address} cannot load this ktrdr-core ({_one_line(error)}); install"
+                f"the scheduler at {self._address} cannot load this ktrdr-core ({one_line(error)}); install"
                 f" ktrdr-core {versions()['core']} where it runs, or let `ktrdr serve --listen-workers` run one"
             ) from None
         self._client = client
@@ -305,15 +305,14 @@ class DaskEngine:
         listener = self._tell()
         if isinstance(ending, KilledWorker):
             began = attempt in self._started
-            await self._finish(attempt, listener.on_lost(attempt, _one_line(ending), counts=began))
+            await self._finish(attempt, listener.on_lost(attempt, one_line(ending), counts=began))
             return
         if isinstance(ending, asyncio.CancelledError | FutureCancelledError | CommClosedError):
             return  # the client has lost its scheduler: the next one finds out what became of it
         if isinstance(ending, BaseException):
             # A fault of ours, or a worker that lacks what it was asked for: the operation must not hang for it.
             _log.error("%s failed on its worker", _key(attempt), exc_info=ending)
-            error = {"type": type(ending).__name__, "message": f"a fault on its worker: {_one_line(ending)}"}
-            await self._finish(attempt, listener.on_failed(attempt, error))
+            await self._finish(attempt, listener.on_failed(attempt, record_of(ending)))
             return
         if ending["event"] == "completed" and self._exchange is not None and attempt not in self._fans:
             ending = await self._taken_in(attempt, ending["result"])
@@ -321,7 +320,7 @@ class DaskEngine:
             case "completed":
                 news = listener.on_completed(attempt, ending["result"])
             case "failed":
-                news = listener.on_failed(attempt, ending["error"])
+                news = listener.on_failed(attempt, _told(ending["error"]))
             case "cancelled":
                 news = listener.on_cancelled(attempt)
             case "drained":
@@ -337,9 +336,9 @@ class DaskEngine:
             try:
                 own = await asyncio.to_thread(self._exchange.take_in, attempt.operation_id, result)
             except KtrdrError as error:
-                return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
+                return failed(error)
             except OSError as error:
-                _log.warning("what %s left cannot be taken in yet: %s", _key(attempt), _one_line(error))
+                _log.warning("what %s left cannot be taken in yet: %s", _key(attempt), one_line(error))
                 await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
             else:
                 return {"event": "completed", "result": own}
@@ -377,6 +376,14 @@ def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> Work
     )
 
 
+def _told(error: Any) -> ErrorRecord:
+    """Return what a worker says of a failure; the operation ends as well where that cannot be understood."""
+    try:
+        return ErrorRecord.from_json(error)
+    except KtrdrError as misunderstood:
+        return record_of(misunderstood)
+
+
 async def _result(future: Future | Awaitable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return await future
 
@@ -390,7 +397,3 @@ def _log_failure(task: asyncio.Future[Any]) -> None:
     """A task nobody awaits must not fail in silence."""
     if not task.cancelled() and task.exception() is not None:
         _log.error("%s failed", task, exc_info=task.exception())
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ktrdr.api.engine.port import Attempt
+from ktrdr.api.engine.port import Attempt, WorkerLostError
 from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE
-from ktrdr.core.cluster.remote_calls import RUN_CHUNK, call_by_name
+from ktrdr.core.cluster.remote_calls import RUN_CHUNK, call_by_name, failed
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.work.progress import ProgressEvent
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class FanOut:
                 self._losses[number] = self._losses.get(number, 0) + 1
             if max(self._losses[number] for number in numbers) >= _MOST_LOSSES:
                 message = f"{_MOST_LOSSES} workers were lost under the same backtests"
-                return {"event": "failed", "error": {"type": "worker-lost", "message": message}}
+                return failed(WorkerLostError(message))
             waiting[:0] = numbers
             return None
         chunk = task.result()
@@ -149,7 +150,7 @@ class FanOut:
             return {"event": "failed", "error": chunk["error"]}
         if self._facts is not None and self._facts != chunk["facts"]:
             message = "the workers do not have the same model and bars, or they changed meanwhile; run it again"
-            return {"event": "failed", "error": {"type": "BadInputError", "message": message}}
+            return failed(BadInputError(message))
         self._facts = chunk["facts"]
         self.seconds += chunk["seconds"]
         self.preparing += chunk["preparing"]

@@ -10,7 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Attempt", "EngineListener", "ExecutionEngine", "NoEngine", "SchedulerInfo", "WorkerInfo"]
+from ktrdr.core.errors import ErrorRecord, KtrdrError
+
+__all__ = [
+    "Attempt",
+    "EngineListener",
+    "ExecutionEngine",
+    "NoEngine",
+    "SchedulerInfo",
+    "WorkerInfo",
+    "WorkerLostError",
+]
+
+
+class WorkerLostError(KtrdrError):
+    """Work cost too many workers: they were killed, ran out of memory, or fell silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,7 @@ class EngineListener(Protocol):
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
         """Say that the work is done."""
 
-    async def on_failed(self, attempt: Attempt, error: Mapping[str, Any]) -> None:
+    async def on_failed(self, attempt: Attempt, error: ErrorRecord) -> None:
         """Say that the work itself failed: running it again would fail again."""
 
     async def on_cancelled(self, attempt: Attempt) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ktrdr.api.ledger.records import LedgerUnavailableError
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, one_line
 
 __all__ = ["Database", "open_database", "prepare_database"]
 
@@ -58,7 +58,7 @@ class Database:
             raise BadInputError(f"the ledger was made by a newer ktrdr-api ({error}); update this one") from None
         except (DBAPIError, LedgerUnavailableError) as error:
             place = self.writer.url.render_as_string(hide_password=True)
-            reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+            reason = one_line(error.orig if isinstance(error, DBAPIError) and error.orig else error)
             raise BadInputError(f"the ledger at {place} cannot be used: {reason}; see KTRDR_API_DATABASE") from None
 
     @asynccontextmanager

@@ -25,6 +25,7 @@ from ktrdr.api.ledger.records import (
 )
 from ktrdr.api.ledger.rows import AttemptRow, EventRow, OperationRow
 from ktrdr.api.ledger.states import TERMINAL, State, sources_of
+from ktrdr.core.errors import ErrorRecord
 
 __all__ = ["Ledger"]
 
@@ -162,17 +163,18 @@ class Ledger:
         state: State,
         *,
         result: Mapping[str, Any] | None = None,
-        error: Mapping[str, Any] | None = None,
+        error: ErrorRecord | None = None,
     ) -> Operation:
         """End attempt ``attempt`` as completed, failed or cancelled."""
         if state not in TERMINAL:
             raise ValueError(f"{state} is not an end")
         values: dict[str, Any] = {"finished_at": _now(), "waiting_for": None}
         values |= {"result": dict(result)} if result is not None else {}
-        values |= {"error": dict(error)} if error is not None else {}
+        values |= {"error": error} if error is not None else {}
         async with self._database.writing() as connection:
-            operation = await _move(connection, operation_id, state, attempt, values, dict(error or {}))
-            await _end_attempt(connection, operation_id, attempt, state if error is None else str(error.get("message")))
+            told = {} if error is None else error.to_json()
+            operation = await _move(connection, operation_id, state, attempt, values, told)
+            await _end_attempt(connection, operation_id, attempt, state if error is None else error.message)
             return operation
 
     async def requeue(self, operation_id: str, attempt: int, reason: str, *, counts: bool) -> Operation:

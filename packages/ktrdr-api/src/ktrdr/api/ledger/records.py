@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktrdr.api.ledger.states import State
+from ktrdr.core.errors import ErrorRecord
 
 __all__ = [
     "Event",
@@ -48,7 +49,7 @@ class OperationSummary:
     worker: str | None
     progress: Mapping[str, Any] | None
     result: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
+    error: ErrorRecord | None
     created_at: dt.datetime
     started_at: dt.datetime | None
     heartbeat_at: dt.datetime | None

@@ -10,7 +10,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["AttemptRow", "Base", "EventRow", "OperationRow", "UtcDateTime"]
+from ktrdr.core.errors import ErrorRecord
+
+__all__ = ["AttemptRow", "Base", "ErrorJson", "EventRow", "OperationRow", "UtcDateTime"]
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):
@@ -28,6 +30,21 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
         """Return an aware time."""
         return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value
+
+
+class ErrorJson(TypeDecorator[ErrorRecord]):
+    """An error as JSON, as it travels: what earlier versions wrote is read too."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: ErrorRecord | None, dialect: Dialect) -> dict[str, Any] | None:
+        """Return what is stored."""
+        return None if value is None else value.to_json()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> ErrorRecord | None:
+        """Return what was stored."""
+        return None if value is None else ErrorRecord.from_json(value)
 
 
 class Base(DeclarativeBase):
@@ -51,7 +68,7 @@ class OperationRow(Base):
     worker: Mapped[str | None] = mapped_column(String(255))
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[ErrorRecord | None] = mapped_column(ErrorJson)
     created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     heartbeat_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)

@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ktrdr.api.engine.port import Attempt, ExecutionEngine, SchedulerInfo, WorkerInfo
+from ktrdr.api.engine.port import Attempt, ExecutionEngine, SchedulerInfo, WorkerInfo, WorkerLostError
 from ktrdr.api.ledger.records import Idempotency, Operation, TransitionError, UnknownOperationError
 from ktrdr.api.ledger.states import State
 from ktrdr.api.operations.broadcast import Broadcast
 from ktrdr.api.operations.progress_writer import ProgressWriter
 from ktrdr.api.operations.waiting import what_is_missing
+from ktrdr.core.errors import ErrorRecord, record_of
 
 if TYPE_CHECKING:
     from ktrdr.api.ledger.ledger import Ledger
@@ -149,7 +150,7 @@ class OperationService:
         """Take in the result."""
         await self._end(attempt, "completed", result=result)
 
-    async def on_failed(self, attempt: Attempt, error: Mapping[str, Any]) -> None:
+    async def on_failed(self, attempt: Attempt, error: ErrorRecord) -> None:
         """Take in that the work failed."""
         await self._end(attempt, "failed", error=error)
 
@@ -174,7 +175,7 @@ class OperationService:
                 await self._ledger.finish(operation.id, attempt.number, "cancelled")
             elif counts and len(losses) + 1 >= _MOST_LOSSES:
                 message = f"{_MOST_LOSSES} attempts were lost: " + "; ".join([*map(str, losses), reason])
-                error = {"type": "worker-lost", "message": message}
+                error = record_of(WorkerLostError(message))
                 await self._ledger.finish(operation.id, attempt.number, "failed", error=error)
             else:
                 await self._ledger.requeue(operation.id, attempt.number, reason, counts=counts)

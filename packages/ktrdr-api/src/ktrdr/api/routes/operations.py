@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.records import Idempotency, OperationSummary
@@ -14,6 +14,7 @@ from ktrdr.api.ledger.states import State
 from ktrdr.api.routes._shared.result_files import shown
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey
 from ktrdr.api.services import Opened
+from ktrdr.core.errors import ErrorRecord
 
 __all__ = ["OperationId", "OperationView", "router", "view"]
 
@@ -27,6 +28,39 @@ _STATE: dict[int | str, dict[str, Any]] = {
     **_MISSING,
     409: {"model": Problem, "description": "It is in a state from which this cannot be done"},
 }
+
+
+class ErrorView(BaseModel):
+    """Why an operation failed. A command that runs its work here ends with the same message and exit status."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "NotFoundError",
+                    "message": "no 1h bars of EURUSD in the store; `ktrdr data import FILE` adds some",
+                    "exit_status": 2,
+                }
+            ]
+        }
+    )
+
+    type: Annotated[
+        str,
+        Field(
+            description="Name of the class of the error, such as `WorkerLostError` for work that cost too many workers;"
+            " `system` for what the operating system refused, `fault` for a mistake in a program, `unknown` where"
+            " nothing was told"
+        ),
+    ]
+    message: Annotated[str, Field(description="For a person")]
+    exit_status: Annotated[
+        int, Field(ge=1, le=255, description="Of a command that ends with it; 2 for a mistake in what was asked for")
+    ]
+
+
+def _told(error: Any) -> Any:
+    return error.to_json() if isinstance(error, ErrorRecord) else error
 
 
 class OperationView(BaseModel):
@@ -43,7 +77,7 @@ class OperationView(BaseModel):
     worker: str | None
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
-    error: dict[str, Any] | None
+    error: Annotated[ErrorView | None, BeforeValidator(_told)]
     created_at: dt.datetime
     started_at: dt.datetime | None
     heartbeat_at: dt.datetime | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ktrdr.core.data.times import format_time
-from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.errors import BadInputError, KtrdrError, one_line
 from ktrdr.core.features.columns import FeatureMatrix
 from ktrdr.core.plugins.contract import Predictor
 
@@ -50,7 +50,7 @@ def predict(predictor: Predictor, matrix: FeatureMatrix, first: int, model: str)
     except KtrdrError:
         raise
     except Exception as error:  # a plugin's own code: whatever it raises must end the run, never look like no signal
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(error, named=True)
         raise PredictionError(
             f"model {model} failed to predict {matrix.symbol} ({reason}); see `ktrdr plugins`, or train it again"
         ) from error

@@ -17,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.files.durable import sync_directory, sync_tree
 from ktrdr.core.files.reading import FileError, parse_json, plain_json
 from ktrdr.core.jobs.settings import BacktestSettings
@@ -350,7 +350,7 @@ def _guarded(directory: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(directory)
     except (FileError, OSError, duckdb.Error, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BadInputError(f"the backtest in {directory} is damaged ({reason}); run it again") from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ktrdr.core import __version__
-from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.errors import BadInputError, KtrdrError, record_of
 
 __all__ = ["LazyGroup", "cli", "main"]
 
@@ -135,17 +135,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Cancelled.", err=True)
         sys.exit(130)
-    except KtrdrError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_status)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: nothing to say, and nobody to say it to.
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        click.echo(f"Error: the system refused: {error.strerror or error}{place}", err=True)
-        sys.exit(1)
+    except (KtrdrError, OSError) as error:
+        record = record_of(error)
+        click.echo(f"Error: {record.message}", err=True)
+        sys.exit(record.exit_status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktrdr.core.client.http import Client, ServerAwayError
-from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, PluginError
+from ktrdr.core.errors import CancelledError, ErrorRecord, KtrdrError, RemoteError
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
@@ -21,10 +21,6 @@ _ENDS = frozenset({"completed", "failed", "cancelled"})
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_TRIES = 1.0
 _LONGEST_SILENCE = 300.0
-# What work raises because of its input is such an error here too.
-_INPUT_ERRORS = frozenset(
-    {"StrategyError", "NotFoundError", "FileError", "BundleError", "StoreError", "MissingPluginError"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,8 @@ def follow(
 
     Raises:
         CancelledError: it was cancelled, here or elsewhere.
-        BadInputError: it failed because of what it was given.
-        KtrdrError: it failed otherwise, or the server stayed away.
+        RemoteError: it failed, as it would have here.
+        KtrdrError: the server stayed away.
     """
     reader = _Reader(client, operation_id)
     reader.start()
@@ -113,11 +109,7 @@ def _outcome(operation: Mapping[str, Any]) -> dict[str, Any]:
         return dict(operation["result"])
     if operation["state"] == "cancelled":
         raise CancelledError("the operation was cancelled")
-    error = operation["error"] or {}
-    message, kind = str(error.get("message", "no reason was given")), error.get("type")
-    if kind == "PluginError":
-        raise PluginError(message)
-    raise (BadInputError if kind == "BadInputError" or kind in _INPUT_ERRORS else KtrdrError)(message)
+    raise RemoteError(ErrorRecord.from_json(operation["error"]))
 
 
 class _Reader(threading.Thread):

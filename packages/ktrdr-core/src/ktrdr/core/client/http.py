@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError
+from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError, one_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -141,8 +141,8 @@ class Client:
             yield
         except httpx2.TransportError as error:
             raise ServerAwayError(
-                f"no KTRDR server answers at {self.url} ({_reason(error)}); start one with `ktrdr up` or `ktrdr serve`,"
-                " or correct --server"
+                f"no KTRDR server answers at {self.url} ({one_line(error)}); start one with `ktrdr up` or `ktrdr"
+                " serve`, or correct --server"
             ) from error
 
     def _check(self, answer: httpx2.Response) -> None:
@@ -161,7 +161,3 @@ class Client:
             raise KtrdrError(f"the server at {self.url} failed: {detail}")
         error: Callable[[str], KtrdrError] = NotFoundError if answer.status_code == 404 else BadInputError
         raise error(detail)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

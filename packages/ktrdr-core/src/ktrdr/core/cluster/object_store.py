@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, one_line
 
 __all__ = ["ObjectStore", "store_url"]
 
@@ -94,4 +94,4 @@ def _as_system_errors() -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise OSError(" ".join(str(error).split())) from error
+        raise OSError(one_line(error)) from error

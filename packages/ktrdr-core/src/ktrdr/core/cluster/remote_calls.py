@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from ktrdr.core.errors import record_of
+
 __all__ = [
     "DRAIN",
     "OPERATIONS_TOPIC",
@@ -13,6 +15,7 @@ __all__ = [
     "STOP_OPERATION",
     "await_by_name",
     "call_by_name",
+    "failed",
 ]
 
 OPERATIONS_TOPIC = "ktrdr-operations"
@@ -24,6 +27,11 @@ STOP_OPERATION = "ktrdr.worker.children:stop_operation"
 DRAIN = "ktrdr.worker.drain:drain"
 
 _TARGETS = frozenset({RUN_OPERATION, RUN_CHUNK, STOP_OPERATION, DRAIN})
+
+
+def failed(error: BaseException) -> dict[str, Any]:
+    """Return the ending of work that ended with ``error``."""
+    return {"event": "failed", "error": record_of(error).to_json()}
 
 
 def call_by_name(target: str, *args: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.errors import BadInputError, PluginError
+from ktrdr.core.errors import BadInputError, PluginError, one_line
 from ktrdr.core.indicators.registry import default_registry, get_indicator
 from ktrdr.core.indicators.types import IndicatorType
 
@@ -119,8 +119,9 @@ def _evaluate(
     try:
         results = indicator.formula(columns, parameters)
     except Exception as error:  # foreign code: it may raise anything at all
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"{_culprit(indicator)} failed on {_length(columns)} bars ({reason})") from error
+        raise PluginError(
+            f"{_culprit(indicator)} failed on {_length(columns)} bars ({one_line(error, named=True)})"
+        ) from error
     _check(indicator, results, _length(columns))
     return results
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ktrdr.core.errors import BadInputError, PluginError
+from ktrdr.core.errors import BadInputError, PluginError, one_line
 from ktrdr.core.indicators import momentum, statistics, trend, volatility, volume
 from ktrdr.core.indicators.types import IndicatorType
 from ktrdr.core.parameters import did_you_mean
@@ -149,7 +149,7 @@ def _load(name: str, record: PluginRecord) -> IndicatorType:
         for part in filter(None, attribute.split(".")):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(error, named=True)
         raise PluginError(
             f"{where} cannot be imported from {record.module} ({reason}); update or uninstall {record.distribution}"
         ) from error

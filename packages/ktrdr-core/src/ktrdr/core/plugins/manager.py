@@ -9,7 +9,7 @@ from typing import Any
 
 import pluggy
 
-from ktrdr.core.errors import KtrdrError, MissingPluginError, PluginError
+from ktrdr.core.errors import KtrdrError, MissingPluginError, PluginError, one_line
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins import specs
 from ktrdr.core.plugins.contract import (
@@ -178,7 +178,7 @@ class PluginManager:
         except ImportError as error:
             origin = self.record(name).origin
             raise PluginError(
-                f"plugin `{name}` ({origin}) cannot import what it needs: {_one_line(error)}; "
+                f"plugin `{name}` ({origin}) cannot import what it needs: {one_line(error, named=True)}; "
                 f"install it again with `pip install --force-reinstall {self.record(name).distribution}`"
             ) from error
 
@@ -211,7 +211,7 @@ def _register(manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo
         raise
     except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
         raise PluginError(
-            f"plugin `{record.name}` ({record.origin}) cannot be loaded: {_one_line(error)}; {remedy}"
+            f"plugin `{record.name}` ({record.origin}) cannot be loaded: {one_line(error, named=True)}; {remedy}"
         ) from error
     if not isinstance(info, PluginInfo):
         raise PluginError(
@@ -253,11 +253,6 @@ def _check_contract(info: PluginInfo, record: PluginRecord) -> None:
         f"plugin `{record.name}` ({record.origin}) was made for plugin contract {info.contract}, "
         f"this core has {CONTRACT_VERSION}; {remedy}"
     )
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 
 from ktrdr.core.cluster.exchange import Exchange
 from ktrdr.core.data.bar_store import BarStore, default_store
-from ktrdr.core.errors import KtrdrError
+from ktrdr.core.errors import KtrdrError, record_of
 from ktrdr.core.jobs.kinds import SweepJob
 from ktrdr.core.models.model_store import ModelStore, default_model_store
 from ktrdr.core.plugins.manager import default_manager
@@ -39,7 +39,7 @@ def run_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) ->
 
     Returns:
         ``metrics`` of each trial; ``facts``; ``seconds`` spent in the backtests and in ``preparing`` for them. Or an
-        ``error``, which has ``type`` and ``message``, for what a person can mend.
+        ``error``, a :class:`~ktrdr.core.errors.ErrorRecord`, for what a person can mend.
     """
     began = time.perf_counter()
     job = SweepJob.model_validate(dict(data))
@@ -56,7 +56,7 @@ def run_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) ->
         trials = trials_of(job)
         metrics = [run_trial(sweep, trials[number]) for number in numbers]
     except KtrdrError as error:
-        return {"error": {"type": type(error).__name__, "message": str(error)}}
+        return {"error": record_of(error).to_json()}
     done = time.perf_counter()
     return {"metrics": metrics, "facts": dict(sweep.facts), "seconds": done - ready, "preparing": ready - began}
 

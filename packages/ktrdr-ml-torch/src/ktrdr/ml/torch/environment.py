@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from ktrdr.core.errors import PluginError
+from ktrdr.core.errors import PluginError, one_line
 from ktrdr.ml.torch.declaration import NAME
 
 __all__ = ["validate_environment"]
@@ -44,8 +44,7 @@ def validate_environment() -> None:
 
 
 def _broken(package: str, error: BaseException) -> PluginError:
-    text = " ".join(str(error).split())
     return PluginError(
-        f"plugin `{NAME}` cannot import {package} ({type(error).__name__}: {text}); "
+        f"plugin `{NAME}` cannot import {package} ({one_line(error, named=True)}); "
         f"install it again with `pip install --force-reinstall {package}`"
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.plugins import CheckpointWriter, EpochRecord, TrainingTask
 from ktrdr.core.work import Cancellation
 from ktrdr.ml.torch.checkpoints import State, read_state, write_state
@@ -144,7 +144,7 @@ class Run:
             for record in state.history:
                 self._conclude(record)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = one_line(error).rstrip(".")
             raise BadInputError(
                 f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start afresh"
             ) from error

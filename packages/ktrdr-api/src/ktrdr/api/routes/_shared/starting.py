@@ -55,6 +55,6 @@ def completed(operation: Operation, kind: str) -> Mapping[str, Any]:
         raise ProblemError(404, "not-found", "Not found", f"there is no {kind} `{operation.id}`")
     if operation.state == "completed" and operation.result is not None:
         return operation.result
-    reason = operation.waiting_for or (operation.error or {}).get("message") or ""
+    reason = operation.waiting_for or (operation.error.message if operation.error else "")
     detail = f"{kind} {operation.id} is {operation.state} and has no result" + (f": {reason}" if reason else "")
     raise ProblemError(409, "no-result", "There is no result", detail)
