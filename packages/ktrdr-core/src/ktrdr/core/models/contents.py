@@ -22,8 +22,14 @@ from ktrdr.core.files.safetensors import check_safetensors
 __all__ = ["FILE_KINDS", "MAX_FILES", "MAX_FILE_BYTES", "MAX_TEXT_BYTES", "BundleError", "check_file"]
 
 MAX_FILES = 64
+"""Files of a bundle, beside its manifest."""
+
 MAX_FILE_BYTES = 4 * 2**30
+"""Size of one file, and of all that an exported bundle unpacks to."""
+
 MAX_TEXT_BYTES = 64 * 2**20
+"""Size of a file of JSON or text."""
+
 _MAX_MEMBERS = 100_000
 _MAX_NPY_HEADER = 10_000
 # Opcodes without which a pickle is only plain values; with one of them it can name and call anything.
