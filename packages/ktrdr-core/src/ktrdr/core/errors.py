@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = ["BadInputError", "CancelledError", "KtrdrError", "MissingPluginError", "NotFoundError", "PluginError"]
 
 
@@ -36,3 +38,6 @@ class CancelledError(KtrdrError):
     """The work was cancelled on request; what it left behind is whole and can be resumed."""
 
     exit_status = 130
+
+    checkpoint: Path | None = None
+    """Of a training: what it can go on from."""
