@@ -85,21 +85,13 @@ def make(bars: int) -> None:
     os.environ["KTRDR_HOME"] = str(home())
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.jobs.settings import TrainingSettings
-    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
-    from ktrdr.core.training.executor import TrainingExecutor
+    from ktrdr.core.workflows.run_training import train as train_strategy
 
     default_store().write(made_up_bars(bars))
     loaded = load_strategy_text(STRATEGY, plugins=default_manager())
-    TrainingExecutor(
-        loaded.strategy,
-        text=loaded.text,
-        bar_store=default_store(),
-        model_store=default_model_store(),
-        plugins=default_manager(),
-        settings=TrainingSettings(device="cpu"),
-    ).execute()
+    train_strategy(loaded, TrainingSettings(device="cpu"))
 
 
 def prepared(largest: int, bars: int) -> int:

@@ -65,22 +65,13 @@ def _train(text: str, *, epochs: int | None) -> str:
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
     from ktrdr.core.jobs.settings import TrainingSettings
-    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
-    from ktrdr.core.training.executor import TrainingExecutor
+    from ktrdr.core.workflows.run_training import train
 
-    plugins = default_manager()
-    loaded = load_strategy_text(text, plugins=plugins)
     install_sample(default_store())
-    trained = TrainingExecutor(
-        loaded.strategy,
-        text=loaded.text,
-        bar_store=default_store(),
-        model_store=default_model_store(),
-        plugins=plugins,
-        settings=TrainingSettings(epochs=epochs, device="cpu"),
-    ).execute()
+    loaded = load_strategy_text(text, plugins=default_manager())
+    trained = train(loaded, TrainingSettings(epochs=epochs, device="cpu"))
     return trained.bundle.manifest.plugin.name
 
 

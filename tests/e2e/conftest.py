@@ -20,7 +20,8 @@ from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
-from ktrdr.core.training.executor import TrainingExecutor
+from ktrdr.core.training.result import TrainingResult
+from ktrdr.core.workflows.run_training import train
 
 _ROOT = Path(__file__).parents[2]
 _STOCKS = _ROOT / "packages" / "ktrdr-core" / "tests" / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
@@ -85,22 +86,24 @@ def variant(main_strategy: str) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def make_executor(shared_home: Path, plugins: PluginManager) -> Callable[..., TrainingExecutor]:
-    """Return ``make(text, home, **arguments)``: data from the shared home, everything written below ``home``."""
+def train_text(shared_home: Path, plugins: PluginManager) -> Callable[..., TrainingResult]:
+    """Return ``run(text, home, **arguments)``, those of a training or of its settings.
 
-    def make(text: str, home: Path, **arguments: Any) -> TrainingExecutor:
+    Data come from the shared home, everything is written below ``home``.
+    """
+
+    def run(text: str, home: Path, **arguments: Any) -> TrainingResult:
         loaded = load_strategy_text(text, plugins=plugins)
         asked = {name: arguments.pop(name) for name in TrainingSettings.model_fields if name in arguments}
         settings = read_settings(TrainingSettings, asked)
-        return TrainingExecutor(
-            loaded.strategy,
-            text=loaded.text,
+        return train(
+            loaded,
+            settings,
             bar_store=BarStore(shared_home / "data"),
             model_store=ModelStore(home / "models"),
             plugins=plugins,
             checkpoint_root=home / "checkpoints",
-            settings=settings,
             **arguments,
         )
 
-    return make
+    return run

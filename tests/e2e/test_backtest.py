@@ -36,7 +36,7 @@ PLAIN_TRAINING = {
 
 @pytest.fixture(scope="session")
 def trained(
-    variant: Callable[..., str], make_executor: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+    variant: Callable[..., str], train_text: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Bundle]:
     """Return ``trained(kind)``: a model of that kind, trained once."""
     known: dict[str, Bundle] = {}
@@ -61,7 +61,7 @@ def trained(
                 training={"replace": PLAIN_TRAINING | epochs | labels},
                 decisions=decisions,
             )
-            known[kind] = make_executor(text, tmp_path_factory.mktemp(kind), device="cpu").execute().bundle
+            known[kind] = train_text(text, tmp_path_factory.mktemp(kind), device="cpu").bundle
         return known[kind]
 
     return make

@@ -57,10 +57,10 @@ def trained_models(monkeypatch):
 
 
 def test_the_main_strategy_is_trained_stored_and_predicts_the_same_in_a_fresh_process(
-    main_strategy, make_executor, trained_models, plugins, tmp_path
+    main_strategy, train_text, trained_models, plugins, tmp_path
 ):
     events = []
-    result = make_executor(main_strategy, tmp_path, epochs=3, progress=events.append).execute()
+    result = train_text(main_strategy, tmp_path, epochs=3, progress=events.append)
     ((model, _, data),) = trained_models
     bundle = result.bundle
     bundle.verify()
@@ -90,7 +90,7 @@ def test_the_main_strategy_is_trained_stored_and_predicts_the_same_in_a_fresh_pr
     ],
 )
 def test_every_backend_is_reproducible_and_reloads(
-    variant, make_executor, trained_models, plugins, tmp_path, model_type, architecture, training
+    variant, train_text, trained_models, plugins, tmp_path, model_type, architecture, training
 ):
     neural = model_type == "gru"
     unused = (
@@ -113,8 +113,8 @@ def test_every_backend_is_reproducible_and_reloads(
         training={**unused, **training},
         training_data=SHORT,
     )
-    first = make_executor(text, tmp_path).execute()
-    second = make_executor(text, tmp_path).execute()
+    first = train_text(text, tmp_path)
+    second = train_text(text, tmp_path)
     assert (first.bundle.ref, second.bundle.ref) == ("neuro_mean_reversion/1", "neuro_mean_reversion/2")
     assert first.bundle.manifest.weights_hash == second.bundle.manifest.weights_hash
     model, _, data = trained_models[0]
@@ -124,11 +124,11 @@ def test_every_backend_is_reproducible_and_reloads(
 
 
 @pytest.mark.parametrize("model", [None, RECURRENT], ids=["mlp", "lstm"])
-def test_the_same_run_gives_the_same_weights_and_another_seed_others(variant, make_executor, tmp_path, model):
+def test_the_same_run_gives_the_same_weights_and_another_seed_others(variant, train_text, tmp_path, model):
     text = variant(training_data=SHORT, training={"epochs": 2}, **({"model": model} if model else {}))
 
     def weights(**arguments):
-        return make_executor(text, tmp_path, **arguments).execute().bundle.manifest.weights_hash
+        return train_text(text, tmp_path, **arguments).bundle.manifest.weights_hash
 
     first = weights()
     assert weights() == first
@@ -154,12 +154,12 @@ STOCK_TRAINING = {"labels": {"source": "direction", "horizon": 3, "threshold": 0
     [({"replace": {"type": "mlp", "architecture": {"hidden_layers": [4]}}}, 1), (RECURRENT, 8)],
     ids=["mlp", "lstm"],
 )
-def test_two_stocks_of_different_length(variant, make_executor, trained_models, shared_home, tmp_path, model, window):
+def test_two_stocks_of_different_length(variant, train_text, trained_models, shared_home, tmp_path, model, window):
     """Samples are the sum over the symbols; each has its own symbol's label, and a window within its own symbol."""
     from ktrdr.core.data.bar_store import BarStore
 
     text = variant(**STOCKS, model=model, training=STOCK_TRAINING)
-    result = make_executor(text, tmp_path).execute()
+    result = train_text(text, tmp_path)
     ((_, _, data),) = trained_models
     strategy = result.bundle.strategy
     pipeline = FeaturePipeline(strategy).with_normalizers(result.bundle.normalizers())
@@ -198,33 +198,30 @@ class CancelAtLook(Cancellation):
 
 
 @pytest.mark.parametrize("model", [None, RECURRENT], ids=["mlp", "lstm"])
-def test_cancelled_it_stops_before_the_next_batch_and_can_be_resumed(
-    variant, make_executor, tmp_path, monkeypatch, model
-):
+def test_cancelled_it_stops_before_the_next_batch_and_can_be_resumed(variant, train_text, tmp_path, monkeypatch, model):
     import torch
 
     text = variant(training_data=SHORT, training={"epochs": 4}, **({"model": model} if model else {}))
-    whole = make_executor(text, tmp_path / "whole").execute().bundle.manifest.weights_hash
+    whole = train_text(text, tmp_path / "whole").bundle.manifest.weights_hash
 
     steps = []
     honest = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *rest: steps.append(1) or honest(self, *rest))
     cancellation = CancelAtLook(30)
-    executor = make_executor(text, tmp_path, cancellation=cancellation)
-    with pytest.raises(CancelledError, match="enough"):
-        executor.execute()
+    with pytest.raises(CancelledError, match="enough") as stopped:
+        train_text(text, tmp_path, cancellation=cancellation)
     stopped_after = len(steps)
     # One look per batch at least: at the 30th no more than 29 batches have been learned, and none was after it.
     assert 0 < stopped_after <= 29
     assert cancellation.looks == 30
-    assert executor.checkpoint is not None
+    assert stopped.value.checkpoint is not None
     assert not (tmp_path / "models" / "neuro_mean_reversion").exists()
 
-    result = make_executor(text, tmp_path, resume=True).execute()
+    result = train_text(text, tmp_path, resume=True)
     assert result.resumed
     assert result.bundle.manifest.weights_hash == whole
     with pytest.raises(NothingToResumeError):
-        make_executor(text, tmp_path, resume=True).execute()
+        train_text(text, tmp_path, resume=True)
 
 
 TRAIN = """
@@ -235,7 +232,7 @@ from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.training import checkpoint
-from ktrdr.core.training.executor import TrainingExecutor
+from ktrdr.core.workflows.run_training import train
 
 honest = checkpoint.DirectoryCheckpoint.save
 
@@ -248,19 +245,17 @@ checkpoint.DirectoryCheckpoint.save = save
 text, data, home = sys.argv[1:]
 plugins = PluginManager()
 loaded = load_strategy_text(text, plugins=plugins)
-TrainingExecutor(
-    loaded.strategy, text=text, bar_store=BarStore(Path(data)), model_store=ModelStore(Path(home) / "models"),
+train(
+    loaded, bar_store=BarStore(Path(data)), model_store=ModelStore(Path(home) / "models"),
     plugins=plugins, checkpoint_root=Path(home) / "checkpoints",
-).execute()
+)
 """
 
 
-def test_killed_at_a_random_epoch_and_resumed_it_ends_with_the_same_weights(
-    variant, make_executor, shared_home, tmp_path
-):
+def test_killed_at_a_random_epoch_and_resumed_it_ends_with_the_same_weights(variant, train_text, shared_home, tmp_path):
     epochs = 6
     text = variant(training_data=SHORT, training={"epochs": epochs}, model=RECURRENT)
-    whole = make_executor(text, tmp_path / "whole").execute().bundle.manifest.weights_hash
+    whole = train_text(text, tmp_path / "whole").bundle.manifest.weights_hash
 
     kill_at = random.randint(1, epochs - 1)
     child = subprocess.Popen(
@@ -281,17 +276,17 @@ def test_killed_at_a_random_epoch_and_resumed_it_ends_with_the_same_weights(
         child.communicate()
     assert child.returncode == -signal.SIGKILL
 
-    result = make_executor(text, tmp_path, resume=True).execute()
+    result = train_text(text, tmp_path, resume=True)
     assert result.resumed, f"killed after epoch {kill_at}"
     assert result.epochs == epochs
     assert result.bundle.manifest.weights_hash == whole, f"killed after epoch {kill_at}"
 
 
-def test_killed_in_the_middle_of_an_epoch(variant, make_executor, shared_home, tmp_path):
+def test_killed_in_the_middle_of_an_epoch(variant, train_text, shared_home, tmp_path):
     """No checkpoint is of the moment it dies in: it goes on from the last one, and ends the same."""
     epochs = 40
     text = variant(training_data=SHORT, training={"epochs": epochs, "early_stopping": None})
-    whole = make_executor(text, tmp_path / "whole").execute().bundle.manifest.weights_hash
+    whole = train_text(text, tmp_path / "whole").bundle.manifest.weights_hash
     code = TRAIN.replace("    sys.stdin.readline()  # wait to be killed, or told to go on\n", "")
     child = subprocess.Popen(
         [sys.executable, "-c", code, text, shared_home / "data", tmp_path],
@@ -305,18 +300,18 @@ def test_killed_in_the_middle_of_an_epoch(variant, make_executor, shared_home, t
     finally:
         child.send_signal(signal.SIGKILL)
         child.communicate()
-    result = make_executor(text, tmp_path, resume=True).execute()
+    result = train_text(text, tmp_path, resume=True)
     assert result.resumed
     assert result.bundle.manifest.weights_hash == whole
 
 
-def test_values_can_be_predicted(variant, make_executor, trained_models, plugins, tmp_path):
+def test_values_can_be_predicted(variant, train_text, trained_models, plugins, tmp_path):
     regression = {
         "decisions": {"replace": {"output_format": "regression"}},
         "training": {"labels": {"source": "forward_return", "horizon": 6}, "epochs": 2, "class_weights": None},
         "training_data": SHORT,
     }
-    result = make_executor(variant(**regression), tmp_path).execute()
+    result = train_text(variant(**regression), tmp_path)
     model, task, data = trained_models[0]
     assert (task.settings["loss"], task.classes) == ("mse", ())
     assert data.train.labels.dtype == np.float32
@@ -327,7 +322,7 @@ def test_values_can_be_predicted(variant, make_executor, trained_models, plugins
     )
 
 
-def test_rules_are_learned_stored_and_read_in_words(variant, make_executor, plugins, shared_home, tmp_path):
+def test_rules_are_learned_stored_and_read_in_words(variant, train_text, plugins, shared_home, tmp_path):
     from ktrdr.core.backtesting.explanation import explain
     from ktrdr.core.data.bar_store import BarStore
 
@@ -337,7 +332,7 @@ def test_rules_are_learned_stored_and_read_in_words(variant, make_executor, plug
         training={"epochs": 2},
         training_data=SHORT,
     )
-    bundle = make_executor(text, tmp_path).execute().bundle
+    bundle = train_text(text, tmp_path).bundle
     assert bundle.manifest.crisp
     assert bundle.manifest.feature_ids == ("1h_rsi_value", "1h_macd_turn_value")
     found = explain(bundle, bar_store=BarStore(shared_home / "data"), plugins=plugins)
@@ -357,13 +352,13 @@ def test_rules_are_learned_stored_and_read_in_words(variant, make_executor, plug
 
 @pytest.mark.parametrize("model", [None, RECURRENT], ids=["mlp", "lstm"])
 def test_contributions_add_up_to_the_difference_from_the_average_sample(
-    variant, make_executor, plugins, shared_home, tmp_path, trained_models, model
+    variant, train_text, plugins, shared_home, tmp_path, trained_models, model
 ):
     from ktrdr.core.backtesting.explanation import explain
     from ktrdr.core.data.bar_store import BarStore
 
     text = variant(training_data=SHORT, training={"epochs": 4}, **({"model": model} if model else {}))
-    bundle = make_executor(text, tmp_path).execute().bundle
+    bundle = train_text(text, tmp_path).bundle
     _, _, data = trained_models[0]
     predictor = bundle.load_predictor(plugins)
     average = data.features[data.train.rows].mean(axis=0, dtype=np.float64).astype(np.float32)

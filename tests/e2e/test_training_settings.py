@@ -47,7 +47,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def train(variant, make_executor, tmp_path_factory):
+def train(variant, train_text, tmp_path_factory):
     """Return ``train(**settings)``; the same settings are trained once."""
     home: Path = tmp_path_factory.mktemp("settings")
     known = {}
@@ -60,7 +60,7 @@ def train(variant, make_executor, tmp_path_factory):
                 training_data={"date_range": {"start": "2017-01-01", "end": "2017-02-28"}},
                 model={"architecture": {"hidden_layers": [8], "activation": "tanh"}},
             )
-            result = make_executor(text, home).execute()
+            result = train_text(text, home)
             known[key] = Trained(result.bundle, result.epochs)
         return known[key]
 

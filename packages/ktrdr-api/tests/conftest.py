@@ -209,7 +209,7 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
     from ktrdr.core.plugins.manager import PluginManager
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.strategy.loader import load_strategy_text
-    from ktrdr.core.training.executor import TrainingExecutor
+    from ktrdr.core.workflows.run_training import train as train_strategy
 
     path, site = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("site")
     info = site / "ktrdr_ml_example-1.0.0.dist-info"
@@ -224,11 +224,7 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         patch.syspath_prepend(site)
         plugins = PluginManager(path=[str(site)], environ={})
         loaded = load_strategy_text(_STRATEGY, plugins=plugins)
-        bundle = (
-            TrainingExecutor(loaded.strategy, text=loaded.text, bar_store=bars, model_store=models, plugins=plugins)
-            .execute()
-            .bundle
-        )
+        bundle = train_strategy(loaded, bar_store=bars, model_store=models, plugins=plugins).bundle
         result = run_backtest(bundle, bar_store=bars, plugins=plugins, settings=BacktestSettings(commission=0.00002))
         run = store_run(result)
         yield MadeHome(path, run, {**result.to_json(), "run": "waves/1-1", "directory": str(run)})

@@ -27,7 +27,7 @@ from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager, default_manager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import PriceDistance, Risk
-from ktrdr.core.training.executor import TrainingExecutor
+from ktrdr.core.workflows.run_training import train as train_strategy
 
 _EXAMPLE = Path(__file__).parents[4] / "examples" / "ktrdr-ml-example" / "src"
 _STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
@@ -391,10 +391,7 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 def train(bar_store: BarStore, model_store: ModelStore, plugins: PluginManager) -> Callable[[str], Bundle]:
     def run(text: str) -> Bundle:
         loaded = load_strategy_text(text, plugins=plugins)
-        executor = TrainingExecutor(
-            loaded.strategy, text=loaded.text, bar_store=bar_store, model_store=model_store, plugins=plugins
-        )
-        return executor.execute().bundle
+        return train_strategy(loaded, bar_store=bar_store, model_store=model_store, plugins=plugins).bundle
 
     return run
 

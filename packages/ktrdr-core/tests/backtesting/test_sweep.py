@@ -12,34 +12,28 @@ from ktrdr.core.cli.main import cli
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job
-from ktrdr.core.jobs.settings import BacktestSettings
-from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.jobs.settings import MOST_TRIALS, BacktestSettings, SweepSettings
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.sweeps.candidates import CandidateStrategies
-from ktrdr.core.sweeps.grid import MOST_TRIALS, check_sweep, trials_of
+from ktrdr.core.sweeps.grid import check_sweep, trials_of
 from ktrdr.core.work.cancellation import Cancellation
-from ktrdr.core.workflows import run_chunk, run_sweep
+from ktrdr.core.workflows import run_sweep
 from ktrdr.core.workflows.run_job import run_job
 
 SETTINGS = {"decisions.confidence_threshold": (0.34, 0.4), "risk.stop_loss.atr": (2, 3.5, 5)}
 
 
 @pytest.fixture
-def at_home(bundle, bar_store, plugins, monkeypatch):
-    """The stores of the bundle's tests stand in for those below ``KTRDR_HOME``."""
-    for module in (run_sweep, run_chunk):
-        monkeypatch.setattr(module, "default_model_store", lambda: ModelStore(bundle.directory.parents[1]))
-        monkeypatch.setattr(module, "default_store", lambda: bar_store)
-        monkeypatch.setattr(module, "default_manager", lambda: plugins)
-
-
-@pytest.fixture
-def make_job(bundle, at_home):
+def make_job(bundle, home):
     def make(**more):
         given = {"model": bundle.manifest.ref, "settings": SETTINGS, "commission": 0.0001, "slippage": 0.0001}
         return parse_job("sweep", {**given, **more})
 
     return make
+
+
+def run(job, **more):
+    return run_sweep.sweep(job.model, job.to(SweepSettings), **more).to_json()
 
 
 def changed(bundle, changes):
@@ -49,7 +43,7 @@ def changed(bundle, changes):
 
 
 def test_each_row_is_the_backtest_of_that_strategy(make_job, bundle, bar_store, plugins):
-    result = run_sweep.run_sweep_job(make_job())
+    result = run(make_job())
     assert result["trials"] == len(result["rows"]) == 6
     for row in result["rows"]:
         assert row["metrics"]["trials"] == bundle.manifest.version - 1 + 6
@@ -67,7 +61,7 @@ def test_each_row_is_the_backtest_of_that_strategy(make_job, bundle, bar_store, 
 @pytest.mark.parametrize(("metric", "sign"), [("sharpe", -1), ("max_drawdown", -1), ("costs", 1)])
 def test_the_best_is_first_and_what_is_not_defined_last(make_job, metric, sign):
     thresholds = {"decisions.confidence_threshold": (0.34, 0.36, 0.4, 0.999)}
-    rows = run_sweep.run_sweep_job(make_job(settings=thresholds, metric=metric))["rows"]
+    rows = run(make_job(settings=thresholds, metric=metric))["rows"]
     values = [row["metrics"][metric] for row in rows]
     known = [value for value in values if value is not None]
     assert values == sorted(known, key=lambda value: sign * value) + [None] * (len(values) - len(known))
@@ -77,43 +71,14 @@ def test_the_best_is_first_and_what_is_not_defined_last(make_job, metric, sign):
 
 
 def test_more_trials_deflate_the_same_result_more(make_job):
-    few = run_sweep.run_sweep_job(make_job(settings={"risk.stop_loss.atr": (2, 3)}))
-    more = run_sweep.run_sweep_job(make_job(settings={"risk.stop_loss.atr": (2, 3, *(4 + i / 10 for i in range(48)))}))
+    few = run(make_job(settings={"risk.stop_loss.atr": (2, 3)}))
+    more = run(make_job(settings={"risk.stop_loss.atr": (2, 3, *(4 + i / 10 for i in range(48)))}))
 
     def of(result, value):
         return next(row["metrics"] for row in result["rows"] if row["settings"]["risk.stop_loss.atr"] == value)
 
     assert of(few, 2)["sharpe"] == of(more, 2)["sharpe"]
     assert of(few, 2)["deflated_sharpe"] > of(more, 2)["deflated_sharpe"]
-
-
-def test_chunks_come_to_the_same_and_prepare_once(make_job, monkeypatch):
-    prepared = []
-    original = run_chunk.prepare_sweep
-    monkeypatch.setattr(run_chunk, "prepare_sweep", lambda *args, **more: prepared.append(1) or original(*args, **more))
-    job = make_job()
-    data = job.model_dump(mode="json")
-    chunks = [run_chunk.run_chunk("one", data, numbers) for numbers in ([0, 1], [2], [3, 4, 5])]
-    assert len(prepared) == 1
-    assert all(chunk["seconds"] > 0 for chunk in chunks)
-    whole = run_sweep.run_sweep_job(job)
-    by_trial = {row["trial"]: row["metrics"] for row in whole["rows"]}
-    assert [metrics for chunk in chunks for metrics in chunk["metrics"]] == [by_trial[n] for n in range(1, 7)]
-    assert all(chunk["facts"]["data_fingerprint"] == whole["data_fingerprint"] for chunk in chunks)
-
-
-def test_a_worker_keeps_few_sweeps(make_job):
-    data = make_job().model_dump(mode="json")
-    for number in range(5):
-        run_chunk.run_chunk(f"sweep {number}", data, [0])
-    assert list(run_chunk._prepared) == ["sweep 3", "sweep 4"]
-
-
-def test_a_chunk_says_what_a_person_can_mend(make_job):
-    data = make_job(model="nobody_trained_this").model_dump(mode="json")
-    error = run_chunk.run_chunk("broken", data, [0])["error"]
-    assert error["type"] == "NotFoundError"
-    assert "nobody_trained_this" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +99,7 @@ def test_a_chunk_says_what_a_person_can_mend(make_job):
 def test_a_mistake_anywhere_is_found_before_anything_runs(make_job, monkeypatch, settings, message):
     monkeypatch.setattr(run_sweep, "prepare_sweep", lambda *args, **more: pytest.fail("it ran"))
     with pytest.raises(BadInputError, match=message) as caught:
-        run_sweep.run_sweep_job(make_job(settings=settings))
+        run(make_job(settings=settings))
     assert "\n" not in str(caught.value)
 
 
@@ -174,7 +139,7 @@ def test_it_stops_on_request(make_job, monkeypatch):
 
     monkeypatch.setattr(run_sweep, "run_trial", trial)
     with pytest.raises(CancelledError):
-        run_sweep.run_sweep_job(make_job(), cancellation=cancellation)
+        run(make_job(), cancellation=cancellation)
     assert len(ran) == 1
 
 

@@ -17,11 +17,10 @@ from ktrdr.core.data.sample import install_sample, sample_bars
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins import Rule, manager
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
-from ktrdr.core.training.executor import TrainingExecutor
+from ktrdr.core.workflows.run_training import train as train_strategy
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -54,14 +53,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example_plugins: Plu
     monkeypatch.setattr(manager, "default_manager", lambda: example_plugins)
     install_sample(default_store())
     loaded = load_strategy_text(TEXT, plugins=example_plugins)
-    executor = TrainingExecutor(
-        loaded.strategy,
-        text=loaded.text,
-        bar_store=default_store(),
-        model_store=default_model_store(),
-        plugins=example_plugins,
-    )
-    return executor.execute().bundle
+    return train_strategy(loaded, plugins=example_plugins).bundle
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.report import write_report
 from ktrdr.core.strategy.loader import load_strategy_text
-from ktrdr.core.training.executor import TrainingExecutor
+from ktrdr.core.workflows.run_training import train as train_strategy
 
 _EXAMPLE = Path(__file__).parents[4] / "examples" / "ktrdr-ml-example" / "src"
 
@@ -121,17 +121,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BacktestResult]
         store = BarStore(tmp_path_factory.mktemp("bars"))
         install_sample(store)
         loaded = load_strategy_text(TEXT, plugins=plugins)
-        bundle = (
-            TrainingExecutor(
-                loaded.strategy,
-                text=loaded.text,
-                bar_store=store,
-                model_store=ModelStore(tmp_path_factory.mktemp("home") / "models"),
-                plugins=plugins,
-            )
-            .execute()
-            .bundle
-        )
+        models = ModelStore(tmp_path_factory.mktemp("home") / "models")
+        bundle = train_strategy(loaded, bar_store=store, model_store=models, plugins=plugins).bundle
         yield run_backtest(
             bundle,
             bar_store=store,

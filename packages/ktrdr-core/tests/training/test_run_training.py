@@ -10,14 +10,14 @@ from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.models.model_store import default_model_store
+from ktrdr.core.plugins import manager
 from ktrdr.core.work import Cancellation
-from ktrdr.core.workflows import run_training as module
 from ktrdr.core.workflows.run_job import run_job
 
 
 @pytest.fixture(autouse=True)
 def installed(home, example_plugins, monkeypatch):
-    monkeypatch.setattr(module, "default_manager", lambda: example_plugins)
+    monkeypatch.setattr(manager, "default_manager", lambda: example_plugins)
     install_sample(default_store())
 
 

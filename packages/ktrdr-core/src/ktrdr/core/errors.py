@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -52,6 +53,9 @@ class CancelledError(KtrdrError):
     """The work was cancelled on request; what it left behind is whole and can be resumed."""
 
     exit_status = 130
+
+    checkpoint: Path | None = None
+    """Of a training: what it can go on from."""
 
 
 class RemoteError(KtrdrError):

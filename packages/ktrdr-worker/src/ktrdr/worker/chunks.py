@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC
+from ktrdr.core.errors import KtrdrError, record_of
 
-__all__ = ["run_chunk"]
+if TYPE_CHECKING:
+    from ktrdr.core.jobs.kinds import SweepJob
+    from ktrdr.core.sweeps.grid import PreparedSweep
+
+__all__ = ["carry_out_chunk", "run_chunk"]
+
+_KEPT = 2
 
 _announced: set[str] = set()
 _announcing = threading.Lock()
+_prepared: OrderedDict[str, PreparedSweep] = OrderedDict()
+_preparing = threading.Lock()
 
 
 def run_chunk(operation_id: str, attempt: int, job: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """Run some trials of a sweep; see :func:`ktrdr.core.workflows.run_chunk.run_chunk`.
+    """Run some trials of a sweep; see :func:`carry_out_chunk`.
 
     Before its first chunk of an attempt the worker says that it has begun.
     """
     from distributed import get_worker
-
-    from ktrdr.core.workflows import run_chunk as workflow
 
     worker = get_worker()
     key = f"{operation_id}:{attempt}"
@@ -31,4 +40,61 @@ def run_chunk(operation_id: str, attempt: int, job: Mapping[str, Any], numbers: 
     if new:
         message = {"operation_id": operation_id, "attempt": attempt, "event": "started", "worker": worker.address}
         worker.log_event(OPERATIONS_TOPIC, message)
-    return workflow.run_chunk(key, job, numbers)
+    return carry_out_chunk(key, job, numbers)
+
+
+def carry_out_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
+    """Run some trials of a sweep; the process prepares once for all of its chunks.
+
+    Whoever hands out the chunks has checked the job: see :func:`~ktrdr.core.sweeps.grid.check_sweep`.
+
+    Args:
+        sweep_id: by which later chunks of the same sweep are known: that of its operation, ``:``, and the attempt.
+        data: the job.
+        numbers: of the trials, from 0.
+
+    Returns:
+        ``metrics`` of each trial; ``facts``; ``seconds`` spent in the backtests and in ``preparing`` for them. Or an
+        ``error``, a :class:`~ktrdr.core.errors.ErrorRecord`, for what a person can mend.
+    """
+    from ktrdr.core.jobs.kinds import SweepJob
+    from ktrdr.core.sweeps.grid import run_trial, trials_of
+
+    began = time.perf_counter()
+    job = SweepJob.model_validate(dict(data))
+    try:
+        # One thread prepares; others that came for the same wait for it.
+        with _preparing:
+            sweep = _prepared.get(sweep_id)
+            if sweep is None:
+                sweep = _prepared[sweep_id] = _prepare(sweep_id, job)
+            _prepared.move_to_end(sweep_id)
+            while len(_prepared) > _KEPT:
+                _prepared.popitem(last=False)
+        ready = time.perf_counter()
+        trials = trials_of(job)
+        metrics = [run_trial(sweep, trials[number]) for number in numbers]
+    except KtrdrError as error:
+        return {"error": record_of(error).to_json()}
+    done = time.perf_counter()
+    return {"metrics": metrics, "facts": dict(sweep.facts), "seconds": done - ready, "preparing": ready - began}
+
+
+def _prepare(sweep_id: str, job: SweepJob) -> PreparedSweep:
+    from ktrdr.core.cluster.exchange import Exchange
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.models.model_store import ModelStore
+    from ktrdr.core.sweeps.grid import prepare_sweep
+    from ktrdr.core.work.cancellation import Cancellation
+    from ktrdr.core.work.progress import NO_PROGRESS
+    from ktrdr.core.work.steps import Steps
+    from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all
+
+    steps, plugins = Steps(NO_PROGRESS, Cancellation()), plugins_or_all(None)
+    exchange = Exchange.from_environment()
+    if exchange is None:
+        bundle = models_in(None).get(job.model)
+        return prepare_sweep(job, bundle, bar_store=bars_in(None), plugins=plugins, steps=steps)
+    with exchange.home(sweep_id.partition(":")[0]) as home:
+        bundle, bars = ModelStore(home / "models").get(job.model), BarStore(home / "data")
+        return prepare_sweep(job, bundle, bar_store=bars, plugins=plugins, steps=steps)

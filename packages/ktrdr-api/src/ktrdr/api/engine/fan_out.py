@@ -100,7 +100,7 @@ class FanOut:
                 await self.client.cancel([chunk.future for chunk in self._running.values()], force=True)
         assert self._facts is not None
         result = sweep_result(job, self._facts, [self._results[number] for number in range(total)])
-        return {"event": "completed", "result": result}
+        return {"event": "completed", "result": result.to_json()}
 
     def _hand_out(self, waiting: list[int]) -> None:
         slots = max(self.slots(), 1)

@@ -55,14 +55,13 @@ def backtest(
     MODEL is `name` for the latest version of a model, `name/3` for one, or a strategy file for the latest model that
     was trained from it. Decisions are made at the close of a bar and filled at the open of the next.
     """
-    from ktrdr.core.backtesting.run import run_backtest
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.progress_display import progress_display
-    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.runs.run_store import store_run
+    from ktrdr.core.workflows.run_backtest import backtest as trade
 
     _check_free(output)
     if server is not None:
@@ -71,14 +70,7 @@ def backtest(
         plugins = default_manager()
         bundle = _bundle_of(model, default_model_store(), plugins)
         with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-            result = run_backtest(
-                bundle,
-                bar_store=default_store(),
-                plugins=plugins,
-                settings=settings,
-                progress=progress,
-                cancellation=cancellation,
-            )
+            result = trade(bundle, settings, plugins=plugins, progress=progress, cancellation=cancellation)
     written: list[Path] = []
 
     def add_report(directory: Path) -> None:

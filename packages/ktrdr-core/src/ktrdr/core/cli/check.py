@@ -41,44 +41,18 @@ def check(
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.progress_display import progress_display
-    from ktrdr.core.data.bar_store import default_store
-    from ktrdr.core.features.causality import LabelValues, check_pipeline
-    from ktrdr.core.features.inputs import derived_timeframes, inputs_for
-    from ktrdr.core.features.pipeline import FeaturePipeline
-    from ktrdr.core.labels.make import make_labels
     from ktrdr.core.strategy.loader import load_strategy
+    from ktrdr.core.workflows.run_check import check as check_strategy
 
-    strategy = load_strategy(strategy_file).strategy
-    pipeline = FeaturePipeline(strategy)
-    bars = inputs_for(strategy, pipeline.timeframes, symbol=symbol, sample=sample)
-    base = bars[pipeline.timeframes[0]]
-    derived = (
-        pipeline.timeframes[1:] if sample else derived_timeframes(default_store(), base.symbol, pipeline.timeframes)
-    )
-    first = base.time[max(0, len(base) - last)] if len(base) else None
-    recent = {name: part.between(first, None) for name, part in bars.items()}
-
-    declared = make_labels(strategy.training.labels, recent[pipeline.timeframes[0]])
-
-    def labels(part: Any) -> LabelValues:
-        made = make_labels(strategy.training.labels, part)
-        return LabelValues(made.values, made.span_end)
-
+    loaded = load_strategy(strategy_file)
     with progress_display(quiet=as_json) as progress:
-        report = check_pipeline(
-            pipeline,
-            recent,
-            labels=labels,
-            look_ahead=declared.look_ahead,
-            derived=derived,
-            cuts=cuts,
-            seed=seed,
-            progress=progress,
+        report = check_strategy(
+            loaded, symbol=symbol, sample=sample, cuts=cuts, last=last, seed=seed, progress=progress
         )
     if as_json:
-        print_json({"strategy": strategy.name, **report.to_json()})
+        print_json({"strategy": loaded.strategy.name, **report.to_json()})
     else:
-        _print(strategy.name, report)
+        _print(loaded.strategy.name, report)
     if report.leaking:
         sys.exit(1)
 

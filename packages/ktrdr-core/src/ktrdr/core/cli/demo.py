@@ -27,7 +27,6 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     """
     from importlib.resources import as_file, files
 
-    from ktrdr.core.backtesting.run import run_backtest
     from ktrdr.core.cli.backtest import print_result
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
@@ -35,12 +34,12 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     from ktrdr.core.cli.train import print_trained
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.report import write_report
     from ktrdr.core.runs.run_store import run_name, store_run
     from ktrdr.core.strategy.loader import load_strategy
-    from ktrdr.core.training.executor import TrainingExecutor
+    from ktrdr.core.workflows.run_backtest import backtest
+    from ktrdr.core.workflows.run_training import train
 
     plugins = default_manager()
     with as_file(files("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml")) as path:
@@ -48,8 +47,7 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     # Before anything is written: a backend that is missing or broken is said at once.
     backend, _ = plugins.backend_for(loaded.strategy.model.type, loaded.strategy.model.backend)
     plugins.validate(backend.name)
-    bar_store = default_store()
-    bars = install_sample(bar_store)
+    bars = install_sample(default_store())
     if not as_json:
         click.echo(
             f"Data: {len(bars):,} hourly bars of {bars.symbol}, {str(bars.time[0])[:10]} to {str(bars.time[-1])[:10]};"
@@ -57,27 +55,12 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
             f" {loaded.strategy.training_data.date_range.end}."
         )
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        trained = TrainingExecutor(
-            loaded.strategy,
-            text=loaded.text,
-            bar_store=bar_store,
-            model_store=default_model_store(),
-            plugins=plugins,
-            settings=settings,
-            progress=progress,
-            cancellation=cancellation,
-        ).execute()
+        trained = train(loaded, settings, plugins=plugins, progress=progress, cancellation=cancellation)
     if not as_json:
         print_trained(trained)
+    costs = BacktestSettings(commission=_COMMISSION, slippage=_SLIPPAGE)
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        result = run_backtest(
-            trained.bundle,
-            bar_store=bar_store,
-            plugins=plugins,
-            settings=BacktestSettings(commission=_COMMISSION, slippage=_SLIPPAGE),
-            progress=progress,
-            cancellation=cancellation,
-        )
+        result = backtest(trained.bundle, costs, plugins=plugins, progress=progress, cancellation=cancellation)
     reports: list[Path] = []
     directory = store_run(result, then=lambda place: reports.append(write_report(result, place / "report.html")))
     report = reports[0]

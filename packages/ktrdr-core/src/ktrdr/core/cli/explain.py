@@ -27,20 +27,11 @@ def explain(model: str, at: str | None, symbol: str | None, as_json: bool) -> No
     rules, those rules too. Whether it becomes an order depends on the position besides, which only a backtest knows.
     MODEL is `name` for the latest version of a model, or `name/3` for one.
     """
-    from ktrdr.core.backtesting.explanation import explain as explain_decision
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.times import parse_time
-    from ktrdr.core.models.model_store import default_model_store
-    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.workflows.run_explanation import explain as explain_decision
 
-    explained = explain_decision(
-        default_model_store().get(model),
-        bar_store=default_store(),
-        plugins=default_manager(),
-        symbol=symbol,
-        at=None if at is None else parse_time(at, "--at"),
-    )
+    explained = explain_decision(model, symbol=symbol, at=None if at is None else parse_time(at, "--at"))
     if as_json:
         print_json(explained.to_json())
     else:

@@ -26,6 +26,7 @@ def plot(strategy_file: Path, output: Path | None, symbol: str | None, sample: b
     """
     import numpy as np
 
+    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.features.inputs import inputs_for
     from ktrdr.core.features.pipeline import FeaturePipeline
@@ -39,7 +40,7 @@ def plot(strategy_file: Path, output: Path | None, symbol: str | None, sample: b
     if not strategy.fuzzy_sets:
         raise BadInputError(f"`{strategy_file}` has no fuzzy sets; there is nothing to draw")
     pipeline = FeaturePipeline(strategy)
-    bars = inputs_for(strategy, pipeline.timeframes, symbol=symbol, sample=sample)
+    bars = inputs_for(strategy, pipeline.timeframes, symbol=symbol, sample=sample, store=default_store())
     base = bars[pipeline.timeframes[0]]
     values = pipeline.indicator_values(bars)
     drawn = {(column.timeframe, column.indicator) for column in pipeline.columns if column.fuzzy_set}

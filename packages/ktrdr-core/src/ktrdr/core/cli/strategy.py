@@ -112,7 +112,9 @@ def _dead_zones(loaded: LoadedStrategy, *, sample: bool, symbol: str | None) -> 
             if symbol is None:
                 names = ", ".join(strategy.training_data.symbols)
                 return [], f"dead zones were not measured: no bars of {names} are stored; --sample uses the sample"
-        bars = inputs_for(strategy, FeaturePipeline(strategy).timeframes, symbol=symbol, sample=sample)
+        bars = inputs_for(
+            strategy, FeaturePipeline(strategy).timeframes, symbol=symbol, sample=sample, store=default_store()
+        )
         return measure_dead_zones(strategy, bars), None
     except KtrdrError as error:  # the file is valid whatever is wrong with the bars
         return [], f"dead zones were not measured: {error}"

@@ -71,14 +71,14 @@ def sweep(
     from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.jobs.kinds import SweepJob
     from ktrdr.core.jobs.refusals import read_settings
-    from ktrdr.core.workflows.run_sweep import run_sweep_job
+    from ktrdr.core.workflows.run_sweep import sweep as sweep_model
 
-    job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
     if server is not None:
+        job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
         result = _sweep_on_server(server, job.model_dump(mode="json"), quiet=as_json)
     else:
         with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-            result = run_sweep_job(job, progress=progress, cancellation=cancellation)
+            result = sweep_model(model, settings, progress=progress, cancellation=cancellation).to_json()
     if as_json:
         print_json(result)
     else:

@@ -45,12 +45,10 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.progress_display import progress_display
-    from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.errors import CancelledError
-    from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy
-    from ktrdr.core.training.executor import TrainingExecutor
+    from ktrdr.core.workflows.run_training import train as train_strategy
 
     plugins = default_manager()
     # What a server's plugins say of the strategy, the server says.
@@ -63,29 +61,21 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
         job = settings.to(TrainingJob, strategy=loaded.text)
         _train_on_server(server, job.model_dump(mode="json"), resume=resume, as_json=as_json)
         return
+    stopped: CancelledError | None = None
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        executor = TrainingExecutor(
-            loaded.strategy,
-            text=loaded.text,
-            bar_store=default_store(),
-            model_store=default_model_store(),
-            plugins=plugins,
-            settings=settings,
-            resume=resume,
-            progress=progress,
-            cancellation=cancellation,
-        )
         try:
-            result = executor.execute()
-        except CancelledError:
-            result = None
-    if result is None:
-        if executor.checkpoint is None:
+            result = train_strategy(
+                loaded, settings, resume=resume, plugins=plugins, progress=progress, cancellation=cancellation
+            )
+        except CancelledError as error:
+            stopped = error
+    if stopped is not None:
+        if stopped.checkpoint is None:
             click.echo("Cancelled before the first batch was learned; there is nothing to resume.", err=True)
         else:
             command = _command(click.get_current_context())
             click.echo(f"Cancelled; a checkpoint is kept. Go on with `{command}`.", err=True)
-        sys.exit(CancelledError.exit_status)
+        sys.exit(stopped.exit_status)
     if as_json:
         print_json(result.to_json())
     else:

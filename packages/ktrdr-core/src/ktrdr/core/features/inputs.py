@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ktrdr.core.data.bar_store import BarStore, default_store
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import load_bars
 from ktrdr.core.data.resample import resample
@@ -62,14 +62,16 @@ def sample_inputs(timeframes: Sequence[str]) -> dict[str, Bars]:
     }
 
 
-def inputs_for(strategy: Strategy, timeframes: Sequence[str], *, symbol: str | None, sample: bool) -> dict[str, Bars]:
-    """Return the bars a command works on: of ``symbol`` or the strategy's first, stored or the sample.
+def inputs_for(
+    strategy: Strategy, timeframes: Sequence[str], *, symbol: str | None, sample: bool, store: BarStore
+) -> dict[str, Bars]:
+    """Return the bars a command works on: of ``symbol`` or the strategy's first, from ``store`` or the sample.
 
     Raises:
         BadInputError: there are none, or a symbol was asked for that the sample does not hold.
     """
     if not sample:
-        return stored_inputs(default_store(), symbol or strategy.training_data.symbols[0], timeframes)
+        return stored_inputs(store, symbol or strategy.training_data.symbols[0], timeframes)
     bars = sample_inputs(timeframes)
     held = bars[timeframes[0]].symbol
     if symbol is not None and symbol != held:

@@ -33,7 +33,7 @@ from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.sweeps.candidates import CandidateStrategies
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["PreparedSweep", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
+__all__ = ["PreparedSweep", "SweepResult", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
 
 _METRICS = {
     info.name: info
@@ -139,9 +139,26 @@ def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, 
     return {name: metrics[name] for name in _METRICS}
 
 
-def sweep_result(
-    asked: SweepSettings, facts: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep comes to.
+
+    Attributes:
+        facts: of the model and the bars; see :class:`PreparedSweep`.
+        metric: the rows are ordered by.
+        rows: one per trial, the best first: its number as ``trial``, its ``settings`` and its ``metrics``.
+    """
+
+    facts: Mapping[str, Any]
+    metric: str
+    rows: tuple[Mapping[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map."""
+        return {**self.facts, "metric": self.metric, "trials": len(self.rows), "rows": [dict(row) for row in self.rows]}
+
+
+def sweep_result(asked: SweepSettings, facts: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> SweepResult:
     """Return the table of a sweep, the best by ``asked.metric`` first; where that is not defined, last.
 
     Args:
@@ -159,4 +176,4 @@ def sweep_result(
         value = row["metrics"][asked.metric]
         return value is None, 0.0 if value is None else sign * value
 
-    return {**facts, "metric": asked.metric, "trials": len(rows), "rows": sorted(rows, key=place)}
+    return SweepResult(facts, asked.metric, tuple(sorted(rows, key=place)))

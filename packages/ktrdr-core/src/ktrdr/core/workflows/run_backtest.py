@@ -1,42 +1,55 @@
-"""Carry out a backtest job."""
+"""Backtest a model."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.run import run_backtest
-from ktrdr.core.data.bar_store import default_store
-from ktrdr.core.jobs.kinds import BacktestJob
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.jobs.settings import BacktestSettings
-from ktrdr.core.models.model_store import default_model_store
-from ktrdr.core.plugins.manager import default_manager
-from ktrdr.core.runs.run_store import run_name, store_run
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
+from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all
 
-__all__ = ["run_backtest_job"]
+__all__ = ["backtest"]
 
 
-def run_backtest_job(
-    job: BacktestJob, *, progress: Progress = NO_PROGRESS, cancellation: Cancellation | None = None
-) -> dict[str, Any]:
-    """Trade a model on the stores below ``KTRDR_HOME``, and keep the result as the next run of the model.
+def backtest(
+    model: Bundle | str,
+    settings: BacktestSettings | None = None,
+    *,
+    bar_store: BarStore | None = None,
+    model_store: ModelStore | None = None,
+    plugins: PluginManager | None = None,
+    progress: Progress = NO_PROGRESS,
+    cancellation: Cancellation | None = None,
+) -> BacktestResult:
+    """Trade a model on stored bars. Writes nothing: :func:`~ktrdr.core.runs.run_store.store_run` keeps the result.
+
+    Args:
+        model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
+        settings: capital, costs, days, symbols; by default what the model has not seen, without costs.
+        bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
+        model_store: holds the model; by default ``$KTRDR_HOME/models``.
+        plugins: backends to predict with; by default all that are installed.
+        progress: receives reports of each step.
+        cancellation: stops it between two steps.
 
     Returns:
-        :meth:`~ktrdr.core.backtesting.results.BacktestResult.to_json`, with the ``run`` as commands take it, and the
-        ``directory`` of its files.
+        Trades, equity and metrics, beside those of buying and holding and of simple baselines.
 
     Raises:
         BadInputError: the model, the data or a setting does not allow it.
-        CancelledError: on request; nothing is left.
+        PredictionError: the model fails, or predicts NaN.
+        CancelledError: on request.
     """
-    result = run_backtest(
-        default_model_store().get(job.model),
-        bar_store=default_store(),
-        plugins=default_manager(),
-        settings=job.to(BacktestSettings),
+    return run_backtest(
+        bundle_of(model, model_store),
+        bar_store=bars_in(bar_store),
+        plugins=plugins_or_all(plugins),
+        settings=settings if settings is not None else BacktestSettings(),
         progress=progress,
         cancellation=cancellation,
     )
-    directory = store_run(result)
-    return {**result.to_json(), "run": run_name(directory), "directory": str(directory)}

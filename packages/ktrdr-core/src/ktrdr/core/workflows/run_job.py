@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob, parse_job
-from ktrdr.core.work import NO_PROGRESS, Cancellation, Progress
+from ktrdr.core.jobs.settings import BacktestSettings, SweepSettings, TrainingSettings
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import NO_PROGRESS, Progress
 
 __all__ = ["run_job"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What an attempt at a job has beside the job."""
+
+    resume: bool
+    operation: str | None
+    progress: Progress
+    cancellation: Cancellation
 
 
 def run_job(
@@ -20,23 +33,81 @@ def run_job(
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
-    """Carry out a job against ``KTRDR_HOME`` and return its result as a JSON-ready map.
+    """Carry out a job against ``KTRDR_HOME``.
 
-    ``operation`` is the id of the operation this is an attempt at: all its attempts leave one result. With ``resume`` a
-    training goes on from its last checkpoint, if there is one. Raises what the work raises:
-    :class:`~ktrdr.core.errors.KtrdrError` for what a person can mend.
+    Args:
+        kind: of the job.
+        data: the job.
+        resume: a training goes on from the last checkpoint of an earlier attempt; where there is none, it begins.
+        operation: id of the operation this is an attempt at: all its attempts leave one result.
+        progress: receives reports of each step.
+        cancellation: stops it.
+
+    Returns:
+        The result as a JSON-ready map. That of a backtest has the ``run`` as commands take it, and the ``directory``
+        of its files.
+
+    Raises:
+        BadInputError: it is no job, or the model, the data or a setting does not allow it.
+        CancelledError: on request.
     """
+    attempt = _Attempt(resume, operation, progress, cancellation if cancellation is not None else Cancellation())
     job = parse_job(kind, data)
-    cancellation = cancellation if cancellation is not None else Cancellation()
-    if isinstance(job, TrainingJob):
-        from ktrdr.core.workflows.run_training import run_training_job
+    return _RUNNERS[type(job)](job, attempt)
 
-        return run_training_job(job, resume=resume, operation=operation, progress=progress, cancellation=cancellation)
-    if isinstance(job, SweepJob):
-        from ktrdr.core.workflows.run_sweep import run_sweep_job
 
-        return run_sweep_job(job, progress=progress, cancellation=cancellation)
-    assert isinstance(job, BacktestJob)
-    from ktrdr.core.workflows.run_backtest import run_backtest_job
+# What another kind needs is not imported.
 
-    return run_backtest_job(job, progress=progress, cancellation=cancellation)
+
+def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
+    from ktrdr.core.strategy.loader import load_strategy_text
+    from ktrdr.core.training.result import TrainingResult
+    from ktrdr.core.training.run_checkpoint import NothingToResumeError
+    from ktrdr.core.workflows.places import plugins_or_all
+    from ktrdr.core.workflows.run_training import train
+
+    plugins = plugins_or_all(None)
+    loaded = load_strategy_text(job.strategy, plugins=plugins)
+
+    def run(*, resume: bool) -> TrainingResult:
+        return train(
+            loaded,
+            job.to(TrainingSettings),
+            resume=resume,
+            operation=attempt.operation,
+            plugins=plugins,
+            progress=attempt.progress,
+            cancellation=attempt.cancellation,
+        )
+
+    if attempt.resume:
+        try:
+            return run(resume=True).to_json()
+        except NothingToResumeError:
+            # It died before its first checkpoint. That costs no more than what it had done by then.
+            pass
+    return run(resume=False).to_json()
+
+
+def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
+    from ktrdr.core.runs.run_store import run_name, store_run
+    from ktrdr.core.workflows.run_backtest import backtest
+
+    settings = job.to(BacktestSettings)
+    result = backtest(job.model, settings, progress=attempt.progress, cancellation=attempt.cancellation)
+    directory = store_run(result)
+    return {**result.to_json(), "run": run_name(directory), "directory": str(directory)}
+
+
+def _sweep(job: SweepJob, attempt: _Attempt) -> dict[str, Any]:
+    from ktrdr.core.workflows.run_sweep import sweep
+
+    settings = job.to(SweepSettings)
+    return sweep(job.model, settings, progress=attempt.progress, cancellation=attempt.cancellation).to_json()
+
+
+_RUNNERS: Mapping[type, Callable[[Any, _Attempt], dict[str, Any]]] = {
+    TrainingJob: _train,
+    BacktestJob: _backtest,
+    SweepJob: _sweep,
+}

@@ -1,46 +1,76 @@
-"""Carry out a sweep in this process."""
+"""Sweep a model, all of it in this process."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from ktrdr.core.data.bar_store import default_store
-from ktrdr.core.jobs.kinds import SweepJob
-from ktrdr.core.models.model_store import default_model_store
-from ktrdr.core.plugins.manager import default_manager
-from ktrdr.core.sweeps.grid import check_sweep, prepare_sweep, run_trial, sweep_result, trials_of
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.jobs.settings import SweepSettings
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.sweeps.grid import (
+    SweepResult,
+    check_sweep,
+    prepare_sweep,
+    run_trial,
+    sweep_result,
+    trials_of,
+)
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
+from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all
 
-__all__ = ["run_sweep_job"]
+__all__ = ["sweep"]
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
 
-def run_sweep_job(
-    job: SweepJob, *, progress: Progress = NO_PROGRESS, cancellation: Cancellation | None = None
-) -> dict[str, Any]:
-    """Run every trial in this process, on the stores below ``KTRDR_HOME``; writes nothing.
+def sweep(
+    model: Bundle | str,
+    settings: SweepSettings,
+    *,
+    bar_store: BarStore | None = None,
+    model_store: ModelStore | None = None,
+    plugins: PluginManager | None = None,
+    progress: Progress = NO_PROGRESS,
+    cancellation: Cancellation | None = None,
+) -> SweepResult:
+    """Trade a model once for every combination of the values in ``settings``, and rank them. Writes nothing.
+
+    Args:
+        model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
+        settings: values to try, metric to rank by, capital, costs, days, symbols.
+        bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
+        model_store: holds the model; by default ``$KTRDR_HOME/models``.
+        plugins: backends to predict with; by default all that are installed.
+        progress: receives a report now and then.
+        cancellation: stops it between two backtests.
 
     Returns:
-        :func:`~ktrdr.core.sweeps.grid.sweep_result`.
+        One row per combination, the best first.
 
     Raises:
         BadInputError: the model, the data or a setting does not allow it; nothing was tried.
         CancelledError: on request.
     """
     cancellation = cancellation if cancellation is not None else Cancellation()
-    bundle, steps = default_model_store().get(job.model), Steps(progress, cancellation)
-    check_sweep(job, bundle)
-    sweep = prepare_sweep(job, bundle, bar_store=default_store(), plugins=default_manager(), steps=steps)
-    trials, found, last = trials_of(job), [], 0.0
+    bundle = bundle_of(model, model_store)
+    check_sweep(settings, bundle)
+    prepared = prepare_sweep(
+        settings,
+        bundle,
+        bar_store=bars_in(bar_store),
+        plugins=plugins_or_all(plugins),
+        steps=Steps(progress, cancellation),
+    )
+    trials, found, last = trials_of(settings), [], 0.0
     for number, changes in enumerate(trials):
         cancellation.raise_if_requested()
         if time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS:
             last = time.monotonic()
             progress(ProgressEvent("backtests", number, len(trials), "backtests", number / len(trials)))
-        found.append(run_trial(sweep, changes))
+        found.append(run_trial(prepared, changes))
     progress(ProgressEvent("backtests", len(trials), len(trials), "backtests", 1.0))
-    return sweep_result(job, sweep.facts, found)
+    return sweep_result(settings, prepared.facts, found)

@@ -1,72 +1,80 @@
-"""Carry out a training job."""
+"""Train a strategy."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
 
-from ktrdr.core.data.bar_store import default_store
-from ktrdr.core.jobs.kinds import TrainingJob
+from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.errors import CancelledError
 from ktrdr.core.jobs.settings import TrainingSettings
-from ktrdr.core.models.model_store import default_model_store
-from ktrdr.core.plugins.manager import default_manager
-from ktrdr.core.strategy.loader import load_strategy_text
+from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy
 from ktrdr.core.training.executor import TrainingExecutor
 from ktrdr.core.training.result import TrainingResult
-from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
+from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all
 
-__all__ = ["run_training_job"]
+__all__ = ["train"]
 
 
-def run_training_job(
-    job: TrainingJob,
+def train(
+    strategy: LoadedStrategy | str | os.PathLike[str],
+    settings: TrainingSettings | None = None,
     *,
     resume: bool = False,
     operation: str | None = None,
+    bar_store: BarStore | None = None,
+    model_store: ModelStore | None = None,
+    plugins: PluginManager | None = None,
+    checkpoint_root: Path | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
-    checkpoint_root: Path | None = None,
-) -> dict[str, Any]:
-    """Train on the stores below ``KTRDR_HOME``.
+) -> TrainingResult:
+    """Train a strategy, and store the model as the next version of its name.
+
+    The same strategy, data, seed and kind of machine give the same weights, also across a kill and a resume.
 
     Args:
-        job: what to train.
-        resume: go on from the checkpoint of an earlier attempt at this job; where it left none, train from the start.
-        operation: id of the operation this is an attempt at: all its attempts leave one model.
-        progress, cancellation: see :mod:`ktrdr.core.work`.
-        checkpoint_root: where attempts keep their checkpoints, by default ``$KTRDR_HOME/checkpoints``.
+        strategy: the path of its file, or the loaded strategy.
+        settings: what stands in place of what the strategy says; by default nothing.
+        resume: go on from the checkpoint that an interrupted run of the very same left. Without it such a checkpoint
+            is discarded.
+        operation: id of the operation this is an attempt at, if any: all its attempts leave one model.
+        bar_store: holds the data; by default ``$KTRDR_HOME/data``.
+        model_store: takes the model; by default ``$KTRDR_HOME/models``.
+        plugins: backends to train with; by default all that are installed.
+        checkpoint_root: below which checkpoints are kept; by default ``$KTRDR_HOME/checkpoints``.
+        progress: receives reports of each step.
+        cancellation: stops the training between two batches.
 
     Returns:
-        :meth:`~ktrdr.core.training.result.TrainingResult.to_json`.
+        The stored model, with counts of samples and epochs; its metrics stand in ``result.bundle.manifest``.
 
     Raises:
-        BadInputError: the strategy, the data or the device does not allow it.
-        CancelledError: on request; a checkpoint is left if training had begun.
+        BadInputError: the strategy, the data or the device does not allow it; nothing is stored.
+        NothingToResumeError: there is no checkpoint to go on from.
+        CancelledError: on request; ``checkpoint`` of the error is what ``resume`` would go on from.
     """
-    plugins = default_manager()
-    loaded = load_strategy_text(job.strategy, plugins=plugins)
-
-    def train(resume: bool) -> TrainingResult:
-        return TrainingExecutor(
-            loaded.strategy,
-            text=loaded.text,
-            bar_store=default_store(),
-            model_store=default_model_store(),
-            plugins=plugins,
-            settings=job.to(TrainingSettings),
-            resume=resume,
-            operation=operation,
-            checkpoint_root=checkpoint_root,
-            progress=progress,
-            cancellation=cancellation,
-        ).execute()
-
-    if resume:
-        try:
-            return train(resume=True).to_json()
-        except NothingToResumeError:
-            # It died before its first checkpoint. That costs no more than what it had done by then.
-            pass
-    return train(resume=False).to_json()
+    known = plugins_or_all(plugins)
+    loaded = strategy if isinstance(strategy, LoadedStrategy) else load_strategy(strategy, plugins=known)
+    executor = TrainingExecutor(
+        loaded.strategy,
+        text=loaded.text,
+        bar_store=bars_in(bar_store),
+        model_store=models_in(model_store),
+        plugins=known,
+        settings=settings if settings is not None else TrainingSettings(),
+        resume=resume,
+        operation=operation,
+        checkpoint_root=checkpoint_root,
+        progress=progress,
+        cancellation=cancellation,
+    )
+    try:
+        return executor.execute()
+    except CancelledError as error:
+        error.checkpoint = executor.checkpoint
+        raise
