@@ -18,15 +18,14 @@ from made_up import random_walk, warm_allocator
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.indicators.registry import get_indicator
 from ktrdr.core.strategy.model import (
     Decisions,
     FuzzyInput,
-    FuzzySet,
     IndicatorDefinition,
     Labels,
-    MembershipFunction,
     ModelSection,
     Strategy,
     Training,

@@ -18,12 +18,13 @@ from matplotlib.ticker import EngFormatter
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
+from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SET_COLOURS
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
-from ktrdr.core.strategy.model import CLASSES, Labels, MembershipFunction
+from ktrdr.core.strategy.model import CLASSES, Labels
 
 __all__ = ["MEMBERSHIP_EXAMPLES", "plot"]
 

@@ -126,7 +126,7 @@ class TestExchange:
     @pytest.fixture
     def train(self, sklearn_text, monkeypatch, tmp_path, api_home):
         """Return ``train(operation)``: a result as a worker has it, and the home it worked in."""
-        from ktrdr.core.jobs.kinds import run_job
+        from ktrdr.core.workflows.run_job import run_job
 
         def run(operation):
             home = tmp_path / f"worker-{operation}"

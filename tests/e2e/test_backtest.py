@@ -14,6 +14,7 @@ from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.jobs.backtest_settings import BacktestSettings
+from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
@@ -97,8 +98,8 @@ class TestEveryKind:
 
     def test_an_imported_copy_decides_the_same(self, trained, run, tmp_path, kind):
         bundle = trained(kind)
-        archive = ModelStore(bundle.directory.parents[1]).export(bundle.ref, tmp_path)
-        copy = ModelStore(tmp_path / "models").import_bundle(archive)
+        archive = export_bundle(ModelStore(bundle.directory.parents[1]), bundle.ref, tmp_path)
+        copy = import_bundle(ModelStore(tmp_path / "models"), archive)
         one, other = run(bundle, explain=0), run(copy, explain=0)
         assert one.trades["net"].tolist() == other.trades["net"].tolist()
 

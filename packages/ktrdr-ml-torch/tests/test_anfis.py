@@ -13,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.plugins import CrispInput, RuleBased
-from ktrdr.core.strategy.model import MembershipFunction
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.model_description import FuzzyVariable

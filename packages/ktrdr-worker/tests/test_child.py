@@ -74,7 +74,7 @@ def test_how_work_ends_is_said(monkeypatch, raised, event):
     def run_job(*arguments, **options):
         raise raised
 
-    monkeypatch.setattr("ktrdr.core.jobs.kinds.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.workflows.run_job.run_job", run_job)
     ending = child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
     assert ending["event"] == event
     assert str(raised) in json.dumps(ending)
@@ -84,7 +84,7 @@ def test_a_fault_of_ours_is_not_passed_off_as_the_users(monkeypatch):
     def run_job(*arguments, **options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ktrdr.core.jobs.kinds.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.workflows.run_job.run_job", run_job)
     with pytest.raises(ZeroDivisionError):
         child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
 
@@ -142,7 +142,7 @@ def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monke
                 progress(ProgressEvent("training", step, 10))
         raise CancelledError("asked to stop")
 
-    monkeypatch.setattr("ktrdr.core.jobs.kinds.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.workflows.run_job.run_job", run_job)
     for attempt in (1, 2):
         request = {"kind": "training", "job": {}, "operation": "A", "attempt": attempt}
         monkeypatch.setenv("KTRDR_HOME", str(tmp_path))

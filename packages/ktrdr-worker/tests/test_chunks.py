@@ -15,7 +15,7 @@ def said(monkeypatch):
     heard = []
     worker = SimpleNamespace(address="tcp://127.0.0.1:1", log_event=lambda topic, message: heard.append(message))
     monkeypatch.setattr("distributed.get_worker", lambda: worker)
-    monkeypatch.setattr("ktrdr.core.workflows.run_sweep.run_chunk", lambda key, job, numbers: (key, job, numbers))
+    monkeypatch.setattr("ktrdr.core.workflows.run_chunk.run_chunk", lambda key, job, numbers: (key, job, numbers))
     monkeypatch.setattr(chunks, "_announced", set())
     return heard
 

@@ -14,8 +14,8 @@ import pytest
 from ktrdr.core.backtesting.results import read_result
 from ktrdr.core.cli.main import main
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.kinds import run_job
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.workflows.run_job import run_job
 
 pytestmark = pytest.mark.usefixtures("home")
 

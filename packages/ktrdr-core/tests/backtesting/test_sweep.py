@@ -12,13 +12,14 @@ from ktrdr.core.cli.main import cli
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.jobs.backtest_settings import BacktestSettings
-from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job, run_job
+from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.sweeps.candidates import Variants
 from ktrdr.core.sweeps.grid import MOST_TRIALS, check_sweep, trials_of
 from ktrdr.core.work.cancellation import Cancellation
-from ktrdr.core.workflows import run_sweep
+from ktrdr.core.workflows import run_chunk, run_sweep
+from ktrdr.core.workflows.run_job import run_job
 
 SETTINGS = {"decisions.confidence_threshold": (0.34, 0.4), "risk.stop_loss.atr": (2, 3.5, 5)}
 
@@ -26,9 +27,10 @@ SETTINGS = {"decisions.confidence_threshold": (0.34, 0.4), "risk.stop_loss.atr":
 @pytest.fixture
 def at_home(bundle, bar_store, plugins, monkeypatch):
     """The stores of the bundle's tests stand in for those below ``KTRDR_HOME``."""
-    monkeypatch.setattr(run_sweep, "default_model_store", lambda: ModelStore(bundle.directory.parents[1]))
-    monkeypatch.setattr(run_sweep, "default_store", lambda: bar_store)
-    monkeypatch.setattr(run_sweep, "default_manager", lambda: plugins)
+    for module in (run_sweep, run_chunk):
+        monkeypatch.setattr(module, "default_model_store", lambda: ModelStore(bundle.directory.parents[1]))
+        monkeypatch.setattr(module, "default_store", lambda: bar_store)
+        monkeypatch.setattr(module, "default_manager", lambda: plugins)
 
 
 @pytest.fixture
@@ -87,11 +89,11 @@ def test_more_trials_deflate_the_same_result_more(make_job):
 
 def test_chunks_come_to_the_same_and_prepare_once(make_job, monkeypatch):
     prepared = []
-    original = run_sweep.prepare_sweep
-    monkeypatch.setattr(run_sweep, "prepare_sweep", lambda *args, **more: prepared.append(1) or original(*args, **more))
+    original = run_chunk.prepare_sweep
+    monkeypatch.setattr(run_chunk, "prepare_sweep", lambda *args, **more: prepared.append(1) or original(*args, **more))
     job = make_job()
     data = job.model_dump(mode="json")
-    chunks = [run_sweep.run_chunk("one", data, numbers) for numbers in ([0, 1], [2], [3, 4, 5])]
+    chunks = [run_chunk.run_chunk("one", data, numbers) for numbers in ([0, 1], [2], [3, 4, 5])]
     assert len(prepared) == 1
     assert all(chunk["seconds"] > 0 for chunk in chunks)
     whole = run_sweep.run_sweep_job(job)
@@ -103,13 +105,13 @@ def test_chunks_come_to_the_same_and_prepare_once(make_job, monkeypatch):
 def test_a_worker_keeps_few_sweeps(make_job):
     data = make_job().model_dump(mode="json")
     for number in range(5):
-        run_sweep.run_chunk(f"sweep {number}", data, [0])
-    assert list(run_sweep._prepared) == ["sweep 3", "sweep 4"]
+        run_chunk.run_chunk(f"sweep {number}", data, [0])
+    assert list(run_chunk._prepared) == ["sweep 3", "sweep 4"]
 
 
 def test_a_chunk_says_what_a_person_can_mend(make_job):
     data = make_job(model="nobody_trained_this").model_dump(mode="json")
-    error = run_sweep.run_chunk("broken", data, [0])["error"]
+    error = run_chunk.run_chunk("broken", data, [0])["error"]
     assert error["type"] == "NotFoundError"
     assert "nobody_trained_this" in error["message"]
 

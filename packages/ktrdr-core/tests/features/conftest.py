@@ -8,13 +8,12 @@ import pytest
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
 from ktrdr.core.indicators import registry
 from ktrdr.core.strategy.model import (
     Decisions,
-    FuzzySet,
     IndicatorDefinition,
     Labels,
-    MembershipFunction,
     ModelSection,
     Strategy,
     Training,

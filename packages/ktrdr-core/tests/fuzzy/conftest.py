@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ktrdr.core.strategy.model import MembershipFunction
+from ktrdr.core.fuzzy.definition import MembershipFunction
 
 
 def _reference(function: MembershipFunction, x: float) -> float:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktrdr.core.fuzzy.dead_zones import dead_zone_share
-from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES, membership, write_membership
-from ktrdr.core.strategy.model import FuzzySet, MembershipFunction
+from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
+from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES, dead_zone_share, membership, write_membership
 
 Reference = Callable[[MembershipFunction, float], float]
 

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
 from ktrdr.core.report.membership_plot import membership_figure
 from ktrdr.core.report.plot_page import write_page
 from ktrdr.core.strategy.model import (
     Decisions,
     FuzzyInput,
-    FuzzySet,
     IndicatorDefinition,
     Labels,
-    MembershipFunction,
     ModelSection,
     RawInput,
     Strategy,

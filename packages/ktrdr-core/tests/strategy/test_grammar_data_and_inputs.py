@@ -6,8 +6,9 @@ import datetime as dt
 
 import pytest
 
+from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.indicators import registry
-from ktrdr.core.strategy.model import FuzzyInput, MembershipFunction, RawInput
+from ktrdr.core.strategy.model import FuzzyInput, RawInput
 
 # --- top level
 

@@ -6,7 +6,7 @@ import pytest
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins.contract import Device
-from ktrdr.core.training.devices import detect_device
+from ktrdr.core.training.task import detect_device
 
 GPUS = [Device("cuda:0", "cuda"), Device("cuda:1", "cuda"), Device("cpu", "cpu")]
 

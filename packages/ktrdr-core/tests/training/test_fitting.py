@@ -6,7 +6,7 @@ import pytest
 
 from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.fitting import fit_model
+from ktrdr.core.training.task import fit_model
 from ktrdr.core.work import Cancellation
 
 

@@ -10,7 +10,7 @@ import pytest
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.strategy.model import DateRange
-from ktrdr.core.training.loading import load_symbol, span_of
+from ktrdr.core.training.preparation import load_symbol, span_of
 
 
 def test_both_days_are_included(bar_store):

@@ -9,10 +9,10 @@ import pytest
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.jobs.kinds import run_job
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.work import Cancellation
 from ktrdr.core.workflows import run_training as module
+from ktrdr.core.workflows.run_job import run_job
 
 
 @pytest.fixture(autouse=True)

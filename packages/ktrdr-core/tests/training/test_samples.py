@@ -7,7 +7,7 @@ import pytest
 
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.strategy.model import CLASSES
-from ktrdr.core.training.samples import make_part, weigh_samples
+from ktrdr.core.training.preparation import make_part, weigh_samples
 
 
 def label_set(values, ahead=1, classes=CLASSES):

@@ -50,7 +50,7 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
 
 def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> Mapping[str, Any]:
     from ktrdr.core.cluster.exchange import CheckpointKeeper, Exchange
-    from ktrdr.core.jobs.kinds import run_job
+    from ktrdr.core.workflows.run_job import run_job
 
     kind, job, operation, attempt = request["kind"], request["job"], request.get("operation"), request.get("attempt", 1)
 

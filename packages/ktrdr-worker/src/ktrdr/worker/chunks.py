@@ -15,13 +15,13 @@ _announcing = threading.Lock()
 
 
 def run_chunk(operation_id: str, attempt: int, job: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """Run some trials of a sweep; see :func:`ktrdr.core.workflows.run_sweep.run_chunk`.
+    """Run some trials of a sweep; see :func:`ktrdr.core.workflows.run_chunk.run_chunk`.
 
     Before its first chunk of an attempt the worker says that it has begun.
     """
     from distributed import get_worker
 
-    from ktrdr.core.workflows import run_sweep
+    from ktrdr.core.workflows import run_chunk as workflow
 
     worker = get_worker()
     key = f"{operation_id}:{attempt}"
@@ -31,4 +31,4 @@ def run_chunk(operation_id: str, attempt: int, job: Mapping[str, Any], numbers: 
     if new:
         message = {"operation_id": operation_id, "attempt": attempt, "event": "started", "worker": worker.address}
         worker.log_event(OPERATIONS_TOPIC, message)
-    return run_sweep.run_chunk(key, job, numbers)
+    return workflow.run_chunk(key, job, numbers)

@@ -135,8 +135,10 @@ def delete_model(name: ModelName, version: Version, store: Store) -> None:
 )
 def download_model(name: ModelName, version: Version, store: Store) -> FileResponse:
     """Download a model; the same model gives the same bytes."""
+    from ktrdr.core.models.archive import export_bundle
+
     return temporary_file(
-        lambda path: store.export(f"{name}/{version}", path),
+        lambda path: export_bundle(store, f"{name}/{version}", path),
         filename=f"{name}-{version}.zip",
         media_type="application/zip",
     )
@@ -149,6 +151,8 @@ def download_model(name: ModelName, version: Version, store: Store) -> FileRespo
 )
 async def upload_model(request: Request, store: Store) -> ModelSummary:
     """Add a model from a zip file. It is verified before it becomes visible, and gets the next free version."""
+    from ktrdr.core.models.archive import import_bundle
+
     async with receive(request, "model.zip") as path:
-        bundle = await run_in_threadpool(store.import_bundle, path)
+        bundle = await run_in_threadpool(import_bundle, store, path)
     return _summary(bundle.manifest)

@@ -20,14 +20,14 @@ import numpy as np
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import sync_directory, sync_tree
-from ktrdr.core.files.reading import BundleError, parse_json, plain_json
+from ktrdr.core.files.reading import FileError, parse_json, plain_json
 from ktrdr.core.jobs.backtest_settings import BacktestSettings
 from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord
+from ktrdr.core.runs.run_store import RESULT_FILE
 
 __all__ = [
-    "RESULT_FILE",
     "BacktestResult",
     "Baseline",
     "Reasons",
@@ -36,9 +36,6 @@ __all__ = [
     "read_result",
     "read_summary",
 ]
-
-RESULT_FILE = "result.json"
-"""The file that tells a directory with a result."""
 
 _METRICS, _SETTINGS, _MODEL, _STRATEGY = "metrics.json", "settings.json", "model.json", "strategy.yaml"
 _TRADES, _TRADES_JSON, _REASONS = "trades.parquet", "trades.json", "reasons.parquet"
@@ -353,7 +350,7 @@ def _guarded(directory: Path, read: Callable[[Path], T]) -> T:
         raise BadInputError(f"there is no backtest in {directory}: it has no {RESULT_FILE}")
     try:
         return read(directory)
-    except (BundleError, OSError, duckdb.Error, KeyError, TypeError, ValueError) as error:
+    except (FileError, OSError, duckdb.Error, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BadInputError(f"the backtest in {directory} is damaged ({reason}); run it again") from error
 

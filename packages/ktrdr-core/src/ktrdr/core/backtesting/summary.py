@@ -10,8 +10,7 @@ import numpy as np
 
 from ktrdr.core import __version__
 from ktrdr.core.backtesting.account import Account, trade_constant
-from ktrdr.core.backtesting.baselines import majority_class
-from ktrdr.core.backtesting.benchmark import buy_and_hold
+from ktrdr.core.backtesting.benchmark import buy_and_hold, majority_class
 from ktrdr.core.backtesting.fills import SIGNAL
 from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics, trade_metrics
 from ktrdr.core.backtesting.no_trades import why_no_trades

@@ -199,9 +199,10 @@ def export(model: str, path: str, force: bool, as_json: bool) -> None:
     from pathlib import Path
 
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.archive import export_bundle
     from ktrdr.core.models.model_store import default_model_store
 
-    written = default_model_store().export(model, Path(path), overwrite=force)
+    written = export_bundle(default_model_store(), model, Path(path), overwrite=force)
     if as_json:
         print_json({"path": written, "bytes": written.stat().st_size})
     else:
@@ -216,9 +217,10 @@ def import_model(path: str, as_json: bool) -> None:
     from pathlib import Path
 
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.archive import import_bundle
     from ktrdr.core.models.model_store import default_model_store
 
-    bundle = default_model_store().import_bundle(Path(path))
+    bundle = import_bundle(default_model_store(), Path(path))
     if as_json:
         print_json({"model": bundle.ref, "directory": bundle.directory})
     else:

@@ -22,7 +22,9 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_TRIES = 1.0
 _LONGEST_SILENCE = 300.0
 # What work raises because of its input is such an error here too.
-_INPUT_ERRORS = frozenset({"StrategyError", "NotFoundError", "BundleError", "StoreError", "MissingPluginError"})
+_INPUT_ERRORS = frozenset(
+    {"StrategyError", "NotFoundError", "FileError", "BundleError", "StoreError", "MissingPluginError"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,9 @@ import json
 import re
 import shutil
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,10 @@ from ktrdr.core.cluster.object_store import ObjectStore, store_url
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.dataset_manifest import MANIFEST, read_manifest
 from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.files.archives import pack_tar, unpack_tar
+from ktrdr.core.files.reading import FileError
 from ktrdr.core.home import home_directory
+from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 
@@ -131,7 +133,7 @@ class Exchange:
             if inputs["model"] is not None:
                 archive = home / "model.zip"
                 self._store.get_file(inputs["model"], archive)
-                ModelStore(home / "models").import_bundle(archive)
+                import_bundle(ModelStore(home / "models"), archive)
                 archive.unlink()
             yield home
         finally:
@@ -155,7 +157,7 @@ class Exchange:
         root = directory.parent.parent
         with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
             archive = Path(folder) / "checkpoint.tar"
-            _pack(archive, root, [directory])
+            pack_tar(archive, root, [directory])
             self._store.put_file(name, archive)
         for other in self._store.names(_of(operation, "checkpoints")):
             if other < name and other.endswith(f"-{attempt:04d}.tar"):
@@ -180,10 +182,10 @@ class Exchange:
             if "run" in own:
                 archive = Path(folder) / _RUN
                 directory = home / "runs" / own["run"]
-                _pack(archive, directory, sorted(directory.iterdir()))
+                pack_tar(archive, directory, sorted(directory.iterdir()))
                 self._store.put_file(_of(operation, _RUN), archive)
                 return own | {DELIVERED: "run"}
-            archive = ModelStore(home / "models").export(own["model"], Path(folder) / _MODEL)
+            archive = export_bundle(ModelStore(home / "models"), own["model"], Path(folder) / _MODEL)
             self._store.put_file(_of(operation, _MODEL), archive)
         for name in self._store.names(_of(operation, "checkpoints")):
             self._store.delete(name)
@@ -216,7 +218,7 @@ class Exchange:
 
     def _provide_model(self, bundle: Bundle) -> str:
         with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
-            archive = ModelStore(bundle.directory.parents[1]).export(bundle.ref, Path(folder) / _MODEL)
+            archive = export_bundle(ModelStore(bundle.directory.parents[1]), bundle.ref, Path(folder) / _MODEL)
             digest = hashlib.sha256(archive.read_bytes()).hexdigest()
             name = f"models/{bundle.manifest.name}-{bundle.manifest.version}-{digest}.zip"
             if not self._store.has(name):
@@ -228,7 +230,7 @@ class Exchange:
         bundle = _model_of(store, operation)
         if bundle is None:
             self._store.get_file(_of(operation, _MODEL), place / _MODEL)
-            bundle = store.import_bundle(place / _MODEL)
+            bundle = import_bundle(store, place / _MODEL)
         if (bundle.manifest.operation, bundle.manifest.weights_hash) != (operation, weights_hash):
             raise KtrdrError(f"the model in the object store is not the one of operation {operation}; run it again")
         return {"model": bundle.ref, "directory": str(bundle.directory)}
@@ -291,17 +293,8 @@ def _model_of(store: ModelStore, operation: str) -> Bundle | None:
     return None
 
 
-def _pack(archive: Path, root: Path, paths: Iterable[Path]) -> None:
-    with tarfile.open(archive, "w") as tar:
-        for path in paths:
-            tar.add(path, path.relative_to(root))
-
-
 def _unpack(archive: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive) as tar:
-            # Nothing outside the target, no links out of it, no devices.
-            tar.extractall(target, filter="data")
-    except tarfile.TarError as error:
+        unpack_tar(archive, target)
+    except FileError as error:
         raise KtrdrError(f"what the object store holds is damaged: {error}") from None

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ktrdr.core.strategy.model import FuzzyInput, MembershipFunction, Normalization, Strategy
+from ktrdr.core.fuzzy.definition import MembershipFunction
+from ktrdr.core.strategy.model import FuzzyInput, Normalization, Strategy
 
 __all__ = ["FeatureColumn", "FeatureMatrix", "crisp_columns", "feature_columns"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.fuzzy.dead_zones import dead_zone_share
+from ktrdr.core.fuzzy.membership import dead_zone_share
 from ktrdr.core.strategy.diagnostics import Diagnostic
 from ktrdr.core.strategy.loader import LoadedStrategy
 from ktrdr.core.strategy.model import FuzzyInput, Strategy

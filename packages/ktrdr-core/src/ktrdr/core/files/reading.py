@@ -14,14 +14,14 @@ from typing import Any
 
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["MAX_DEPTH", "BundleError", "open_plain", "parse_json", "plain_json", "read_plain", "sha256_of"]
+__all__ = ["MAX_DEPTH", "FileError", "open_plain", "parse_json", "plain_json", "read_plain", "sha256_of"]
 
 MAX_DEPTH = 64
-"""Deepest nesting of JSON read from a bundle."""
+"""Deepest nesting of JSON that is read."""
 
 
-class BundleError(BadInputError):
-    """A model bundle is broken, hostile, or does not fit this installation."""
+class FileError(BadInputError):
+    """A file is missing, damaged or hostile."""
 
 
 def open_plain(path: Path, limit: int) -> io.BufferedReader:
@@ -30,18 +30,18 @@ def open_plain(path: Path, limit: int) -> io.BufferedReader:
         # O_NONBLOCK: opening a pipe nobody writes to would otherwise wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise BundleError(f"{path.name} is missing") from None
+        raise FileError(f"{path.name} is missing") from None
     except OSError as error:
         if path.is_symlink():
-            raise BundleError(f"{path.name} is a symbolic link, which a bundle must not hold") from None
-        raise BundleError(f"{path.name} cannot be read: {error.strerror}") from None
+            raise FileError(f"{path.name} is a symbolic link, which is not followed") from None
+        raise FileError(f"{path.name} cannot be read: {error.strerror}") from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise BundleError(f"{path.name} is not a plain file")
+        raise FileError(f"{path.name} is not a plain file")
     if status.st_size > limit:
         os.close(descriptor)
-        raise BundleError(f"{path.name} has {status.st_size:,} bytes, more than the {limit:,} allowed")
+        raise FileError(f"{path.name} has {status.st_size:,} bytes, more than the {limit:,} allowed")
     return os.fdopen(descriptor, "rb")
 
 
@@ -63,9 +63,9 @@ def parse_json(content: bytes, name: str) -> Any:
         value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
         _check_depth(value)
     except RecursionError:
-        raise BundleError(f"{name} is nested too deeply") from None
+        raise FileError(f"{name} is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of thousands of digits, our own
-        raise BundleError(f"{name} is not valid JSON: {error}") from None
+        raise FileError(f"{name} is not valid JSON: {error}") from None
     return value
 
 

@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ktrdr.core.strategy.model import MembershipFunction
+from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
 
-__all__ = ["MEMBERSHIP_TYPES", "membership", "write_membership"]
+__all__ = ["MEMBERSHIP_TYPES", "corners_of", "dead_zone_share", "membership", "write_membership"]
 
 MEMBERSHIP_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -65,6 +65,34 @@ def write_membership(function: MembershipFunction, values: np.ndarray, out: np.n
             else:
                 kernel(x, parameters, scratch[: len(x)])
                 out[start : start + _BLOCK] = scratch[: len(x)]
+
+
+def dead_zone_share(fuzzy_set: FuzzySet, values: np.ndarray) -> float:
+    """Return the share of ``values`` (float64 ``(n,)``, NaN left out) on which every membership is 0.
+
+    Returns 0.0 if there is no value at all.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return 0.0
+    silent = np.ones(len(known), dtype=bool)
+    for function in fuzzy_set.memberships.values():
+        silent &= membership(function, known) == 0
+    return float(silent.mean())
+
+
+def corners_of(function: MembershipFunction) -> tuple[float, ...]:
+    """Return the values between which a function does what it does."""
+    match function.type, function.parameters:
+        case "gaussian", (mean, sigma):
+            return mean - 3 * sigma, mean + 3 * sigma
+        case "sigmoid", (center, slope):
+            reach = 6 / abs(slope) if slope else 1.0
+            return center - reach, center + reach
+        case "bell", (width, _, center):
+            return center - 2 * abs(width), center + 2 * abs(width)
+        case _, corners:
+            return corners
 
 
 def _distance(x: np.ndarray, origin: float, out: np.ndarray) -> None:

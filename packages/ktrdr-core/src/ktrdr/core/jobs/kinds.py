@@ -12,10 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.work.cancellation import Cancellation
-from ktrdr.core.work.progress import NO_PROGRESS, Progress
 
-__all__ = ["JOB_KINDS", "BacktestJob", "Job", "SweepJob", "TrainingJob", "parse_job", "run_job"]
+__all__ = ["JOB_KINDS", "BacktestJob", "Job", "SweepJob", "TrainingJob", "parse_job"]
 
 
 class Job(BaseModel):
@@ -91,34 +89,3 @@ def parse_job(kind: str, data: Mapping[str, Any]) -> Job:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or kind
         raise BadInputError(f"{kind} job: {place}: {first['msg']}") from None
-
-
-def run_job(
-    kind: str,
-    data: Mapping[str, Any],
-    *,
-    resume: bool = False,
-    operation: str | None = None,
-    progress: Progress = NO_PROGRESS,
-    cancellation: Cancellation | None = None,
-) -> dict[str, Any]:
-    """Carry out a job against ``KTRDR_HOME`` and return its result as a JSON-ready map.
-
-    ``operation`` is the id of the operation this is an attempt at: all its attempts leave one result. With ``resume`` a
-    training goes on from its last checkpoint, if there is one. Raises what the work raises:
-    :class:`~ktrdr.core.errors.KtrdrError` for what a person can mend.
-    """
-    job = parse_job(kind, data)
-    cancellation = cancellation if cancellation is not None else Cancellation()
-    if isinstance(job, TrainingJob):
-        from ktrdr.core.workflows.run_training import run_training_job
-
-        return run_training_job(job, resume=resume, operation=operation, progress=progress, cancellation=cancellation)
-    if isinstance(job, SweepJob):
-        from ktrdr.core.workflows.run_sweep import run_sweep_job
-
-        return run_sweep_job(job, progress=progress, cancellation=cancellation)
-    assert isinstance(job, BacktestJob)
-    from ktrdr.core.workflows.run_backtest import run_backtest_job
-
-    return run_backtest_job(job, progress=progress, cancellation=cancellation)

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ktrdr.core.features.columns import crisp_columns, feature_columns
-from ktrdr.core.files.reading import BundleError, parse_json, read_plain, sha256_of
-from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, check_file
+from ktrdr.core.files.reading import FileError, parse_json, read_plain, sha256_of
+from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, BundleError, check_file
 from ktrdr.core.models.manifest import MANIFEST_FILE, SCHEMA_VERSION, WEIGHTS_PREFIX, Manifest
 from ktrdr.core.plugins.contract import CONTRACT_VERSION, EpochRecord, Predictor
 from ktrdr.core.plugins.manager import PluginManager
@@ -100,7 +100,7 @@ class Bundle:
             check_contents(self.directory, self.manifest)
             _check_features(self.manifest)
             _check_contract(self.manifest)
-        except BundleError as error:
+        except FileError as error:
             raise BundleError(f"model {self.ref} is refused: {error}") from error
 
     def load_predictor(self, plugins: PluginManager, device: str = "auto") -> Predictor:
@@ -145,7 +145,10 @@ class Bundle:
         return predictor
 
     def _read(self, name: str) -> bytes:
-        content = read_plain(self.directory / name, MAX_TEXT_BYTES)
+        try:
+            content = read_plain(self.directory / name, MAX_TEXT_BYTES)
+        except FileError as error:
+            raise BundleError(f"model {self.ref} is refused: {error}") from error
         # Hash what was read, not the file: nothing can change in between.
         if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
             raise BundleError(f"model {self.ref} is refused: {name} was changed after it was saved")
@@ -164,7 +167,7 @@ def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
         manifest = parse_manifest(read_plain(directory / MANIFEST_FILE, MAX_TEXT_BYTES))
         if (manifest.name, manifest.version) != (name, version):
             raise BundleError(f"{MANIFEST_FILE} is that of {manifest.ref}")
-    except BundleError as error:
+    except FileError as error:
         raise BundleError(f"model {name}/{version} is refused: {error}") from error
     return Bundle(directory, manifest)
 

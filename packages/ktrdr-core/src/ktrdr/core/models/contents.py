@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from ktrdr.core.files.reading import BundleError, open_plain, parse_json, read_plain
+from ktrdr.core.files.reading import FileError, open_plain, parse_json, read_plain
+from ktrdr.core.files.safetensors import check_safetensors
 
-__all__ = ["FILE_KINDS", "MAX_FILES", "MAX_FILE_BYTES", "MAX_TEXT_BYTES", "check_file"]
+__all__ = ["FILE_KINDS", "MAX_FILES", "MAX_FILE_BYTES", "MAX_TEXT_BYTES", "BundleError", "check_file"]
 
 MAX_FILES = 64
 MAX_FILE_BYTES = 4 * 2**30
@@ -27,10 +28,10 @@ _MAX_MEMBERS = 100_000
 _MAX_NPY_HEADER = 10_000
 # Opcodes without which a pickle is only plain values; with one of them it can name and call anything.
 _CALLING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1"})
-_SAFETENSORS_BYTES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
-    "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
-}  # fmt: skip
+
+
+class BundleError(FileError):
+    """A model bundle is broken, hostile, or does not fit this installation."""
 
 
 def check_file(path: Path) -> None:
@@ -40,12 +41,12 @@ def check_file(path: Path) -> None:
         raise BundleError(_unknown_kind(path))
     try:
         check(path)
-    except BundleError as error:
+    except FileError as error:
         with open_plain(path, MAX_FILE_BYTES) as file:
             disguise = _disguise(file)
         if disguise:
             raise BundleError(f"{path.name} is {disguise}") from error
-        raise
+        raise BundleError(str(error)) from error
 
 
 def _unknown_kind(path: Path) -> str:
@@ -103,35 +104,7 @@ def _check_text(path: Path) -> None:
 
 
 def _check_safetensors(path: Path) -> None:
-    """The format: 8 bytes of little-endian header length, a JSON header, and the tensors without gaps."""
-    with open_plain(path, MAX_FILE_BYTES) as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        prefix = file.read(8)
-        length = int.from_bytes(prefix, "little") if len(prefix) == 8 else 0
-        if not 2 <= length <= min(size - 8, MAX_TEXT_BYTES):
-            raise BundleError(f"{path.name} is not a safetensors file")
-        header = parse_json(file.read(length), path.name)
-    if not isinstance(header, dict):
-        raise BundleError(f"{path.name} is not a safetensors file")
-    spans: list[tuple[int, int]] = []
-    for name, tensor in header.items():
-        if name == "__metadata__":
-            continue
-        match tensor:
-            case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]} if all(
-                isinstance(extent, int) and extent >= 0 for extent in shape
-            ) and end - start == math.prod(shape) * _SAFETENSORS_BYTES.get(dtype, -1):
-                spans.append((start, end))
-            case _:
-                raise BundleError(f"{path.name} is not a safetensors file: tensor {name!r} is described wrongly")
-    position = 0
-    for start, end in sorted(spans):
-        if start != position:
-            raise BundleError(f"{path.name} is not a safetensors file: its tensors overlap or leave gaps")
-        position = end
-    if position != size - 8 - length:
-        raise BundleError(f"{path.name} is not a safetensors file: it is {size - 8 - length - position:+,} bytes off")
+    check_safetensors(path, MAX_FILE_BYTES)
 
 
 def _check_npy(path: Path) -> None:

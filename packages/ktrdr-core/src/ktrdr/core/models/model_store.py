@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.files.durable import discard_directory, sync_directory, sync_tree
-from ktrdr.core.files.reading import plain_json, sha256_of
+from ktrdr.core.files.reading import FileError, plain_json, sha256_of
 from ktrdr.core.home import home_directory
 from ktrdr.core.models.bundle import (
     HISTORY_FILE,
@@ -127,7 +127,10 @@ class BundleWriter:
     def _publish(self, fields: ManifestFields, created: dt.datetime, wanted: int | None) -> Bundle:
         known = {name: getattr(fields, name) for name in ManifestFields.model_fields}
         names = sorted(path.name for path in self.directory.iterdir() if path.name != MANIFEST_FILE)
-        files = {name: sha256_of(self.directory / name, MAX_FILE_BYTES) for name in names}
+        try:
+            files = {name: sha256_of(self.directory / name, MAX_FILE_BYTES) for name in names}
+        except FileError as error:
+            raise BundleError(f"the bundle of {self._name} cannot be saved: {error}") from error
         draft = {
             **known,
             "schema_version": SCHEMA_VERSION,
@@ -248,27 +251,6 @@ class ModelStore:
         else:
             discard_directory(bundle, place / f"{_OLD}{uuid4().hex}")
         return f"{name}/{version}"
-
-    def export(self, ref: str, path: Path, *, overwrite: bool = False) -> Path:
-        """Write a verified bundle as a zip file, equal bytes for equal bundles, and return its path.
-
-        ``path`` may be a directory: the file is then called ``<name>-<version>.zip``.
-        """
-        from ktrdr.core.models.archive import export_bundle
-
-        return export_bundle(self.verify(ref), path, overwrite=overwrite)
-
-    def import_bundle(self, path: Path) -> Bundle:
-        """Add an exported bundle; it is verified before it becomes visible.
-
-        It keeps its version if that was never used here, else it gets the next one.
-
-        Raises:
-            BundleError: the file is not an exported bundle, or the bundle is broken, hostile or newer than this core.
-        """
-        from ktrdr.core.models.archive import import_bundle
-
-        return import_bundle(self, path)
 
     def _resolve(self, ref: str) -> tuple[str, int]:
         name, slash, number = ref.partition("/")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.results import ValueHistogram
-from ktrdr.core.fuzzy.membership import membership
+from ktrdr.core.fuzzy.definition import FuzzySet
+from ktrdr.core.fuzzy.membership import corners_of, membership
 from ktrdr.core.report.figures import GREY, SET_COLOURS, Figure, layout, plain
-from ktrdr.core.report.membership_plot import corners_of
-from ktrdr.core.strategy.model import FuzzyInput, FuzzySet, Strategy
+from ktrdr.core.strategy.model import FuzzyInput, Strategy
 
 __all__ = ["fuzzy_sets_of", "membership_figure", "unanswered_share"]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.fuzzy.dead_zones import dead_zone_share
-from ktrdr.core.fuzzy.membership import membership
-from ktrdr.core.strategy.model import FuzzyInput, FuzzySet, MembershipFunction, Strategy
+from ktrdr.core.fuzzy.definition import FuzzySet
+from ktrdr.core.fuzzy.membership import corners_of, dead_zone_share, membership
+from ktrdr.core.strategy.model import FuzzyInput, Strategy
 
-__all__ = ["corners_of", "membership_figure"]
+__all__ = ["membership_figure"]
 
 # Distinguishable with every common form of color blindness (Okabe and Ito, 2008), darker ones first.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5C4B99", "#8C6D31")
@@ -169,20 +169,6 @@ def _range(fuzzy_set: FuzzySet, data: np.ndarray) -> tuple[float, float]:
         high = max(most, min(high, most + span))
     margin = 0.02 * (high - low) or 1.0
     return low - margin, high + margin
-
-
-def corners_of(function: MembershipFunction) -> tuple[float, ...]:
-    """Return the values between which a function does what it does."""
-    match function.type, function.parameters:
-        case "gaussian", (mean, sigma):
-            return mean - 3 * sigma, mean + 3 * sigma
-        case "sigmoid", (center, slope):
-            reach = 6 / abs(slope) if slope else 1.0
-            return center - reach, center + reach
-        case "bell", (width, _, center):
-            return center - 2 * abs(width), center + 2 * abs(width)
-        case _, corners:
-            return corners
 
 
 def _grid(fuzzy_set: FuzzySet, low: float, high: float) -> np.ndarray:

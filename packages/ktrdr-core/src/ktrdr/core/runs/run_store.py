@@ -1,18 +1,40 @@
-"""Where the files of backtests are: `$KTRDR_HOME/runs/<model>/<version>-<number>/`."""
+"""The store of results: `$KTRDR_HOME/runs/<model>/<version>-<number>/`, one directory each."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from ktrdr.core.backtesting.results import RESULT_FILE, BacktestResult
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.home import home_directory
 
-__all__ = ["claim_run", "find_run", "run_name", "runs_root", "store_run"]
+__all__ = ["RESULT_FILE", "StorableResult", "claim_run", "find_run", "run_name", "runs_root", "store_run"]
+
+RESULT_FILE = "result.json"
+"""The file that tells a directory with a result."""
 
 _RUN = re.compile(r"(?P<model>[A-Za-z0-9][A-Za-z0-9_-]{0,63})/(?P<version>[1-9][0-9]{0,8})-(?P<number>[1-9][0-9]{0,8})")
+
+
+class _ModelVersion(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+class StorableResult(Protocol):
+    """A result of work with a model, which writes its own files."""
+
+    @property
+    def manifest(self) -> _ModelVersion:
+        """The model."""
+
+    def write(self, directory: Path) -> None:
+        """Write the files to ``directory``, all of them or none, :data:`RESULT_FILE` among them."""
 
 
 def runs_root() -> Path:
@@ -25,7 +47,7 @@ def run_name(directory: Path) -> str:
     return f"{directory.parent.name}/{directory.name}" if directory.parent.parent == runs_root() else str(directory)
 
 
-def claim_run(result: BacktestResult, root: Path | None = None) -> Path:
+def claim_run(result: StorableResult, root: Path | None = None) -> Path:
     """Make an empty directory for the next run of the result's model, and return it. It is nobody else's."""
     place = (runs_root() if root is None else root) / result.manifest.name
     place.mkdir(parents=True, exist_ok=True)
@@ -43,7 +65,7 @@ def claim_run(result: BacktestResult, root: Path | None = None) -> Path:
 
 
 def store_run(
-    result: BacktestResult,
+    result: StorableResult,
     directory: Path | None = None,
     *,
     then: Callable[[Path], object] | None = None,

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ktrdr.core.fuzzy.definition import FuzzySet
+
 __all__ = [
     "CLASSES",
     "CostModel",
@@ -21,11 +23,9 @@ __all__ = [
     "EarlyStopping",
     "Filters",
     "FuzzyInput",
-    "FuzzySet",
     "IndicatorDefinition",
     "Labels",
     "LrScheduler",
-    "MembershipFunction",
     "ModelSection",
     "NnInput",
     "Normalization",
@@ -71,20 +71,6 @@ class IndicatorDefinition(_Section):
 
     type: str
     parameters: dict[str, Any]
-
-
-class MembershipFunction(_Section):
-    """``parameters`` in the order of the grammar's table."""
-
-    type: Literal["triangular", "trapezoidal", "gaussian", "sigmoid", "bell"]
-    parameters: tuple[float, ...]
-
-
-class FuzzySet(_Section):
-    """``indicator`` is ``<id>`` or ``<id>.<output>``; memberships keep the order of the file."""
-
-    indicator: str
-    memberships: dict[str, MembershipFunction]
 
 
 class FuzzyInput(_Section):

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ktrdr.core.errors import KtrdrError
+from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
 from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
 from ktrdr.core.indicators import registry
 from ktrdr.core.names import is_name
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.strategy.document import Node, Path
-from ktrdr.core.strategy.model import (
-    FuzzySet,
-    IndicatorDefinition,
-    MembershipFunction,
-)
+from ktrdr.core.strategy.model import IndicatorDefinition
 from ktrdr.core.strategy.section import Report, Section, kind_of
 
 __all__ = ["Definitions", "closest", "read_fuzzy_sets", "read_indicators", "read_reference"]

@@ -16,7 +16,7 @@ import numpy as np
 from ktrdr.core.backtesting.account import trade
 from ktrdr.core.backtesting.benchmark import buy_and_hold
 from ktrdr.core.backtesting.metrics import METRICS, account_metrics
-from ktrdr.core.backtesting.run import Prepared, prepare_backtest
+from ktrdr.core.backtesting.prepare import Prepared, prepare_backtest
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
 from ktrdr.core.backtesting.tables import time_text
@@ -105,7 +105,7 @@ def check_sweep(job: SweepJob, bundle: Bundle) -> list[Strategy]:
 def prepare_sweep(
     job: SweepJob, bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, steps: Steps
 ) -> PreparedSweep:
-    """Load and predict; see :func:`~ktrdr.core.backtesting.run.prepare_backtest`, whose errors this raises."""
+    """Load and predict; see :func:`~ktrdr.core.backtesting.prepare.prepare_backtest`, whose errors this raises."""
     manifest = bundle.manifest
     settings = BacktestSettings(
         capital=job.capital,

@@ -21,22 +21,25 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.devices import detect_device
-from ktrdr.core.training.fitting import fit_model
-from ktrdr.core.training.fuzzification import fuzzify
 from ktrdr.core.training.importance import permutation_importance
-from ktrdr.core.training.indicators import calculate_indicators
 from ktrdr.core.training.labelling import count_labels, label_symbol
-from ktrdr.core.training.loading import load_symbol
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
-from ktrdr.core.training.preparation import first_rows, fit_normalizers, stack_symbols
+from ktrdr.core.training.preparation import (
+    calculate_indicators,
+    first_rows,
+    fit_normalizers,
+    fuzzify,
+    load_symbol,
+    make_part,
+    stack_symbols,
+    weigh_samples,
+)
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, reserve_checkpoint, run_key
-from ktrdr.core.training.samples import make_part, weigh_samples
 from ktrdr.core.training.saving import data_reference, save_model
 from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_rows
-from ktrdr.core.training.task import create_task, window_of
+from ktrdr.core.training.task import create_task, detect_device, fit_model, window_of
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps

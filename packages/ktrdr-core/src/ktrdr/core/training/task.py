@@ -1,4 +1,4 @@
-"""Model creation: from a strategy to the task a backend is given."""
+"""What a backend is asked to do, and the asking: the task, the device, the training itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ from typing import Any
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureColumn
 from ktrdr.core.parameters import validate_parameters
-from ktrdr.core.plugins.contract import CrispInput, Device, ModelType, TrainingTask
+from ktrdr.core.plugins.contract import (
+    CheckpointWriter,
+    CrispInput,
+    Device,
+    ModelTrainer,
+    ModelType,
+    TrainedModel,
+    TrainingData,
+    TrainingTask,
+)
+from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
 from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.strategy.training_parameters import CORE_KEYS, REGRESSION_LOSSES
+from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.progress import Progress, ProgressEvent
 
-__all__ = ["create_task", "window_of"]
+__all__ = ["create_task", "detect_device", "fit_model", "window_of"]
 
 _NOT_SETTINGS = {"labels", "data_split", "embargo", "sample_weights", "seed", "given"}
 
@@ -121,3 +133,44 @@ def _crisp_inputs(strategy: Strategy, columns: tuple[FeatureColumn, ...]) -> tup
 
 def _place(column: FeatureColumn) -> str:
     return f"{column.timeframe}_{column.fuzzy_set}{f'_lag{column.lag}' if column.lag else ''}"
+
+
+def detect_device(plugins: PluginManager, plugin: str, wanted: str = "auto") -> Device:
+    """Return the device of ``plugin`` that ``wanted`` names.
+
+    ``auto`` is the best there is; a kind (``cuda``) is the first of that kind; else it is the name of a device.
+
+    Raises:
+        BadInputError: there is no such device here; the message says what there is.
+        PluginError: the plugin cannot be used.
+    """
+    devices = plugins.devices(plugin)
+    if wanted == "auto" and devices:
+        return devices[0]
+    for matches in (lambda device: device.name == wanted, lambda device: device.kind == wanted):
+        for device in devices:
+            if matches(device):
+                return device
+    names = ", ".join(device.name for device in devices) or "nothing"
+    raise BadInputError(f"there is no device `{wanted}` here; plugin `{plugin}` can use {names}, or say `auto`")
+
+
+def fit_model(
+    trainer: ModelTrainer,
+    task: TrainingTask,
+    data: TrainingData,
+    *,
+    progress: Progress,
+    cancellation: Cancellation,
+    checkpoint: CheckpointWriter,
+) -> TrainedModel:
+    """Return the model of the best epoch, going on from ``checkpoint`` if it holds one.
+
+    Raises:
+        CancelledError: on request; the backend has left a checkpoint.
+        BadInputError: the samples cannot be learned from, or the checkpoint is damaged.
+    """
+    epochs = task.settings["epochs"]
+    message = "" if checkpoint.latest() is None else "going on from the checkpoint"
+    progress(ProgressEvent("training", 0, epochs, "epochs", 0.0, message))
+    return trainer.train(task, data, progress=progress, cancellation=cancellation, checkpoint=checkpoint)

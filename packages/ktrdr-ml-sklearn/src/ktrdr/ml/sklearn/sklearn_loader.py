@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.reading import BundleError, parse_json, read_plain
-from ktrdr.core.models.contents import MAX_TEXT_BYTES, check_file
+from ktrdr.core.files.reading import parse_json, read_plain
+from ktrdr.core.models.contents import MAX_TEXT_BYTES, BundleError, check_file
 from ktrdr.ml.sklearn.sklearn_model import SklearnPredictor
 from ktrdr.ml.sklearn.sklearn_storage import MODEL_FILE, WEIGHTS_FILE
 from ktrdr.ml.sklearn.sklearn_trainer import require_cpu

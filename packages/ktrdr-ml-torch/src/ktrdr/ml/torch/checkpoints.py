@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.reading import BundleError, parse_json, read_plain
-from ktrdr.core.models.contents import MAX_TEXT_BYTES
+from ktrdr.core.files.reading import FileError, parse_json, read_plain
+from ktrdr.core.models.contents import MAX_TEXT_BYTES, BundleError
 from ktrdr.core.plugins import EpochRecord, Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.tensors import read_tensors, write_tensors
 
@@ -113,8 +113,8 @@ def read_state(directory: Path, run: str) -> State:
             batch=int(numbers["batch"]),
             history=history,
         )
-    except (BundleError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error) if isinstance(error, BundleError) else f"it is damaged ({type(error).__name__}: {error})"
+    except (FileError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error) if isinstance(error, FileError) else f"it is damaged ({type(error).__name__}: {error})"
         raise BadInputError(
             f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start afresh"
         ) from error

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ktrdr.core.files.reading import BundleError
 from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
+from ktrdr.core.models.contents import BundleError
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins import CrispInput, ModelType, TrainingTask
 from ktrdr.ml.torch.declaration import MODEL_TYPES

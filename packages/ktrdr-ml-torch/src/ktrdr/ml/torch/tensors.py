@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ktrdr.core.files.reading import BundleError, read_plain
-from ktrdr.core.models.contents import MAX_FILE_BYTES, check_file
+from ktrdr.core.files.reading import read_plain
+from ktrdr.core.models.contents import MAX_FILE_BYTES, BundleError, check_file
 from ktrdr.ml.torch.memberships import Memberships
 
 __all__ = ["fill", "on_cpu", "read_tensors", "write_tensors"]

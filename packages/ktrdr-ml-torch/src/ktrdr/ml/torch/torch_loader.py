@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ktrdr.core.files.reading import BundleError, parse_json, read_plain
-from ktrdr.core.models.contents import MAX_TEXT_BYTES
+from ktrdr.core.files.reading import parse_json, read_plain
+from ktrdr.core.models.contents import MAX_TEXT_BYTES, BundleError
 from ktrdr.ml.torch.devices import resolve_device
 from ktrdr.ml.torch.model_description import parse_description
 from ktrdr.ml.torch.tensors import read_tensors

@@ -19,7 +19,7 @@ _RUN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}/[1-9][0-9]{0,8}-[1-9][0-9]{0,8}"
 
 def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
     """Return the directory a worker has left its files in, if this server has the same home."""
-    from ktrdr.core.backtesting.results import RESULT_FILE
+    from ktrdr.core.runs.run_store import RESULT_FILE
 
     run = result.get("run")
     if isinstance(run, str) and re.fullmatch(_RUN, run, re.ASCII):

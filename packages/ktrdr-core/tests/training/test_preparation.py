@@ -8,10 +8,14 @@ import pytest
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.indicators import compute
-from ktrdr.core.training.fuzzification import fuzzify
-from ktrdr.core.training.indicators import calculate_indicators
-from ktrdr.core.training.loading import load_symbol
-from ktrdr.core.training.preparation import first_rows, fit_normalizers, stack_symbols
+from ktrdr.core.training.preparation import (
+    calculate_indicators,
+    first_rows,
+    fit_normalizers,
+    fuzzify,
+    load_symbol,
+    stack_symbols,
+)
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""Print the rooms of distributions, floor by floor, with what each imports; fail where rooms or modules form a circle.
+
+    python tools/rooms.py ktrdr-core ktrdr-api
+
+A room is a package or module at the top of a distribution's own package. It stands one floor above the highest room
+that it imports. Imports inside functions and those for types alone count too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+import grimp
+
+
+def floors_of(imports: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Return the floors, the lowest first. Raises ``CycleError`` with the circle as its second argument."""
+    sorter = TopologicalSorter(imports)
+    sorter.prepare()
+    floors = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        floors.append(sorted(ready))
+        sorter.done(*ready)
+    return floors
+
+
+def imports_of(graph: grimp.ImportGraph, modules: Iterable[str]) -> dict[str, set[str]]:
+    """Return which others of ``modules`` each of them imports."""
+    known = set(modules)
+    return {module: graph.find_modules_directly_imported_by(module) & known - {module} for module in known}
+
+
+def show(package: str) -> bool:
+    """Print the rooms of ``package``; return whether there is no circle."""
+
+    def line(modules: Iterable[str], joint: str) -> str:
+        return joint.join(module.removeprefix(f"{package}.") for module in modules)
+
+    print(package)
+    graph = grimp.build_graph(package, cache_dir=None)
+    rooms, what = graph.find_children(package), "modules"
+    try:
+        floors_of(imports_of(graph, graph.modules))
+        for room in rooms:
+            graph.squash_module(room)
+        imports, what = imports_of(graph, rooms), "rooms"
+        floors = floors_of(imports)
+    except CycleError as error:
+        print(f"  A circle of {what}: {line(reversed(error.args[1]), ' -> ')}")
+        return False
+    for number, floor in reversed(list(enumerate(floors, start=1))):
+        for room in floor:
+            arrow = " -> " if imports[room] else ""
+            print(f"  {number:2}  {line([room], '')}{arrow}{line(sorted(imports[room]), ', ')}")
+    return True
+
+
+def main() -> None:
+    """Show the distributions that are named."""
+    names = sys.argv[1:]
+    if not names:
+        sys.exit("say which distributions: python tools/rooms.py ktrdr-core ktrdr-api")
+    sound = [show(name.replace("-", ".")) for name in names]
+    sys.exit(0 if all(sound) else 1)
+
+
+if __name__ == "__main__":
+    main()
