@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["BadInputError", "CancelledError", "KtrdrError", "MissingPluginError", "NotFoundError", "PluginError"]
+__all__ = [
+    "BadInputError",
+    "CancelledError",
+    "DiskFullError",
+    "KtrdrError",
+    "MissingPluginError",
+    "NotFoundError",
+    "PluginError",
+    "StoreError",
+]
 
 
 class KtrdrError(Exception):
@@ -30,6 +39,17 @@ class PluginError(BadInputError):
 
 class MissingPluginError(PluginError):
     """A plugin that exists is not installed here; elsewhere, on a worker say, it may be."""
+
+
+class StoreError(KtrdrError):
+    """The system did not let something be read or written (full disk, permissions, a lock held too long).
+
+    The work may be right, and succeed later or on another machine.
+    """
+
+
+class DiskFullError(StoreError):
+    """There is no room for what was to be written: on the disk, in a quota, or below the limit on a file's size."""
 
 
 class CancelledError(KtrdrError):

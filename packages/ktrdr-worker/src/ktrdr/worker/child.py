@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from ktrdr.core.errors import CancelledError, KtrdrError
+from ktrdr.core.errors import CancelledError, KtrdrError, StoreError
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
@@ -43,6 +43,9 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
         result = _carry_out(request, progress, cancellation)
     except CancelledError as error:
         return {"event": "cancelled", "message": str(error)}
+    except StoreError:
+        # Trouble of this machine and not of the job: this process fails, and the attempt is repeated, maybe elsewhere.
+        raise
     except KtrdrError as error:
         return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
     return {"event": "completed", "result": result}

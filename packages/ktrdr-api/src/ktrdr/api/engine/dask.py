@@ -25,7 +25,7 @@ from ktrdr.core.cluster.dask_settings import (
     versions,
 )
 from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name
-from ktrdr.core.errors import BadInputError, KtrdrError
+from ktrdr.core.errors import BadInputError, KtrdrError, StoreError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -116,6 +116,9 @@ class DaskEngine:
         if self._exchange is not None:
             try:
                 await asyncio.to_thread(self._exchange.provide, attempt.operation_id, kind, job)
+            except StoreError as error:
+                # No fault of the operation: the round is put off.
+                raise OSError(str(error)) from error
             except KtrdrError as error:
                 await self._tell().on_failed(attempt, {"type": type(error).__name__, "message": str(error)})
                 return
@@ -336,11 +339,11 @@ class DaskEngine:
         while True:
             try:
                 own = await asyncio.to_thread(self._exchange.take_in, attempt.operation_id, result)
-            except KtrdrError as error:
-                return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
-            except OSError as error:
+            except (OSError, StoreError) as error:
                 _log.warning("what %s left cannot be taken in yet: %s", _key(attempt), _one_line(error))
                 await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+            except KtrdrError as error:
+                return {"event": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
             else:
                 return {"event": "completed", "result": own}
 

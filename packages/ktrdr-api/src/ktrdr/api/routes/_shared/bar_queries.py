@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.bars import Bars
 
-__all__ = ["SYMBOL_PATTERN", "Store", "Symbol", "TimeframeName", "bar_store", "load", "moment", "numbers", "utc"]
+__all__ = ["SYMBOL_PATTERN", "Store", "Symbol", "TimeframeName", "bar_store", "load", "moment", "utc"]
 
 SYMBOL_PATTERN = r"^[A-Za-z0-9^][A-Za-z0-9^._=-]{0,31}$"
 
@@ -55,15 +55,6 @@ def moment(time: dt.datetime | None) -> np.datetime64 | None:
         return None
     time = min(max(time, _EARLIEST), _LATEST)
     return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")
-
-
-def numbers(column: np.ndarray) -> list[Any]:
-    """Return a float column as JSON can say it: ``None`` for NaN and infinities."""
-    import numpy as np
-
-    values: np.ndarray = column.astype(object)
-    values[~np.isfinite(column)] = None
-    return values.tolist()
 
 
 def load(store: BarStore, symbol: str, timeframe: str, start: dt.datetime | None, end: dt.datetime | None) -> Bars:
