@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 import uuid
+import zipfile
 
 import pytest
 
@@ -198,8 +198,8 @@ class TestExchange:
             (directory / "state").write_text(f"{attempt}:{number}")
             exchange.keep_checkpoint("A", attempt, directory)
         assert store.names("operations/A/checkpoints") == [
-            "operations/A/checkpoints/00000006-0002.tar",
-            "operations/A/checkpoints/00000007-0001.tar",
+            "operations/A/checkpoints/00000006-0002.zip",
+            "operations/A/checkpoints/00000007-0001.zip",
         ]
         home = tmp_path / "home"
         home.mkdir()
@@ -208,14 +208,13 @@ class TestExchange:
         assert state.relative_to(home) == state.__class__("checkpoints/plain-0123/checkpoint-00000007/state")
         assert state.read_text() == "1:7"
         exchange.restore_checkpoint("nobody", tmp_path)
-        assert not (tmp_path / "checkpoint.tar").exists()
+        assert not (tmp_path / "checkpoint.zip").exists()
 
     def test_what_points_outside_is_not_unpacked(self, exchange, store, tmp_path):
-        (tmp_path / "evil").write_text("x")
-        archive = tmp_path / "evil.tar"
-        with tarfile.open(archive, "w") as tar:
-            tar.add(tmp_path / "evil", "../../outside")
-        store.put_file("operations/A/checkpoints/00000001-0001.tar", archive)
+        archive = tmp_path / "evil.zip"
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.writestr("../../outside", "x")
+        store.put_file("operations/A/checkpoints/00000001-0001.zip", archive)
         home = tmp_path / "deep" / "home"
         home.mkdir(parents=True)
         from ktrdr.core.errors import KtrdrError

@@ -26,7 +26,7 @@ class ClientDouble:
     def submit(self, function, target, operation, attempt, job, numbers, *, key, resources, retries, pure):
         assert target == "ktrdr.worker.chunks:run_chunk"
         assert (retries, pure) == (0, False)
-        assert set(resources) == {"ktrdr-protocol-1", "backtest", "ml-torch"}
+        assert set(resources) == {"ktrdr-protocol-2", "backtest", "ml-torch"}
         self.chunks.append(numbers)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

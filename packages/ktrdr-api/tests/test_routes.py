@@ -101,14 +101,19 @@ def test_no_path_of_the_server_is_told(client, home):
 
 def test_a_full_disk_is_said_and_other_trouble_is_a_fault(home, serving, monkeypatch):
     from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.errors import DiskFullError
 
-    trouble = OSError(errno.ENOSPC, "No space left on device", str(home / "data"))
+    trouble: Exception = OSError(errno.ENOSPC, "No space left on device", str(home / "data"))
 
     def refuse(*arguments, **more):
         raise trouble
 
     monkeypatch.setattr(BarStore, "datasets", refuse)
     with serving(raise_server_exceptions=False) as client:
+        answer = client.get("/api/v1/data")
+        assert (answer.status_code, answer.json()["type"]) == (507, "urn:ktrdr:problem:disk-full")
+        assert str(home) not in answer.text
+        trouble = DiskFullError(f"cannot write {home}: the disk is full; nothing was written")
         answer = client.get("/api/v1/data")
         assert (answer.status_code, answer.json()["type"]) == (507, "urn:ktrdr:problem:disk-full")
         assert str(home) not in answer.text

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ktrdr.core.errors import BadInputError, CancelledError, ErrorRecord
+from ktrdr.core.errors import BadInputError, CancelledError, ErrorRecord, StoreError
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.worker import child
 
@@ -84,12 +84,13 @@ def test_how_work_ends_is_said(monkeypatch, raised, event):
     assert str(raised) in json.dumps(ending)
 
 
-def test_a_fault_of_ours_is_not_passed_off_as_the_users(monkeypatch):
+@pytest.mark.parametrize("raised", [ZeroDivisionError(), StoreError("cannot write x: the disk is full")])
+def test_a_fault_of_ours_or_of_the_machine_is_not_passed_off_as_the_users(monkeypatch, raised):
     def run_job(*arguments, **options):
-        raise ZeroDivisionError
+        raise raised
 
     monkeypatch.setattr("ktrdr.core.workflows.run_job.run_job", run_job)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(raised)):
         child.run({"kind": "training", "job": {}}, NO_PROGRESS, Cancellation())
 
 
@@ -195,7 +196,7 @@ def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monke
     assert seen == [(False, []), (True, ["checkpoint-00000003"])]
     # Of each attempt the newest, the one made after the last progress too; nothing is left on this machine.
     assert store.names("operations/A/checkpoints") == [
-        "operations/A/checkpoints/00000003-0001.tar",
-        "operations/A/checkpoints/00000006-0002.tar",
+        "operations/A/checkpoints/00000003-0001.zip",
+        "operations/A/checkpoints/00000006-0002.zip",
     ]
     assert list((tmp_path / "work").iterdir()) == []

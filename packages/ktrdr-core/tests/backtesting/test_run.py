@@ -17,7 +17,7 @@ from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.errors import BadInputError, CancelledError, PluginError
+from ktrdr.core.errors import BadInputError, CancelledError, DiskFullError, PluginError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.jobs.refusals import read_settings
@@ -244,7 +244,7 @@ class TestFiles:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("ktrdr.core.backtesting.results.write_table", fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(DiskFullError, match="the disk is full; nothing was written"):
             result.write(tmp_path / "a")
         assert list(tmp_path.iterdir()) == []
 

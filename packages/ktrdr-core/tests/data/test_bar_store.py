@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktrdr.core.data import parquet
-from ktrdr.core.data.bar_store import BarStore, StoreError, default_store
+from ktrdr.core.data.bar_store import BarStore, default_store
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.merging import merge
 from ktrdr.core.data.timeframe import Timeframe
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, StoreError
+from ktrdr.core.files.durable import UNFINISHED
 
 
 def test_what_is_written_is_read_back(store, make_bars, same_bars):
@@ -274,12 +275,7 @@ def test_full_disk_changes_nothing(store, make_bars, tree, monkeypatch, place, f
         if place == "parquet":
             patch.setattr(parquet, "write_parquet", _full_in_duckdb)
         elif place == "manifest":
-            real = Path.open
-            patch.setattr(
-                Path,
-                "open",
-                lambda path, *a, **k: _full() if path.name.startswith("manifest.json.") else real(path, *a, **k),
-            )
+            patch.setattr(Path, "write_bytes", _full)  # nothing else is written this way
         elif place == "mkdir":
             real_mkdir = Path.mkdir
             patch.setattr(
@@ -307,7 +303,7 @@ def test_no_permission_is_one_sentence(store, make_bars, monkeypatch):
 def test_leftovers_of_a_dead_writer_are_removed(store, make_bars):
     store.write(make_bars(10))
     directory = store.root / "EURUSD" / "1h"
-    for name in ("2017-0123456789abcdef.parquet", "manifest.json.0123456789abcdef"):
+    for name in ("2017-0123456789abcdef.parquet", f"{UNFINISHED}0123456789abcdef"):
         (directory / name).write_text("half")
     store.write(make_bars(20))
     assert len(list(directory.iterdir())) == 2

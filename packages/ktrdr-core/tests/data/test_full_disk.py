@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ktrdr.core.data.exporter import export_bars
+from ktrdr.core.data.parquet import connect, copy_to_file
 from ktrdr.core.files.disk_space import is_out_of_room, why_not_written
 
 _STORE = """
@@ -19,6 +20,7 @@ import numpy as np
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.exporter import export_bars
+from ktrdr.core.data.parquet import connect, copy_to_file
 from ktrdr.core.errors import KtrdrError
 try:
     if sys.argv[1] == "write":
@@ -81,6 +83,16 @@ def test_bars_that_do_not_fit(tmp_path: Path, action: str):
     assert "a file would be larger than is allowed here" in done.stderr
     assert "; nothing was" in done.stderr
     assert [name for name in files(tmp_path) if name != ".lock"] == []
+
+
+def test_what_duckdb_cannot_write_is_an_error_of_the_system():
+    with connect() as connection:
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            copy_to_file(connection, "SELECT range FROM range(100000)", Path("/dev/full"), "FORMAT csv")
+        assert is_out_of_room(caught.value)
+        assert why_not_written(caught.value) == "the disk is full"
+        with pytest.raises(OSError, match="No such file or directory"):
+            copy_to_file(connection, "SELECT 1 AS a", Path("/no/where/x"), "FORMAT parquet")
 
 
 def test_reasons():

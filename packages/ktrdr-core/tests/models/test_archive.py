@@ -132,7 +132,7 @@ def test_an_archive_that_unpacks_beyond_measure_is_refused(elsewhere, exported, 
     from ktrdr.core.files import archives
     from ktrdr.core.models import archive
 
-    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(archive, "_LIMITS", archives.ArchiveLimits(files=65, size=1000))
     monkeypatch.setattr(archives, "open_plain", lambda path, limit: path.open("rb"))
     with pytest.raises(BundleError, match="unpacks to more than"):
         import_bundle(elsewhere, exported)

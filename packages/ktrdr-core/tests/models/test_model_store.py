@@ -13,6 +13,7 @@ import time
 import pytest
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.durable import DISCARDED, UNFINISHED
 from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.models.model_store import ModelStore
 
@@ -150,7 +151,7 @@ def test_attempts_at_one_operation_leave_one_bundle(store, fields, fill):
     assert [bundle.ref for bundle in bundles] == ["waves/1", "waves/2", "waves/1"]
     assert bundles[2].manifest == bundles[0].manifest
     assert store.versions("waves") == (1, 2)
-    assert not list((store.root / "waves").glob(".new*"))
+    assert not list((store.root / "waves").glob(f"{UNFINISHED}*"))
 
 
 def test_concurrent_trainings_get_different_versions(store, fields, fill):
@@ -177,6 +178,7 @@ def test_concurrent_trainings_get_different_versions(store, fields, fill):
 CHILD = """
 import json, os, signal, sys
 from pathlib import Path
+from ktrdr.core.files import durable
 from ktrdr.core.models import model_store as module
 from ktrdr.core.models.manifest import ManifestFields
 
@@ -194,11 +196,12 @@ with module.ModelStore(root).create("waves") as writer:
     header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     (writer.directory / "weights.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     if stop == "version taken":
-        module.sync_tree = die
+        durable.sync_tree = die
     if stop == "before the rename":
         Path.rename = die
     if stop == "after the rename":
-        module.sync_directory = die
+        rename = Path.rename
+        Path.rename = lambda *paths: (rename(*paths), die())
     writer.commit(fields)
 """
 
@@ -218,7 +221,7 @@ def test_a_kill_leaves_a_whole_bundle_or_none(store, add, fields, stop):
     # The next training removes what the dead one left, and does not reuse a number it may have announced.
     last = add()
     assert last.manifest.version == (2 if stop == "half the files" else 3)
-    left = [path.name for path in (store.root / "waves").iterdir() if path.name.startswith((".new", ".old"))]
+    left = [path.name for path in (store.root / "waves").iterdir() if path.name.startswith((UNFINISHED, DISCARDED))]
     assert left == []
 
 
@@ -254,9 +257,9 @@ def test_half_a_deletion_is_not_seen_and_is_finished_later(store, add, monkeypat
     store.delete("waves/1")
     monkeypatch.undo()
     assert store.list() == ()
-    assert any(path.name.startswith(".old") for path in (store.root / "waves").iterdir())
+    assert any(path.name.startswith(DISCARDED) for path in (store.root / "waves").iterdir())
     add()
-    assert not any(path.name.startswith(".old") for path in (store.root / "waves").iterdir())
+    assert not any(path.name.startswith(DISCARDED) for path in (store.root / "waves").iterdir())
 
 
 def test_listing_survives_what_is_broken_and_what_is_foreign(store, add, strategy):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ktrdr.core.errors import StoreError
 from ktrdr.core.fuzzy.definition import FuzzySet, MembershipFunction
 from ktrdr.core.report.membership_plot import membership_figure
 from ktrdr.core.report.plot_page import write_page
@@ -162,8 +163,8 @@ def test_a_page_that_cannot_be_written_leaves_nothing(
 
     target = tmp_path / "picture.html"
     target.write_text("before")
-    monkeypatch.setattr("ktrdr.core.report.plot_page.os.replace", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("ktrdr.core.files.durable.os.replace", full)
+    with pytest.raises(StoreError, match="the disk is full; nothing was written"):
         write_page(membership_figure(strategy, {}), target, title="t", subtitle="s")
     assert [path.name for path in tmp_path.iterdir()] == ["picture.html"]
     assert target.read_text() == "before"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, StoreError
 from ktrdr.core.report import write_report
 
 
@@ -30,7 +30,7 @@ def test_a_full_disk_leaves_the_old_report(result, tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="the disk is full; nothing was written"):
         write_report(result, path)
     assert path.read_text(encoding="utf-8") == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]

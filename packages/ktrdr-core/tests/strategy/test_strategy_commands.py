@@ -292,7 +292,7 @@ def test_schema_is_printed_or_written(run, tmp_path):
 def test_schema_into_a_directory_that_is_not_there(run):
     status, _, err = run("strategy", "schema", "-o", "nosuch/s.json")
     assert status == 2
-    assert err == "Error: cannot write `nosuch/s.json`: No such file or directory\n"
+    assert err == "Error: cannot write `nosuch/s.json`: there is no directory nosuch; make it first\n"
 
 
 # --- migrate
@@ -334,7 +334,7 @@ def test_migrate_writes_a_file_that_validates_and_never_over_another(run, tmp_pa
     assert (tmp_path / "new.yaml").read_bytes() == before
     status, _, err = run("migrate", "old.yaml", "-o", "nosuch/new.yaml")
     assert status == 2
-    assert err.endswith("Error: cannot write `nosuch/new.yaml`: No such file or directory\n")
+    assert err.endswith("Error: cannot write `nosuch/new.yaml`: there is no directory nosuch; make it first\n")
 
 
 def test_a_file_with_errors_is_not_migrated(run, tmp_path):

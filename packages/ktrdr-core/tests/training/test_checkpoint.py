@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from ktrdr.core.errors import StoreError
 from ktrdr.core.plugins import CheckpointWriter
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 
@@ -46,9 +48,9 @@ def test_a_write_that_fails_leaves_the_one_before(checkpoint):
 
     def fail(directory):
         (directory / "half").write_text("half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StoreError, match="the disk is full; nothing was written"):
         checkpoint.save(2, fail)
     assert (checkpoint.latest() / "state.txt").read_text() == "one"
     assert len(list(checkpoint.directory.iterdir())) == 1
@@ -57,21 +59,23 @@ def test_a_write_that_fails_leaves_the_one_before(checkpoint):
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from ktrdr.core.training import checkpoint as module
+from ktrdr.core.files import durable
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-checkpoint = module.DirectoryCheckpoint(Path(sys.argv[1]))
+checkpoint = DirectoryCheckpoint(Path(sys.argv[1]))
 checkpoint.save(1, lambda directory: (directory / "state.txt").write_text("one"))
 if sys.argv[2] == "writing":
     checkpoint.save(2, lambda directory: ((directory / "state.txt").write_text("tw"), die()))
 if sys.argv[2] == "before the rename":
-    module.sync_tree = die
+    durable.sync_tree = die
 if sys.argv[2] == "after the rename":
-    module.sync_directory = die
+    rename = Path.rename
+    Path.rename = lambda *paths: (rename(*paths), die())
 if sys.argv[2] == "clearing":
-    module.shutil.rmtree = die
+    durable.shutil.rmtree = die
     checkpoint.clear()
 checkpoint.save(2, lambda directory: (directory / "state.txt").write_text("two"))
 """

@@ -11,7 +11,7 @@ import pytest
 
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.errors import BadInputError, CancelledError, PluginError
+from ktrdr.core.errors import BadInputError, CancelledError, DiskFullError, PluginError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
 from ktrdr.core.labels.make import make_labels
@@ -326,7 +326,7 @@ def test_what_fails_stores_nothing(make_executor, load, model_store, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Storage, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match="the disk is full; no model was stored"):
         make_executor(load()).execute()
     assert model_store.names() == ()
 

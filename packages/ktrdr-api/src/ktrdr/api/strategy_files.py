@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,23 +70,13 @@ class StrategyStore:
 
         Raises:
             ChangedError: it is another.
+            StoreError: the disk is full, or the place is not writable.
         """
-        from ktrdr.core.files.durable import sync_directory
+        from ktrdr.core.files.durable import write_atomically
 
         stored = StoredStrategy(name, text)
-        path = self._path(name)
         with self._checked(name, expected):
-            handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".new-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-            sync_directory(self.root)
+            write_atomically(self._path(name), text.encode())
         return stored
 
     def delete(self, name: str, *, expected: str) -> None:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 __all__ = [
     "BadInputError",
     "CancelledError",
+    "DiskFullError",
     "ErrorRecord",
     "KtrdrError",
     "MissingPluginError",
     "NotFoundError",
     "PluginError",
     "RemoteError",
+    "StoreError",
     "one_line",
     "record_of",
 ]
@@ -47,6 +49,17 @@ class PluginError(BadInputError):
 
 class MissingPluginError(PluginError):
     """A plugin that exists is not installed here; elsewhere, on a worker say, it may be."""
+
+
+class StoreError(KtrdrError):
+    """The system did not let something be read or written (full disk, permissions, a lock held too long).
+
+    The work may be right, and succeed later or on another machine.
+    """
+
+
+class DiskFullError(StoreError):
+    """There is no room for what was to be written: on the disk, in a quota, or below the limit on a file's size."""
 
 
 class CancelledError(KtrdrError):

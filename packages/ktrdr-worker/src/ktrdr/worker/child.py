@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ktrdr.core.cluster.remote_calls import failed
-from ktrdr.core.errors import CancelledError, KtrdrError
+from ktrdr.core.errors import CancelledError, KtrdrError, StoreError
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
@@ -43,6 +43,9 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
         result = _carry_out(request, progress, cancellation)
     except CancelledError as error:
         return {"event": "cancelled", "message": str(error)}
+    except StoreError as error:
+        # Trouble of this machine and not of the job: the attempt is lost, and repeated, maybe elsewhere.
+        return {"event": "crashed", "message": str(error)}
     except KtrdrError as error:
         return failed(error)
     return {"event": "completed", "result": result}

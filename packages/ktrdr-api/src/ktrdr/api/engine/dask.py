@@ -25,7 +25,7 @@ from ktrdr.core.cluster.dask_settings import (
     versions,
 )
 from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC, RUN_OPERATION, STOP_OPERATION, call_by_name, failed
-from ktrdr.core.errors import BadInputError, ErrorRecord, KtrdrError, one_line, record_of
+from ktrdr.core.errors import BadInputError, ErrorRecord, KtrdrError, StoreError, one_line, record_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -116,6 +116,9 @@ class DaskEngine:
         if self._exchange is not None:
             try:
                 await asyncio.to_thread(self._exchange.provide, attempt.operation_id, kind, job)
+            except StoreError as error:
+                # No fault of the operation: the round is put off.
+                raise OSError(str(error)) from error
             except KtrdrError as error:
                 await self._tell().on_failed(attempt, record_of(error))
                 return
@@ -335,11 +338,11 @@ class DaskEngine:
         while True:
             try:
                 own = await asyncio.to_thread(self._exchange.take_in, attempt.operation_id, result)
-            except KtrdrError as error:
-                return failed(error)
-            except OSError as error:
+            except (OSError, StoreError) as error:
                 _log.warning("what %s left cannot be taken in yet: %s", _key(attempt), one_line(error))
                 await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+            except KtrdrError as error:
+                return failed(error)
             else:
                 return {"event": "completed", "result": own}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,8 @@ from ktrdr.api.ledger.records import (
     TransitionError,
     UnknownOperationError,
 )
-from ktrdr.core.errors import BadInputError, NotFoundError, PluginError
+from ktrdr.core.errors import BadInputError, DiskFullError, NotFoundError, PluginError
+from ktrdr.core.files.disk_space import is_out_of_room
 from ktrdr.core.home import home_directory
 
 __all__ = [
@@ -78,8 +78,6 @@ class Problem(BaseModel):
     field: str | None = None
     errors: list[FieldError] | None = None
 
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _TOLD = {
     400: "The body cannot be read",
@@ -195,8 +193,12 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def system(request: Request, error: OSError) -> JSONResponse:
-        if error.errno not in _FULL:
+        if not is_out_of_room(error):
             raise error
+        return await full(request, error)
+
+    @app.exception_handler(DiskFullError)
+    async def full(request: Request, error: Exception) -> JSONResponse:
         _log.error("no space is left: %s", error)
         detail = "no space is left on the server's disk; make some, and try again"
         return problem_response(507, "disk-full", "The disk is full", detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,12 +159,12 @@ async def get_equity(operation_id: OperationId, opened: Opened, offset: Offset =
     result = await _result(operation_id, opened)
 
     def read() -> Equity:
-        from ktrdr.api.routes._shared.bar_queries import numbers
+        from ktrdr.core.files.json_values import plain_json
 
         table = read_table(result_directory(opened.home, result) / "equity.parquet")
         page = {name: column[offset : offset + limit] for name, column in table.items()}
         times = time_text(page.pop("time"))
-        columns = {name: numbers(column) for name, column in page.items()}
+        columns = {name: plain_json(column) for name, column in page.items()}
         return Equity.model_validate({"total": len(table["time"]), "time": times, **columns})
 
     return await run_in_threadpool(read)
@@ -206,13 +205,12 @@ async def get_backtest_archive(operation_id: OperationId, opened: Opened) -> Fil
     """Return all files of the run as one zip file."""
     directory = result_directory(opened.home, await _result(operation_id, opened))
 
-    def pack(path: Path) -> None:
-        with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(directory.iterdir()):
-                if file.is_file() and not file.is_symlink():
-                    archive.write(file, file.name)
+    def make() -> FileResponse:
+        from ktrdr.core.runs.run_archive import pack_run
 
-    return await run_in_threadpool(temporary_file, pack, filename=f"{operation_id}.zip", media_type=ZIP)
+        return temporary_file(lambda path: pack_run(directory, path), filename=f"{operation_id}.zip", media_type=ZIP)
+
+    return await run_in_threadpool(make)
 
 
 @router.get(

@@ -13,8 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from ktrdr.api.http.downloads import FILE, PARQUET, temporary_file
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.uploads import receive
-from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, numbers, utc
+from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, utc
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.names import SYMBOL_PATTERN, check_symbol
 
 __all__ = ["router"]
@@ -100,7 +101,7 @@ def get_bars(
         high=page.high.tolist(),
         low=page.low.tolist(),
         close=page.close.tolist(),
-        volume=numbers(page.volume),
+        volume=plain_json(page.volume),
         next=utc(bars.time[limit]) if len(bars) > limit else None,
     )
 

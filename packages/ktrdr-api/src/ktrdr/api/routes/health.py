@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from ktrdr.api import __version__
 from ktrdr.api.services import Opened
+from ktrdr.core.files.disk_space import free_bytes
 
 __all__ = ["router"]
 
@@ -47,10 +47,9 @@ async def get_readiness(response: Response, opened: Opened) -> Readiness:
     except OSError:
         database = "unreachable"
         response.status_code = 503
-    place = opened.home if opened.home.exists() else opened.home.parent
     return Readiness(
         status="ready" if database == "ok" else "not ready",
         database=database,
         engine="connected" if await opened.operations.engine_healthy() else "none",
-        free_disk_bytes=shutil.disk_usage(place).free if place.exists() else 0,
+        free_disk_bytes=free_bytes(opened.home),
     )

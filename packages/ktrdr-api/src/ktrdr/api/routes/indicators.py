@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.security import changes_nothing
-from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, moment, numbers, utc
+from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, moment, utc
+from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.settings import Symbol
 
 __all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "parameter_view", "router", "series"]
@@ -111,7 +112,7 @@ def series(asked: SeriesRequest, bars: Any, values: dict[str, Any]) -> Series:
         symbol=bars.symbol,
         timeframe=bars.timeframe.name,
         time=[utc(time) for time in bars.time[first:last]],
-        values={name: numbers(column[first:last]) for name, column in values.items()},
+        values={name: plain_json(column[first:last]) for name, column in values.items()},
         next=utc(bars.time[last]) if last < len(bars) else None,
     )
 

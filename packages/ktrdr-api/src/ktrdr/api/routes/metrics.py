@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
 from fastapi import APIRouter, Request, Response
 
 from ktrdr.api.ledger.states import STATES
 from ktrdr.api.services import Opened
+from ktrdr.core.files.disk_space import free_bytes
 
 __all__ = ["router"]
 
@@ -29,6 +28,6 @@ async def get_metrics(request: Request, opened: Opened) -> Response:
         workers=len(workers),
         running=sum(len(worker.running) for worker in workers),
         listeners=opened.operations.broadcast.listeners,
-        free_bytes=shutil.disk_usage(opened.home).free if opened.home.exists() else 0,
+        free_bytes=free_bytes(opened.home),
     )
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)

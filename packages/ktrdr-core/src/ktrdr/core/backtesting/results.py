@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import numpy as np
 
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
 from ktrdr.core.errors import BadInputError, one_line
-from ktrdr.core.files.durable import sync_directory, sync_tree
-from ktrdr.core.files.reading import FileError, parse_json, plain_json
+from ktrdr.core.files.durable import new_directory
+from ktrdr.core.files.json_values import plain_json
+from ktrdr.core.files.reading import FileError, parse_json
 from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
@@ -285,22 +284,14 @@ class BacktestResult:
 
         Raises:
             BadInputError: there is something at that path already.
-            OSError: the disk is full, or the place is not writable.
+            StoreError: the disk is full, or the place is not writable.
         """
         directory = Path(directory)
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInputError(f"{directory} is there already and not an empty directory; give another place")
         directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = directory.with_name(f".{directory.name}.{uuid4().hex}")
-        temporary.mkdir()
-        try:
+        with new_directory(directory) as temporary:
             self._write_files(temporary)
-            sync_tree(temporary)
-            temporary.rename(directory)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_directory(directory.parent)
 
     def _write_files(self, directory: Path) -> None:
         summary = self.to_json()

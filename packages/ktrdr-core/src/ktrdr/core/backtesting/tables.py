@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ktrdr.core.data.parquet import connect
+from ktrdr.core.data.parquet import connect, copy_to_file
+from ktrdr.core.files.json_values import plain_json
 
 __all__ = ["Table", "read_table", "rows_of", "time_text", "write_table"]
 
@@ -26,16 +27,15 @@ def write_table(tables: Mapping[str, Table], path: Path, *, by_symbol: bool = Fa
     ``tables`` maps symbols to tables of the same columns, or any one key to the only table.
 
     Raises:
-        OSError, duckdb.Error: the disk is full, or the directory is not there or not writable.
+        OSError: the disk is full, or the directory is not there or not writable.
     """
-    literal = str(path).replace("'", "''")
     with connect() as connection:
         parts = []
         for number, (symbol, table) in enumerate(tables.items()):
             connection.register(f"table_{number}", table)
             prefix = f"'{symbol}' AS {_SYMBOL}, " if by_symbol else ""
             parts.append(f"SELECT {prefix}* FROM table_{number}")
-        connection.execute(f"COPY ({' UNION ALL '.join(parts)}) TO '{literal}' (FORMAT parquet, COMPRESSION zstd)")
+        copy_to_file(connection, " UNION ALL ".join(parts), path, "FORMAT parquet, COMPRESSION zstd")
 
 
 def read_table(path: Path, symbol: str | None = None) -> Table:
@@ -55,9 +55,9 @@ def read_table(path: Path, symbol: str | None = None) -> Table:
 
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
-    """Return a table as one JSON-ready map per row: times as ISO text, NaN and NaT as ``None``."""
+    """Return a table as one JSON-ready map per row: times as ISO text, NaT and numbers not finite as ``None``."""
     columns = {
-        name: time_text(column) if column.dtype.kind == "M" else _plain(column) for name, column in table.items()
+        name: time_text(column) if column.dtype.kind == "M" else plain_json(column) for name, column in table.items()
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -66,11 +66,6 @@ def time_text(times: np.ndarray) -> list[str | None]:
     """Return ``YYYY-MM-DDTHH:MM:SSZ`` for each of ``datetime64`` ``times``, ``None`` for NaT."""
     texts = np.datetime_as_string(times.astype("datetime64[s]"), unit="s").tolist()
     return [None if text == "NaT" else f"{text}Z" for text in texts]
-
-
-def _plain(column: np.ndarray) -> list[Any]:
-    values = column.tolist()
-    return [None if value != value else value for value in values] if column.dtype.kind == "f" else values
 
 
 def _filled(column: np.ndarray) -> np.ndarray:

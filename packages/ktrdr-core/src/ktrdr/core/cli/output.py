@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
+
+from ktrdr.core.files.json_values import plain_json
 
 __all__ = ["print_json", "print_table", "to_json"]
 
 
 def to_json(value: Any) -> str:
     """Return strict JSON: NaN and infinities become ``null``, numpy scalars numbers, dates ISO text."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain_json(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output."""
     click.echo(to_json(value))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy scalar or array
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)
 
 
 def print_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from ktrdr.core.client import Client
 
 __all__ = ["fetch_backtest", "run_on_server", "server_option"]
-
-_LARGEST = 2**30
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,25 +49,9 @@ def fetch_backtest(client: Client, operation_id: str) -> BacktestResult:
     import tempfile
 
     from ktrdr.core.backtesting.results import read_result
+    from ktrdr.core.runs.run_archive import unpack_run
 
     with tempfile.TemporaryDirectory(prefix="ktrdr-run-") as directory:
         archive = client.fetch(f"/backtests/{operation_id}/archive", Path(directory) / "run.zip")
-        place = Path(directory) / "run"
-        place.mkdir()
-        _extract(archive, place)
-        return read_result(place)
-
-
-def _extract(archive: Path, place: Path) -> None:
-    """Take plain files of a sensible size; whatever else somebody may have put there is no run's."""
-    from ktrdr.core.errors import BadInputError
-
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            for entry in opened.infolist():
-                name = entry.filename
-                if Path(name).name != name or name.startswith(".") or "\\" in name or entry.file_size > _LARGEST:
-                    raise BadInputError(f"the server sent a run with {name!r} in it, which no run has")
-                (place / name).write_bytes(opened.read(entry))
-    except (zipfile.BadZipFile, OSError) as error:
-        raise BadInputError(f"the server sent a run that cannot be read: {error}") from None
+        unpack_run(archive, Path(directory) / "run")
+        return read_result(Path(directory) / "run")

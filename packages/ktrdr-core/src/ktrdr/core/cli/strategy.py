@@ -251,7 +251,6 @@ def _write(path: Path, text: str, *, replace: bool) -> None:
 
     if path.exists() and not replace:
         raise BadInputError(f"`{path}` exists already; give another name, or remove it")
-    try:
-        write_atomically(path, text.encode())
-    except OSError as error:
-        raise BadInputError(f"cannot write `{path}`: {error.strerror or error}") from None
+    if not path.parent.is_dir():
+        raise BadInputError(f"cannot write `{path}`: there is no directory {path.parent}; make it first")
+    write_atomically(path, text.encode())

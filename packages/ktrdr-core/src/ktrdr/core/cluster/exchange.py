@@ -4,9 +4,9 @@ Of an operation ``id`` the store holds below ``operations/<id>/``:
 
 - ``inputs.json``: the data sets and the model it works on, as they were when it was first handed out: every attempt
   works on the same. The files themselves are in ``data/`` and ``models/``, once, under names that tell their content.
-- ``checkpoints/<number>-<attempt>.tar``: one object per checkpoint; the greatest number, of whichever attempt, is what
+- ``checkpoints/<number>-<attempt>.zip``: one object per checkpoint; the greatest number, of whichever attempt, is what
   the next attempt goes on from.
-- ``model.zip`` or ``run.tar``: the result. The API takes it into its own stores, a model once per operation.
+- ``model.zip`` or ``run.zip``: the result. The API takes it into its own stores, a model once per operation.
 
 A worker carries out an operation in a home of its own, which holds these inputs and nothing else, and is gone when it
 has ended.
@@ -29,8 +29,9 @@ from typing import Any
 from ktrdr.core.cluster.object_store import ObjectStore, store_url
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.dataset_manifest import MANIFEST, read_manifest
-from ktrdr.core.errors import BadInputError, KtrdrError
-from ktrdr.core.files.archives import pack_tar, unpack_tar
+from ktrdr.core.errors import BadInputError, KtrdrError, StoreError
+from ktrdr.core.files.archives import ArchiveLimits, files_below, open_archive, write_archive
+from ktrdr.core.files.durable import new_directory
 from ktrdr.core.files.reading import FileError
 from ktrdr.core.home import home_directory
 from ktrdr.core.models.archive import export_bundle, import_bundle
@@ -43,8 +44,9 @@ DELIVERED = "delivered"
 """Key of a result that says what was left in the store: ``model`` or ``run``."""
 
 _INPUTS = "inputs.json"
-_MODEL, _RUN = "model.zip", "run.tar"
+_MODEL, _RUN = "model.zip", "run.zip"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
+_CHECKPOINT_LIMITS = ArchiveLimits(files=1000, size=16 * 2**30, depth=8)
 _TRIES = 20
 
 
@@ -144,23 +146,28 @@ class Exchange:
         names = self._store.names(_of(operation, "checkpoints"))
         if not names:
             return
-        archive = home / "checkpoint.tar"
+        archive = home / "checkpoint.zip"
         self._store.get_file(names[-1], archive)
-        _unpack(archive, home / "checkpoints")
+        try:
+            with open_archive(archive, _CHECKPOINT_LIMITS) as opened:
+                opened.extract(home / "checkpoints")
+        except FileError as error:
+            raise KtrdrError(f"the checkpoint in the object store is damaged: {error}") from None
         archive.unlink()
 
     def keep_checkpoint(self, operation: str, attempt: int, directory: Path) -> None:
         """Put a checkpoint into the store, and remove the one before it of the same attempt."""
         match = _CHECKPOINT.fullmatch(directory.name)
         assert match is not None
-        name = _of(operation, f"checkpoints/{match[1]}-{attempt:04d}.tar")
+        name = _of(operation, f"checkpoints/{match[1]}-{attempt:04d}.zip")
         root = directory.parent.parent
         with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
-            archive = Path(folder) / "checkpoint.tar"
-            pack_tar(archive, root, [directory])
+            archive = Path(folder) / "checkpoint.zip"
+            place = directory.relative_to(root)
+            write_archive(archive, root, [f"{place}/{name}" for name in files_below(directory)], _CHECKPOINT_LIMITS)
             self._store.put_file(name, archive)
         for other in self._store.names(_of(operation, "checkpoints")):
-            if other < name and other.endswith(f"-{attempt:04d}.tar"):
+            if other < name and other.endswith(f"-{attempt:04d}.zip"):
                 self._store.delete(other)
 
     def deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +178,7 @@ class Exchange:
         for wait in (5, 10, 20, 40, 80):
             try:
                 return self._deliver(operation, home, result)
-            except OSError as error:
+            except (OSError, StoreError) as error:
                 print(f"ktrdr worker: the object store does not take the result yet: {error}", file=sys.stderr)
                 time.sleep(wait)
         return self._deliver(operation, home, result)
@@ -180,9 +187,11 @@ class Exchange:
         own = {key: value for key, value in result.items() if key != "directory"}
         with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
             if "run" in own:
+                from ktrdr.core.runs.run_archive import pack_run
+
                 archive = Path(folder) / _RUN
                 directory = home / "runs" / own["run"]
-                pack_tar(archive, directory, sorted(directory.iterdir()))
+                pack_run(directory, archive)
                 self._store.put_file(_of(operation, _RUN), archive)
                 return own | {DELIVERED: "run"}
             archive = export_bundle(ModelStore(home / "models"), own["model"], Path(folder) / _MODEL)
@@ -237,13 +246,14 @@ class Exchange:
 
     def _take_run(self, operation: str, place: Path) -> dict[str, Any]:
         from ktrdr.core.backtesting.results import read_result
+        from ktrdr.core.runs.run_archive import unpack_run
         from ktrdr.core.runs.run_store import claim_run, run_name
 
         self._store.get_file(_of(operation, _RUN), place / _RUN)
-        _unpack(place / _RUN, place / "run")
+        unpack_run(place / _RUN, place / "run")
         directory = claim_run(read_result(place / "run"))
-        for path in (place / "run").iterdir():
-            shutil.copyfile(path, directory / path.name)
+        with new_directory(directory) as copy:
+            shutil.copytree(place / "run", copy, dirs_exist_ok=True)
         return {"run": run_name(directory), "directory": str(directory)}
 
 
@@ -262,7 +272,7 @@ class CheckpointKeeper:
             return
         try:
             self._keep(newest)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             print(f"ktrdr worker: a checkpoint could not be put into the object store: {error}", file=sys.stderr)
         else:
             self._kept = newest
@@ -291,10 +301,3 @@ def _model_of(store: ModelStore, operation: str) -> Bundle | None:
         if entry.manifest is not None and entry.manifest.operation == operation:
             return store.get(entry.ref)
     return None
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    try:
-        unpack_tar(archive, target)
-    except FileError as error:
-        raise KtrdrError(f"what the object store holds is damaged: {error}") from None

@@ -22,19 +22,16 @@ from ktrdr.core.data.consistency import check_bars
 from ktrdr.core.data.dataset_manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
 from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
-from ktrdr.core.errors import BadInputError, KtrdrError, NotFoundError
-from ktrdr.core.files.disk_space import why_not_written
+from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
+from ktrdr.core.files.disk_space import cannot_write
+from ktrdr.core.files.durable import stage_file, sync_directory
 from ktrdr.core.home import home_directory
 from ktrdr.core.names import check_symbol
 
-__all__ = ["BarStore", "DatasetInfo", "StoreError", "WriteReport", "default_store"]
+__all__ = ["BarStore", "DatasetInfo", "WriteReport", "default_store"]
 
 _LOCK_SECONDS = 600.0
 _READ_ATTEMPTS = 20
-
-
-class StoreError(KtrdrError):
-    """The system did not let the store read or write (full disk, permissions, a lock held too long)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,7 @@ class BarStore:
                         os.replace(change.manifest, change.directory / MANIFEST)
                     committed += 1
                 for change in staged:
-                    _flush_directory(change.directory)
+                    sync_directory(change.directory)
             except BaseException:
                 for change in staged[committed:]:
                     _discard(change)
@@ -262,7 +259,7 @@ class BarStore:
                 f"another process has been writing to {self.root} for ten minutes; try again later"
             ) from None
         except (OSError, DuckdbError) as error:
-            raise StoreError(f"cannot write to {self.root}: {why_not_written(error)}; nothing was changed") from error
+            raise cannot_write(f"to {self.root}", error, "nothing was changed") from error
 
     def _new_staged(self, bars: Bars, created: list[Path]) -> _Staged:
         directory = self._directory(bars.symbol, bars.timeframe)
@@ -301,13 +298,9 @@ class BarStore:
         rows = sum(file.rows for file in files.values())
         change.report = WriteReport(bars.symbol, bars.timeframe.name, added, replaced, unchanged, rows)
         if change.new_files:
-            change.manifest = change.directory / f"{MANIFEST}.{secrets.token_hex(8)}"
             text = DatasetManifest(bars.symbol, bars.timeframe.name, files).to_json()
-            with change.manifest.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            _flush_directory(change.directory)
+            change.manifest = stage_file(change.directory / MANIFEST, text.encode())
+            sync_directory(change.directory)
 
 
 def _info(manifest: DatasetManifest) -> DatasetInfo:
@@ -328,15 +321,7 @@ def _make_directory(path: Path, created: list[Path]) -> None:
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)
         created.append(directory)
-        _flush_directory(directory.parent)
-
-
-def _flush_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_directory(directory.parent)
 
 
 def _remove_leftovers(directory: Path, named: set[str]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
-from ktrdr.core.data.bar_store import StoreError
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.parquet import COLUMNS, connect
+from ktrdr.core.data.parquet import COLUMNS, connect, copy_to_file
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.disk_space import why_not_written
+from ktrdr.core.files.durable import new_file
 
 __all__ = ["export_bars"]
 
@@ -31,8 +28,6 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
             overwritten.
         StoreError: the disk is full or not writable.
     """
-    import duckdb
-
     suffix = next((known for known in _FORMATS if path.name.lower().endswith(known)), None)
     if suffix is None:
         raise BadInputError(f"{path}: write to a file that ends in {', '.join(_FORMATS)}")
@@ -40,19 +35,8 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
         raise BadInputError(f"{path} exists already: name another file, or overwrite it with --force")
     if not path.parent.is_dir():
         raise BadInputError(f"the directory {path.parent} does not exist: make it first")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with connect() as connection:
-            connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
-            literal = str(temporary).replace("'", "''")
-            time = "time" if suffix == ".parquet" else "time::TIMESTAMP AS time"
-            connection.execute(
-                f"COPY (SELECT {time}, open, high, low, close, volume FROM bars) TO '{literal}' ({_FORMATS[suffix]})"
-            )
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, duckdb.Error) as error:
-        raise StoreError(f"cannot write {path}: {why_not_written(error)}; nothing was written") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    time = "time" if suffix == ".parquet" else "time::TIMESTAMP AS time"
+    with new_file(path) as temporary, connect() as connection:
+        connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
+        select = f"SELECT {time}, open, high, low, close, volume FROM bars"
+        copy_to_file(connection, select, temporary, _FORMATS[suffix])

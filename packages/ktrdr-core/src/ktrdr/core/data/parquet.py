@@ -6,7 +6,6 @@ Columns: ``time`` (TIMESTAMP_NS, the open of the bar, UTC), ``open``, ``high``, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import duckdb
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.files.durable import sync_file
 
-__all__ = ["COLUMNS", "connect", "quoted_path", "read_parquet", "write_parquet"]
+__all__ = ["COLUMNS", "connect", "copy_to_file", "quoted_path", "read_parquet", "write_parquet"]
 
 COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -44,18 +44,30 @@ def quoted_path(path: Path) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
+def copy_to_file(connection: duckdb.DuckDBPyConnection, select: str, path: Path, options: str) -> None:
+    """Write what ``select`` returns to ``path``, with the options of DuckDB's ``COPY``.
+
+    Raises:
+        OSError: the disk is full, or the directory is not there or not writable.
+    """
+    literal = str(path).replace("'", "''")
+    try:
+        # Whoever calls writes to a file that nobody reads yet: DuckDB need not write to another one first.
+        connection.execute(f"COPY ({select}) TO '{literal}' ({options}, USE_TMP_FILE false)")
+    except duckdb.IOException as error:
+        raise OSError(str(error)) from error
+
+
 def write_parquet(bars: Bars, path: Path) -> None:
     """Write ``bars`` to ``path`` and flush them to the disk.
 
     Raises:
-        OSError, duckdb.Error: the disk is full, or the directory is not there or not writable.
+        OSError: the disk is full, or the directory is not there or not writable.
     """
     with connect() as connection:
         connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
-        literal = str(path).replace("'", "''")
-        connection.execute(f"COPY bars TO '{literal}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)")
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+        copy_to_file(connection, "FROM bars", path, "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880")
+    sync_file(path)
 
 
 def read_parquet(

@@ -1,53 +1,178 @@
-"""Durable writing: what is on disk is whole, or not there at all."""
+"""Durable writing: what is on disk is whole, or not there at all.
+
+A file or directory is written beside its place (so on the same disk) under a name that starts with :data:`UNFINISHED`,
+flushed, and renamed. A process that is killed leaves at most something of such a name: nothing reads it, and whoever
+knows that its writer is gone may remove it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["discard_directory", "sync_directory", "sync_tree", "write_atomically"]
+from ktrdr.core.files.disk_space import cannot_write
+
+__all__ = [
+    "DISCARDED",
+    "UNFINISHED",
+    "discard_directory",
+    "new_directory",
+    "new_file",
+    "publish_directory",
+    "remove_leftovers",
+    "stage_file",
+    "sync_directory",
+    "sync_file",
+    "sync_tree",
+    "write_atomically",
+    "writing",
+]
+
+UNFINISHED = ".ktrdr-new-"
+DISCARDED = ".ktrdr-old-"
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's content to disk."""
+    _sync(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
 def sync_directory(directory: Path) -> None:
     """Flush a directory's entries to disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(directory, os.O_RDONLY)
 
 
 def sync_tree(directory: Path) -> None:
     """Flush every file below ``directory``, then the directories."""
     for folder, _, names in os.walk(directory, topdown=False):
         for name in names:
-            descriptor = os.open(Path(folder) / name, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_file(Path(folder) / name)
         sync_directory(Path(folder))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it, and move it there."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+@contextmanager
+def writing(place: object, outcome: str = "nothing was written") -> Iterator[None]:
+    """Turn what the system says against writing to ``place`` into a :class:`StoreError`."""
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise cannot_write(place, error, outcome) from error
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield an empty file beside ``path``, which takes its place when the block has ended without an error.
+
+    It has the permissions of the file that it replaces, else those of any new file. Of several writers the last one
+    wins, and each of their files is whole.
+
+    Raises:
+        StoreError: the disk is full, or the place is not writable; what was at ``path`` is unchanged.
+    """
+    with writing(path):
+        temporary = _create_beside(path)
+        try:
+            yield temporary
+            sync_file(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     sync_directory(path.parent)
 
 
-def discard_directory(directory: Path, trash: Path) -> None:
-    """Remove a directory so that it vanishes at once: moved to ``trash`` (a free name on the same disk) first."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file as :func:`new_file` does."""
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def stage_file(path: Path, content: bytes) -> Path:
+    """Return a flushed file beside ``path``, for a writer who replaces several files and renames them at the end."""
+    temporary = _create_beside(path)
+    try:
+        temporary.write_bytes(content)
+        sync_file(temporary)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty directory beside ``path``, which takes its place when the block has ended without an error.
+
+    At ``path`` there is nothing, or an empty directory.
+
+    Raises:
+        StoreError: the disk is full, or the place is not writable; ``path`` is unchanged.
+    """
+    temporary = _name_beside(path, UNFINISHED)
+    with writing(path):
+        temporary.mkdir()
+        try:
+            yield temporary
+            publish_directory(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def publish_directory(temporary: Path, path: Path) -> None:
+    """Flush a directory and move it to ``path``, beside it."""
+    sync_tree(temporary)
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def discard_directory(directory: Path) -> None:
+    """Remove a directory so that it vanishes at once: it is renamed, and then removed file by file."""
+    trash = _name_beside(directory, DISCARDED)
     directory.rename(trash)
     sync_directory(trash.parent)
     shutil.rmtree(trash)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what writers and removers left in ``directory``. They must be known to be gone."""
+    for path in directory.iterdir():
+        if path.name.startswith((UNFINISHED, DISCARDED)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name_beside(path: Path, prefix: str) -> Path:
+    # Not made from the name of the file, which may be as long as a name can be.
+    return path.with_name(f"{prefix}{uuid4().hex}")
+
+
+def _create_beside(path: Path) -> Path:
+    temporary = _name_beside(path, UNFINISHED)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        return temporary
+    # Private first: what replaces a private file must not be readable by others for a moment.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return temporary

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["MAX_DEPTH", "FileError", "open_plain", "parse_json", "plain_json", "read_plain", "sha256_of"]
+__all__ = ["MAX_DEPTH", "FileError", "open_plain", "parse_json", "read_plain", "sha256_of"]
 
 MAX_DEPTH = 64
 """Deepest nesting of JSON that is read."""
@@ -93,16 +91,3 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"nested more than {MAX_DEPTH} deep")
-
-
-def plain_json(value: Any) -> Any:
-    """Return JSON-ready data: numpy scalars and arrays as numbers and lists, numbers that are not finite as None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain_json(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.archives import extract_entry, open_zip, plain_entries, read_entry, write_zip
+from ktrdr.core.files.archives import ArchiveError, ArchiveLimits, open_archive, write_archive
 from ktrdr.core.files.reading import FileError
 from ktrdr.core.models.bundle import Bundle, parse_manifest
 from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, BundleError
@@ -14,6 +13,8 @@ from ktrdr.core.models.manifest import MANIFEST_FILE
 from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["export_bundle", "import_bundle"]
+
+_LIMITS = ArchiveLimits(files=MAX_FILES + 1, size=MAX_FILE_BYTES)  # one file is the manifest
 
 
 def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = False) -> Path:
@@ -24,6 +25,7 @@ def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = 
     Raises:
         BadInputError: there is no such model, no directory to write to, or a file that must not be overwritten.
         BundleError: the bundle is broken.
+        StoreError: the disk is full, or the place is not writable.
     """
     bundle = store.verify(ref)
     if path.is_dir():
@@ -32,7 +34,7 @@ def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = 
         raise BadInputError(f"there is no directory {path.parent} to export to")
     if path.exists() and not overwrite:
         raise BadInputError(f"{path} exists; choose another file, or overwrite it with --force")
-    write_zip(path, bundle.directory, [MANIFEST_FILE, *sorted(bundle.manifest.files)], MAX_FILE_BYTES)
+    write_archive(path, bundle.directory, [MANIFEST_FILE, *sorted(bundle.manifest.files)], _LIMITS)
     return path
 
 
@@ -49,18 +51,17 @@ def import_bundle(store: ModelStore, path: Path) -> Bundle:
     if path.is_dir():
         raise BadInputError(f"{path} is a directory; give a file that `ktrdr models export` wrote")
     try:
-        with open_zip(path, 2 * MAX_FILE_BYTES) as archive:
-            entries = plain_entries(archive, most=MAX_FILES + 1, limit=MAX_FILE_BYTES)  # one is the manifest
-            if MANIFEST_FILE not in entries:
+        with open_archive(path.resolve(), _LIMITS) as archive:
+            if MANIFEST_FILE not in archive.names:
                 raise BundleError(f"{MANIFEST_FILE} is missing")
-            manifest = parse_manifest(read_entry(archive, entries.pop(MANIFEST_FILE), MAX_TEXT_BYTES))
-            if unknown := sorted(set(entries) - set(manifest.files)):
+            manifest = parse_manifest(archive.read(MANIFEST_FILE, MAX_TEXT_BYTES))
+            files = archive.names - {MANIFEST_FILE}
+            if unknown := sorted(files - set(manifest.files)):
                 raise BundleError(f"{unknown[0]} is not in the manifest")
             with store.create(manifest.name) as writer:
-                for name, entry in entries.items():
-                    extract_entry(archive, entry, writer.directory / name)
+                archive.extract(writer.directory, files)
                 return writer.adopt(manifest)
-    except zipfile.BadZipFile as error:
+    except ArchiveError as error:
         raise BundleError(f"{path} is not an exported model: {error}") from None
     except FileError as error:
         raise BundleError(f"{path} cannot be imported: {error}") from error

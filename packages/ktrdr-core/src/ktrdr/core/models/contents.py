@@ -11,11 +11,11 @@ import pickletools
 import struct
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from ktrdr.core.files.archives import ArchiveError, open_zip
 from ktrdr.core.files.reading import FileError, open_plain, parse_json, read_plain
 from ktrdr.core.files.safetensors import check_safetensors
 
@@ -136,15 +136,11 @@ def _check_array(file: BinaryIO, size: int, name: str) -> None:
 
 def _check_archive(path: Path, *, members: tuple[str, ...]) -> None:
     """A zip of plain arrays (and JSON): nothing before it, nothing behind it, nothing that unpacks beyond measure."""
-    with open_plain(path, MAX_FILE_BYTES) as file:
-        head = file.read(4)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if head != b"PK\x03\x04" or archive.comment:
-                    raise BundleError(f"{path.name} is not a plain zip archive")
-                _check_members(archive, path.name, members)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OverflowError) as error:
-            raise BundleError(f"{path.name} is not a plain zip archive: {error}") from None
+    try:
+        with open_zip(path, MAX_FILE_BYTES) as archive:
+            _check_members(archive, path.name, members)
+    except ArchiveError as error:
+        raise BundleError(f"{path.name} is not a plain zip archive: {error}") from None
 
 
 def _check_members(archive: zipfile.ZipFile, name: str, suffixes: tuple[str, ...]) -> None:

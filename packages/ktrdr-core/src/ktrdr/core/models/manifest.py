@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from ktrdr.core.files.reading import plain_json
+from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.names import NAME_PATTERN
 from ktrdr.core.strategy.model import Strategy
 

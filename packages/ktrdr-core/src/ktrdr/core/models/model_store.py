@@ -16,8 +16,9 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from ktrdr.core.errors import BadInputError, NotFoundError
-from ktrdr.core.files.durable import discard_directory, sync_directory, sync_tree
-from ktrdr.core.files.reading import FileError, plain_json, sha256_of
+from ktrdr.core.files.durable import DISCARDED, UNFINISHED, discard_directory, publish_directory, writing
+from ktrdr.core.files.json_values import plain_json
+from ktrdr.core.files.reading import FileError, sha256_of
 from ktrdr.core.home import home_directory
 from ktrdr.core.models.bundle import (
     HISTORY_FILE,
@@ -40,8 +41,6 @@ _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(VERSION_PATTERN)
 # Inside a name's directory. None of these can be taken for a version.
 _TAKEN = ".versions"
-_NEW = ".new-"
-_OLD = ".old-"
 _LOCK = ".lock"
 
 
@@ -148,10 +147,8 @@ class BundleWriter:
         manifest = manifest.model_copy(update={"version": _take_version(self._place, wanted)})
         content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         (self.directory / MANIFEST_FILE).write_text(content + "\n", encoding="utf-8")
-        sync_tree(self.directory)
         target = self._place / str(manifest.version)
-        self.directory.rename(target)
-        sync_directory(self._place)
+        publish_directory(self.directory, target)
         self.bundle = Bundle(target, manifest)
         return self.bundle
 
@@ -168,25 +165,28 @@ class ModelStore:
 
         Without :meth:`BundleWriter.commit`, or if the process dies, nothing of it is ever visible; what a dead process
         left is removed the next time a version of ``name`` is created.
+
+        Raises:
+            StoreError: the disk is full, or the place is not writable.
         """
         _check_name(name)
         place = self.root / name
-        place.mkdir(parents=True, exist_ok=True)
-        directory = place / f"{_NEW}{uuid4().hex}"
-        lock = FileLock(_lock_of(directory))
-        with FileLock(place / _LOCK):
-            _sweep(place)
-            # The lock says that we are alive; the system lets go of it when we are not.
-            lock.acquire()
-            directory.mkdir()
-        writer = BundleWriter(place, directory, name)
-        try:
-            yield writer
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+        with writing(f"to {place}", "no model was stored"):
+            place.mkdir(parents=True, exist_ok=True)
+            directory = place / f"{UNFINISHED}{uuid4().hex}"
+            lock = FileLock(_lock_of(directory))
             with FileLock(place / _LOCK):
-                lock.release()
-                _lock_of(directory).unlink(missing_ok=True)
+                _sweep(place)
+                # The lock says that we are alive; the system lets go of it when we are not.
+                lock.acquire()
+                directory.mkdir()
+            try:
+                yield BundleWriter(place, directory, name)
+            finally:
+                shutil.rmtree(directory, ignore_errors=True)
+                with FileLock(place / _LOCK):
+                    lock.release()
+                    _lock_of(directory).unlink(missing_ok=True)
 
     def list(self, name: str | None = None) -> tuple[ModelEntry, ...]:
         """Return every bundle (of ``name``), by name and version; one that cannot be read is there with its reason.
@@ -250,7 +250,7 @@ class ModelStore:
         if bundle.is_symlink() or not bundle.is_dir():
             bundle.unlink()
         else:
-            discard_directory(bundle, place / f"{_OLD}{uuid4().hex}")
+            discard_directory(bundle)
         return f"{name}/{version}"
 
     def _resolve(self, ref: str) -> tuple[str, int]:
@@ -314,9 +314,9 @@ def _sweep(place: Path) -> None:
     """Remove what dead processes left. Call with the lock of ``place`` held."""
     names = {path.name for path in place.iterdir()}
     for name in names:
-        if name.startswith(_OLD):
+        if name.startswith(DISCARDED):
             shutil.rmtree(place / name, ignore_errors=True)
-    for name in {name.removesuffix(_LOCK) for name in names if name.startswith(_NEW)}:
+    for name in {name.removesuffix(_LOCK) for name in names if name.startswith(UNFINISHED)}:
         directory = place / name
         lock = FileLock(_lock_of(directory), blocking=False)
         try:

@@ -18,7 +18,7 @@ def write_report(result: BacktestResult, path: Path) -> Path:
 
     Raises:
         BadInputError: ``path`` is a directory.
-        OSError: the disk is full, or the place is not writable.
+        StoreError: the disk is full, or the place is not writable.
     """
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.files.durable import write_atomically

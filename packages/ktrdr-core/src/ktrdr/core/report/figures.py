@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.tables import Table
+from ktrdr.core.files.json_values import plain_json
 
 __all__ = [
     "MOST_POINTS",
@@ -59,9 +60,8 @@ def _span(time: np.ndarray) -> list[str]:
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    return [
-        None if value != value else float(f"{value:.7g}") for value in np.asarray(values, dtype=np.float64).tolist()
-    ]
+    numbers = plain_json(np.asarray(values, dtype=np.float64))
+    return [None if value is None else float(f"{value:.7g}") for value in numbers]
 
 
 def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from ktrdr.core.files.durable import write_atomically
 
 __all__ = ["write_page"]
 
@@ -41,12 +41,4 @@ def write_page(figure: Any, path: Path, *, title: str, subtitle: str) -> None:
         subtitle=html.escape(subtitle),
         figure=figure.to_html(full_html=False, include_plotlyjs=True, config=_CONFIG),
     )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text.encode())

@@ -7,9 +7,8 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
-from ktrdr.core.files.durable import discard_directory, sync_directory, sync_tree
+from ktrdr.core.files.durable import discard_directory, new_directory, remove_leftovers
 
 __all__ = ["DirectoryCheckpoint"]
 
@@ -50,24 +49,19 @@ class DirectoryCheckpoint:
         """Call ``write`` with an empty directory, then make that directory the newest checkpoint.
 
         If ``write`` raises, the checkpoint before stays the newest.
+
+        Raises:
+            StoreError: the disk is full, or the directory is not writable.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         before = self._whole()
-        for left_over in self.directory.glob(".*-*"):
-            shutil.rmtree(left_over)
-        temporary = self.directory / f".new-{uuid4().hex}"
-        temporary.mkdir()
-        try:
-            write(temporary)
-            sync_tree(temporary)
-        except BaseException:
-            shutil.rmtree(temporary)
-            raise
+        remove_leftovers(self.directory)
         number = before[-1][0] + 1 if before else 1
-        temporary.rename(self.directory / f"checkpoint-{number:08d}")
-        sync_directory(self.directory)
+        with new_directory(self.directory / f"checkpoint-{number:08d}") as temporary:
+            write(temporary)
         for _, path in before:
-            self._discard(path)
+            # Half a checkpoint must never look like a whole one.
+            discard_directory(path)
         self._last_epoch = epoch
         self._last_time = time.monotonic()
 
@@ -81,7 +75,7 @@ class DirectoryCheckpoint:
         if not self.directory.is_dir():
             return
         for _, path in self._whole():
-            self._discard(path)
+            discard_directory(path)
         shutil.rmtree(self.directory)
 
     def _whole(self) -> list[tuple[int, Path]]:
@@ -89,7 +83,3 @@ class DirectoryCheckpoint:
             return []
         found = ((_WHOLE.fullmatch(path.name), path) for path in self.directory.iterdir())
         return sorted((int(match[1]), path) for match, path in found if match)
-
-    def _discard(self, path: Path) -> None:
-        # Half a checkpoint must never look like a whole one: out of sight first, then file by file.
-        discard_directory(path, self.directory / f".old-{uuid4().hex}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktrdr.core.files.reading import plain_json
+from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Device
 

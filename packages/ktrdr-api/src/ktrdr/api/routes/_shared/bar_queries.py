@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.bars import Bars
 
-__all__ = ["Store", "TimeframeName", "bar_store", "load", "moment", "numbers", "utc"]
+__all__ = ["Store", "TimeframeName", "bar_store", "load", "moment", "utc"]
 
 TimeframeName = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w"]
 
@@ -51,15 +51,6 @@ def moment(time: dt.datetime | None) -> np.datetime64 | None:
         return None
     time = min(max(time, _EARLIEST), _LATEST)
     return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")
-
-
-def numbers(column: np.ndarray) -> list[Any]:
-    """Return a float column as JSON can say it: ``None`` for NaN and infinities."""
-    import numpy as np
-
-    values: np.ndarray = column.astype(object)
-    values[~np.isfinite(column)] = None
-    return values.tolist()
 
 
 def load(store: BarStore, symbol: str, timeframe: str, start: dt.datetime | None, end: dt.datetime | None) -> Bars:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ktrdr.core.data.bar_store import BarStore, StoreError, WriteReport
+from ktrdr.core.data.bar_store import BarStore, WriteReport
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
@@ -24,7 +24,7 @@ from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.disk_space import is_out_of_room, why_not_written
+from ktrdr.core.files.disk_space import cannot_write, is_out_of_room
 from ktrdr.core.names import check_symbol
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
@@ -171,10 +171,8 @@ def _workspace() -> Iterator[Path]:
     except (OSError, duckdb.Error) as error:
         if not is_out_of_room(error):
             raise
-        raise StoreError(
-            f"cannot write to the temporary directory {tempfile.gettempdir()}: {why_not_written(error)}; nothing was "
-            "changed; make room there, or name another directory with TMPDIR"
-        ) from error
+        outcome = "nothing was changed; make room there, or name another directory with TMPDIR"
+        raise cannot_write(f"to the temporary directory {tempfile.gettempdir()}", error, outcome) from error
 
 
 def _names(staging: Any, symbol: str | None) -> dict[str, str]:

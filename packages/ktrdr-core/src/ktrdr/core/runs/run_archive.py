@@ -1,0 +1,36 @@
+"""A run as one zip file, to be carried from a server to a client or from a worker to the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.archives import ArchiveLimits, files_below, open_archive, write_archive
+from ktrdr.core.files.reading import FileError
+
+__all__ = ["pack_run", "unpack_run"]
+
+_LIMITS = ArchiveLimits(files=64, size=4 * 2**30)
+
+
+def pack_run(directory: Path, path: Path) -> None:
+    """Write the files of a run to the zip file ``path``; what somebody put beside them in directories stays out.
+
+    Raises:
+        FileError: the directory holds files of odd names, or more than a run has.
+        StoreError: the disk is full, or the place is not writable.
+    """
+    write_archive(path, directory, [name for name in files_below(directory) if "/" not in name], _LIMITS)
+
+
+def unpack_run(path: Path, directory: Path) -> None:
+    """Write the files in ``path``, of whatever origin, to ``directory``, which is made. They may be no run at all.
+
+    Raises:
+        BadInputError: it is damaged, or holds what no run has.
+    """
+    try:
+        with open_archive(path, _LIMITS) as archive:
+            archive.extract(directory)
+    except FileError as error:
+        raise BadInputError(f"the run that was sent cannot be read: {error}") from None
