@@ -48,7 +48,7 @@ def test_the_list_of_pages_names_every_command():
 
 def test_a_table_has_every_option_that_is_shown():
     table = OPTIONS.options_table("backtest")
-    assert ">--seed INTEGER RANGE</code> | Seed of the resampling" in table
+    assert ">--seed INTEGER</code> | Seed of the resampling" in table
     assert "ktrdr backtest [OPTIONS] MODEL" in table
     shown = [option for option in COMMANDS["worker"].params if not getattr(option, "hidden", False)]
     table = OPTIONS.options_table("worker")

@@ -59,3 +59,24 @@ def test_what_is_wrong_is_one_sentence(kind, data, message):
     with pytest.raises(BadInputError, match=message) as caught:
         parse_job(kind, data)
     assert "\n" not in str(caught.value)
+
+
+STORED = {
+    "training": {
+        "strategy": "name: a", "symbols": ["EURUSD"], "start": "2017-01-01", "end": None, "seed": 5, "epochs": None,
+        "device": "auto",
+    },
+    "backtest": {
+        "model": "a/1", "symbols": None, "start": None, "end": "2017-06-30", "capital": 10000.0, "commission": 0.0001,
+        "slippage": 0.0, "trials": None, "explain": 100, "device": "cpu", "seed": 0,
+    },
+    "sweep": {
+        "model": "a/1", "settings": {"risk.stop_loss.atr": [2, 3.5, None]}, "metric": "sharpe", "symbols": ["A", "B"],
+        "start": None, "end": None, "capital": 5.0, "commission": 0.0, "slippage": 0.0, "device": "auto",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_job_that_a_ledger_holds_is_read_as_it_was_written(kind):
+    assert parse_job(kind, STORED[kind]).model_dump(mode="json") == STORED[kind]
