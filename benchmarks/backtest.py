@@ -84,7 +84,7 @@ def make(bars: int) -> None:
     """Store the bars and train the model."""
     os.environ["KTRDR_HOME"] = str(home())
     from ktrdr.core.data.bar_store import default_store
-    from ktrdr.core.jobs.settings import TrainingSettings
+    from ktrdr.core.jobs.job_settings import TrainingSettings
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
     from ktrdr.core.workflows.run_training import train as train_strategy
@@ -116,7 +116,7 @@ def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
 
     from ktrdr.core.backtesting.run import run_backtest
     from ktrdr.core.data.bar_store import default_store
-    from ktrdr.core.jobs.settings import BacktestSettings
+    from ktrdr.core.jobs.job_settings import BacktestSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
 

@@ -64,7 +64,7 @@ def prove_training(kind: str) -> dict[str, Any]:
 def _train(text: str, *, epochs: int | None) -> str:
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.jobs.settings import TrainingSettings
+    from ktrdr.core.jobs.job_settings import TrainingSettings
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy_text
     from ktrdr.core.workflows.run_training import train

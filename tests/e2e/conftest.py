@@ -15,8 +15,8 @@ import yaml
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.jobs.refusals import read_settings
-from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text

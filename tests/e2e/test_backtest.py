@@ -13,7 +13,7 @@ from ktrdr.core.backtesting.results import BacktestResult, read_result
 from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.fuzzy.membership import membership
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore

@@ -204,7 +204,7 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
     from ktrdr.core.backtesting.run import run_backtest
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.jobs.settings import BacktestSettings
+    from ktrdr.core.jobs.job_settings import BacktestSettings
     from ktrdr.core.models.model_store import ModelStore
     from ktrdr.core.plugins.manager import PluginManager
     from ktrdr.core.runs.run_store import store_run

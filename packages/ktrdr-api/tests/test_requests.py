@@ -76,7 +76,7 @@ def test_a_training_is_accepted_by_both_and_is_the_same_or_by_neither(body):
 PLANTED = """
 import importlib.util, json, re, sys
 from pathlib import Path
-spec = importlib.util.find_spec("ktrdr.core.jobs.settings")
+spec = importlib.util.find_spec("ktrdr.core.jobs.job_settings")
 line = 'planted: int = Field(default=7, ge=3, le=9, description="Planted here alone.")'
 head = rf"(class {sys.argv[1]}\\(\\w+\\):\\n    \\"\\"\\".*?\\"\\"\\"\\n)"
 text, found = re.subn(head, rf"\\1    {line}\\n", Path(spec.origin).read_text(), flags=re.S)

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from ktrdr.core.jobs.job_settings import SweepSettings
 from ktrdr.core.jobs.kinds import parse_job
-from ktrdr.core.jobs.settings import SweepSettings
 from ktrdr.core.plugins import manager
 from ktrdr.worker import chunks
 

@@ -20,8 +20,8 @@ from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, CancelledError, DiskFullError, PluginError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.jobs.refusals import read_settings
-from ktrdr.core.jobs.settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Deployment, Risk, Sizing

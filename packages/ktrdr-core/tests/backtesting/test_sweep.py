@@ -11,8 +11,8 @@ from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.cli.main import cli
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.jobs.job_settings import MOST_TRIALS, BacktestSettings, SweepSettings
 from ktrdr.core.jobs.kinds import JOB_KINDS, parse_job
-from ktrdr.core.jobs.settings import MOST_TRIALS, BacktestSettings, SweepSettings
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.sweeps.candidates import CandidateStrategies
 from ktrdr.core.sweeps.grid import check_sweep, trials_of

@@ -11,13 +11,13 @@ from pydantic import Field, ValidationError
 
 from ktrdr.core.cli.setting_options import OwnOption, setting_options
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.kinds import JOB_KINDS, BacktestJob
-from ktrdr.core.jobs.settings import (
+from ktrdr.core.jobs.job_settings import (
     BacktestSettings,
     SweepSettings,
     TradingSettings,
     TrainingSettings,
 )
+from ktrdr.core.jobs.kinds import JOB_KINDS, BacktestJob
 
 KINDS = {"training": TrainingSettings, "backtest": BacktestSettings, "sweep": SweepSettings}
 

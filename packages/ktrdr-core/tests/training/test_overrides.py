@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.overrides import override
 

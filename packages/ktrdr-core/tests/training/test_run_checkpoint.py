@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.plugins.contract import Device, PluginInfo
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.run_checkpoint import (

@@ -8,7 +8,7 @@ import pytest
 from ktrdr.core.data.bar_store import BarStore, default_store
 from ktrdr.core.data.sample import install_sample
 from ktrdr.core.errors import BadInputError, CancelledError, NotFoundError
-from ktrdr.core.jobs.settings import BacktestSettings, SweepSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
 from ktrdr.core.models.model_store import ModelStore, default_model_store
 from ktrdr.core.plugins import manager
 from ktrdr.core.work import Cancellation

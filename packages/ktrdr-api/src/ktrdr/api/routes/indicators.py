@@ -12,7 +12,7 @@ from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.security import changes_nothing
 from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, moment, utc
 from ktrdr.core.files.json_values import plain_json
-from ktrdr.core.jobs.settings import Symbol
+from ktrdr.core.jobs.job_settings import Symbol
 
 __all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "parameter_view", "router", "series"]
 

@@ -17,8 +17,8 @@ from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes.models import Store
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.services import Opened
+from ktrdr.core.jobs.job_settings import Value
 from ktrdr.core.jobs.kinds import SweepJob
-from ktrdr.core.jobs.settings import Value
 
 if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import BarStore

@@ -19,8 +19,8 @@ from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
 from ktrdr.api.strategy_files import StrategyStore
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.jobs.kinds import StrategyText, TrainingJob
-from ktrdr.core.jobs.settings import TrainingSettings
 from ktrdr.core.names import NAME_PATTERN
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ktrdr.core.backtesting.signals import SignalRules, Signals, decide, volume_
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
 from ktrdr.core.data.calendars import bars_per_year, calendar_for
 from ktrdr.core.indicators.compute import compute_indicator
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.strategy.model import Risk, Strategy
 from ktrdr.core.work.cancellation import Cancellation
 

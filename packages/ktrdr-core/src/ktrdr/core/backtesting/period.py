@@ -11,7 +11,7 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.manifest import Manifest, Period
 
 __all__ = ["BacktestPeriod", "choose_period", "history_start", "overlap_warnings"]

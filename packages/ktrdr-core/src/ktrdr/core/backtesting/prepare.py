@@ -17,7 +17,7 @@ from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor

@@ -19,7 +19,7 @@ from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.files.durable import new_directory
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.files.reading import FileError, parse_json
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord

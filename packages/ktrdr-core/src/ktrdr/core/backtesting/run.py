@@ -7,7 +7,7 @@ from ktrdr.core.backtesting.prepare import prepare_backtest
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.summary import summarize
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.work.cancellation import Cancellation

@@ -24,7 +24,7 @@ from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.times import format_time
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor

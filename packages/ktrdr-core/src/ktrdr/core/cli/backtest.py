@@ -10,7 +10,7 @@ import click
 
 from ktrdr.core.cli.remote_server import server_option
 from ktrdr.core.cli.setting_options import setting_options
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult

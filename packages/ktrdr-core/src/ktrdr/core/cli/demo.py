@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ktrdr.core.cli.setting_options import setting_options
-from ktrdr.core.jobs.settings import BacktestSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings, TrainingSettings
 
 __all__ = ["demo"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.job_settings import Settings
 from ktrdr.core.jobs.refusals import read_settings
-from ktrdr.core.jobs.settings import Settings
 
 __all__ = ["OwnOption", "given_options", "setting_options"]
 

@@ -9,7 +9,7 @@ import click
 
 from ktrdr.core.cli.remote_server import server_option
 from ktrdr.core.cli.setting_options import OwnOption, setting_options
-from ktrdr.core.jobs.settings import MOST_TRIALS, SweepSettings
+from ktrdr.core.jobs.job_settings import MOST_TRIALS, SweepSettings
 
 __all__ = ["print_sweep", "sweep"]
 

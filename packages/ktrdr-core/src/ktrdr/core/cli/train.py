@@ -12,7 +12,7 @@ import click
 
 from ktrdr.core.cli.remote_server import server_option
 from ktrdr.core.cli.setting_options import given_options, setting_options
-from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.training.result import TrainingResult

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.job_settings import BacktestSettings, Settings, SweepSettings, TrainingSettings
 from ktrdr.core.jobs.refusals import read_settings
-from ktrdr.core.jobs.settings import BacktestSettings, Settings, SweepSettings, TrainingSettings
 from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.names import REFERENCE_PATTERN
 

@@ -24,7 +24,7 @@ from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.settings import MOST_TRIALS, BacktestSettings, SweepSettings
+from ktrdr.core.jobs.job_settings import MOST_TRIALS, BacktestSettings, SweepSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.manager import PluginManager

@@ -13,7 +13,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask

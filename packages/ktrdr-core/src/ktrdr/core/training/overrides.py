@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["override"]

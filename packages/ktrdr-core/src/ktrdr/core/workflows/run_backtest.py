@@ -5,7 +5,7 @@ from __future__ import annotations
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.jobs.settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
 from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob, parse_job
-from ktrdr.core.jobs.settings import BacktestSettings, SweepSettings, TrainingSettings
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.jobs.settings import SweepSettings
+from ktrdr.core.jobs.job_settings import SweepSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.errors import CancelledError
-from ktrdr.core.jobs.settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy
