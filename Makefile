@@ -53,7 +53,7 @@ check: $(VENV)/.dev  ## the inner loop of one distribution: style, types, quick 
 	$(BIN)/ruff format --check packages/ktrdr-$(PKG)
 	$(BIN)/lint-imports
 	$(BIN)/mypy packages/ktrdr-$(PKG)/src
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow" packages/ktrdr-$(PKG)/tests $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow" packages/ktrdr-$(PKG)/tests $(ARGS)
 
 test: $(VENV)/.nox  ## the first circle: what a contributor runs, side by side, each session in its own environment
 	$(call sessions,first)
