@@ -430,6 +430,7 @@ _DIE_AT_EVERY_CALL = _WRITER + textwrap.dedent("""
     """)
 
 
+@pytest.mark.slow
 def test_death_at_every_step_of_a_write_leaves_old_or_new(store):
     done = subprocess.run(
         [sys.executable, "-c", _DIE_AT_EVERY_CALL, str(store.root)], capture_output=True, text=True, timeout=120
