@@ -217,16 +217,6 @@ def _one_at_a_time(name: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
-    """Wait for the sessions beside this one that do the same thing: apt takes no second caller."""
-    path = ROOT / ".nox" / f"{name}.lock"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _editable(*distributions: str) -> list[str]:
     return [part for name in distributions for part in ("--editable", str(PACKAGES / name))]
 
