@@ -58,6 +58,9 @@ class SchedulerThread:
         return await Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0")
 
     def close(self) -> None:
+        """Stop it; nothing if that was done."""
+        if self.loop.is_closed() or not self.loop.is_running():
+            return
         self.call(self.scheduler.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)

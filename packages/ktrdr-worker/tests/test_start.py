@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+import psutil
 import pytest
 
 from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE, VERSIONS_KEY, versions
@@ -104,3 +105,19 @@ def test_bad_addresses_are_one_sentence(ktrdr, arguments, message):
     assert answer.returncode == 2
     assert message in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
+
+
+def test_it_leaves_with_its_parent_though_its_scheduler_went_while_it_started(scheduler, start_worker):
+    process = start_worker(scheduler.address, "--with-parent")
+    worker = psutil.Process(process.pid)
+    deadline = time.monotonic() + 60
+    # The process that is to join; the other one only tracks resources.
+    while not (joining := [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert scheduler.scheduler.workers == {}
+    scheduler.close()
+    process.stdin.close()
+    process.stdin = None
+    process.wait(120)
+    assert [child for child in joining if child.is_running()] == []

@@ -20,7 +20,7 @@ from ktrdr.worker.self_check import check_versions
 __all__ = ["WorkerOptions", "run_worker"]
 
 _SECONDS_BETWEEN_TRIES = 2.0
-_LONGEST_START = 60.0
+_LONGEST_START = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,11 @@ def _say(message: str) -> None:
 
 
 async def _until(nanny: Any, leaving: asyncio.Event) -> None:
-    """Start the nanny. One that is told to leave meanwhile comes up all the same: half started it cannot be closed."""
+    """Start the nanny. One that is told to leave meanwhile is given time to come up: half started it cannot be closed.
+
+    Raises:
+        TimeoutError: it did not come up in that time.
+    """
     starting = asyncio.ensure_future(nanny)
     left = asyncio.create_task(leaving.wait())
     await asyncio.wait({starting, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,8 +147,24 @@ async def _until(nanny: Any, leaving: asyncio.Event) -> None:
     if not starting.done():
         await asyncio.wait({starting}, timeout=_LONGEST_START)
     if not starting.done():
+        await _give_up(nanny, starting)
         raise TimeoutError
     await starting
+
+
+async def _give_up(nanny: Any, starting: asyncio.Future[Any]) -> None:
+    """End the start of a nanny whose scheduler has gone: it would wait for ever, and whoever closes it as well.
+
+    ``distributed.nanny.WorkerProcess.kill`` waits until the process has joined. Once that is killed, the start fails.
+    """
+    process = nanny.process and nanny.process.process
+    if process is None:
+        starting.cancel()
+    else:
+        await process.kill()
+    await asyncio.wait({starting}, timeout=_LONGEST_START)
+    if starting.done() and not starting.cancelled():
+        starting.exception()  # it is known why
 
 
 async def _drain(nanny: Any, options: WorkerOptions) -> None:
