@@ -24,7 +24,7 @@ def test_the_tree_as_it_is_keeps_every_contract(copied_tree, run_in):
     ("package", "place", "module", "name", "import_"),
     [
         ("ktrdr.core", "core/data/times.py", "ktrdr.core.training", "split", IN_A_FUNCTION),
-        ("ktrdr.core", "core/work/steps.py", "ktrdr.core.fuzzy", "membership", FOR_TYPES),  # its neighbour on the floor
+        ("ktrdr.core", "core/fuzzy/membership.py", "ktrdr.core.work", "steps", FOR_TYPES),  # its neighbour on the floor
         ("ktrdr.api", "api/ledger/states.py", "ktrdr.api.operations", "waiting", IN_A_FUNCTION),
         ("ktrdr.api", "api/http/guard.py", "ktrdr.api.services", "Services", FOR_TYPES),  # its neighbour on the floor
     ],
