@@ -101,11 +101,21 @@ def memory_of_features() -> float:
     return peak / (4 * output.nbytes + 6 * 8 * len(bars))
 
 
+def growth_of_trials() -> float:
+    """Return how many times as long what a ledger of trials is asked takes with ten times as many rows."""
+    from trials import growth
+
+    # Few spans, so that in each there is as much with few rows as the count reads.
+    return growth(2_000, 20_000, 10)
+
+
 LIMITS = (
     # What Python allocates is the same in each run.
     Limit(
         "memory of features beside four times the output plus the input", "times", 1.0, memory_of_features, slack=1.0
     ),
+    # Ten where the rows were read; what there is beside them are the pages of deeper indexes.
+    Limit("counting and listing 20,000 trials beside 2,000", "times", 1.2, growth_of_trials),
 )
 
 

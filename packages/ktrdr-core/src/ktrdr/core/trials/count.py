@@ -1,0 +1,121 @@
+"""How many trials a result was chosen among, and how much alike they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.trials.daily_returns import MOST_DAYS, DailyReturns
+
+__all__ = ["TrialCount", "effective_trials", "mean_correlation"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCount:
+    """What a ledger knows of the trials that looked at the bars of a result.
+
+    Attributes:
+        known: distinct trials, the result's own among them.
+        ledger: id of the ledger that knows them.
+        spread: standard deviation of their annualized Sharpe ratios; ``None`` where fewer than two have one.
+        effective: number of trials that are not alike which these come to; ``None`` where that cannot be told. For
+            information: nothing passes because of it.
+        elsewhere: trials that the user says were made elsewhere.
+        chosen_among: settings of the largest sweep in which the strategy was one; ``None`` where it was in none.
+        broken: one sentence where the ledger is known to be damaged, else empty.
+    """
+
+    known: int
+    ledger: str
+    spread: float | None = None
+    effective: float | None = None
+    elsewhere: int = 0
+    chosen_among: int | None = None
+    broken: str = ""
+
+    @property
+    def number(self) -> int:
+        """Trials that are counted."""
+        return self.known + self.elsewhere
+
+    @property
+    def statement(self) -> str:
+        """The number and the ledger, in words."""
+        words = f"{self.known:,} trial{'' if self.known == 1 else 's'} known to this ledger"
+        return words + (f", {self.elsewhere:,} made elsewhere" if self.elsewhere else "")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences that belong beside the number."""
+        found = []
+        if self.spread is not None:
+            found.append(f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}.")
+        if self.effective is not None:
+            found.append(f"By their correlation they come to {self.effective:,.1f} independent ones; all are counted.")
+        if self.chosen_among is not None and self.chosen_among > 1:
+            found.append(f"This strategy is one of {self.chosen_among:,} settings of a sweep.")
+        if self.broken:
+            found.append(f"The ledger is damaged: {self.broken}; `ktrdr trials verify` says more.")
+        return tuple(found)
+
+    def with_elsewhere(self, elsewhere: int | None) -> TrialCount:
+        """Return the count with what was tried elsewhere."""
+        return replace(self, elsewhere=elsewhere or 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready map: the attributes, and ``number``."""
+        return {
+            "number": self.number,
+            "known": self.known,
+            "elsewhere": self.elsewhere,
+            "ledger": self.ledger,
+            "spread": self.spread,
+            "effective": self.effective,
+            "chosen_among": self.chosen_among,
+            "broken": self.broken,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TrialCount:
+        """Return what :meth:`to_json` was called on."""
+        return cls(**{name: value for name, value in data.items() if name != "number"})
+
+
+def mean_correlation(trials: Sequence[DailyReturns]) -> float | None:
+    """Return the mean correlation of all pairs of trials over the days from the first to the last of any.
+
+    The newest :data:`~ktrdr.core.trials.daily_returns.MOST_DAYS` of these days. Trials whose returns do not vary are
+    left out; ``None`` for fewer than two.
+    """
+    if not trials:
+        return None
+    end = max(each.first + len(each.values) for each in trials)
+    start = max(min(each.first for each in trials), end - MOST_DAYS)
+    table = np.zeros((len(trials), end - start))
+    for row, each in zip(table, trials, strict=True):
+        values = each.values[max(start - each.first, 0) :]
+        place = max(each.first - start, 0)
+        row[place : place + len(values)] = values
+    # Compared with the first, since the mean of equal numbers need not be that number.
+    table = table[(table != table[:, :1]).any(axis=1)]
+    count = len(table)
+    if count < 2:
+        return None
+    table -= table.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("ij,ij->i", table, table))
+    # The squared length of the sum of unit vectors holds every pair twice, and each with itself once.
+    total = (table / length[:, np.newaxis]).sum(axis=0)
+    return (float(total @ total) - count) / (count * (count - 1))
+
+
+def effective_trials(number: int, correlation: float) -> float:
+    """Return how many independent trials ``number`` trials come to whose mean correlation is this.
+
+    ``p + (1 - p) n``, for p from 0 to 1: D. H. Bailey and M. Lopez de Prado, "The Deflated Sharpe Ratio" (Journal of
+    Portfolio Management, 2014), appendix 3.
+    """
+    p = min(max(correlation, 0.0), 1.0)
+    return p + (1 - p) * number

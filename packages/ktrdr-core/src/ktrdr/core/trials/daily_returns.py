@@ -1,0 +1,100 @@
+"""Net returns per UTC day, small enough to keep for every trial."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktrdr.core.errors import BadInputError
+
+__all__ = ["MOST_DAYS", "DailyReturns", "daily_returns", "day_ends"]
+
+MOST_DAYS = 1_000
+"""Calendar days that are kept of a trial, the newest."""
+
+_EPOCH = dt.date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DailyReturns:
+    """Returns on consecutive calendar days (UTC), 0 where there is no bar.
+
+    Attributes:
+        first: the first of the days, counted from 1970-01-01.
+        values: float32 ``(days,)``, at most :data:`MOST_DAYS`, finite.
+    """
+
+    first: int
+    values: np.ndarray
+
+    def to_json(self) -> dict[str, str]:
+        """Return ``{"first": "2017-10-02", "float32": base64 of the compressed little-endian values}``."""
+        packed = zlib.compress(np.ascontiguousarray(self.values, dtype="<f4").tobytes(), 6)
+        return {
+            "first": (_EPOCH + dt.timedelta(days=self.first)).isoformat(),
+            "float32": base64.b64encode(packed).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, str]) -> DailyReturns:
+        """Return what :meth:`to_json` was called on.
+
+        Raises:
+            BadInputError: it is something else, or holds more than :data:`MOST_DAYS` days.
+        """
+        try:
+            first = (dt.date.fromisoformat(data["first"]) - _EPOCH).days
+            packed = base64.b64decode(data["float32"], validate=True)
+            unpacking = zlib.decompressobj()
+            # One byte more than allowed, so that a bomb is noticed and not unpacked.
+            content = unpacking.decompress(packed, 4 * MOST_DAYS + 1)
+            if not unpacking.eof or not content or len(content) % 4 or len(content) > 4 * MOST_DAYS:
+                raise ValueError("it has another length")
+            values = np.frombuffer(content, dtype="<f4").astype(np.float32)
+            if not np.isfinite(values).all():
+                raise ValueError("it holds a number that is not finite")
+        except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
+            raise BadInputError(f"the daily returns of a trial cannot be read ({error})") from None
+        return cls(first, values)
+
+
+def day_ends(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the days (int64, from 1970-01-01) that have a bar, and the position of the last bar of each.
+
+    Args:
+        time: ``datetime64[ns]`` ``(n,)``, opens of bars, ascending.
+    """
+    days = time.astype("datetime64[D]").astype(np.int64)
+    last = np.flatnonzero(np.diff(days, append=days[-1:] + 1))
+    return days[last], last
+
+
+def daily_returns(equity: np.ndarray, capital: float, ends: tuple[np.ndarray, np.ndarray]) -> DailyReturns | None:
+    """Return the returns of an account per day, ``None`` where there is no bar.
+
+    After the day on which the equity is not above 0, returns are 0.
+
+    Args:
+        equity: float64 ``(n,)`` at the closes of bars.
+        capital: before the first.
+        ends: :func:`day_ends` of the bars.
+    """
+    days, last = ends
+    if not len(days):
+        return None
+    levels = np.concatenate(([capital], equity[last]))
+    before = levels[:-1]
+    alive = np.minimum.accumulate(before) > 0
+    returns = np.zeros(len(last))
+    np.divide(levels[1:], before, out=returns, where=alive)
+    returns[alive] -= 1
+    first = max(int(days[0]), int(days[-1]) - MOST_DAYS + 1)
+    kept = days >= first
+    values = np.zeros(int(days[-1]) - first + 1, dtype=np.float32)
+    # What is no float32 any more (a gain of 1e38 and above) is no return either.
+    values[days[kept] - first] = np.clip(returns[kept], -1e6, 1e6)
+    return DailyReturns(first, values)

@@ -1,0 +1,185 @@
+"""A row of the ledger: a look, who recorded it and when, and the hash of the row before."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.trials.look import Look, canonical_json
+
+__all__ = ["LEDGER_PATTERN", "TrialRow", "content_of", "first_link", "hash_of", "text_hash"]
+
+LEDGER_PATTERN = r"[0-9a-f]{12}"
+"""The id of a ledger."""
+
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+# Far more than a sweep has cells, and a number that every database holds.
+_MOST_CELLS = 10**9
+_DEEPEST = 32
+
+
+def _in_seconds(value: Any) -> Any:
+    """Refuse the other ways to write a time: what one row has, every reader shall understand in the same way."""
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value):
+        raise ValueError("a time is written as 2026-01-31T23:59:59Z")
+    if not isinstance(value, str | dt.datetime):
+        raise ValueError("a time is text")
+    return value
+
+
+_Time = Annotated[AwareDatetime, BeforeValidator(_in_seconds)]
+
+
+class TrialRow(BaseModel):
+    """A row as everybody reads it. Its fields are those of :class:`~ktrdr.core.trials.look.Look`, and:
+
+    Attributes:
+        id: the first 16 digits of its hash.
+        hash: sha256 of its content.
+        ledger: that recorded it.
+        time: when it was recorded.
+        text: hash of the strategy file, which is kept once.
+        trial: see :attr:`ktrdr.core.trials.look.Look.trial`: rows of the same trial count once.
+        fitted: see :attr:`ktrdr.core.trials.look.Look.fitted`.
+        previous: hash of the row before it in its ledger; of the first one :func:`first_link`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    id: str
+    hash: _Hash
+    ledger: Annotated[str, Field(pattern=f"^{LEDGER_PATTERN}$")]
+    time: _Time
+    kind: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")]
+    trial: _Hash
+    fitted: _Hash
+    strategy: _Hash
+    text: _Hash
+    changes: dict[str, JsonValue]
+    parent: _Hash | None
+    seed: int | None
+    training_data: _Word
+    data: _Word
+    symbols: Annotated[tuple[_Word, ...], Field(min_length=1, max_length=1000)]
+    timeframe: _Word
+    start: _Time
+    end: _Time
+    world: _Word
+    account: dict[str, float]
+    metrics: dict[str, JsonValue]
+    returns: dict[str, str] | None
+    model: _Word
+    chosen_among: Annotated[int, Field(strict=True, ge=1, le=_MOST_CELLS)] | None
+    operation: _Word | None
+    before_ledger: bool
+    previous: _Hash
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TrialRow:
+        if self.end < self.start:
+            raise ValueError("its bars end before they start")
+        return self
+
+    @classmethod
+    def read(cls, content: str) -> TrialRow:
+        """Return the row with this content.
+
+        Raises:
+            BadInputError: it is none.
+        """
+        try:
+            digest = hash_of(content)
+            fields = json.loads(content)
+            _check_depth(fields)
+            # The one text of these fields, which has no NaN, no key twice, and no half of a character.
+            if canonical_json(fields) != content or not fields.keys().isdisjoint(("id", "hash")):
+                raise ValueError("it is another text")
+            return cls.model_validate({**fields, "id": digest[:16], "hash": digest})
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            reason = (
+                error.errors()[0]["msg"]
+                if isinstance(error, ValidationError)
+                else "it is no JSON map as it is written here"
+            )
+            raise BadInputError(f"a row of the ledger cannot be read: {reason}; update KTRDR if it is older") from None
+
+
+def _check_depth(value: JsonValue, levels: int = _DEEPEST) -> None:
+    """Refuse what is nested so deep that reading it elsewhere may fail."""
+    if levels < 0:
+        raise ValueError("it is nested too deep")
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(each, levels - 1)
+
+
+def content_of(look: Look, *, ledger: str, time: dt.datetime, previous: str) -> str:
+    """Return what a new row holds, as the text its hash is taken of."""
+    span = look.span
+    return canonical_json(
+        {
+            "ledger": ledger,
+            "time": _text(time),
+            "kind": look.kind,
+            "trial": look.trial,
+            "fitted": look.fitted,
+            "strategy": look.strategy,
+            "text": text_hash(look.text),
+            "changes": dict(look.changes),
+            "parent": look.parent,
+            "seed": look.seed,
+            "training_data": look.training_data,
+            "data": look.data,
+            "symbols": sorted(span.symbols),
+            "timeframe": look.timeframe,
+            "start": _seconds_text(span.start),
+            "end": _seconds_text(span.end),
+            "world": span.world,
+            "account": dict(look.account),
+            "metrics": dict(look.metrics),
+            "returns": None if look.returns is None else look.returns.to_json(),
+            "model": look.model,
+            "chosen_among": look.chosen_among,
+            "operation": look.operation,
+            "before_ledger": look.before_ledger,
+            "previous": previous,
+        }
+    )
+
+
+def hash_of(content: str) -> str:
+    """Return the hash of a row."""
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """Return the hash by which the text of a strategy is kept."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def first_link(ledger: str) -> str:
+    """Return what stands for the hash of the row before the first one of a ledger."""
+    return hashlib.sha256(f"ktrdr trials {ledger}".encode()).hexdigest()
+
+
+def _text(time: dt.datetime) -> str:
+    return time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seconds_text(seconds: int) -> str:
+    return _text(dt.datetime.fromtimestamp(seconds, dt.UTC))
