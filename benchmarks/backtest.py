@@ -119,6 +119,7 @@ def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
     from ktrdr.core.jobs.job_settings import BacktestSettings
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.workflows.places import trials_in
 
     os.environ["KTRDR_HOME"] = str(home())
     torch.set_num_threads(1)
@@ -137,6 +138,7 @@ def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
             default_model_store().get("minute_mlp"),
             bar_store=default_store(),
             plugins=default_manager(),
+            trials=trials_in(None),
             settings=BacktestSettings(
                 start=start,
                 end=start + dt.timedelta(days=days),

@@ -20,6 +20,8 @@ from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 
 FILES = Path(__file__).parent / "files"
 
@@ -72,7 +74,8 @@ def test_it_makes_the_same_trades(store, ref, then, plugins, tmp_path):
     bars = BarStore(tmp_path / "data")
     install_sample(bars)
     settings = BacktestSettings(commission=0.00002, slippage=0.00002, device="cpu", explain=0)
-    result = run_backtest(store.get(ref), bar_store=bars, plugins=plugins, settings=settings)
+    ledger = TrialLedger(SQLiteDatabase(tmp_path / "trials.sqlite"))
+    result = run_backtest(store.get(ref), bar_store=bars, plugins=plugins, trials=ledger, settings=settings)
     assert len(result.trades["number"]) == then["trades"]
     assert result.equity["equity"][-1] == pytest.approx(then["equity"], rel=1e-9)
 

@@ -21,6 +21,8 @@ from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.training.result import TrainingResult
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.workflows.run_training import train
 
 _ROOT = Path(__file__).parents[2]
@@ -103,6 +105,7 @@ def train_text(shared_home: Path, plugins: PluginManager) -> Callable[..., Train
             model_store=ModelStore(home / "models"),
             plugins=plugins,
             checkpoint_root=home / "checkpoints",
+            trials=TrialLedger(SQLiteDatabase(home / "trials.sqlite")),
             **arguments,
         )
 

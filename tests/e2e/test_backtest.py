@@ -19,6 +19,8 @@ from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.report import write_report
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"type": "mlp", "architecture": {"hidden_layers": [16]}},
@@ -68,12 +70,15 @@ def trained(
 
 
 @pytest.fixture
-def run(shared_home: Path, plugins: PluginManager) -> Callable[..., BacktestResult]:
+def run(shared_home: Path, plugins: PluginManager, tmp_path: Path) -> Callable[..., BacktestResult]:
+    ledger = TrialLedger(SQLiteDatabase(tmp_path / "trials.sqlite"))
+
     def start(bundle: Bundle, **settings: Any) -> BacktestResult:
         return run_backtest(
             bundle,
             bar_store=BarStore(shared_home / "data"),
             plugins=plugins,
+            trials=ledger,
             settings=BacktestSettings(commission=0.00002, slippage=0.00002, device="cpu", **settings),
         )
 

@@ -16,6 +16,7 @@ REPEATED = {
     "indicators.py": 2,
     "models.py": 2,
     "plugins.py": 2,
+    "trials.py": 2,
     # What each backend has.
     "declaration.py": 2,
     "hooks.py": 2,

@@ -192,11 +192,12 @@ training: {labels: {source: direction, horizon: 4, threshold: 0.0005}, epochs: 3
 
 @dataclass(frozen=True)
 class MadeHome:
-    """A home with data, a model and a run; ``result`` is what the job's worker would report."""
+    """A home with data, a model and a run; ``result`` and ``look`` are what the job's worker would report."""
 
     path: Path
     run: Path
     result: dict[str, Any]
+    look: dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -209,6 +210,8 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
     from ktrdr.core.plugins.manager import PluginManager
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.strategy.loader import load_strategy_text
+    from ktrdr.core.trials.trial_database import default_database
+    from ktrdr.core.trials.trial_ledger import TrialLedger
     from ktrdr.core.workflows.run_training import train as train_strategy
 
     path, site = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("site")
@@ -224,10 +227,13 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         patch.syspath_prepend(site)
         plugins = PluginManager(path=[str(site)], environ={})
         loaded = load_strategy_text(_STRATEGY, plugins=plugins)
-        bundle = train_strategy(loaded, bar_store=bars, model_store=models, plugins=plugins).bundle
-        result = run_backtest(bundle, bar_store=bars, plugins=plugins, settings=BacktestSettings(commission=0.00002))
+        ledger = TrialLedger(default_database())
+        places = {"bar_store": bars, "plugins": plugins, "trials": ledger}
+        bundle = train_strategy(loaded, model_store=models, **places).bundle
+        result = run_backtest(bundle, **places, settings=BacktestSettings(commission=0.00002))
         run = store_run(result)
-        yield MadeHome(path, run, {**result.to_json(), "run": "waves/1-1", "directory": str(run)})
+        told = {**result.to_json(), "run": "waves/1-1", "directory": str(run)}
+        yield MadeHome(path, run, told, result.look.to_json())
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]
 

@@ -10,6 +10,9 @@ from distributed import KilledWorker
 
 from ktrdr.api.engine.fan_out import FanOut
 from ktrdr.api.engine.port import Attempt
+from ktrdr.core.trials.look import Look, Span, digest
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 
 JOB = {"model": "m/1", "settings": {"risk.stop_loss.atr": list(range(1, 201))}}
 
@@ -20,21 +23,22 @@ class ClientDouble:
     def __init__(self, answer):
         self.answer = answer
         self.chunks = []
+        self.resampled = []
         self.cancelled = []
         self.in_flight = self.most_in_flight = 0
 
-    def submit(self, function, target, operation, attempt, job, numbers, *, key, resources, retries, pure):
+    def submit(self, function, target, operation, attempt, job, numbers, resample, *, key, resources, retries, pure):
         assert target == "ktrdr.worker.chunks:run_chunk"
         assert (retries, pure) == (0, False)
-        assert set(resources) == {"ktrdr-protocol-2", "backtest", "ml-torch"}
-        self.chunks.append(numbers)
+        assert set(resources) == {"ktrdr-protocol-3", "backtest", "ml-torch"}
+        (self.resampled if resample else self.chunks).append(numbers)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
         async def work():
             await asyncio.sleep(0)
             self.in_flight -= 1
-            answer = self.answer(numbers)
+            answer = intervals(numbers) if resample else self.answer(numbers)
             if isinstance(answer, BaseException):
                 raise answer
             return answer
@@ -48,25 +52,63 @@ class ClientDouble:
 
 
 def metrics_of(number):
-    return {"sharpe": float(number % 7), "trials": 200}
+    return {"sharpe": float(number % 7), "sharpe_error": 1.0, "deflated_sharpe": 0.5, "trials": 1}
+
+
+LOOK = Look(
+    kind="sweep",
+    strategy="",
+    text="name: m",
+    changes={},
+    parent=None,
+    seed=0,
+    training_data="t",
+    data="d",
+    timeframe="1h",
+    span=Span(("EURUSD",), 0, 10**7),
+    account={"capital": 1.0},
+    metrics={},
+    chosen_among=200,
+).to_json()
 
 
 def chunk(numbers, seconds_each=0.005, **facts):
     return {
         "metrics": [metrics_of(number) for number in numbers],
+        "look": LOOK,
+        "looks": [
+            {"strategy": digest(number), "changes": {}, "metrics": metrics_of(number), "returns": None}
+            for number in numbers
+        ],
         "facts": {"model": "m/1", **facts},
         "seconds": seconds_each * len(numbers),
         "preparing": 0.0,
     }
 
 
+def intervals(numbers):
+    return {
+        "intervals": [{"sharpe_low": float(number), "sharpe_high": float(number) + 1} for number in numbers],
+        "facts": {"model": "m/1"},
+        "seconds": 0.01,
+        "preparing": 0.0,
+    }
+
+
 @pytest.fixture
-def fan_out():
+def fan_out(tmp_path):
+    ledger = TrialLedger(SQLiteDatabase(tmp_path / "trials.sqlite"))
+
     def run(answer, slots=2, stop_after=None):
         async def start():
             said = []
             client = ClientDouble(answer)
-            fan = FanOut(client, Attempt("A", 1), JOB, ["backtest", "ml-torch"], lambda: slots, None)
+
+            async def judge(looks, model):
+                assert model == "m/1"
+                return ledger.judge(looks, model=model)
+
+            fan = FanOut(client, Attempt("A", 1), JOB, ["backtest", "ml-torch"], lambda: slots, None, judge)
 
             async def heard(progress):
                 said.append(progress)
@@ -74,7 +116,7 @@ def fan_out():
                     fan.stopping.set()
 
             fan.report = heard
-            return SimpleNamespace(ending=await fan.run(), client=client, said=said)
+            return SimpleNamespace(ending=await fan.run(), client=client, said=said, recorded=ledger.rows())
 
         return asyncio.run(asyncio.wait_for(start(), 20))
 
@@ -87,7 +129,16 @@ def test_every_trial_is_run_once_and_the_table_is_whole(fan_out):
     assert found.ending["event"] == "completed"
     rows = found.ending["result"]["rows"]
     assert [row["metrics"]["sharpe"] for row in rows] == sorted((n % 7 for n in range(200)), reverse=True)
-    assert all(row["metrics"] == metrics_of(row["trial"] - 1) for row in rows)
+    # The deflated figure counts all of them; the interval is asked for afterwards, of the rows that are shown.
+    assert all(row["metrics"]["sharpe"] == (row["trial"] - 1) % 7 for row in rows)
+    assert {row["metrics"]["trials"] for row in rows} == {200} == {found.recorded}
+    assert len({row["metrics"]["deflated_sharpe"] for row in rows}) == 7
+    shown = sorted(row["trial"] - 1 for row in rows if "sharpe_low" in row["metrics"])
+    assert shown == sorted(row["trial"] - 1 for row in rows[:20])
+    assert sorted(number for numbers in found.client.resampled for number in numbers) == shown
+    assert all(row["metrics"]["sharpe_low"] == row["trial"] - 1 for row in rows[:20])
+    assert found.ending["result"]["resampled"] == 20
+    assert found.ending["result"]["trial_count"]["number"] == 200
     assert (found.said[-1]["done"], found.said[-1]["fraction"]) == (200, 1.0)
 
 
@@ -144,5 +195,6 @@ def test_workers_that_see_other_bars_are_found_out(fan_out):
 def test_it_stops_between_chunks_and_takes_back_the_rest(fan_out):
     found = fan_out(chunk, stop_after=20)
     assert found.ending["event"] == "cancelled"
+    assert found.recorded == 0
     assert sum(len(numbers) for numbers in found.client.chunks) < 200
     assert found.client.cancelled

@@ -234,8 +234,8 @@ def test_a_fault_of_the_server_tells_no_more_than_that(serving, monkeypatch):
     def break_down(self, name=None):
         raise RuntimeError("secret of /srv/ktrdr")
 
-    monkeypatch.setattr(ModelStore, "list", break_down)
     with serving(raise_server_exceptions=False) as client:
+        monkeypatch.setattr(ModelStore, "list", break_down)
         answer = client.get("/api/v1/models")
     assert answer.status_code == 500
     assert answer.json()["type"] == "urn:ktrdr:problem:fault"

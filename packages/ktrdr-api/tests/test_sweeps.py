@@ -64,6 +64,10 @@ def test_the_table_is_the_result(serving, engine_double, eventually, model):
         assert engine.jobs[attempt]["settings"] == SETTINGS
         engine.tell("started", attempt, "tcp://127.0.0.1:1")
         row = {"trial": 3, "settings": {"risk.max_holding_period": None}, "metrics": {"sharpe": None, "trades": 0}}
-        result = {"model": "waves/1", "metric": "sharpe", "trials": 1, "rows": [row], "bars": 10}
+        count = {"number": 3, "known": 3, "ledger": "0123456789ab"}
+        result = {
+            "model": "waves/1", "metric": "sharpe", "resampled": 1, "trials": 1, "trial_count": count, "rows": [row],
+            "bars": 10,
+        }  # fmt: skip
         engine.tell("completed", attempt, result)
         assert client.get(f"/api/v1/sweeps/{operation['id']}/result").json() == result

@@ -1,4 +1,4 @@
-"""A real backend for tests of core: the example one, which needs numpy alone."""
+"""A real backend for tests of core, the example one, which needs numpy alone; and a ledger of trials for each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 
 _EXAMPLE = Path(__file__).parents[3] / "examples" / "ktrdr-ml-example" / "src"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> TrialLedger:
+    """A ledger of trials of the test's own: tests that shared one would count each other."""
+    return TrialLedger(SQLiteDatabase(tmp_path / "trials.sqlite"))
 
 
 @pytest.fixture

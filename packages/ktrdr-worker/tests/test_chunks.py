@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +44,7 @@ def said(monkeypatch):
     heard = []
     worker = SimpleNamespace(address="tcp://127.0.0.1:1", log_event=lambda topic, message: heard.append(message))
     monkeypatch.setattr("distributed.get_worker", lambda: worker)
-    monkeypatch.setattr(chunks, "carry_out_chunk", lambda key, job, numbers: (key, job, numbers))
+    monkeypatch.setattr(chunks, "carry_out_chunk", lambda key, job, numbers, resample: (key, job, numbers))
     monkeypatch.setattr(chunks, "_announced", set())
     return heard
 
@@ -89,7 +90,9 @@ def nothing_prepared(home):
 
 @pytest.mark.usefixtures("nothing_prepared")
 def test_chunks_come_to_the_same_and_prepare_once(monkeypatch):
+    from ktrdr.core.backtesting.metrics import deflate
     from ktrdr.core.sweeps import grid
+    from ktrdr.core.workflows.places import trials_in
     from ktrdr.core.workflows.run_sweep import sweep
 
     prepared = []
@@ -100,7 +103,18 @@ def test_chunks_come_to_the_same_and_prepare_once(monkeypatch):
     assert all(chunk["seconds"] > 0 for chunk in done)
     whole = sweep("waves", parse_job("sweep", SWEEP).to(SweepSettings))
     by_trial = {row["trial"]: row["metrics"] for row in whole.rows}
-    assert [metrics for chunk in done for metrics in chunk["metrics"]] == [by_trial[n] for n in range(1, 7)]
+    cells = [cell for chunk in done for cell in grid.unpack_cells(json.loads(json.dumps(chunk)))]
+    counted = [deflate(cell.metrics, whole.trial_count.number, whole.trial_count.spread) for cell in cells]
+    shown = chunks.carry_out_chunk("one", SWEEP, range(6), resample=True)["intervals"]
+    assert [{**own, **interval} for own, interval in zip(counted, shown, strict=True)] == [
+        by_trial[n] for n in range(1, 7)
+    ]
+    # What a worker tells of is what the sweep in one process has recorded, the operation apart.
+    ledger = trials_in(None)
+    assert len({cell.look.trial for cell in cells}) == 6
+    ledger.record([cell.look for cell in cells])
+    assert ledger.count(cells[0].look.span).known == whole.trial_count.known
+    assert {cell.look.operation for cell in cells} == {"one"}
     assert all(chunk["facts"]["data_fingerprint"] == whole.facts["data_fingerprint"] for chunk in done)
 
 

@@ -27,6 +27,8 @@ from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager, default_manager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import PriceDistance, Risk
+from ktrdr.core.trials.trial_database import SQLiteDatabase, default_database
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.workflows.run_training import train as train_strategy
 
 _EXAMPLE = Path(__file__).parents[4] / "examples" / "ktrdr-ml-example" / "src"
@@ -389,9 +391,12 @@ def model_store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 
 @pytest.fixture(scope="session")
 def train(bar_store: BarStore, model_store: ModelStore, plugins: PluginManager) -> Callable[[str], Bundle]:
+    ledger = TrialLedger(SQLiteDatabase(model_store.root.parent / "trials.sqlite"))
+
     def run(text: str) -> Bundle:
         loaded = load_strategy_text(text, plugins=plugins)
-        return train_strategy(loaded, bar_store=bar_store, model_store=model_store, plugins=plugins).bundle
+        places = {"bar_store": bar_store, "model_store": model_store, "plugins": plugins}
+        return train_strategy(loaded, trials=ledger, **places).bundle
 
     return run
 
@@ -437,12 +442,17 @@ def predicting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 def home(
     tmp_path: Path, bar_store: BarStore, bundle: Bundle, plugins: PluginManager, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """A ``KTRDR_HOME`` with the bars and the models, for commands; what they write is the test's own."""
+    """A ``KTRDR_HOME`` with the bars and the models, for commands; what they write is the test's own.
+
+    So is its ledger of trials, which is made here: one that a command makes takes in the models, and which there are
+    depends on the tests that ran before.
+    """
     place = tmp_path / "home"
     place.mkdir()
     (place / "data").symlink_to(bar_store.root)
     (place / "models").symlink_to(bundle.directory.parents[1])
     monkeypatch.setenv("KTRDR_HOME", str(place))
+    TrialLedger(default_database())
     default_manager.cache_clear()
     yield place
     default_manager.cache_clear()

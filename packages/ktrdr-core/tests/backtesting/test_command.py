@@ -15,6 +15,9 @@ from ktrdr.core.backtesting.results import read_result
 from ktrdr.core.cli.main import main
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.trials.look import LOOKS, Look
+from ktrdr.core.trials.trial_database import TRIALS_FILE, default_database
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.workflows.run_job import run_job
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -35,7 +38,9 @@ def ktrdr(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
 
 
 def left_behind(home: Path) -> list[str]:
-    return sorted(path.name for path in home.iterdir() if path.name not in ("data", "models"))
+    """Return what there is in a home that was not there before, rows of its ledger of trials among it."""
+    found = sorted(path.name for path in home.iterdir() if path.name not in ("data", "models", TRIALS_FILE))
+    return found + [f"trial {listed.row.kind}" for listed in TrialLedger(default_database()).page()]
 
 
 class TestBacktest:
@@ -76,7 +81,7 @@ class TestBacktest:
     def test_output_elsewhere(self, ktrdr, home, bundle, tmp_path):
         assert ktrdr("backtest", bundle.ref, "--output", tmp_path / "mine")[0] == 0
         assert read_result(tmp_path / "mine").manifest.ref == bundle.ref
-        assert left_behind(home) == []
+        assert left_behind(home) == ["trial backtest"]
         status, _, err = ktrdr("backtest", bundle.ref, "--output", tmp_path / "mine")
         assert (status, "there already" in err) == (2, True)
 
@@ -200,6 +205,9 @@ class TestJob:
         assert json.loads(json.dumps(result)) == result
         read = read_result(Path(result["directory"]))
         assert {key: result[key] for key in read.to_json()} == read.to_json()
+        (told,) = result[LOOKS]
+        (listed,) = TrialLedger(default_database()).page()
+        assert (Look.from_json(told).trial, listed.row.model) == (listed.row.trial, bundle.ref)
 
     def test_bad_input(self, home: Path):
         with pytest.raises(BadInputError, match="capital"):

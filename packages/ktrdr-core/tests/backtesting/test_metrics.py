@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from itertools import pairwise
 
 import empyrical
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import stats
 
 from ktrdr.core.backtesting.metrics import METRICS, AccountCurve, account_metrics, format_metric, trade_metrics
 from ktrdr.core.backtesting.metrics.returns import drawdowns, longest_drawdown, monthly_returns
-from ktrdr.core.backtesting.metrics.sharpe import deflated_threshold, evidence_of, sharpe_interval
+from ktrdr.core.backtesting.metrics.sharpe import deflated_probability, evidence_of, expected_maximum, sharpe_interval
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.sample import sample_bars
 
@@ -123,22 +124,54 @@ class TestLuck:
 
     def test_published_example_of_the_deflated_ratio(self):
         """Bailey and Lopez de Prado (2014), section "A numerical example": 1250 daily returns with an annual ratio of
-        2.5, skewness -3, kurtosis 10, the best of 100 trials whose annual ratios vary by 0.5: 0.9004."""
-        from ktrdr.core.backtesting.metrics.sharpe import SharpeEvidence
-
+        2.5, skewness -3, kurtosis 10, the best of 100 trials whose annual ratios have a variance of 0.5: 0.9004."""
         ratio = 2.5 / math.sqrt(250)
-        deviation = math.sqrt((1 + 3 * ratio + 9 / 4 * ratio**2) / 1249)
-        # Their threshold, with the variance of their trials instead of the series' own.
-        own = SharpeEvidence(0.01, ratio, math.sqrt(0.5 / 250), -3, 10)
-        assert deflated_threshold(own, 100) == pytest.approx(0.1132, abs=5e-5)
-        evidence = SharpeEvidence(0.01, ratio, deviation, -3, 10)
-        assert evidence.probability_above(0.1132) == pytest.approx(0.9004, abs=5e-4)
+        error = math.sqrt((1 + 3 * ratio + 9 / 4 * ratio**2) / 1249)
+        spread = math.sqrt(0.5 / 250)
+        assert spread > error
+        assert spread * expected_maximum(100) == pytest.approx(0.1132, abs=5e-5)
+        assert deflated_probability(ratio, error, 100, spread) == pytest.approx(0.9004, abs=5e-5)
+        # The same in annual figures, which is how runs and sweeps ask.
+        year = math.sqrt(250)
+        annual = deflated_probability(2.5, error * year, 100, math.sqrt(0.5))
+        assert annual == pytest.approx(deflated_probability(ratio, error, 100, spread), rel=1e-12)
+
+    def test_expected_maximum_is_that_of_draws(self):
+        draws = np.random.default_rng(2).standard_normal((4000, 100))
+        assert expected_maximum(100) == pytest.approx(draws.max(axis=1).mean(), abs=0.03)
+        assert expected_maximum(10) == pytest.approx(draws[:, :10].max(axis=1).mean(), abs=0.05)
+        assert expected_maximum(1) == expected_maximum(0) == 0
+
+    @given(ratio=st.floats(-3, 3), error=st.floats(0.05, 3), spread=st.floats(0, 3), trials=st.integers(2, 1_000_000))
+    def test_the_larger_of_spread_and_error_counts(self, ratio, error, spread, trials):
+        found = deflated_probability(ratio, error, trials, spread)
+        assert found == deflated_probability(ratio, error, trials, max(spread, error))
+        alone = deflated_probability(ratio, error, trials, None)
+        assert found == alone if spread <= error else found <= alone
+
+    @given(
+        ratio=st.floats(-3, 3),
+        error=st.floats(0.05, 3),
+        spread=st.none() | st.floats(0, 3),
+        numbers=st.tuples(st.integers(1, 1_000_000), st.integers(1, 1_000_000)),
+    )
+    def test_more_trials_never_make_it_more_probable(self, ratio, error, spread, numbers):
+        fewer, more = (deflated_probability(ratio, error, trials, spread) for trials in sorted(numbers))
+        assert more <= fewer <= stats.norm.cdf(ratio / error) + 1e-12
+        if numbers[0] != numbers[1] and 1e-6 < fewer < 1 - 1e-6:
+            assert expected_maximum(min(numbers)) < expected_maximum(max(numbers))
+
+    def test_one_trial_more_counts(self):
+        levels = [deflated_probability(1.0, 0.5, trials, 0.7) for trials in range(1, 50)]
+        assert all(more < fewer for fewer, more in pairwise(levels))
+        assert levels[0] == pytest.approx(stats.norm.cdf(2))
 
     def test_probability_is_half_at_the_ratio_itself_and_falls_with_trials(self):
         returns = np.random.default_rng(4).normal(0.0004, 0.01, 3000)
         evidence = evidence_of(returns)
         assert evidence.probability_above(evidence.ratio) == pytest.approx(0.5)
-        levels = [evidence.probability_above(deflated_threshold(evidence, trials)) for trials in (1, 2, 10, 1000)]
+        ratio, error = evidence.ratio, evidence.deviation
+        levels = [deflated_probability(ratio, error, trials, None) for trials in (1, 2, 10, 1000)]
         assert levels == sorted(levels, reverse=True)
         assert levels[0] == evidence.probability_above(0.0)
 
@@ -147,7 +180,7 @@ class TestLuck:
         best = max((random.normal(0, 0.01, 1000) for _ in range(100)), key=lambda r: r.mean() / r.std())
         evidence = evidence_of(best)
         assert evidence.probability_above(0.0) > 0.97
-        assert evidence.probability_above(deflated_threshold(evidence, 100)) < 0.9
+        assert deflated_probability(evidence.ratio, evidence.deviation, 100, None) < 0.9
 
     def test_interval_of_independent_returns_is_that_of_theory(self):
         returns = np.random.default_rng(6).normal(0.0005, 0.01, 20_000)

@@ -25,18 +25,21 @@ from ktrdr.core.jobs.refusals import read_settings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Deployment, Risk, Sizing
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 
 COSTS = {"commission": 0.0001, "slippage": 0.0001}
 
 
 @pytest.fixture
-def run(bar_store: BarStore, plugins: PluginManager):
+def run(bar_store: BarStore, plugins: PluginManager, ledger: TrialLedger):
     def start(bundle: Bundle, *, store: BarStore | None = None, **settings: Any):
         return run_backtest(
             bundle,
             bar_store=store or bar_store,
             plugins=plugins,
+            trials=ledger,
             settings=read_settings(BacktestSettings, {**COSTS, **settings}),
         )
 
@@ -44,8 +47,10 @@ def run(bar_store: BarStore, plugins: PluginManager):
 
 
 @pytest.fixture(scope="module")
-def result(bundle: Bundle, bar_store: BarStore, plugins: PluginManager):
-    return run_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=BacktestSettings(**COSTS))
+def result(bundle: Bundle, bar_store: BarStore, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory):
+    ledger = TrialLedger(SQLiteDatabase(tmp_path_factory.mktemp("ledger") / "trials.sqlite"))
+    settings = BacktestSettings(**COSTS)
+    return run_backtest(bundle, bar_store=bar_store, plugins=plugins, trials=ledger, settings=settings)
 
 
 def columns_of(result: Any, *names: str) -> list[tuple[Any, ...]]:
@@ -435,23 +440,24 @@ class TestBadInput:
         assert "\n" not in str(error.value)
         assert error.value.exit_status == 2
 
-    def test_a_model_without_its_plugin(self, bundle, bar_store, tmp_path):
+    def test_a_model_without_its_plugin(self, bundle, bar_store, ledger, tmp_path):
         nothing = PluginManager(path=[str(tmp_path)], environ={})
         with pytest.raises(PluginError, match="example"):
-            run_backtest(bundle, bar_store=bar_store, plugins=nothing, settings=BacktestSettings())
+            run_backtest(bundle, bar_store=bar_store, plugins=nothing, trials=ledger, settings=BacktestSettings())
+        assert ledger.rows() == 0
 
-    def test_a_symbol_whose_normalizers_were_never_fitted(self, bundle, bar_store, plugins, tmp_path):
-        store = BarStore(tmp_path)
+    def test_a_symbol_whose_normalizers_were_never_fitted(self, bundle, run, tmp_path):
+        store = BarStore(tmp_path / "bars")
         store.write(dataclasses.replace(sample_bars(), symbol="GBPUSD"))
         with pytest.raises(BadInputError, match="no normalizers were fitted for `GBPUSD`"):
-            run_backtest(bundle, bar_store=store, plugins=plugins, settings=BacktestSettings(symbols=("GBPUSD",)))
+            run(bundle, store=store, symbols=("GBPUSD",))
 
     def test_a_cold_start_is_said(self, bundle, run):
         result = run(bundle, start=dt.date(2017, 1, 1), end=dt.date(2017, 2, 1))
         assert any("features are missing and nothing is decided" in warning for warning in result.warnings)
         assert result.symbols[0].passed["predicted"] < result.symbols[0].bars
 
-    def test_cancelled(self, bundle, bar_store, plugins):
+    def test_cancelled(self, bundle, bar_store, plugins, ledger):
         cancellation = Cancellation()
         cancellation.cancel()
         with pytest.raises(CancelledError):
@@ -459,6 +465,8 @@ class TestBadInput:
                 bundle,
                 bar_store=bar_store,
                 plugins=plugins,
+                trials=ledger,
                 settings=BacktestSettings(),
                 cancellation=cancellation,
             )
+        assert ledger.rows() == 0

@@ -32,8 +32,12 @@ def make_job(bundle, home):
     return make
 
 
-def run(job, **more):
-    return run_sweep.sweep(job.model, job.to(SweepSettings), **more).to_json()
+@pytest.fixture
+def run(ledger):
+    def run_it(job, **more):
+        return run_sweep.sweep(job.model, job.to(SweepSettings), **{"trials": ledger, **more}).to_json()
+
+    return run_it
 
 
 def changed(bundle, changes):
@@ -42,24 +46,32 @@ def changed(bundle, changes):
     return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"strategy": strategy}))
 
 
-def test_each_row_is_the_backtest_of_that_strategy(make_job, bundle, bar_store, plugins):
-    result = run(make_job())
-    assert result["trials"] == len(result["rows"]) == 6
-    for row in result["rows"]:
-        assert row["metrics"]["trials"] == bundle.manifest.version - 1 + 6
+def test_each_row_is_the_backtest_of_that_strategy(make_job, run, bundle, bar_store, plugins, ledger):
+    """To the last digit; and that backtest is no trial more."""
+    result = run(make_job(top=4))
+    assert result["trials"] == len(result["rows"]) == result["trial_count"]["known"] == 6
+    assert result["resampled"] == 4
+    for place, row in enumerate(result["rows"], start=1):
+        assert row["metrics"]["trials"] == 6
         alone = run_backtest(
             changed(bundle, row["settings"]),
             bar_store=bar_store,
             plugins=plugins,
-            settings=BacktestSettings(commission=0.0001, slippage=0.0001, trials=row["metrics"]["trials"]),
+            trials=ledger,
+            settings=BacktestSettings(commission=0.0001, slippage=0.0001),
         )
-        assert row["metrics"] == {name: alone.metrics[name] for name in row["metrics"]}
+        assert (alone.trial_count.known, alone.trial_count.chosen_among) == (6, 6)
+        # The interval is resampled for the rows that are shown.
+        interval = {name: alone.metrics[name] if place <= 4 else None for name in ("sharpe_low", "sharpe_high")}
+        assert None not in (alone.metrics["sharpe_low"], alone.metrics["sharpe_high"])
+        assert row["metrics"] == {name: alone.metrics[name] for name in row["metrics"]} | interval
+    assert ledger.rows() == 6
     assert len({row["metrics"]["net_profit"] for row in result["rows"]}) > 1
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("sharpe", -1), ("max_drawdown", -1), ("costs", 1)])
-def test_the_best_is_first_and_what_is_not_defined_last(make_job, metric, sign):
+def test_the_best_is_first_and_what_is_not_defined_last(make_job, run, metric, sign):
     thresholds = {"decisions.confidence_threshold": (0.34, 0.36, 0.4, 0.999)}
     rows = run(make_job(settings=thresholds, metric=metric))["rows"]
     values = [row["metrics"][metric] for row in rows]
@@ -70,9 +82,10 @@ def test_the_best_is_first_and_what_is_not_defined_last(make_job, metric, sign):
     assert (None in values) == (metric == "sharpe")
 
 
-def test_more_trials_deflate_the_same_result_more(make_job):
+def test_more_trials_deflate_the_same_result_more(make_job, run):
     few = run(make_job(settings={"risk.stop_loss.atr": (2, 3)}))
     more = run(make_job(settings={"risk.stop_loss.atr": (2, 3, *(4 + i / 10 for i in range(48)))}))
+    assert (few["trial_count"]["known"], more["trial_count"]["known"]) == (2, 50)
 
     def of(result, value):
         return next(row["metrics"] for row in result["rows"] if row["settings"]["risk.stop_loss.atr"] == value)
@@ -96,7 +109,7 @@ def test_more_trials_deflate_the_same_result_more(make_job):
         ({"risk.stop_loss.atr": tuple(range(1, 200)), "risk.take_profit.atr": tuple(range(1, 200))}, "39,601"),
     ],
 )
-def test_a_mistake_anywhere_is_found_before_anything_runs(make_job, monkeypatch, settings, message):
+def test_a_mistake_anywhere_is_found_before_anything_runs(make_job, run, monkeypatch, settings, message):
     monkeypatch.setattr(run_sweep, "prepare_sweep", lambda *args, **more: pytest.fail("it ran"))
     with pytest.raises(BadInputError, match=message) as caught:
         run(make_job(settings=settings))
@@ -107,6 +120,13 @@ def test_a_mistake_anywhere_is_found_before_anything_runs(make_job, monkeypatch,
 def test_what_has_no_better_cannot_be_ordered_by(make_job, bundle, metric):
     with pytest.raises(BadInputError, match=f"cannot be ordered by `{metric}`"):
         check_sweep(make_job(metric=metric), bundle)
+
+
+@pytest.mark.parametrize("metric", ["sharpe_low", "sharpe_high"])
+def test_what_is_resampled_for_some_rows_alone_cannot_be_ordered_by(make_job, run, ledger, metric):
+    with pytest.raises(BadInputError, match=f"`{metric}`, which is resampled only for .* shown; order it by sharpe$"):
+        run(make_job(metric=metric))
+    assert ledger.rows() == 0
 
 
 def test_combinations_are_all_there_once_the_last_setting_changing_fastest(make_job):
@@ -127,7 +147,7 @@ def test_a_changed_strategy_is_the_one_a_file_with_that_change_gives(bundle):
     assert (plain.decisions, plain.risk) == (load_strategy_text(text).strategy.decisions, bundle.manifest.strategy.risk)
 
 
-def test_it_stops_on_request(make_job, monkeypatch):
+def test_it_stops_on_request_and_nothing_is_recorded(make_job, run, ledger, monkeypatch):
     cancellation = Cancellation()
     ran = []
     original = run_sweep.run_trial
@@ -141,6 +161,21 @@ def test_it_stops_on_request(make_job, monkeypatch):
     with pytest.raises(CancelledError):
         run(make_job(), cancellation=cancellation)
     assert len(ran) == 1
+    assert ledger.rows() == 0
+
+
+def test_one_that_stops_when_all_is_traded_is_recorded_although_nothing_is_shown(make_job, run, ledger, monkeypatch):
+    cancellation = Cancellation()
+    original = run_sweep.rank
+
+    def rank(*args):
+        cancellation.cancel()
+        return original(*args)
+
+    monkeypatch.setattr(run_sweep, "rank", rank)
+    with pytest.raises(CancelledError):
+        run(make_job(), cancellation=cancellation)
+    assert ledger.rows() == 6
 
 
 def test_it_is_a_job_like_the_others(make_job):
@@ -166,11 +201,13 @@ def test_the_command_prints_the_best_rows(make_job, bundle, capsys, monkeypatch)
     _, out = run_command(["sweep", ref, *options, "--json"], capsys)
     result = json.loads(out)
     assert result["trials"] == 4
+    assert result["resampled"] == 4
     print_sweep(result, 3)
     shown = capsys.readouterr().out
     assert "1 more row: --top 4" in shown
     assert "a: decisions.confidence_threshold\nb: risk.max_holding_period\n" in shown
-    assert "counts 4 trials" in shown
+    assert "The best of 4 looks good by luck too" in shown
+    assert "\nCounted: 4 trials known to this ledger.\n  Their Sharpe ratios have" in shown
 
 
 @pytest.mark.parametrize("given", ["risk.stop_loss.atr", "risk.stop_loss.atr=", "=3", "risk.stop_loss.atr={a: 1}"])

@@ -72,7 +72,8 @@ STORED = {
     },
     "sweep": {
         "model": "a/1", "settings": {"risk.stop_loss.atr": [2, 3.5, None]}, "metric": "sharpe", "symbols": ["A", "B"],
-        "start": None, "end": None, "capital": 5.0, "commission": 0.0, "slippage": 0.0, "device": "auto",
+        "start": None, "end": None, "capital": 5.0, "commission": 0.0, "slippage": 0.0, "trials": 5, "device": "auto",
+        "top": 3,
     },
 }  # fmt: skip
 
@@ -80,3 +81,8 @@ STORED = {
 @pytest.mark.parametrize("kind", STORED)
 def test_a_job_that_a_ledger_holds_is_read_as_it_was_written(kind):
     assert parse_job(kind, STORED[kind]).model_dump(mode="json") == STORED[kind]
+
+
+def test_a_sweep_from_before_the_ledger_of_trials_is_read_with_what_holds_today():
+    then = {name: value for name, value in STORED["sweep"].items() if name not in ("trials", "top")}
+    assert parse_job("sweep", then).model_dump(mode="json") == {**STORED["sweep"], "trials": None, "top": 20}

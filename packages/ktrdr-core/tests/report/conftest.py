@@ -21,6 +21,8 @@ from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.report import write_report
 from ktrdr.core.strategy.loader import load_strategy_text
+from ktrdr.core.trials.trial_database import SQLiteDatabase
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.workflows.run_training import train as train_strategy
 
 _EXAMPLE = Path(__file__).parents[4] / "examples" / "ktrdr-ml-example" / "src"
@@ -122,13 +124,10 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BacktestResult]
         install_sample(store)
         loaded = load_strategy_text(TEXT, plugins=plugins)
         models = ModelStore(tmp_path_factory.mktemp("home") / "models")
-        bundle = train_strategy(loaded, bar_store=store, model_store=models, plugins=plugins).bundle
-        yield run_backtest(
-            bundle,
-            bar_store=store,
-            plugins=plugins,
-            settings=BacktestSettings(commission=0.0001, slippage=0.0001),
-        )
+        ledger = TrialLedger(SQLiteDatabase(models.root.parent / "trials.sqlite"))
+        places = {"bar_store": store, "plugins": plugins, "trials": ledger}
+        bundle = train_strategy(loaded, model_store=models, **places).bundle
+        yield run_backtest(bundle, **places, settings=BacktestSettings(commission=0.0001, slippage=0.0001))
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]
 

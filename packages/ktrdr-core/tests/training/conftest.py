@@ -18,6 +18,7 @@ from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.training.executor import TrainingExecutor
+from ktrdr.core.trials.trial_ledger import TrialLedger
 
 _STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"
 
@@ -107,13 +108,17 @@ def load_stocks(load: Callable[..., LoadedStrategy]) -> Callable[..., LoadedStra
 
 @pytest.fixture
 def make_executor(
-    bar_store: BarStore, model_store: ModelStore, example_plugins: PluginManager, load: Callable[..., LoadedStrategy]
+    bar_store: BarStore,
+    model_store: ModelStore,
+    example_plugins: PluginManager,
+    ledger: TrialLedger,
+    load: Callable[..., LoadedStrategy],
 ) -> Callable[..., TrainingExecutor]:
     """Return ``make(loaded, **arguments)``, those of the executor or of its settings, on the sample."""
 
     def make(loaded: LoadedStrategy | None = None, **arguments: Any) -> TrainingExecutor:
         loaded = loaded if loaded is not None else load()
-        places = {"bar_store": bar_store, "model_store": model_store, "plugins": example_plugins}
+        places = {"bar_store": bar_store, "model_store": model_store, "plugins": example_plugins, "trials": ledger}
         asked = {name: arguments.pop(name) for name in TrainingSettings.model_fields if name in arguments}
         settings = read_settings(TrainingSettings, asked)
         return TrainingExecutor(loaded.strategy, text=loaded.text, settings=settings, **{**places, **arguments})

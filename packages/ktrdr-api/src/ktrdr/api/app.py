@@ -29,6 +29,7 @@ from ktrdr.api.routes import (
     strategies,
     sweeps,
     trainings,
+    trials,
     workers,
 )
 from ktrdr.api.services import open_services
@@ -47,6 +48,7 @@ _TAGS = [
     {"name": "trainings", "description": "Train a strategy on a worker."},
     {"name": "backtests", "description": "Trade a model on a worker; metrics, trades, equity, report."},
     {"name": "sweeps", "description": "One model under many settings, on all workers at once."},
+    {"name": "trials", "description": "What was tried, and among how many trials a result was chosen."},
     {"name": "operations", "description": "What runs, how far it is, how it ended."},
     {"name": "workers", "description": "Who is there, and what each can do."},
     {"name": "plugins", "description": "ML backends installed beside the API."},
@@ -102,6 +104,7 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
         trainings,
         backtests,
         sweeps,
+        trials,
         operations,
         events,
         workers,

@@ -25,8 +25,10 @@ _prepared: OrderedDict[str, PreparedSweep] = OrderedDict()
 _preparing = threading.Lock()
 
 
-def run_chunk(operation_id: str, attempt: int, job: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """Run some trials of a sweep; see :func:`carry_out_chunk`.
+def run_chunk(
+    operation_id: str, attempt: int, job: Mapping[str, Any], numbers: Sequence[int], resample: bool = False
+) -> dict[str, Any]:
+    """Run some cells of a sweep; see :func:`carry_out_chunk`.
 
     Before its first chunk of an attempt the worker says that it has begun.
     """
@@ -40,25 +42,29 @@ def run_chunk(operation_id: str, attempt: int, job: Mapping[str, Any], numbers: 
     if new:
         message = {"operation_id": operation_id, "attempt": attempt, "event": "started", "worker": worker.address}
         worker.log_event(OPERATIONS_TOPIC, message)
-    return carry_out_chunk(key, job, numbers)
+    return carry_out_chunk(key, job, numbers, resample=resample)
 
 
-def carry_out_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """Run some trials of a sweep; the process prepares once for all of its chunks.
+def carry_out_chunk(
+    sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int], *, resample: bool = False
+) -> dict[str, Any]:
+    """Run some cells of a sweep; the process prepares once for all of its chunks.
 
     Whoever hands out the chunks has checked the job: see :func:`~ktrdr.core.sweeps.grid.check_sweep`.
 
     Args:
         sweep_id: by which later chunks of the same sweep are known: that of its operation, ``:``, and the attempt.
         data: the job.
-        numbers: of the trials, from 0.
+        numbers: of the cells, from 0.
+        resample: the intervals are asked for, and not the rest.
 
     Returns:
-        ``metrics`` of each trial; ``facts``; ``seconds`` spent in the backtests and in ``preparing`` for them. Or an
-        ``error``, a :class:`~ktrdr.core.errors.ErrorRecord`, for what a person can mend.
+        What :func:`~ktrdr.core.sweeps.grid.pack_cells` gives, or the ``intervals`` of each; ``facts``; ``seconds``
+        spent in the backtests and in ``preparing`` for them. Or an ``error``, a
+        :class:`~ktrdr.core.errors.ErrorRecord`, for what a person can mend.
     """
     from ktrdr.core.jobs.kinds import SweepJob
-    from ktrdr.core.sweeps.grid import run_trial, trials_of
+    from ktrdr.core.sweeps.grid import pack_cells, resample_trial, run_trial, trials_of
 
     began = time.perf_counter()
     job = SweepJob.model_validate(dict(data))
@@ -73,11 +79,14 @@ def carry_out_chunk(sweep_id: str, data: Mapping[str, Any], numbers: Sequence[in
                 _prepared.popitem(last=False)
         ready = time.perf_counter()
         trials = trials_of(job)
-        metrics = [run_trial(sweep, trials[number]) for number in numbers]
+        if resample:
+            found = {"intervals": [resample_trial(sweep, trials[number]) for number in numbers]}
+        else:
+            found = pack_cells(sweep, [run_trial(sweep, trials[number]) for number in numbers])
     except KtrdrError as error:
         return {"error": record_of(error).to_json()}
     done = time.perf_counter()
-    return {"metrics": metrics, "facts": dict(sweep.facts), "seconds": done - ready, "preparing": ready - began}
+    return {**found, "facts": dict(sweep.facts), "seconds": done - ready, "preparing": ready - began}
 
 
 def _prepare(sweep_id: str, job: SweepJob) -> PreparedSweep:
@@ -90,11 +99,13 @@ def _prepare(sweep_id: str, job: SweepJob) -> PreparedSweep:
     from ktrdr.core.work.steps import Steps
     from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all
 
+    operation = sweep_id.partition(":")[0]
     steps, plugins = Steps(NO_PROGRESS, Cancellation()), plugins_or_all(None)
     exchange = Exchange.from_environment()
     if exchange is None:
         bundle = models_in(None).get(job.model)
-        return prepare_sweep(job, bundle, bar_store=bars_in(None), plugins=plugins, steps=steps)
-    with exchange.home(sweep_id.partition(":")[0]) as home:
+        bars = bars_in(None)
+        return prepare_sweep(job, bundle, bar_store=bars, plugins=plugins, steps=steps, operation=operation)
+    with exchange.home(operation) as home:
         bundle, bars = ModelStore(home / "models").get(job.model), BarStore(home / "data")
-        return prepare_sweep(job, bundle, bar_store=bars, plugins=plugins, steps=steps)
+        return prepare_sweep(job, bundle, bar_store=bars, plugins=plugins, steps=steps, operation=operation)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ktrdr.api.engine.counting import counted, keep_count
 from ktrdr.api.engine.fan_out import FanOut
 from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
 from ktrdr.core.cluster.dask_settings import (
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from ktrdr.core.cluster.exchange import Exchange
+    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.look import Look
 
 __all__ = ["DaskEngine"]
 
@@ -124,7 +127,8 @@ class DaskEngine:
                 return
         if kind == "sweep":
             slots, report = partial(self._slots, requires), partial(self._tell().on_progress, attempt)
-            self._fans[attempt] = fan = FanOut(client, attempt, job, requires, slots, report)
+            judge = partial(self._judged, attempt)
+            self._fans[attempt] = fan = FanOut(client, attempt, job, requires, slots, report, judge)
             self._watch(attempt, fan.run())
             return
         key = _key(attempt)
@@ -317,7 +321,7 @@ class DaskEngine:
             _log.error("%s failed on its worker", _key(attempt), exc_info=ending)
             await self._finish(attempt, listener.on_failed(attempt, record_of(ending)))
             return
-        if ending["event"] == "completed" and self._exchange is not None and attempt not in self._fans:
+        if ending["event"] == "completed" and attempt not in self._fans:
             ending = await self._taken_in(attempt, ending["result"])
         match ending["event"]:
             case "completed":
@@ -333,18 +337,33 @@ class DaskEngine:
         await self._finish(attempt, news)
 
     async def _taken_in(self, attempt: Attempt, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Take what a worker left in the object store into our own; wait for the store if it is away."""
-        assert self._exchange is not None
+        """Record the trials of a result, and take what a worker left in the object store into our own.
+
+        What is away (store, database, disk) is waited for: without its trials recorded nobody sees the result.
+        """
         while True:
             try:
-                own = await asyncio.to_thread(self._exchange.take_in, attempt.operation_id, result)
+                own = await counted(self._tell(), result)
+                if self._exchange is not None:
+                    own = await asyncio.to_thread(self._exchange.take_in, attempt.operation_id, own)
+                else:
+                    await asyncio.to_thread(keep_count, own)
             except (OSError, StoreError) as error:
-                _log.warning("what %s left cannot be taken in yet: %s", _key(attempt), one_line(error))
+                _log.warning("the result of %s cannot be taken in yet: %s", _key(attempt), one_line(error))
                 await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
             except KtrdrError as error:
                 return failed(error)
             else:
                 return {"event": "completed", "result": own}
+
+    async def _judged(self, attempt: Attempt, looks: Sequence[Look], model: str) -> TrialCount:
+        """Record the cells of a sweep; wait for the ledger of trials if it is away."""
+        while True:
+            try:
+                return await self._tell().judge(looks, model)
+            except (OSError, StoreError) as error:
+                _log.warning("the trials of %s cannot be recorded yet: %s", _key(attempt), one_line(error))
+                await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
 
     async def _finish(self, attempt: Attempt, news: Any) -> None:
         await news

@@ -18,6 +18,10 @@ from ktrdr.core.work.progress import ProgressEvent
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from ktrdr.core.sweeps.grid import Cell
+    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.look import Look
+
 __all__ = ["FanOut"]
 
 _SECONDS_PER_CHUNK = 0.25
@@ -47,6 +51,7 @@ class FanOut:
         requires: what a worker must offer.
         slots: returns how many operations the workers that offer it can run at once, now.
         report: is given progress.
+        judge: records looks as trials, of a model, and returns what is known then.
 
     Attributes:
         stopping: when set, it ends as cancelled.
@@ -59,8 +64,10 @@ class FanOut:
     requires: Sequence[str]
     slots: Callable[[], int]
     report: Callable[[Mapping[str, Any]], Awaitable[None]]
+    judge: Callable[[Sequence[Look], str], Awaitable[TrialCount]]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    _cells: dict[int, Cell] = field(default_factory=dict)
+    _intervals: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     _facts: Mapping[str, Any] | None = None
     _running: dict[asyncio.Task[Mapping[str, Any]], _Chunk] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
@@ -74,23 +81,25 @@ class FanOut:
         Raises what a future of Dask raises when its scheduler has gone.
         """
         from ktrdr.core.jobs.kinds import SweepJob
-        from ktrdr.core.sweeps.grid import sweep_result, trials_of
+        from ktrdr.core.sweeps.grid import rank, sweep_result, trials_of
 
         job = SweepJob.model_validate(dict(self.job))
-        waiting = list(range(len(trials_of(job))))
-        total = len(waiting)
+        total = len(trials_of(job))
         stopped = asyncio.ensure_future(self.stopping.wait())
         try:
-            while waiting or self._running:
-                self._hand_out(waiting)
-                await asyncio.wait({stopped, *self._running}, return_when=asyncio.FIRST_COMPLETED)
-                if stopped.done():
-                    return {"event": "cancelled", "message": "stopped on request"}
-                for task in [task for task in self._running if task.done()]:
-                    ending = self._take_in(task, waiting)
-                    if ending is not None:
-                        return ending
-                await self._say(len(self._results), total)
+            ending = await self._carry_out(list(range(total)), stopped, resample=False)
+            if ending is not None:
+                return ending
+            assert self._facts is not None
+            cells = [self._cells[number] for number in range(total)]
+            # Nobody sees a figure of a sweep that is not recorded.
+            count = await self.judge([cell.look for cell in cells], self._facts["model"])
+            count = count.with_elsewhere(job.trials)
+            rows = rank(job, [cell.metrics for cell in cells], count)
+            shown = [row["trial"] - 1 for row in rows[: job.top]]
+            ending = await self._carry_out(list(shown), stopped, resample=True)
+            if ending is not None:
+                return ending
         finally:
             stopped.cancel()
             for task in self._running:
@@ -98,11 +107,28 @@ class FanOut:
             await asyncio.gather(*self._running, return_exceptions=True)
             with contextlib.suppress(OSError, TimeoutError):
                 await self.client.cancel([chunk.future for chunk in self._running.values()], force=True)
-        assert self._facts is not None
-        result = sweep_result(job, self._facts, [self._results[number] for number in range(total)])
+        result = sweep_result(job, self._facts, rows, [self._intervals[number] for number in shown], count)
         return {"event": "completed", "result": result.to_json()}
 
-    def _hand_out(self, waiting: list[int]) -> None:
+    async def _carry_out(
+        self, waiting: list[int], stopped: asyncio.Future[Any], *, resample: bool
+    ) -> dict[str, Any] | None:
+        """Run the cells ``waiting``; return how the whole ends, if they settle it."""
+        total = len(waiting)
+        while waiting or self._running:
+            self._hand_out(waiting, resample=resample)
+            await asyncio.wait({stopped, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                return {"event": "cancelled", "message": "stopped on request"}
+            for task in [task for task in self._running if task.done()]:
+                ending = self._take_in(task, waiting)
+                if ending is not None:
+                    return ending
+            if not resample:
+                await self._say(len(self._cells), total)
+        return None
+
+    def _hand_out(self, waiting: list[int], *, resample: bool) -> None:
         slots = max(self.slots(), 1)
         most = _CHUNKS_PER_SLOT * slots
         while waiting and len(self._running) < most:
@@ -119,6 +145,7 @@ class FanOut:
                 number,
                 dict(self.job),
                 numbers,
+                resample,
                 key=f"{operation}:{number}:{self._submitted}",
                 resources=dict.fromkeys([PROTOCOL_RESOURCE, *self.requires], 1),
                 retries=0,
@@ -128,13 +155,14 @@ class FanOut:
 
     def _size(self) -> int:
         """Return how many trials make a chunk."""
-        if not self._results:
-            return _FIRST_CHUNK
-        return max(1, round(_SECONDS_PER_CHUNK * len(self._results) / max(self.seconds, 1e-6)))
+        done = len(self._cells) + len(self._intervals)
+        return max(1, round(_SECONDS_PER_CHUNK * done / max(self.seconds, 1e-6))) if done else _FIRST_CHUNK
 
     def _take_in(self, task: asyncio.Task[Mapping[str, Any]], waiting: list[int]) -> dict[str, Any] | None:
         """Take in a chunk that has ended; return how the whole ends, if this settles it."""
         from distributed import KilledWorker
+
+        from ktrdr.core.sweeps.grid import unpack_cells
 
         numbers = self._running.pop(task).numbers
         if isinstance(task.exception(), KilledWorker):
@@ -154,7 +182,10 @@ class FanOut:
         self._facts = chunk["facts"]
         self.seconds += chunk["seconds"]
         self.preparing += chunk["preparing"]
-        self._results |= zip(numbers, chunk["metrics"], strict=True)
+        if "intervals" in chunk:
+            self._intervals |= zip(numbers, chunk["intervals"], strict=True)
+        else:
+            self._cells |= zip(numbers, unpack_cells(chunk), strict=True)
         return None
 
     async def _say(self, done: int, total: int) -> None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ktrdr.core.errors import ErrorRecord, KtrdrError
+
+if TYPE_CHECKING:
+    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.look import Look
 
 __all__ = [
     "Attempt",
@@ -62,6 +66,13 @@ class EngineListener(Protocol):
 
     async def on_progress(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
         """Pass progress on."""
+
+    async def judge(self, looks: Sequence[Look], model: str) -> TrialCount:
+        """Record looks at the same bars as trials, and return what is known of these trials then.
+
+        Raises ``StoreError`` if the ledger of trials cannot be written now.
+        """
+        ...
 
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
         """Say that the work is done."""

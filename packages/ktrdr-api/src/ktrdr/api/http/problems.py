@@ -21,7 +21,7 @@ from ktrdr.api.ledger.records import (
     TransitionError,
     UnknownOperationError,
 )
-from ktrdr.core.errors import BadInputError, DiskFullError, NotFoundError, PluginError
+from ktrdr.core.errors import BadInputError, DiskFullError, NotFoundError, PluginError, StoreError
 from ktrdr.core.files.disk_space import is_out_of_room
 from ktrdr.core.home import home_directory
 
@@ -87,7 +87,7 @@ _TOLD = {
     429: "Too many requests",
     413: "The body is too large",
     500: "A fault of the server",
-    503: "The ledger cannot be reached just now",
+    503: "A ledger, or what the server has stored, cannot be used just now",
     507: "The server's disk is full",
 }
 
@@ -202,6 +202,13 @@ def install_problem_handlers(app: FastAPI) -> None:
         _log.error("no space is left: %s", error)
         detail = "no space is left on the server's disk; make some, and try again"
         return problem_response(507, "disk-full", "The disk is full", detail)
+
+    @app.exception_handler(StoreError)
+    async def unusable(request: Request, error: StoreError) -> JSONResponse:
+        # Its message names files and machines, which are no business of a client.
+        _log.error("%s", error)
+        detail = "what the server keeps cannot be read or written just now; try again, and see its log for the reason"
+        return problem_response(503, "store-unusable", "Try again", detail, headers={"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> JSONResponse:

@@ -21,7 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from ktrdr.api.ledger.records import LedgerUnavailableError
 from ktrdr.core.errors import BadInputError, one_line
 
-__all__ = ["Database", "open_database", "prepare_database"]
+__all__ = ["NO_DRIVER", "Database", "open_database", "prepare_database"]
+
+NO_DRIVER = "PostgreSQL needs its driver: install it with `pip install 'ktrdr-api[postgresql]'`"
 
 _WRITERS_LOCK = 7_466_772
 """Any number, as long as every process takes the same one."""
@@ -133,9 +135,7 @@ def open_database(url: str) -> Database:
         try:
             engine = create_async_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
         except (ModuleNotFoundError, NoSuchModuleError):
-            raise BadInputError(
-                "PostgreSQL needs its driver: install it with `pip install 'ktrdr-api[postgresql]'`"
-            ) from None
+            raise BadInputError(NO_DRIVER) from None
         return Database(engine, engine)
     raise BadInputError(f"KTRDR_API_DATABASE names {backend}; SQLite and PostgreSQL are supported")
 

@@ -19,6 +19,9 @@ from ktrdr.core.errors import ErrorRecord, record_of
 
 if TYPE_CHECKING:
     from ktrdr.api.ledger.ledger import Ledger
+    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.look import Look
+    from ktrdr.core.trials.trial_ledger import TrialLedger
 
 __all__ = ["OperationService"]
 
@@ -41,8 +44,9 @@ class OperationService:
     news was lost.
     """
 
-    def __init__(self, ledger: Ledger, engine: ExecutionEngine) -> None:
+    def __init__(self, ledger: Ledger, engine: ExecutionEngine, trials: TrialLedger) -> None:
         self._ledger = ledger
+        self._trials = trials
         self._engine = engine
         self.broadcast = Broadcast(ledger)
         self._progress = ProgressWriter(ledger, self.broadcast)
@@ -145,6 +149,10 @@ class OperationService:
     async def on_progress(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
         """Keep the newest progress; it is written a few times a second at most, and the last always."""
         self._progress.put(attempt, progress)
+
+    async def judge(self, looks: Sequence[Look], model: str) -> TrialCount:
+        """Record looks at the same bars as trials, and return what is known of these trials then."""
+        return await asyncio.to_thread(self._trials.judge, looks, model=model)
 
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
         """Take in the result."""

@@ -55,13 +55,19 @@ class SweepRow(BaseModel):
 
 
 class SweepResult(BaseModel):
-    """What came of a sweep: ``rows`` of all ``trials``, the best by ``metric`` first."""
+    """The result of a sweep: ``rows`` of all ``trials``, the best by ``metric`` first.
+
+    The first ``resampled`` of them have an interval of the Sharpe ratio. ``trial_count`` says among how many trials the
+    deflated Sharpe ratios are: those that the server's ledger knows.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     model: str
     metric: str
+    resampled: int | None = None
     trials: int
+    trial_count: dict[str, Any] | None = None
     rows: list[SweepRow]
 
 

@@ -9,18 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core.backtesting.prepare import SymbolInput
-from ktrdr.core.backtesting.signals import SignalRules, Signals, decide, volume_ratio
+from ktrdr.core.backtesting.signals import SignalRules, Signals, decide
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
 from ktrdr.core.data.calendars import bars_per_year, calendar_for
-from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.strategy.model import Risk, Strategy
 from ktrdr.core.work.cancellation import Cancellation
 
-__all__ = ["ATR_PERIOD", "Account", "trade", "trade_constant"]
-
-ATR_PERIOD = 14
-"""Bars of the ATR that ``risk`` speaks of."""
+__all__ = ["Account", "trade", "trade_constant"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,19 +81,13 @@ def trade_constant(
 
 
 def _decide(strategy: Strategy, symbol: SymbolInput, outputs: np.ndarray) -> Signals:
-    ratio = None
-    if strategy.decisions.filters.volume_filter is not None:
-        # Over the history too: the first traded bar has 19 before it.
-        ratio = volume_ratio(symbol.base.volume)[symbol.first :]
+    ratio = None if strategy.decisions.filters.volume_filter is None else symbol.volume_ratio
     return decide(outputs, strategy.decisions, ratio)
 
 
 def _market(strategy: Strategy, symbol: SymbolInput, signals: Signals) -> Market:
-    base = symbol.base
-    atr = None
-    if _needs_atr(strategy.risk):
-        atr = compute_indicator("atr", {"period": ATR_PERIOD}, base)["atr"][symbol.first :]
-    return Market(symbol.traded, signals.direction, atr, bars_per_year(base.symbol, base.timeframe, base.time))
+    atr = symbol.atr if _needs_atr(strategy.risk) else None
+    return Market(symbol.traded, signals.direction, atr, symbol.bars_per_year, symbol.extremes)
 
 
 def _simulate(

@@ -34,6 +34,7 @@ __all__ = [
     "TAKE_PROFIT",
     "TRAILING_STOP",
     "Fills",
+    "block_extremes",
 ]
 
 EXIT_REASONS: tuple[str, ...] = (
@@ -64,10 +65,17 @@ class Fills:
         direction: int8 ``(n,)`` signals.
         atr: float64 ``(n,)``, needed where a distance of ``risk`` is in multiples of it.
         rules, risk: of the strategy.
+        extremes: of the bars, where they are at hand: :func:`block_extremes`.
     """
 
     def __init__(
-        self, bars: Bars, direction: np.ndarray, atr: np.ndarray | None, rules: SignalRules, risk: Risk
+        self,
+        bars: Bars,
+        direction: np.ndarray,
+        atr: np.ndarray | None,
+        rules: SignalRules,
+        risk: Risk,
+        extremes: tuple[list[float], list[float]] | None = None,
     ) -> None:
         self.n = len(bars)
         self.open = np.ascontiguousarray(bars.open).data
@@ -92,8 +100,7 @@ class Fills:
         # Nothing but an opposite signal can, and none but the first matters: the usual case, and a short way.
         self._plain = self._free and not self._refreshes and self._longest is None
         if not self._free and not self._trails:
-            self._block_low: list[float] = _blocks(bars.low, np.minimum)
-            self._block_high: list[float] = _blocks(bars.high, np.maximum)
+            self._block_low, self._block_high = block_extremes(bars) if extremes is None else extremes
 
     def next_entry(self, start: int) -> tuple[int, int]:
         """Return the decision bar of the next entry at or after ``start``, and its side (1 or -1); the bar is -1 if
@@ -277,7 +284,9 @@ class Fills:
         return bar, target, TAKE_PROFIT
 
 
-def _blocks(values: np.ndarray, reduce: np.ufunc) -> list[float]:
-    if not len(values):
-        return []
-    return reduce.reduceat(values, np.arange(0, len(values), _BLOCK)).tolist()
+def block_extremes(bars: Bars) -> tuple[list[float], list[float]]:
+    """Return the lowest low and the highest high of every 64 bars."""
+    if not len(bars):
+        return [], []
+    starts = np.arange(0, len(bars), _BLOCK)
+    return np.minimum.reduceat(bars.low, starts).tolist(), np.maximum.reduceat(bars.high, starts).tolist()

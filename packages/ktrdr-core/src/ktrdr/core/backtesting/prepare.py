@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ktrdr.core.backtesting.deployment import symbols_to_trade
+from ktrdr.core.backtesting.fills import block_extremes
 from ktrdr.core.backtesting.period import BacktestPeriod, choose_period, history_start
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.reasons import Evidence
+from ktrdr.core.backtesting.signals import volume_ratio
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
@@ -24,12 +29,15 @@ from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["Prepared", "SymbolInput", "prepare_backtest", "read_inputs"]
+__all__ = ["ATR_PERIOD", "Prepared", "SymbolInput", "prepare_backtest", "read_inputs"]
+
+ATR_PERIOD = 14
+"""Bars of the ATR that ``risk`` speaks of."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SymbolInput:
-    """Bars of one symbol up to the last that is traded.
+    """Bars of one symbol up to the last that is traded, and what is made of them once for every backtest of a sweep.
 
     Attributes:
         bars: per timeframe, the base timeframe first; the base bars end with the last one that is traded.
@@ -48,6 +56,27 @@ class SymbolInput:
     def traded(self) -> Bars:
         """Base bars that are traded."""
         return self.base[self.first :]
+
+    @functools.cached_property
+    def atr(self) -> np.ndarray:
+        """float64 ``(n,)`` of the traded bars: what ``risk`` speaks of, the history counted in."""
+        return compute_indicator("atr", {"period": ATR_PERIOD}, self.base)["atr"][self.first :]
+
+    @functools.cached_property
+    def extremes(self) -> tuple[list[float], list[float]]:
+        """See :func:`~ktrdr.core.backtesting.fills.block_extremes`."""
+        return block_extremes(self.traded)
+
+    @functools.cached_property
+    def volume_ratio(self) -> np.ndarray:
+        """float64 ``(n,)`` of the traded bars: :func:`~ktrdr.core.backtesting.signals.volume_ratio`, the history
+        counted in: the first traded bar has 19 before it."""
+        return volume_ratio(self.base.volume)[self.first :]
+
+    @functools.cached_property
+    def bars_per_year(self) -> float:
+        """Bars in a year of this market."""
+        return bars_per_year(self.base.symbol, self.base.timeframe, self.base.time)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +123,8 @@ def _predict(bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, sy
     values = pipeline.indicator_values(symbol.bars)
     matrix = pipeline.normalize(pipeline.assemble(symbol.bars, values))
     outputs, _ = predict(predictor, matrix, symbol.first, bundle.ref)
-    return Evidence(symbol.bars, matrix, values, symbol.first, outputs)
+    # One class after another in memory: decisions compare whole columns, again for every backtest of a sweep.
+    return Evidence(symbol.bars, matrix, values, symbol.first, np.asfortranarray(outputs))
 
 
 def read_inputs(

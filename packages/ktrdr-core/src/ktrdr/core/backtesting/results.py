@@ -1,22 +1,24 @@
 """What a backtest found: everything the report, the command line and the API show, and its files.
 
-Equal input gives equal bytes: nothing in a result depends on when or where it was made.
+Equal input gives equal bytes, for as long as the ledger of trials knows no more: nothing else in a result depends on
+when or where it was made.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ktrdr.core.backtesting.metrics import deflate
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
 from ktrdr.core.errors import BadInputError, one_line
-from ktrdr.core.files.durable import new_directory
+from ktrdr.core.files.durable import new_directory, write_atomically
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.files.reading import FileError, parse_json
 from ktrdr.core.jobs.job_settings import BacktestSettings
@@ -24,6 +26,8 @@ from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.runs.run_store import RESULT_FILE
+from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.look import Look
 
 __all__ = [
     "BacktestResult",
@@ -31,8 +35,10 @@ __all__ = [
     "Reasons",
     "SymbolResult",
     "ValueHistogram",
+    "read_model",
     "read_result",
     "read_summary",
+    "recount",
 ]
 
 _METRICS, _SETTINGS, _MODEL, _STRATEGY = "metrics.json", "settings.json", "model.json", "strategy.yaml"
@@ -221,6 +227,8 @@ class BacktestResult:
         histograms: of what the fuzzy sets read.
         warnings: sentences that belong on every output, such as that the period overlaps the training data.
         no_trades: why there is no trade; empty if there is one.
+        trial_count: how many trials it was chosen among; ``None`` for a result from before they were recorded.
+        look: it is, for the ledger of trials; ``None`` for one that was read from its files.
         provenance: ``core_version``, ``numpy_version``, ``data_fingerprint`` (of the bars that were traded),
             ``weights_hash``, ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``.
     """
@@ -244,6 +252,8 @@ class BacktestResult:
     histograms: tuple[ValueHistogram, ...] = ()
     warnings: tuple[str, ...] = ()
     no_trades: str = ""
+    trial_count: TrialCount | None = None
+    look: Look | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -266,9 +276,15 @@ class BacktestResult:
                 "orders": self.orders,
                 "warnings": list(self.warnings),
                 "no_trades": self.no_trades,
+                "trial_count": None if self.trial_count is None else self.trial_count.to_json(),
                 "provenance": self.provenance,
             }
         )
+
+    def counted(self, count: TrialCount) -> BacktestResult:
+        """Return the result as it is among so many trials."""
+        metrics = deflate(self.metrics, count.number, count.spread)
+        return dataclasses.replace(self, metrics=metrics, trial_count=count)
 
     def trade_rows(self) -> list[dict[str, Any]]:
         """Return the trades, JSON-ready, each with what led to it: ``entry_because`` and ``exit_because``,
@@ -333,6 +349,31 @@ def read_summary(directory: Path) -> dict[str, Any]:
     return _guarded(Path(directory), _read_summary)
 
 
+def recount(directory: Path, metrics: Mapping[str, Any], count: TrialCount) -> None:
+    """Put the metrics of a run that was counted anew in place of those in its files.
+
+    Raises:
+        BadInputError: there is no result, or it is damaged.
+        StoreError: the disk is full, or the place is not writable; each file is as it was, or as it is to be.
+    """
+    summary, stored = _guarded(Path(directory), lambda place: (_load(place, RESULT_FILE), _load(place, _METRICS)))
+    for content, name, part, new in (
+        (stored, _METRICS, "metrics", dict(metrics)),
+        (summary, RESULT_FILE, "trial_count", count.to_json()),
+    ):
+        if content.get(part) != new:
+            write_atomically(Path(directory) / name, _json_bytes({**content, part: new}))
+
+
+def read_model(directory: Path) -> tuple[Manifest, str]:
+    """Return the manifest of the model whose backtest was written to ``directory``, and the text of its strategy.
+
+    Raises:
+        BadInputError: there is no result, or it is damaged.
+    """
+    return _guarded(Path(directory), _read_model)
+
+
 def _guarded(directory: Path, read: Callable[[Path], T]) -> T:
     import duckdb
 
@@ -354,14 +395,20 @@ def _read_summary(directory: Path) -> dict[str, Any]:
     return {**summary, **_load(directory, _METRICS), "settings": _load(directory, _SETTINGS)}
 
 
+def _read_model(directory: Path) -> tuple[Manifest, str]:
+    text = (directory / _STRATEGY).read_text(encoding="utf-8")
+    return parse_manifest((directory / _MODEL).read_bytes()), text
+
+
 def _read(directory: Path) -> BacktestResult:
     summary, metrics, settings = (_load(directory, name) for name in (RESULT_FILE, _METRICS, _SETTINGS))
+    manifest, text = _read_model(directory)
     trades = read_table(directory / _TRADES)
     reasons = read_table(directory / _REASONS)
     del reasons["trade"]
     return BacktestResult(
-        manifest=parse_manifest((directory / _MODEL).read_bytes()),
-        strategy_text=(directory / _STRATEGY).read_text(encoding="utf-8"),
+        manifest=manifest,
+        strategy_text=text,
         history=tuple(
             EpochRecord(
                 record["epoch"],
@@ -398,6 +445,7 @@ def _read(directory: Path) -> BacktestResult:
         ),
         warnings=tuple(summary["warnings"]),
         no_trades=summary["no_trades"],
+        trial_count=_count(summary.get("trial_count")),
         provenance=summary["provenance"],
     )
 
@@ -407,9 +455,17 @@ def _symbol_json(symbol: SymbolResult) -> dict[str, Any]:
     return {"bars": symbol.bars, "start": start, "end": end, "passed": symbol.passed}
 
 
+def _count(data: dict[str, Any] | None) -> TrialCount | None:
+    return None if data is None else TrialCount.from_json(data)
+
+
 def _time(text: str) -> np.datetime64:
     return np.datetime64(text.removesuffix("Z"), "ns")
 
 
 def _write_json(value: Any, path: Path) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_bytes(_json_bytes(value))
+
+
+def _json_bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

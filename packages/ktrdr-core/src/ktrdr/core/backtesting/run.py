@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ktrdr.core.backtesting.account import trade
+from ktrdr.core.backtesting.backtest_look import backtest_look
 from ktrdr.core.backtesting.prepare import prepare_backtest
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.summary import summarize
@@ -10,6 +13,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
 from ktrdr.core.work.steps import Steps
@@ -22,17 +26,23 @@ def run_backtest(
     *,
     bar_store: BarStore,
     plugins: PluginManager,
+    trials: TrialLedger,
     settings: BacktestSettings,
+    operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> BacktestResult:
-    """Trade a model on stored bars. Writes nothing: that is :meth:`~.results.BacktestResult.write`.
+    """Trade a model on stored bars, and record that in the ledger of trials: nobody gets the result otherwise.
+
+    Writes nothing else: that is :meth:`~.results.BacktestResult.write`.
 
     Args:
         bundle: the model; verified, and checked against the installed plugin, before anything else.
         bar_store: market data.
         plugins: the installed backends.
+        trials: records the backtest, and counts those that looked at the same bars.
         settings: what is asked for.
+        operation: id of the operation it belongs to, if any.
         progress, cancellation: of the run.
 
     Raises:
@@ -40,6 +50,7 @@ def run_backtest(
             there are no bars, too few for the warm-up, or none the model has not seen.
         PredictionError: the model fails, or predicts NaN.
         CancelledError: on request.
+        TrialStoreError: the backtest cannot be recorded.
     """
     cancellation = cancellation if cancellation is not None else Cancellation()
     steps = Steps(progress, cancellation)
@@ -50,7 +61,11 @@ def run_backtest(
         lambda: trade(bundle.manifest.strategy, inputs, prepared.outputs, settings, cancellation),
         lambda done: f"{len(done.simulation.trades):,} trades",
     )
-    return steps.run(
+    result = steps.run(
         "metrics",
         lambda: summarize(bundle, settings, prepared.period, inputs, prepared.evidence, account, prepared.predictor),
     )
+    traded = [symbol.traded for symbol in inputs]
+    look = backtest_look(bundle, settings, traded, account, result.metrics, operation)
+    count = trials.judge([look], model=bundle.ref)
+    return dataclasses.replace(result, look=look).counted(count.with_elsewhere(settings.trials))

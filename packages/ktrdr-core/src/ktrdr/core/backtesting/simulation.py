@@ -60,12 +60,14 @@ class Market:
         direction: int8 ``(n,)`` signals at the closes.
         atr: float64 ``(n,)``, where ``risk`` speaks of ATR.
         periods_per_year: bars in a year, for ``volatility_target``.
+        extremes: of the bars, where they are at hand: :func:`~ktrdr.core.backtesting.fills.block_extremes`.
     """
 
     bars: Bars
     direction: np.ndarray
     atr: np.ndarray | None = None
     periods_per_year: float = math.nan
+    extremes: tuple[list[float], list[float]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +188,9 @@ class _Account:
         self.sizing, self.lot = risk.sizing, risk.lot_size
         self.cash = capital
         self.counts = OrderCounts()
-        self.fills = [Fills(market.bars, market.direction, market.atr, rules, risk) for market in markets]
+        self.fills = [
+            Fills(market.bars, market.direction, market.atr, rules, risk, market.extremes) for market in markets
+        ]
         self.times = [market.bars.time.view(np.int64).data for market in markets]
         self.positions: list[_Position | None] = [None] * len(markets)
         # What was entered, as columns of positions and, after those, one by one.

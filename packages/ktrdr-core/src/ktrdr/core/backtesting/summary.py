@@ -73,13 +73,7 @@ def summarize(
             "drawdown": drawdown,
             "benchmark": buy_and_hold_curve.equity,
         },
-        metrics=account_metrics(
-            curve,
-            benchmark=buy_and_hold_returns,
-            trials=manifest.version if settings.trials is None else settings.trials,
-            seed=settings.seed,
-            drawdown=drawdown,
-        )
+        metrics=account_metrics(curve, benchmark=buy_and_hold_returns, seed=settings.seed, drawdown=drawdown)
         | trading_metrics(table, curve, account),
         benchmark=account_metrics(buy_and_hold_curve, seed=settings.seed, returns=buy_and_hold_returns),
         baselines=_baselines(manifest, inputs, account, settings),
@@ -124,7 +118,7 @@ def _exposure(account: Account) -> float:
         else:
             row = np.searchsorted(market.bars.time, simulation.time, side="right") - 1
             invested |= (units[row] != 0) & (row >= 0)
-    return float(invested.mean())
+    return np.count_nonzero(invested) / len(invested)
 
 
 def _symbol(number: int, bars: Bars, account: Account) -> SymbolResult:

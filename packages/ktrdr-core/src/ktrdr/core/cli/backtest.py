@@ -23,7 +23,7 @@ __all__ = ["backtest", "compare", "print_result"]
 # What is shown of the many; the rest is in the report, in metrics.json and with --json.
 _SHOWN = (
     "total_return", "annual_return", "volatility", "sharpe", "sharpe_low", "sharpe_high", "probabilistic_sharpe",
-    "deflated_sharpe", "sortino", "calmar", "max_drawdown", "longest_drawdown_days", "value_at_risk_95",
+    "deflated_sharpe", "trials", "sortino", "calmar", "max_drawdown", "longest_drawdown_days", "value_at_risk_95",
     "conditional_value_at_risk_95", "alpha", "beta", "exposure", "trades", "win_rate", "profit_factor", "expectancy",
     "sqn", "average_holding_bars", "average_mae", "average_mfe", "turnover", "costs", "net_profit", "final_equity",
 )  # fmt: skip
@@ -90,16 +90,16 @@ def backtest(
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(runs: tuple[str, ...], as_json: bool) -> None:
-    """Put backtest runs side by side.
+    """Put backtest runs side by side, counted among all trials that are known by now.
 
     RUN is what `ktrdr backtest` said, such as `neuro_mean_reversion/1-2`, or the directory of a run.
     """
-    from ktrdr.core.backtesting.results import read_summary
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.runs.run_store import find_run
+    from ktrdr.core.workflows.compare_runs import summary_by_now
 
     found = [find_run(run) for run in runs]
-    summaries = {_run_name(directory): read_summary(directory) for directory in found}
+    summaries = {_run_name(directory): summary_by_now(directory) for directory in found}
     if as_json:
         print_json(summaries)
         return
@@ -108,6 +108,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
 def print_result(result: BacktestResult, directory: Path, report: Path | None) -> None:
     """Print the result of a backtest, for a person."""
+    from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import format_time
 
     manifest = result.manifest
@@ -124,6 +125,7 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
     _print_metrics(columns)
     for baseline in result.baselines:
         click.echo(f"{baseline.name.capitalize()}: {baseline.statement}.")
+    print_trial_count(result.trial_count)
     for symbol in result.symbols:
         steps = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in symbol.passed.items())
         click.echo(f"Decisions on {symbol.symbol}: {steps}.")
@@ -211,6 +213,9 @@ def _percent(share: float) -> str:
 
 
 def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.trials.count import TrialCount
+
     head = [
         ["model", *(summary["model"] for summary in summaries.values())],
         ["symbols", *(" ".join(summary["symbols"]) for summary in summaries.values())],
@@ -221,6 +226,8 @@ def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     ]
     _print_metrics({name: summary["metrics"] for name, summary in summaries.items()}, head)
     for name, summary in summaries.items():
+        if summary.get("trial_count") is not None:
+            print_trial_count(TrialCount.from_json(summary["trial_count"]), name)
         _print_warnings(summary["warnings"], f"{name}: ")
         if summary["no_trades"]:
             click.secho(f"{name}: {summary['no_trades']}", fg="yellow")

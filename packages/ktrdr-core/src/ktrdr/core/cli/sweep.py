@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from ktrdr.core.cli.remote_server import server_option
 from ktrdr.core.cli.setting_options import OwnOption, setting_options
-from ktrdr.core.jobs.job_settings import MOST_TRIALS, SweepSettings
+from ktrdr.core.jobs.job_settings import SweepSettings
 
 __all__ = ["print_sweep", "sweep"]
 
@@ -50,21 +51,19 @@ def _values(given: Sequence[str]) -> dict[str, list[Any]]:
 @click.command()
 @click.argument("model")
 @setting_options(SweepSettings, settings=OwnOption("--set", "KEY=VALUE,...", _values))
-@click.option("--top", type=click.IntRange(1, MOST_TRIALS), default=20, show_default=True, help="Rows to print.")
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 def sweep(
     model: str,
     settings: SweepSettings,
-    top: int,
     server: str | None,
     as_json: bool,
 ) -> None:
     """Trade a trained model under every combination of settings, and rank them.
 
     MODEL is `name` for the latest version of a model, or `name/3` for one. Only what decides and trades can be swept
-    without training again, such as --set decisions.confidence_threshold=0.4,0.5 --set risk.stop_loss.atr=2,3,4. The
-    deflated Sharpe ratio of each row counts all of them as trials.
+    without training again, such as --set decisions.confidence_threshold=0.4,0.5 --set risk.stop_loss.atr=2,3,4. Each
+    combination is recorded as a trial, and the deflated Sharpe ratio of each row counts all that are known.
     """
     from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
@@ -82,13 +81,15 @@ def sweep(
     if as_json:
         print_json(result)
     else:
-        print_sweep(result, top)
+        print_sweep(result, settings.top)
 
 
 def print_sweep(result: Mapping[str, Any], top: int) -> None:
     """Print the best ``top`` rows of a sweep, for a person."""
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
     from ktrdr.core.cli.output import print_table
+    from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.trials.count import TrialCount
 
     labels = {info.name: _SHOWN.get(info.name, info.label) for info in METRICS}
     rows = result["rows"]
@@ -119,10 +120,9 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     if len(rows) > top:
         more = len(rows) - top
         click.echo(f"{more:,} more row{'' if more == 1 else 's'}: --top {len(rows)}, or --json.")
-    click.echo(
-        f"The best of {len(rows):,} looks good by luck too: the deflated Sharpe ratio counts"
-        f" {rows[0]['metrics']['trials']:,} trials."
-    )
+    click.echo(f"The best of {len(rows):,} looks good by luck too: the deflated Sharpe ratio counts that in.")
+    if result.get("trial_count") is not None:
+        print_trial_count(dataclasses.replace(TrialCount.from_json(result["trial_count"]), chosen_among=None))
 
 
 def _sweep_on_server(server: str, job: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:

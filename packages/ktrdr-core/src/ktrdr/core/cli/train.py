@@ -100,6 +100,7 @@ def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json:
     from ktrdr.core.models.manifest import Manifest
     from ktrdr.core.plugins.contract import Device
     from ktrdr.core.training.result import TrainingResult
+    from ktrdr.core.trials.count import TrialCount
 
     with Client(server) as client:
         stopped = client.last_stopped("training", job) if resume else None
@@ -117,6 +118,7 @@ def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json:
         if as_json:
             print_json(result)
             return
+        count = result.get("trial_count")
         manifest = Manifest.model_validate(client.model(result["model"])["manifest"])
         trained = TrainingResult(
             bundle=Bundle(Path(result["model"]), manifest),
@@ -125,12 +127,15 @@ def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json:
             epochs=result["epochs"],
             best_epoch=result["best_epoch"],
             resumed=result["resumed"],
+            trial_count=None if count is None else TrialCount.from_json(count),
         )
         print_trained(trained, server=client.url)
 
 
 def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
-    """Print what came of a training, here or on a server, for a person."""
+    """Print the result of a training, here or on a server, for a person."""
+    from ktrdr.core.cli.trial_lines import print_trial_count
+
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
     click.echo(
@@ -142,6 +147,7 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
         _print_metrics(part, metrics, manifest.baselines, _HEADLINES[manifest.output])
     if manifest.importance is not None:
         _print_importance(manifest.importance)
+    print_trial_count(result.trial_count)
     if server is not None:
         click.echo(f"Stored on {server}")
         click.echo(f"Next: `ktrdr backtest {result.bundle.ref} --server {server}`")

@@ -26,7 +26,7 @@ __all__ = [
     "versions_table",
 ]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Version of what API and workers say to each other. It changes when an older side could not follow."""
 
 PROTOCOL_RESOURCE = f"ktrdr-protocol-{PROTOCOL_VERSION}"

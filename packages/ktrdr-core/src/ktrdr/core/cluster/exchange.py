@@ -37,6 +37,7 @@ from ktrdr.core.home import home_directory
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.trials.count import TrialCount
 
 __all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
 
@@ -88,7 +89,8 @@ class Exchange:
     def take_in(self, operation: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Take what a worker left into the stores of this home; return the result as it is here.
 
-        A model is taken in once per operation, however often this is called.
+        Its trials are recorded, and its figures counted by them, before. A model is taken in once per operation,
+        however often this is called.
 
         Raises:
             KtrdrError: what is there is broken, or the worker left nothing.
@@ -104,7 +106,7 @@ class Exchange:
             place = Path(folder)
             if delivered == "model":
                 return own | self._take_model(operation, place, own["weights_hash"])
-            return own | self._take_run(operation, place)
+            return own | self._take_run(operation, place, own)
 
     # On the side of a worker.
 
@@ -244,13 +246,16 @@ class Exchange:
             raise KtrdrError(f"the model in the object store is not the one of operation {operation}; run it again")
         return {"model": bundle.ref, "directory": str(bundle.directory)}
 
-    def _take_run(self, operation: str, place: Path) -> dict[str, Any]:
-        from ktrdr.core.backtesting.results import read_result
+    def _take_run(self, operation: str, place: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+        from ktrdr.core.backtesting.results import read_result, recount
         from ktrdr.core.runs.run_archive import unpack_run
         from ktrdr.core.runs.run_store import claim_run, run_name
 
         self._store.get_file(_of(operation, _RUN), place / _RUN)
         unpack_run(place / _RUN, place / "run")
+        if result.get("trial_count") is not None:
+            # The worker had a ledger of trials that knew of nothing else.
+            recount(place / "run", result["metrics"], TrialCount.from_json(result["trial_count"]))
         directory = claim_run(read_result(place / "run"))
         with new_directory(directory) as copy:
             shutil.copytree(place / "run", copy, dirs_exist_ok=True)

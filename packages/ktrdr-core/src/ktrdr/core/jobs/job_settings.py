@@ -129,17 +129,17 @@ class TradingSettings(Settings):
         lt=1,
         description="Share of the price by which every fill is worse; write two basis points as 0.0002.",
     )
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=_MOST,
+        description="Trials made elsewhere, which count beside those that the ledger of trials knows.",
+    )
 
 
 class BacktestSettings(TradingSettings):
     """What may be asked of a backtest, beside the model."""
 
-    trials: int | None = Field(
-        default=None,
-        ge=1,
-        le=_MOST,
-        description="Strategies tried before this one, for the deflated Sharpe ratio; by default the model's version.",
-    )
     explain: int = Field(
         default=100,
         ge=0,
@@ -162,7 +162,13 @@ class SweepSettings(TradingSettings):
         description="Values to try for each key below decisions or risk; every combination is tried.",
     )
     metric: str = Field(default="sharpe", max_length=40, description="What the rows are ordered by, the best first.")
+    top: int = Field(
+        default=20,
+        ge=1,
+        le=MOST_TRIALS,
+        description="Rows to show: the interval of the Sharpe ratio is resampled for these alone.",
+    )
 
-    def backtest(self, trials: int) -> BacktestSettings:
-        """Return the settings of each backtest; ``trials`` as in :class:`BacktestSettings`."""
-        return self.to(BacktestSettings, trials=trials)
+    def backtest(self) -> BacktestSettings:
+        """Return the settings of each backtest."""
+        return self.to(BacktestSettings)

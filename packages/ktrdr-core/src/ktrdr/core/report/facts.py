@@ -16,6 +16,7 @@ def blocks(result: BacktestResult) -> list[Block]:
     """Return the blocks below the figures."""
     return [
         Block("Settings", entries=_settings(result)),
+        Block("Trials", entries=_trials(result)),
         Block("From bars to trades", entries=_way(result)),
         Block("Model", entries=_model(result)),
         Block("Provenance", entries=_provenance(result)),
@@ -49,6 +50,17 @@ def _settings(result: BacktestResult) -> list[tuple[str, str]]:
     if risk.max_holding_period is not None:
         entries.append(("longest holding", f"{risk.max_holding_period} bars"))
     return entries
+
+
+def _trials(result: BacktestResult) -> list[tuple[str, str]]:
+    count = result.trial_count
+    if count is None:
+        return [("counted", "not recorded: this run is from before the ledger of trials")]
+    return [
+        ("counted", count.statement),
+        ("ledger", count.ledger),
+        *((f"note {number}", remark) for number, remark in enumerate(count.remarks, start=1)),
+    ]
 
 
 def _sizing(risk: Risk) -> str:

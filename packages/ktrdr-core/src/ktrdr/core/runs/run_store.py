@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Protocol
 
 from ktrdr.core.errors import BadInputError, NotFoundError
+from ktrdr.core.files.durable import DISCARDED, UNFINISHED
 from ktrdr.core.home import home_directory
 from ktrdr.core.names import RUN_PATTERN
 
-__all__ = ["RESULT_FILE", "StorableResult", "claim_run", "find_run", "run_name", "runs_root", "store_run"]
+__all__ = [
+    "RESULT_FILE",
+    "StorableResult",
+    "claim_run",
+    "find_run",
+    "run_name",
+    "runs_root",
+    "store_run",
+    "stored_runs",
+]
 
 RESULT_FILE = "result.json"
 """The file that tells a directory with a result."""
@@ -101,9 +111,15 @@ def find_run(name: str) -> Path:
     if not given and not Path(name).exists() and "/" in name:
         raise BadInputError(f"{name!r} names no run: write it as model/2-1, or give the directory of one")
     root = runs_root()
-    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RESULT_FILE}"))
+    known = sorted(f"{path.parent.name}/{path.name}" for path in stored_runs(root))
     there = f"there are {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}" if known else "there are none yet"
     raise NotFoundError(f"there is no backtest run `{name}` in {root}; {there}, and `ktrdr backtest` makes one")
+
+
+def stored_runs(root: Path) -> list[Path]:
+    """Return the directories of all runs below ``root``, sorted; what a killed writer left is none."""
+    found = (path.parent for path in root.glob(f"*/*/{RESULT_FILE}"))
+    return sorted(path for path in found if not path.name.startswith((UNFINISHED, DISCARDED)))
 
 
 def _remove(directory: Path) -> None:

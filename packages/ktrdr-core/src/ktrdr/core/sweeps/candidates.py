@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 
@@ -73,8 +74,13 @@ def _with(node: Node, keys: Sequence[str], value: Scalar) -> Node:
 
 
 def _scalar(value: Scalar) -> Node:
-    root = read_document(_written(value)).root
-    return Node(1, 1, value, "") if root is None else root
+    return _node_of(_written(value)) or Node(1, 1, value, "")
+
+
+# Each of the few values of a setting comes again in every other cell.
+@functools.lru_cache(maxsize=1024)
+def _node_of(text: str) -> Node | None:
+    return read_document(text).root
 
 
 def _written(value: Scalar) -> str:

@@ -1,4 +1,7 @@
-"""Many backtests of one model that differ in `decisions` and `risk`: prepared once, then a few milliseconds each.
+"""Many backtests of one model that differ in `decisions` and `risk`: prepared once, then a millisecond or two each.
+
+Each cell is a trial. The figures that depend on how many there are, are computed when all of them are known and
+recorded; the interval of the Sharpe ratio, which is resampled, for the rows that are shown.
 
 The pieces here are what every way of running a sweep is made of: in this process
 (:mod:`~ktrdr.core.workflows.run_sweep`), or in chunks on the workers of a cluster.
@@ -6,7 +9,9 @@ The pieces here are what every way of running a sweep is made of: in this proces
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,56 +19,88 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.account import trade
-from ktrdr.core.backtesting.benchmark import buy_and_hold
-from ktrdr.core.backtesting.metrics import METRICS, account_metrics
+from ktrdr.core.backtesting.backtest_look import KEPT_METRICS, backtest_look
+from ktrdr.core.backtesting.metrics import METRICS, account_metrics, deflate
+from ktrdr.core.backtesting.metrics.sharpe import sharpe_interval
 from ktrdr.core.backtesting.prepare import Prepared, prepare_backtest
-from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
 from ktrdr.core.backtesting.tables import time_text
 from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import MOST_TRIALS, BacktestSettings, SweepSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.choice import choice_of, hash_choice
 from ktrdr.core.strategy.document import Scalar
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.sweeps.candidates import CandidateStrategies
+from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.daily_returns import daily_returns, day_ends
+from ktrdr.core.trials.look import Look
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["PreparedSweep", "SweepResult", "check_sweep", "prepare_sweep", "run_trial", "sweep_result", "trials_of"]
+__all__ = [
+    "Cell",
+    "PreparedSweep",
+    "SweepResult",
+    "check_sweep",
+    "pack_cells",
+    "prepare_sweep",
+    "rank",
+    "resample_trial",
+    "run_trial",
+    "sweep_result",
+    "trials_of",
+    "unpack_cells",
+]
 
 _METRICS = {
     info.name: info
     for info in METRICS
     if info.name
     in {
-        "total_return", "annual_return", "volatility", "sharpe", "sharpe_low", "probabilistic_sharpe",
-        "deflated_sharpe", "trials", "sortino", "calmar", "max_drawdown", "exposure", "trades", "win_rate",
-        "profit_factor", "expectancy", "turnover", "costs", "net_profit", "final_equity",
+        "total_return", "annual_return", "volatility", "sharpe", "sharpe_low", "sharpe_high", "sharpe_error",
+        "probabilistic_sharpe", "deflated_sharpe", "trials", "sortino", "calmar", "max_drawdown", "exposure", "trades",
+        "win_rate", "profit_factor", "expectancy", "turnover", "costs", "net_profit", "final_equity",
     }
 }  # fmt: skip
+_RESAMPLED = ("sharpe_low", "sharpe_high")
+_OF_A_CELL = ("strategy", "changes", "metrics", "returns")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedSweep:
-    """What all trials of a sweep have in common.
+    """What all cells of a sweep have in common.
 
     Attributes:
-        settings: of each backtest; its ``trials`` are all those of the sweep, and the versions of the model before.
-        candidates: strategies of the trials.
+        settings: of each backtest.
+        candidates: strategies of the cells.
         prepared: model, bars, predictions.
-        buy_and_hold_returns: float64 ``(n,)``, returns of buy and hold.
+        look: of the model as it is; what a cell differs in is replaced.
+        choice: that the model's strategy is; see :func:`~ktrdr.core.strategy.choice.choice_of`.
+        cells: how many there are.
+        day_ends: see :func:`~ktrdr.core.trials.daily_returns.day_ends`.
         facts: what the result says of model and data.
     """
 
     settings: BacktestSettings
     candidates: CandidateStrategies
     prepared: Prepared
-    buy_and_hold_returns: np.ndarray
+    look: Look
+    choice: Mapping[str, Any]
+    cells: int
+    day_ends: tuple[np.ndarray, np.ndarray]
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One backtest of a sweep: its metrics, as if it were the only one, and the look that it is."""
+
+    metrics: Mapping[str, Any]
+    look: Look
 
 
 def trials_of(asked: SweepSettings) -> list[dict[str, Scalar]]:
@@ -88,8 +125,13 @@ def check_sweep(asked: SweepSettings, bundle: Bundle) -> list[Strategy]:
     Raises:
         BadInputError: a setting or the metric is not one that can be swept or ordered by.
     """
+    if asked.metric in _RESAMPLED:
+        raise BadInputError(
+            f"a sweep cannot be ordered by `{asked.metric}`, which is resampled only for the rows that are shown; order"
+            " it by sharpe"
+        )
     if asked.metric not in _METRICS or not _METRICS[asked.metric].better:
-        names = [name for name, info in _METRICS.items() if info.better]
+        names = [name for name, info in _METRICS.items() if info.better and name not in _RESAMPLED]
         hint = did_you_mean(asked.metric, names) or f"; known: {', '.join(names)}"
         raise BadInputError(f"a sweep cannot be ordered by `{asked.metric}`{hint}")
     candidates = CandidateStrategies(bundle.manifest.strategy, bundle.strategy_text)
@@ -97,21 +139,26 @@ def check_sweep(asked: SweepSettings, bundle: Bundle) -> list[Strategy]:
 
 
 def prepare_sweep(
-    asked: SweepSettings, bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, steps: Steps
+    asked: SweepSettings,
+    bundle: Bundle,
+    *,
+    bar_store: BarStore,
+    plugins: PluginManager,
+    steps: Steps,
+    operation: str | None = None,
 ) -> PreparedSweep:
     """Load and predict; see :func:`~ktrdr.core.backtesting.prepare.prepare_backtest`, whose errors this raises."""
     manifest = bundle.manifest
-    # Every version is a strategy that was tried, and the last of them is tried once per trial here.
-    settings = asked.backtest(trials=manifest.version - 1 + len(trials_of(asked)))
+    settings = asked.backtest()
     prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
     candidates = CandidateStrategies(manifest.strategy, bundle.strategy_text)
     traded = [symbol.traded for symbol in prepared.inputs]
     account = trade(manifest.strategy, prepared.inputs, prepared.outputs, settings)
-    costs = Costs(settings.commission, settings.slippage)
     time = account.simulation.time
     curve = account_curve(account, settings)
-    equity = buy_and_hold(traded, time, settings.capital, costs)
-    buy_and_hold_returns = type(curve)(time, equity, curve.capital, curve.periods_per_year).returns
+    metrics = account_metrics(curve, brief=True)
+    metrics |= trading_metrics(trade_table(account.simulation.trades, traded), curve, account)
+    look = backtest_look(bundle, settings, traded, account, metrics, operation)
     facts = {
         "model": manifest.ref,
         "symbols": [bars.symbol for bars in traded],
@@ -120,23 +167,72 @@ def prepare_sweep(
         "end": time_text(time[-1:])[0],
         "period": prepared.period.statement,
         "bars": sum(len(bars) for bars in traded),
-        "data_fingerprint": fingerprint(traded),
+        "data_fingerprint": look.data,
         "weights_hash": manifest.weights_hash,
     }
-    return PreparedSweep(settings, candidates, prepared, buy_and_hold_returns, facts)
+    return PreparedSweep(
+        settings,
+        candidates,
+        prepared,
+        dataclasses.replace(look, kind="sweep", parent=look.strategy),
+        choice_of(manifest.strategy),
+        len(trials_of(asked)),
+        day_ends(time),
+        facts,
+    )
 
 
-def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, Any]:
-    """Return the metrics of one trial: those that a backtest of the changed strategy comes to."""
+def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> Cell:
+    """Return one cell: the figures that a backtest of the changed strategy comes to, without what is resampled."""
     strategy, prepared, settings = sweep.candidates.strategy(changes), sweep.prepared, sweep.settings
     account = trade(strategy, prepared.inputs, prepared.outputs, settings)
     table = trade_table(account.simulation.trades, [symbol.traded for symbol in prepared.inputs])
     curve = account_curve(account, settings)
-    metrics = account_metrics(
-        curve, benchmark=sweep.buy_and_hold_returns, trials=settings.trials or 1, seed=settings.seed
+    metrics = account_metrics(curve, brief=True) | trading_metrics(table, curve, account)
+    look = dataclasses.replace(
+        sweep.look,
+        strategy=hash_choice({**sweep.choice, **choice_of(strategy, only=("decisions", "risk"))}),
+        changes=dict(changes),
+        metrics={name: metrics[name] for name in KEPT_METRICS},
+        returns=daily_returns(account.simulation.equity, settings.capital, sweep.day_ends),
+        chosen_among=sweep.cells,
     )
-    metrics |= trading_metrics(table, curve, account)
-    return {name: metrics[name] for name in _METRICS}
+    return Cell({name: metrics[name] for name in _METRICS}, look)
+
+
+def resample_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return the figures of one cell that are resampled."""
+    strategy, prepared, settings = sweep.candidates.strategy(changes), sweep.prepared, sweep.settings
+    curve = account_curve(trade(strategy, prepared.inputs, prepared.outputs, settings), settings)
+    interval = sharpe_interval(curve.returns, settings.seed)
+    root = math.sqrt(curve.periods_per_year)
+    return dict(
+        zip(_RESAMPLED, (None, None) if interval is None else (bound * root for bound in interval), strict=True)
+    )
+
+
+def pack_cells(sweep: PreparedSweep, cells: Sequence[Cell]) -> dict[str, Any]:
+    """Return cells of one sweep, JSON-ready: what they have in common once."""
+    return {
+        "metrics": [dict(cell.metrics) for cell in cells],
+        "look": dataclasses.replace(sweep.look, chosen_among=sweep.cells, returns=None).to_json(),
+        "looks": [{name: cell.look.to_json()[name] for name in _OF_A_CELL} for cell in cells],
+    }
+
+
+def unpack_cells(packed: Mapping[str, Any]) -> list[Cell]:
+    """Return what :func:`pack_cells` was called on.
+
+    Raises:
+        BadInputError: it is something else.
+    """
+    try:
+        return [
+            Cell(metrics, Look.from_json({**packed["look"], **own}))
+            for metrics, own in zip(packed["metrics"], packed["looks"], strict=True)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"a worker tells of a sweep in a form that is not known here ({error})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +242,41 @@ class SweepResult:
     Attributes:
         facts: of the model and the bars; see :class:`PreparedSweep`.
         metric: the rows are ordered by.
-        rows: one per trial, the best first: its number as ``trial``, its ``settings`` and its ``metrics``.
+        resampled: rows, from the first, that have an interval of the Sharpe ratio.
+        trial_count: trials that looked at these bars, all cells among them.
+        rows: one per cell, the best first: its number as ``trial``, its ``settings`` and its ``metrics``.
     """
 
     facts: Mapping[str, Any]
     metric: str
+    resampled: int
+    trial_count: TrialCount
     rows: tuple[Mapping[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""
-        return {**self.facts, "metric": self.metric, "trials": len(self.rows), "rows": [dict(row) for row in self.rows]}
+        return {
+            **self.facts,
+            "metric": self.metric,
+            "resampled": self.resampled,
+            "trials": len(self.rows),
+            "trial_count": self.trial_count.to_json(),
+            "rows": [dict(row) for row in self.rows],
+        }
 
 
-def sweep_result(asked: SweepSettings, facts: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> SweepResult:
-    """Return the table of a sweep, the best by ``asked.metric`` first; where that is not defined, last.
+def rank(asked: SweepSettings, metrics: Sequence[Mapping[str, Any]], count: TrialCount) -> list[dict[str, Any]]:
+    """Return the rows of a sweep among so many trials, the best by ``asked.metric`` first; where that is not defined,
+    last.
 
     Args:
         asked: what was carried out.
-        facts: of :class:`PreparedSweep`.
-        metrics: of each trial, in the order of :func:`trials_of`.
+        metrics: of each cell, in the order of :func:`trials_of`.
+        count: with all of them recorded.
     """
     sign = -1 if _METRICS[asked.metric].better == "higher" else 1
     rows = [
-        {"trial": number, "settings": changes, "metrics": dict(own)}
+        {"trial": number, "settings": changes, "metrics": deflate(own, count.number, count.spread)}
         for number, (changes, own) in enumerate(zip(trials_of(asked), metrics, strict=True), start=1)
     ]
 
@@ -176,4 +284,24 @@ def sweep_result(asked: SweepSettings, facts: Mapping[str, Any], metrics: Sequen
         value = row["metrics"][asked.metric]
         return value is None, 0.0 if value is None else sign * value
 
-    return SweepResult(facts, asked.metric, tuple(sorted(rows, key=place)))
+    return sorted(rows, key=place)
+
+
+def sweep_result(
+    asked: SweepSettings,
+    facts: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    intervals: Sequence[Mapping[str, Any]],
+    count: TrialCount,
+) -> SweepResult:
+    """Return the table of a sweep.
+
+    Args:
+        asked: what was carried out.
+        facts: of :class:`PreparedSweep`.
+        rows: of :func:`rank`.
+        intervals: of :func:`resample_trial`, of the first of them.
+        count: with all of them recorded.
+    """
+    shown = [{**row, "metrics": {**row["metrics"], **interval}} for row, interval in zip(rows, intervals, strict=False)]
+    return SweepResult(facts, asked.metric, len(shown), count, (*shown, *rows[len(shown) :]))

@@ -13,6 +13,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.model_store import ModelStore
@@ -40,6 +41,8 @@ from ktrdr.core.training.run_checkpoint import default_checkpoint_root, reserve_
 from ktrdr.core.training.saving import data_reference, save_model
 from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_rows
 from ktrdr.core.training.task import create_task, detect_device, fit_model, window_of
+from ktrdr.core.training.training_look import overrides_of, training_look
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
@@ -86,6 +89,7 @@ class TrainingExecutor:
         text: of the strategy file as the user wrote it; kept in the bundle.
         bar_store: holds the data.
         model_store: takes the model.
+        trials: records the training, before its model is stored.
         plugins: the installed backends.
         settings: what is not ``None`` stands in place of what the strategy says, also in the strategy that the bundle
             keeps.
@@ -107,6 +111,7 @@ class TrainingExecutor:
         bar_store: BarStore,
         model_store: ModelStore,
         plugins: PluginManager,
+        trials: TrialLedger,
         settings: TrainingSettings = _AS_THE_STRATEGY_SAYS,
         resume: bool = False,
         operation: str | None = None,
@@ -116,6 +121,7 @@ class TrainingExecutor:
     ) -> None:
         self.strategy = override(strategy, settings)
         self._text = text
+        self._trials, self._changes = trials, overrides_of(settings)
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
         self._device, self._resume, self._operation = settings.device, resume, operation
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
@@ -136,6 +142,7 @@ class TrainingExecutor:
             BadInputError: the strategy, the data or the device does not allow it; nothing is stored.
             NothingToResumeError: there is no checkpoint to go on from.
             CancelledError: on request, within a batch; a checkpoint is left if training had begun.
+            TrialStoreError: the training cannot be recorded; no model is stored.
         """
         plan = self._plan()
         bars = self._load(plan)
@@ -155,6 +162,12 @@ class TrainingExecutor:
             del bars, base
             model = self._fit(plan, samples, checkpoint)
             found = self._judge(plan, samples, model)
+            look = training_look(
+                self.strategy, self._text, data, plain_json(found["metrics"]), changes=self._changes,
+                model=self.strategy.name,
+                operation=self._operation,
+            )  # fmt: skip
+            count = None if look is None else self._trials.judge([look])
             bundle = self._steps.run(
                 "saving",
                 lambda: save_model(
@@ -176,7 +189,9 @@ class TrainingExecutor:
             )
             checkpoint.clear()
         counts = {part: {symbol: len(rows) for symbol, rows in samples.rows(part).items()} for part in PARTS}
-        return TrainingResult(bundle, plan.device, counts, len(model.history), model.best_epoch, resumed)
+        return TrainingResult(
+            bundle, plan.device, counts, len(model.history), model.best_epoch, resumed, count, look
+        )  # fmt: skip
 
     def _plan(self) -> _Plan:
         """Choose backend and device, and create the task. Before the data: what is wrong here does not depend on it."""

@@ -9,6 +9,8 @@ from typing import Any
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Device
+from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.look import Look
 
 __all__ = ["TrainingResult"]
 
@@ -24,6 +26,8 @@ class TrainingResult:
         epochs: that were run.
         best_epoch: whose weights were kept, from 1.
         resumed: True if it went on from a checkpoint.
+        trial_count: trials that looked at its validation and test part, itself among them; ``None`` if it has neither.
+        look: it is at these, for the ledger of trials.
     """
 
     bundle: Bundle
@@ -32,6 +36,8 @@ class TrainingResult:
     epochs: int
     best_epoch: int
     resumed: bool = False
+    trial_count: TrialCount | None = None
+    look: Look | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""
@@ -49,6 +55,7 @@ class TrainingResult:
                 "epochs": self.epochs,
                 "best_epoch": self.best_epoch,
                 "resumed": self.resumed,
+                "trial_count": None if self.trial_count is None else self.trial_count.to_json(),
                 "metrics": manifest.metrics,
                 "baselines": manifest.baselines,
                 "importance": manifest.importance,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ktrdr.core.data import bar_store as bar_stores
 from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.home import home_directory
 from ktrdr.core.models import model_store as model_stores
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.trials import trial_database
+from ktrdr.core.trials.look import Look
+from ktrdr.core.trials.trial_ledger import TrialLedger
 
-__all__ = ["bars_in", "bundle_of", "models_in", "plugins_or_all"]
+__all__ = ["bars_in", "bundle_of", "models_in", "plugins_or_all", "trials_in"]
 
 
 def bars_in(store: BarStore | None) -> BarStore:
@@ -21,6 +27,32 @@ def bars_in(store: BarStore | None) -> BarStore:
 def models_in(store: ModelStore | None) -> ModelStore:
     """Return ``store``, or the one below ``KTRDR_HOME``."""
     return model_stores.default_model_store() if store is None else store
+
+
+def trials_in(ledger: TrialLedger | None) -> TrialLedger:
+    """Return ``ledger``, or the one below ``KTRDR_HOME``; one that is made takes in the models and runs stored there.
+
+    Raises:
+        TrialStoreError: it cannot be used.
+    """
+    if ledger is not None:
+        return ledger
+    return TrialLedger(trial_database.default_database(), _looks_before, _versions_before)
+
+
+# What a home holds is read once in its life: nothing of that is imported before.
+
+
+def _looks_before() -> Iterable[Look]:
+    from ktrdr.core.workflows.take_in import looks_before
+
+    return looks_before(home_directory())
+
+
+def _versions_before() -> dict[str, int]:
+    from ktrdr.core.workflows.take_in import versions_before
+
+    return versions_before(home_directory())
 
 
 def plugins_or_all(plugins: PluginManager | None) -> PluginManager:

@@ -9,9 +9,10 @@ from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
-from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all
+from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all, trials_in
 
 __all__ = ["backtest"]
 
@@ -23,10 +24,14 @@ def backtest(
     bar_store: BarStore | None = None,
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
+    trials: TrialLedger | None = None,
+    operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> BacktestResult:
-    """Trade a model on stored bars. Writes nothing: :func:`~ktrdr.core.runs.run_store.store_run` keeps the result.
+    """Trade a model on stored bars, and record that as a trial.
+
+    :func:`~ktrdr.core.runs.run_store.store_run` keeps the result.
 
     Args:
         model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
@@ -34,6 +39,8 @@ def backtest(
         bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
         model_store: holds the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to predict with; by default all that are installed.
+        trials: the ledger that the backtest is recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
+        operation: id of the operation it belongs to, if any.
         progress: receives reports of each step.
         cancellation: stops it between two steps.
 
@@ -44,12 +51,15 @@ def backtest(
         BadInputError: the model, the data or a setting does not allow it.
         PredictionError: the model fails, or predicts NaN.
         CancelledError: on request.
+        TrialStoreError: the backtest cannot be recorded.
     """
     return run_backtest(
         bundle_of(model, model_store),
         bar_store=bars_in(bar_store),
         plugins=plugins_or_all(plugins),
+        trials=trials_in(trials),
         settings=settings if settings is not None else BacktestSettings(),
+        operation=operation,
         progress=progress,
         cancellation=cancellation,
     )

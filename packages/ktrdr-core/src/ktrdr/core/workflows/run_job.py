@@ -8,6 +8,7 @@ from typing import Any
 
 from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
 from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob, parse_job
+from ktrdr.core.trials.look import LOOKS, Look
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
 
@@ -44,8 +45,8 @@ def run_job(
         cancellation: stops it.
 
     Returns:
-        The result as a JSON-ready map. That of a backtest has the ``run`` as commands take it, and the ``directory``
-        of its files.
+        The result as a JSON-ready map, the :data:`LOOKS` that were taken among it. That of a backtest has the ``run``
+        as commands take it, and the ``directory`` of its files.
 
     Raises:
         BadInputError: it is no job, or the model, the data or a setting does not allow it.
@@ -80,13 +81,12 @@ def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
             cancellation=attempt.cancellation,
         )
 
-    if attempt.resume:
-        try:
-            return run(resume=True).to_json()
-        except NothingToResumeError:
-            # It died before its first checkpoint. That costs no more than what it had done by then.
-            pass
-    return run(resume=False).to_json()
+    try:
+        result = run(resume=attempt.resume)
+    except NothingToResumeError:
+        # It died before its first checkpoint. That costs no more than what it had done by then.
+        result = run(resume=False)
+    return {**result.to_json(), LOOKS: _told(result.look)}
 
 
 def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
@@ -94,16 +94,36 @@ def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
     from ktrdr.core.workflows.run_backtest import backtest
 
     settings = job.to(BacktestSettings)
-    result = backtest(job.model, settings, progress=attempt.progress, cancellation=attempt.cancellation)
+    result = backtest(
+        job.model,
+        settings,
+        operation=attempt.operation,
+        progress=attempt.progress,
+        cancellation=attempt.cancellation,
+    )
     directory = store_run(result)
-    return {**result.to_json(), "run": run_name(directory), "directory": str(directory)}
+    return {
+        **result.to_json(),
+        "run": run_name(directory),
+        "directory": str(directory),
+        LOOKS: _told(result.look),
+    }
 
 
 def _sweep(job: SweepJob, attempt: _Attempt) -> dict[str, Any]:
     from ktrdr.core.workflows.run_sweep import sweep
 
-    settings = job.to(SweepSettings)
-    return sweep(job.model, settings, progress=attempt.progress, cancellation=attempt.cancellation).to_json()
+    return sweep(
+        job.model,
+        job.to(SweepSettings),
+        operation=attempt.operation,
+        progress=attempt.progress,
+        cancellation=attempt.cancellation,
+    ).to_json()
+
+
+def _told(look: Look | None) -> list[dict[str, Any]]:
+    return [] if look is None else [look.to_json()]
 
 
 _RUNNERS: Mapping[type, Callable[[Any, _Attempt], dict[str, Any]]] = {

@@ -13,14 +13,17 @@ from ktrdr.core.sweeps.grid import (
     SweepResult,
     check_sweep,
     prepare_sweep,
+    rank,
+    resample_trial,
     run_trial,
     sweep_result,
     trials_of,
 )
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
-from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all
+from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all, trials_in
 
 __all__ = ["sweep"]
 
@@ -34,10 +37,12 @@ def sweep(
     bar_store: BarStore | None = None,
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
+    trials: TrialLedger | None = None,
+    operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> SweepResult:
-    """Trade a model once for every combination of the values in ``settings``, and rank them. Writes nothing.
+    """Trade a model once for every combination of the values in ``settings``, record each as a trial, and rank them.
 
     Args:
         model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
@@ -45,6 +50,8 @@ def sweep(
         bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
         model_store: holds the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to predict with; by default all that are installed.
+        trials: the ledger that the cells are recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
+        operation: id of the operation it belongs to, if any.
         progress: receives a report now and then.
         cancellation: stops it between two backtests.
 
@@ -53,8 +60,10 @@ def sweep(
 
     Raises:
         BadInputError: the model, the data or a setting does not allow it; nothing was tried.
-        CancelledError: on request.
+        CancelledError: on request; nothing was shown, and nothing is recorded before the last cell was traded.
+        TrialStoreError: the cells cannot be recorded.
     """
+    ledger = trials_in(trials)
     cancellation = cancellation if cancellation is not None else Cancellation()
     bundle = bundle_of(model, model_store)
     check_sweep(settings, bundle)
@@ -64,13 +73,20 @@ def sweep(
         bar_store=bars_in(bar_store),
         plugins=plugins_or_all(plugins),
         steps=Steps(progress, cancellation),
+        operation=operation,
     )
-    trials, found, last = trials_of(settings), [], 0.0
-    for number, changes in enumerate(trials):
+    cells, found, last = trials_of(settings), [], 0.0
+    for number, changes in enumerate(cells):
         cancellation.raise_if_requested()
         if time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS:
             last = time.monotonic()
-            progress(ProgressEvent("backtests", number, len(trials), "backtests", number / len(trials)))
+            progress(ProgressEvent("backtests", number, len(cells), "backtests", number / len(cells)))
         found.append(run_trial(prepared, changes))
-    progress(ProgressEvent("backtests", len(trials), len(trials), "backtests", 1.0))
-    return sweep_result(settings, prepared.facts, found)
+    count = ledger.judge([cell.look for cell in found], model=bundle.ref).with_elsewhere(settings.trials)
+    rows = rank(settings, [cell.metrics for cell in found], count)
+    intervals = []
+    for row in rows[: settings.top]:
+        cancellation.raise_if_requested()
+        intervals.append(resample_trial(prepared, row["settings"]))
+    progress(ProgressEvent("backtests", len(cells), len(cells), "backtests", 1.0))
+    return sweep_result(settings, prepared.facts, rows, intervals, count)

@@ -13,9 +13,10 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy
 from ktrdr.core.training.executor import TrainingExecutor
 from ktrdr.core.training.result import TrainingResult
+from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
-from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all
+from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all, trials_in
 
 __all__ = ["train"]
 
@@ -29,6 +30,7 @@ def train(
     bar_store: BarStore | None = None,
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
+    trials: TrialLedger | None = None,
     checkpoint_root: Path | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
@@ -46,6 +48,7 @@ def train(
         bar_store: holds the data; by default ``$KTRDR_HOME/data``.
         model_store: takes the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to train with; by default all that are installed.
+        trials: the ledger that the training is recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
         checkpoint_root: below which checkpoints are kept; by default ``$KTRDR_HOME/checkpoints``.
         progress: receives reports of each step.
         cancellation: stops the training between two batches.
@@ -55,6 +58,7 @@ def train(
 
     Raises:
         BadInputError: the strategy, the data or the device does not allow it; nothing is stored.
+        TrialStoreError: the training cannot be recorded; nothing is stored.
         NothingToResumeError: there is no checkpoint to go on from.
         CancelledError: on request; ``checkpoint`` of the error is what ``resume`` would go on from.
     """
@@ -66,6 +70,7 @@ def train(
         bar_store=bars_in(bar_store),
         model_store=models_in(model_store),
         plugins=known,
+        trials=trials_in(trials),
         settings=settings if settings is not None else TrainingSettings(),
         resume=resume,
         operation=operation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,9 @@ from ktrdr.core.backtesting.metrics.returns import (
     sortino_ratio,
     value_at_risk,
 )
-from ktrdr.core.backtesting.metrics.sharpe import deflated_threshold, evidence_of, sharpe_interval
+from ktrdr.core.backtesting.metrics.sharpe import deflated_probability, evidence_of, sharpe_interval
 
-__all__ = ["AccountCurve", "account_metrics"]
+__all__ = ["AccountCurve", "account_metrics", "deflate"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,18 +56,19 @@ def account_metrics(
     curve: AccountCurve,
     *,
     benchmark: np.ndarray | None = None,
-    trials: int = 1,
     seed: int = 0,
+    brief: bool = False,
     drawdown: np.ndarray | None = None,
     returns: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of an account.
+    """Return the figures of an account, as if nothing else had been tried: see :func:`deflate`.
 
     Args:
         curve: the account.
         benchmark: returns of another account over the same bars, for alpha and beta.
-        trials: how many strategies were tried, for the deflated Sharpe ratio.
         seed: of the bootstrap.
+        brief: leave out what a sweep does not show: the interval of the Sharpe ratio, which costs more than everything
+            else, value at risk, alpha and beta, the longest drawdown, and the returns of months.
         drawdown, returns: of the curve, if they are at hand already.
     """
     periods, bars = curve.periods_per_year, len(curve.equity)
@@ -78,12 +80,26 @@ def account_metrics(
     final = float(curve.equity[-1]) if bars else curve.capital
     per_year = annual_return(final, curve.capital, bars, periods)
     deepest = float(drawdown.min(initial=0.0))
-    longest_bars, longest_days = longest_drawdown(curve.time, drawdown)
     evidence = evidence_of(returns)
-    interval = sharpe_interval(returns, seed)
-    alpha, beta = (None, None) if benchmark is None else alpha_beta(returns, benchmark[: len(returns)], periods)
-    risk = value_at_risk(returns)
+    above_zero = None if evidence is None else evidence.probability_above(0.0)
     root = math.sqrt(periods)
+    costly: dict[str, Any] = {"sharpe_low": None, "sharpe_high": None}
+    if not brief:
+        interval = sharpe_interval(returns, seed)
+        alpha, beta = (None, None) if benchmark is None else alpha_beta(returns, benchmark[: len(returns)], periods)
+        risk = value_at_risk(returns)
+        longest_bars, longest_days = longest_drawdown(curve.time, drawdown)
+        costly = {
+            "sharpe_low": None if interval is None else interval[0] * root,
+            "sharpe_high": None if interval is None else interval[1] * root,
+            "longest_drawdown_bars": longest_bars,
+            "longest_drawdown_days": longest_days,
+            "value_at_risk_95": None if risk is None else risk[0],
+            "conditional_value_at_risk_95": None if risk is None else risk[1],
+            "alpha": alpha,
+            "beta": beta,
+            "monthly_returns": monthly_returns(curve.time, curve.equity, curve.capital),
+        }
     return {
         "bars": bars,
         "periods_per_year": periods,
@@ -94,23 +110,25 @@ def account_metrics(
         "annual_return": per_year,
         "volatility": evidence.spread * root if evidence is not None else 0.0 if len(returns) > 1 else None,
         "sharpe": None if evidence is None else evidence.ratio * root,
-        "sharpe_low": None if interval is None else interval[0] * root,
-        "sharpe_high": None if interval is None else interval[1] * root,
-        "probabilistic_sharpe": None if evidence is None else evidence.probability_above(0.0),
-        "deflated_sharpe": (
-            None if evidence is None else evidence.probability_above(deflated_threshold(evidence, trials))
-        ),
-        "trials": trials,
+        "sharpe_error": None if evidence is None else evidence.deviation * root,
+        "probabilistic_sharpe": above_zero,
+        "deflated_sharpe": above_zero,
+        "trials": 1,
         "sortino": sortino_ratio(returns, periods),
         "calmar": per_year / -deepest if per_year is not None and deepest < 0 else None,
         "max_drawdown": deepest,
-        "longest_drawdown_bars": longest_bars,
-        "longest_drawdown_days": longest_days,
-        "value_at_risk_95": None if risk is None else risk[0],
-        "conditional_value_at_risk_95": None if risk is None else risk[1],
         "skewness": None if evidence is None else evidence.skewness,
         "kurtosis": None if evidence is None else evidence.kurtosis,
-        "alpha": alpha,
-        "beta": beta,
-        "monthly_returns": monthly_returns(curve.time, curve.equity, curve.capital),
+        **costly,
     }
+
+
+def deflate(metrics: Mapping[str, Any], trials: int, spread: float | None) -> dict[str, Any]:
+    """Return the figures of an account that was chosen among ``trials`` whose annualized Sharpe ratios vary by
+    ``spread``; figures from before their error was kept stay as they are."""
+    sharpe, error = metrics.get("sharpe"), metrics.get("sharpe_error")
+    if sharpe is None:
+        return {**metrics, "trials": trials}
+    if error is None:
+        return dict(metrics)
+    return {**metrics, "deflated_sharpe": deflated_probability(sharpe, error, trials, spread), "trials": trials}

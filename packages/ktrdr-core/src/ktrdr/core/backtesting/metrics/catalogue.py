@@ -37,6 +37,7 @@ METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("sharpe", "Sharpe ratio", "ratio", "higher", "annualized, risk-free rate 0"),
     MetricInfo("sharpe_low", "Sharpe, 95% from", "ratio", "higher", "block bootstrap"),
     MetricInfo("sharpe_high", "Sharpe, 95% to", "ratio", "higher", "block bootstrap"),
+    MetricInfo("sharpe_error", "Sharpe, error", "ratio", "lower", "standard error, serial correlation included"),
     MetricInfo(
         "probabilistic_sharpe", "Probabilistic Sharpe", "probability", "higher", "that the true ratio is above 0"
     ),
@@ -47,7 +48,7 @@ METRICS: tuple[MetricInfo, ...] = (
         "higher",
         "that the true ratio is above what the best of so many trials would show by luck",
     ),
-    MetricInfo("trials", "Trials", "count", "", "strategies tried before this one was chosen"),
+    MetricInfo("trials", "Trials", "count", "", "choices that looked at these bars, this one among them"),
     MetricInfo("sortino", "Sortino ratio", "ratio", "higher"),
     MetricInfo("calmar", "Calmar ratio", "ratio", "higher", "annual return by maximum drawdown"),
     MetricInfo("max_drawdown", "Maximum drawdown", "percent", "higher"),

@@ -60,8 +60,8 @@ def sortino_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
     """Return mean by downside deviation (root mean square of what is below 0), annualized."""
     if not len(returns):
         return None
-    losses = returns[returns < 0]
-    downside = math.sqrt(float(losses @ losses) / len(returns))
+    losses = np.minimum(returns, 0.0)
+    downside = math.sqrt(float(np.einsum("i,i->", losses, losses)) / len(returns))
     return float(returns.mean()) / downside * math.sqrt(periods_per_year) if downside > 0 else None
 
 

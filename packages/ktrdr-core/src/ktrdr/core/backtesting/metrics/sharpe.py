@@ -4,8 +4,10 @@ Ratios here are per bar, not annualized; the risk-free rate is zero.
 
 Sources: W. F. Sharpe, "The Sharpe Ratio" (Journal of Portfolio Management, 1994); D. H. Bailey and M. Lopez de Prado,
 "The Sharpe Ratio Efficient Frontier" (Journal of Risk, 2012) for the probabilistic ratio, and "The Deflated Sharpe
-Ratio" (Journal of Portfolio Management, 2014); D. N. Politis and J. P. Romano, "A Circular Block-Resampling Procedure
-for Stationary Data" (1992) for the interval.
+Ratio" (Journal of Portfolio Management, 2014); A. W. Lo, "The Statistics of Sharpe Ratios" (Financial Analysts Journal,
+2002) for what serial correlation does to it, W. K. Newey and K. D. West (Econometrica, 1987) and D. W. K. Andrews and
+J. C. Monahan (Econometrica, 1992) for how that is measured; D. N. Politis and J. P. Romano, "A Circular
+Block-Resampling Procedure for Stationary Data" (1992) for the interval.
 """
 
 from __future__ import annotations
@@ -16,7 +18,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-__all__ = ["SharpeEvidence", "deflated_threshold", "evidence_of", "sharpe_interval"]
+__all__ = [
+    "SharpeEvidence",
+    "deflated_probability",
+    "evidence_of",
+    "expected_maximum",
+    "long_run_variance",
+    "sharpe_interval",
+]
 
 _NORMAL = NormalDist()
 _RESAMPLES = 1000
@@ -26,6 +35,8 @@ _MOST_STARTS = 20_000
 _BLOCK = 1 << 16
 # A spread of this share of a mean is what rounding leaves of none.
 _ROUNDING = 1e-12
+# Of first order: beyond it a series of this length cannot tell a correlation from a trend.
+_MOST_CORRELATION = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class SharpeEvidence:
     Attributes:
         spread: standard deviation (n - 1) of the returns.
         ratio: mean by spread.
-        deviation: standard error of the ratio, skewness and fat tails included.
+        deviation: standard error of the ratio: skewness, fat tails and serial correlation included.
         skewness, kurtosis: of the returns; a normal distribution has 0 and 3.
     """
 
@@ -56,13 +67,24 @@ def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
     if n < 2 or not returns.any():
         return None
     mean = float(returns.mean())
+    step = -(-n // _MOST_STARTS)
+    places = n // step
+    first, second = np.zeros(places), np.zeros(places)
     total = third = fourth = 0.0
-    for start in range(0, n, _BLOCK):
-        deviations = returns[start : start + _BLOCK] - mean
+    rows = max(1, _BLOCK // step)
+    for place in range(0, places, rows):
+        stop = min(place + rows, places)
+        # The last bars, too few for a place of their own, count in the moments.
+        deviations = returns[place * step : n if stop == places else stop * step] - mean
         squares = deviations * deviations
         total += float(squares.sum())
-        third += float(squares @ deviations)
-        fourth += float(squares @ squares)
+        # Not by `@`: for products of this size its threads cost more than they give.
+        third += float(np.einsum("i,i->", squares, deviations))
+        fourth += float(np.einsum("i,i->", squares, squares))
+        used = (stop - place) * step
+        for bar in range(step):
+            first[place:stop] += deviations[bar:used:step]
+            second[place:stop] += squares[bar:used:step]
     if total <= n * (_ROUNDING * mean) ** 2:
         return None
     variance = total / n
@@ -72,20 +94,54 @@ def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
     ratio = mean / spread
     # Not negative, as kurtosis >= 1 + skewness^2, and 0 only for two values: then nothing is known of the error.
     error = 1 - skewness * ratio + (kurtosis - 1) / 4 * ratio**2
-    return SharpeEvidence(spread, ratio, math.sqrt(max(error, _ROUNDING) / (n - 1)), skewness, kurtosis)
+    # What each bar, or each few bars, moves the ratio by.
+    influence = first / math.sqrt(variance) - ratio / 2 * (second / variance - step)
+    error = max(error, long_run_variance(influence) / step, _ROUNDING)
+    return SharpeEvidence(spread, ratio, math.sqrt(error / (n - 1)), skewness, kurtosis)
 
 
-def deflated_threshold(evidence: SharpeEvidence, trials: int) -> float:
-    """Return the ratio (per bar) to be expected of the best of ``trials`` strategies that are all worth nothing.
+def long_run_variance(values: np.ndarray) -> float:
+    """Return the variance of ``sqrt(n)`` times the mean of a series with serial correlation, float64 ``(n,)``.
 
-    The variance of the ratio among the trials is taken to be the one this series shows for its own: the others are not
-    at hand.
+    The autocorrelation of first order is taken out, what is left is weighed with Bartlett's kernel over as many lags as
+    the cube root of ``n``, and the first is put back: Newey and West (1987) after the prewhitening of Andrews and
+    Monahan (1992), with which noise of the first order comes out right in short series too.
     """
+    n = len(values)
+    whole = float(np.einsum("i,i->", values, values))
+    if n < 3 or whole <= 0:
+        return 0.0
+    first = min(max(float(np.einsum("i,i->", values[1:], values[:-1])) / whole, -_MOST_CORRELATION), _MOST_CORRELATION)
+    left = values[1:] - first * values[:-1]
+    lags = max(1, round(n ** (1 / 3)))
+    # The sum over the kernel is the mean square of the moving sums, which run over both ends.
+    sums = np.zeros(len(left) + 2 * lags - 1)
+    np.cumsum(left, out=sums[lags : lags + len(left)])
+    sums[lags + len(left) :] = sums[lags + len(left) - 1]
+    moving = sums[lags:] - sums[:-lags]
+    return float(np.einsum("i,i->", moving, moving)) / lags / len(left) / (1 - first) ** 2
+
+
+def expected_maximum(trials: int) -> float:
+    """Return the largest of ``trials`` independent standard normal numbers that is to be expected; 0 for one."""
     if trials < 2:
         return 0.0
     gamma = 0.5772156649015329
-    expected = (1 - gamma) * _NORMAL.inv_cdf(1 - 1 / trials) + gamma * _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
-    return evidence.deviation * expected
+    return (1 - gamma) * _NORMAL.inv_cdf(1 - 1 / trials) + gamma * _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
+
+
+def deflated_probability(ratio: float, error: float, trials: int, spread: float | None) -> float:
+    """Return the probability that the true ratio is above what the best of ``trials`` worthless ones would show.
+
+    Args:
+        ratio: that was found.
+        error: its standard error.
+        trials: how many were tried.
+        spread: standard deviation of their ratios, ``None`` where it is not known. The error counts where it is larger:
+            trials that are alike say little of what luck can do.
+    """
+    threshold = max(error, spread or 0.0) * expected_maximum(trials)
+    return _NORMAL.cdf((ratio - threshold) / error)
 
 
 def sharpe_interval(returns: np.ndarray, seed: int, share: float = 0.95) -> tuple[float, float] | None:

@@ -1,0 +1,124 @@
+"""What a worker tells of is counted by the server's ledger, in the result and in the files of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ktrdr.api.engine.counting import counted, keep_count
+from ktrdr.core.backtesting.results import read_result, read_summary
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.trials.look import LOOKS, Look, digest
+from ktrdr.core.trials.trial_database import SQLiteDatabase, TrialStoreError
+from ktrdr.core.trials.trial_ledger import TrialLedger
+
+
+class Listener:
+    """An engine's listener, as far as it counts."""
+
+    def __init__(self, ledger):
+        self.ledger = ledger
+
+    async def judge(self, looks, model):
+        return self.ledger.judge(looks, model=model)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return TrialLedger(SQLiteDatabase(tmp_path / "server" / "trials.sqlite"))
+
+
+@pytest.fixture
+def told(made_home, tmp_path):
+    """The result of a worker that knew of no other trial, with a copy of its files."""
+    run = tmp_path / "run"
+    shutil.copytree(made_home.run, run)
+    return {**made_home.result, "directory": str(run), LOOKS: [made_home.look]}
+
+
+def count(result, ledger):
+    return asyncio.run(counted(Listener(ledger), result))
+
+
+def others(told, number):
+    """Return looks of other strategies at the same bars."""
+    own = Look.from_json(told[LOOKS][0])
+    return [
+        dataclasses.replace(own, strategy=digest(each), metrics={"sharpe": each / 10, "trades": 1})
+        for each in range(number)
+    ]
+
+
+def test_it_is_recorded_and_counted_among_all_that_the_server_knows(told, ledger):
+    assert told["trial_count"]["number"] == 1
+    ledger.record(others(told, 30))
+    own = count(told, ledger)
+    assert LOOKS not in own
+    assert own["trial_count"]["number"] == own["metrics"]["trials"] == 31
+    assert own["trial_count"]["ledger"] == ledger.id
+    assert own["metrics"]["deflated_sharpe"] < told["metrics"]["deflated_sharpe"]
+    assert {name for name, value in own["metrics"].items() if value != told["metrics"][name]} == {
+        "trials",
+        "deflated_sharpe",
+    }
+    assert ledger.page(limit=1)[0].row.model == told["model"]
+    # The same attempt once more, as after a server that was killed before it had said so.
+    assert count(told, ledger) == own
+    assert ledger.rows() == 31
+
+
+def test_the_files_of_the_run_say_the_same(told, ledger):
+    ledger.record(others(told, 30))
+    own = count(told, ledger)
+    keep_count(own)
+    summary = read_summary(Path(told["directory"]))
+    assert summary["metrics"] == own["metrics"]
+    assert summary["trial_count"] == own["trial_count"]
+    result = read_result(Path(told["directory"]))
+    assert result.trial_count.number == 31
+    assert result.trades["net"].sum() == pytest.approx(result.metrics["net_profit"])
+    files = sorted(Path(told["directory"]).iterdir())
+    before = [path.stat().st_ino for path in files]
+    keep_count(own)
+    assert [path.stat().st_ino for path in files] == before, "nothing is written where nothing changed"
+
+
+def test_a_training_is_recorded_and_its_metrics_stay(told, ledger):
+    look = dataclasses.replace(Look.from_json(told[LOOKS][0]), kind="training", account={}, metrics={})
+    training = {"model": "waves/1", "metrics": {"test": {"accuracy": 0.5}}, LOOKS: [look.to_json()]}
+    own = count(training, ledger)
+    assert own["metrics"] == training["metrics"]
+    assert own["trial_count"]["number"] == 1
+    keep_count({**own, "directory": "/nowhere"})
+
+
+def test_what_is_not_told_is_not_counted(ledger):
+    assert count({"model": "waves/1"}, ledger) == {"model": "waves/1"}
+    assert ledger.rows() == 0
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda look: {},
+        lambda look: {**look, "span": None},
+        lambda look: {**look, "kind_of": 1},
+        lambda look: {**look, "returns": {"first": "2017-01-01", "float32": "AAAA"}},
+    ],
+)
+def test_what_cannot_be_understood_fails_in_words(told, ledger, broken):
+    with pytest.raises(BadInputError, match="cannot be read|not known here"):
+        count({**told, LOOKS: [broken(told[LOOKS][0])]}, ledger)
+    assert ledger.rows() == 0
+
+
+def test_nothing_comes_out_where_it_cannot_be_recorded(told, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    ledger = TrialLedger(SQLiteDatabase(tmp_path / "trials.sqlite"))
+    ledger._database.path = tmp_path / "file" / "trials.sqlite"
+    with pytest.raises(TrialStoreError, match="so the result is not shown"):
+        count(told, ledger)

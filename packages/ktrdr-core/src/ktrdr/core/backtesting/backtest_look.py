@@ -1,0 +1,82 @@
+"""An evaluation of a model as a row of the ledger of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.backtesting.account import Account
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.jobs.job_settings import TradingSettings
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.strategy.choice import choice_hash
+from ktrdr.core.trials.daily_returns import daily_returns, day_ends
+from ktrdr.core.trials.look import Look, Span
+
+__all__ = ["KEPT_METRICS", "account_terms", "backtest_look", "seconds_of", "span_of"]
+
+KEPT_METRICS = (
+    "total_return", "sharpe", "sharpe_error", "max_drawdown", "exposure", "trades", "win_rate", "profit_factor",
+    "net_profit", "costs",
+)  # fmt: skip
+"""Figures of an account that a row of the ledger has."""
+
+
+def backtest_look(
+    bundle: Bundle,
+    settings: TradingSettings,
+    traded: Sequence[Bars],
+    account: Account,
+    metrics: Mapping[str, Any],
+    operation: str | None,
+) -> Look:
+    """Return a backtest of a model, as it is, as a look.
+
+    Args:
+        bundle: the model.
+        settings: capital and costs.
+        traded: bars per symbol.
+        account: that traded them.
+        metrics: of the account.
+        operation: id of the operation it belongs to, if any.
+    """
+    manifest, simulation = bundle.manifest, account.simulation
+    return Look(
+        kind="backtest",
+        strategy=choice_hash(manifest.strategy),
+        text=bundle.strategy_text,
+        changes={},
+        parent=None,
+        seed=manifest.seed,
+        training_data=manifest.data.fingerprint,
+        data=fingerprint(traded),
+        timeframe=manifest.strategy.training_data.base_timeframe,
+        span=span_of(traded),
+        account=account_terms(settings),
+        metrics={name: metrics[name] for name in KEPT_METRICS},
+        returns=daily_returns(simulation.equity, settings.capital, day_ends(simulation.time)),
+        model=manifest.ref,
+        operation=operation,
+    )
+
+
+def span_of(bars: Sequence[Bars]) -> Span:
+    """Return which bars these are: of all symbols together, from the first open to the last close."""
+    return Span(
+        tuple(sorted(each.symbol for each in bars)),
+        seconds_of(min(each.time[0] for each in bars)),
+        seconds_of(max(each[-1:].close_time[0] for each in bars)),
+    )
+
+
+def account_terms(settings: TradingSettings) -> dict[str, float]:
+    """Return what of the settings makes another trial of the same strategy: capital and costs."""
+    return {"capital": settings.capital, "commission": settings.commission, "slippage": settings.slippage}
+
+
+def seconds_of(time: np.datetime64) -> int:
+    """Return a time in seconds since 1970-01-01 UTC."""
+    return int(time.astype("datetime64[s]").astype(np.int64))

@@ -1,0 +1,71 @@
+"""A training as a row of the ledger of trials: its validation and its test part are data it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ktrdr.core.jobs.job_settings import TrainingSettings
+from ktrdr.core.models.manifest import DataReference
+from ktrdr.core.strategy.choice import choice_hash
+from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.trials.look import Look, Span
+
+__all__ = ["overrides_of", "training_look"]
+
+
+def training_look(
+    strategy: Strategy,
+    text: str,
+    data: DataReference,
+    metrics: Mapping[str, Any],
+    *,
+    changes: Mapping[str, Any],
+    model: str = "",
+    operation: str | None = None,
+    before_ledger: bool = False,
+) -> Look | None:
+    """Return a training as a look; ``None`` where it kept no part of its data for validation or test.
+
+    Args:
+        strategy: with every override of the run.
+        text: of the file.
+        data: it was trained on.
+        metrics: of each part.
+        changes: :func:`overrides_of` the run.
+        model: ``name/version``, once it has one.
+        operation: id of the operation it is an attempt at, if any.
+        before_ledger: it was trained before there was a ledger.
+    """
+    parts = [period for split in data.split.values() for period in (split.validation, split.test) if period is not None]
+    if not parts:
+        return None
+    start, end = min(period.start for period in parts), max(period.end for period in parts)
+    return Look(
+        kind="training",
+        strategy=choice_hash(strategy),
+        text=text,
+        changes=dict(changes),
+        parent=None,
+        seed=strategy.training.seed,
+        training_data=data.fingerprint,
+        data=data.fingerprint,
+        timeframe=data.base_timeframe,
+        span=Span(tuple(sorted(data.symbols)), int(start.timestamp()), int(end.timestamp())),
+        account={},
+        metrics={
+            f"{part}_{name}": value
+            for part, values in metrics.items()
+            if isinstance(values, Mapping)
+            for name, value in values.items()
+            if isinstance(value, int | float)
+        },
+        model=model,
+        operation=operation,
+        before_ledger=before_ledger,
+    )
+
+
+def overrides_of(settings: TrainingSettings) -> dict[str, Any]:
+    """Return what a run says in place of its strategy, JSON-ready."""
+    return settings.model_dump(mode="json", exclude_none=True, exclude={"device"})

@@ -1,0 +1,42 @@
+"""A stored run among all trials that are known by now, which may be more than when it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ktrdr.core.backtesting.metrics import deflate
+from ktrdr.core.backtesting.results import read_model, read_summary
+from ktrdr.core.strategy.choice import choice_hash
+from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.trial_ledger import TrialLedger
+from ktrdr.core.workflows.places import trials_in
+from ktrdr.core.workflows.take_in import summary_span
+
+__all__ = ["summary_by_now"]
+
+
+def summary_by_now(directory: Path, *, trials: TrialLedger | None = None) -> dict[str, Any]:
+    """Return the summary of a run, its figures deflated by the number of trials that is known now.
+
+    Where more were known when it was made (on a server, say), or nothing was recorded of its error yet, it stays as it
+    was stored.
+
+    Args:
+        directory: of the run.
+        trials: the ledger; by default ``$KTRDR_HOME/trials.sqlite``.
+
+    Raises:
+        BadInputError: there is no result, or it is damaged.
+        TrialStoreError: the ledger cannot be read.
+    """
+    summary, (manifest, _) = read_summary(directory), read_model(directory)
+    count = trials_in(trials).count(
+        summary_span(summary), strategy=choice_hash(manifest.strategy), model=manifest.ref
+    )  # fmt: skip
+    stored = summary.get("trial_count")
+    count = count.with_elsewhere(summary["settings"].get("trials"))
+    if stored is None or TrialCount.from_json(stored).number > count.number:
+        return summary
+    metrics = deflate(summary["metrics"], count.number, count.spread)
+    return {**summary, "metrics": metrics, "trial_count": count.to_json()}
