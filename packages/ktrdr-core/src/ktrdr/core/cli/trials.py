@@ -1,0 +1,326 @@
+"""`ktrdr trials`: what the ledger of trials knows, and how ledgers are merged."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktrdr.core.trials.row import TrialRow
+    from ktrdr.core.trials.trial_ledger import Listed, TrialLedger
+
+__all__ = ["trials"]
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+# What every database takes, and more than any ledger has.
+_LARGEST = 2**62
+# As wide as the labels of `show` and the space after them.
+_INDENT = 16
+
+
+@click.group()
+def trials() -> None:
+    """List, show, verify and merge what was tried.
+
+    Every training, every backtest and every combination of a sweep is recorded in $KTRDR_HOME/trials.sqlite before its
+    result is shown.
+    """
+
+
+@trials.command("list")
+@click.option("--symbol", help="Only those that looked at its bars.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to show.")
+@click.option("--before", type=click.IntRange(min=1), metavar="NUMBER", help="Only rows with a smaller number.")
+@_JSON
+def list_trials(symbol: str | None, limit: int, before: int | None, as_json: bool) -> None:
+    """List what was tried, newest first."""
+    from ktrdr.core.cli.output import print_json
+
+    ledger = _opened(warn=False)
+    shown = min(limit, _LARGEST)
+    found = ledger.page(symbol=symbol, before=None if before is None else min(before, _LARGEST), limit=shown + 1)
+    page, total = found[:shown], ledger.rows()
+    _warn_of(ledger)
+    after = page[-1].number if len(found) > shown else None
+    if as_json:
+        items = [{"number": listed.number, **_row_json(listed.row, "returns")} for listed in page]
+        print_json({"ledger": ledger.id, "total": total, "items": items, "next": after})
+        return
+    if not total:
+        click.echo(
+            f"Ledger {ledger.id} is new, and there is nothing in it; `ktrdr train`, `ktrdr backtest` and `ktrdr sweep`"
+            " record what they try."
+        )
+        return
+    if page:
+        _print_page(page, ledger.id)
+    else:
+        which = [f"looked at bars of {symbol}"] if symbol is not None else []
+        which += [f"has a number below {before}"] if before is not None else []
+        click.echo(f"No row {' and '.join(which)}.")
+    more = ""
+    if after is not None:
+        narrowed = f" --symbol {symbol}" if symbol is not None else ""
+        more = f"; `ktrdr trials list{narrowed} --before {after}` shows older ones"
+    click.echo(f"{total:,} row{'' if total == 1 else 's'} in ledger {ledger.id}{more}.")
+
+
+@trials.command()
+@click.argument("trial_id", metavar="ID")
+@_JSON
+def show(trial_id: str, as_json: bool) -> None:
+    """Show all of one row, and the strategy that was tried.
+
+    ID is what `ktrdr trials list` shows; the first digits of it are enough.
+    """
+    from ktrdr.core.cli.output import print_json
+
+    ledger = _opened()
+    row, text = ledger.get(trial_id)
+    if not row.hash.startswith(trial_id.lower()):
+        click.secho(f"Warning: row {trial_id} was changed after it was written.", fg="yellow", err=True)
+    if as_json:
+        print_json(_row_json(row) | {"strategy_text": text})
+    else:
+        _print_row(row, ledger.id)
+        click.echo(f"\n{text.rstrip()}")
+
+
+@trials.command()
+@click.argument("path", type=click.Path(path_type=str))
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+@_JSON
+def export(path: str, force: bool, as_json: bool) -> None:
+    """Write all rows to a file.
+
+    The file is for `ktrdr trials import` in another home: rows that were imported here are in it too.
+    """
+    from pathlib import Path
+
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.trials.transfer import export_trials
+
+    written = Path(path)
+    ledger = _opened()
+    _check_free(written, force)
+    rows = export_trials(ledger, written)
+    if as_json:
+        print_json({"path": written, "ledger": ledger.id, "rows": rows, "bytes": written.stat().st_size})
+    else:
+        click.echo(f"Wrote {_rows(rows)} to {written} ({written.stat().st_size:,} bytes).")
+
+
+@trials.command("import")
+@click.argument("path", type=click.Path(path_type=str))
+@_JSON
+def import_rows(path: str, as_json: bool) -> None:
+    """Add the rows of an exported file.
+
+    All of the file is checked first. Rows that are known already add nothing, and nothing counts twice.
+    """
+    from pathlib import Path
+
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.trials.transfer import import_trials
+
+    ledger = _opened()
+    added, known = import_trials(ledger, Path(path))
+    if as_json:
+        print_json({"ledger": ledger.id, "added": added, "known": known})
+    else:
+        click.echo(f"Added {_rows(added)}; {known:,} {'was' if known == 1 else 'were'} known.")
+
+
+@trials.command()
+@_JSON
+def verify(as_json: bool) -> None:
+    """Check every row. Exit status 2 says that one is broken.
+
+    Each row has the hash of the one before it, so that what was changed or taken away is noticed.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.workflows.places import trials_in
+
+    chains = trials_in(None).verify()
+    if as_json:
+        print_json(
+            [
+                {
+                    "ledger": chain.ledger,
+                    "own": chain.own,
+                    "rows": chain.rows,
+                    "state": "broken" if chain.problem else "ok",
+                    "problem": chain.problem,
+                }
+                for chain in chains
+            ]
+        )
+    else:
+        for chain in chains:
+            whose = "this one" if chain.own else "imported"
+            state = f"broken: {chain.problem}" if chain.problem else "ok"
+            click.echo(f"Ledger {chain.ledger} ({whose}): {_rows(chain.rows)}, {state}")
+    if any(chain.problem for chain in chains):
+        click.echo(
+            "Put back a copy of trials.sqlite that was whole. Until then, what counts these trials says that the ledger"
+            " is damaged.",
+            err=True,
+        )
+        click.get_current_context().exit(2)
+
+
+def _opened(*, warn: bool = True) -> TrialLedger:
+    """Return the ledger of this home; say so if it is known to be damaged."""
+    from ktrdr.core.workflows.places import trials_in
+
+    ledger = trials_in(None)
+    if warn:
+        _warn_of(ledger)
+    return ledger
+
+
+def _warn_of(ledger: TrialLedger) -> None:
+    if problem := ledger.broken():
+        click.secho(f"Warning: {problem}; `ktrdr trials verify` says more.", fg="yellow", err=True)
+
+
+def _check_free(path: Path, force: bool) -> None:
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.trials.trial_database import default_database
+
+    if path.is_dir():
+        raise BadInputError(f"{path} is a directory; name a file to write")
+    if not path.parent.is_dir():
+        raise BadInputError(f"there is no directory {path.parent} to export to")
+    if path.exists() and path.samefile(default_database().path):
+        raise BadInputError(f"{path} is the ledger itself; choose another file")
+    if path.exists() and not force:
+        raise BadInputError(f"{path} exists; choose another file, or overwrite it with --force")
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
+
+
+def _row_json(row: TrialRow, *without: str) -> dict[str, Any]:
+    return row.model_dump(mode="json", exclude=set(without))
+
+
+def _print_page(page: Sequence[Listed], own: str) -> None:
+    """Print a line per row, and one above rows that have time, model and bars in common."""
+    width = shutil.get_terminal_size().columns
+    places = max(6, *(len(str(listed.number)) for listed in page))
+    kinds = max(len(listed.row.kind) for listed in page)
+    click.secho(f"{'number':>{places}}  {'id':<16}  {'kind':<{kinds}}  Sharpe  differs in", dim=True)
+    above = ""
+    for number, row in ((listed.number, listed.row) for listed in page):
+        common = f"{row.time:%Y-%m-%d %H:%M}  {_bars(row)}"
+        if common != above:
+            click.echo(textwrap.shorten(common, width, placeholder=" ...") if len(common) > width else common)
+            above = common
+        line = f"{number:>{places}}  {row.id}  {row.kind:<{kinds}}  {_sharpe(row):>6}"
+        remarks = [f"{_last_words(key)}={_value(value)}" for key, value in row.changes.items()]
+        remarks += ["before the ledger"] if row.before_ledger else []
+        remarks += [f"from ledger {row.ledger}"] if row.ledger != own else []
+        line += "  " + ", ".join(remarks)
+        click.echo(line.rstrip() if len(line) <= width else f"{line[: max(width - 3, 0)].rstrip(' ,')}...")
+
+
+def _bars(row: TrialRow) -> str:
+    symbols = " ".join(row.symbols[:3]) + (f" and {len(row.symbols) - 3} more" if len(row.symbols) > 3 else "")
+    whose = f"{row.model} on " if row.model else ""
+    world = f" ({row.world})" if row.world else ""
+    return f"{whose}{symbols} {row.timeframe}{world}, {row.start:%Y-%m-%d} to {row.end:%Y-%m-%d}"
+
+
+def _sharpe(row: TrialRow) -> str:
+    value = row.metrics.get("sharpe")
+    return f"{value:.2f}" if isinstance(value, int | float) and row.kind != "training" else "-"
+
+
+def _last_words(key: str) -> str:
+    """Return a dotted key without its section, which `decisions` or `risk` takes too much room to say in a list."""
+    return key.partition(".")[2] or key
+
+
+def _value(value: Any) -> str:
+    """Return a value as --set takes it."""
+    if isinstance(value, list):
+        return " ".join(_value(each) for each in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in values.items())
+
+
+def _numbers(values: Mapping[str, Any]) -> str:
+    """Return the plain numbers of a map of metrics; whatever else there is, is for --json."""
+    return ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    )
+
+
+def _print_row(row: TrialRow, own: str) -> None:
+    whose = "this one" if row.ledger == own else "imported"
+    days = None if row.returns is None else _days(row.returns)
+    rows: list[tuple[str, Any]] = [
+        ("id", row.id),
+        ("recorded", f"{row.time:%Y-%m-%d %H:%M:%S} UTC" + (", from before the ledger" if row.before_ledger else "")),
+        ("ledger", f"{row.ledger} ({whose})"),
+        ("kind", row.kind),
+        ("model", row.model),
+        ("operation", row.operation),
+        ("symbols", " ".join(row.symbols)),
+        ("bars", f"{row.timeframe}, {row.start:%Y-%m-%d %H:%M} to {row.end:%Y-%m-%d %H:%M} UTC"),
+        ("world", row.world),
+        ("account", _pairs(row.account)),
+        ("seed", row.seed),
+        ("changes", ", ".join(f"{key}={_value(value)}" for key, value in row.changes.items())),
+        ("chosen among", None if row.chosen_among is None else f"{row.chosen_among:,} settings of a sweep"),
+        ("metrics", _numbers(row.metrics)),
+        ("daily returns", days),
+        ("hash", row.hash),
+        ("previous row", row.previous),
+        ("trial", row.trial),
+        ("model choice", row.fitted),
+        ("strategy", row.strategy),
+        ("changed from", row.parent),
+        ("training data", row.training_data),
+        ("data", row.data),
+    ]
+    for label, value in rows:
+        if value is not None and value != "":
+            click.echo(_wrapped(label, str(value)))
+
+
+def _days(returns: dict[str, str]) -> str:
+    from ktrdr.core.errors import BadInputError
+    from ktrdr.core.trials.daily_returns import DailyReturns
+
+    try:
+        days = len(DailyReturns.from_json(returns).values)
+    except BadInputError as error:
+        return str(error)
+    return f"{days:,} day{'' if days == 1 else 's'} from {returns['first']}"
+
+
+def _wrapped(label: str, value: str) -> str:
+    return textwrap.fill(
+        f"{label:<{_INDENT - 1}} {value}",
+        max(shutil.get_terminal_size().columns, _INDENT + 20),
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
