@@ -250,7 +250,8 @@ def types(session: nox.Session) -> None:
     # The conformance kit is part of core and made of tests: pytest's types do matter.
     with _timed(session, "environment"):
         session.install(*GROUPS["types"], *TEST)
-        session.install(*_editable("ktrdr-core", "ktrdr-api", "ktrdr-worker"))
+        # With the driver, whose types are named.
+        session.install(*_editable("ktrdr-core", "ktrdr-api[postgresql]", "ktrdr-worker"))
     session.run("mypy", *(str(PACKAGES / name / "src") for name in DISTRIBUTIONS))
 
 

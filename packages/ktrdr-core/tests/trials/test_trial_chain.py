@@ -188,7 +188,7 @@ def test_what_is_broken_is_still_counted_and_never_exported_as_whole(
 
 
 def test_others_record_while_it_is_checked(ledger, place, look, monkeypatch):
-    monkeypatch.setattr("ktrdr.core.trials.trial_ledger._BATCH", 2)
+    monkeypatch.setattr("ktrdr.core.trials.trial_check.BATCH", 2)
     ledger.record([look(number) for number in range(7)])
     someone, numbers = TrialLedger(SQLiteDatabase(place)), iter(range(100, 104))
     reading = SQLiteDatabase.reading

@@ -155,9 +155,9 @@ def test_killed_while_rows_are_being_written(place, is_clean):
     """Between two batches of one recording, when the first is in the file and what it replaces in the journal."""
     TrialLedger(SQLiteDatabase(place)).record([_look("before")])
     code = """
-        from ktrdr.core.trials import trial_ledger
+        from ktrdr.core.trials import trial_writing
 
-        write, batches = trial_ledger._write, []
+        write, batches = trial_writing.write_entries, []
 
         def stopping(session, entries):
             write(session, entries)
@@ -165,7 +165,7 @@ def test_killed_while_rows_are_being_written(place, is_clean):
             if len(batches) == 8:
                 os.kill(os.getpid(), 9)
 
-        trial_ledger._write = stopping
+        trial_writing.write_entries = stopping
         TrialLedger(SQLiteDatabase(place)).record([look(number) for number in range(6_000)])
     """
     child = started(code, place, "writer")

@@ -1,0 +1,112 @@
+"""Questions to a ledger of trials. What they cost does not grow with its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.trials.daily_returns import DailyReturns
+from ktrdr.core.trials.look import Span
+from ktrdr.core.trials.trial_database import Session
+from ktrdr.core.trials.trial_sql import batches, broken_row, select_in
+
+__all__ = ["distinct_trials", "floor_of", "newest_of_symbol", "newest_returns", "overlapping_spans", "text_named"]
+
+# What the effective number is told from: the newest trials, of the spans looked at last.
+_CORRELATED, _CORRELATED_SPANS = 100, 20
+
+
+def floor_of(meta: Mapping[str, str], model: str) -> int:
+    """Return the number of trials that a model ``name/version`` from before the ledger counted: its version; else 0."""
+    name, _, version = model.partition("/")
+    return min(json.loads(meta.get("before", "{}")).get(name, 0), int(version or 0))
+
+
+def overlapping_spans(session: Session, span: Span) -> dict[int, dict[str, Any]]:
+    """Return the sums of every span that has a bar of ``span``, by id."""
+    names = ("evaluations", "trainings", "rated", "total", "squares")
+    marks = ", ".join("?" * len(span.symbols))
+    statement = (
+        f"SELECT id, {', '.join(names)} FROM trial_spans WHERE id IN (SELECT span FROM trial_span_symbols"
+        f" WHERE world = ? AND symbol IN ({marks}) AND opens < ? AND closes > ?) ORDER BY id"
+    )
+    return {
+        int(number): dict(zip(names, values, strict=True))
+        for number, *values in session.execute(statement, (span.world, *span.symbols, span.end, span.start))
+    }
+
+
+def distinct_trials(session: Session, spans: Mapping[int, Mapping[str, Any]]) -> int:
+    """Return the number of distinct trials in these spans."""
+    number = sum(int(each["evaluations"]) + int(each["trainings"]) for each in spans.values())
+    if not any(each["trainings"] for each in spans.values()):
+        return number
+    for training, evaluation, pairs in session.execute("SELECT training_span, evaluation_span, pairs FROM trial_pairs"):
+        if training in spans and evaluation in spans:
+            number -= int(pairs)
+    return number
+
+
+def newest_of_symbol(session: Session, symbol: str, below: int, limit: int) -> list[tuple[int, str]]:
+    """Return number and content of the newest rows that looked at a symbol; no row is touched that is not among them.
+
+    They are in the spans whose newest rows are newest, and of each span among its own newest.
+    """
+    spans = session.execute(
+        "SELECT span, newest FROM (SELECT span, (SELECT max(number) FROM trial_rows WHERE trial_rows.span = spans.span"
+        " AND number < ?) AS newest FROM (SELECT DISTINCT span FROM trial_span_symbols WHERE symbol = ?) AS spans)"
+        " AS found WHERE newest IS NOT NULL ORDER BY newest DESC LIMIT ?",
+        (below, symbol, limit),
+    )
+    numbers: list[int] = []
+    for span, _ in list(spans):
+        statement = "SELECT number, 1 FROM trial_rows WHERE span = ? AND number < ? ORDER BY number DESC LIMIT ?"
+        numbers += [int(number) for number, _ in session.execute(statement, (span, below, limit))]
+    return _contents(session, sorted(numbers, reverse=True)[:limit])
+
+
+def _contents(session: Session, numbers: Sequence[int]) -> list[tuple[int, str]]:
+    """Return number and content of rows, in the order of their numbers."""
+    found: dict[int, str] = {}
+    for batch in batches(numbers):
+        found |= select_in(session, "SELECT number, content FROM trial_rows WHERE number IN", batch)
+    return [(number, found[number]) for number in numbers]
+
+
+def newest_returns(session: Session, spans: Iterable[int]) -> list[DailyReturns]:
+    """Return the daily returns of the newest trials of these spans, as far as they have any."""
+    numbers: list[int] = []
+    for span in sorted(spans)[-_CORRELATED_SPANS:]:
+        rows = session.execute(
+            "SELECT number, 1 FROM trial_rows WHERE span = ? AND trades = 1 AND counted = 1"
+            " ORDER BY number DESC LIMIT ?",
+            (span, _CORRELATED),
+        )
+        numbers += [int(number) for number, _ in rows]
+    found = []
+    for _, content in _contents(session, sorted(numbers, reverse=True)[:_CORRELATED]):
+        try:
+            returns = json.loads(content)["returns"]
+            if returns is not None:
+                found.append(DailyReturns.from_json(returns))
+        except (ValueError, KeyError, TypeError, RecursionError, BadInputError):
+            continue  # a broken row: `verify` says so
+    return found
+
+
+def text_named(digest: str, content: str) -> str:
+    """Return the hash of the strategy's text that a row names.
+
+    Raises:
+        BadInputError: the row was changed.
+    """
+    try:
+        if isinstance(content, str):
+            return str(json.loads(content)["text"])
+        raise TypeError("it is no text")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadInputError(
+            f"{broken_row(digest, 'was changed')} and cannot be exported; put back a copy of the ledger"
+        ) from None
