@@ -18,5 +18,5 @@ def print_trial_count(count: TrialCount | None, of: str = "Counted") -> None:
         return
     color = "yellow" if count.broken else None
     click.secho(f"{of}: {count.statement}.", fg=color)
-    for remark in count.remarks:
-        click.secho(f"  {remark}", fg=color)
+    for fact in count.facts.values():
+        click.secho(f"  {fact}", fg=color)

@@ -59,7 +59,7 @@ def _trials(result: BacktestResult) -> list[tuple[str, str]]:
     return [
         ("counted", count.statement),
         ("ledger", count.ledger),
-        *((f"note {number}", remark) for number, remark in enumerate(count.remarks, start=1)),
+        *count.facts.items(),
     ]
 
 

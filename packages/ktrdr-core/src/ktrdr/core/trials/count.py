@@ -48,18 +48,19 @@ class TrialCount:
         return words + (f", {self.elsewhere:,} made elsewhere" if self.elsewhere else "")
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """Sentences that belong beside the number."""
-        found = []
+    def facts(self) -> dict[str, str]:
+        """What belongs beside the number: one sentence each, by a name for it."""
+        found = {}
         if self.spread is not None:
-            found.append(f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}.")
+            found["spread"] = f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}."
         if self.effective is not None:
-            found.append(f"By their correlation they come to {self.effective:,.1f} independent ones; all are counted.")
+            independent = f"By their correlation they come to {self.effective:,.1f} independent ones"
+            found["effective number"] = f"{independent}; all are counted."
         if self.chosen_among is not None and self.chosen_among > 1:
-            found.append(f"This strategy is one of {self.chosen_among:,} settings of a sweep.")
+            found["sweep"] = f"This strategy is one of {self.chosen_among:,} settings of a sweep."
         if self.broken:
-            found.append(f"The ledger is damaged: {self.broken}; `ktrdr trials verify` says more.")
-        return tuple(found)
+            found["damaged"] = f"The ledger is damaged: {self.broken}; `ktrdr trials verify` says more."
+        return found
 
     def with_elsewhere(self, elsewhere: int | None) -> TrialCount:
         """Return the count with what was tried elsewhere."""
