@@ -88,10 +88,22 @@ def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
     identifier = cluster.start_backtest(model["model"])
     result = cluster.wait_for(identifier, "completed")["result"]
     assert cluster.get(f"/backtests/{identifier}/trades")["total"] == result["metrics"]["trades"] > 0
+    # The worker had a ledger of trials for this operation alone; what counts is that of the API's home.
+    assert result["trial_count"]["known"] == 1
     settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [0.36, 0.38]}
     found = cluster.wait_for(cluster.start_sweep(model["model"], settings), "completed")["result"]
     options = [part for name, values in settings.items() for part in ("--set", f"{name}={','.join(map(str, values))}")]
     assert json.loads(ktrdr("sweep", model["model"], *options, "--json", home=cluster.home).stdout) == found
+    assert found["trial_count"]["known"] == 7
+    trials = cluster.get("/trials")
+    assert [item["kind"] for item in trials["items"]] == [*["sweep"] * 6, "backtest", "training"]
+    assert trials["ledger"] == found["trial_count"]["ledger"] == result["trial_count"]["ledger"]
+    # Once more: it is counted among them now, in its files too.
+    identifier = cluster.start_backtest(model["model"])
+    again = cluster.wait_for(identifier, "completed")["result"]
+    assert again["trial_count"]["known"] == again["metrics"]["trials"] == 7
+    stored = json.loads((cluster.home / "runs" / again["run"] / "metrics.json").read_text())
+    assert stored["metrics"] == again["metrics"]
 
 
 def test_a_worker_without_the_store_is_found_out(cluster, s3, store, sklearn_text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 SETTINGS = {
     "decisions.confidence_threshold": [round(0.34 + 0.005 * step, 3) for step in range(10)],
@@ -30,6 +31,29 @@ def test_the_table_is_that_of_the_command_line(trained, ktrdr):
     assert json.loads(answer.stdout) == result
     # Single backtests leave nothing behind, and the operation shows how far it came.
     assert trained.operation(identifier)["progress"]["done"] == 40
+
+
+def test_its_best_row_under_another_name_counts_among_all_of_it(trained, sklearn_text, ktrdr):
+    identifier = trained.start_sweep("plain", SETTINGS)
+    swept = trained.wait_for(identifier, "completed")["result"]
+    best, known = swept["rows"][0], swept["trial_count"]["known"]
+    assert known >= 40
+    document = yaml.safe_load(sklearn_text)
+    document |= {"name": "found_at_once"}
+    document["decisions"] |= {"confidence_threshold": best["settings"]["decisions.confidence_threshold"]}
+    document["risk"] = {**document.get("risk", {}), "stop_loss": {"atr": best["settings"]["risk.stop_loss.atr"]}}
+    trained.wait_for(trained.start_training(yaml.safe_dump(document)), "completed")
+    for _ in range(2):
+        found = trained.wait_for(trained.start_backtest("found_at_once"), "completed")["result"]
+        assert found["trial_count"]["known"] == found["metrics"]["trials"] == known
+        assert found["trial_count"]["chosen_among"] >= 40
+        assert {name: found["metrics"][name] for name in best["metrics"]} == best["metrics"]
+    # On the command line of the same home, too; and the chain that all of these have written is whole.
+    shown = json.loads(ktrdr("compare", found["run"], "--json", home=trained.home).stdout)[found["run"]]
+    assert shown["metrics"] == found["metrics"]
+    assert trained.get("/trials?limit=1")["ledger"] == found["trial_count"]["ledger"]
+    (chain,) = json.loads(ktrdr("trials", "verify", "--json", home=trained.home).stdout)
+    assert chain["problem"] == ""
 
 
 def test_a_mistake_is_refused_before_it_is_queued(trained):
