@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.resources import files as resources
 from pathlib import Path
@@ -82,6 +82,9 @@ async def _sweep(count: int, backtests: int) -> Taken:
 
     from ktrdr.api.engine.fan_out import FanOut
     from ktrdr.api.engine.port import Attempt
+    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.look import Look
+    from ktrdr.core.workflows.places import trials_in
 
     job = {
         "model": "neuro_mean_reversion/1",
@@ -95,6 +98,11 @@ async def _sweep(count: int, backtests: int) -> Taken:
     async def quiet(progress: object) -> None:
         pass
 
+    ledger = trials_in(None)
+
+    async def judge(looks: Sequence[Look], model: str) -> TrialCount:
+        return await asyncio.to_thread(ledger.judge, looks, model=model)
+
     async with (
         Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0") as scheduler,
         Client(scheduler.address, asynchronous=True, set_as_default=False) as client,
@@ -106,7 +114,7 @@ async def _sweep(count: int, backtests: int) -> Taken:
                 await asyncio.sleep(0.1)
             await asyncio.sleep(2)
             used = sum(processor_seconds(worker) for worker in workers)
-            fan = FanOut(client, Attempt("B", 1), job, ["backtest", "ml-torch"], lambda: count, quiet)
+            fan = FanOut(client, Attempt("B", 1), job, ["backtest", "ml-torch"], lambda: count, quiet, judge)
             began = time.perf_counter()
             ending = await fan.run()
             elapsed = time.perf_counter() - began

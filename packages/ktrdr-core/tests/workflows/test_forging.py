@@ -122,3 +122,10 @@ def test_what_was_made_elsewhere_can_be_added_and_nothing_can_be_taken_off(way, 
     again = way.sweep("honest", GRID, trials=5, **MONTHS)
     assert again["rows"][0]["metrics"]["trials"] == 105
     assert again["rows"][0]["metrics"]["deflated_sharpe"] == more["metrics"]["deflated_sharpe"]
+
+
+def test_a_model_says_from_how_many_it_was_chosen(way, swept, best, forged, ktrdr):
+    way.train(forged)
+    assert "chosen among          100 settings of a sweep" in ktrdr("models", "show", "found_at_once")[1]
+    # The model that was swept has settings that are none of the hundred.
+    assert "chosen among" not in ktrdr("models", "show", "honest")[1]

@@ -22,6 +22,7 @@ from ktrdr.core.names import NAME_PATTERN
 if TYPE_CHECKING:
     from ktrdr.core.models.bundle import Bundle
     from ktrdr.core.models.model_store import ModelStore
+    from ktrdr.core.trials.trial_ledger import TrialLedger
 
 __all__ = ["model_store", "router"]
 
@@ -49,12 +50,16 @@ class ModelSummary(BaseModel):
 
 
 class ModelDetail(BaseModel):
-    """The whole manifest of a model, its strategy file as written, and the epochs of its training."""
+    """The whole manifest of a model, its strategy file as written, and the epochs of its training.
+
+    ``chosen_among`` is how many settings the largest sweep had in which its strategy was one.
+    """
 
     manifest: Manifest
     weights_hash: str
     strategy_text: str
     history: list[dict[str, Any]]
+    chosen_among: int | None
 
 
 class Verified(BaseModel):
@@ -101,18 +106,20 @@ def list_models(store: Store, name: Annotated[str | None, Query(pattern=_NAME)] 
 
 
 @router.get("/models/{name}/{version}", responses=_MISSING)
-def get_model(name: ModelName, version: Version, store: Store) -> ModelDetail:
+def get_model(name: ModelName, version: Version, store: Store, opened: Opened) -> ModelDetail:
     """Return one model."""
-    bundle = store.get(f"{name}/{version}")
-    return _detail(bundle)
+    return _detail(store.get(f"{name}/{version}"), opened.trials)
 
 
-def _detail(bundle: Bundle) -> ModelDetail:
+def _detail(bundle: Bundle, trials: TrialLedger) -> ModelDetail:
+    from ktrdr.core.strategy.choice import choice_hash
+
     return ModelDetail(
         manifest=bundle.manifest,
         weights_hash=bundle.manifest.weights_hash,
         strategy_text=bundle.strategy_text,
         history=[{"epoch": record.epoch, **record.metrics} for record in bundle.history()],
+        chosen_among=trials.chosen_among(choice_hash(bundle.manifest.strategy)),
     )
 
 

@@ -89,18 +89,21 @@ def show(model: str, as_json: bool) -> None:
     """Show what a model is, what it was trained on and how it did."""
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.models.model_store import default_model_store
+    from ktrdr.core.strategy.choice import choice_hash
+    from ktrdr.core.workflows.places import trials_in
 
     bundle = default_model_store().get(model)
+    among = trials_in(None).chosen_among(choice_hash(bundle.manifest.strategy))
     if as_json:
         print_json(
             bundle.manifest.model_dump(mode="json")
-            | {"directory": bundle.directory, "weights_hash": bundle.manifest.weights_hash}
+            | {"directory": bundle.directory, "weights_hash": bundle.manifest.weights_hash, "chosen_among": among}
         )
     else:
-        _print_bundle(bundle)
+        _print_bundle(bundle, among)
 
 
-def _print_bundle(bundle: Bundle) -> None:
+def _print_bundle(bundle: Bundle, among: int | None) -> None:
     manifest = bundle.manifest
     data = manifest.data
     rows: list[tuple[str, Any]] = [
@@ -112,6 +115,7 @@ def _print_bundle(bundle: Bundle) -> None:
         ("classes", " ".join(manifest.classes)),
         ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.start:%Y-%m-%d} to {data.end:%Y-%m-%d}"),
         ("seed", manifest.seed),
+        ("chosen among", "" if among is None else f"{among:,} settings of a sweep"),
         ("window", f"{manifest.window} bars" if manifest.window > 1 else ""),
         ("features", f"{manifest.input_size}: {', '.join(manifest.feature_ids)}"),
     ]

@@ -24,6 +24,7 @@ from ktrdr.core.trials.trial_database import TrialDatabase, TrialStoreError
 from ktrdr.core.trials.trial_queries import (
     distinct_trials,
     floor_of,
+    most_settings,
     newest_of_symbol,
     newest_returns,
     overlapping_spans,
@@ -195,17 +196,24 @@ class TrialLedger:
                 spread = math.sqrt(max(squares - total * total / rated, 0.0) / (rated - 1))
             evaluated = [number for number, each in spans.items() if each["evaluations"]]
             correlation = mean_correlation(newest_returns(session, evaluated))
-            found = next(
-                iter(session.execute("SELECT max(chosen_among) FROM trial_rows WHERE strategy = ?", (strategy,)))
-            )[0]
+            chosen_among = most_settings(session, strategy)
         return TrialCount(
             known=known,
             ledger=self.id,
             spread=spread,
             effective=None if correlation is None or known < 2 else effective_trials(known, correlation),
-            chosen_among=None if found is None else int(found),
+            chosen_among=chosen_among,
             broken=meta.get("broken", ""),
         )
+
+    def chosen_among(self, strategy: str) -> int | None:
+        """Return how many settings the largest sweep had in which a strategy was one; ``None`` where it was in none.
+
+        Args:
+            strategy: its hash.
+        """
+        with self._database.reading() as session:
+            return most_settings(session, strategy)
 
     # Reading.
 

@@ -12,7 +12,15 @@ from ktrdr.core.trials.look import Span
 from ktrdr.core.trials.trial_database import Session
 from ktrdr.core.trials.trial_sql import batches, broken_row, select_in
 
-__all__ = ["distinct_trials", "floor_of", "newest_of_symbol", "newest_returns", "overlapping_spans", "text_named"]
+__all__ = [
+    "distinct_trials",
+    "floor_of",
+    "most_settings",
+    "newest_of_symbol",
+    "newest_returns",
+    "overlapping_spans",
+    "text_named",
+]
 
 # What the effective number is told from: the newest trials, of the spans looked at last.
 _CORRELATED, _CORRELATED_SPANS = 100, 20
@@ -47,6 +55,13 @@ def distinct_trials(session: Session, spans: Mapping[int, Mapping[str, Any]]) ->
         if training in spans and evaluation in spans:
             number -= int(pairs)
     return number
+
+
+def most_settings(session: Session, strategy: str) -> int | None:
+    """Return how many settings the largest sweep had in which a strategy was one."""
+    statement = "SELECT max(chosen_among) FROM trial_rows WHERE strategy = ?"
+    ((most,),) = session.execute(statement, (strategy,))
+    return None if most is None else int(most)
 
 
 def newest_of_symbol(session: Session, symbol: str, below: int, limit: int) -> list[tuple[int, str]]:
