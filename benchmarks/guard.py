@@ -109,6 +109,20 @@ def growth_of_trials() -> float:
     return growth(2_000, 20_000, 10)
 
 
+def cell_of_three_months() -> float:
+    """Return milliseconds of CPU that a cell of a sweep takes over three months of hourly bars."""
+    from sweep import cell_milliseconds
+
+    return cell_milliseconds(1_545, 120)[0]
+
+
+def cell_of_200_000_bars() -> float:
+    """Return milliseconds of CPU that a cell of a sweep takes over 200,000 bars with 500 trades."""
+    from sweep import cell_milliseconds
+
+    return cell_milliseconds(200_000, 1_500)[0]
+
+
 LIMITS = (
     # What Python allocates is the same in each run.
     Limit(
@@ -116,6 +130,8 @@ LIMITS = (
     ),
     # Ten where the rows were read; what there is beside them are the pages of deeper indexes.
     Limit("counting and listing 20,000 trials beside 2,000", "times", 1.2, growth_of_trials),
+    Limit("a cell of a sweep, 1,545 bars", "ms of CPU", 2.0, cell_of_three_months),
+    Limit("a cell of a sweep, 200,000 bars and 500 trades", "ms of CPU", 10.0, cell_of_200_000_bars),
 )
 
 

@@ -28,7 +28,7 @@ SETTINGS = {
 
 def prepared(bars: int, signals: int) -> Any:
     """Return a prepared sweep over so many hourly bars, on which a model buys or sells about so many times."""
-    from made_up import random_walk
+    from made_up import random_walk, warm_allocator
 
     from ktrdr.core.backtesting.backtest_look import span_of
     from ktrdr.core.backtesting.period import BacktestPeriod
@@ -42,6 +42,7 @@ def prepared(bars: int, signals: int) -> Any:
     from ktrdr.core.trials.daily_returns import day_ends
     from ktrdr.core.trials.look import Look
 
+    warm_allocator()
     text = resources("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml").read_text(encoding="utf-8")
     strategy = load_strategy_text(text, plugin_may_be_missing=True).strategy
     walk = random_walk(bars, timeframe="1h", step=1e-3)

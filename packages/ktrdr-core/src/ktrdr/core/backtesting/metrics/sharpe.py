@@ -69,7 +69,7 @@ def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
     mean = float(returns.mean())
     step = -(-n // _MOST_STARTS)
     places = n // step
-    first, second = np.zeros(places), np.zeros(places)
+    first, second = np.empty(places), np.empty(places)
     total = third = fourth = 0.0
     rows = max(1, _BLOCK // step)
     for place in range(0, places, rows):
@@ -82,9 +82,8 @@ def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
         third += float(np.einsum("i,i->", squares, deviations))
         fourth += float(np.einsum("i,i->", squares, squares))
         used = (stop - place) * step
-        for bar in range(step):
-            first[place:stop] += deviations[bar:used:step]
-            second[place:stop] += squares[bar:used:step]
+        first[place:stop] = np.einsum("ij->i", deviations[:used].reshape(-1, step))
+        second[place:stop] = np.einsum("ij->i", squares[:used].reshape(-1, step))
     if total <= n * (_ROUNDING * mean) ** 2:
         return None
     variance = total / n
