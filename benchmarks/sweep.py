@@ -74,7 +74,7 @@ def prepared(bars: int, signals: int) -> Any:
         prepared=Prepared(None, (inputs,), BacktestPeriod(None, None, ""), (evidence,)),  # type: ignore[arg-type]
         look=look,
         choice=choice_of(strategy),
-        cells=100,
+        cells=[{}] * 100,
         day_ends=day_ends(walk.time),
         facts={},
     )

@@ -64,7 +64,7 @@ def carry_out_chunk(
         :class:`~ktrdr.core.errors.ErrorRecord`, for what a person can mend.
     """
     from ktrdr.core.jobs.kinds import SweepJob
-    from ktrdr.core.sweeps.grid import pack_cells, resample_trial, run_trial, trials_of
+    from ktrdr.core.sweeps.grid import pack_cells, resample_trial, run_trial
 
     began = time.perf_counter()
     job = SweepJob.model_validate(dict(data))
@@ -78,11 +78,11 @@ def carry_out_chunk(
             while len(_prepared) > _KEPT:
                 _prepared.popitem(last=False)
         ready = time.perf_counter()
-        trials = trials_of(job)
+        own = [sweep.cells[number] for number in numbers]
         if resample:
-            found = {"intervals": [resample_trial(sweep, trials[number]) for number in numbers]}
+            found = {"intervals": [resample_trial(sweep, changes) for changes in own]}
         else:
-            found = pack_cells(sweep, [run_trial(sweep, trials[number]) for number in numbers])
+            found = pack_cells(sweep, [run_trial(sweep, changes) for changes in own])
     except KtrdrError as error:
         return {"error": record_of(error).to_json()}
     done = time.perf_counter()

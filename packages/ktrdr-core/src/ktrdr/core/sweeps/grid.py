@@ -80,7 +80,7 @@ class PreparedSweep:
         prepared: model, bars, predictions.
         look: of the model as it is; what a cell differs in is replaced.
         choice: that the model's strategy is; see :func:`~ktrdr.core.strategy.choice.choice_of`.
-        cells: how many there are.
+        cells: what each of them changes: :func:`trials_of` the settings.
         day_ends: see :func:`~ktrdr.core.trials.daily_returns.day_ends`.
         facts: what the result says of model and data.
     """
@@ -90,7 +90,7 @@ class PreparedSweep:
     prepared: Prepared
     look: Look
     choice: Mapping[str, Any]
-    cells: int
+    cells: Sequence[Mapping[str, Scalar]]
     day_ends: tuple[np.ndarray, np.ndarray]
     facts: Mapping[str, Any]
 
@@ -176,7 +176,7 @@ def prepare_sweep(
         prepared,
         dataclasses.replace(look, kind="sweep", parent=look.strategy),
         choice_of(manifest.strategy),
-        len(trials_of(asked)),
+        trials_of(asked),
         day_ends(time),
         facts,
     )
@@ -195,7 +195,7 @@ def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> Cell:
         changes=dict(changes),
         metrics={name: metrics[name] for name in KEPT_METRICS},
         returns=daily_returns(account.simulation.equity, settings.capital, sweep.day_ends),
-        chosen_among=sweep.cells,
+        chosen_among=len(sweep.cells),
     )
     return Cell({name: metrics[name] for name in _METRICS}, look)
 
@@ -215,8 +215,8 @@ def pack_cells(sweep: PreparedSweep, cells: Sequence[Cell]) -> dict[str, Any]:
     """Return cells of one sweep, JSON-ready: what they have in common once."""
     return {
         "metrics": [dict(cell.metrics) for cell in cells],
-        "look": dataclasses.replace(sweep.look, chosen_among=sweep.cells, returns=None).to_json(),
-        "looks": [{name: cell.look.to_json()[name] for name in _OF_A_CELL} for cell in cells],
+        "look": dataclasses.replace(sweep.look, chosen_among=len(sweep.cells), returns=None).to_json(),
+        "looks": [{name: whole[name] for name in _OF_A_CELL} for whole in (cell.look.to_json() for cell in cells)],
     }
 
 

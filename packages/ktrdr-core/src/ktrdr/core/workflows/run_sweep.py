@@ -17,7 +17,6 @@ from ktrdr.core.sweeps.grid import (
     resample_trial,
     run_trial,
     sweep_result,
-    trials_of,
 )
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
@@ -75,7 +74,7 @@ def sweep(
         steps=Steps(progress, cancellation),
         operation=operation,
     )
-    cells, found, last = trials_of(settings), [], 0.0
+    cells, found, last = prepared.cells, [], 0.0
     for number, changes in enumerate(cells):
         cancellation.raise_if_requested()
         if time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS:
