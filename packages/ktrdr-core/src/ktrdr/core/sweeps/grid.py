@@ -232,7 +232,9 @@ def unpack_cells(packed: Mapping[str, Any]) -> list[Cell]:
             for metrics, own in zip(packed["metrics"], packed["looks"], strict=True)
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(f"a worker tells of a sweep in a form that is not known here ({error})") from None
+        raise BadInputError(
+            f"a worker tells of a sweep in a form that is not known here ({error}); update the older side"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ class DailyReturns:
             if not np.isfinite(values).all():
                 raise ValueError("it holds a number that is not finite")
         except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
-            raise BadInputError(f"the daily returns of a trial cannot be read ({error})") from None
+            raise BadInputError(
+                f"the daily returns of a trial cannot be read ({error}); export it anew where it comes from"
+            ) from None
         return cls(first, values, {"first": data["first"], "float32": data["float32"]})
 
 

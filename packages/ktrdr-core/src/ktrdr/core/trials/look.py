@@ -130,7 +130,9 @@ class Look:
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise BadInputError(f"a worker tells of a trial in a form that is not known here ({error})") from None
+            raise BadInputError(
+                f"a worker tells of a trial in a form that is not known here ({error}); update the older side"
+            ) from None
 
     @property
     def fitted(self) -> str:
