@@ -21,6 +21,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
 from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
+from ktrdr.core.data.vendor.vendor_columns import Wanted, check_roles
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
@@ -80,6 +81,7 @@ def import_file(
     calendar: str | None = None,
     columns: Mapping[str, str] | None = None,
     dates: str | None = None,
+    decimal: str | None = None,
     label: str = "open",
     skip_bad: bool = False,
     progress: Progress = NO_PROGRESS,
@@ -95,11 +97,14 @@ def import_file(
         timeframe: of the bars; by default told by the most common step between them.
         timezone: of times that do not say their own, such as ``America/New_York`` or ``+02:00``; default UTC.
         calendar: for the report, see :func:`~ktrdr.core.data.calendars.calendar_for`.
-        columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known.
+        columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known; its
+            number, from 1, where the file has no header.
         dates: ``day-first`` or ``month-first``, where the file alone does not tell.
+        decimal: ``point`` or ``comma``: the decimal sign, where the file alone does not tell.
         label: ``open`` or ``close``: what a bar's time is in the file. Stored is always the open.
-        skip_bad: leave out rows that are no bars (and report them) instead of refusing the file. Bars in disorder or
-            with the same time are refused all the same.
+        skip_bad: leave out rows that are no bars (and report them) instead of refusing the file: impossible bars, lines
+            with another number of columns, times that cannot be told. Bars in disorder or with the same time are
+            refused all the same.
         progress: hears of the steps.
         cancellation: is asked while the file is read, and between symbols.
 
@@ -108,7 +113,7 @@ def import_file(
         CancelledError: on request; nothing was changed.
         StoreError: the store or the temporary directory cannot be written; nothing was changed.
     """
-    from ktrdr.core.data.vendor.staging import Staging, stage_file
+    from ktrdr.core.data.vendor.staging import Spelling, Staging, stage_file
     from ktrdr.core.data.vendor.watched import Watch
 
     path = Path(path)
@@ -116,6 +121,9 @@ def import_file(
         raise BadInputError(f"label `{label}` is neither `open` nor `close`")
     if dates not in (None, "day-first", "month-first"):
         raise BadInputError(f"dates `{dates}` is neither `day-first` nor `month-first`")
+    if decimal not in (None, "point", "comma"):
+        raise BadInputError(f"decimal `{decimal}` is neither `point` nor `comma`")
+    check_roles(columns or {})
     if symbol is not None:
         check_symbol(symbol)
     options = ImportOptions(
@@ -130,10 +138,11 @@ def import_file(
         progress(ProgressEvent("reading", message=path.name))
         plain = plain_file(path, workspace)
         watch = Watch(progress, stop, "reading", path.name)
-        staging: Staging = stage_file(plain, path, workspace, columns or {}, dates, skip_bad, watch)
+        spelling = Spelling(Wanted(columns or {}, symbol), dates, decimal, skip_bad)
+        staging: Staging = stage_file(plain, path, workspace, spelling, watch)
         try:
             progress(ProgressEvent("reading", fraction=1.0, message=path.name))
-            if options.zone is not None and staging.zoned:
+            if options.zone is not None and (staging.zoned or staging.zone is not None):
                 raise BadInputError(f"{path}: its times say their own zone; leave out --timezone")
             names = _names(staging, symbol)
             validations: list[ValidationReport] = []

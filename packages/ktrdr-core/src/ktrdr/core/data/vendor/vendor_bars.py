@@ -15,6 +15,7 @@ from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
+from ktrdr.core.data.vendor.local_times import to_utc
 from ktrdr.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["ImportOptions", "checked_bars", "detect_timeframe"]
 
 _MINUTE = 60_000_000_000
+_HOUR = 3_600_000_000_000
 _DAY = 86_400_000_000_000
 _STEPS_LOOKED_AT = 200_000
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,34 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
     """Return the bars of one symbol, in order and without error, and the report on them."""
     raw = staging.raw_bars(source)
     where = f"{staging.shown}{': ' + target if source else ''}"
-    time, rows, columns = raw.time, raw.row, dict(raw.prices)
+    written, rows, columns = raw.time, raw.row, dict(raw.prices)
     offset = raw.offset
     del raw
-    step = np.diff(time if offset is None else time - offset * _MINUTE)
-    if len(step) and (step < 0).all():
-        time, rows = time[::-1], rows[::-1]
+    zone = _zone_of(written, offset, target, options, staging)
+    step = np.diff(written if offset is None else written - offset * _MINUTE)
+    back = int(np.count_nonzero(step < 0))
+    # Clocks that go back make a step forward among rows that are newest first.
+    if len(step) and (back == len(step) or (isinstance(zone, ZoneInfo) and 2 * back > len(step))):
+        written, rows = written[::-1], rows[::-1]
         columns = {name: values[::-1] for name, values in columns.items()}
         offset = None if offset is None else offset[::-1]
-        step = -step[::-1]
         _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
-    _refuse_disorder(staging, where, step, time, rows)
     del step
-    time = _to_utc(time, offset, rows, target, options, staging, where)
+    left_out: list[Finding] = []
+    time, unclear = _instants(written, offset, zone, target, options)
+    if len(unclear):
+        reasons = _reasons(written, rows, unclear, zone, staging)
+        if not options.skip_bad:
+            more = f" (and {len(unclear) - 1} more such rows)" if len(unclear) > 1 else ""
+            raise BadInputError(
+                f"{where}, {reasons[0]}{more}; leave such rows out with --skip-bad, or import a file in UTC"
+            )
+        left_out.append(_left_out(reasons, len(unclear)))
+        keep = np.ones(len(time), dtype=bool)
+        keep[unclear] = False
+        time, written, rows = time[keep], written[keep], rows[keep]
+        columns = {name: values[keep] for name, values in columns.items()}
+    _refuse_disorder(staging, where, time, written, rows, named=zone is not None)
     found = options.timeframe or detect_timeframe(time)
     if found is None:
         raise BadInputError(_no_timeframe(where, time))
@@ -75,7 +93,6 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         np.ascontiguousarray(time).view("datetime64[ns]"),
         *(np.ascontiguousarray(columns[name]) for name in order),
     )
-    left_out: list[Finding] = []
     if staging.bad_count and not staging.symbols.keys() - {source}:
         left_out.append(_left_out(staging.bad_rows, staging.bad_count))
     elif staging.bad_count:
@@ -124,54 +141,82 @@ def _note(staging: Staging, text: str) -> None:
         staging.notes.append(text)
 
 
-def _refuse_disorder(staging: Staging, where: str, step: np.ndarray, time: np.ndarray, rows: np.ndarray) -> None:
+def _refuse_disorder(
+    staging: Staging, where: str, time: np.ndarray, written: np.ndarray, rows: np.ndarray, *, named: bool
+) -> None:
+    """Refuse instants that do not ascend; ``named`` says that a zone is known whose clocks may go back."""
+    step = np.diff(time)
     bad = np.flatnonzero(step <= 0)
     if not len(bad):
         return
     first = int(bad[0])
-    before, after = (format_time(np.datetime64(int(time[i]), "ns")) for i in (first, first + 1))
+    before, after = (format_time(np.datetime64(int(written[i]), "ns")) for i in (first, first + 1))
     more = f" (and {len(bad) - 1} more such rows)" if len(bad) > 1 else ""
     place = staging.place(int(rows[first + 1]))
+    zone = ""
+    if not named and _clocks_may_go_back(int(written[first + 1]), int(step[first])):
+        zone = ", or name the zone with --timezone if its clocks go back there"
     if step[first] == 0:
-        raise BadInputError(f"{where}, {place}: the time {after} is there twice{more}; keep the one that counts")
-    raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time")
+        raise BadInputError(
+            f"{where}, {place}: the time {after} is there twice{more}; keep the row that counts in the file{zone}"
+        )
+    raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time{zone}")
 
 
-def _to_utc(
-    time: np.ndarray,
+def _clocks_may_go_back(written: int, step: int) -> bool:
+    """Tell whether a step back to this time looks like clocks: by at most an hour, in the first hours of a day."""
+    return step > -_HOUR and written % _DAY <= 4 * _HOUR
+
+
+def _zone_of(
+    written: np.ndarray,
     offset: np.ndarray | None,
-    rows: np.ndarray,
     symbol: str,
     options: ImportOptions,
     staging: Staging,
-    where: str,
-) -> np.ndarray:
-    """Return nanoseconds since 1970, UTC.
+) -> ZoneInfo | dt.timezone | None:
+    """Return the zone of times that do not say their offset; None where they are UTC or keep what they say.
 
     Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and
     every session is over by 24:00 UTC of its date.
     """
-    if offset is None and options.zone is None:
-        return time
-    daily = not (time % _DAY).any() and calendar_for(symbol, options.calendar).name not in ("FX", "24/7")
-    if daily:
-        return time
-    if offset is not None:
-        return time - offset * _MINUTE
-    if isinstance(options.zone, dt.timezone):
-        return time - int(options.zone.utcoffset(None).total_seconds()) * 1_000_000_000
-    import pandas as pd
+    zone = staging.zone or options.zone
+    if zone is None or offset is not None or _keeps_dates(written, symbol, options):
+        return None
+    return zone
 
-    local = pd.DatetimeIndex(time.view("datetime64[ns]"))
-    utc = local.tz_localize(options.zone, ambiguous="NaT", nonexistent="NaT")
-    unclear = np.flatnonzero(utc.isna())
-    if len(unclear):
-        row = int(unclear[0])
-        raise BadInputError(
-            f"{where}, {staging.place(int(rows[row]))}: {format_time(np.datetime64(int(time[row]), 'ns'))} "
-            f"comes twice or not at all in {options.zone}, where clocks change; import a file in UTC"
-        )
-    return utc.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
+
+def _keeps_dates(written: np.ndarray, symbol: str, options: ImportOptions) -> bool:
+    return not (written % _DAY).any() and calendar_for(symbol, options.calendar).name not in ("FX", "24/7")
+
+
+def _instants(
+    written: np.ndarray,
+    offset: np.ndarray | None,
+    zone: ZoneInfo | dt.timezone | None,
+    symbol: str,
+    options: ImportOptions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return nanoseconds since 1970, UTC, and the positions of the rows whose instant cannot be told."""
+    clear = np.empty(0, dtype=np.int64)
+    if offset is not None:
+        return (written if _keeps_dates(written, symbol, options) else written - offset * _MINUTE), clear
+    if zone is None:
+        return written, clear
+    if isinstance(zone, ZoneInfo):
+        return to_utc(written, zone)
+    return written - int(zone.utcoffset(None).total_seconds()) * 1_000_000_000, clear
+
+
+def _reasons(written: np.ndarray, rows: np.ndarray, unclear: np.ndarray, zone: object, staging: Staging) -> list[str]:
+    first = unclear[:_NAMED]
+    order = np.argsort(rows[first])
+    places = staging.places([int(row) for row in rows[first][order]])
+    times = [np.datetime64(int(time), "ns") for time in written[first][order]]
+    return [
+        f"{place}: {format_time(time)} comes once where clocks in {zone} show it twice, or never comes there"
+        for place, time in zip(places, times, strict=True)
+    ]
 
 
 def detect_timeframe(time: np.ndarray) -> Timeframe | None:
