@@ -341,7 +341,7 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "only a header": (_HEAD, "has a header and no bars"),
     "wrong delimiter": ((_HEAD + _ROW).replace(",", ":"), "found no columns for open, high, low and close"),
     "delimiter changes": (_HEAD + (_ROW + _NEXT).replace(",", ";"),
-                          r"line 2: has 1 column where 6 are expected \(and 1 more such lines\); the header's separator"),
+                          r"line 2: has 1 column where 6 are expected \(and 1 more such lines\); the header's"),
     "missing column": ("time,open,high,close\n1,2,3,4\n",
                        "has no column for low; its columns are time, open, high, close"),
     "no time column": ("open,high,low,close\n1,2,3,4\n", "has no column for time"),

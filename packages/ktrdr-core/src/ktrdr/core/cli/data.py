@@ -38,6 +38,7 @@ def data() -> None:
 @click.option("--timeframe", help="Length of the bars; by default told by the steps between them.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times that do not say their own [default: UTC].")
 @click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="Order in dates such as 02/03/2017.")
+@click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal sign, where 1.234 could be 1234.")
 @click.option(
     "--label",
     type=click.Choice(["open", "close"]),
@@ -46,7 +47,7 @@ def data() -> None:
     help="What a bar's time is in the file.",
 )
 @click.option(
-    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...; may be repeated."
+    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ..., by heading or number."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
 @_CALENDAR
@@ -57,6 +58,7 @@ def import_(
     timeframe: str | None,
     timezone: str | None,
     dates: str | None,
+    decimal: str | None,
     label: str,
     columns: tuple[str, ...],
     skip_bad: bool,
@@ -91,6 +93,7 @@ def import_(
                     calendar=calendar,
                     columns=roles,
                     dates=dates,
+                    decimal=decimal,
                     label=label,
                     skip_bad=skip_bad,
                     progress=progress,

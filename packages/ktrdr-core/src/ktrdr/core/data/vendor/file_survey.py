@@ -16,8 +16,6 @@ from ktrdr.core.data.vendor.watched import Watch
 __all__ = [
     "UNKNOWN_VOLUMES",
     "Survey",
-    "shape_of",
-    "shape_sql",
     "survey_file",
     "survey_sample",
     "text_sql",
@@ -27,7 +25,6 @@ __all__ = [
 UNKNOWN_VOLUMES = ("", "-", "nan", "null", "none", "na", "n/a")
 """How vendors write, in lower case, that they do not know a volume."""
 
-_DIGITS = str.maketrans("012345678", "999999999")
 _FIRST = r"^([0-9]{1,2})[-/.]"
 _SECOND = r"^[0-9]{1,2}[-/.]([0-9]{1,2})"
 _LONGEST = 64
@@ -116,7 +113,7 @@ def survey_file(
         f"CASE WHEN {time} THEN {day_end_sql('cell.x')} ELSE false END AS day_end "
         f"FROM (SELECT unnest([{', '.join(cells)}]) AS cell FROM ({source.relation()})) WHERE cell.x IS NOT NULL) "
         # A first or last digit 0 makes a difference to numbers, the other digits make none.
-        f"GROUP BY role, zone, day_end, {shape_sql('x')}, "
+        f"GROUP BY role, zone, day_end, {_shape_sql('x')}, "
         f"{time} OR left(ltrim(x, '{signs}'), 1) = '0', {time} OR right(rtrim(x, '{signs}{suffixes}'), 1) = '0' "
         "ORDER BY n DESC, 2"
     )
@@ -145,13 +142,8 @@ def time_text_sql(source: Source) -> str:
     return f"concat({text_sql('day')}, ' ', {text_sql('time')})" if "day" in source.roles else text_sql("time")
 
 
-def shape_of(text: str) -> str:
-    """Return ``text`` with every digit as 9."""
-    return text.translate(_DIGITS)
-
-
-def shape_sql(text: str) -> str:
-    """Return SQL for the same."""
+def _shape_sql(text: str) -> str:
+    """Return SQL for ``text`` with every digit as 9."""
     return f"translate({text}, '012345678', '999999999')"
 
 

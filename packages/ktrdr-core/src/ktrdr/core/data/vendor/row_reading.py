@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ktrdr.core.data.vendor.file_survey import (
     UNKNOWN_VOLUMES,
     Survey,
-    shape_of,
-    shape_sql,
     text_sql,
     time_text_sql,
 )
@@ -18,12 +16,10 @@ from ktrdr.core.data.vendor.number_format import NumberFormat, decide_format
 from ktrdr.core.data.vendor.staging_numbers import number_sql
 from ktrdr.core.data.vendor.staging_times import NO_ZONES, Zones, nanoseconds_sql, offset_sql, read_zones, zone_text_sql
 from ktrdr.core.data.vendor.vendor_source import PRICES, Source
-from ktrdr.core.data.vendor.vendor_times import TimeFormat, time_format
+from ktrdr.core.data.vendor.vendor_times import time_format
 from ktrdr.core.errors import BadInputError
 
 __all__ = ["Reading", "instant_reading", "text_reading", "typed_reading"]
-
-_ISO = re.compile(r"9999-99-99([ T]99:99(:99(\.9+)?)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +88,8 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
     """Return how to read the file with DuckDB's own types, which is fast, or None where that could be wrong.
 
     The first rows must tell how times and numbers are written, and no other row may be able to tell otherwise: a number
-    that is written in another way is no DOUBLE, a time that is written in another way has another shape. Then the row
-    has a null or the query fails, and the file is to be read by :func:`text_reading`.
+    that is written in another way is no DOUBLE, a time with another zone has none of the formats. Then the row has a
+    null or the query fails, and the file is to be read by :func:`text_reading`.
 
     Args:
         source: a text file.
@@ -101,28 +97,23 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
         decimal: what the user said the decimal sign is.
         dates: what the user said of dates.
     """
-    layout = source.layout
     cells = [*survey.prices, *survey.volumes]
     plain = all(cell.kind in ("point", "whole", "either point") for cell in cells) and decimal != "comma"
     marked = any(cell.currency or cell.spaced or cell.suffix for cell in cells)
     told = any(cell.kind == "point" for cell in cells) or decimal == "point"
-    shapes = {shape_of(text) for text in survey.times}
-    if layout is None or not plain or marked or not told or len(shapes) != 1 or len(survey.zones) != 1:
+    if source.layout is None or not plain or marked or not told or len(survey.zones) != 1:
         return None
-    (zone,) = survey.zones
     try:
         found = time_format(survey.times, survey.largest, dates, str(source.shown))
         zones = read_zones(survey.zones, source.shown)
     except BadInputError:
         return None  # the whole file may say more; if it does not, that is said then
-    if any(letter.isdigit() for letter in zone):
-        return None
-    types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "VARCHAR"}
+    whole = found.epoch and all(text.isdecimal() for text in survey.times)
+    types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "BIGINT" if whole else "VARCHAR"}
     text = "concat(day, ' ', time)" if "day" in source.roles else "time"
-    shape = _literal(shapes.pop() + _spaced_zone(source, zone))
-    same = f"{shape_sql(text)} = {shape}"
-    bare = f"trim(left({text}, length({text}) - {len(zone)}))" if zone else text
-    time = f"CASE WHEN {same} THEN {_typed_time(survey, bare, found)} END"
+    if survey.zones[0] and not found.epoch:
+        found = dataclasses.replace(found, formats=_with_zone(source, found.formats, survey.zones[0]))
+    time = nanoseconds_sql(text, found, day_end=False)
     offset = "0" if found.epoch else (str(next(iter(zones.offsets.values()))) if zones.offsets else "NULL")
     symbol = f"coalesce({text_sql('symbol')}, '')" if "symbol" in source.roles else _literal(source.symbol)
     zoned = found.epoch or bool(zones.offsets)
@@ -131,19 +122,12 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
     return Reading(source.relation(types), symbol, time, offset, values, "NULL", zones, zoned, notes)
 
 
-def _spaced_zone(source: Source, zone: str) -> str:
-    """Return the zone with the blanks that stand before it in the first row."""
-    if not zone or source.layout is None:
-        return ""
-    first = source.layout.sample[0][source.roles["time"]]
-    before = first[: -len(zone)]
-    return " " * (len(before) - len(before.rstrip())) + zone
-
-
-def _typed_time(survey: Survey, bare: str, found: TimeFormat) -> str:
-    if not found.epoch and _ISO.fullmatch(shape_of(survey.times[0])):
-        return f"epoch_ns(TRY_CAST({bare} AS TIMESTAMP))"  # much faster than by a format
-    return nanoseconds_sql(bare, found, day_end=False)
+def _with_zone(source: Source, formats: Sequence[str], zone: str) -> tuple[str, ...]:
+    """Return formats that end with ``zone`` to the letter, and with the blanks before it that the first row has."""
+    assert source.layout is not None
+    before = source.layout.sample[0][source.roles["time"]].removesuffix(zone)
+    blanks = " " * (len(before) - len(before.rstrip()))
+    return tuple(f"{form}{blanks}{zone.replace('%', '%%')}" for form in formats)
 
 
 def _number(source: Source, role: str, found: NumberFormat) -> str:
