@@ -49,6 +49,7 @@ def data() -> None:
     "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...; may be repeated."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
+@click.option("--align", is_flag=True, help="Put short bars that open a session on the grid, and report them.")
 @_CALENDAR
 @_JSON
 def import_(
@@ -60,6 +61,7 @@ def import_(
     label: str,
     columns: tuple[str, ...],
     skip_bad: bool,
+    align: bool,
     calendar: str | None,
     as_json: bool,
 ) -> None:
@@ -93,6 +95,7 @@ def import_(
                     dates=dates,
                     label=label,
                     skip_bad=skip_bad,
+                    align=align,
                     progress=progress,
                     cancellation=cancellation,
                 )
