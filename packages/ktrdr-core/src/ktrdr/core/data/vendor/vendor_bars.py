@@ -12,6 +12,7 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import calendar_for
 from ktrdr.core.data.consistency import find_inconsistencies
+from ktrdr.core.data.shifted_clock import TimesRead
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
@@ -112,7 +113,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         if error.kind == "overlap":
             remedy = _overlap_remedy(bars, int(error.rows[0]))
         raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
-    report = validate_bars(bars, options.calendar)
+    report = validate_bars(bars, options.calendar, _times_read(offset, options))
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
         report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
@@ -130,6 +131,15 @@ def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
     finding = Finding("aligned", "warning", text, count, tuple(bars.time[short.rows[:10]]))
     bars, kept = align(bars, short)
     return bars, rows[kept], finding
+
+
+def _times_read(offset: np.ndarray | None, options: ImportOptions) -> TimesRead:
+    """Return how times were read whose offsets in the file (minutes east of UTC) are ``offset``."""
+    if offset is None:
+        return TimesRead(options.zone or dt.UTC, options.label)
+    minutes = np.unique(offset)
+    zone = dt.timezone(dt.timedelta(minutes=int(minutes[0]))) if len(minutes) == 1 else None
+    return TimesRead(zone, options.label, said=True)
 
 
 def _overlap_remedy(bars: Bars, row: int) -> str:
