@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -23,13 +22,13 @@ _ZONES = (
     "UTC", "America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London", "Europe/Berlin",
     "Europe/Athens", "Europe/Moscow", "Asia/Kolkata", "Asia/Hong_Kong", "Asia/Tokyo", "Australia/Sydney",
 )  # fmt: skip
-_OFFSETS = tuple(hour for hour in range(-10, 13) if hour)
+_OFFSETS = tuple(f"{hour:+03}:00" for hour in range(-10, 13) if hour)
 _WEEKS_LOOKED_AT = 160
 # A clock is shifted if the market was closed in so many of the bars, or at some time in so many weeks (or days).
 _FEWEST = 0.2
 # The right reading leaves no more than this share of the bars outside that were there: a broker's clock may change on
-# other days than its zone's, an offset may be the nearest one for the hours of another market. Readings that differ in
-# fewer than _EQUAL of all bars are equally good.
+# other days than its zone's, an offset may be the nearest one for the hours of another market. The market's own zone is
+# right if the best reading leaves no more than _EQUAL of all bars less outside.
 _LEFT = 0.1
 _LEFT_BY_OFFSET = 0.01
 _EQUAL = 0.0005
@@ -71,7 +70,7 @@ class ClockProposal:
         clock: the reading.
         exact: true if no bar lies outside with it.
         equal: another reading that fits as well, or None.
-        same: true if ``equal`` gives the same times (no clocks change within the bars), so that it makes no difference.
+        same: true if ``equal`` gives the same times, such as a zone in whose bars no clocks change and its offset.
     """
 
     clock: Clock
@@ -99,7 +98,7 @@ def propose_clock(bars: Bars, market: MarketCalendar, outside: np.ndarray, read:
         return None
     zone, label = read.zone or dt.UTC, read.label
     trial = _Trial.of(bars, market, ~filled, zone, label)
-    now = trial.fit(Clock("UTC"), trial.utc)
+    now = trial.fit(Clock(_name(zone), label), trial.utc)
     own = _own_zone(market)
     if now.outside.sum() == 0 or not _is_shifted(now.outside, trial.period):
         return None
@@ -108,9 +107,11 @@ def propose_clock(bars: Bars, market: MarketCalendar, outside: np.ndarray, read:
     relabelled = trial.fit(Clock(_name(zone), other), trial.utc - length)
     if read.zone is None:
         return _choose(now, [relabelled], own, trial.period)
-    fits = [trial.fit(Clock(own, label), trial.read_in(own)), relabelled]
-    fits.extend(trial.fit(Clock(name, label), trial.read_in(name)) for name in _other_zones(own))
-    fits.append(trial.fit(Clock(own, other), trial.read_in(own) - length))
+    named = (own, *(name for name in _ZONES if name != own))
+    fits = [trial.fit(Clock(name, label), trial.read_in(name)) for name in named]
+    fits.insert(1, relabelled)
+    fits.extend(trial.fit(Clock(name, other), trial.read_in(name) - length) for name in named)
+    fits.extend(trial.fit(Clock(name, label), trial.read_in(name)) for name in _OFFSETS)
     return _choose(now, fits, own, trial.period)
 
 
@@ -146,7 +147,7 @@ def _as_well(proposal: ClockProposal) -> str:
         return ""
     other = proposal.equal.zone + (" with --label close" if proposal.equal.label == "close" else "")
     if proposal.same:
-        return f" ({other} gives the same times here, where no clocks change)"
+        return f" ({other} gives the same times here)"
     return f" ({other} fits as well: the bars alone do not tell)"
 
 
@@ -168,27 +169,28 @@ class _Fit:
 
 
 def _choose(now: _Fit, fits: list[_Fit], own: str, period: np.ndarray) -> ClockProposal | None:
-    """Return the best of ``fits``, the first one of those that are equally good."""
+    """Return the best of ``fits``, the first one of those that are equally good; the market's own zone is the first."""
     best = min(fits, key=lambda fit: (fit.outside.sum(), -fit.inside))
     if best.inside <= now.inside:
         return None
+    own_fit = fits[0]
     slack = int(_EQUAL * len(period))
-    total = max(best.inside, 1)
-    equal = [
-        fit
-        for fit in fits
-        if fit.outside.sum() <= best.outside.sum() + slack and fit.inside >= total - int(_EQUAL * total)
-    ]
+    equal = [fit for fit in fits if (fit.outside.sum(), fit.inside) == (best.outside.sum(), best.inside)]
+    nearly = own_fit.outside.sum() <= best.outside.sum() + slack and own_fit.inside >= best.inside * (1 - _EQUAL)
+    if nearly and equal[0] is not own_fit:
+        equal.insert(0, own_fit)
     chosen = equal[0]
-    left = _LEFT_BY_OFFSET if chosen.clock.zone[0] in "+-" else _LEFT
-    if chosen.outside.sum() > left * now.outside.sum():
+    by_offset = chosen.clock.zone[0] in "+-"
+    if chosen.outside.sum() > (_LEFT_BY_OFFSET if by_offset else _LEFT) * now.outside.sum():
         return None
     # A day or a week alone is fitted by many readings; only that of the market's own zone is likely then.
     if len(np.unique(period)) < 2 and (chosen.clock.zone != own or len(period) < 5):
         return None
-    others = [fit for fit in equal[1:] if fit.clock != chosen.clock]
-    different = [fit for fit in others if not np.array_equal(fit.utc, chosen.utc)]
-    named = [fit.clock for fit in different or others]
+    different = [fit for fit in equal[1:] if not np.array_equal(fit.utc, chosen.utc)]
+    same = [fit for fit in equal[1:] if fit not in different and fit.clock.label == now.clock.label]
+    if by_offset and different:
+        return None
+    named = [fit.clock for fit in different or same]
     return ClockProposal(chosen.clock, not chosen.outside.any(), named[0] if named else None, not different)
 
 
@@ -248,11 +250,6 @@ def _offsets(time: np.ndarray, zone: dt.tzinfo) -> np.ndarray:
     noons = (dt.datetime(1970, 1, 1, 12, tzinfo=zone) + dt.timedelta(days=int(day)) for day in days)
     ahead = [noon.utcoffset() or dt.timedelta() for noon in noons]
     return np.array([int(each.total_seconds()) * 1_000_000_000 for each in ahead], dtype=np.int64)[index]
-
-
-def _other_zones(own: str) -> Iterator[str]:
-    yield from (zone for zone in _ZONES if zone != own)
-    yield from (f"{hour:+03}:00" for hour in _OFFSETS)
 
 
 def _zone(name: str) -> dt.tzinfo:
