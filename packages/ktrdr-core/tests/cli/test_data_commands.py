@@ -157,6 +157,39 @@ def test_skip_bad_says_what_it_left_out(run: Run, tmp_path: Path):
     assert "  warning: 1 row is no bar and was left out: line 3: high 'abc' is not a number\n" in out
 
 
+def test_short_bars_at_the_start_of_sessions(run: Run, tmp_path: Path):
+    clocks = [
+        f"{day} {clock}" for day in ("2017-01-03", "2017-01-04") for clock in ("14:30", "15:00", "16:00", "17:00")
+    ]
+    file = tmp_path / "AAPL.csv"
+    file.write_text(HEAD + "".join(f"{clock},1.1,1.3,1.0,1.2,5\n" for clock in clocks))
+    status, _, err = run("import", str(file))
+    assert status == 2
+    assert "line 3: the bar of 2017-01-03 15:00 opens before the one of 2017-01-03 14:30 has closed (and 1 more)" in err
+    assert "--align puts them on the grid and merges 0 with the grid's bar" in err
+    status, out, _ = run("import", str(file), "--align")
+    assert status == 0
+    assert (
+        "  warning: 2 short bars were put on the grid, 0 of them merged with the grid's bar of the same slot\n" in out
+    )
+
+
+def test_a_shifted_clock_is_named_by_import_and_check(run: Run, tmp_path: Path):
+    clocks = [f"2017-01-{day:02} {hour:02}:00" for day in (3, 4, 5, 6, 9, 10) for hour in range(9, 16)]
+    file = tmp_path / "AAPL.csv"
+    file.write_text(HEAD + "".join(f"{clock},1.1,1.3,1.0,1.2,5\n" for clock in clocks))
+    _, out, _ = run("import", str(file))
+    assert "delete the data set and import it again with --timezone America/New_York\n" in out
+    _, out, _ = run("check", "AAPL")
+    assert "if it was imported without --timezone, delete the data set and import it again with --timezone Amer" in out
+    run("delete", "AAPL", "--yes")
+    _, out, _ = run("import", str(file), "--timezone", "America/New_York")
+    assert "warning" not in out
+    run("delete", "AAPL", "--yes")
+    _, out, _ = run("import", str(file), "--timezone", "-05:00")
+    assert "warning" not in out
+
+
 def test_a_row_with_two_faults_is_left_out_once(run: Run, tmp_path: Path):
     opening = ROWS[1].partition(",")[0]
     (tmp_path / "EURUSD.csv").write_text(HEAD + ROWS[0] + f"{opening},1.9,1.3,1.0,0.5,5\n" + ROWS[2] + ROWS[3])

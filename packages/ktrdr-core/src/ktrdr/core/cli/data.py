@@ -50,6 +50,7 @@ def data() -> None:
     "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ..., by heading or number."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
+@click.option("--align", is_flag=True, help="Put short bars that open a session on the grid, and report them.")
 @_CALENDAR
 @_JSON
 def import_(
@@ -62,6 +63,7 @@ def import_(
     label: str,
     columns: tuple[str, ...],
     skip_bad: bool,
+    align: bool,
     calendar: str | None,
     as_json: bool,
 ) -> None:
@@ -96,6 +98,7 @@ def import_(
                     decimal=decimal,
                     label=label,
                     skip_bad=skip_bad,
+                    align=align,
                     progress=progress,
                     cancellation=cancellation,
                 )

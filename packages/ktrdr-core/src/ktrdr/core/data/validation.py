@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendars import calendar_for
+from ktrdr.core.data.calendars import MarketCalendar, calendar_for
 from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.gaps import GAP_KINDS, find_gaps, outside_hours
+from ktrdr.core.data.shifted_clock import TimesRead, clock_remedy, propose_clock
 from ktrdr.core.data.times import format_time
 
 __all__ = ["Finding", "ValidationReport", "split_like_jumps", "validate_bars"]
@@ -80,12 +82,14 @@ class ValidationReport:
         }
 
 
-def validate_bars(bars: Bars, calendar: str | None = None) -> ValidationReport:
+def validate_bars(bars: Bars, calendar: str | None = None, read: TimesRead | None = None) -> ValidationReport:
     """Return the report on ``bars``: impossible bars, their order, gaps, jumps, missing volume.
 
     Args:
         bars: in any state; gaps and jumps are looked for only where the bars are otherwise in order.
         calendar: ``FX``, ``24/7`` or a market identifier code; by default what the symbol tells.
+        read: how the times of a file were read, to propose a better way where bars lie outside the market's hours; None
+            for stored bars.
 
     Raises:
         BadInputError: there is no calendar of that name.
@@ -117,7 +121,7 @@ def validate_bars(bars: Bars, calendar: str | None = None) -> ValidationReport:
                     _times(found.start[unexpected]),
                 )
             )
-        findings += _outside(bars, market.name, outside_hours(bars, market))
+        findings += _outside(bars, market, outside_hours(bars, market), read)
         findings += _jumps(bars)
         findings += _volume(bars)
     return ValidationReport(bars.symbol, bars.timeframe.name, len(bars), market.name, gaps, missing, tuple(findings))
@@ -141,12 +145,13 @@ def split_like_jumps(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
     return row[near] + 1, ratio[near]
 
 
-def _outside(bars: Bars, market: str, rows: np.ndarray) -> list[Finding]:
+def _outside(bars: Bars, market: MarketCalendar, rows: np.ndarray, read: TimesRead | None) -> list[Finding]:
     if not len(rows):
         return []
+    proposal = propose_clock(bars, market, rows, read or TimesRead(dt.UTC))
+    remedy = "check the time zone and the calendar" if proposal is None else clock_remedy(proposal, read)
     text = (
-        f"{len(rows)} bars lie outside the hours of {market} (first {format_time(bars.time[rows[0]])}): check the time "
-        "zone and the calendar"
+        f"{len(rows)} bars lie outside the hours of {market.name} (first {format_time(bars.time[rows[0]])}): {remedy}"
     )
     return [Finding("outside_hours", "warning", text, len(rows), _times(bars.time[rows]))]
 

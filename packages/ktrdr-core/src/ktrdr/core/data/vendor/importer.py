@@ -84,6 +84,7 @@ def import_file(
     decimal: str | None = None,
     label: str = "open",
     skip_bad: bool = False,
+    align: bool = False,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> ImportReport:
@@ -105,6 +106,8 @@ def import_file(
         skip_bad: leave out rows that are no bars (and report them) instead of refusing the file: impossible bars, lines
             with another number of columns, times that cannot be told. Bars in disorder or with the same time are
             refused all the same.
+        align: put short bars that open a session before the grid of the timeframe begins (09:30, 10:00, 11:00, ...) on
+            the grid (09:00), merge them with the grid's bar where there is one, and report both.
         progress: hears of the steps.
         cancellation: is asked while the file is read, and between symbols.
 
@@ -132,6 +135,7 @@ def import_file(
         calendar,
         label,
         skip_bad,
+        align,
     )
     stop = cancellation or Cancellation()
     with _workspace() as workspace:

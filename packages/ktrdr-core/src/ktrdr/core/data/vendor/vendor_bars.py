@@ -12,10 +12,12 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import calendar_for
 from ktrdr.core.data.consistency import find_inconsistencies
+from ktrdr.core.data.shifted_clock import TimesRead
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
 from ktrdr.core.data.vendor.local_times import to_utc
+from ktrdr.core.data.vendor.short_bars import align, describe_short_bars, find_short_bars
 from ktrdr.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class ImportOptions:
     calendar: str | None
     label: str
     skip_bad: bool
+    align: bool = False
 
 
 def checked_bars(staging: Staging, source: str, target: str, options: ImportOptions) -> tuple[Bars, ValidationReport]:
@@ -115,6 +118,9 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         rows = rows[keep]
         if not len(bars):
             raise BadInputError(f"{where} has no bars without errors")
+    if options.align and (options.skip_bad or not bad):
+        bars, rows, aligned = _aligned(bars, rows)
+        left_out.append(aligned)
     for error in find_inconsistencies(bars):
         remedy = (
             "correct the file"
@@ -122,13 +128,45 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
             else "correct the file, or leave such rows out with --skip-bad"
         )
         if error.kind == "overlap":
-            remedy = f"{found} bars must be {found} apart; check --timeframe and --timezone"
+            remedy = _overlap_remedy(bars, int(error.rows[0]))
         raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
-    report = validate_bars(bars, options.calendar)
+    report = validate_bars(bars, options.calendar, _times_read(offset, staging, options))
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
         report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
     )
+
+
+def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
+    """Return the bars with short ones on the grid, the rows of the file they come from, and what to say of it."""
+    short = find_short_bars(bars.time.view(np.int64), bars.timeframe.nanoseconds)
+    if short is None:
+        return bars, rows, Finding("aligned", "warning", "no short bars were found, so --align changed nothing", 0)
+    count, merged = len(short.rows), int(short.merged.sum())
+    what = "1 short bar was" if count == 1 else f"{count:,} short bars were"
+    text = f"{what} put on the grid, {merged:,} of them merged with the grid's bar of the same slot"
+    finding = Finding("aligned", "warning", text, count, tuple(bars.time[short.rows[:10]]))
+    bars, kept = align(bars, short)
+    return bars, rows[kept], finding
+
+
+def _times_read(offset: np.ndarray | None, staging: Staging, options: ImportOptions) -> TimesRead:
+    """Return how times were read whose offsets in the file (minutes east of UTC) are ``offset``."""
+    if staging.zone is not None:
+        return TimesRead(staging.zone, options.label, said=True)
+    if offset is None:
+        return TimesRead(options.zone or dt.UTC, options.label)
+    minutes = np.unique(offset)
+    zone = dt.timezone(dt.timedelta(minutes=int(minutes[0]))) if len(minutes) == 1 else None
+    return TimesRead(zone, options.label, said=True)
+
+
+def _overlap_remedy(bars: Bars, row: int) -> str:
+    """Return what to do where the bar of ``row`` opens before the one before it has closed."""
+    short = find_short_bars(bars.time.view(np.int64), bars.timeframe.nanoseconds)
+    if short is not None and np.isin([row - 1, row], short.rows).any():
+        return describe_short_bars(bars, short)
+    return f"{bars.timeframe} bars must be {bars.timeframe} apart; check --timeframe and --timezone"
 
 
 def _left_out(reasons: list[str], count: int) -> Finding:
@@ -245,6 +283,9 @@ def _no_timeframe(where: str, time: np.ndarray) -> str:
 def _check_timeframe(where: str, time: np.ndarray, timeframe: Timeframe) -> None:
     """Refuse a timeframe that no two bars are apart."""
     if len(time) > 1 and not (np.diff(time) == timeframe.nanoseconds).any():
+        short = find_short_bars(time, timeframe.nanoseconds)
+        if short is not None and short.complete:
+            return  # 4h bars of a share are at 09:30 and 12:00: no two of them are 4h apart
         found = detect_timeframe(time)
         told = f"; they look like {found}" if found is not None else ""
         raise BadInputError(f"{where}: no two bars are {timeframe} apart, so these are no {timeframe} bars{told}")
