@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
-import numpy as np
 
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
@@ -55,7 +54,7 @@ class Watch:
         parameters: Mapping[str, object],
         *,
         share: tuple[float, float],
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Do the same and return the result as arrays by column."""
         return self._follow(connection, lambda: connection.execute(sql, dict(parameters)).fetchnumpy(), share)
 
