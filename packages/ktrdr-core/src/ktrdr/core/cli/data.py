@@ -47,7 +47,7 @@ def data() -> None:
     help="What a bar's time is in the file.",
 )
 @click.option(
-    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ... (heading or number)."
+    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...: heading or number."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
 @click.option("--align", is_flag=True, help="Put short bars that open a session on the grid, and report them.")
