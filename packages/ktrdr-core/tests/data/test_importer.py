@@ -94,7 +94,9 @@ def test_one_symbol_of_several(store, stocks_file):
     report = import_file(stocks_file, store, symbol="FB")
     assert [info.symbol for info in store.datasets()] == ["FB"]
     assert "left out: 4 other symbols (AAPL, GOOG, IBM, MSFT)" in report.notes
-    with pytest.raises(BadInputError, match="has no bars of TSLA; it has AAPL, FB, GOOG, IBM, MSFT"):
+    with pytest.raises(
+        BadInputError, match="has no bars of TSLA: take AAPL or FB or GOOG or IBM or MSFT with --symbol"
+    ):
         import_file(stocks_file, store, symbol="TSLA")
 
 
@@ -423,7 +425,10 @@ def test_arguments_that_are_wrong(store, file, tmp_path):
     cases = [
         ({"symbol": "../x"}, "'../x' cannot be a symbol"),
         ({"timeframe": "3h"}, "unknown timeframe `3h`"),
-        ({"timeframe": "4h"}, "no two bars are 4h apart, so these are no 4h bars; they look like 1h"),
+        (
+            {"timeframe": "4h"},
+            "no two bars are 4h apart, so these are no 4h bars; leave out --timeframe: they look like 1h",
+        ),
         ({"timeframe": "1m"}, "no two bars are 1m apart"),
         ({"timezone": "Mars/Base"}, "unknown time zone `Mars/Base`"),
         ({"timezone": "../../etc/passwd"}, "unknown time zone"),

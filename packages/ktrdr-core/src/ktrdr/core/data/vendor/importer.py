@@ -196,26 +196,33 @@ def _names(staging: Any, symbol: str | None) -> dict[str, str]:
             symbol = _symbol_of_name(staging.shown)
             staging.notes.append(f"symbol {symbol} is taken from the file's name")
         return {"": symbol}
-    if "" in found:
+    if "" in found and symbol not in found:
         row = staging.symbols[""][0]
-        raise BadInputError(f"{staging.shown}, {staging.place(row)}: the symbol is missing")
+        raise BadInputError(
+            f"{staging.shown}, {staging.place(row)}: the symbol is missing; correct the file, or take one symbol with "
+            "--symbol"
+        )
     if symbol is None:
         for name in found:
             try:
                 check_symbol(name)
             except BadInputError as error:
-                remedy = "; --symbol gives another name" if len(found) == 1 else ""
-                raise BadInputError(f"{staging.shown}: {error}{remedy}") from None
+                remedy = (
+                    "--symbol gives another name"
+                    if len(found) == 1
+                    else "rename it in the file, or take one with --symbol"
+                )
+                raise BadInputError(f"{staging.shown}: {error}; {remedy}") from None
         return {name: name for name in found}
     if symbol in found:
-        others = [name for name in found if name != symbol]
+        others = [name or "none" for name in found if name != symbol]
         if others:
             staging.notes.append(f"left out: {len(others)} other symbols ({', '.join(others[:8])})")
         return {symbol: symbol}
     if len(found) == 1:
         staging.notes.append(f"symbol {found[0]} is stored as {symbol}")
         return {found[0]: symbol}
-    raise BadInputError(f"{staging.shown} has no bars of {symbol}; it has {', '.join(found[:20])}")
+    raise BadInputError(f"{staging.shown} has no bars of {symbol}: take {' or '.join(found[:20])} with --symbol")
 
 
 def _symbol_of_name(path: Path) -> str:

@@ -87,7 +87,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
     if len(odd):
         raise BadInputError(
             f"{where}, {staging.place(int(rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a whole "
-            "minute; a bar's time is its open (or, with --label close, its close)"
+            "minute; round the times in the file to the minute in which a bar opens"
         )
     order = ("open", "high", "low", "close", "volume")
     bars = Bars(
@@ -117,7 +117,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order))
         rows = rows[keep]
         if not len(bars):
-            raise BadInputError(f"{where} has no bars without errors")
+            raise BadInputError(f"{where} has no bars without errors: leave out --skip-bad to see what is wrong")
     if options.align and (options.skip_bad or not bad):
         bars, rows, aligned = _aligned(bars, rows)
         left_out.append(aligned)
@@ -166,7 +166,10 @@ def _overlap_remedy(bars: Bars, row: int) -> str:
     short = find_short_bars(bars.time.view(np.int64), bars.timeframe.nanoseconds)
     if short is not None and np.isin([row - 1, row], short.rows).any():
         return describe_short_bars(bars, short)
-    return f"{bars.timeframe} bars must be {bars.timeframe} apart; check --timeframe and --timezone"
+    return (
+        f"{bars.timeframe} bars must be {bars.timeframe} apart: leave one of the two out of the file, or say "
+        "--timeframe if they are bars of another length"
+    )
 
 
 def _left_out(reasons: list[str], count: int) -> Finding:
@@ -276,7 +279,7 @@ def _no_timeframe(where: str, time: np.ndarray) -> str:
     step = dt.timedelta(seconds=int(steps[np.argmax(counts)]) / 1e9)
     return (
         f"{where}: most bars are {step} apart, which is none of the timeframes {', '.join(TIMEFRAMES)}; "
-        "if they are one of these nevertheless, say so with --timeframe"
+        "import bars of one of these, or say --timeframe if they are such bars with many missing"
     )
 
 
@@ -287,5 +290,5 @@ def _check_timeframe(where: str, time: np.ndarray, timeframe: Timeframe) -> None
         if short is not None and short.complete:
             return  # 4h bars of a share are at 09:30 and 12:00: no two of them are 4h apart
         found = detect_timeframe(time)
-        told = f"; they look like {found}" if found is not None else ""
-        raise BadInputError(f"{where}: no two bars are {timeframe} apart, so these are no {timeframe} bars{told}")
+        told = f"leave out --timeframe: they look like {found}" if found is not None else "import bars of that length"
+        raise BadInputError(f"{where}: no two bars are {timeframe} apart, so these are no {timeframe} bars; {told}")
