@@ -32,13 +32,13 @@ SUFFIXES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 """What follows a volume in large units, in either case."""
 
 _CURRENCY = re.compile(rf"^([+-]?)[{CURRENCIES}]\s*|\s*[{CURRENCIES}]$")
-_SPACED = re.compile(rf"[+-]?\d{{1,3}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?")
+_SPACED = re.compile(rf"[+-]?[1-9]\d{{0,2}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?")
 _EITHER_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 _EITHER_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _WHOLE = re.compile(r"[+-]?\d+([eE][+-]?\d+)?")
 # Groups of two in front of the last three are how India counts.
-_POINT = re.compile(r"[+-]?(\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?)")
-_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+(,\d*)?|(\d+,\d*|,\d+)([eE][+-]?\d+)?)")
+_POINT = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?)")
+_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+(,\d*)?|(\d+,\d*|,\d+)([eE][+-]?\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from ktrdr.core.data.vendor.number_format import CURRENCIES, GROUPING_SPACES, SU
 __all__ = ["number_sql"]
 
 _SPACES = GROUPING_SPACES.replace("'", "''")
-_SPACED = rf"[+-]?\d{{1,3}}([{_SPACES}]\d{{3}})+([.,]\d*)?"
-_GROUPED = {".": r"[+-]?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?", ",": r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"}
+_SPACED = rf"[+-]?[1-9]\d{{0,2}}([{_SPACES}]\d{{3}})+([.,]\d*)?"
+_GROUPED = {".": r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", ",": r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"}
 
 
 def number_sql(text: str, found: NumberFormat, *, volume: bool = False) -> str:
