@@ -11,7 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import calendar_for
-from ktrdr.core.data.consistency import find_inconsistencies
+from ktrdr.core.data.consistency import find_inconsistencies, first_inconsistency
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
@@ -98,15 +98,16 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         rows = rows[keep]
         if not len(bars):
             raise BadInputError(f"{where} has no bars without errors")
-    for error in find_inconsistencies(bars):
+    first = first_inconsistency(bars)
+    if first is not None:
         remedy = (
             "correct the file"
-            if error.kind == "overlap"
+            if first.kind == "overlap"
             else "correct the file, or leave such rows out with --skip-bad"
         )
-        if error.kind == "overlap":
+        if first.kind == "overlap":
             remedy = f"{found} bars must be {found} apart; check --timeframe and --timezone"
-        raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
+        raise BadInputError(f"{where}, {staging.place(int(rows[first.rows[0]]))}: {first.message}; {remedy}")
     report = validate_bars(bars, options.calendar)
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
