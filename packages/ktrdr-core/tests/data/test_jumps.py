@@ -73,9 +73,14 @@ def test_a_decimal_sign_that_was_read_wrong_is_told_with_times_and_ratio():
     (jumps,) = find_jumps(bars)
     assert (jumps.kind, jumps.rows.tolist()) == ("large_jump", [98])
     assert jumps.message == (
-        "1 jump is far above what this series usually moves: 2024-01-05 02:00 (904 to 1.05, ratio 0.00116); a decimal"
-        " sign that was read wrong, bars of another symbol, a corporate action that prices were not adjusted for or a"
-        " bad tick looks like that"
+        "1 jump is far above what this series usually moves: 2024-01-05 02:00 (904 to 1.05, ratio 0.00116); where that"
+        " was no move of the market, a decimal sign may have been read wrong, or it may be bars of another symbol, a"
+        " corporate action that prices were not adjusted for, or a bad tick"
+    )
+    assert jump_warnings([bars]) == (
+        "XBTCOM 1h: 1 jump is far above what this series usually moves: 2024-01-05 02:00 (904 to 1.05, ratio 0.00116);"
+        " where that was no move of the market, features, labels and trades take it for one: correct the prices, or"
+        " choose dates without it",
     )
 
 
@@ -144,8 +149,8 @@ def test_warnings_name_symbol_and_timeframe_and_no_more_than_ten_symbols(make_ba
     one = jump_warnings([make_bars(40, timeframe="1d", symbol="CALM"), split("S00")])
     assert one == (
         "S00 1d: 1 jump looks like a split that prices were not adjusted for: 2017-01-21 00:00 (2 to 1); features,"
-        " labels and trades take such a jump for a move of the market: import prices without it, or choose dates"
-        " without it",
+        " labels and trades take such a jump for a move of the market: import adjusted prices, or choose dates without"
+        " it",
     )
     many = jump_warnings([split(symbol) for symbol in symbols])
     assert len(many) == 11

@@ -18,6 +18,18 @@ _LARGE = 0.5
 _TIMES_MEDIAN = 20.0
 _EXAMPLES = 10
 _MOST_SYMBOLS = 10
+_MAY_BE = (
+    "where that was no move of the market, a decimal sign may have been read wrong, or it may be bars of another"
+    " symbol, a corporate action that prices were not adjusted for, or a bad tick"
+)
+_NOT_ADJUSTED = (
+    "features, labels and trades take such a jump for a move of the market: import adjusted prices, or choose dates"
+    " without it"
+)
+_WRONG = (
+    "where that was no move of the market, features, labels and trades take it for one: correct the prices, or choose"
+    " dates without it"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,12 +39,21 @@ class JumpKind:
     Attributes:
         kind: ``split_like_jump`` or ``large_jump``.
         rows: int64 ``(k,)``, positions of the bars, ascending; at least one.
-        message: what they are and where the first ten are, without the symbol.
+        statement: what they are and where the first ten are, without the symbol: a clause.
+        cause: what they may come from: a clause, or empty if the statement says so.
+        effect: what they do to a training or a backtest, and the remedy: a clause.
     """
 
     kind: str
     rows: np.ndarray
-    message: str
+    statement: str
+    cause: str
+    effect: str
+
+    @property
+    def message(self) -> str:
+        """What they are, where, and what they may come from: a sentence without the symbol."""
+        return f"{self.statement}; {self.cause}" if self.cause else self.statement
 
 
 def find_jumps(bars: Bars) -> tuple[JumpKind, ...]:
@@ -42,7 +63,8 @@ def find_jumps(bars: Bars) -> tuple[JumpKind, ...]:
     if len(rows):
         what = "1 jump looks like a split" if len(rows) == 1 else f"{len(rows):,} jumps look like splits"
         listed = _listed(bars, rows, [f"{ratio:.4g} to 1" for ratio in ratios[:_EXAMPLES]])
-        found.append(JumpKind("split_like_jump", rows, f"{what} that prices were not adjusted for: {listed}"))
+        text = f"{what} that prices were not adjusted for: {listed}"
+        found.append(JumpKind("split_like_jump", rows, text, "", _NOT_ADJUSTED))
     large, before, after = large_jumps(bars)
     rest = ~np.isin(large, rows)
     large, before, after = large[rest], before[rest], after[rest]
@@ -52,12 +74,8 @@ def find_jumps(bars: Bars) -> tuple[JumpKind, ...]:
             f"{old:.6g} to {new:.6g}, ratio {new / old:.3g}"
             for old, new in zip(before[:_EXAMPLES], after[:_EXAMPLES], strict=True)
         ]
-        text = (
-            f"{what} far above what this series usually moves: {_listed(bars, large, notes)}; a decimal sign that was"
-            " read wrong, bars of another symbol, a corporate action that prices were not adjusted for or a bad tick"
-            " looks like that"
-        )
-        found.append(JumpKind("large_jump", large, text))
+        text = f"{what} far above what this series usually moves: {_listed(bars, large, notes)}"
+        found.append(JumpKind("large_jump", large, text, _MAY_BE, _WRONG))
     return tuple(found)
 
 
@@ -76,11 +94,7 @@ def jump_warnings(series: Sequence[Bars]) -> tuple[str, ...]:
         if found:
             symbols.append(bars.symbol)
         if len(symbols) <= _MOST_SYMBOLS:
-            warnings += (
-                f"{bars.symbol} {bars.timeframe}: {jumps.message}; features, labels and trades take such a jump for a"
-                " move of the market: import prices without it, or choose dates without it"
-                for jumps in found
-            )
+            warnings += (f"{bars.symbol} {bars.timeframe}: {jumps.statement}; {jumps.effect}" for jumps in found)
     if others := symbols[_MOST_SYMBOLS:]:
         warnings.append(
             f"{len(others):,} more symbol{' has' if len(others) == 1 else 's have'} such jumps ({', '.join(others)});"
