@@ -11,7 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import calendar_for
-from ktrdr.core.data.consistency import find_inconsistencies
+from ktrdr.core.data.consistency import find_inconsistencies, first_inconsistency
 from ktrdr.core.data.shifted_clock import TimesRead
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
@@ -121,15 +121,16 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
     if options.align and (options.skip_bad or not bad):
         bars, rows, aligned = _aligned(bars, rows)
         left_out.append(aligned)
-    for error in find_inconsistencies(bars):
+    first = first_inconsistency(bars)
+    if first is not None:
         remedy = (
             "correct the file"
-            if error.kind == "overlap"
+            if first.kind == "overlap"
             else "correct the file, or leave such rows out with --skip-bad"
         )
-        if error.kind == "overlap":
-            remedy = _overlap_remedy(bars, int(error.rows[0]))
-        raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
+        if first.kind == "overlap":
+            remedy = _overlap_remedy(bars, int(first.rows[0]))
+        raise BadInputError(f"{where}, {staging.place(int(rows[first.rows[0]]))}: {first.message}; {remedy}")
     report = validate_bars(bars, options.calendar, _times_read(offset, staging, options))
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
