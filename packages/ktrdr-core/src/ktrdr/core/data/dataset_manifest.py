@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ __all__ = ["MANIFEST", "DatasetManifest", "YearFile", "read_manifest"]
 
 MANIFEST = "manifest.json"
 _SCHEMA_VERSION = 1
+_KEYS = frozenset({"schema_version", "symbol", "timeframe", "calendar", "files"})
 _FILE_NAME = re.compile(r"\d{4}-[0-9a-f]{16}\.parquet", re.ASCII)
 
 
@@ -35,11 +37,21 @@ class YearFile:
 
 @dataclass(frozen=True, slots=True)
 class DatasetManifest:
-    """Files of one symbol and timeframe by year, ascending."""
+    """Files of one symbol and timeframe by year, ascending.
+
+    Attributes:
+        symbol, timeframe: the data set.
+        files: by year.
+        calendar: name of the market's calendar, the same for all timeframes of a symbol; ``None`` leaves it to the
+            spelling of the symbol.
+        more: keys that this KTRDR does not know, written back as they were read.
+    """
 
     symbol: str
     timeframe: str
     files: Mapping[int, YearFile]
+    calendar: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of the manifest file."""
@@ -57,7 +69,9 @@ class DatasetManifest:
             "schema_version": _SCHEMA_VERSION,
             "symbol": self.symbol,
             "timeframe": self.timeframe,
+            **({} if self.calendar is None else {"calendar": self.calendar}),
             "files": files,
+            **self.more,
         }
         return json.dumps(document, indent=1) + "\n"
 
@@ -87,7 +101,15 @@ def read_manifest(directory: Path) -> DatasetManifest | None:
             )
             for year, entry in sorted(document["files"].items())
         }
-        manifest = DatasetManifest(str(document["symbol"]), str(document["timeframe"]), files)
+        calendar = document.get("calendar")
+        more = {key: value for key, value in document.items() if key not in _KEYS}
+        manifest = DatasetManifest(
+            str(document["symbol"]),
+            str(document["timeframe"]),
+            files,
+            None if calendar is None else str(calendar),
+            more,
+        )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendars import calendar_for
+from ktrdr.core.data.calendar_choice import calendar_of
 from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.gaps import GAP_KINDS, find_gaps, outside_hours
 from ktrdr.core.data.times import format_time
@@ -85,12 +85,12 @@ def validate_bars(bars: Bars, calendar: str | None = None) -> ValidationReport:
 
     Args:
         bars: in any state; gaps and jumps are looked for only where the bars are otherwise in order.
-        calendar: ``FX``, ``24/7`` or a market identifier code; by default what the symbol tells.
+        calendar: ``FX``, ``24/7`` or a market identifier code; by default that of the bars.
 
     Raises:
         BadInputError: there is no calendar of that name.
     """
-    market = calendar_for(bars.symbol, calendar)
+    market = calendar_of(bars, calendar)
     findings = [
         Finding(error.kind, "error", error.message, len(error.rows), _times(bars.time[error.rows]))
         for error in find_inconsistencies(bars)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
+from ktrdr.core.data.vendor.import_calendar import settled_calendar
 from ktrdr.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
     _refuse_disorder(staging, where, step, time, rows)
     del step
+    chosen, note = settled_calendar(target, time, offset, options.zone, options.calendar, where)
+    if note is not None:
+        _note(staging, note)
+    options = dataclasses.replace(options, calendar=chosen)
     time = _to_utc(time, offset, rows, target, options, staging, where)
     found = options.timeframe or detect_timeframe(time)
     if found is None:
@@ -74,6 +80,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         found,
         np.ascontiguousarray(time).view("datetime64[ns]"),
         *(np.ascontiguousarray(columns[name]) for name in order),
+        calendar=chosen,
     )
     left_out: list[Finding] = []
     if staging.bad_count and not staging.symbols.keys() - {source}:
@@ -94,7 +101,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
             keep[error.rows] = False
             if fresh:
                 left_out.append(_left_out([error.message], fresh))
-        bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order))
+        bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order), calendar=chosen)
         rows = rows[keep]
         if not len(bars):
             raise BadInputError(f"{where} has no bars without errors")
@@ -107,7 +114,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         if error.kind == "overlap":
             remedy = f"{found} bars must be {found} apart; check --timeframe and --timezone"
         raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
-    report = validate_bars(bars, options.calendar)
+    report = validate_bars(bars)
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
         report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
