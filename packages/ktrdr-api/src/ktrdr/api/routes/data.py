@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.downloads import FILE, PARQUET, temporary_file
@@ -38,7 +38,10 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 
 
 class DatasetView(BaseModel):
-    """One data set; ``[start, end)`` from the open of the first bar to the close of the last."""
+    """One data set; ``[start, end)`` from the open of the first bar to the close of the last.
+
+    ``calendar`` is told by the symbol's name where it is not stored; ``null`` where the name could be several things.
+    """
 
     symbol: str
     timeframe: str
@@ -46,6 +49,28 @@ class DatasetView(BaseModel):
     start: dt.datetime
     end: dt.datetime
     bytes: int
+    calendar: str | None
+    calendar_stored: bool
+
+
+class CalendarChange(BaseModel):
+    """``FX``, ``24/7`` or an exchange such as ``XNYS``."""
+
+    calendar: Annotated[str, Field(max_length=32, examples=["XNYS"])]
+
+
+class CalendarView(BaseModel):
+    """The calendar of all timeframes of a symbol.
+
+    ``told_by`` is ``stored``, ``times`` (of the bars, where the symbol could be several things) or ``name``;
+    ``choices`` are the calendars between which neither decides; ``warning`` says what has to be done beside a change.
+    """
+
+    symbol: str
+    calendar: str
+    told_by: Literal["stored", "times", "name"]
+    choices: list[str]
+    warning: str
 
 
 class BarsPage(BaseModel):
@@ -65,6 +90,8 @@ class BarsPage(BaseModel):
 @router.get("/data")
 def list_data(store: Store) -> list[DatasetView]:
     """List what is stored."""
+    from ktrdr.core.data.stored_calendar import listed_calendar
+
     return [
         DatasetView(
             symbol=info.symbol,
@@ -73,9 +100,26 @@ def list_data(store: Store) -> list[DatasetView]:
             start=utc(info.start),
             end=utc(info.end),
             bytes=info.bytes,
+            **listed_calendar(info.symbol, info.calendar),
         )
         for info in store.datasets()
     ]
+
+
+@router.get("/data/{symbol}/calendar", responses=_MISSING)
+def get_calendar(symbol: SymbolPath, store: Store) -> CalendarView:
+    """Return the calendar of a symbol: when its market is open."""
+    from ktrdr.core.data.stored_calendar import stored_calendar
+
+    return CalendarView.model_validate(stored_calendar(store, symbol).to_json())
+
+
+@router.put("/data/{symbol}/calendar", responses=_MISSING)
+def set_calendar(symbol: SymbolPath, change: CalendarChange, store: Store) -> CalendarView:
+    """Store the calendar of a symbol, for all its timeframes."""
+    from ktrdr.core.data.stored_calendar import change_calendar
+
+    return CalendarView.model_validate(change_calendar(store, symbol, change.calendar).to_json())
 
 
 @router.get("/data/{symbol}/{timeframe}", responses=_MISSING)
@@ -115,11 +159,11 @@ def get_parquet(
     symbol: SymbolPath, timeframe: TimeframeName, store: Store, start: Moment = None, end: Moment = None
 ) -> FileResponse:
     """Return bars that open in ``[start, end)`` as one Parquet file."""
-    from ktrdr.core.data.parquet import write_parquet
+    from ktrdr.core.data.exporter import export_bars
 
     bars = load(store, symbol, timeframe, start, end)
     return temporary_file(
-        lambda path: write_parquet(bars, path),
+        lambda path: export_bars(bars, path, overwrite=True),
         filename=f"{bars.symbol}_{bars.timeframe}.parquet",
         media_type=PARQUET,
     )
@@ -184,6 +228,7 @@ async def import_data(
     symbol: Annotated[str | None, Query(pattern=f"^{SYMBOL_PATTERN}$")] = None,
     timeframe: Annotated[TimeframeName | None, Query()] = None,
     timezone: Annotated[str | None, Query(max_length=64)] = None,
+    calendar: Annotated[str | None, Query(max_length=32)] = None,
 ) -> Imported:
     """Import the CSV or Parquet file in the body, as `ktrdr data import` does.
 
@@ -193,7 +238,7 @@ async def import_data(
 
     async with receive(request, filename) as path:
         report = await run_in_threadpool(
-            import_file, path, store, symbol=symbol, timeframe=timeframe, timezone=timezone
+            import_file, path, store, symbol=symbol, timeframe=timeframe, timezone=timezone, calendar=calendar
         )
     return Imported.model_validate(report.to_json() | {"notes": list(report.notes)})
 

@@ -21,7 +21,14 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import check_calendar
 from ktrdr.core.data.consistency import check_bars
-from ktrdr.core.data.dataset_manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
+from ktrdr.core.data.dataset_manifest import (
+    MANIFEST,
+    DatasetInfo,
+    DatasetManifest,
+    YearFile,
+    read_manifest,
+    read_totals,
+)
 from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
@@ -56,20 +63,6 @@ class WriteReport:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetInfo:
-    """One data set. ``[start, end)``: open of the first bar, close of the last, UTC; ``bytes`` on disk; ``calendar`` as
-    stored, ``None`` where it is left to the spelling of the symbol."""
-
-    symbol: str
-    timeframe: str
-    rows: int
-    start: np.datetime64
-    end: np.datetime64
-    bytes: int
-    calendar: str | None = None
-
-
 @dataclass(slots=True)
 class _Staged:
     """New files of one data set, written but not yet named by its manifest."""
@@ -98,14 +91,14 @@ class BarStore:
 
     def datasets(self) -> list[DatasetInfo]:
         """Return what is stored, by symbol and then from fine to coarse. Reads manifests only."""
-        if not self.root.is_dir():
-            return []
         found: list[DatasetInfo] = []
-        for symbol in sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()):
+        for symbol in sorted(_names_in(str(self.root))):
+            place = f"{self.root}/{symbol}"
+            there = _names_in(place)
             for timeframe in TIMEFRAMES:
-                manifest = read_manifest(self.root / symbol / timeframe)
-                if manifest is not None:
-                    found.append(_info(manifest))
+                info = read_totals(f"{place}/{timeframe}") if timeframe in there else None
+                if info is not None:
+                    found.append(info)
         return found
 
     def info(self, symbol: str, timeframe: Timeframe | str) -> DatasetInfo:
@@ -114,7 +107,11 @@ class BarStore:
         Raises:
             BadInputError: it is not stored.
         """
-        return _info(self._manifest(symbol, timeframe))
+        directory = self._directory(symbol, timeframe)
+        info = read_totals(str(directory))
+        if info is None:
+            raise self._missing(symbol, timeframe)
+        return info
 
     def read(
         self,
@@ -356,17 +353,12 @@ class BarStore:
         sync_directory(change.directory)
 
 
-def _info(manifest: DatasetManifest) -> DatasetInfo:
-    files = list(manifest.files.values())
-    return DatasetInfo(
-        manifest.symbol,
-        manifest.timeframe,
-        sum(file.rows for file in files),
-        files[0].first,
-        files[-1].last + np.timedelta64(Timeframe(manifest.timeframe).nanoseconds, "ns"),
-        sum(file.bytes for file in files),
-        manifest.calendar,
-    )
+def _names_in(path: str) -> list[str]:
+    """What is in the directory ``path``; nothing where there is no directory (any more)."""
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _make_directory(path: Path, created: list[Path]) -> None:

@@ -35,11 +35,12 @@ __all__ = [
     "SplitBoundaries",
 ]
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 """Version of the format of bundles: of the manifest, where it stands as ``schema_version``, and of core's other files.
 
 It is raised when a core from before could not read what this one writes. A bundle of a newer format is refused; every
 older one is read. It does not follow the plugin contract: how core speaks to a backend does not change what was stored.
+Format 2 added the calendars of the training data.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -112,6 +113,7 @@ class DataReference(_Part):
         start, end: of the bars used: open of the first, close of the last, UTC.
         rows: base bars per symbol.
         split: parts per symbol.
+        calendars: of the market, by symbol; empty in bundles of format 1.
     """
 
     fingerprint: Sha256
@@ -122,6 +124,7 @@ class DataReference(_Part):
     end: AwareDatetime
     rows: dict[str, int]
     split: dict[str, SplitBoundaries] = {}
+    calendars: dict[str, str] = {}
 
 
 class Environment(_Part):
@@ -203,13 +206,13 @@ class Manifest(ManifestFields):
     """`manifest.json`.
 
     Attributes:
-        schema_version: :data:`BUNDLE_FORMAT`.
+        schema_version: :data:`BUNDLE_FORMAT` of the core that wrote it.
         name, version: where the bundle stands in the store.
         created: when it was committed, UTC.
         files: sha256 of every file beside the manifest, by name.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, strict=True)]
     created: AwareDatetime
