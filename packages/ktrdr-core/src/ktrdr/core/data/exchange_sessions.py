@@ -72,6 +72,7 @@ def exchange_reach(name: str) -> tuple[int | None, int | None]:
     import exchange_calendars
     from exchange_calendars.errors import CalendarError
 
+    _fit_offsets_to_pandas()
     try:
         calendar = exchange_calendars.get_calendar(name)
     except (CalendarError, ValueError, NotImplementedError) as error:
@@ -88,6 +89,7 @@ def _schedule(name: str, first: int, last: int) -> pd.DataFrame:
         days = (str(_EPOCH + dt.timedelta(days=day)) for day in (start, end))
         return exchange_calendars.get_calendar(name, *days).schedule
 
+    _fit_offsets_to_pandas()
     try:
         return between(first - _MARGIN, last + _MARGIN)
     except NotImplementedError as error:
@@ -103,6 +105,38 @@ def _schedule(name: str, first: int, last: int) -> pd.DataFrame:
         raise BadInputError(
             f"the calendar {name} does not reach from {' to '.join(map(str, dates))}: {error}"
         ) from error
+
+
+@functools.cache
+def _fit_offsets_to_pandas() -> None:
+    """Let the offsets of `exchange_calendars` work with pandas 3.1, which calls them by other names.
+
+    Without this, exchanges with an Orthodox Easter (ASEX, XBEL, XBSE, XCYS) and XTAE cannot be made, and XBOM and XMOS
+    lack their sessions on Saturdays.
+    """
+    from exchange_calendars.pandas_extensions.offsets import CompositeCustomBusinessDay, OrthodoxEaster
+    from pandas.tseries.offsets import CustomBusinessDay
+
+    if hasattr(CustomBusinessDay, "_apply"):  # pandas before 3.1
+        return
+
+    def step(self: CustomBusinessDay, other: dt.datetime) -> dt.datetime:
+        day = dt.timedelta(days=1 if self.n > 0 else -1)
+        for _ in range(abs(self.n)):
+            other = other + day
+            while not self.is_on_offset(other):
+                other = other + day
+        return other
+
+    fitted: tuple[tuple[type, str, object], ...] = (
+        (OrthodoxEaster, "_add_datetime", getattr(OrthodoxEaster, "_apply", None)),
+        (CompositeCustomBusinessDay, "_add_datetime", step),
+        # They are asked day by day: pandas' shortcut for business days knows a single mask of weekdays.
+        (CompositeCustomBusinessDay, "_supports_daily_offset_mask", False),
+    )
+    for offset, name, value in fitted:
+        if name not in vars(offset):
+            setattr(offset, name, value)
 
 
 def _broken(name: str) -> BadInputError:
