@@ -17,6 +17,7 @@ import pytest
 
 import ktrdr.core.data.vendor
 from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.parquet import calendar_metadata
 from ktrdr.core.data.vendor.importer import import_file
 from ktrdr.core.errors import BadInputError
 
@@ -66,6 +67,20 @@ class Case:
     name: str = "EURUSD.csv"
     rows: int = 6
     prepare: Callable[[Path], None] | None = None
+
+
+def _noting(calendar: str) -> Callable[[Path], None]:
+    """Write the good bars as Parquet that notes a calendar, as an export does."""
+
+    def write(path: Path) -> None:
+        source = path.with_suffix(".txt")
+        source.write_text(_GOOD)
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"COPY (FROM read_csv('{source}')) TO '{path}' (FORMAT parquet{calendar_metadata(calendar)})"
+            )
+
+    return write
 
 
 def _unreadable(path: Path) -> None:
@@ -175,6 +190,10 @@ CASES: dict[str, Case] = {
     "empty in gzip": Case(gzip.compress(b""), "is empty; fetch it again", mended=gzip.compress(_GOOD.encode())),
     "binary": Case(b"\0\1\2" * 99, "export it as CSV or Parquet", mended=_GOOD),
     "broken utf-16": Case(_GOOD.encode("utf-16")[:-1], "save it as UTF-8", mended=_GOOD),
+    "coin or share": Case(_GOOD, "say which with --calendar 24/7 or --calendar XNYS", name="SOL.csv",
+                          follow={"calendar": "24/7"}),
+    "no calendar noted": Case(None, "notes a calendar: unknown calendar `XXXX`.*; say another one with --calendar",
+                              prepare=_noting("XXXX"), follow={"calendar": "FX"}),
     "broken Parquet": Case(b"PAR1" + b"x" * 99, "damaged or cut off Parquet file .*: fetch it again", mended=_GOOD),
 }
 # fmt: on

@@ -40,7 +40,10 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 
 
 class DatasetView(BaseModel):
-    """One data set; ``[start, end)`` from the open of the first bar to the close of the last."""
+    """One data set; ``[start, end)`` from the open of the first bar to the close of the last.
+
+    ``calendar`` is told by the symbol's name where it is not stored; ``null`` where the name could be several things.
+    """
 
     symbol: str
     timeframe: str
@@ -48,6 +51,28 @@ class DatasetView(BaseModel):
     start: dt.datetime
     end: dt.datetime
     bytes: int
+    calendar: str | None
+    calendar_stored: bool
+
+
+class CalendarChange(BaseModel):
+    """``FX``, ``24/7`` or an exchange such as ``XNYS``."""
+
+    calendar: Annotated[str, Field(max_length=32, examples=["XNYS"])]
+
+
+class CalendarView(BaseModel):
+    """The calendar of all timeframes of a symbol.
+
+    ``told_by`` is ``stored``, ``times`` (of the bars, where the symbol could be several things) or ``name``;
+    ``choices`` are the calendars between which neither decides; ``warning`` says what has to be done beside a change.
+    """
+
+    symbol: str
+    calendar: str
+    told_by: Literal["stored", "times", "name"]
+    choices: list[str]
+    warning: str
 
 
 class BarsPage(BaseModel):
@@ -67,6 +92,8 @@ class BarsPage(BaseModel):
 @router.get("/data")
 def list_data(store: Store) -> list[DatasetView]:
     """List what is stored."""
+    from ktrdr.core.data.stored_calendar import listed_calendar
+
     return [
         DatasetView(
             symbol=info.symbol,
@@ -75,9 +102,26 @@ def list_data(store: Store) -> list[DatasetView]:
             start=utc(info.start),
             end=utc(info.end),
             bytes=info.bytes,
+            **listed_calendar(info.symbol, info.calendar),
         )
         for info in store.datasets()
     ]
+
+
+@router.get("/data/{symbol}/calendar", responses=_MISSING)
+def get_calendar(symbol: SymbolPath, store: Store) -> CalendarView:
+    """Return the calendar of a symbol: when its market is open."""
+    from ktrdr.core.data.stored_calendar import stored_calendar
+
+    return CalendarView.model_validate(stored_calendar(store, symbol).to_json())
+
+
+@router.put("/data/{symbol}/calendar", responses=_MISSING)
+def set_calendar(symbol: SymbolPath, change: CalendarChange, store: Store) -> CalendarView:
+    """Store the calendar of a symbol, for all its timeframes."""
+    from ktrdr.core.data.stored_calendar import change_calendar
+
+    return CalendarView.model_validate(change_calendar(store, symbol, change.calendar).to_json())
 
 
 @router.get("/data/{symbol}/{timeframe}", responses=_MISSING)
@@ -117,11 +161,11 @@ def get_parquet(
     symbol: SymbolPath, timeframe: TimeframeName, store: Store, start: Moment = None, end: Moment = None
 ) -> FileResponse:
     """Return bars that open in ``[start, end)`` as one Parquet file."""
-    from ktrdr.core.data.parquet import write_parquet
+    from ktrdr.core.data.exporter import export_bars
 
     bars = load(store, symbol, timeframe, start, end)
     return temporary_file(
-        lambda path: write_parquet(bars, path),
+        lambda path: export_bars(bars, path, overwrite=True),
         filename=f"{bars.symbol}_{bars.timeframe}.parquet",
         media_type=PARQUET,
     )

@@ -11,7 +11,8 @@ import numpy as np
 from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.signals import SignalRules, Signals, decide
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
-from ktrdr.core.data.calendars import bars_per_year, calendar_for
+from ktrdr.core.data.calendar_choice import calendar_name, calendar_of
+from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.strategy.model import Risk, Strategy
 from ktrdr.core.work.cancellation import Cancellation
@@ -109,8 +110,8 @@ def _periods_per_year(markets: Sequence[Market], time: np.ndarray) -> float:
     if len(markets) == 1:
         return markets[0].periods_per_year
     bars = [market.bars for market in markets]
-    busiest = max(bars, key=lambda each: calendar_for(each.symbol).bars_per_year(each.timeframe))
-    return bars_per_year(busiest.symbol, busiest.timeframe, time)
+    busiest = max(bars, key=lambda each: calendar_of(each).bars_per_year(each.timeframe))
+    return bars_per_year(busiest.symbol, busiest.timeframe, time, calendar=calendar_name(busiest))
 
 
 def _needs_atr(risk: Risk) -> bool:

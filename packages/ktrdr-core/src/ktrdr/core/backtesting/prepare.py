@@ -17,6 +17,7 @@ from ktrdr.core.backtesting.reasons import Evidence
 from ktrdr.core.backtesting.signals import volume_ratio
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.calendar_choice import calendar_name
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
@@ -78,7 +79,13 @@ class SymbolInput:
     @functools.cached_property
     def bars_per_year(self) -> float:
         """Bars in a year of this market."""
-        return bars_per_year(self.base.symbol, self.base.timeframe, self.base.time)
+        base = self.base
+        return bars_per_year(base.symbol, base.timeframe, base.time, calendar=self.calendar)
+
+    @functools.cached_property
+    def calendar(self) -> str:
+        """Name of the market's calendar."""
+        return calendar_name(self.base)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,6 +63,8 @@ class SymbolResult:
             ``predicted``, ``buy or sell``, ``confidence_threshold``, ... , ``executed``.
         positions: one row per bar: ``time`` (open of the bar), ``close``, ``signal`` (int64: 1, 0, -1, known at the
             close), ``units`` held at the close (negative: short), ``value`` of them in cash.
+        calendar: name of the market's calendar that figures are annualized by where the bars are too few to tell;
+            ``None`` in results from before it was kept.
     """
 
     symbol: str
@@ -71,6 +73,7 @@ class SymbolResult:
     end: np.datetime64
     passed: dict[str, int]
     positions: Table
+    calendar: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -429,6 +432,7 @@ def _read(directory: Path) -> BacktestResult:
                 end=_time(entry["end"]),
                 passed=entry["passed"],
                 positions=read_table(directory / _POSITIONS, symbol),
+                calendar=entry.get("calendar"),
             )
             for symbol, entry in summary["symbols"].items()
         ),
@@ -452,7 +456,13 @@ def _read(directory: Path) -> BacktestResult:
 
 def _symbol_json(symbol: SymbolResult) -> dict[str, Any]:
     start, end = time_text(np.array([symbol.start, symbol.end]))
-    return {"bars": symbol.bars, "start": start, "end": end, "passed": symbol.passed}
+    return {
+        "bars": symbol.bars,
+        "start": start,
+        "end": end,
+        "calendar": symbol.calendar,
+        "passed": symbol.passed,
+    }
 
 
 def _count(data: dict[str, Any] | None) -> TrialCount | None:

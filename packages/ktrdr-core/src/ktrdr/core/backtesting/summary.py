@@ -43,7 +43,7 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
     hold_equity = buy_and_hold(traded, simulation.time, settings.capital, costs)
     buy_and_hold_curve = dataclasses.replace(curve, equity=hold_equity)
     drawdown, buy_and_hold_returns = curve.drawdown, buy_and_hold_curve.returns
-    symbols = tuple(_symbol(number, bars, account) for number, bars in enumerate(traded))
+    symbols = tuple(_symbol(number, own, account) for number, own in enumerate(inputs))
     return BacktestResult(
         manifest=manifest,
         strategy_text=bundle.strategy_text,
@@ -112,10 +112,11 @@ def _exposure(account: Account) -> float:
     return np.count_nonzero(invested) / len(invested)
 
 
-def _symbol(number: int, bars: Bars, account: Account) -> SymbolResult:
+def _symbol(number: int, own: SymbolInput, account: Account) -> SymbolResult:
+    bars = own.traded
     simulation, trades = account.simulation, account.simulation.trades
-    own = trades.market == number
-    executed = int(np.count_nonzero(own) + np.count_nonzero(own & (trades.reason == SIGNAL)))
+    mine = trades.market == number
+    executed = int(np.count_nonzero(mine) + np.count_nonzero(mine & (trades.reason == SIGNAL)))
     units = simulation.units[number]
     return SymbolResult(
         symbol=bars.symbol,
@@ -130,6 +131,7 @@ def _symbol(number: int, bars: Bars, account: Account) -> SymbolResult:
             "units": units,
             "value": units * bars.close,
         },
+        calendar=own.calendar,
     )
 
 

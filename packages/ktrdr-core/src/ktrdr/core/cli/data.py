@@ -19,9 +19,7 @@ __all__ = ["data"]
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _START = click.option("--start", metavar="TIME", help="First open, such as 2017-01-31 or 2017-01-31T14:00 (UTC).")
 _END = click.option("--end", metavar="TIME", help="Opens before this time (UTC).")
-_CALENDAR = click.option(
-    "--calendar", metavar="NAME", help="FX, 24/7 or an exchange such as XNYS; by default told by the symbol."
-)
+_CALENDARS = "FX, 24/7 or an exchange such as XNYS"
 
 
 @click.group()
@@ -51,7 +49,11 @@ def data() -> None:
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
 @click.option("--align", is_flag=True, help="Put short bars that open a session on the grid, and report them.")
-@_CALENDAR
+@click.option(
+    "--calendar",
+    metavar="NAME",
+    help=f"{_CALENDARS}, to store with the symbol; by default as stored, or told by symbol and times.",
+)
 @_JSON
 def import_(
     files: tuple[Path, ...],
@@ -137,21 +139,50 @@ def list_(as_json: bool) -> None:
     elif not datasets:
         click.echo("No data is stored; `ktrdr data import FILE` adds some.")
     else:
+        calendars = [_calendar(info) for info in datasets]
         print_table(
-            ["symbol", "timeframe", "bars", "from", "until (UTC)", "size"],
+            ["data set", "bars", "from", "until (UTC)", "calendar", "size"],
             [
                 [
-                    info.symbol,
-                    info.timeframe,
+                    f"{info.symbol} {info.timeframe}",
                     f"{info.rows:,}",
                     format_time(info.start),
                     format_time(info.end),
+                    calendar,
                     _size(info.bytes),
                 ]
-                for info in datasets
+                for info, calendar in zip(datasets, calendars, strict=True)
             ],
             right=["bars", "size"],
         )
+        if any(calendar.startswith("(") for calendar in calendars):
+            click.echo("Calendars in parentheses are told by the symbol's name, not stored.")
+        unclear = [info.symbol for info, calendar in zip(datasets, calendars, strict=True) if calendar == "?"]
+        if unclear:
+            click.echo(f"? could be several things: `ktrdr data calendar {unclear[0]}` tells more.")
+
+
+@data.command(short_help="Show or set a symbol's calendar.")
+@click.argument("symbol")
+@click.argument("name", required=False)
+@_JSON
+def calendar(symbol: str, name: str | None, as_json: bool) -> None:
+    """Show the calendar of SYMBOL, or set it to NAME: FX, 24/7 or an exchange such as XNYS.
+
+    It says when the market is open, for all timeframes of the symbol: what is a gap, and how many bars a year has.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.data.stored_calendar import change_calendar, stored_calendar
+
+    store = default_store()
+    found = stored_calendar(store, symbol) if name is None else change_calendar(store, symbol, name)
+    if as_json:
+        print_json(found.to_json())
+        return
+    click.echo(f"{symbol}: {found.statement}")
+    if found.warning:
+        click.echo(f"  warning: {found.warning}")
 
 
 @data.command()
@@ -200,7 +231,9 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
 @data.command(short_help="Check stored bars: errors, gaps, jumps.")
 @click.argument("symbol", required=False)
 @click.argument("timeframe", required=False)
-@_CALENDAR
+@click.option(
+    "--calendar", metavar="NAME", help=f"{_CALENDARS}, for this check alone; by default that of the data set."
+)
 @_JSON
 def check(symbol: str | None, timeframe: str | None, calendar: str | None, as_json: bool) -> None:
     """Check stored bars: errors, gaps against the market's calendar, jumps that look like splits.
@@ -296,6 +329,8 @@ def export(
         print_json({"file": str(file), "symbol": symbol, "timeframe": timeframe, "rows": len(bars)})
     else:
         click.echo(f"{len(bars):,} bars of {symbol} {timeframe} written to {file}")
+        if bars.calendar is not None and not file.name.lower().endswith(".parquet"):
+            click.echo(f"CSV has no room for its calendar: import it with --calendar {bars.calendar}")
 
 
 @data.command()
@@ -375,6 +410,8 @@ def _print_validation(report: ValidationReport) -> None:
 
 
 def _info_json(info: DatasetInfo) -> dict[str, Any]:
+    from ktrdr.core.data.stored_calendar import listed_calendar
+
     return {
         "symbol": info.symbol,
         "timeframe": info.timeframe,
@@ -382,7 +419,18 @@ def _info_json(info: DatasetInfo) -> dict[str, Any]:
         "start": _iso(info.start),
         "end": _iso(info.end),
         "bytes": info.bytes,
+        **listed_calendar(info.symbol, info.calendar),
     }
+
+
+def _calendar(info: DatasetInfo) -> str:
+    """The calendar of a data set, and what told it where it is not stored."""
+    from ktrdr.core.data.symbol_spelling import readings
+
+    if info.calendar is not None:
+        return info.calendar
+    told = readings(info.symbol)
+    return f"({told[0].calendar})" if len(told) == 1 else "?"
 
 
 def _iso(time: Any) -> str:

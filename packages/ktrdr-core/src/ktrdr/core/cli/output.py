@@ -12,6 +12,8 @@ from ktrdr.core.files.json_values import plain_json
 
 __all__ = ["print_json", "print_table", "print_warnings", "to_json"]
 
+_MOST_FOLDED = 500
+
 
 def to_json(value: Any) -> str:
     """Return strict JSON: NaN and infinities become ``null``, numpy scalars numbers, dates ISO text."""
@@ -26,7 +28,14 @@ def print_json(value: Any) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), title: str = ""
 ) -> None:
-    """Print a table; the columns named in ``right`` are aligned to the right."""
+    """Print a table; the columns named in ``right`` are aligned to the right.
+
+    A long one is not folded to the width of the screen: laying out ten thousand rows for it takes seconds.
+    """
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if len(cells) > _MOST_FOLDED:
+        _print_unfolded(columns, cells, right, title)
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -34,8 +43,8 @@ def print_table(
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    for row in cells:
+        table.add_row(*row)
     Console(soft_wrap=False, highlight=False, markup=False).print(table)
 
 
@@ -43,3 +52,13 @@ def print_warnings(warnings: Iterable[str], indent: str = "") -> None:
     """Print what a result must not be read without, one line each."""
     for warning in warnings:
         click.secho(f"{indent}Warning: {warning}.", fg="yellow")
+
+
+def _print_unfolded(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], title: str) -> None:
+    """Print a table as the folded one looks on a screen that is wide enough."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    sides = [">" if column in right else "<" for column in columns]
+    line = " " + "   ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    rule = " " + "─" * (sum(widths) + 3 * (len(widths) - 1))
+    heading = [title] if title else []
+    click.echo("\n".join([*heading, "", line.format(*columns), rule, *(line.format(*row) for row in rows), ""]))

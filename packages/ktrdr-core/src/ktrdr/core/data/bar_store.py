@@ -8,6 +8,7 @@ turns (a lock on ``<root>/.lock``); readers need no lock.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import shutil
@@ -18,8 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.calendars import check_calendar
 from ktrdr.core.data.consistency import check_bars
-from ktrdr.core.data.dataset_manifest import MANIFEST, DatasetManifest, YearFile, read_manifest
+from ktrdr.core.data.dataset_manifest import (
+    MANIFEST,
+    DatasetInfo,
+    DatasetManifest,
+    YearFile,
+    read_manifest,
+    read_totals,
+)
 from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
@@ -54,18 +63,6 @@ class WriteReport:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetInfo:
-    """One data set. ``[start, end)``: open of the first bar, close of the last, UTC; ``bytes`` on disk."""
-
-    symbol: str
-    timeframe: str
-    rows: int
-    start: np.datetime64
-    end: np.datetime64
-    bytes: int
-
-
 @dataclass(slots=True)
 class _Staged:
     """New files of one data set, written but not yet named by its manifest."""
@@ -94,14 +91,14 @@ class BarStore:
 
     def datasets(self) -> list[DatasetInfo]:
         """Return what is stored, by symbol and then from fine to coarse. Reads manifests only."""
-        if not self.root.is_dir():
-            return []
         found: list[DatasetInfo] = []
-        for symbol in sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()):
+        for symbol in sorted(_names_in(str(self.root))):
+            place = f"{self.root}/{symbol}"
+            there = _names_in(place)
             for timeframe in TIMEFRAMES:
-                manifest = read_manifest(self.root / symbol / timeframe)
-                if manifest is not None:
-                    found.append(_info(manifest))
+                info = read_totals(f"{place}/{timeframe}") if timeframe in there else None
+                if info is not None:
+                    found.append(info)
         return found
 
     def info(self, symbol: str, timeframe: Timeframe | str) -> DatasetInfo:
@@ -110,7 +107,11 @@ class BarStore:
         Raises:
             BadInputError: it is not stored.
         """
-        return _info(self._manifest(symbol, timeframe))
+        directory = self._directory(symbol, timeframe)
+        info = read_totals(str(directory))
+        if info is None:
+            raise self._missing(symbol, timeframe)
+        return info
 
     def read(
         self,
@@ -143,7 +144,7 @@ class BarStore:
                 manifest = current
         else:
             raise StoreError(f"{symbol} {timeframe} is being written faster than it can be read; try again later")
-        bars = Bars(symbol, Timeframe(str(timeframe)), **columns)
+        bars = Bars(symbol, Timeframe(str(timeframe)), **columns, calendar=manifest.calendar)
         if len(bars) > 1 and not (bars.time[1:] > bars.time[:-1]).all():
             raise self._unreadable(manifest, None)
         return bars
@@ -151,7 +152,8 @@ class BarStore:
     def write(self, bars: Bars) -> WriteReport:
         """Merge ``bars`` into their data set: new bars are added, bars of the same time replaced.
 
-        Writing the same bars again changes nothing. Either all bars are stored or none.
+        Writing the same bars again changes nothing. Either all bars are stored or none. The calendar of ``bars``, if
+        they have one, is that of all timeframes of the symbol from then on.
 
         Raises:
             BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored one.
@@ -169,15 +171,20 @@ class BarStore:
         some new.)
         """
         staged: list[_Staged] = []
+        calendars: dict[str, str] = {}
         with self._writing() as created:
             committed = 0
             try:
                 for bars in datasets:
                     staged.append(self._new_staged(bars, created))
                     self._stage(bars, staged[-1])
+                    if bars.calendar is not None:
+                        calendars[bars.symbol] = bars.calendar
+                written = len(staged)
+                for symbol, calendar in calendars.items():
+                    self._stage_calendar(symbol, calendar, staged)
                 for change in staged:
-                    if change.manifest is not None:
-                        os.replace(change.manifest, change.directory / MANIFEST)
+                    _commit(change)
                     committed += 1
                 for change in staged:
                     sync_directory(change.directory)
@@ -188,7 +195,37 @@ class BarStore:
             for change in staged:
                 for path in change.old_files:
                     path.unlink(missing_ok=True)
-        return [change.report for change in staged]
+        return [change.report for change in staged[:written]]
+
+    def calendar(self, symbol: str) -> str | None:
+        """Return the calendar stored with the data sets of ``symbol``, ``None`` if there is none."""
+        check_symbol(symbol)
+        manifests = (read_manifest(self.root / symbol / timeframe) for timeframe in TIMEFRAMES)
+        return next((each.calendar for each in manifests if each is not None and each.calendar is not None), None)
+
+    def set_calendar(self, symbol: str, calendar: str) -> str:
+        """Store ``calendar`` with all data sets of ``symbol``, and return the name it is kept under.
+
+        Raises:
+            BadInputError: there is no such calendar, or nothing of ``symbol`` is stored.
+            StoreError: the disk is full or not writable; each data set has the old calendar or the new one.
+        """
+        name = check_calendar(calendar)
+        check_symbol(symbol)
+        if not any(self.has(symbol, timeframe) for timeframe in TIMEFRAMES):
+            raise self._missing(symbol)
+        staged: list[_Staged] = []
+        with self._writing():
+            try:
+                self._stage_calendar(symbol, name, staged)
+                for change in staged:
+                    _commit(change)
+                    sync_directory(change.directory)
+            except BaseException:
+                for change in staged:
+                    _discard(change)
+                raise
+        return name
 
     def delete(self, symbol: str, timeframe: Timeframe | str) -> None:
         """Remove a data set.
@@ -214,14 +251,13 @@ class BarStore:
             raise self._missing(symbol, timeframe)
         return manifest
 
-    def _missing(self, symbol: str, timeframe: Timeframe | str) -> NotFoundError:
+    def _missing(self, symbol: str, timeframe: Timeframe | str | None = None) -> NotFoundError:
         stored = [f"{info.symbol} {info.timeframe}" for info in self.datasets()]
         have = (
             f"stored are {', '.join(stored[:8])}{', ...' if len(stored) > 8 else ''}" if stored else "none are stored"
         )
-        return NotFoundError(
-            f"no {timeframe} bars of {symbol} in {self.root} ({have}); `ktrdr data import FILE` adds some"
-        )
+        what = f"{timeframe} bars" if timeframe is not None else "bars"
+        return NotFoundError(f"no {what} of {symbol} in {self.root} ({have}); `ktrdr data import FILE` adds some")
 
     def _unreadable(self, manifest: DatasetManifest, error: Exception | None) -> BadInputError:
         reason = str(error).splitlines()[0] if error is not None else "bars are not in order"
@@ -281,7 +317,8 @@ class BarStore:
             merged, counts = new, (len(new), 0, 0)
             if old_file is not None:
                 path = change.directory / old_file.name
-                old = Bars(bars.symbol, bars.timeframe, **read_parquet([(path, old_file.rows)]))
+                columns = read_parquet([(path, old_file.rows)])
+                old = Bars(bars.symbol, bars.timeframe, **columns, calendar=bars.calendar)
                 merged, counts = merge(old, new)
             added, replaced, unchanged = added + counts[0], replaced + counts[1], unchanged + counts[2]
             if counts[0] == counts[1] == 0:
@@ -297,22 +334,32 @@ class BarStore:
         check_year_ends(bars, list(files.values()))
         rows = sum(file.rows for file in files.values())
         change.report = WriteReport(bars.symbol, bars.timeframe.name, added, replaced, unchanged, rows)
-        if change.new_files:
-            text = DatasetManifest(bars.symbol, bars.timeframe.name, files).to_json()
-            change.manifest = stage_file(change.directory / MANIFEST, text.encode())
-            sync_directory(change.directory)
+        calendar = bars.calendar or self.calendar(bars.symbol)
+        if change.new_files or (manifest is not None and manifest.calendar != calendar):
+            more = {} if manifest is None else manifest.more
+            self._stage_manifest(DatasetManifest(bars.symbol, bars.timeframe.name, files, calendar, more), change)
+
+    def _stage_calendar(self, symbol: str, calendar: str, staged: list[_Staged]) -> None:
+        """Stage ``calendar`` for the timeframes of ``symbol`` that are not among ``staged`` already."""
+        known = {change.directory for change in staged}
+        for timeframe in TIMEFRAMES:
+            directory = self._directory(symbol, timeframe)
+            manifest = read_manifest(directory)
+            if directory not in known and manifest is not None and manifest.calendar != calendar:
+                staged.append(_Staged(directory, WriteReport(symbol, timeframe, 0, 0, 0, 0)))
+                self._stage_manifest(dataclasses.replace(manifest, calendar=calendar), staged[-1])
+
+    def _stage_manifest(self, manifest: DatasetManifest, change: _Staged) -> None:
+        change.manifest = stage_file(change.directory / MANIFEST, manifest.to_json().encode())
+        sync_directory(change.directory)
 
 
-def _info(manifest: DatasetManifest) -> DatasetInfo:
-    files = list(manifest.files.values())
-    return DatasetInfo(
-        manifest.symbol,
-        manifest.timeframe,
-        sum(file.rows for file in files),
-        files[0].first,
-        files[-1].last + np.timedelta64(Timeframe(manifest.timeframe).nanoseconds, "ns"),
-        sum(file.bytes for file in files),
-    )
+def _names_in(path: str) -> list[str]:
+    """What is in the directory ``path``; nothing where there is no directory (any more)."""
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _make_directory(path: Path, created: list[Path]) -> None:
@@ -329,6 +376,11 @@ def _remove_leftovers(directory: Path, named: set[str]) -> None:
     for path in directory.iterdir():
         if path.name != MANIFEST and path.name not in named and path.is_file():
             path.unlink()
+
+
+def _commit(change: _Staged) -> None:
+    if change.manifest is not None:
+        os.replace(change.manifest, change.directory / MANIFEST)
 
 
 def _discard(change: _Staged) -> None:

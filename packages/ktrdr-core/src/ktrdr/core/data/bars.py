@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ class Bars:
         time: ``datetime64[ns]`` ``(n,)``: the **open** of each bar, UTC. A bar is visible from open + timeframe.
         open, high, low, close: float64 ``(n,)`` prices.
         volume: float64 ``(n,)``; NaN where the vendor gave none.
+        calendar: name of the market's calendar as it is stored with the data set (see
+            :mod:`ktrdr.core.data.calendars`); ``None`` leaves it to the symbol's spelling.
     """
 
     symbol: str
@@ -37,6 +39,7 @@ class Bars:
     low: np.ndarray
     close: np.ndarray
     volume: np.ndarray
+    calendar: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.time)
@@ -52,7 +55,8 @@ class Bars:
 
     def __getitem__(self, rows: slice) -> Bars:
         """Return the bars of a slice of positions; arrays are views."""
-        return Bars(self.symbol, self.timeframe, self.time[rows], *(getattr(self, name)[rows] for name in _COLUMNS))
+        columns = (getattr(self, name)[rows] for name in _COLUMNS)
+        return Bars(self.symbol, self.timeframe, self.time[rows], *columns, calendar=self.calendar)
 
     @property
     def close_time(self) -> np.ndarray:
@@ -73,7 +77,9 @@ class Bars:
         return pd.DataFrame({name: getattr(self, name) for name in _COLUMNS}, index=index)
 
     @classmethod
-    def from_frame(cls, symbol: str, timeframe: Timeframe | str, frame: pd.DataFrame) -> Bars:
+    def from_frame(
+        cls, symbol: str, timeframe: Timeframe | str, frame: pd.DataFrame, *, calendar: str | None = None
+    ) -> Bars:
         """Build from a DataFrame as :meth:`to_frame` gives it; a naive index is taken as UTC."""
         index = frame.index
         if index.tz is not None:  # type: ignore[attr-defined]
@@ -83,4 +89,5 @@ class Bars:
             Timeframe(timeframe) if isinstance(timeframe, str) else timeframe,
             np.ascontiguousarray(index.to_numpy(dtype="datetime64[ns]")),
             *(np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64)) for name in _COLUMNS),
+            calendar=calendar,
         )

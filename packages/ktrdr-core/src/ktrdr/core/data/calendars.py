@@ -1,24 +1,28 @@
 """When a market is open, and how many bars it makes in a year.
 
 Three kinds: ``FX`` (Sunday 17:00 to Friday 17:00 in New York, which is how 24/5 markets keep their week), ``24/7`` for
-crypto currencies, and exchanges by their market identifier code (``XNYS``, ``XLON``, ...) from ``exchange_calendars``.
+crypto currencies, and exchanges by their market identifier code (``XNYS``, ``XLON``, ``CMES``, ...) from
+``exchange_calendars``.
+
+A calendar is stored with a data set (:attr:`~ktrdr.core.data.bars.Bars.calendar`) or told by the symbol's spelling
+(:mod:`ktrdr.core.data.symbol_spelling`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
-import re
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from ktrdr.core.data.exchange_sessions import exchange_name, exchange_reach, exchange_sessions
+from ktrdr.core.data.symbol_spelling import pause_hours, readings
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.parameters import did_you_mean
 
-__all__ = ["Intervals", "MarketCalendar", "bars_per_year", "calendar_for"]
+__all__ = ["Intervals", "MarketCalendar", "bars_per_year", "calendar_for", "check_calendar", "new_york_hours"]
 
 _DAY = 86_400_000_000_000
 _HOUR = 3_600_000_000_000
@@ -26,25 +30,12 @@ _DAYS_PER_YEAR = 365.2425
 _WEEKS_PER_YEAR = _DAYS_PER_YEAR / 7
 _FEWEST_WEEKS = 8
 
-_METALS = frozenset({"XAU", "XAG", "XPT", "XPD"})
-_CURRENCIES = _METALS | {
-    "USD", "EUR", "GBP", "JPY", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "TRY", "ZAR",
-    "MXN", "SGD", "HKD", "CNH", "CNY", "THB", "INR", "KRW", "BRL", "ILS", "RUB", "RON",
-}  # fmt: skip
-_CRYPTO = frozenset({
-    "BTC", "XBT", "ETH", "XRP", "LTC", "BCH", "ADA", "SOL", "DOT", "DOGE", "BNB", "AVAX", "LINK", "MATIC", "POL", "TRX",
-    "ATOM", "UNI", "XLM", "ETC", "FIL", "NEAR", "ALGO", "AAVE", "EOS", "XMR", "DASH", "ZEC", "XTZ", "SHIB", "PEPE",
-    "TON", "SUI", "APT", "ARB", "OP",
-})  # fmt: skip
-_STABLECOINS = ("USDT", "USDC", "BUSD", "TUSD", "DAI")
-# Suffixes of symbols as Yahoo and most vendors write them.
-_EXCHANGE_SUFFIXES = {
-    "L": "XLON", "DE": "XETR", "F": "XFRA", "PA": "XPAR", "AS": "XAMS", "BR": "XBRU", "MI": "XMIL", "MC": "XMAD",
-    "SW": "XSWX", "ST": "XSTO", "CO": "XCSE", "OL": "XOSL", "HE": "XHEL", "VI": "XWBO", "WA": "XWAR", "T": "XTKS",
-    "HK": "XHKG", "SS": "XSHG", "KS": "XKRX", "TW": "XTAI", "AX": "XASX", "NZ": "XNZE", "TO": "XTSE", "SA": "BVMF",
-    "BO": "XBOM", "JO": "XJSE", "TA": "XTAE", "SI": "XSES", "LS": "XLIS", "IR": "XDUB", "PR": "XPRA", "IS": "XIST",
-}  # fmt: skip
-_DEFAULT_EXCHANGE = "XNYS"
+# What bars of a year are counted over: ten years, cut to whole weeks (Monday 2014-12-29 to Sunday 2024-12-29).
+_COUNTED = (16433, 20086)
+# Calendars that `exchange_calendars` leaves open for all of 24 hours, where the market rests for the last one.
+_RESTING = frozenset({"CMES", "us_futures"})
+# From how many hours on a session belongs to two dates, so that no daily bar is due at both.
+_LONG_SESSION = 20 * _HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +74,20 @@ class MarketCalendar:
         """Return when bars of ``timeframe`` are due between ``start`` and ``end``.
 
         For daily bars of an exchange these are whole days (UTC) with a session, since such bars are labelled with the
-        date; weekly bars are due all the time.
+        date, and for weekly bars the weeks (from Monday, UTC) with a session. A session of nearly 24 hours, which
+        begins on the day before, counts with its hours for daily bars, too.
         """
         first, last = _days(start, end)
-        if self.name == "24/7" or timeframe.name == "1w":
+        if self.name == "24/7":
             return Intervals(np.array([first * _DAY]), np.array([(last + 1) * _DAY]))
-        if self.name == "FX":
-            days = np.arange(first, last + 1)
-            return self._fx_days(days[_is_weekday(days) & ~_is_fx_holiday(days)])
-        days, opens, closes = _exchange(self.name, first, last)
-        return Intervals(days * _DAY, (days + 1) * _DAY) if timeframe.name == "1d" else Intervals(opens, closes)
+        days, opens, closes = self._hours(first, last)
+        if timeframe.name == "1w":
+            weeks = np.unique(_week(days))
+            return Intervals((weeks * 7 - 3) * _DAY, (weeks * 7 + 4) * _DAY)
+        long = len(opens) > 0 and int(np.median(closes - opens)) >= _LONG_SESSION
+        if timeframe.name == "1d" and not long:
+            return Intervals(days * _DAY, (days + 1) * _DAY)
+        return Intervals(opens, closes)
 
     def holidays(self, start: np.datetime64, end: np.datetime64) -> Intervals:
         """Return the closed weekdays between ``start`` and ``end``."""
@@ -102,22 +97,53 @@ class MarketCalendar:
             return Intervals(days[:0], days[:0])
         if self.name == "FX":
             return self._fx_days(days[_is_weekday(days) & _is_fx_holiday(days)])
-        closed = np.setdiff1d(days[_is_weekday(days)], _exchange(self.name, first, last)[0])
+        closed = np.setdiff1d(days[_is_weekday(days)], exchange_sessions(self.name, first, last)[0])
         return Intervals(closed * _DAY, (closed + 1) * _DAY)
 
     def bars_per_year(self, timeframe: Timeframe) -> float:
-        """Return how many bars of ``timeframe`` an average year has."""
-        if timeframe.name == "1w":
-            return _WEEKS_PER_YEAR
+        """Return how many bars of ``timeframe`` an average year has, counted over the sessions of 2015 to 2024.
+
+        Counted are the bars that resampling makes of bars of a minute: one wherever a session and the UTC grid of the
+        timeframe meet, however shortly (XNYS in winter, 14:30 to 21:00, has seven hourly bars, 14:00 to 20:00). Of
+        daily bars there is one for each session, of weekly bars one for each week (from Monday, UTC) with a session. A
+        calendar that begins later is counted over the whole weeks it has.
+        """
         if self.name == "24/7":
             return _DAYS_PER_YEAR * 86400 / timeframe.seconds
+        first, last = self._counted()
+        days, opens, closes = self._hours(first, last)
+        if timeframe.name == "1w":
+            bars = len(np.unique(_week(days)))
+        elif timeframe.name == "1d":
+            bars = len(days)
+        else:
+            bars = _slots(opens, closes, timeframe.nanoseconds)
+        return bars / (last - first + 1) * _DAYS_PER_YEAR
+
+    def _counted(self) -> tuple[int, int]:
+        first, last = _COUNTED
         if self.name == "FX":
-            days = (_DAYS_PER_YEAR - 2) * 5 / 7
-            return days * max(1.0, (24 - self.break_hours) * 3600 / timeframe.seconds)
-        first, last = (int(np.datetime64(day, "D").astype(np.int64)) for day in ("2010-01-01", "2019-12-31"))
-        days_open, opens, closes = _exchange(self.name, first, last)
-        per_session = np.ceil((closes - opens) / timeframe.nanoseconds).sum() / len(days_open)
-        return len(days_open) / (last - first + 1) * _DAYS_PER_YEAR * max(1.0, float(per_session))
+            return first, last
+        try:
+            exchange_sessions(self.name, first, last)
+        except BadInputError:
+            lower, _ = exchange_reach(self.name)
+            if lower is None:
+                raise
+            first = (lower + 9) // 7 * 7 - 3  # the first Monday
+        return first, last
+
+    def _hours(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return days with a session, and opens and closes of its parts; see :func:`.exchange_sessions`."""
+        if self.name == "FX":
+            days = np.arange(first, last + 1)
+            days = days[_is_weekday(days) & ~_is_fx_holiday(days)]
+            hours = self._fx_days(days)
+            return days, hours.open, hours.close
+        days, opens, closes = exchange_sessions(self.name, first, last)
+        if self.name in _RESTING:
+            closes = np.where(closes - opens >= 24 * _HOUR, closes - _HOUR, closes)
+        return days, opens, closes
 
     def _fx_days(self, days: np.ndarray) -> Intervals:
         close = days * _DAY + _new_york_five(days)
@@ -125,28 +151,28 @@ class MarketCalendar:
         return Intervals(open_, close)
 
 
-def calendar_for(symbol: str, calendar: str | None = None) -> MarketCalendar:
-    """Return the calendar named ``calendar``, or else the one that the spelling of ``symbol`` tells.
-
-    Two currency codes (``EURUSD``, ``EUR-USD``, ``EURUSD=X``) are FX; a crypto currency against anything is 24/7; a
-    suffix such as ``.L`` or ``.T`` names its exchange; everything else is taken to trade in New York (``XNYS``).
+def check_calendar(name: str) -> str:
+    """Return the name under which the calendar ``name`` is kept: ``nyse`` is ``XNYS``, ``24/5`` is ``FX``.
 
     Raises:
         BadInputError: there is no calendar of that name.
     """
-    base, quote = _pair(symbol)
-    metal = 1 if base in _METALS else 0
-    if calendar is not None:
-        name = "FX" if calendar.upper() in ("FX", "24/5") else calendar.upper()
-        if name not in ("FX", "24/7"):
-            _check_exchange(name)
-        return MarketCalendar(name, metal if name == "FX" else 0)
-    if base in _CURRENCIES and quote in _CURRENCIES:
-        return MarketCalendar("FX", metal)
-    if base in _CRYPTO or quote in _STABLECOINS:
-        return MarketCalendar("24/7")
-    suffix = symbol.rpartition(".")[2] if "." in symbol else ""
-    return MarketCalendar(_EXCHANGE_SUFFIXES.get(suffix, _DEFAULT_EXCHANGE))
+    upper = name.upper()
+    if upper in ("FX", "24/5"):
+        return "FX"
+    return upper if upper == "24/7" else exchange_name(name)
+
+
+def calendar_for(symbol: str, calendar: str | None = None) -> MarketCalendar:
+    """Return the calendar named ``calendar``, or else the one that the spelling of ``symbol`` tells.
+
+    Of a ticker that could be several things (:func:`~ktrdr.core.data.symbol_spelling.readings`) the first is taken.
+
+    Raises:
+        BadInputError: there is no calendar of that name.
+    """
+    name = readings(symbol)[0].calendar if calendar is None else check_calendar(calendar)
+    return MarketCalendar(name, pause_hours(symbol) if name == "FX" else 0)
 
 
 def bars_per_year(
@@ -157,7 +183,7 @@ def bars_per_year(
     Where ``times`` (``datetime64``, ascending opens) hold at least eight whole weeks, the data themselves say it: the
     mean number of bars in a week, times 52.1775. Counted are weeks between two others with bars, so neither a range
     that starts on a Wednesday nor a hole in the data changes the result. Otherwise the calendar of the symbol says it
-    (:func:`calendar_for`).
+    (:func:`calendar_for`, of ``calendar`` where it is given).
     """
     frame = Timeframe(str(timeframe))
     if times is not None and len(times) > 2:
@@ -167,22 +193,6 @@ def bars_per_year(
         if len(counts) >= _FEWEST_WEEKS:
             return float(counts.mean()) * _WEEKS_PER_YEAR
     return calendar_for(symbol, calendar).bars_per_year(frame)
-
-
-def _pair(symbol: str) -> tuple[str, str]:
-    """Split a symbol into base and quote currency; the quote is empty where it is no pair."""
-    text = symbol.upper().removesuffix("=X")
-    parts = re.split(r"[-_.]", text)
-    if len(parts) == 2:
-        return parts[0], parts[1]
-    for coin in _STABLECOINS:
-        if text.endswith(coin) and len(text) > len(coin):
-            return text.removesuffix(coin), coin
-    for length in (3, 4, 5):
-        base, quote = text[:length], text[length:]
-        if (base in _CRYPTO or length == 3) and (quote in _CURRENCIES or quote in _CRYPTO):
-            return base, quote
-    return text, ""
 
 
 def _days(start: np.datetime64, end: np.datetime64) -> tuple[int, int]:
@@ -205,6 +215,23 @@ def _is_fx_holiday(days: np.ndarray) -> np.ndarray:
     return (in_year == 0) | (christmas & (in_month == 24))
 
 
+def _week(days: np.ndarray) -> np.ndarray:
+    """Weeks since 1970, each from Monday, in which ``days`` lie."""
+    return (days + 3) // 7
+
+
+def _slots(opens: np.ndarray, closes: np.ndarray, length: int) -> int:
+    """Return how many bars of ``length`` on the UTC grid meet intervals, which ascend without overlap."""
+    first, last = opens // length, (closes - 1) // length
+    before = np.concatenate((first[:1] - 1, last[:-1]))
+    return int(np.maximum(last - np.maximum(first, before + 1) + 1, 0).sum())
+
+
+def new_york_hours(days: np.ndarray) -> np.ndarray:
+    """Return how many hours New York is behind UTC at the end of ``days`` (since 1970), int64 of the same shape."""
+    return _new_york_five(days) // _HOUR - 17
+
+
 def _new_york_five(days: np.ndarray) -> np.ndarray:
     """Nanoseconds from 00:00 UTC to 17:00 in New York of each day."""
     known, index = np.unique(days, return_inverse=True)
@@ -218,40 +245,3 @@ def _five_o_clock(day: int) -> int:
     offset = local.utcoffset()
     assert offset is not None
     return 17 * _HOUR - int(offset.total_seconds()) * 1_000_000_000
-
-
-def _check_exchange(name: str) -> None:
-    import exchange_calendars
-
-    names = exchange_calendars.get_calendar_names()
-    if name not in names:
-        hint = did_you_mean(name, names) or "; use FX, 24/7 or a market identifier code such as XNYS"
-        raise BadInputError(f"unknown calendar `{name}`{hint}")
-
-
-@functools.lru_cache(maxsize=32)
-def _exchange(name: str, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the days with a session, and the opens and closes of its parts (a lunch break splits it)."""
-    import exchange_calendars
-    from exchange_calendars.errors import CalendarError
-
-    start, end = (dt.date(1970, 1, 1) + dt.timedelta(days=day) for day in (first, last))
-    # A month more on each side, or a range inside a long holiday would have no session at all.
-    margin = dt.timedelta(days=31)
-    try:
-        calendar = exchange_calendars.get_calendar(name, start=str(start - margin), end=str(end + margin))
-    except (CalendarError, ValueError) as error:
-        raise BadInputError(f"the calendar {name} does not reach from {start} to {end}: {error}") from error
-    schedule = calendar.schedule
-
-    def instants(column: str) -> np.ndarray:
-        return schedule[column].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
-
-    days = schedule.index.to_numpy("datetime64[D]").astype(np.int64)
-    opens, closes, break_start, break_end = (instants(c) for c in ("open", "close", "break_start", "break_end"))
-    inside = (days >= first) & (days <= last)
-    split = inside & (break_start != np.iinfo(np.int64).min)
-    all_opens = np.concatenate((opens[inside], break_end[split]))
-    all_closes = np.concatenate((np.where(split, break_start, closes)[inside], closes[split]))
-    order = np.argsort(all_opens, kind="stable")
-    return days[inside], all_opens[order], all_closes[order]

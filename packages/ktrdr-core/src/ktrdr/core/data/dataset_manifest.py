@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
+from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["MANIFEST", "DatasetManifest", "YearFile", "read_manifest"]
+__all__ = ["MANIFEST", "DatasetInfo", "DatasetManifest", "YearFile", "read_manifest", "read_totals"]
 
 MANIFEST = "manifest.json"
 _SCHEMA_VERSION = 1
+_KEYS = frozenset({"schema_version", "symbol", "timeframe", "calendar", "files"})
 _FILE_NAME = re.compile(r"\d{4}-[0-9a-f]{16}\.parquet", re.ASCII)
 
 
@@ -35,11 +38,21 @@ class YearFile:
 
 @dataclass(frozen=True, slots=True)
 class DatasetManifest:
-    """Files of one symbol and timeframe by year, ascending."""
+    """Files of one symbol and timeframe by year, ascending.
+
+    Attributes:
+        symbol, timeframe: the data set.
+        files: by year.
+        calendar: name of the market's calendar, the same for all timeframes of a symbol; ``None`` leaves it to the
+            spelling of the symbol.
+        more: keys that this KTRDR does not know, written back as they were read.
+    """
 
     symbol: str
     timeframe: str
     files: Mapping[int, YearFile]
+    calendar: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of the manifest file."""
@@ -57,9 +70,25 @@ class DatasetManifest:
             "schema_version": _SCHEMA_VERSION,
             "symbol": self.symbol,
             "timeframe": self.timeframe,
+            **({} if self.calendar is None else {"calendar": self.calendar}),
             "files": files,
+            **self.more,
         }
         return json.dumps(document, indent=1) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """One data set. ``[start, end)``: open of the first bar, close of the last, UTC; ``bytes`` on disk; ``calendar`` as
+    stored, ``None`` where it is left to the spelling of the symbol."""
+
+    symbol: str
+    timeframe: str
+    rows: int
+    start: np.datetime64
+    end: np.datetime64
+    bytes: int
+    calendar: str | None = None
 
 
 def read_manifest(directory: Path) -> DatasetManifest | None:
@@ -69,14 +98,10 @@ def read_manifest(directory: Path) -> DatasetManifest | None:
         BadInputError: it is damaged, or of a newer KTRDR.
     """
     path = directory / MANIFEST
+    document = _document(str(path))
+    if document is None:
+        return None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        version = document["schema_version"]
-        if version != _SCHEMA_VERSION:
-            raise BadInputError(
-                f"{path} has schema version {version}, this KTRDR reads {_SCHEMA_VERSION}: update KTRDR, or delete "
-                f"{directory} and import its data again"
-            )
         files = {
             int(year): YearFile(
                 str(entry["name"]),
@@ -87,14 +112,71 @@ def read_manifest(directory: Path) -> DatasetManifest | None:
             )
             for year, entry in sorted(document["files"].items())
         }
-        manifest = DatasetManifest(str(document["symbol"]), str(document["timeframe"]), files)
-    except FileNotFoundError:
-        return None
+        calendar = document.get("calendar")
+        more = {key: value for key, value in document.items() if key not in _KEYS}
+        manifest = DatasetManifest(
+            str(document["symbol"]),
+            str(document["timeframe"]),
+            files,
+            None if calendar is None else str(calendar),
+            more,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path) from error
     if not files or not all(_FILE_NAME.fullmatch(file.name) and file.rows > 0 for file in files.values()):
         raise _damaged(path)
     return manifest
+
+
+def read_totals(directory: str) -> DatasetInfo | None:
+    """Return what the manifest in ``directory`` says of its data set as a whole, ``None`` if there is none.
+
+    A list of thousands of data sets needs no more, and this takes a tenth of the time of :func:`read_manifest`.
+
+    Raises:
+        BadInputError: it is damaged, or of a newer KTRDR.
+    """
+    path = f"{directory}/{MANIFEST}"
+    document = _document(path)
+    if document is None:
+        return None
+    try:
+        files = document["files"]
+        first, last = (np.datetime64(files[pick(files)][end], "ns") for pick, end in ((min, "first"), (max, "last")))
+        timeframe = str(document["timeframe"])
+        calendar = document.get("calendar")
+        rows = [int(entry["rows"]) for entry in files.values()]
+        if min(rows) <= 0:
+            raise ValueError("a file without bars")
+        return DatasetInfo(
+            str(document["symbol"]),
+            timeframe,
+            sum(rows),
+            first,
+            last + np.timedelta64(Timeframe(timeframe).nanoseconds, "ns"),
+            sum(entry["bytes"] for entry in files.values()),
+            None if calendar is None else str(calendar),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(Path(path)) from error
+
+
+def _document(path: str) -> dict[str, Any] | None:
+    """Return the manifest at ``path`` as JSON, ``None`` if there is none."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            document = json.loads(file.read().decode())
+        version = document["schema_version"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(Path(path)) from error
+    if version != _SCHEMA_VERSION:
+        raise BadInputError(
+            f"{path} has schema version {version}, this KTRDR reads {_SCHEMA_VERSION}: update KTRDR, or delete "
+            f"{Path(path).parent} and import its data again"
+        )
+    return cast(dict[str, Any], document)
 
 
 def _damaged(path: Path) -> BadInputError:

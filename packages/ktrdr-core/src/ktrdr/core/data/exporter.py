@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.parquet import COLUMNS, connect, copy_to_file
+from ktrdr.core.data.parquet import COLUMNS, PARQUET_COPY, calendar_metadata, connect, copy_to_file
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import new_file
 
@@ -14,7 +14,7 @@ __all__ = ["export_bars"]
 _FORMATS = {
     ".csv": "FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%SZ'",
     ".csv.gz": "FORMAT csv, HEADER, COMPRESSION gzip, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%SZ'",
-    ".parquet": "FORMAT parquet, COMPRESSION zstd",
+    ".parquet": PARQUET_COPY,
 }
 
 
@@ -22,6 +22,8 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
     """Write ``bars`` to ``path``: CSV (``.csv``, ``.csv.gz``) or Parquet, by its suffix; columns as in the store.
 
     The file appears whole or not at all. Times in CSV are UTC and say so, so that an import reads the same bars back.
+    A Parquet file notes the calendar that is stored with the bars, and an import takes it from there; CSV has no room
+    for it that other programs would pass over.
 
     Raises:
         BadInputError: the suffix is unknown, the directory is not there, or the file exists and may not be
@@ -39,4 +41,5 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
     with new_file(path) as temporary, connect() as connection:
         connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
         select = f"SELECT {time}, open, high, low, close, volume FROM bars"
-        copy_to_file(connection, select, temporary, _FORMATS[suffix])
+        note = calendar_metadata(bars.calendar) if suffix == ".parquet" else ""
+        copy_to_file(connection, select, temporary, _FORMATS[suffix] + note)

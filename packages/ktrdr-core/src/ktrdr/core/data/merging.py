@@ -36,7 +36,8 @@ def merge(old: Bars, new: Bars) -> tuple[Bars, tuple[int, int, int]]:
         values[position[replaced]] = getattr(new, name)[replaced]
         return np.concatenate((values, getattr(new, name)[~known]))[order]
 
-    merged = Bars(new.symbol, new.timeframe, *(column(n) for n in ("time", "open", "high", "low", "close", "volume")))
+    columns = (column(name) for name in ("time", "open", "high", "low", "close", "volume"))
+    merged = Bars(new.symbol, new.timeframe, *columns, calendar=new.calendar)
     return merged, (int((~known).sum()), int(replaced.sum()), int(same.sum()))
 
 

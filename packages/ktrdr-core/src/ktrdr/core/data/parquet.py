@@ -15,10 +15,25 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.files.durable import sync_file
 
-__all__ = ["COLUMNS", "connect", "copy_to_file", "quoted_path", "read_parquet", "write_parquet"]
+__all__ = [
+    "COLUMNS",
+    "PARQUET_COPY",
+    "calendar_in_file",
+    "calendar_metadata",
+    "connect",
+    "copy_to_file",
+    "quoted_path",
+    "read_parquet",
+    "write_parquet",
+]
 
 COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
+PARQUET_COPY = "FORMAT parquet, COMPRESSION zstd"
+"""Options of DuckDB's ``COPY`` to a Parquet file."""
+
+# The calendar stands in files for other programs, not in those of the store, where the manifest says it.
+_CALENDAR_KEY = "ktrdr.calendar"
 _ROWS_PER_QUERY = 1_000_000
 
 
@@ -58,6 +73,28 @@ def copy_to_file(connection: duckdb.DuckDBPyConnection, select: str, path: Path,
         raise OSError(str(error)) from error
 
 
+def calendar_metadata(calendar: str | None) -> str:
+    """Return the options of ``COPY`` that note ``calendar`` in a Parquet file; none for ``None``."""
+    if calendar is None:
+        return ""
+    literal = calendar.replace("'", "''")
+    return f", KV_METADATA {{'{_CALENDAR_KEY}': '{literal}'}}"
+
+
+def calendar_in_file(path: Path) -> str | None:
+    """Return the calendar that a Parquet file notes, ``None`` if it notes none.
+
+    Raises:
+        duckdb.Error: it is no Parquet file, or damaged.
+    """
+    with connect() as connection:
+        found = connection.execute(
+            "SELECT value FROM parquet_kv_metadata($file) WHERE key = $key",
+            {"file": quoted_path(path), "key": _CALENDAR_KEY.encode()},
+        ).fetchone()
+    return None if found is None else bytes(found[0]).decode("utf-8", "replace")
+
+
 def write_parquet(bars: Bars, path: Path) -> None:
     """Write ``bars`` to ``path`` and flush them to the disk.
 
@@ -66,7 +103,7 @@ def write_parquet(bars: Bars, path: Path) -> None:
     """
     with connect() as connection:
         connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
-        copy_to_file(connection, "FROM bars", path, "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880")
+        copy_to_file(connection, "FROM bars", path, f"{PARQUET_COPY}, ROW_GROUP_SIZE 122880")
     sync_file(path)
 
 

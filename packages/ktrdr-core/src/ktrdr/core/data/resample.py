@@ -8,6 +8,8 @@ left out unless the finer bars reach its close; there is no bar where there are 
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
@@ -64,9 +66,7 @@ def resample(bars: Bars, timeframe: Timeframe | str, *, data_end: np.datetime64 
             f"of {bars.timeframe} above 1"
         )
     if not len(bars):
-        return Bars(
-            bars.symbol, target, *(getattr(bars, n) for n in ("time", "open", "high", "low", "close", "volume"))
-        )
+        return dataclasses.replace(bars, timeframe=target)
     row = first_straddling(bars, target)
     if row >= 0:
         raise BadInputError(
@@ -85,6 +85,7 @@ def resample(bars: Bars, timeframe: Timeframe | str, *, data_end: np.datetime64 
         np.minimum.reduceat(bars.low, first),
         bars.close[last],
         np.add.reduceat(bars.volume, first),
+        calendar=bars.calendar,
     )
     end = bars.close_time[-1] if data_end is None else data_end
     return result if result.close_time[-1] <= end else result[:-1]

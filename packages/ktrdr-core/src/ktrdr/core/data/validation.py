@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendars import MarketCalendar, calendar_for
+from ktrdr.core.data.calendar_choice import calendar_of
+from ktrdr.core.data.calendars import MarketCalendar
 from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.gaps import GAP_KINDS, find_gaps, outside_hours
 from ktrdr.core.data.jumps import find_jumps
@@ -86,14 +87,14 @@ def validate_bars(bars: Bars, calendar: str | None = None, read: TimesRead | Non
 
     Args:
         bars: in any state; gaps and jumps are looked for only where the bars are otherwise in order.
-        calendar: ``FX``, ``24/7`` or a market identifier code; by default what the symbol tells.
+        calendar: ``FX``, ``24/7`` or a market identifier code; by default that of the bars.
         read: how the times of a file were read, to propose a better way where bars lie outside the market's hours; None
             for stored bars.
 
     Raises:
         BadInputError: there is no calendar of that name.
     """
-    market = calendar_for(bars.symbol, calendar)
+    market = calendar_of(bars, calendar)
     findings = [
         Finding(error.kind, "error", error.message, len(error.rows), _times(bars.time[error.rows]))
         for error in find_inconsistencies(bars)

@@ -40,7 +40,7 @@ BUNDLE_FORMAT = 2
 
 It is raised when a core from before could not read what this one writes. A bundle of a newer format is refused; every
 older one is read, and written in this one when it is imported. It does not follow the plugin contract: how core speaks
-to a backend does not change what was stored. Format 2 is 1 with ``warnings``.
+to a backend does not change what was stored. Format 2 added ``warnings`` and the calendars of the training data.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -115,6 +115,7 @@ class DataReference(_Part):
         start, end: of the bars used: open of the first, close of the last, UTC.
         rows: base bars per symbol.
         split: parts per symbol.
+        calendars: of the market, by symbol; empty in bundles of format 1.
     """
 
     fingerprint: Sha256
@@ -125,6 +126,7 @@ class DataReference(_Part):
     end: AwareDatetime
     rows: dict[str, int]
     split: dict[str, SplitBoundaries] = {}
+    calendars: dict[str, str] = {}
 
 
 class Environment(_Part):

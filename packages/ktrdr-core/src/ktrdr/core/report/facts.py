@@ -49,6 +49,9 @@ def _settings(result: BacktestResult) -> list[tuple[str, str]]:
             entries.append((name.replace("_", " "), f"{distance.value:g}{unit}"))
     if risk.max_holding_period is not None:
         entries.append(("longest holding", f"{risk.max_holding_period} bars"))
+    calendars = [f"{symbol.symbol} {symbol.calendar}" for symbol in result.symbols if symbol.calendar is not None]
+    if calendars:
+        entries.append(("calendar", ", ".join(calendars)))
     return entries
 
 

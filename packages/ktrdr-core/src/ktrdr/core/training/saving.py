@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.calendar_choice import calendar_name
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import DataReference, ManifestFields, PluginReference, SplitBoundaries
 from ktrdr.core.models.model_store import ModelStore
@@ -43,6 +44,7 @@ def data_reference(
         end=_utc(max(bars.close_time[-1] for bars in base_bars.values())),
         rows={symbol: len(bars) for symbol, bars in base_bars.items()},
         split=dict(split),
+        calendars={symbol: calendar_name(bars) for symbol, bars in base_bars.items()},
     )
 
 

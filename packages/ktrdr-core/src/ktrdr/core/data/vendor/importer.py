@@ -7,6 +7,7 @@ odd is reported.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import re
 import tempfile
@@ -18,8 +19,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ktrdr.core.data.bar_store import BarStore, WriteReport
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.calendars import check_calendar
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
+from ktrdr.core.data.vendor.import_calendar import known_calendar, noted_calendar
 from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
 from ktrdr.core.data.vendor.vendor_columns import Wanted, check_roles
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
@@ -97,7 +100,9 @@ def import_file(
             or its name says.
         timeframe: of the bars; by default told by the most common step between them.
         timezone: of times that do not say their own, such as ``America/New_York`` or ``+02:00``; default UTC.
-        calendar: for the report, see :func:`~ktrdr.core.data.calendars.calendar_for`.
+        calendar: is stored with the bars and holds for all timeframes of the symbol. By default it is the one that is
+            stored already, that the file notes, or that spelling and times tell
+            (:mod:`ktrdr.core.data.calendar_choice`).
         columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known; its
             number, from 1, where the file has no header.
         dates: ``day-first`` or ``month-first``, where the file alone does not tell.
@@ -132,7 +137,7 @@ def import_file(
     options = ImportOptions(
         Timeframe(timeframe) if timeframe is not None else None,
         _zone(timezone) if timezone is not None else None,
-        calendar,
+        check_calendar(calendar) if calendar is not None else None,
         label,
         skip_bad,
         align,
@@ -149,11 +154,19 @@ def import_file(
             if options.zone is not None and (staging.zoned or staging.zone is not None):
                 raise BadInputError(f"{path}: its times say their own zone; leave out --timezone")
             names = _names(staging, symbol)
+            noted = None if calendar is not None else noted_calendar(plain, str(path))
+
+            def checked(source: str, target: str) -> tuple[Bars, ValidationReport]:
+                known, note = (options.calendar, None) if calendar else known_calendar(store, target, noted)
+                if note is not None and note not in staging.notes:
+                    staging.notes.append(note)
+                return checked_bars(staging, source, target, dataclasses.replace(options, calendar=known))
+
             validations: list[ValidationReport] = []
             bars: Bars | None = None
             for position, (source, target) in enumerate(names.items()):
                 stop.raise_if_requested()
-                bars, validation = checked_bars(staging, source, target, options)
+                bars, validation = checked(source, target)
                 validations.append(validation)
                 done = position + 1
                 progress(ProgressEvent("checking", done, len(names), "symbols", done / len(names), target))
@@ -163,7 +176,7 @@ def import_file(
                     stop.raise_if_requested()
                     # Of several symbols only one is held at a time, so each is made twice.
                     kept = bars if len(names) == 1 else None
-                    yield kept if kept is not None else checked_bars(staging, source, target, options)[0]
+                    yield kept if kept is not None else checked(source, target)[0]
                     done = position + 1
                     progress(ProgressEvent("writing", done, len(names), "symbols", done / len(names), target))
 

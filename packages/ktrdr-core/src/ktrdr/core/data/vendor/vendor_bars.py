@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,13 +11,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendars import calendar_for
 from ktrdr.core.data.consistency import find_inconsistencies, first_inconsistency
-from ktrdr.core.data.shifted_clock import TimesRead
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
-from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
-from ktrdr.core.data.vendor.local_times import to_utc
+from ktrdr.core.data.vendor.ordered_rows import OrderedRows, add_note, order_rows
 from ktrdr.core.data.vendor.short_bars import align, describe_short_bars, find_short_bars
 from ktrdr.core.errors import BadInputError
 
@@ -26,10 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ImportOptions", "checked_bars", "detect_timeframe"]
 
 _MINUTE = 60_000_000_000
-_HOUR = 3_600_000_000_000
-_DAY = 86_400_000_000_000
 _STEPS_LOOKED_AT = 200_000
-_NAMED = 10
+_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +42,52 @@ class ImportOptions:
 
 def checked_bars(staging: Staging, source: str, target: str, options: ImportOptions) -> tuple[Bars, ValidationReport]:
     """Return the bars of one symbol, in order and without error, and the report on them."""
-    raw = staging.raw_bars(source)
     where = f"{staging.shown}{': ' + target if source else ''}"
-    written, rows, columns = raw.time, raw.row, dict(raw.prices)
-    offset = raw.offset
-    del raw
-    zone = _zone_of(written, offset, target, options, staging)
-    step = np.diff(written if offset is None else written - offset * _MINUTE)
-    back = int(np.count_nonzero(step < 0))
-    # Clocks that go back make a step forward among rows that are newest first.
-    if len(step) and (back == len(step) or (isinstance(zone, ZoneInfo) and 2 * back > len(step))):
-        written, rows = written[::-1], rows[::-1]
-        columns = {name: values[::-1] for name, values in columns.items()}
-        offset = None if offset is None else offset[::-1]
-        _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
-    del step
-    left_out: list[Finding] = []
-    time, unclear = _instants(written, offset, zone, target, options)
-    if len(unclear):
-        reasons = _reasons(written, rows, unclear, zone, staging)
-        if not options.skip_bad:
-            more = f" (and {len(unclear) - 1} more such rows)" if len(unclear) > 1 else ""
-            raise BadInputError(
-                f"{where}, {reasons[0]}{more}; leave such rows out with --skip-bad, or import a file in UTC"
-            )
-        left_out.append(_left_out(reasons, len(unclear)))
-        keep = np.ones(len(time), dtype=bool)
-        keep[unclear] = False
-        time, written, rows = time[keep], written[keep], rows[keep]
-        columns = {name: values[keep] for name, values in columns.items()}
-    _refuse_disorder(staging, where, time, written, rows, named=zone is not None)
+    ordered = order_rows(staging, source, target, where, options)
+    bars = _bars(ordered, target, _opens(ordered, where, staging, options))
+    rows = ordered.rows
+    findings = [_left_out(list(ordered.unclear), ordered.unclear_count)] if ordered.unclear_count else []
+    if staging.bad_count and not staging.symbols.keys() - {source}:
+        findings.append(_left_out(staging.bad_rows, staging.bad_count))
+    elif staging.bad_count:
+        what = (
+            "1 row of the file is no bar and was"
+            if staging.bad_count == 1
+            else f"{staging.bad_count:,} rows of the file are no bars and were"
+        )
+        add_note(staging, f"{what} left out ({staging.bad_rows[0]})")
+    if options.skip_bad:
+        keep, reasons = _possible(bars)
+        findings += reasons
+        if reasons:
+            bars, rows = _chosen(bars, keep), rows[keep]
+        if not len(bars):
+            raise BadInputError(f"{where} has no bars without errors: leave out --skip-bad to see what is wrong")
+    first = first_inconsistency(bars)
+    if options.align and (first is None or first.kind == "overlap"):
+        bars, rows, aligned = _aligned(bars, rows)
+        findings.append(aligned)
+        first = first_inconsistency(bars)
+    if first is not None:
+        remedy = "correct the file, or leave such rows out with --skip-bad"
+        if first.kind == "overlap":
+            remedy = _overlap_remedy(bars, int(first.rows[0]))
+        raise BadInputError(f"{where}, {staging.place(int(rows[first.rows[0]]))}: {first.message}; {remedy}")
+    report = validate_bars(bars, read=ordered.read)
+    return bars, dataclasses.replace(report, findings=(*findings, *report.findings))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opens:
+    """Opens of bars, int64 nanoseconds since 1970, UTC, and their length."""
+
+    time: np.ndarray
+    timeframe: Timeframe
+
+
+def _opens(ordered: OrderedRows, where: str, staging: Staging, options: ImportOptions) -> _Opens:
+    """Return when the bars open, which the file may say by their closes, refused if that is no whole minute."""
+    time = ordered.time
     found = options.timeframe or detect_timeframe(time)
     if found is None:
         raise BadInputError(_no_timeframe(where, time))
@@ -86,56 +98,39 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
     odd = np.flatnonzero(time % _MINUTE)
     if len(odd):
         raise BadInputError(
-            f"{where}, {staging.place(int(rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a whole "
-            "minute; round the times in the file to the minute in which a bar opens"
+            f"{where}, {staging.place(int(ordered.rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a "
+            "whole minute; round the times in the file to the minute in which a bar opens"
         )
-    order = ("open", "high", "low", "close", "volume")
-    bars = Bars(
-        target,
-        found,
-        np.ascontiguousarray(time).view("datetime64[ns]"),
-        *(np.ascontiguousarray(columns[name]) for name in order),
+    return _Opens(time, found)
+
+
+def _bars(ordered: OrderedRows, symbol: str, opens: _Opens) -> Bars:
+    return Bars(
+        symbol,
+        opens.timeframe,
+        np.ascontiguousarray(opens.time).view("datetime64[ns]"),
+        *(np.ascontiguousarray(ordered.columns[name]) for name in _COLUMNS),
+        calendar=ordered.calendar,
     )
-    if staging.bad_count and not staging.symbols.keys() - {source}:
-        left_out.append(_left_out(staging.bad_rows, staging.bad_count))
-    elif staging.bad_count:
-        what = (
-            "1 row of the file is no bar and was"
-            if staging.bad_count == 1
-            else (f"{staging.bad_count:,} rows of the file are no bars and were")
-        )
-        _note(staging, f"{what} left out ({staging.bad_rows[0]})")
-    bad = [error for error in find_inconsistencies(bars) if error.kind not in ("unordered", "duplicate", "overlap")]
-    if bad and options.skip_bad:
-        keep = np.ones(len(bars), dtype=bool)
-        for error in bad:
-            # One warning per row, whatever all is wrong with it.
-            fresh = int(np.count_nonzero(keep[error.rows]))
-            keep[error.rows] = False
-            if fresh:
-                left_out.append(_left_out([error.message], fresh))
-        bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order))
-        rows = rows[keep]
-        if not len(bars):
-            raise BadInputError(f"{where} has no bars without errors: leave out --skip-bad to see what is wrong")
-    if options.align and (options.skip_bad or not bad):
-        bars, rows, aligned = _aligned(bars, rows)
-        left_out.append(aligned)
-    first = first_inconsistency(bars)
-    if first is not None:
-        remedy = (
-            "correct the file"
-            if first.kind == "overlap"
-            else "correct the file, or leave such rows out with --skip-bad"
-        )
-        if first.kind == "overlap":
-            remedy = _overlap_remedy(bars, int(first.rows[0]))
-        raise BadInputError(f"{where}, {staging.place(int(rows[first.rows[0]]))}: {first.message}; {remedy}")
-    report = validate_bars(bars, options.calendar, _times_read(offset, staging, options))
-    findings = (*left_out, *report.findings)
-    return bars, ValidationReport(
-        report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
-    )
+
+
+def _chosen(bars: Bars, keep: np.ndarray) -> Bars:
+    columns = (getattr(bars, name)[keep] for name in _COLUMNS)
+    return Bars(bars.symbol, bars.timeframe, bars.time[keep], *columns, calendar=bars.calendar)
+
+
+def _possible(bars: Bars) -> tuple[np.ndarray, list[Finding]]:
+    """Return which bars are possible by themselves, and what is wrong with the others: one warning for each."""
+    keep = np.ones(len(bars), dtype=bool)
+    findings = []
+    for error in find_inconsistencies(bars):
+        if error.kind in ("unordered", "duplicate", "overlap"):
+            continue
+        fresh = int(np.count_nonzero(keep[error.rows]))
+        keep[error.rows] = False
+        if fresh:
+            findings.append(_left_out([error.message], fresh))
+    return keep, findings
 
 
 def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
@@ -149,17 +144,6 @@ def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
     finding = Finding("aligned", "warning", text, count, tuple(bars.time[short.rows[:10]]))
     bars, kept = align(bars, short)
     return bars, rows[kept], finding
-
-
-def _times_read(offset: np.ndarray | None, staging: Staging, options: ImportOptions) -> TimesRead:
-    """Return how times were read whose offsets in the file (minutes east of UTC) are ``offset``."""
-    if staging.zone is not None:
-        return TimesRead(staging.zone, options.label, said=True)
-    if offset is None:
-        return TimesRead(options.zone or dt.UTC, options.label)
-    minutes = np.unique(offset)
-    zone = dt.timezone(dt.timedelta(minutes=int(minutes[0]))) if len(minutes) == 1 else None
-    return TimesRead(zone, options.label, said=True)
 
 
 def _overlap_remedy(bars: Bars, row: int) -> str:
@@ -176,89 +160,6 @@ def _overlap_remedy(bars: Bars, row: int) -> str:
 def _left_out(reasons: list[str], count: int) -> Finding:
     what = "1 row is no bar and was" if count == 1 else f"{count:,} rows are no bars and were"
     return Finding("left_out", "warning", f"{what} left out: {'; '.join(reasons)}", count)
-
-
-def _note(staging: Staging, text: str) -> None:
-    if text not in staging.notes:
-        staging.notes.append(text)
-
-
-def _refuse_disorder(
-    staging: Staging, where: str, time: np.ndarray, written: np.ndarray, rows: np.ndarray, *, named: bool
-) -> None:
-    """Refuse instants that do not ascend; ``named`` says that a zone is known whose clocks may go back."""
-    step = np.diff(time)
-    bad = np.flatnonzero(step <= 0)
-    if not len(bad):
-        return
-    first = int(bad[0])
-    before, after = (format_time(np.datetime64(int(written[i]), "ns")) for i in (first, first + 1))
-    more = f" (and {len(bad) - 1} more such rows)" if len(bad) > 1 else ""
-    place = staging.place(int(rows[first + 1]))
-    zone = ""
-    if not named and _clocks_may_go_back(int(written[first + 1]), int(step[first])):
-        zone = ", or name the zone with --timezone if its clocks go back there"
-    if step[first] == 0:
-        raise BadInputError(
-            f"{where}, {place}: the time {after} is there twice{more}; keep the row that counts in the file{zone}"
-        )
-    raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time{zone}")
-
-
-def _clocks_may_go_back(written: int, step: int) -> bool:
-    """Tell whether a step back to this time looks like clocks: by at most an hour, in the first hours of a day."""
-    return step > -_HOUR and written % _DAY <= 4 * _HOUR
-
-
-def _zone_of(
-    written: np.ndarray,
-    offset: np.ndarray | None,
-    symbol: str,
-    options: ImportOptions,
-    staging: Staging,
-) -> ZoneInfo | dt.timezone | None:
-    """Return the zone of times that do not say their offset; None where they are UTC or keep what they say.
-
-    Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and
-    every session is over by 24:00 UTC of its date.
-    """
-    zone = staging.zone or options.zone
-    if zone is None or offset is not None or _keeps_dates(written, symbol, options):
-        return None
-    return zone
-
-
-def _keeps_dates(written: np.ndarray, symbol: str, options: ImportOptions) -> bool:
-    return not (written % _DAY).any() and calendar_for(symbol, options.calendar).name not in ("FX", "24/7")
-
-
-def _instants(
-    written: np.ndarray,
-    offset: np.ndarray | None,
-    zone: ZoneInfo | dt.timezone | None,
-    symbol: str,
-    options: ImportOptions,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return nanoseconds since 1970, UTC, and the positions of the rows whose instant cannot be told."""
-    clear = np.empty(0, dtype=np.int64)
-    if offset is not None:
-        return (written if _keeps_dates(written, symbol, options) else written - offset * _MINUTE), clear
-    if zone is None:
-        return written, clear
-    if isinstance(zone, ZoneInfo):
-        return to_utc(written, zone)
-    return written - int(zone.utcoffset(None).total_seconds()) * 1_000_000_000, clear
-
-
-def _reasons(written: np.ndarray, rows: np.ndarray, unclear: np.ndarray, zone: object, staging: Staging) -> list[str]:
-    first = unclear[:_NAMED]
-    order = np.argsort(rows[first])
-    places = staging.places([int(row) for row in rows[first][order]])
-    times = [np.datetime64(int(time), "ns") for time in written[first][order]]
-    return [
-        f"{place}: {format_time(time)} comes once where clocks in {zone} show it twice, or never comes there"
-        for place, time in zip(places, times, strict=True)
-    ]
 
 
 def detect_timeframe(time: np.ndarray) -> Timeframe | None:
