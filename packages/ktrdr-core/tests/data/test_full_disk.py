@@ -62,6 +62,9 @@ def files(folder: Path) -> list[str]:
 def test_an_import_without_room_for_its_temporary_files(tmp_path: Path, make_bars, packed: bool):
     source = tmp_path / ("EURUSD.csv.gz" if packed else "EURUSD.csv")
     export_bars(make_bars(10_000), source)
+    if not packed:
+        # A decimal comma is read by way of a table, plain numbers need no room.
+        source.write_text(source.read_text().replace(",", ";").replace(".", ","))
     before = files(tmp_path)
     done = limited(50_000, "-m", "ktrdr.core.cli.main", "data", "import", str(source), folder=tmp_path)
     assert done.returncode == 1

@@ -7,7 +7,7 @@ import pytest
 
 from ktrdr.core.data.consistency import check_bars, find_inconsistencies
 from ktrdr.core.data.sample import sample_bars
-from ktrdr.core.data.validation import split_like_jumps, validate_bars
+from ktrdr.core.data.validation import validate_bars
 from ktrdr.core.errors import BadInputError
 
 
@@ -89,22 +89,42 @@ def test_gaps_are_reported_not_filled(make_bars):
     assert report.findings[0].times == (np.datetime64("2017-01-03T02:00"),)
 
 
-def test_split_like_jumps(make_bars):
-    bars = make_bars(100, timeframe="1d", symbol="AAPL")
-    for first, factor in ((30, 2.0), (60, 0.2), (80, 1.6)):
-        for name in ("open", "high", "low", "close"):
-            getattr(bars, name)[first:] /= factor
-    rows, ratios = split_like_jumps(bars)
-    assert rows.tolist() == [30, 60]  # 1.6 is a crash, not a split
-    assert ratios.tolist() == [2.0, 0.2]
-
-
 def test_no_volume_is_said(make_bars):
     bars = make_bars(10)
     bars.volume[:] = np.nan
     assert [finding.message for finding in validate_bars(bars, "24/7").findings] == ["no bar has a volume"]
     bars.volume[2:] = 5
     assert [finding.message for finding in validate_bars(bars, "24/7").findings] == ["2 bars have no volume"]
+    bars.volume[1] = 5
+    assert [finding.message for finding in validate_bars(bars, "24/7").findings] == ["1 bar has no volume"]
+
+
+def test_a_volume_that_is_0_throughout_is_said(make_bars):
+    bars = make_bars(10)
+    bars.volume[:] = 0
+    (finding,) = validate_bars(bars, "24/7").findings
+    assert (finding.kind, finding.severity, finding.count) == ("zero_volume", "warning", 10)
+    assert finding.message.startswith("the volume of every bar is 0, so that indicators and filters")
+    bars.volume[3:5] = np.nan
+    missing, zero = validate_bars(bars, "24/7").findings
+    assert (missing.kind, missing.count) == ("no_volume", 2)
+    assert (zero.kind, zero.count) == ("zero_volume", 8)
+    assert "the volume of each of the 8 bars that have one is 0" in zero.message
+    bars.volume[7] = 1
+    assert [finding.kind for finding in validate_bars(bars, "24/7").findings] == ["no_volume"]
+    bars.volume[:] = np.nan
+    assert [finding.kind for finding in validate_bars(bars, "24/7").findings] == ["no_volume"]
+
+
+def test_jumps_are_said_once_each(make_bars):
+    bars = make_bars(100, timeframe="1d", symbol="AAPL")
+    for first, factor in ((30, 2.0), (60, 904 / 1.05)):
+        for name in ("open", "high", "low", "close"):
+            getattr(bars, name)[first:] /= factor
+    split, large = validate_bars(bars, "24/7").findings
+    assert (split.kind, split.severity, split.count) == ("split_like_jump", "warning", 1)
+    assert (large.kind, large.severity, large.count) == ("large_jump", "warning", 1)
+    assert large.times == (bars.time[60],)
 
 
 def test_bars_outside_hours_are_said(make_bars):

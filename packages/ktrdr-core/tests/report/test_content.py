@@ -154,6 +154,15 @@ class TestTables:
         made = read_page(write_report(warned, tmp_path / "r.html").read_text(encoding="utf-8"))
         assert made.text.index("the period overlaps the training data") < made.text.index("Total return")
 
+    def test_warnings_of_the_training_stand_with_the_model(
+        self, result, tmp_path: Path, read_page: Callable[[str], Any]
+    ):
+        manifest = result.manifest.model_copy(update={"warnings": ("AAPL 1d: 1 jump looks like a split <b>",)})
+        made = read_page(
+            write_report(dataclasses.replace(result, manifest=manifest), tmp_path / "r.html").read_text("utf-8")
+        )
+        assert made.text[made.text.index("warning of its training") + 1] == "AAPL 1d: 1 jump looks like a split <b>"
+
     def test_no_trades_say_why(self, result, tmp_path: Path, read_page: Callable[[str], Any]):
         silent = dataclasses.replace(
             with_trades(result, np.empty(0, dtype=np.int64)), no_trades="The model never traded: it always says HOLD."

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+import inspect
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.downloads import FILE, PARQUET, temporary_file
 from ktrdr.api.http.problems import Problem, ProblemError
+from ktrdr.api.http.query_options import as_query
 from ktrdr.api.http.uploads import receive
 from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, utc
 from ktrdr.core.errors import BadInputError
@@ -184,18 +186,53 @@ async def import_data(
     symbol: Annotated[str | None, Query(pattern=f"^{SYMBOL_PATTERN}$")] = None,
     timeframe: Annotated[TimeframeName | None, Query()] = None,
     timezone: Annotated[str | None, Query(max_length=64)] = None,
+    calendar: Annotated[str | None, Query(max_length=32, examples=["XNYS"])] = None,
+    dates: Annotated[Literal["day-first", "month-first"] | None, Query()] = None,
+    decimal: Annotated[Literal["point", "comma"] | None, Query()] = None,
+    label: Annotated[Literal["open", "close"], Query()] = "open",
+    column: Annotated[
+        list[Annotated[str, Field(max_length=128, pattern=r"^[a-z]+=.+$")]] | None,
+        Query(max_length=8, examples=[["close=PX_LAST"]]),
+    ] = None,
+    skip_bad: bool = False,
+    align: bool = False,
 ) -> Imported:
     """Import the CSV or Parquet file in the body, as `ktrdr data import` does.
 
-    ``filename`` is the vendor's name of the file: its ending tells the kind, and it may name the symbol.
+    ``filename`` is the vendor's name of the file: its ending tells the kind, and it may name the symbol. The other
+    parameters are the options of the command; ``column`` may be repeated.
     """
     from ktrdr.core.data.vendor.importer import import_file
 
+    columns = dict(text.split("=", 1) for text in column or ())
     async with receive(request, filename) as path:
-        report = await run_in_threadpool(
-            import_file, path, store, symbol=symbol, timeframe=timeframe, timezone=timezone
-        )
-    return Imported.model_validate(report.to_json() | {"notes": list(report.notes)})
+        try:
+            report = await run_in_threadpool(
+                import_file,
+                path,
+                store,
+                symbol=symbol,
+                timeframe=timeframe,
+                timezone=timezone,
+                calendar=calendar,
+                columns=columns,
+                dates=dates,
+                decimal=decimal,
+                label=label,
+                skip_bad=skip_bad,
+                align=align,
+            )
+        except BadInputError as error:
+            raise BadInputError(_as_query(str(error))) from error
+    answer = report.to_json() | {"notes": [_as_query(note) for note in report.notes]}
+    for dataset in answer["datasets"]:
+        for finding in dataset["validation"]["findings"]:
+            finding["message"] = _as_query(finding["message"])
+    return Imported.model_validate(answer)
+
+
+def _as_query(message: str) -> str:
+    return as_query(message, inspect.signature(import_data).parameters, ("skip_bad", "align"))
 
 
 @router.get("/data/{symbol}/{timeframe}/report", responses=_MISSING)

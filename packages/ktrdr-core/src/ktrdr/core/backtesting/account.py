@@ -82,7 +82,7 @@ def trade_constant(
 
 def _decide(strategy: Strategy, symbol: SymbolInput, outputs: np.ndarray) -> Signals:
     ratio = None if strategy.decisions.filters.volume_filter is None else symbol.volume_ratio
-    return decide(outputs, strategy.decisions, ratio)
+    return decide(outputs, strategy.decisions, ratio, symbol.base.symbol)
 
 
 def _market(strategy: Strategy, symbol: SymbolInput, signals: Signals) -> Market:

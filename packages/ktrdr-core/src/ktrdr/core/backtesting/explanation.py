@@ -10,7 +10,7 @@ import numpy as np
 
 from ktrdr.core.backtesting.period import history_start
 from ktrdr.core.backtesting.prediction import predict
-from ktrdr.core.backtesting.signals import decide
+from ktrdr.core.backtesting.signals import decide, volume_ratio
 from ktrdr.core.data.alignment import visible_index
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
@@ -138,7 +138,7 @@ def explain(
         raise BadInputError(f"there are no bars of {base.symbol} {base.timeframe} since {start}; import some")
     values = pipeline.indicator_values(bars)
     matrix = pipeline.normalize(pipeline.assemble(bars, values))
-    pipeline.require_rows(matrix)
+    pipeline.require_rows(matrix, bars=bars)
     if at is not None:
         row = _row_at(base, at)
         known = matrix.warm[max(row - predictor.window + 1, 0) : row + 1]
@@ -148,7 +148,7 @@ def explain(
                 f" there; the first bar with all of them is {format_time(base.time[np.flatnonzero(matrix.warm)[0]])}"
             )
     outputs, complete = predict(predictor, matrix, 0, bundle.ref)
-    direction = decide(outputs, strategy.decisions, base.volume).direction
+    direction = decide(outputs, strategy.decisions, volume_ratio(base.volume), base.symbol).direction
     if at is None:
         acting = np.flatnonzero(direction)
         row = int(acting[-1] if len(acting) else np.flatnonzero(complete)[-1])
@@ -201,7 +201,7 @@ def _reason(bundle: Bundle, outputs: Mapping[str, float], direction: int) -> str
             sentence += f", {relation} the confidence_threshold of {level:g}"
     if acted and direction == 0:
         tied = decisions.output_format == "classification" and list(outputs.values()).count(max(outputs.values())) > 1
-        sentence += ", but not alone" if tied else ", but volume is below the volume_filter"
+        sentence += ", but not alone" if tied else ", but volume is below the volume_filter or missing"
     return sentence
 
 

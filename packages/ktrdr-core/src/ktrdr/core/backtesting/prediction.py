@@ -18,7 +18,9 @@ class PredictionError(KtrdrError):
     exit_status = 2
 
 
-def predict(predictor: Predictor, matrix: FeatureMatrix, first: int, model: str) -> tuple[np.ndarray, np.ndarray]:
+def predict(
+    predictor: Predictor, matrix: FeatureMatrix, first: int, model: str, *, lacking: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """Predict from row ``first`` of ``matrix`` on; earlier rows serve as the window of the first ones.
 
     Args:
@@ -26,6 +28,7 @@ def predict(predictor: Predictor, matrix: FeatureMatrix, first: int, model: str)
         matrix: normalized features of one symbol.
         first: row of the first bar that is traded.
         model: name of the model, for messages.
+        lacking: what the features lack, for the message that no row is complete; a clause.
 
     Returns:
         float64 ``(n, classes)`` or ``(n,)`` outputs, NaN where features are missing; and bool ``(n,)``, where they are
@@ -39,6 +42,10 @@ def predict(predictor: Predictor, matrix: FeatureMatrix, first: int, model: str)
     # The pipeline makes an incomplete row NaN throughout, so that one column tells.
     missing = np.isnan(matrix.values[begin:, 0])
     complete = ~_in_window(missing, predictor.window)[first - begin :]
+    if lacking and not complete.any():
+        raise BadInputError(
+            f"none of the {len(complete):,} bars of {matrix.symbol} has all features of model {model}: {lacking}"
+        )
     if not complete.any():
         raise BadInputError(
             f"none of the {len(complete):,} bars of {matrix.symbol} has all features of model {model}: with the"

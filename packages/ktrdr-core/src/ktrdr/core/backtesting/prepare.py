@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.backtesting.data_warnings import data_warnings
 from ktrdr.core.backtesting.deployment import symbols_to_trade
 from ktrdr.core.backtesting.fills import block_extremes
 from ktrdr.core.backtesting.period import BacktestPeriod, choose_period, history_start
@@ -20,6 +21,7 @@ from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
+from ktrdr.core.features.missing_volume import VolumeLoss
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.indicators.compute import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
@@ -88,12 +90,14 @@ class Prepared:
         inputs: bars per symbol.
         period: which of them are traded, and why.
         evidence: features and the model's outputs, per symbol.
+        warnings: sentences on the bars, see :func:`~ktrdr.core.backtesting.data_warnings.data_warnings`.
     """
 
     predictor: Predictor
     inputs: tuple[SymbolInput, ...]
     period: BacktestPeriod
     evidence: tuple[Evidence, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> list[np.ndarray]:
@@ -115,16 +119,27 @@ def prepare_backtest(
         lambda read: f"{sum(len(symbol.traded) for symbol in read[0]):,} bars",
     )
     by_name = dict(zip(names, inputs, strict=True))
-    evidence = steps.each("prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name]))
-    return Prepared(predictor, inputs, period, tuple(evidence.values()))
+    predicted = steps.each("prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name]))
+    warnings = data_warnings(
+        manifest.strategy,
+        [symbol.base for symbol in inputs],
+        [symbol.first for symbol in inputs],
+        pipeline.warmup,
+        {name: loss for name, (_, loss) in predicted.items() if loss is not None},
+    )
+    return Prepared(predictor, inputs, period, tuple(evidence for evidence, _ in predicted.values()), warnings)
 
 
-def _predict(bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, symbol: SymbolInput) -> Evidence:
+def _predict(
+    bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, symbol: SymbolInput
+) -> tuple[Evidence, VolumeLoss | None]:
     values = pipeline.indicator_values(symbol.bars)
     matrix = pipeline.normalize(pipeline.assemble(symbol.bars, values))
-    outputs, _ = predict(predictor, matrix, symbol.first, bundle.ref)
+    loss = pipeline.volume_loss(symbol.bars, matrix, slice(symbol.first, None))
+    lacking = "" if loss is None else f"{loss.reason}; import bars that have a volume"
+    outputs, _ = predict(predictor, matrix, symbol.first, bundle.ref, lacking=lacking)
     # One class after another in memory: decisions compare whole columns, again for every backtest of a sweep.
-    return Evidence(symbol.bars, matrix, values, symbol.first, np.asfortranarray(outputs))
+    return Evidence(symbol.bars, matrix, values, symbol.first, np.asfortranarray(outputs)), loss
 
 
 def read_inputs(

@@ -63,7 +63,7 @@ def run_backtest(
     )
     result = steps.run(
         "metrics",
-        lambda: summarize(bundle, settings, prepared.period, inputs, prepared.evidence, account, prepared.predictor),
+        lambda: summarize(bundle, settings, prepared, account),
     )
     traded = [symbol.traded for symbol in inputs]
     look = backtest_look(bundle, settings, traded, account, result.metrics, operation)

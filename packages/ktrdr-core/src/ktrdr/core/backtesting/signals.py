@@ -61,7 +61,9 @@ class SignalRules:
         )
 
 
-def decide(outputs: np.ndarray, decisions: Decisions, ratio: np.ndarray | None = None) -> Signals:
+def decide(
+    outputs: np.ndarray, decisions: Decisions, ratio: np.ndarray | None = None, symbol: str | None = None
+) -> Signals:
     """Turn a model's outputs into signals.
 
     A class is chosen if it is strictly more probable than every other one, so a tie is ``HOLD``, and acted on if its
@@ -73,6 +75,7 @@ def decide(outputs: np.ndarray, decisions: Decisions, ratio: np.ndarray | None =
         outputs: float64 ``(n, 3)`` probabilities of BUY, HOLD, SELL, or float64 ``(n,)`` values.
         decisions: of the strategy.
         ratio: float64 ``(n,)``, :func:`volume_ratio` of the bars; needed where there is a volume filter.
+        symbol: whose bars they are, for messages.
 
     Raises:
         BadInputError: the shape does not fit ``output_format``, or there is a volume filter and no volume at all.
@@ -104,9 +107,10 @@ def decide(outputs: np.ndarray, decisions: Decisions, ratio: np.ndarray | None =
     least = decisions.filters.volume_filter
     if least is not None:
         if ratio is None or (n and np.isnan(ratio).all()):
+            of = "" if symbol is None else f" of {symbol}"
             raise BadInputError(
-                "the strategy has a volume_filter, and no 20 bars in a row have a volume; import bars with volume, or"
-                " remove the filter"
+                f"the strategy has a volume_filter, and no 20 bars in a row{of} have a volume that is not 0 on all of"
+                " them; import bars with volume, or remove the filter and train again"
             )
         direction[~(ratio >= least)] = 0
         passed["volume_filter"] = int(np.count_nonzero(direction))

@@ -14,9 +14,9 @@ from ktrdr.core.backtesting.benchmark import buy_and_hold, majority_class
 from ktrdr.core.backtesting.fills import SIGNAL
 from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics, trade_metrics
 from ktrdr.core.backtesting.no_trades import why_no_trades
-from ktrdr.core.backtesting.period import BacktestPeriod, overlap_warnings
-from ktrdr.core.backtesting.prepare import SymbolInput
-from ktrdr.core.backtesting.reasons import Evidence, reasons_of, value_histograms
+from ktrdr.core.backtesting.period import overlap_warnings
+from ktrdr.core.backtesting.prepare import Prepared, SymbolInput
+from ktrdr.core.backtesting.reasons import reasons_of, value_histograms
 from ktrdr.core.backtesting.results import BacktestResult, Baseline, SymbolResult
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.tables import Table
@@ -27,22 +27,14 @@ from ktrdr.core.data.times import format_time
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
-from ktrdr.core.plugins.contract import Predictor
 
 __all__ = ["account_curve", "summarize", "trading_metrics"]
 
 
-def summarize(
-    bundle: Bundle,
-    settings: BacktestSettings,
-    period: BacktestPeriod,
-    inputs: Sequence[SymbolInput],
-    evidence: Sequence[Evidence],
-    account: Account,
-    predictor: Predictor,
-) -> BacktestResult:
-    """Return the result of a backtest; ``inputs``, ``evidence`` and the markets of ``account`` are per symbol."""
+def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, account: Account) -> BacktestResult:
+    """Return the result of a backtest; the markets of ``account`` are in the order of the ``prepared`` inputs."""
     manifest, simulation = bundle.manifest, account.simulation
+    inputs, evidence = prepared.inputs, prepared.evidence
     strategy = manifest.strategy
     traded = [symbol.traded for symbol in inputs]
     costs = Costs(settings.commission, settings.slippage)
@@ -52,7 +44,6 @@ def summarize(
     buy_and_hold_curve = dataclasses.replace(curve, equity=hold_equity)
     drawdown, buy_and_hold_returns = curve.drawdown, buy_and_hold_curve.returns
     symbols = tuple(_symbol(number, bars, account) for number, bars in enumerate(traded))
-    outputs = [each.outputs for each in evidence]
     return BacktestResult(
         manifest=manifest,
         strategy_text=bundle.strategy_text,
@@ -61,10 +52,10 @@ def summarize(
         timeframe=strategy.training_data.base_timeframe,
         start=min(bars.time[0] for bars in traded),
         end=max(_end(bars) for bars in traded),
-        period=period.statement,
+        period=prepared.period.statement,
         symbols=symbols,
         trades=table,
-        reasons=reasons_of(simulation.trades, evidence, manifest, predictor, settings.explain),
+        reasons=reasons_of(simulation.trades, evidence, manifest, prepared.predictor, settings.explain),
         equity={
             "time": simulation.time,
             "equity": simulation.equity,
@@ -79,10 +70,10 @@ def summarize(
         baselines=_baselines(manifest, inputs, account, settings),
         orders=dataclasses.asdict(simulation.counts),
         histograms=value_histograms(strategy, evidence),
-        warnings=_warnings(manifest, inputs, symbols, account),
+        warnings=_warnings(manifest, prepared, symbols, account),
         no_trades=""
         if len(simulation.trades)
-        else why_no_trades(strategy.decisions, symbols, outputs, simulation.counts),
+        else why_no_trades(strategy.decisions, symbols, prepared.outputs, simulation.counts),
         provenance=_provenance(manifest, traded),
     )
 
@@ -160,10 +151,11 @@ def _baselines(
 
 
 def _warnings(
-    manifest: Manifest, inputs: Sequence[SymbolInput], symbols: Sequence[SymbolResult], account: Account
+    manifest: Manifest, prepared: Prepared, symbols: Sequence[SymbolResult], account: Account
 ) -> tuple[str, ...]:
-    warnings = list(overlap_warnings(manifest, {symbol.base.symbol: symbol.traded for symbol in inputs}))
-    for symbol, result in zip(inputs, symbols, strict=True):
+    traded = {symbol.base.symbol: symbol.traded for symbol in prepared.inputs}
+    warnings = [*overlap_warnings(manifest, traded), *prepared.warnings]
+    for symbol, result in zip(prepared.inputs, symbols, strict=True):
         missing = result.bars - result.passed["predicted"]
         if missing:
             warnings.append(

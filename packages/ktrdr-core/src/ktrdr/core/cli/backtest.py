@@ -108,6 +108,7 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
 def print_result(result: BacktestResult, directory: Path, report: Path | None) -> None:
     """Print the result of a backtest, for a person."""
+    from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import format_time
 
@@ -119,7 +120,7 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
         f" {format_time(result.end)} UTC"
     )
     click.echo(f"Period: {result.period}.")
-    _print_warnings(result.warnings)
+    print_warnings(result.warnings)
     columns = {"strategy": result.metrics, "buy and hold": result.benchmark}
     columns |= {baseline.name: baseline.metrics for baseline in result.baselines}
     _print_metrics(columns)
@@ -191,11 +192,6 @@ def _run_name(directory: Path) -> str:
     return run_name(directory)
 
 
-def _print_warnings(warnings: Sequence[str], indent: str = "") -> None:
-    for warning in warnings:
-        click.secho(f"{indent}Warning: {warning}.", fg="yellow")
-
-
 def _print_metrics(columns: Mapping[str, Mapping[str, Any]], head: Sequence[Sequence[str]] = ()) -> None:
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
     from ktrdr.core.cli.output import print_table
@@ -213,6 +209,7 @@ def _percent(share: float) -> str:
 
 
 def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.trials.count import TrialCount
 
@@ -228,7 +225,7 @@ def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     for name, summary in summaries.items():
         if summary.get("trial_count") is not None:
             print_trial_count(TrialCount.from_json(summary["trial_count"]), name)
-        _print_warnings(summary["warnings"], f"{name}: ")
+        print_warnings(summary["warnings"], f"{name}: ")
         if summary["no_trades"]:
             click.secho(f"{name}: {summary['no_trades']}", fg="yellow")
     if len({(*summary["symbols"], summary["start"], summary["end"]) for summary in summaries.values()}) > 1:

@@ -38,6 +38,7 @@ def data() -> None:
 @click.option("--timeframe", help="Length of the bars; by default told by the steps between them.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times that do not say their own [default: UTC].")
 @click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="Order in dates such as 02/03/2017.")
+@click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal sign, where 1.234 could be 1234.")
 @click.option(
     "--label",
     type=click.Choice(["open", "close"]),
@@ -46,7 +47,7 @@ def data() -> None:
     help="What a bar's time is in the file.",
 )
 @click.option(
-    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...; may be repeated."
+    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...: heading or number."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
 @click.option("--align", is_flag=True, help="Put short bars that open a session on the grid, and report them.")
@@ -58,6 +59,7 @@ def import_(
     timeframe: str | None,
     timezone: str | None,
     dates: str | None,
+    decimal: str | None,
     label: str,
     columns: tuple[str, ...],
     skip_bad: bool,
@@ -93,6 +95,7 @@ def import_(
                     calendar=calendar,
                     columns=roles,
                     dates=dates,
+                    decimal=decimal,
                     label=label,
                     skip_bad=skip_bad,
                     align=align,

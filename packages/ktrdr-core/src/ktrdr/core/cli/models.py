@@ -114,6 +114,7 @@ def _print_bundle(bundle: Bundle, among: int | None) -> None:
         ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
         ("classes", " ".join(manifest.classes)),
         ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.start:%Y-%m-%d} to {data.end:%Y-%m-%d}"),
+        *(("warning", warning) for warning in manifest.warnings),
         ("seed", manifest.seed),
         ("chosen among", "" if among is None else f"{among:,} settings of a sweep"),
         ("window", f"{manifest.window} bars" if manifest.window > 1 else ""),

@@ -10,7 +10,7 @@ import click
 
 from ktrdr.core.files.json_values import plain_json
 
-__all__ = ["print_json", "print_table", "to_json"]
+__all__ = ["print_json", "print_table", "print_warnings", "to_json"]
 
 
 def to_json(value: Any) -> str:
@@ -37,3 +37,9 @@ def print_table(
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     Console(soft_wrap=False, highlight=False, markup=False).print(table)
+
+
+def print_warnings(warnings: Iterable[str], indent: str = "") -> None:
+    """Print what a result must not be read without, one line each."""
+    for warning in warnings:
+        click.secho(f"{indent}Warning: {warning}.", fg="yellow")

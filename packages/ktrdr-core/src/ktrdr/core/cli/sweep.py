@@ -87,7 +87,7 @@ def sweep(
 def print_sweep(result: Mapping[str, Any], top: int) -> None:
     """Print the best ``top`` rows of a sweep, for a person."""
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
-    from ktrdr.core.cli.output import print_table
+    from ktrdr.core.cli.output import print_table, print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.trials.count import TrialCount
 
@@ -100,6 +100,8 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
         f" {' '.join(result['symbols'])} {result['timeframe']}, {result['start'][:10]} to {result['end'][:10]}"
     )
     click.echo(f"Period: {result['period']}.")
+    # A server from before has none.
+    print_warnings(result.get("warnings", ()))
     # Whole keys would leave no room for what they come to.
     letters = [chr(ord("a") + number) for number in range(len(names))]
     for letter, name in zip(letters, names, strict=True):

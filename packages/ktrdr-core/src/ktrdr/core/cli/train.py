@@ -134,6 +134,7 @@ def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json:
 
 def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
+    from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
 
     manifest = result.bundle.manifest
@@ -142,7 +143,9 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
         f"\n{result.bundle.ref}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name},"
         f" {samples} samples of {' '.join(manifest.data.symbols)}"
     )
-    click.echo(f"Kept: epoch {result.best_epoch} of {result.epochs}.\n")
+    click.echo(f"Kept: epoch {result.best_epoch} of {result.epochs}.")
+    print_warnings(manifest.warnings)
+    click.echo()
     for part, metrics in manifest.metrics.items():
         _print_metrics(part, metrics, manifest.baselines, _HEADLINES[manifest.output])
     if manifest.importance is not None:

@@ -13,7 +13,7 @@ from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["Inconsistency", "check_bars", "find_inconsistencies", "shortest_step"]
+__all__ = ["Inconsistency", "check_bars", "find_inconsistencies", "first_inconsistency", "shortest_step"]
 
 _Check: TypeAlias = tuple[str, np.ndarray, Callable[[int], str]]
 
@@ -60,6 +60,11 @@ def find_inconsistencies(bars: Bars) -> Iterator[Inconsistency]:
             )
 
 
+def first_inconsistency(bars: Bars) -> Inconsistency | None:
+    """Return the error that comes first in the order of the bars, whatever its kind; None if there is none."""
+    return min(find_inconsistencies(bars), key=lambda error: int(error.rows[0]), default=None)
+
+
 def _more(rows: np.ndarray) -> str:
     return f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
 
@@ -77,7 +82,14 @@ def _value_checks(bars: Bars) -> Iterator[_Check]:
 
 def _price_checks(name: str, price: np.ndarray) -> Iterator[_Check]:
     yield "missing_price", ~np.isfinite(price), lambda row: f"has no finite {name}"
-    yield "non_positive_price", price <= 0, lambda row: f"has {name} {price[row]:g}, which is not above 0"
+    yield (
+        "non_positive_price",
+        price <= 0,
+        lambda row: (
+            f"has {name} {price[row]:g}, which is not above 0, and prices that fall so far, such as those of"
+            " spreads and negative futures, cannot be traded here"
+        ),
+    )
 
 
 def _range_check(name: str, price: np.ndarray, bars: Bars, sane: np.ndarray) -> _Check:
@@ -112,5 +124,6 @@ def check_bars(bars: Bars) -> None:
     Raises:
         BadInputError: naming the first error.
     """
-    for found in find_inconsistencies(bars):
+    found = first_inconsistency(bars)
+    if found is not None:
         raise BadInputError(f"{bars.symbol} {bars.timeframe}: {found.message}")

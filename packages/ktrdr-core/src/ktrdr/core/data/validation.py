@@ -12,14 +12,13 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import MarketCalendar, calendar_for
 from ktrdr.core.data.consistency import find_inconsistencies
 from ktrdr.core.data.gaps import GAP_KINDS, find_gaps, outside_hours
+from ktrdr.core.data.jumps import find_jumps
 from ktrdr.core.data.shifted_clock import TimesRead, clock_remedy, propose_clock
 from ktrdr.core.data.times import format_time
 
-__all__ = ["Finding", "ValidationReport", "split_like_jumps", "validate_bars"]
+__all__ = ["Finding", "ValidationReport", "validate_bars"]
 
 _EXAMPLES = 10
-_SPLIT_RATIOS = np.array([3 / 2, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0])
-_SPLIT_TOLERANCE = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,8 @@ class Finding:
     """One kind of oddity.
 
     Attributes:
-        kind: such as ``gap``, ``split_like_jump``, ``outside_hours``, ``no_volume``, or an error of
-            :mod:`ktrdr.core.data.consistency`.
+        kind: such as ``gap``, ``split_like_jump``, ``large_jump``, ``outside_hours``, ``no_volume``, ``zero_volume``,
+            or an error of :mod:`ktrdr.core.data.consistency`.
         severity: ``error`` (the import refuses it) or ``warning``.
         message: one sentence for a person.
         count: how often.
@@ -127,24 +126,6 @@ def validate_bars(bars: Bars, calendar: str | None = None, read: TimesRead | Non
     return ValidationReport(bars.symbol, bars.timeframe.name, len(bars), market.name, gaps, missing, tuple(findings))
 
 
-def split_like_jumps(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of bars that open at about a simple ratio of the close before, and that ratio.
-
-    A ratio above 1 means a lower price (2.0: a 2 for 1 split), below 1 a higher one. Only jumps within 4 % of a usual
-    split ratio count; whether it was a split, the prices alone cannot tell.
-    """
-    if len(bars) < 2:
-        return np.empty(0, dtype=np.int64), np.empty(0)
-    change = bars.close[:-1] / bars.open[1:]
-    row = np.flatnonzero((change > 1.4) | (change < 1 / 1.4))
-    factor = np.where(change[row] > 1, change[row], 1 / change[row])
-    off = np.abs(factor[:, None] / _SPLIT_RATIOS[None, :] - 1)
-    nearest = off.argmin(axis=1)
-    near = off[np.arange(len(row)), nearest] <= _SPLIT_TOLERANCE
-    ratio = np.where(change[row] > 1, _SPLIT_RATIOS[nearest], 1 / _SPLIT_RATIOS[nearest])
-    return row[near] + 1, ratio[near]
-
-
 def _outside(bars: Bars, market: MarketCalendar, rows: np.ndarray, read: TimesRead | None) -> list[Finding]:
     if not len(rows):
         return []
@@ -157,24 +138,28 @@ def _outside(bars: Bars, market: MarketCalendar, rows: np.ndarray, read: TimesRe
 
 
 def _jumps(bars: Bars) -> list[Finding]:
-    rows, ratios = split_like_jumps(bars)
-    if not len(rows):
-        return []
-    listed = ", ".join(
-        f"{format_time(bars.time[row])} ({ratio:.4g} to 1)"
-        for row, ratio in zip(rows[:_EXAMPLES], ratios, strict=False)
-    )
-    what = "1 jump looks like a split" if len(rows) == 1 else f"{len(rows)} jumps look like splits"
-    text = f"{what} that prices were not adjusted for: {listed}"
-    return [Finding("split_like_jump", "warning", text, len(rows), _times(bars.time[rows]))]
+    return [
+        Finding(jumps.kind, "warning", jumps.message, len(jumps.rows), _times(bars.time[jumps.rows]))
+        for jumps in find_jumps(bars)
+    ]
 
 
 def _volume(bars: Bars) -> list[Finding]:
+    found = []
     unknown = np.flatnonzero(np.isnan(bars.volume))
-    if not len(unknown):
-        return []
-    text = "no bar has a volume" if len(unknown) == len(bars) else f"{len(unknown)} bars have no volume"
-    return [Finding("no_volume", "warning", text, len(unknown), _times(bars.time[unknown]))]
+    if len(unknown):
+        some = "1 bar has no volume" if len(unknown) == 1 else f"{len(unknown):,} bars have no volume"
+        text = "no bar has a volume" if len(unknown) == len(bars) else some
+        found.append(Finding("no_volume", "warning", text, len(unknown), _times(bars.time[unknown])))
+    zero = np.flatnonzero(bars.volume == 0)
+    if len(zero) and len(zero) + len(unknown) == len(bars):
+        which = "every bar" if not len(unknown) else f"each of the {len(zero):,} bars that have one"
+        text = (
+            f"the volume of {which} is 0, so that indicators and filters that read it tell nothing; where the vendor"
+            " gives another volume, such as one of ticks, import that column"
+        )
+        found.append(Finding("zero_volume", "warning", text, len(zero), _times(bars.time[zero])))
+    return found
 
 
 def _times(times: np.ndarray) -> tuple[np.datetime64, ...]:

@@ -163,7 +163,7 @@ def check_pipeline(
     run = _Run(progress, cancellation or Cancellation())
 
     computed = pipeline.compute(parts.whole(), complete_rows=False)
-    pipeline.require_rows(computed)
+    pipeline.require_rows(computed, bars=parts.whole())
     whole = computed.values
     scale = _scales(pipeline.columns, whole)
     tracks = [_Track(column.id) for column in pipeline.columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.assembly import assemble
 from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, crisp_columns, feature_columns
+from ktrdr.core.features.missing_volume import VolumeLoss, find_missing_volume, with_volume
 from ktrdr.core.features.normalizers import (
     Normalizer,
     apply_normalizers,
@@ -98,19 +99,51 @@ class FeaturePipeline:
     ) -> FeatureMatrix:
         """Return what :meth:`compute` does, of :meth:`indicator_values` that are at hand already."""
         base = self._check(bars)
+        matrix = self._assemble(self._columns, bars, values, complete_rows)
+        return FeatureMatrix(base.symbol, base.time, matrix, self._columns)
+
+    def _assemble(
+        self,
+        columns: Sequence[FeatureColumn],
+        bars: Mapping[str, Bars],
+        values: Mapping[Source, np.ndarray],
+        complete_rows: bool,
+    ) -> np.ndarray:
+        base = bars[self._base]
         visible = {
             timeframe: None if timeframe == self._base else alignment.visible_index(base, bars[timeframe])
             for timeframe in self.timeframes
         }
-        matrix = assemble(
-            self._columns,
-            values,
-            visible,
-            len(base),
-            withheld=self._strategy.training_data.history_required or 0,
-            complete_rows=complete_rows,
-        )
-        return FeatureMatrix(base.symbol, base.time, matrix, self._columns)
+        withheld = self._strategy.training_data.history_required or 0
+        return assemble(columns, values, visible, len(base), withheld=withheld, complete_rows=complete_rows)
+
+    def volume_loss(
+        self, bars: Mapping[str, Bars], matrix: FeatureMatrix, rows: slice | np.ndarray = slice(None)
+    ) -> VolumeLoss | None:
+        """Return how many rows have no features for want of volume, and where it is missing; None if there are none.
+
+        Args:
+            bars: one symbol's bars per timeframe, as in :meth:`compute`.
+            matrix: what :meth:`compute` made of them.
+            rows: ascending positions of base bars, or a mask or slice of them, that are counted.
+        """
+        base = self._check(bars)
+        counted = np.arange(len(base))[rows]
+        if not len(counted):
+            return None
+        # What lies further back than the warm-up is in none of these rows.
+        since = base.time[max(int(counted[0]) - self.warmup, 0)]
+        recent = {timeframe: bars[timeframe].between(since, None) for timeframe in self.timeframes}
+        missing = find_missing_volume(self._strategy, self._sources, recent)
+        if not missing:
+            return None
+        filled = with_volume(bars, above_zero=any(each.above_zero for each in missing))
+        # A row is as complete as what its columns read, and many of them read the same.
+        readers = {(column.timeframe, column.indicator, column.lag): column for column in self._columns}
+        complete = self._assemble(tuple(readers.values()), filled, self.indicator_values(filled), True)
+        known = ~np.isnan(complete[counted, 0])
+        lost = int(np.count_nonzero(known & ~matrix.warm[counted]))
+        return VolumeLoss(lost, int(np.count_nonzero(known)), missing) if lost else None
 
     def fit(self, matrices: Mapping[str, FeatureMatrix], train_rows: Mapping[str, np.ndarray]) -> FeaturePipeline:
         """Fit the normalizers of each symbol on its own training rows, replacing those of an earlier fit.
@@ -181,12 +214,22 @@ class FeaturePipeline:
         other._normalizers = normalizers_from_json(normalizers, self._columns)
         return other
 
-    def require_rows(self, matrix: FeatureMatrix, rows: np.ndarray | None = None) -> None:
-        """Raise :class:`BadInputError` with the reason if no row (of ``rows``) is complete."""
+    def require_rows(
+        self, matrix: FeatureMatrix, rows: np.ndarray | None = None, *, bars: Mapping[str, Bars] | None = None
+    ) -> None:
+        """Raise :class:`BadInputError` with the reason if no row (of ``rows``) is complete.
+
+        ``bars``, of which the matrix was made, tell whether missing volume is the reason.
+        """
         complete = matrix.warm if rows is None else matrix.warm[rows]
         if complete.any():
             return
         part = "" if rows is None else f" among the {len(complete)} rows for training"
+        loss = None if bars is None else self.volume_loss(bars, matrix, slice(None) if rows is None else rows)
+        if loss is not None:
+            raise BadInputError(
+                f"no bar of {matrix.symbol} {self._base} has all features{part}: {loss.reason}; {loss.remedy}"
+            )
         slowest = max(self._columns, key=self._column_warmup)
         raise BadInputError(
             f"no bar of {matrix.symbol} {self._base} has all features{part}: the data has {len(matrix.time)} bars, and"

@@ -62,6 +62,8 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # Names that end up in messages and in `pip install` remedies: nothing but what such a name can be.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$")]
+# Printed as it is: nothing that moves the cursor of a terminal.
+Sentence = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 # Results as the steps of training return them: numpy numbers become plain ones, those that are not finite null.
 JsonMap = Annotated[dict[str, JsonValue], BeforeValidator(plain_json)]
 
@@ -162,6 +164,8 @@ class ManifestFields(_Part):
         git: the checkout, if there was one.
         operation: id of the operation that trained it, if there was one. One operation leaves one bundle, however many
             attempts at it come to an end.
+        warnings: sentences on the data it was trained on, such as that prices look as if they were not adjusted for a
+            split; none in bundles from before they were kept.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -185,6 +189,7 @@ class ManifestFields(_Part):
     facts: JsonMap = {}
     git: GitState | None = None
     operation: Word | None = None
+    warnings: tuple[Sentence, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> ManifestFields:

@@ -105,6 +105,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
             "trained on",
             f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {data.end:%Y-%m-%d}",
         ),
+        *(("warning of its training", warning) for warning in manifest.warnings),
     ]
     for part in ("validation", "test"):
         judged = manifest.metrics.get(part)

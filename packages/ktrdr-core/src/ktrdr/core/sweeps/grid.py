@@ -166,6 +166,7 @@ def prepare_sweep(
         "start": time_text(time[:1])[0],
         "end": time_text(time[-1:])[0],
         "period": prepared.period.statement,
+        "warnings": list(prepared.warnings),
         "bars": sum(len(bars) for bars in traded),
         "data_fingerprint": look.data,
         "weights_hash": manifest.weights_hash,

@@ -11,6 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.jumps import jump_warnings
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.files.json_values import plain_json
@@ -68,12 +69,16 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Samples:
-    """What is learned from: features of all symbols, and per symbol where they begin, labels and parts."""
+    """What is learned from: features of all symbols, and per symbol where they begin, labels and parts.
+
+    ``losses`` say what missing volume costs.
+    """
 
     features: np.ndarray
     first_row: Mapping[str, int]
     labels: Mapping[str, LabelSet]
     split: Mapping[str, SymbolSplit]
+    losses: tuple[str, ...]
 
     def rows(self, part: str) -> dict[str, np.ndarray]:
         return {symbol: getattr(own, part) for symbol, own in self.split.items()}
@@ -158,6 +163,7 @@ class TrainingExecutor:
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
             data = data_reference(self.strategy, data_print, base, periods)
+            warnings = (*jump_warnings(list(base.values())), *samples.losses)
             # They are as large as the features, and have said all they have to say.
             del bars, base
             model = self._fit(plan, samples, checkpoint)
@@ -183,6 +189,7 @@ class TrainingExecutor:
                     normalizers=plan.pipeline.normalizers(),
                     data=data,
                     operation=self._operation,
+                    warnings=warnings,
                     **found,
                 ),
                 lambda stored: stored.ref,
@@ -226,6 +233,11 @@ class TrainingExecutor:
             lambda symbol: label_symbol(training.labels, bars[symbol][pipeline.timeframes[0]]),
             _say_labels,
         )
+        losses = {
+            symbol: loss
+            for symbol, own in bars.items()
+            if (loss := pipeline.volume_loss(own, matrices[symbol])) is not None
+        }
         split = each(
             "split",
             bars,
@@ -236,6 +248,7 @@ class TrainingExecutor:
                 training.data_split,
                 embargo=training.embargo,
                 window=plan.window,
+                lacking=f"{losses[symbol].reason}; {losses[symbol].remedy}" if symbol in losses else "",
             ),
             _say_split,
         )
@@ -246,7 +259,8 @@ class TrainingExecutor:
             return stack_symbols(pipeline, matrices)
 
         features = self._steps.run("features", engineer, lambda made: f"{made.shape[1]} columns, {len(made):,} rows")
-        return _Samples(features, first_row, labels, split)
+        said = tuple(f"{symbol} {pipeline.timeframes[0]}: {loss.statement}" for symbol, loss in losses.items())
+        return _Samples(features, first_row, labels, split, said)
 
     def _fit(self, plan: _Plan, samples: _Samples, checkpoint: DirectoryCheckpoint) -> TrainedModel:
         train = samples.rows("train")

@@ -70,10 +70,11 @@ def fuzzify(
     Raw columns are not normalized yet: that needs the training rows.
 
     Raises:
-        BadInputError: no row has all features; the message names the input that needs the most bars.
+        BadInputError: no row has all features; the message names the input that needs the most bars, or the volume
+            that is missing.
     """
     matrix = pipeline.assemble(bars, indicator_values)
-    pipeline.require_rows(matrix)
+    pipeline.require_rows(matrix, bars=bars)
     return matrix
 
 

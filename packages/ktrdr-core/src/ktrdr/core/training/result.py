@@ -17,7 +17,7 @@ __all__ = ["TrainingResult"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A finished training. Metrics, baselines and importance stand in ``bundle.manifest``.
+    """A finished training. Metrics, baselines, importance and warnings stand in ``bundle.manifest``.
 
     Attributes:
         bundle: the stored model.
@@ -59,5 +59,6 @@ class TrainingResult:
                 "metrics": manifest.metrics,
                 "baselines": manifest.baselines,
                 "importance": manifest.importance,
+                "warnings": list(manifest.warnings),
             }
         )

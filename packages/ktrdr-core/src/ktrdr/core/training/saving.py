@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,7 @@ def save_model(
     baselines: Mapping[str, Any],
     importance: Any,
     operation: str | None = None,
+    warnings: Sequence[str] = (),
 ) -> Bundle:
     """Store the model and return its bundle; until it is complete, nobody sees anything of it.
 
@@ -80,6 +81,7 @@ def save_model(
         data: it was trained on.
         metrics, baselines, importance: of the evaluation.
         operation: id of the operation that trained it. If a bundle of that operation is there already, it is returned.
+        warnings: of the data.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)
@@ -113,6 +115,7 @@ def save_model(
                 importance=importance,
                 facts=facts,
                 operation=operation,
+                warnings=tuple(warnings),
             )
         )
 

@@ -83,6 +83,7 @@ def split_rows(
     *,
     embargo: float,
     window: int = 1,
+    lacking: str = "",
 ) -> SymbolSplit:
     """Choose the samples of each part for one symbol.
 
@@ -95,6 +96,7 @@ def split_rows(
         labels: of the same bars.
         data_split, embargo: of the strategy.
         window: rows one sample looks at.
+        lacking: what the features lack, for the message about a part without a complete row; a clause.
 
     Raises:
         BadInputError: a part that has a share has no sample.
@@ -108,6 +110,8 @@ def split_rows(
         last = max(first, end - labels.look_ahead)
         rows[part] = first + np.flatnonzero(usable[first:last])
         if getattr(data_split, part) > 0 and not len(rows[part]):
+            if lacking and end > first and not warm[first:end].any():
+                raise BadInputError(f"{symbol} has no {part} sample, as no bar there has all features: {lacking}")
             raise BadInputError(_no_sample(symbol, part, end - first, labels.look_ahead, embargo, usable[first:end]))
     return SymbolSplit(**rows, ranges=ranges)
 

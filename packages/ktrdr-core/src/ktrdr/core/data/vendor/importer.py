@@ -21,6 +21,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
 from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
+from ktrdr.core.data.vendor.vendor_columns import Wanted, check_roles
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
@@ -80,6 +81,7 @@ def import_file(
     calendar: str | None = None,
     columns: Mapping[str, str] | None = None,
     dates: str | None = None,
+    decimal: str | None = None,
     label: str = "open",
     skip_bad: bool = False,
     align: bool = False,
@@ -96,11 +98,14 @@ def import_file(
         timeframe: of the bars; by default told by the most common step between them.
         timezone: of times that do not say their own, such as ``America/New_York`` or ``+02:00``; default UTC.
         calendar: for the report, see :func:`~ktrdr.core.data.calendars.calendar_for`.
-        columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known.
+        columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known; its
+            number, from 1, where the file has no header.
         dates: ``day-first`` or ``month-first``, where the file alone does not tell.
+        decimal: ``point`` or ``comma``: the decimal sign, where the file alone does not tell.
         label: ``open`` or ``close``: what a bar's time is in the file. Stored is always the open.
-        skip_bad: leave out rows that are no bars (and report them) instead of refusing the file. Bars in disorder or
-            with the same time are refused all the same.
+        skip_bad: leave out rows that are no bars (and report them) instead of refusing the file: impossible bars, lines
+            with another number of columns, times that cannot be told. Bars in disorder or with the same time are
+            refused all the same.
         align: put short bars that open a session before the grid of the timeframe begins (09:30, 10:00, 11:00, ...) on
             the grid (09:00), merge them with the grid's bar where there is one, and report both.
         progress: hears of the steps.
@@ -111,7 +116,7 @@ def import_file(
         CancelledError: on request; nothing was changed.
         StoreError: the store or the temporary directory cannot be written; nothing was changed.
     """
-    from ktrdr.core.data.vendor.staging import Staging, stage_file
+    from ktrdr.core.data.vendor.staging import Spelling, Staging, stage_file
     from ktrdr.core.data.vendor.watched import Watch
 
     path = Path(path)
@@ -119,6 +124,9 @@ def import_file(
         raise BadInputError(f"label `{label}` is neither `open` nor `close`")
     if dates not in (None, "day-first", "month-first"):
         raise BadInputError(f"dates `{dates}` is neither `day-first` nor `month-first`")
+    if decimal not in (None, "point", "comma"):
+        raise BadInputError(f"decimal `{decimal}` is neither `point` nor `comma`")
+    check_roles(columns or {})
     if symbol is not None:
         check_symbol(symbol)
     options = ImportOptions(
@@ -134,10 +142,11 @@ def import_file(
         progress(ProgressEvent("reading", message=path.name))
         plain = plain_file(path, workspace)
         watch = Watch(progress, stop, "reading", path.name)
-        staging: Staging = stage_file(plain, path, workspace, columns or {}, dates, skip_bad, watch)
+        spelling = Spelling(Wanted(columns or {}, symbol), dates, decimal, skip_bad)
+        staging: Staging = stage_file(plain, path, workspace, spelling, watch)
         try:
             progress(ProgressEvent("reading", fraction=1.0, message=path.name))
-            if options.zone is not None and staging.zoned:
+            if options.zone is not None and (staging.zoned or staging.zone is not None):
                 raise BadInputError(f"{path}: its times say their own zone; leave out --timezone")
             names = _names(staging, symbol)
             validations: list[ValidationReport] = []
@@ -187,26 +196,33 @@ def _names(staging: Any, symbol: str | None) -> dict[str, str]:
             symbol = _symbol_of_name(staging.shown)
             staging.notes.append(f"symbol {symbol} is taken from the file's name")
         return {"": symbol}
-    if "" in found:
+    if "" in found and symbol not in found:
         row = staging.symbols[""][0]
-        raise BadInputError(f"{staging.shown}, {staging.place(row)}: the symbol is missing")
+        raise BadInputError(
+            f"{staging.shown}, {staging.place(row)}: the symbol is missing; correct the file, or take one symbol with "
+            "--symbol"
+        )
     if symbol is None:
         for name in found:
             try:
                 check_symbol(name)
             except BadInputError as error:
-                remedy = "; --symbol gives another name" if len(found) == 1 else ""
-                raise BadInputError(f"{staging.shown}: {error}{remedy}") from None
+                remedy = (
+                    "--symbol gives another name"
+                    if len(found) == 1
+                    else "rename it in the file, or take one with --symbol"
+                )
+                raise BadInputError(f"{staging.shown}: {error}; {remedy}") from None
         return {name: name for name in found}
     if symbol in found:
-        others = [name for name in found if name != symbol]
+        others = [name or "none" for name in found if name != symbol]
         if others:
             staging.notes.append(f"left out: {len(others)} other symbols ({', '.join(others[:8])})")
         return {symbol: symbol}
     if len(found) == 1:
         staging.notes.append(f"symbol {found[0]} is stored as {symbol}")
         return {found[0]: symbol}
-    raise BadInputError(f"{staging.shown} has no bars of {symbol}; it has {', '.join(found[:20])}")
+    raise BadInputError(f"{staging.shown} has no bars of {symbol}: take {' or '.join(found[:20])} with --symbol")
 
 
 def _symbol_of_name(path: Path) -> str:

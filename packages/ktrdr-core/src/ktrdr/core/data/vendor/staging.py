@@ -1,32 +1,47 @@
-"""A vendor's file as a table of numbers in a temporary DuckDB, read once, whatever its size."""
+"""A vendor's file as a table of numbers in a temporary DuckDB, or as arrays where it is plain, whatever its size."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
 
-from ktrdr.core.data.parquet import connect, quoted_path
-from ktrdr.core.data.vendor.staging_times import nanoseconds_sql, without_zone, zone_offsets, zone_sql
-from ktrdr.core.data.vendor.vendor_columns import Layout, assign_roles, read_layout
+from ktrdr.core.data.parquet import connect
+from ktrdr.core.data.vendor.file_survey import survey_file, survey_sample
+from ktrdr.core.data.vendor.row_reading import Reading, text_reading, typed_reading
+from ktrdr.core.data.vendor.vendor_columns import Wanted
 from ktrdr.core.data.vendor.vendor_files import PlainFile
-from ktrdr.core.data.vendor.vendor_times import ZONE_PATTERN, time_format
+from ktrdr.core.data.vendor.vendor_source import PRICES, Source, open_source
 from ktrdr.core.data.vendor.watched import Watch
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.disk_space import is_out_of_room
 
-__all__ = ["RawBars", "Staging", "stage_file"]
+__all__ = ["RawBars", "Spelling", "Staging", "stage_file"]
 
-_PRICES = ("open", "high", "low", "close")
-_UNKNOWN_VOLUME = "('', '-', 'nan', 'null', 'none', 'na', 'n/a')"
 _ROWS_PER_QUERY = 1_000_000
-# Share of the time of reading that goes into a first look at all times.
-_LOOKED = 0.3
-_EPOCH_TYPES = ("BIGINT", "INTEGER", "UBIGINT", "UINTEGER", "HUGEINT", "DOUBLE")
+_NAMED = 10
+# Share of the time of reading that goes into a first look at all cells.
+_LOOKED = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What the user said of how a file is written; None where the file is to tell.
+
+    Attributes:
+        wanted: of its columns.
+        dates: ``day-first`` or ``month-first``.
+        decimal: ``point`` or ``comma``.
+        skip_bad: rows that are no bars are left out.
+    """
+
+    wanted: Wanted
+    dates: str | None = None
+    decimal: str | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +63,64 @@ class RawBars:
 
 @dataclass(slots=True)
 class Staging:
-    """The table, and what was found on the way.
+    """The rows, and what was found on the way.
 
     Attributes:
-        connection: holds the table ``bars``.
-        shown: the file's name for messages.
-        first_line: line of the first row in the file; 0 for Parquet, whose rows have no lines.
-        symbols: names in the file, with their first row, last row and number of rows; one empty name if it has none.
-        zoned: the file's times say their zone, or are instants by type.
+        connection: holds the table ``bars``, where there are no ``arrays``.
+        source: the file.
+        zoned: the file's times say their offset from UTC, or are instants.
+        zone: what the file's times name as their zone, if it is one whose offset changes.
         notes: what was assumed or left out.
+        symbols: names in the file, with their first row, last row and number of rows; one empty name if it has none.
+        arrays: all rows of a file with one symbol, if it was read without a table.
+        volume: the role whose column holds the volume, or empty.
         bad_rows: rows left out on request, with the reason of each of the first.
+        bad_count: their number.
     """
 
     connection: duckdb.DuckDBPyConnection
-    shown: Path
-    first_line: int
-    symbols: dict[str, tuple[int, int, int]]
+    source: Source
     zoned: bool
+    zone: ZoneInfo | None
     notes: list[str]
-    bad_rows: list[str]
+    symbols: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    arrays: RawBars | None = None
+    volume: str = ""
+    bad_rows: list[str] = field(default_factory=list)
     bad_count: int = 0
+
+    @property
+    def shown(self) -> Path:
+        """The file's name for messages."""
+        return self.source.shown
 
     def place(self, row: int) -> str:
         """Return where a row is, for messages."""
-        return f"line {row + self.first_line}" if self.first_line else f"row {row + 1}"
+        return self.places([row])[0]
+
+    def places(self, rows: list[int]) -> list[str]:
+        """Return where rows, ascending, are."""
+        lines = self.source.lines
+        found = lines.of_rows(rows) if lines is not None else []
+        if len(found) == len(rows):
+            return [f"line {line}" for line in found]
+        return [f"row {row + 1}" for row in rows]
 
     def raw_bars(self, symbol: str) -> RawBars:
         """Return the rows of one symbol."""
+        if self.arrays is not None:
+            return self.arrays
         first, last, count = self.symbols[symbol]
         columns: dict[str, np.ndarray] = {
             name: np.empty(count, dtype=np.int64 if name in ("row", "time", "zone") else np.float64)
-            for name in ("row", "time", "zone", *_PRICES, "volume")
+            for name in ("row", "time", "zone", *PRICES, "volume")
         }
+        volume = f"coalesce({self.volume}, 'nan'::DOUBLE)" if self.volume else "'nan'::DOUBLE"
         filled = 0
         for begin in range(first, last + 1, _ROWS_PER_QUERY):
             piece = self.connection.execute(
-                "SELECT rowid AS row, time, coalesce(zone, 0) AS zone, open, high, low, close, "
-                "coalesce(volume, 'nan'::DOUBLE) AS volume FROM bars "
-                "WHERE rowid >= $begin AND rowid < $end AND symbol = $symbol AND bad IS NULL",
+                f"SELECT rowid AS row, time, coalesce(zone, 0) AS zone, {', '.join(PRICES)}, {volume} AS volume "
+                "FROM bars WHERE rowid >= $begin AND rowid < $end AND symbol = $symbol AND bad IS NULL",
                 {"begin": begin, "end": min(begin + _ROWS_PER_QUERY, last + 1), "symbol": symbol},
             ).fetchnumpy()
             size = len(piece["row"])
@@ -96,265 +131,188 @@ class Staging:
         return RawBars(row, time, offset if self.zoned else None, columns)
 
 
-def stage_file(
-    plain: PlainFile,
-    shown: Path,
-    workspace: Path,
-    columns: Mapping[str, str],
-    dates: str | None,
-    skip_bad: bool,
-    watch: Watch,
-) -> Staging:
-    """Read a file into a table.
+def stage_file(plain: PlainFile, shown: Path, workspace: Path, spelling: Spelling, watch: Watch) -> Staging:
+    """Read a file: with DuckDB's own types where its first rows say how, else as text by what all its cells say.
 
     Raises:
-        BadInputError: it is not laid out as bars, a row has the wrong number of columns, or (unless ``skip_bad``) a
-            time is no time or a price no number.
+        BadInputError: it is not laid out as bars, times or numbers can be two things, or (unless rows that are no bars
+            may be left out) a row has the wrong number of columns, a time is no time or a price no number.
         CancelledError: on request.
     """
     connection = connect(workspace / "staging.duckdb", workspace)
     try:
-        source = _parquet_source(connection, plain, shown, columns) if plain.is_parquet else None
-        if source is None:
-            source = _text_source(connection, plain, shown, columns)
-        return _stage(connection, source, shown, list(plain.notes), dates, skip_bad, watch)
+        source = open_source(connection, plain, shown, spelling.wanted)
+        staging = _typed(connection, source, spelling, watch) or _from_text(connection, source, spelling, watch)
+        if not staging.symbols:
+            remedy = "leave out --skip-bad to see what is wrong" if staging.bad_count else "fetch it again"
+            raise BadInputError(f"{shown} has no bars: {remedy}")
+        _choose_volume(staging)
+        return staging
     except BaseException:
         connection.close()
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A relation with a column per role, as text where ``text`` says so."""
-
-    sql: str
-    parameters: Mapping[str, object]
-    roles: frozenset[str]
-    time_type: str
-    decimal_comma: bool
-    first_line: int
-    notes: tuple[str, ...]
-
-
-def _text_source(
-    connection: duckdb.DuckDBPyConnection, plain: PlainFile, shown: Path, columns: Mapping[str, str]
-) -> _Source:
-    layout = read_layout(plain.path, shown, columns)
-    names = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(layout.columns)))
-    selected = ", ".join(f'c{place} AS "{role}"' for role, place in layout.roles.items())
-    delimiter = layout.delimiter.replace("\t", "\\t")
-    sql = (
-        f"SELECT {selected} FROM read_csv($path, auto_detect=false, header=false, skip={layout.skip}, "
-        f"delim=E'{delimiter}', quote='\"', escape='\"', columns={{{names}}}, null_padding=false, strict_mode=true, "
-        "store_rejects=true, max_line_size=1000000)"
-    )
-    return _Source(
-        sql,
-        {"path": quoted_path(plain.path)},
-        frozenset(layout.roles),
-        "VARCHAR",
-        _has_decimal_comma(layout),
-        layout.skip + 1,
-        layout.notes,
-    )
-
-
-def _parquet_source(
-    connection: duckdb.DuckDBPyConnection, plain: PlainFile, shown: Path, columns: Mapping[str, str]
-) -> _Source:
-    parameters = {"path": quoted_path(plain.path)}
+def _typed(connection: duckdb.DuckDBPyConnection, source: Source, spelling: Spelling, watch: Watch) -> Staging | None:
+    if source.layout is None or not source.layout.sample:
+        return None
+    reading = typed_reading(source, survey_sample(source), spelling.decimal, spelling.dates)
+    if reading is None:
+        return None
+    staging = Staging(connection, source, reading.zoned, reading.zones.name, list(reading.notes))
     try:
-        described = connection.execute("DESCRIBE SELECT * FROM read_parquet($path)", parameters).fetchall()
-    except duckdb.Error as error:
-        raise _damaged_parquet(shown, error) from error
-    names = [str(row[0]) for row in described]
-    types = {str(row[0]): str(row[1]) for row in described}
-    roles, notes = assign_roles(names, shown, columns)
-    selected = ", ".join(f'"{names[place].replace(chr(34), chr(34) * 2)}" AS "{role}"' for role, place in roles.items())
-    return _Source(
-        f"SELECT {selected} FROM read_parquet($path)",
-        parameters,
-        frozenset(roles),
-        types[names[roles["time"]]],
-        False,
-        0,
-        notes,
+        if "symbol" in source.roles or source.spare_volumes:
+            complete = _fill_table(staging, reading, watch, (0.0, 1.0))
+        else:
+            complete = _fill_arrays(staging, reading, watch)
+    except duckdb.Error:
+        complete = False  # the text will tell in which line what is wrong
+    if complete:
+        return staging
+    connection.execute("DROP TABLE IF EXISTS bars")
+    return None
+
+
+def _fill_arrays(staging: Staging, reading: Reading, watch: Watch) -> bool:
+    source = staging.source
+    volume = "coalesce(volume, 'nan'::DOUBLE)" if source.volumes else "'nan'::DOUBLE"
+    columns = watch.arrays(
+        staging.connection,
+        f"SELECT {reading.time} AS time, {', '.join(PRICES)}, {volume} AS volume FROM ({reading.relation})",
+        source.parameters,
+        share=(0.0, 1.0),
     )
-
-
-def _damaged_parquet(shown: Path, error: duckdb.Error) -> BadInputError:
-    _refuse_no_room(error)
-    reason = re.sub(r"File '.*?'", "it is", str(error).splitlines()[0].partition(": ")[2])
-    return BadInputError(f"{shown} is a damaged or cut off Parquet file ({reason}): fetch it again")
-
-
-def _refuse_no_room(error: duckdb.Error) -> None:
-    """Nothing is wrong with the file: who knows where the staging table was to be written says so."""
-    if is_out_of_room(error):
-        raise error
-
-
-def _has_decimal_comma(layout: Layout) -> bool:
-    """Prices such as ``1,2345`` and never ``1.2345``; not possible where the comma separates columns."""
-    if layout.delimiter == ",":
+    if any(isinstance(values, np.ma.MaskedArray) and values.mask.any() for values in columns.values()):
         return False
-    prices = [row[layout.roles[name]] for row in layout.sample for name in _PRICES]
-    return any("," in price for price in prices) and not any("." in price for price in prices)
+    values = {name: np.asarray(column) for name, column in columns.items()}
+    time = values.pop("time").astype(np.int64, copy=False)
+    n = len(time)
+    offset = np.full(n, int(reading.offset)) if reading.zoned else None
+    staging.arrays = RawBars(np.arange(n), time, offset, values)
+    if n:
+        staging.symbols[source.symbol] = (0, n - 1, n)
+    return True
 
 
-def _stage(
-    connection: duckdb.DuckDBPyConnection,
-    source: _Source,
-    shown: Path,
-    notes: list[str],
-    dates: str | None,
-    skip_bad: bool,
-    watch: Watch,
-) -> Staging:
-    notes += source.notes
-    if source.decimal_comma:
-        notes.append("prices have a decimal comma")
-    time_sql, zone_sql, zoned = _time_sql(connection, source, shown, dates, notes, watch)
-    number = "replace({0}, ',', '.')" if source.decimal_comma else "{0}"
-    text = "trim(CAST({0} AS VARCHAR))"
-
-    def as_number(role: str) -> str:
-        return f"TRY_CAST({number.format(text.format(role))} AS DOUBLE)"
-
-    has_volume = "volume" in source.roles
-    volume_text = f"lower({text.format('volume')})"
-    unknown = f"(volume IS NULL OR {volume_text} IN {_UNKNOWN_VOLUME})"
-    unread = f"concat('time ', chr(39), {_shown_time(source)}, chr(39), ' cannot be read')"
-    problems = [f"WHEN ({time_sql}) IS NULL THEN {unread}"]
-    for role in (*_PRICES, "volume") if has_volume else _PRICES:
-        may_be_empty = f"AND NOT {unknown} " if role == "volume" else ""
-        problems += [
-            f"WHEN ({as_number(role)}) IS NULL {may_be_empty}THEN "
-            f"CASE WHEN {role} IS NULL OR {text.format(role)} = '' THEN '{role} is missing' ELSE "
-            f"concat('{role} ', chr(39), left({text.format(role)}, 40), chr(39), ' is not a number') END"
-        ]
-    symbol = text.format("symbol") if "symbol" in source.roles else "''"
-    volume = f"CASE WHEN {unknown} THEN NULL ELSE {as_number('volume')} END" if has_volume else "NULL"
-    sql = (
-        "CREATE TABLE bars AS SELECT "
-        f"coalesce({symbol}, '') AS symbol, {time_sql} AS time, {zone_sql} AS zone, "
-        f"{', '.join(f'{as_number(role)} AS {role}' for role in _PRICES)}, CAST({volume} AS DOUBLE) AS volume, "
-        f"CASE {' '.join(problems)} END AS bad FROM ({source.sql})"
+def _fill_table(staging: Staging, reading: Reading, watch: Watch, share: tuple[float, float]) -> bool:
+    """Make the table ``bars``, and tell whether every row has a time and prices."""
+    source = staging.source
+    watch.run(
+        staging.connection,
+        f"CREATE TABLE bars AS SELECT {reading.symbol} AS symbol, {reading.time} AS time, "
+        f"CAST({reading.offset} AS INTEGER) AS zone, "
+        f"{', '.join(f'{value} AS {role}' for role, value in reading.numbers.items())}, "
+        f"CAST({reading.bad} AS VARCHAR) AS bad FROM ({reading.relation})",
+        source.parameters,
+        share=share,
     )
-    try:
-        watch.run(connection, sql, source.parameters, share=(_LOOKED, 1.0))
-    except duckdb.Error as error:
-        if not source.first_line:
-            raise _damaged_parquet(shown, error) from error
-        raise _unreadable_text(shown, error) from error
-    staging = Staging(connection, shown, source.first_line, {}, zoned, notes, [])
-    if source.first_line:
-        _refuse_rejected_lines(connection, shown)
-    _look_at_bad_rows(staging, skip_bad)
-    for name, first, last, count in connection.execute(
+    for name, first, last, count in staging.connection.execute(
         "SELECT symbol, min(rowid), max(rowid), count(*) FROM bars WHERE bad IS NULL GROUP BY symbol ORDER BY symbol"
     ).fetchall():
         staging.symbols[name] = (first, last, count)
-    if not staging.symbols:
-        raise BadInputError(f"{shown} has no bars")
+    empty = " OR ".join(f"{name} IS NULL" for name in ("time", *PRICES))
+    found = staging.connection.execute(f"SELECT count(*) FROM bars WHERE bad IS NULL AND ({empty})").fetchone()
+    return found is not None and found[0] == 0
+
+
+def _from_text(connection: duckdb.DuckDBPyConnection, source: Source, spelling: Spelling, watch: Watch) -> Staging:
+    try:
+        survey = survey_file(connection, source, watch, share=(0.0, _LOOKED))
+        wrong = _lines_without_row(connection, source, spelling.skip_bad) if source.layout is not None else ([], 0)
+        if not survey.times:
+            raise BadInputError(f"{source.shown} has no bars{_not_its_rows(source, wrong[1])}")
+        reading = text_reading(source, survey, spelling.decimal, spelling.dates)
+        staging = Staging(connection, source, reading.zoned, reading.zones.name, list(reading.notes))
+        _fill_table(staging, reading, watch, (_LOOKED, 1.0))
+    except duckdb.Error as error:
+        raise source.unreadable(error) from error
+    _look_at_bad_rows(staging, wrong, spelling.skip_bad)
     return staging
 
 
-def _shown_time(source: _Source) -> str:
-    day = "CAST(day AS VARCHAR), ' ', " if "day" in source.roles else ""
-    return f"{day}left(CAST(time AS VARCHAR), 40)"
+def _lines_without_row(
+    connection: duckdb.DuckDBPyConnection, source: Source, skip_bad: bool
+) -> tuple[list[tuple[int, str]], int]:
+    """Return the first lines, with the reason, that have another number of columns, and how many there are.
 
-
-def _unreadable_text(shown: Path, error: duckdb.Error) -> BadInputError:
-    _refuse_no_room(error)
-    reason = str(error).splitlines()[0].partition(": ")[2]
-    return BadInputError(f"{shown} cannot be read as columns of text ({reason}): check its line ends and quotes")
-
-
-def _refuse_rejected_lines(connection: duckdb.DuckDBPyConnection, shown: Path) -> None:
+    Raises:
+        BadInputError: there are some and they may not be left out, or a line is broken in another way: what follows an
+            open quote cannot be told from it.
+    """
     rejected = connection.execute(
-        "SELECT line, min(error_message), count(*) OVER () FROM reject_errors GROUP BY line ORDER BY line LIMIT 1"
-    ).fetchone()
-    if rejected is None:
-        return
-    line, reason, count = rejected
-    more = f" (and {count - 1} more such lines)" if count > 1 else ""
-    columns = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", str(reason))
-    if columns:
-        raise BadInputError(f"{shown}, line {line}: has {columns[2]} columns where {columns[1]} are expected{more}")
-    raise BadInputError(f"{shown}, line {line}: {str(reason).rstrip('.')}{more}")
-
-
-def _look_at_bad_rows(staging: Staging, skip_bad: bool) -> None:
-    bad = staging.connection.execute(
-        "SELECT rowid, bad, count(*) OVER () FROM bars WHERE bad IS NOT NULL ORDER BY rowid LIMIT 10"
+        "SELECT line, min(error_message), bool_or(error_type NOT IN ('MISSING COLUMNS', 'TOO MANY COLUMNS')) AS broken "
+        "FROM reject_errors WHERE trim(csv_line) <> '' GROUP BY line ORDER BY broken DESC, line LIMIT 2"
     ).fetchall()
-    if not bad:
-        return
-    if not skip_bad:
-        more = f" (and {bad[0][2] - 1} more such rows)" if bad[0][2] > 1 else ""
+    if not rejected or source.lines is None:
+        return [], 0
+    line, reason, broken = rejected[0]
+    if broken:
+        raise BadInputError(
+            f"{source.shown}, line {line}: {str(reason).rstrip('.')}; correct the line, or leave it out of the file"
+        )
+    found, count = source.lines.without_row(_NAMED)
+    width = len(source.names)
+    listed = [(at, f"has {_columns(number)} where {width} are expected") for at, number in found]
+    if count and not skip_bad:
+        more = f" (and {count - 1} more such lines)" if count > 1 else ""
+        if source.layout is not None and not source.layout.sample:
+            raise BadInputError(
+                f"{source.shown}, line {listed[0][0]}: {listed[0][1]}{more}{_not_its_rows(source, count)}"
+            )
+        raise BadInputError(
+            f"{source.shown}, line {listed[0][0]}: {listed[0][1]}{more}; correct the file, or leave such rows out with "
+            "--skip-bad"
+        )
+    return listed, count
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
+
+
+def _not_its_rows(source: Source, count: int) -> str:
+    if not count:
+        return ": fetch it again"
+    return (
+        "; the header's separator is not that of the rows, or numbers with a decimal comma stand between commas "
+        "without quotes: write the file with one separator that is in no number, such as a semicolon"
+    )
+
+
+def _look_at_bad_rows(staging: Staging, lines: tuple[list[tuple[int, str]], int], skip_bad: bool) -> None:
+    """Refuse rows that are no bars, or note the first of them and their number, lines without a row counted in."""
+    bad = staging.connection.execute(
+        f"SELECT rowid, bad, count(*) OVER () FROM bars WHERE bad IS NOT NULL ORDER BY rowid LIMIT {_NAMED}"
+    ).fetchall()
+    count = bad[0][2] if bad else 0
+    if bad and not skip_bad:
+        more = f" (and {count - 1} more such rows)" if count > 1 else ""
         raise BadInputError(
             f"{staging.shown}, {staging.place(bad[0][0])}: {bad[0][1]}{more}; correct the file, or leave such rows out "
             "with --skip-bad"
         )
-    staging.bad_rows = [f"{staging.place(row)}: {reason}" for row, reason, _ in bad]
-    staging.bad_count = bad[0][2]
+    places = staging.places([row for row, _, _ in bad]) if bad else []
+    reasons = [f"line {line} {reason}" for line, reason in lines[0]]
+    reasons += [f"{place}: {reason}" for place, (_, reason, _) in zip(places, bad, strict=True)]
+    staging.bad_rows, staging.bad_count = reasons[:_NAMED], count + lines[1]
 
 
-def _time_sql(
-    connection: duckdb.DuckDBPyConnection,
-    source: _Source,
-    shown: Path,
-    dates: str | None,
-    notes: list[str],
-    watch: Watch,
-) -> tuple[str, str, bool]:
-    """Return SQL for nanoseconds as written and for minutes east of UTC, and whether the file says zones."""
-    kind = source.time_type
-    if kind.startswith("TIMESTAMP WITH TIME ZONE"):
-        notes.append("times are instants (UTC) by their type")
-        return "epoch_ns(time)", "0", True
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return "epoch_ns(time::TIMESTAMP_NS)", "NULL", False
-    text = "trim(CAST(time AS VARCHAR))"
-    if kind in _EPOCH_TYPES:
-        text = "CAST(CAST(time AS HUGEINT) AS VARCHAR)"
-    elif "day" in source.roles:
-        text = f"concat(trim(CAST(day AS VARCHAR)), ' ', {text})"
-    clock = f"regexp_matches({text}, '[0-9]{{4}}.*:[0-9]')"
-    zone = f"CASE WHEN {clock} THEN regexp_extract({text}, '{ZONE_PATTERN}', 1) ELSE '' END"
-    number = "coalesce(max(TRY_CAST(regexp_extract({0}, '{1}', 1) AS INTEGER)), 0)"
-    try:
-        zones = watch.run(
-            connection,
-            f"SELECT zone, {number.format('text', '^([0-9]{1,2})[-/.]')}, "
-            f"{number.format('text', '^[0-9]{1,2}[-/.]([0-9]{1,2})')} FROM "
-            f"(SELECT {zone} AS zone, {text} AS text FROM ({source.sql})) GROUP BY zone ORDER BY zone",
-            source.parameters,
-            share=(0.0, _LOOKED),
-        ).fetchall()
-        sample = [
-            str(row[0])
-            for row in connection.execute(
-                f"SELECT {text} FROM ({source.sql}) WHERE time IS NOT NULL LIMIT 20", source.parameters
-            ).fetchall()
-        ]
-    except duckdb.Error as error:
-        if not source.first_line:
-            raise _damaged_parquet(shown, error) from error
-        raise _unreadable_text(shown, error) from error
-    if source.first_line:
-        _refuse_rejected_lines(connection, shown)
-    offsets = zone_offsets([str(row[0] or "") for row in zones], shown)
-    largest = (max((row[1] for row in zones), default=0), max((row[2] for row in zones), default=0))
-    zoned = bool(offsets)
-    bare = text
-    if zoned:
-        bare = f"regexp_replace({text}, '([0-9])\\s*(?:Z|UTC|GMT)?(?:[+-][0-9]{{1,2}}:?(?:[0-9]{{2}})?)?$', '\\1')"
-        sample = [without_zone(value) for value in sample]
-    found = time_format(sample, largest, dates, str(shown))
-    if found.note:
-        notes.append(found.note)
-    if found.epoch:
-        return nanoseconds_sql(bare, found), "0", True
-    return nanoseconds_sql(bare, found), zone_sql(zone, offsets), zoned
+def _choose_volume(staging: Staging) -> None:
+    """Take the volume from the first column of volumes that is not 0 throughout, and note what is left out."""
+    source = staging.source
+    roles = source.volumes
+    chosen = roles[0] if roles else ""
+    if len(roles) > 1:
+        largest = staging.connection.execute(
+            f"SELECT {', '.join(f'coalesce(max({role}), 0)' for role in roles)} FROM bars WHERE bad IS NULL"
+        ).fetchone()
+        assert largest is not None
+        chosen = next((role for role, value in zip(roles, largest, strict=True) if value > 0), chosen)
+    staging.volume = chosen
+    names = {role: source.names[source.columns[role]] for role in roles}
+    left_out = [name for name in source.left_out if name != names.get(chosen)]
+    if chosen not in ("", "volume"):
+        left_out.insert(0, names["volume"])
+        staging.notes.append(f"volume is taken from {names[chosen]}: {names['volume']} has none on any bar")
+    if left_out:
+        staging.notes.append(f"left out: {', '.join(left_out)}")

@@ -2,56 +2,117 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ktrdr.core.data.vendor.vendor_times import ZONE_PATTERN, TimeFormat, parse_offset
+from ktrdr.core.data.vendor.vendor_times import (
+    CLOCK_PATTERN,
+    EPOCHS,
+    ZONE_PATTERN,
+    TimeFormat,
+    zone_offset,
+)
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["nanoseconds_sql", "without_zone", "zone_offsets", "zone_sql"]
+__all__ = ["NO_ZONES", "Zones", "day_end_sql", "nanoseconds_sql", "offset_sql", "read_zones", "zone_text_sql"]
+
+_DAY = 86_400_000_000_000
+# The end of a day by ISO 8601, with or without colons.
+_DAYS_END = r"([ T])24(:?00(:?00)?(\.0+)?)$"
 
 
-def without_zone(text: str) -> str:
-    """Return a time as text without what says its zone."""
-    match = re.search(ZONE_PATTERN, text) if re.search(r"\d{4}.*:\d", text) else None
-    return text[: match.start(1)].strip() if match else text
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """What times of a file say of their zone.
+
+    Attributes:
+        offsets: minutes east of UTC by spelling; empty if none says an offset.
+        name: the zone that all of them name, whose offset changes over the year, or None.
+    """
+
+    offsets: Mapping[str, int]
+    name: ZoneInfo | None = None
 
 
-def zone_offsets(zones: list[str], shown: Path) -> dict[str, int]:
-    """Return minutes east of UTC by spelling; empty if no time has a zone."""
-    named = [zone for zone in zones if zone]
+NO_ZONES = Zones({})
+"""Of a file whose times do not say their zone."""
+
+
+def read_zones(zones: Sequence[str], shown: Path) -> Zones:
+    """Return what the different ends of times, as they are written, say.
+
+    Raises:
+        BadInputError: they are no zones, or too different ones for one file.
+    """
+    named = sorted({zone for zone in zones if zone})
     if not named:
-        return {}
-    if len(named) != len(zones):
+        return NO_ZONES
+    if "" in zones:
         raise BadInputError(f"{shown} mixes times with a zone ({named[0]}) and without; write all of them in one way")
-    offsets: dict[str, int] = {}
-    for zone in named:
-        offset = parse_offset(zone)
-        if offset is None:
-            raise BadInputError(f"{shown}: {zone!r} is no offset from UTC; write it as Z or +01:00")
-        offsets[zone] = offset
-    # One zone with daylight saving has two offsets, an hour apart (half an hour on Lord Howe Island).
-    distinct = sorted(set(offsets.values()))
-    if len(distinct) > 2 or (len(distinct) == 2 and distinct[1] - distinct[0] not in (30, 60)):
+    offsets = {zone: zone_offset(zone) for zone in named}
+    known = {zone: offset for zone, offset in offsets.items() if offset is not None}
+    if len(known) == len(named):
+        # One zone with daylight saving has two offsets, an hour apart (half an hour on Lord Howe Island).
+        distinct = sorted(set(known.values()))
+        if len(distinct) == 1 or (len(distinct) == 2 and distinct[1] - distinct[0] in (30, 60)):
+            return Zones(known)
+    elif len(named) == 1:
+        return Zones({}, _zone(named[0], shown))
+    raise BadInputError(f"{shown} mixes time zones ({', '.join(named[:4])}); write all times in one zone, best in UTC")
+
+
+def _zone(name: str, shown: Path) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadInputError(
-            f"{shown} mixes time zones ({', '.join(named[:4])}); write all times in one zone, best in UTC"
-        )
-    return offsets
+            f"{shown}: {name!r} is no time zone known here; write it as Z, +01:00 or a name of the IANA database such "
+            "as US/Eastern"
+        ) from None
 
 
-def zone_sql(zone: str, offsets: Mapping[str, int]) -> str:
-    """Return SQL for the minutes east of UTC that the SQL ``zone`` spells, null if there are no ``offsets``."""
-    if not offsets:
+def zone_text_sql(text: str) -> str:
+    """Return SQL for the zone at the end of the time that the SQL ``text`` is, empty where there is none."""
+    zone = f"regexp_extract({text}, '{ZONE_PATTERN}', 1)"
+    return f"CASE WHEN regexp_matches({text}, '{CLOCK_PATTERN}') THEN {zone} ELSE '' END"
+
+
+def offset_sql(zone: str, zones: Zones) -> str:
+    """Return SQL for the minutes east of UTC that the SQL ``zone`` spells, null if none is spelled."""
+    if not zones.offsets:
         return "NULL"
-    cases = " ".join(f"WHEN '{name}' THEN {minutes}" for name, minutes in offsets.items())
+    cases = " ".join(f"WHEN '{name}' THEN {minutes}" for name, minutes in zones.offsets.items())
     return f"CASE {zone} {cases} END"
 
 
-def nanoseconds_sql(text: str, found: TimeFormat) -> str:
-    """Return SQL for nanoseconds since 1970 of the SQL ``text``, null where it is no time."""
+def nanoseconds_sql(text: str, found: TimeFormat, *, day_end: bool) -> str:
+    """Return SQL for nanoseconds since 1970 of the SQL ``text``, a time without zone; null where it is none.
+
+    ``day_end`` says that some of them are the end of a day, see :func:`day_end_sql`.
+    """
     if found.epoch:
         # Decimal arithmetic: a double does not hold nanoseconds of today exactly.
-        return f"TRY_CAST(TRY_CAST({text} AS DECIMAL(28, 9)) * {found.epoch} AS BIGINT)"
+        number = f"TRY_CAST({text} AS DECIMAL(28, 9))"
+        cases = " ".join(
+            f"WHEN {number} >= {least} AND {number} < {100 * least} THEN TRY_CAST({number} * {each} AS BIGINT)"
+            for least, each in EPOCHS.values()
+        )
+        return f"CASE {cases} END"
+    if found.clock:
+        digits = f"regexp_extract({text}, '[ T]([0-9]{{1,{found.clock}}})$', 1)"
+        padded = f"concat(left({text}, length({text}) - length({digits})), lpad({digits}, {found.clock}, '0'))"
+        text = f"CASE WHEN {digits} = '' THEN {text} ELSE {padded} END"
     formats = ", ".join(f"'{form}'" for form in found.formats)
-    return f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
+    if not day_end:
+        return f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
+    start = f"replace(regexp_replace({text}, '{_DAYS_END}', '\\1@\\2'), '@', '00')"
+    next_day = f"epoch_ns(try_strptime({start}, [{formats}])::TIMESTAMP_NS) + {_DAY}"
+    other = f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
+    return f"CASE WHEN {day_end_sql(text)} THEN {next_day} ELSE {other} END"
+
+
+def day_end_sql(text: str) -> str:
+    """Return SQL that tells whether the SQL ``text`` ends with 24:00, which is 00:00 of the next day (ISO 8601)."""
+    return f"regexp_matches({text}, '{_DAYS_END}')"

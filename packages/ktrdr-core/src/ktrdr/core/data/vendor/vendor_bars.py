@@ -11,11 +11,12 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import calendar_for
-from ktrdr.core.data.consistency import find_inconsistencies
+from ktrdr.core.data.consistency import find_inconsistencies, first_inconsistency
 from ktrdr.core.data.shifted_clock import TimesRead
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
+from ktrdr.core.data.vendor.local_times import to_utc
 from ktrdr.core.data.vendor.short_bars import align, describe_short_bars, find_short_bars
 from ktrdr.core.errors import BadInputError
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["ImportOptions", "checked_bars", "detect_timeframe"]
 
 _MINUTE = 60_000_000_000
+_HOUR = 3_600_000_000_000
 _DAY = 86_400_000_000_000
 _STEPS_LOOKED_AT = 200_000
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +48,34 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
     """Return the bars of one symbol, in order and without error, and the report on them."""
     raw = staging.raw_bars(source)
     where = f"{staging.shown}{': ' + target if source else ''}"
-    time, rows, columns = raw.time, raw.row, dict(raw.prices)
+    written, rows, columns = raw.time, raw.row, dict(raw.prices)
     offset = raw.offset
     del raw
-    step = np.diff(time if offset is None else time - offset * _MINUTE)
-    if len(step) and (step < 0).all():
-        time, rows = time[::-1], rows[::-1]
+    zone = _zone_of(written, offset, target, options, staging)
+    step = np.diff(written if offset is None else written - offset * _MINUTE)
+    back = int(np.count_nonzero(step < 0))
+    # Clocks that go back make a step forward among rows that are newest first.
+    if len(step) and (back == len(step) or (isinstance(zone, ZoneInfo) and 2 * back > len(step))):
+        written, rows = written[::-1], rows[::-1]
         columns = {name: values[::-1] for name, values in columns.items()}
         offset = None if offset is None else offset[::-1]
-        step = -step[::-1]
         _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
-    _refuse_disorder(staging, where, step, time, rows)
     del step
-    time = _to_utc(time, offset, rows, target, options, staging, where)
+    left_out: list[Finding] = []
+    time, unclear = _instants(written, offset, zone, target, options)
+    if len(unclear):
+        reasons = _reasons(written, rows, unclear, zone, staging)
+        if not options.skip_bad:
+            more = f" (and {len(unclear) - 1} more such rows)" if len(unclear) > 1 else ""
+            raise BadInputError(
+                f"{where}, {reasons[0]}{more}; leave such rows out with --skip-bad, or import a file in UTC"
+            )
+        left_out.append(_left_out(reasons, len(unclear)))
+        keep = np.ones(len(time), dtype=bool)
+        keep[unclear] = False
+        time, written, rows = time[keep], written[keep], rows[keep]
+        columns = {name: values[keep] for name, values in columns.items()}
+    _refuse_disorder(staging, where, time, written, rows, named=zone is not None)
     found = options.timeframe or detect_timeframe(time)
     if found is None:
         raise BadInputError(_no_timeframe(where, time))
@@ -69,7 +87,7 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
     if len(odd):
         raise BadInputError(
             f"{where}, {staging.place(int(rows[odd[0]]))}: {np.datetime64(int(time[odd[0]]), 'ns')} is not a whole "
-            "minute; a bar's time is its open (or, with --label close, its close)"
+            "minute; round the times in the file to the minute in which a bar opens"
         )
     order = ("open", "high", "low", "close", "volume")
     bars = Bars(
@@ -78,7 +96,6 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         np.ascontiguousarray(time).view("datetime64[ns]"),
         *(np.ascontiguousarray(columns[name]) for name in order),
     )
-    left_out: list[Finding] = []
     if staging.bad_count and not staging.symbols.keys() - {source}:
         left_out.append(_left_out(staging.bad_rows, staging.bad_count))
     elif staging.bad_count:
@@ -100,20 +117,21 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         bars = Bars(target, found, bars.time[keep], *(getattr(bars, name)[keep] for name in order))
         rows = rows[keep]
         if not len(bars):
-            raise BadInputError(f"{where} has no bars without errors")
+            raise BadInputError(f"{where} has no bars without errors: leave out --skip-bad to see what is wrong")
     if options.align and (options.skip_bad or not bad):
         bars, rows, aligned = _aligned(bars, rows)
         left_out.append(aligned)
-    for error in find_inconsistencies(bars):
+    first = first_inconsistency(bars)
+    if first is not None:
         remedy = (
             "correct the file"
-            if error.kind == "overlap"
+            if first.kind == "overlap"
             else "correct the file, or leave such rows out with --skip-bad"
         )
-        if error.kind == "overlap":
-            remedy = _overlap_remedy(bars, int(error.rows[0]))
-        raise BadInputError(f"{where}, {staging.place(int(rows[error.rows[0]]))}: {error.message}; {remedy}")
-    report = validate_bars(bars, options.calendar, _times_read(offset, options))
+        if first.kind == "overlap":
+            remedy = _overlap_remedy(bars, int(first.rows[0]))
+        raise BadInputError(f"{where}, {staging.place(int(rows[first.rows[0]]))}: {first.message}; {remedy}")
+    report = validate_bars(bars, options.calendar, _times_read(offset, staging, options))
     findings = (*left_out, *report.findings)
     return bars, ValidationReport(
         report.symbol, report.timeframe, report.rows, report.calendar, report.gaps, report.missing_bars, findings
@@ -133,8 +151,10 @@ def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
     return bars, rows[kept], finding
 
 
-def _times_read(offset: np.ndarray | None, options: ImportOptions) -> TimesRead:
+def _times_read(offset: np.ndarray | None, staging: Staging, options: ImportOptions) -> TimesRead:
     """Return how times were read whose offsets in the file (minutes east of UTC) are ``offset``."""
+    if staging.zone is not None:
+        return TimesRead(staging.zone, options.label, said=True)
     if offset is None:
         return TimesRead(options.zone or dt.UTC, options.label)
     minutes = np.unique(offset)
@@ -147,7 +167,10 @@ def _overlap_remedy(bars: Bars, row: int) -> str:
     short = find_short_bars(bars.time.view(np.int64), bars.timeframe.nanoseconds)
     if short is not None and np.isin([row - 1, row], short.rows).any():
         return describe_short_bars(bars, short)
-    return f"{bars.timeframe} bars must be {bars.timeframe} apart; check --timeframe and --timezone"
+    return (
+        f"{bars.timeframe} bars must be {bars.timeframe} apart: leave one of the two out of the file, or say "
+        "--timeframe if they are bars of another length"
+    )
 
 
 def _left_out(reasons: list[str], count: int) -> Finding:
@@ -160,54 +183,82 @@ def _note(staging: Staging, text: str) -> None:
         staging.notes.append(text)
 
 
-def _refuse_disorder(staging: Staging, where: str, step: np.ndarray, time: np.ndarray, rows: np.ndarray) -> None:
+def _refuse_disorder(
+    staging: Staging, where: str, time: np.ndarray, written: np.ndarray, rows: np.ndarray, *, named: bool
+) -> None:
+    """Refuse instants that do not ascend; ``named`` says that a zone is known whose clocks may go back."""
+    step = np.diff(time)
     bad = np.flatnonzero(step <= 0)
     if not len(bad):
         return
     first = int(bad[0])
-    before, after = (format_time(np.datetime64(int(time[i]), "ns")) for i in (first, first + 1))
+    before, after = (format_time(np.datetime64(int(written[i]), "ns")) for i in (first, first + 1))
     more = f" (and {len(bad) - 1} more such rows)" if len(bad) > 1 else ""
     place = staging.place(int(rows[first + 1]))
+    zone = ""
+    if not named and _clocks_may_go_back(int(written[first + 1]), int(step[first])):
+        zone = ", or name the zone with --timezone if its clocks go back there"
     if step[first] == 0:
-        raise BadInputError(f"{where}, {place}: the time {after} is there twice{more}; keep the one that counts")
-    raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time")
+        raise BadInputError(
+            f"{where}, {place}: the time {after} is there twice{more}; keep the row that counts in the file{zone}"
+        )
+    raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time{zone}")
 
 
-def _to_utc(
-    time: np.ndarray,
+def _clocks_may_go_back(written: int, step: int) -> bool:
+    """Tell whether a step back to this time looks like clocks: by at most an hour, in the first hours of a day."""
+    return step > -_HOUR and written % _DAY <= 4 * _HOUR
+
+
+def _zone_of(
+    written: np.ndarray,
     offset: np.ndarray | None,
-    rows: np.ndarray,
     symbol: str,
     options: ImportOptions,
     staging: Staging,
-    where: str,
-) -> np.ndarray:
-    """Return nanoseconds since 1970, UTC.
+) -> ZoneInfo | dt.timezone | None:
+    """Return the zone of times that do not say their offset; None where they are UTC or keep what they say.
 
     Daily bars of an exchange that are labelled with midnight, wherever, keep their date: it names the session, and
     every session is over by 24:00 UTC of its date.
     """
-    if offset is None and options.zone is None:
-        return time
-    daily = not (time % _DAY).any() and calendar_for(symbol, options.calendar).name not in ("FX", "24/7")
-    if daily:
-        return time
-    if offset is not None:
-        return time - offset * _MINUTE
-    if isinstance(options.zone, dt.timezone):
-        return time - int(options.zone.utcoffset(None).total_seconds()) * 1_000_000_000
-    import pandas as pd
+    zone = staging.zone or options.zone
+    if zone is None or offset is not None or _keeps_dates(written, symbol, options):
+        return None
+    return zone
 
-    local = pd.DatetimeIndex(time.view("datetime64[ns]"))
-    utc = local.tz_localize(options.zone, ambiguous="NaT", nonexistent="NaT")
-    unclear = np.flatnonzero(utc.isna())
-    if len(unclear):
-        row = int(unclear[0])
-        raise BadInputError(
-            f"{where}, {staging.place(int(rows[row]))}: {format_time(np.datetime64(int(time[row]), 'ns'))} "
-            f"comes twice or not at all in {options.zone}, where clocks change; import a file in UTC"
-        )
-    return utc.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
+
+def _keeps_dates(written: np.ndarray, symbol: str, options: ImportOptions) -> bool:
+    return not (written % _DAY).any() and calendar_for(symbol, options.calendar).name not in ("FX", "24/7")
+
+
+def _instants(
+    written: np.ndarray,
+    offset: np.ndarray | None,
+    zone: ZoneInfo | dt.timezone | None,
+    symbol: str,
+    options: ImportOptions,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return nanoseconds since 1970, UTC, and the positions of the rows whose instant cannot be told."""
+    clear = np.empty(0, dtype=np.int64)
+    if offset is not None:
+        return (written if _keeps_dates(written, symbol, options) else written - offset * _MINUTE), clear
+    if zone is None:
+        return written, clear
+    if isinstance(zone, ZoneInfo):
+        return to_utc(written, zone)
+    return written - int(zone.utcoffset(None).total_seconds()) * 1_000_000_000, clear
+
+
+def _reasons(written: np.ndarray, rows: np.ndarray, unclear: np.ndarray, zone: object, staging: Staging) -> list[str]:
+    first = unclear[:_NAMED]
+    order = np.argsort(rows[first])
+    places = staging.places([int(row) for row in rows[first][order]])
+    times = [np.datetime64(int(time), "ns") for time in written[first][order]]
+    return [
+        f"{place}: {format_time(time)} comes once where clocks in {zone} show it twice, or never comes there"
+        for place, time in zip(places, times, strict=True)
+    ]
 
 
 def detect_timeframe(time: np.ndarray) -> Timeframe | None:
@@ -229,7 +280,7 @@ def _no_timeframe(where: str, time: np.ndarray) -> str:
     step = dt.timedelta(seconds=int(steps[np.argmax(counts)]) / 1e9)
     return (
         f"{where}: most bars are {step} apart, which is none of the timeframes {', '.join(TIMEFRAMES)}; "
-        "if they are one of these nevertheless, say so with --timeframe"
+        "import bars of one of these, or say --timeframe if they are such bars with many missing"
     )
 
 
@@ -240,5 +291,5 @@ def _check_timeframe(where: str, time: np.ndarray, timeframe: Timeframe) -> None
         if short is not None and short.complete:
             return  # 4h bars of a share are at 09:30 and 12:00: no two of them are 4h apart
         found = detect_timeframe(time)
-        told = f"; they look like {found}" if found is not None else ""
-        raise BadInputError(f"{where}: no two bars are {timeframe} apart, so these are no {timeframe} bars{told}")
+        told = f"leave out --timeframe: they look like {found}" if found is not None else "import bars of that length"
+        raise BadInputError(f"{where}: no two bars are {timeframe} apart, so these are no {timeframe} bars; {told}")

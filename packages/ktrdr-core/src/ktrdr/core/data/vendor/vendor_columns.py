@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktrdr.core.data.vendor.bare_columns import bare_roles
+from ktrdr.core.data.vendor.number_format import cell_of
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.parameters import did_you_mean
 
-__all__ = ["ROLES", "Layout", "assign_roles", "read_layout"]
+__all__ = ["Layout", "Wanted", "assign_roles", "check_roles", "read_layout", "spare_volumes"]
 
 ROLES = ("time", "day", "open", "high", "low", "close", "volume", "symbol")
 """What a column can be. ``day`` and ``time`` together: date and time of day in two columns."""
@@ -40,13 +42,9 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
 _DAYS = ("date", "day", "dtyyyymmdd", "tradedate", "tradingdate", "dateutc", "dategmt")
 _TIMES_OF_DAY = ("time", "timeofday", "timeutc", "timegmt", "utctime", "gmttime", "hour")
 _ADJUSTED = re.compile(r"^adj(usted|usted?d)?(close|open|high|low|volume|price)|adj(usted)?close$")
-# Files without a header: Binance has 12 columns that start with the open time in epoch units.
-_BARE_COLUMNS = {
-    5: ("time", *_PRICES),
-    6: ("time", *_PRICES, "volume"),
-    12: ("time", *_PRICES, "volume", "", "", "", "", "", ""),
-}
-_BARE_TWO_COLUMNS = {6: ("day", "time", *_PRICES), 7: ("day", "time", *_PRICES, "volume")}
+# What yfinance writes in the first cell of a line that names the ticker of each column.
+_TICKERS = ("ticker", "tickers")
+_LINES_UNDER_HEADER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,9 @@ class Layout:
         roles: position of the column for each role it has.
         sample: the first rows, as text.
         notes: what was assumed.
+        left_out: names of columns without a role.
+        spare_volumes: positions of columns with another volume, for where that of ``roles`` is 0 throughout.
+        symbol: what the head of the file names, or empty.
     """
 
     delimiter: str
@@ -68,15 +69,37 @@ class Layout:
     roles: Mapping[str, int]
     sample: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    spare_volumes: tuple[int, ...] = ()
+    symbol: str = ""
 
 
-def read_layout(path: Path, shown: Path, given: Mapping[str, str]) -> Layout:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user said of the columns: names (without a header: numbers from 1) by role, and the symbol to take."""
+
+    columns: Mapping[str, str]
+    symbol: str | None = None
+
+
+def check_roles(columns: Mapping[str, str]) -> None:
+    """Refuse a role that no column can have.
+
+    Raises:
+        BadInputError: naming it.
+    """
+    for role, name in columns.items():
+        if role not in ROLES:
+            raise BadInputError(f"--column {role}={name}: unknown role `{role}`; roles are {', '.join(ROLES)}")
+
+
+def read_layout(path: Path, shown: Path, wanted: Wanted) -> Layout:
     """Return the layout of the UTF-8 text file ``path``.
 
     Args:
         path: what is read.
         shown: the name for messages.
-        given: column names by role, as the user gave them; they win over known spellings.
+        wanted: what the user said; it wins over known spellings.
 
     Raises:
         BadInputError: no delimiter makes columns of bars of it, a column is missing, or two could be meant.
@@ -86,20 +109,23 @@ def read_layout(path: Path, shown: Path, given: Mapping[str, str]) -> Layout:
     for position, line in enumerate(lines[:_PREAMBLE_LINES]):
         for delimiter in _DELIMITERS:
             names = _split(line, delimiter)
-            if _is_header(names, given):
-                return _with_header(lines, position, delimiter, names, shown, given)
-    bare = None if given else _without_header(lines)
+            if _is_header(names, wanted.columns):
+                return _with_header(lines, position, delimiter, names, shown, wanted)
+    bare = _without_header(lines, shown, wanted.columns)
     if bare is not None:
         return bare
     first = next(line for line in lines if line.strip())
     raise BadInputError(
         f"{shown}: found no columns for open, high, low and close in its first lines, separated by comma, semicolon, "
-        f"tab or |; the first line is {first[:100]!r}. If they have other names, say so, such as --column open=PX_OPEN"
+        f"tab or |; the first line is {first[:100]!r}. Say which they are by their headings, such as --column "
+        "open=PX_OPEN, or by their numbers where there are none, such as --column open=2"
     )
 
 
-def assign_roles(names: Sequence[str], shown: Path, given: Mapping[str, str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return the position of the column for each role, and notes on what was left out.
+def assign_roles(
+    names: Sequence[str], shown: Path, given: Mapping[str, str]
+) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
+    """Return the position of the column for each role, notes, and the names of the columns that are left out.
 
     Raises:
         BadInputError: a column is missing, or two could be meant.
@@ -107,8 +133,6 @@ def assign_roles(names: Sequence[str], shown: Path, given: Mapping[str, str]) ->
     plain = [_plain(name) for name in names]
     roles: dict[str, int] = {}
     for role, wanted in given.items():
-        if role not in ROLES:
-            raise BadInputError(f"--column {role}={wanted}: unknown role `{role}`; roles are {', '.join(ROLES)}")
         if wanted not in names:
             hint = did_you_mean(wanted, names) or f"; its columns are {', '.join(names)}"
             raise BadInputError(f"{shown}: there is no column `{wanted}` for {role}{hint}")
@@ -131,12 +155,10 @@ def assign_roles(names: Sequence[str], shown: Path, given: Mapping[str, str]) ->
     adjusted = [name for name in adjusted if list(names).index(name) not in roles.values()]
     if adjusted:
         notes.append(f"adjusted prices are left out ({', '.join(adjusted)}): bars hold prices as traded")
-    other = [
+    left_out = [
         name for position, name in enumerate(names) if position not in roles.values() and name not in adjusted and name
     ]
-    if other:
-        notes.append(f"left out: {', '.join(other)}")
-    return roles, tuple(notes)
+    return roles, tuple(notes), tuple(left_out)
 
 
 def _find(
@@ -174,50 +196,99 @@ def _split_time(plain: Sequence[str], roles: dict[str, int]) -> None:
 
 
 def _with_header(
-    lines: Sequence[str], position: int, delimiter: str, names: list[str], shown: Path, given: Mapping[str, str]
+    lines: Sequence[str], position: int, delimiter: str, names: list[str], shown: Path, wanted: Wanted
 ) -> Layout:
-    roles, notes = assign_roles(names, shown, given)
-    sample = tuple(
-        tuple(row) for row in (_split(line, delimiter) for line in lines[position + 1 :]) if len(row) == len(names)
-    )
+    body = [_split(line, delimiter) for line in lines[position + 1 :]]
+    heads = [row for row in (_split(line, delimiter) for line in lines[:position]) if len(row) == len(names)]
+    under = _under_header(body, names)
+    heads += under
+    tickers = next((row for row in heads if _plain(row[0]) in _TICKERS), None)
+    columns, symbol = (names, "") if tickers is None else _of_ticker(names, tickers, shown, wanted.symbol)
+    given = dict(wanted.columns)
+    if not given.keys() & {"time", "day"} and any(_spelled("time", row[0]) for row in under):
+        given["time"] = names[0]  # the index, which has its name on a line of its own
+    roles, notes, left_out = assign_roles(columns, shown, given)
+    sample = tuple(tuple(row) for row in body[len(under) :] if len(row) == len(names))
     if position:
-        notes = (*notes, f"skipped {position} lines before the header")
-    if not any(line.strip() for line in lines[position + 1 :]):
-        raise BadInputError(f"{shown} has a header and no bars")
-    return Layout(delimiter, position + 1, tuple(names), roles, sample, notes)
+        notes = (*notes, f"skipped {_lines(position)} before the header")
+    if under:
+        notes = (*notes, f"skipped {_lines(len(under))} under the header")
+    if not any(line.strip() for line in lines[position + 1 + len(under) :]):
+        raise BadInputError(f"{shown} has a header and no bars: fetch it again")
+    spare = spare_volumes(columns, roles, given)
+    return Layout(delimiter, position + 1 + len(under), tuple(names), roles, sample, notes, left_out, spare, symbol)
 
 
-def _without_header(lines: Sequence[str]) -> Layout | None:
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
+
+
+def _under_header(body: Sequence[Sequence[str]], names: Sequence[str]) -> list[list[str]]:
+    """Return the lines under a header that belong to it: tickers, units, the name of the index; not a number in any."""
+    under: list[list[str]] = []
+    for row in body[:_LINES_UNDER_HEADER]:
+        if len(row) != len(names) or any(re.search(r"\d", cell) for cell in row[:1]) or any(map(_is_number, row)):
+            break
+        if all(cell.lower() in ("", "null", "nan", "-") for cell in row[1:]) and row[0] == "":
+            break
+        under.append(list(row))
+    # Without a single number below them they are bars that cannot be read.
+    rest = body[len(under) : len(under) + 1]
+    return under if rest and any(map(_is_number, rest[0])) else []
+
+
+def _of_ticker(names: Sequence[str], tickers: Sequence[str], shown: Path, symbol: str | None) -> tuple[list[str], str]:
+    """Return the headings of one ticker's columns (the others empty), and the ticker."""
+    found = list(dict.fromkeys(ticker for ticker in tickers[1:] if ticker))
+    if len(found) == 1:
+        return list(names), found[0]
+    if symbol not in found:
+        raise BadInputError(
+            f"{shown} has the columns of several tickers side by side ({', '.join(found[:8])}); take one with "
+            f"--symbol {found[0]}"
+        )
+    kept = [name if ticker in ("", symbol) else "" for name, ticker in zip(names[1:], tickers[1:], strict=True)]
+    return [names[0], *kept], symbol or ""
+
+
+def spare_volumes(names: Sequence[str], roles: Mapping[str, int], given: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the positions of further columns that hold a volume, in the order in which they would count.
+
+    There are none where the user said which column is the volume.
+    """
+    if "volume" in given:
+        return ()
+    plain = [_plain(name) for name in names]
+    return tuple(
+        place
+        for spelling in _SPELLINGS["volume"]
+        for place, text in enumerate(plain)
+        if text == spelling and place not in roles.values()
+    )
+
+
+def _without_header(lines: Sequence[str], shown: Path, given: Mapping[str, str]) -> Layout | None:
     for delimiter in _DELIMITERS:
         rows = [tuple(_split(line, delimiter)) for line in lines if line.strip()]
         width = len(rows[0])
-        if any(len(row) != width for row in rows):
+        same = [row for row in rows if len(row) == width]
+        if width == 1 or 2 * len(same) < len(rows):
             continue
-        for shapes, first_price in ((_BARE_COLUMNS, 1), (_BARE_TWO_COLUMNS, 2)):
-            roles = shapes.get(width, ())
-            if roles and all(_is_number(cell) for cell in rows[0][first_price : first_price + 4]):
-                # In six columns, date and time of day apart leave no volume: only the text tells.
-                if first_price == 1 and ":" in rows[0][1]:
-                    continue
-                if not re.match(r"\d", rows[0][0].strip()) or (first_price == 2 and ":" not in rows[0][1]):
-                    continue
-                note = f"no header: columns are taken as {', '.join(role for role in roles if role)}"
-                return Layout(
-                    delimiter,
-                    0,
-                    tuple(str(i + 1) for i in range(width)),
-                    {role: place for place, role in enumerate(roles) if role},
-                    tuple(rows),
-                    (note,),
-                )
+        found = bare_roles(same, given, shown)
+        if found is not None:
+            roles, note = found
+            return Layout(delimiter, 0, tuple(str(i + 1) for i in range(width)), roles, tuple(same), (note,))
     return None
 
 
 def _is_header(names: Sequence[str], given: Mapping[str, str]) -> bool:
     """A header names at least two of the four prices, or what the user said it does."""
-    plain = {_plain(name) for name in names}
-    found = sum(1 for role in _PRICES if given.get(role) in names or plain & set(_SPELLINGS[role]))
+    found = sum(1 for role in _PRICES if given.get(role) in names or any(_spelled(role, name) for name in names))
     return len(names) >= 4 and found >= 2
+
+
+def _spelled(role: str, name: str) -> bool:
+    return _plain(name) in _SPELLINGS[role]
 
 
 def _split(line: str, delimiter: str) -> list[str]:
@@ -230,4 +301,4 @@ def _plain(name: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\s*-?\d+([.,]\d+)?([eE][+-]?\d+)?\s*", text) is not None
+    return cell_of(text, volume=True).kind != "none"

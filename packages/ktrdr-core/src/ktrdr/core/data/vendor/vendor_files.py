@@ -72,11 +72,11 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(_BLOCK)
     except FileNotFoundError:
-        raise BadInputError(f"{path} does not exist") from None
+        raise BadInputError(f"{path} does not exist: check its name") from None
     except IsADirectoryError:
         raise BadInputError(f"{path} is a directory: name the files in it, such as {path / '*.csv'}") from None
     except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror}") from error
+        raise BadInputError(f"{path} cannot be read: {error.strerror}; make it readable for you") from error
     if not head.strip():
         raise BadInputError(f"{path} is empty: fetch it again")
     return head

@@ -8,13 +8,30 @@ from dataclasses import dataclass
 
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["ZONE_PATTERN", "TimeFormat", "parse_offset", "time_format"]
+__all__ = [
+    "CLOCK_PATTERN",
+    "EPOCHS",
+    "ZONE_PATTERN",
+    "TimeFormat",
+    "epoch_unit",
+    "parse_offset",
+    "split_zone",
+    "time_format",
+    "zone_offset",
+]
 
-ZONE_PATTERN = r"\d\s*((?:Z|UTC|GMT)?(?:(?:[+-]\d{2}:?\d{2})|(?:[+-]\d{1,2}))?)$"
-"""What follows a time of day: nothing, ``Z``, ``UTC``, ``+01:00``, ``GMT+0100``, ``+00``."""
+_OFFSET = r"(?:Z|UTC|GMT)?(?:(?:[+-]\d{2}:?\d{2})|(?:[+-]\d{1,2}))?"
+_NAME = r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+|[A-Z]{3,4}"
+ZONE_PATTERN = rf"(?:\d|[AaPp][Mm])\s*({_OFFSET}|{_NAME})$"
+"""What follows a time of day: nothing, ``Z``, ``UTC``, ``+01:00``, ``GMT+0100``, ``+00``, ``US/Eastern``, ``EST``."""
 
-_EPOCH_DIGITS = {"s": (9, 10), "ms": (12, 13), "us": (15, 16), "ns": (18, 19)}
-_EPOCH_NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+CLOCK_PATTERN = r"[0-9]{4}.*:[0-9]|[0-9]\s*[A-Z]"
+"""Where a zone can follow: after a time of day, or spelled with letters; the last part of a date is none."""
+
+EPOCHS = {"s": (10**8, 10**9), "ms": (10**11, 10**6), "us": (10**14, 10**3), "ns": (10**17, 1)}
+"""Units of epoch times: the smallest number that is one, which is below 100 times as much, and its nanoseconds."""
+
+_ABBREVIATIONS = {"EST": -300, "EDT": -240, "CET": 60, "CEST": 120, "JST": 540, "HKT": 480}
 _CLOCKS = (
     "%H:%M:%S",
     "%H:%M",
@@ -34,13 +51,15 @@ class TimeFormat:
     """How to read all times of a file.
 
     Attributes:
-        epoch: nanoseconds of one unit for numbers since 1970, else 0.
+        epoch: numbers since 1970, each in a unit of :data:`EPOCHS`.
         formats: ``strptime`` formats to try, else empty.
+        clock: digits of times of day without colons, some of which lack leading zeros; 0 if none does.
         note: what was assumed, or empty.
     """
 
-    epoch: int = 0
+    epoch: bool = False
     formats: tuple[str, ...] = ()
+    clock: int = 0
     note: str = ""
 
 
@@ -48,7 +67,7 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
     """Return the format of times like those in ``sample``.
 
     Args:
-        sample: some of the texts, without zones.
+        sample: one of the texts of each kind, without zones, the most common first.
         first_numbers: of the whole file, the largest first and second number of texts like ``31.12.2017``.
         dates: ``day-first``, ``month-first`` or None to tell by these.
         shown: the file, for messages.
@@ -57,23 +76,22 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
         BadInputError: no known way to write a time, or day and month cannot be told apart.
     """
     text = next((value.strip() for value in sample if value.strip()), "")
-    number = re.fullmatch(r"(\d+)(\.\d+)?", text)
-    if number and not _is_compact_date(text):
-        for unit, lengths in _EPOCH_DIGITS.items():
-            if len(number[1]) in lengths:
-                return TimeFormat(_EPOCH_NANOSECONDS[unit], note=f"times are read as epoch {unit}")
+    if epoch_unit(text):
+        units = [unit for unit in EPOCHS if any(epoch_unit(value) == unit for value in sample)]
+        return TimeFormat(epoch=True, note=f"times are read as epoch {' and '.join(units)}")
     if _is_compact_date(text):
         joined = tuple("%Y%m%d" + clock for clock in ("", "%H%M", "%H%M%S") if len(text) == 8 + clock.count("%") * 2)
         return TimeFormat(formats=joined)
+    clock = _clock_digits(sample)
     if re.match(r"\d{8}[ T]", text):
-        return TimeFormat(formats=_with_clocks("%Y%m%d", text[8]))
+        return TimeFormat(formats=_with_clocks("%Y%m%d", text[8]), clock=clock)
     parts = re.match(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?!\d)(.?)", text)
     if parts and len(parts[1]) == 4:
-        return TimeFormat(formats=_with_clocks(f"%Y{parts[2]}%m{parts[2]}%d", parts[5]))
+        return TimeFormat(formats=_with_clocks(f"%Y{parts[2]}%m{parts[2]}%d", parts[5]), clock=clock)
     if parts and len(parts[4]) == 4:
         order, note = _day_or_month_first(first_numbers, dates, parts[2], shown)
         fields = ("%d", "%m") if order == "day-first" else ("%m", "%d")
-        return TimeFormat(formats=_with_clocks(parts[2].join((*fields, "%Y")), parts[5]), note=note)
+        return TimeFormat(formats=_with_clocks(parts[2].join((*fields, "%Y")), parts[5]), clock=clock, note=note)
     for pattern, form in (
         (r"\d{1,2}-[A-Za-z]{3}-\d{4}(.?)", "%d-%b-%Y"),
         (r"\d{1,2} [A-Za-z]{3} \d{4}(.?)", "%d %b %Y"),
@@ -84,7 +102,7 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
             return TimeFormat(formats=_with_clocks(form, named[1]))
     raise BadInputError(
         f"{shown}: {text[:40]!r} is no time known here; write times as 2017-01-31 14:00, 31.01.2017 14:00, "
-        "20170131 140000, or seconds or milliseconds since 1970"
+        "20170131 140000, or seconds or milliseconds since 1970, or name another column with --column time=NAME"
     )
 
 
@@ -97,6 +115,36 @@ def parse_offset(text: str) -> int | None:
     if minutes > 14 * 60:
         return None
     return -minutes if match[2] == "-" else minutes
+
+
+def zone_offset(text: str) -> int | None:
+    """Return the minutes east of UTC of what ends a time, where that is the same all year, else None."""
+    offset = parse_offset(text)
+    return _ABBREVIATIONS.get(text) if offset is None else offset
+
+
+def split_zone(text: str) -> tuple[str, str]:
+    """Return a time as text without its zone, and the zone as it is written, or nothing."""
+    match = re.search(ZONE_PATTERN, text) if re.search(CLOCK_PATTERN, text) else None
+    if match is None or match[1].upper() in ("AM", "PM"):
+        return text, ""
+    return text[: match.start(1)].strip(), match[1]
+
+
+def epoch_unit(text: str) -> str:
+    """Return the unit of :data:`EPOCHS` of a number as text, or nothing where it is none or a date in digits."""
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or _is_compact_date(text):
+        return ""
+    value = int(text.partition(".")[0])
+    return next((unit for unit, (least, _) in EPOCHS.items() if least <= value < 100 * least), "")
+
+
+def _clock_digits(sample: Sequence[str]) -> int:
+    """Return how many digits times of day such as ``93000`` have with their leading zeros, 0 where none is missing."""
+    clocks = [match[1] for value in sample if (match := re.search(r"[ T](\d{1,6})$", value))]
+    longest = max((len(clock) for clock in clocks), default=0)
+    digits = longest + longest % 2
+    return digits if any(len(clock) < digits for clock in clocks) else 0
 
 
 def _is_compact_date(text: str) -> bool:
@@ -122,7 +170,7 @@ def _day_or_month_first(
     if second > 12:
         return "month-first", "dates are read month-first"
     if separator == ".":
-        return "day-first", "dates are read day-first, as is usual with points"
+        return "day-first", "dates are read day-first"
     raise BadInputError(
         f"{shown}: day and month cannot be told apart in its dates; say --dates day-first or --dates month-first"
     )
