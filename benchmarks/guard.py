@@ -109,6 +109,13 @@ def growth_of_trials() -> float:
     return growth(2_000, 20_000, 10)
 
 
+def import_beside_duckdb() -> float:
+    """Return the CPU time of an import of 300,000 bars over that of DuckDB with the types given, both one thread."""
+    from data import import_ratio
+
+    return import_ratio(300_000, 3)
+
+
 def cell_of_three_months() -> float:
     """Return milliseconds of CPU that a cell of a sweep takes over three months of hourly bars."""
     from sweep import cell_milliseconds
@@ -130,6 +137,7 @@ LIMITS = (
     ),
     # Ten where the rows were read; what there is beside them are the pages of deeper indexes.
     Limit("counting and listing 20,000 trials beside 2,000", "times", 1.2, growth_of_trials),
+    Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
     Limit("a cell of a sweep, 1,545 bars", "ms of CPU", 2.0, cell_of_three_months),
     Limit("a cell of a sweep, 200,000 bars and 500 trades", "ms of CPU", 10.0, cell_of_200_000_bars),
 )

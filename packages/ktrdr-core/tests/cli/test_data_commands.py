@@ -85,7 +85,7 @@ def test_several_files_of_which_some_are_bad(run: Run, tmp_path: Path):
     assert status == 2
     assert "GOOD 1h: 4 bars added" in out
     assert "Error: BAD.csv, line 2: the bar of 2017-01-02 00:00 has its high 0.3 below its low 1 (and 3 more)" in err
-    assert "Error: GONE.csv does not exist\n" in err
+    assert "Error: GONE.csv does not exist: check its name\n" in err
     assert err.endswith("2 of 3 files were not imported.\n")
     assert [info.symbol for info in default_store().datasets()] == ["GOOD"]
     status, out, err = run("import", "GOOD.csv", "BAD.csv", "--json")

@@ -215,7 +215,7 @@ def test_align_mends_nothing_else(store, tmp_path):
     path.write_text(_csv(np.append(glitch, glitch[-1] + 43 * _MINUTE)))
     with pytest.raises(BadInputError, match="--align puts them on the grid and merges 5 with"):
         import_file(path, store)
-    with pytest.raises(BadInputError, match="line 27: .* opens before .*; 1h bars must be 1h apart; check --timeframe"):
+    with pytest.raises(BadInputError, match="line 27: .* opens before .*; 1h bars must be 1h apart: leave one"):
         import_file(path, store, align=True)
 
 

@@ -225,8 +225,8 @@ def test_tags_in_the_strategy_file_are_never_acted_on(store, add, rewrite, canar
 
 CHANGES = {
     "newer format": (
-        {"schema_version": 2},
-        r"it has bundle format 2, this core reads up to 1; update core with `pip install --upgrade ktrdr-core`$",
+        {"schema_version": 3},
+        r"it has bundle format 3, this core reads up to 2; update core with `pip install --upgrade ktrdr-core`$",
     ),
     "no format": ({"schema_version": None}, "schema_version"),
     "format of text": ({"schema_version": "2"}, "schema_version"),

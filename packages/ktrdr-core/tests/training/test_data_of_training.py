@@ -129,11 +129,13 @@ def test_a_split_before_the_period_is_not_in_it(load_stocks, make_executor, stoc
     assert executor.execute().bundle.manifest.warnings == ()
 
 
-def test_a_bundle_from_before_warnings_were_kept_is_read(load, make_executor, model_store):
+def test_a_bundle_of_format_1_which_had_no_warnings_is_read(load, make_executor, model_store):
     bundle = make_executor(load(), epochs=1).execute().bundle
     path = bundle.directory / "manifest.json"
     written = json.loads(path.read_bytes())
+    assert written["schema_version"] == 2
     del written["warnings"]
+    written["schema_version"] = 1
     path.write_text(json.dumps(written), encoding="utf-8")
     assert model_store.verify(bundle.ref).manifest.warnings == ()
 

@@ -35,11 +35,12 @@ __all__ = [
     "SplitBoundaries",
 ]
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 """Version of the format of bundles: of the manifest, where it stands as ``schema_version``, and of core's other files.
 
 It is raised when a core from before could not read what this one writes. A bundle of a newer format is refused; every
-older one is read. It does not follow the plugin contract: how core speaks to a backend does not change what was stored.
+older one is read, and written in this one when it is imported. It does not follow the plugin contract: how core speaks
+to a backend does not change what was stored. Format 2 is 1 with ``warnings``.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -165,7 +166,7 @@ class ManifestFields(_Part):
         operation: id of the operation that trained it, if there was one. One operation leaves one bundle, however many
             attempts at it come to an end.
         warnings: sentences on the data it was trained on, such as that prices look as if they were not adjusted for a
-            split; none in bundles from before they were kept.
+            split; none in bundles of format 1.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -208,13 +209,13 @@ class Manifest(ManifestFields):
     """`manifest.json`.
 
     Attributes:
-        schema_version: :data:`BUNDLE_FORMAT`.
+        schema_version: :data:`BUNDLE_FORMAT` of the core that wrote it.
         name, version: where the bundle stands in the store.
         created: when it was committed, UTC.
         files: sha256 of every file beside the manifest, by name.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, strict=True)]
     created: AwareDatetime
