@@ -189,7 +189,9 @@ def _opens(generator: random.Random, shape: Shape, step: int, length: int) -> li
         # Clocks change at 07:00 UTC on 2017-03-12 and at 06:00 UTC on 2017-11-05.
         starts = [dt.datetime(2017, 3, 12, 4), dt.datetime(2017, 11, 5, 2)]
     else:
-        day = dt.datetime(2017, 1, 1) + dt.timedelta(days=generator.randrange(365))
+        # Some begin late enough to reach the end of their day.
+        hour = generator.choice((0, 20, 22)) if step < 86400 else 0
+        day = dt.datetime(2017, 1, 1, hour) + dt.timedelta(days=generator.randrange(365))
         starts = [day, day + dt.timedelta(days=generator.choice((20, 40)))]
     opens: list[int] = []
     for start in starts:
