@@ -71,6 +71,18 @@ def test_kraken_writes_no_head_and_counts_trades(bring, columns):
     assert any("no header" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("mean_first", [True, False])
+def test_a_mean_price_beside_the_volume_is_told_by_low_and_high_across_a_thousand(bring, mean_first):
+    rows = []
+    bars = [("998", "1,002", "1,014"), ("990", "995", "1,001"), ("996", "999", "1,010")]
+    for hour, (low, mean, high) in enumerate(bars):
+        two = [mean, f"{500 + hour},120"] if mean_first else [f"{500 + hour},120", mean]
+        rows.append(";".join([f"2024-01-02 0{hour}:00", mean, high, low, mean, *two, "7"]))
+    _, stored = bring("BTCUSD.csv", "\n".join(rows))
+    assert [row[5] for row in stored] == [500_120, 501_120, 502_120]
+    assert stored[0][1:5] == [1002, 1014, 998, 1002]
+
+
 def test_metatrader_has_no_real_volume_of_currencies(bring):
     head = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
     text = head + (
