@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -75,6 +78,18 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
         }
 
     return read
+
+
+@pytest.fixture(scope="session")
+def vendor_shapes() -> ModuleType:
+    """The module that writes vendors' files; tests are no package from which it could be imported."""
+    spec = importlib.util.spec_from_file_location("vendor_shapes", Path(__file__).with_name("vendor_shapes.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its data classes look there for their annotations
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

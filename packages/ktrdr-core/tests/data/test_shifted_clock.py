@@ -143,8 +143,8 @@ def test_times_that_say_a_zone_that_is_wrong():
     proposal = _propose(_moving(_local(sample_bars().time, "America/New_York")), read=said)
     assert proposal is not None
     assert clock_remedy(proposal, said) == (
-        "read in America/New_York they lie inside; take the zone out of the file's times, delete the data set and "
-        "import it again with --timezone America/New_York"
+        "read in America/New_York they lie inside; write the file's times without a zone, such as 2017-01-31 14:00, "
+        "delete the data set and import it again with --timezone America/New_York"
     )
     several = TimesRead(None, said=True)
     assert _propose(_moving(_local(sample_bars().time, "America/New_York")), read=several) is None

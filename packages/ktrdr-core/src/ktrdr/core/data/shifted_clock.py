@@ -135,7 +135,7 @@ def clock_remedy(proposal: ClockProposal, read: TimesRead | None) -> str:
         again += f"{' and' if options else ''} without --label close"
     again = f"delete the data set and {again}"
     if moved and was.said:
-        again = f"take the zone out of the file's times, {again}"
+        again = f"write the file's times without a zone, such as 2017-01-31 14:00, {again}"
     if read is None:
         again = f"if it was imported without {'--timezone' if moved else '--label'}, {again}"
     most = "" if proposal.exact else ", but for a few"

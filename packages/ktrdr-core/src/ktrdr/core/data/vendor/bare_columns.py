@@ -15,6 +15,8 @@ _ORDERS = (("open", "high", "low", "close"), ("open", "close", "high", "low"))
 _FEWEST = 5
 # A bar that contradicts its columns here and there is an error of the file, not another order of columns.
 _MOST = 0.9
+# The prices of one row are compared with either decimal sign: 998 and 1,014 are near each other with a point only.
+_SIGNS = (".", ",")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}.*|\d{1,6}")
 _DATE = re.compile(r"\d{8}|\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
 
@@ -43,7 +45,7 @@ def bare_roles(
     first = _first_price(rows, width)
     if first is None:
         return None
-    order = next((order for order in _ORDERS if _fits(rows, first, order)), _ORDERS[0])
+    order = next((order for order in _ORDERS if _signs(rows, first, order)), _ORDERS[0])
     roles = {role: first + place for place, role in enumerate(order)}
     roles |= {"time": 0} if first == 1 else {"day": 0, "time": 1}
     volume = None if "volume" in named else _volume(rows, first, width, roles, shown)
@@ -73,16 +75,21 @@ def _first_price(rows: Sequence[Sequence[str]], width: int) -> int | None:
     apart = width > _FEWEST and _DATE.fullmatch(head[0]) is not None and _CLOCK.fullmatch(head[1]) is not None
     # An open without decimals looks like a time of day; what is between low and high tells.
     if apart and ":" not in head[1]:
-        apart = not any(_fits(rows, 1, order) for order in _ORDERS)
+        apart = not any(_signs(rows, 1, order) for order in _ORDERS)
     first = 2 if apart else 1
-    return first if all(_value(cell) is not None for cell in head[first : first + 4]) else None
+    prices = head[first : first + 4]
+    return first if any(all(_value(cell, sign) is not None for cell in prices) for sign in _SIGNS) else None
 
 
-def _fits(rows: Sequence[Sequence[str]], first: int, order: Sequence[str]) -> bool:
-    """Tell whether prices in this order are possible bars."""
+def _signs(rows: Sequence[Sequence[str]], first: int, order: Sequence[str]) -> list[str]:
+    """Return the decimal signs with which prices in this order are possible bars."""
+    return [sign for sign in _SIGNS if _fits(rows, first, order, sign)]
+
+
+def _fits(rows: Sequence[Sequence[str]], first: int, order: Sequence[str], sign: str) -> bool:
     possible = 0
     for row in rows:
-        values = [_value(cell) for cell in row[first : first + 4]]
+        values = [_value(cell, sign) for cell in row[first : first + 4]]
         known = [value for value in values if value is not None]
         if len(known) == 4:
             bar = dict(zip(order, known, strict=True))
@@ -96,7 +103,11 @@ def _volume(rows: Sequence[Sequence[str]], first: int, width: int, roles: Mappin
         return None
     if first == 2 or width - place != 3:
         return place
-    means = [position for position in (place, place + 1) if _is_mean(rows, position, roles)]
+    order = sorted(_ORDERS[0], key=lambda role: roles[role])
+    signs = _signs(rows, first, order) or _SIGNS
+    means = [
+        position for position in (place, place + 1) if any(_is_mean(rows, position, roles, sign) for sign in signs)
+    ]
     if len(means) == 2:
         raise BadInputError(
             f"{shown} has no header, and its columns {place + 1} and {place + 2} could both be the volume; say which "
@@ -105,21 +116,18 @@ def _volume(rows: Sequence[Sequence[str]], first: int, width: int, roles: Mappin
     return place + 1 if means == [place] else place
 
 
-def _is_mean(rows: Sequence[Sequence[str]], position: int, roles: Mapping[str, int]) -> bool:
+def _is_mean(rows: Sequence[Sequence[str]], position: int, roles: Mapping[str, int], sign: str) -> bool:
     for row in rows:
-        low, mean, high = (_value(row[place]) for place in (roles["low"], position, roles["high"]))
+        low, mean, high = (_value(row[place], sign) for place in (roles["low"], position, roles["high"]))
         if low is None or mean is None or high is None or not low <= mean <= high:
             return False
     return True
 
 
-def _value(text: str) -> float | None:
-    """Return the size of a number however it is written: good enough to compare those of one row."""
+def _value(text: str, sign: str) -> float | None:
+    """Return a number whose decimal sign is ``sign``, good enough to compare those of one row; None if it is none."""
     bare = re.sub(f"[{CURRENCIES}{GROUPING_SPACES}]", "", text)
-    signs = [letter for letter in bare if letter in ".,"]
-    if len(signs) > 1:
-        bare = bare.replace(signs[0], "")  # between groups of digits: the decimal sign comes once, and last
     try:
-        return float(bare.replace(",", "."))
+        return float(bare.replace("," if sign == "." else ".", "").replace(sign, "."))
     except ValueError:
         return None

@@ -59,7 +59,18 @@ class FileLines:
                 file.readline()
             reader = csv.reader(file, delimiter=self.delimiter)
             before = 0
-            for record in reader:
+            for record in _records(reader):
                 if len(record) > 1 or (record and record[0].strip()):
                     yield self.skip + before + 1, len(record)
                 before = reader.line_num
+
+
+def _records(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Yield the records of a ``csv.reader``; one with a cell that is longer than any is a single column."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield ["?"]

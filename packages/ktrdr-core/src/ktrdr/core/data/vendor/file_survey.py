@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from ktrdr.core.data.vendor.number_format import CURRENCIES, GROUPING_SPACES, SUFFIXES, Cell, cell_of
-from ktrdr.core.data.vendor.staging_times import day_end_sql, zone_text_sql
+from ktrdr.core.data.vendor.staging_times import may_end_day_sql, zone_text_sql
 from ktrdr.core.data.vendor.vendor_source import PRICES, Source
 from ktrdr.core.data.vendor.vendor_times import split_zone
 from ktrdr.core.data.vendor.watched import Watch
@@ -40,7 +40,7 @@ class Survey:
         times: texts without their zones, the most common kind first.
         zones: what ends them, as it is written; an empty text where nothing does.
         largest: the largest first and second number of texts like ``31.12.2017``.
-        day_end: some time is 24:00.
+        day_end: some time may be 24:00, the end of a day.
     """
 
     prices: list[Cell] = field(default_factory=list)
@@ -110,7 +110,7 @@ def survey_file(
         f"SELECT role, any_value(x), count(*) AS n, zone, day_end, {largest(_FIRST)}, {largest(_SECOND)} FROM ("
         f"SELECT cell.role AS role, cell, left(cell.x, {_LONGEST}) AS x, "
         f"CASE WHEN {time} THEN {zone_text_sql('cell.x')} ELSE '' END AS zone, "
-        f"CASE WHEN {time} THEN {day_end_sql('cell.x')} ELSE false END AS day_end "
+        f"CASE WHEN {time} THEN {may_end_day_sql('cell.x')} ELSE false END AS day_end "
         f"FROM (SELECT unnest([{', '.join(cells)}]) AS cell FROM ({source.relation()})) WHERE cell.x IS NOT NULL) "
         # A first or last digit 0 makes a difference to numbers, the other digits make none.
         f"GROUP BY role, zone, day_end, {_shape_sql('x')}, "

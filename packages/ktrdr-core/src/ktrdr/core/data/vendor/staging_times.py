@@ -16,11 +16,12 @@ from ktrdr.core.data.vendor.vendor_times import (
 )
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["NO_ZONES", "Zones", "day_end_sql", "nanoseconds_sql", "offset_sql", "read_zones", "zone_text_sql"]
+__all__ = ["NO_ZONES", "Zones", "may_end_day_sql", "nanoseconds_sql", "offset_sql", "read_zones", "zone_text_sql"]
 
 _DAY = 86_400_000_000_000
 # The end of a day by ISO 8601, with or without colons.
 _DAYS_END = r"([ T])24(:?00(:?00)?(\.0+)?)$"
+_MAY_END_DAY = r"[ T]24:?00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def offset_sql(zone: str, zones: Zones) -> str:
 def nanoseconds_sql(text: str, found: TimeFormat, *, day_end: bool) -> str:
     """Return SQL for nanoseconds since 1970 of the SQL ``text``, a time without zone; null where it is none.
 
-    ``day_end`` says that some of them are the end of a day, see :func:`day_end_sql`.
+    ``day_end`` says that some of them are the end of a day, see :func:`may_end_day_sql`.
     """
     if found.epoch:
         # Decimal arithmetic: a double does not hold nanoseconds of today exactly.
@@ -110,9 +111,12 @@ def nanoseconds_sql(text: str, found: TimeFormat, *, day_end: bool) -> str:
     start = f"replace(regexp_replace({text}, '{_DAYS_END}', '\\1@\\2'), '@', '00')"
     next_day = f"epoch_ns(try_strptime({start}, [{formats}])::TIMESTAMP_NS) + {_DAY}"
     other = f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
-    return f"CASE WHEN {day_end_sql(text)} THEN {next_day} ELSE {other} END"
+    return f"CASE WHEN regexp_matches({text}, '{_DAYS_END}') THEN {next_day} ELSE {other} END"
 
 
-def day_end_sql(text: str) -> str:
-    """Return SQL that tells whether the SQL ``text`` ends with 24:00, which is 00:00 of the next day (ISO 8601)."""
-    return f"regexp_matches({text}, '{_DAYS_END}')"
+def may_end_day_sql(text: str) -> str:
+    """Return SQL that tells whether the SQL ``text`` may be the end of a day, 24:00, whatever its zone.
+
+    By ISO 8601 that is 00:00 of the next day.
+    """
+    return f"regexp_matches({text}, '{_MAY_END_DAY}')"

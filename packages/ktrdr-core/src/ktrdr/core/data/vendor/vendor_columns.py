@@ -292,7 +292,10 @@ def _spelled(role: str, name: str) -> bool:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    row = next(csv.reader([line], delimiter=delimiter), [])
+    try:
+        row = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # longer than any cell: no line of a table
+        row = [line]
     return [cell.strip() for cell in row]
 
 

@@ -97,6 +97,8 @@ def _from_zip(path: Path, workspace: Path) -> tuple[Path, bytes]:
                 raise BadInputError(
                     f"{path} holds {len(members)} files, one is expected: unpack it, and import the files you need"
                 )
+            if not 0 <= members[0].header_offset < path.stat().st_size:
+                raise BadInputError(f"{path} is damaged or cut off ({names[0]} is not in it): fetch it again")
             return _unpacked(path, Path(names[0]).name, functools.partial(archive.open, members[0]), workspace)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise BadInputError(f"{path} is no zip archive that can be read ({error}): fetch it again") from error

@@ -99,7 +99,7 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
     ):
         named = re.match(pattern, text)
         if named:
-            return TimeFormat(formats=_with_clocks(form, named[1]))
+            return TimeFormat(formats=_with_clocks(form, named[1]), clock=clock)
     raise BadInputError(
         f"{shown}: {text[:40]!r} is no time known here; write times as 2017-01-31 14:00, 31.01.2017 14:00, "
         "20170131 140000, or seconds or milliseconds since 1970, or name another column with --column time=NAME"
