@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +39,7 @@ class Bars:
     low: np.ndarray
     close: np.ndarray
     volume: np.ndarray
-    calendar: str | None = None
+    calendar: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.time)

@@ -85,7 +85,7 @@ def resample(bars: Bars, timeframe: Timeframe | str, *, data_end: np.datetime64 
         np.minimum.reduceat(bars.low, first),
         bars.close[last],
         np.add.reduceat(bars.volume, first),
-        bars.calendar,
+        calendar=bars.calendar,
     )
     end = bars.close_time[-1] if data_end is None else data_end
     return result if result.close_time[-1] <= end else result[:-1]
