@@ -20,6 +20,9 @@ from harness import Contest, Figure, files, find, main
 LIMIT_MIB = 1536
 SYMBOL = "BTCUSDT"
 IMPORT, READ = "import of a CSV file", "reading stored bars"
+LISTING = "listing many data sets"
+LONGEST_LISTING = 1.0
+"""Seconds in which 10,000 data sets are listed."""
 
 
 def prepare(size: int) -> Path:
@@ -145,6 +148,28 @@ def listing(folder: Path) -> Any:
     return BarStore(folder / "store").datasets()
 
 
+def manifests(count: int) -> Path:
+    """Return a directory with a store of ``count`` data sets of ten years, of which only the manifests are there."""
+    folder = files() / f"manifests-{count}"
+    if not (folder / "done").exists():
+        import numpy as np
+
+        from ktrdr.core.data.dataset_manifest import MANIFEST, DatasetManifest, YearFile
+
+        years = {
+            year: YearFile(
+                f"{year}-{year:016x}.parquet", 252, *np.array([f"{year}-01-03", f"{year}-12-30"], "M8[ns]"), 9000
+            )
+            for year in range(2015, 2025)
+        }
+        for number in range(count):
+            place = folder / "store" / f"S{number:05}" / "1d"
+            place.mkdir(parents=True)
+            (place / MANIFEST).write_text(DatasetManifest(place.parent.name, "1d", years).to_json(), encoding="utf-8")
+        (folder / "done").touch()
+    return folder
+
+
 def check(folder: Path) -> Any:
     """Read and validate."""
     from ktrdr.core.data.validation import validate_bars
@@ -197,6 +222,8 @@ def contests(quick: bool) -> list[Contest]:
             memory=True,
         ),
     ]
+    many = (10, 30, 100) if quick else (100, 1_000, 10_000)
+    found.append(Contest(LISTING, {"ktrdr": listing}, manifests, many, "data sets", rounds=rounds, clock="wall"))
     for name, step in STEPS.items():
         few = {"ktrdr": 1}
         found.append(
@@ -208,8 +235,10 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the memory to the limit."""
+    """Hold the memory to the limit, and a long list to its time."""
     if not quick:
+        seconds = find(rows, LISTING, "ktrdr")["wall"]["median"]
+        yield Figure(LISTING, seconds, "s", at_most=LONGEST_LISTING, of="10,000 data sets, one timeframe each")
         for name in (IMPORT, READ, *STEPS):
             row = find(rows, name, "ktrdr")
             yield Figure(

@@ -40,6 +40,7 @@ def test_errors_are_problem_details(client, method, path, status):
     ("method", "path", "allowed"),
     [
         ("POST", "/api/v1/data/ABC/1d", "DELETE, GET"),
+        ("POST", "/api/v1/data/ABC/calendar", "DELETE, GET, PUT"),
         ("PUT", "/api/v1/data", "GET, POST"),
         ("PATCH", "/api/v1/strategies/x", "DELETE, GET, PUT"),
         ("OPTIONS", "/api/v1/health", "GET"),
@@ -74,6 +75,35 @@ def test_a_file_is_imported_listed_read_checked_and_deleted(client):
     assert client.get("/api/v1/data/ABC/1d/parquet").content[:4] == b"PAR1"
     assert client.delete("/api/v1/data/ABC/1d").status_code == 204
     assert client.get("/api/v1/data").json() == []
+
+
+def test_the_calendar_of_a_symbol_is_stored_shown_and_changed(client):
+    path = "/api/v1/data/SOL/calendar"
+    body = "\n".join(CSV.splitlines()[:4])
+    answer = client.post("/api/v1/data?filename=SOL.csv&symbol=SOL", content=body)
+    assert answer.status_code == 422
+    assert "SOL could be a coin (24/7) or a share (XNYS)" in answer.json()["detail"]
+    assert client.get(path).status_code == 404
+    assert client.put(path, json={"calendar": "XNYS"}).status_code == 404
+
+    assert client.post("/api/v1/data?filename=SOL.csv&symbol=SOL&calendar=nyse", content=body).status_code == 201
+    (listed,) = client.get("/api/v1/data").json()
+    assert (listed["calendar"], listed["calendar_stored"]) == ("XNYS", True)
+    assert client.get(path).json() == {
+        "symbol": "SOL", "calendar": "XNYS", "told_by": "stored", "choices": [], "warning": "",
+    }  # fmt: skip
+    assert client.put(path, json={"calendar": "24/7"}).json()["calendar"] == "24/7"
+    assert client.get("/api/v1/data/SOL/1d/report").json()["calendar"] == "24/7"
+    answer = client.put(path, json={"calendar": "MOON"})
+    assert (answer.status_code, "unknown calendar `MOON`" in answer.json()["detail"]) == (422, True)
+
+    client.post("/api/v1/data?filename=ABC.csv&symbol=ABC", content=CSV)
+    listed = client.get("/api/v1/data").json()[0]
+    assert (listed["calendar"], listed["calendar_stored"]) == ("XNYS", False)
+    assert client.get("/api/v1/data/ABC/calendar").json()["told_by"] == "name"
+    parquet = client.get("/api/v1/data/SOL/1d/parquet").content
+    again = client.post("/api/v1/data?filename=SOL.parquet&symbol=COPY&timeframe=1d", content=parquet)
+    assert again.json()["datasets"][0]["validation"]["calendar"] == "24/7"
 
 
 @pytest.mark.parametrize(

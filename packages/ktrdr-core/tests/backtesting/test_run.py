@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ktrdr.core.backtesting.prediction import PredictionError
+from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.results import read_result, read_summary
 from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.data.bar_store import BarStore
@@ -328,6 +329,19 @@ class TestPortfolio:
         assert ((held[0][-len(held[1]) :] != 0) & (held[1] != 0)).any()
         assert abs(10_000 + result.trades["net"].sum() - result.equity["equity"][-1]) <= 1e-9 * 10_000
         assert result.metrics["periods_per_year"] == pytest.approx(252, abs=5)
+        assert [symbol.calendar for symbol in result.symbols] == ["XNYS", "XNYS"]
+
+    def test_the_stored_calendar_annualizes_what_is_too_short_to_tell(self, stocks_bundle, bar_store, tmp_path):
+        manifest, start = stocks_bundle.manifest, np.datetime64("2013-01-01", "ns")
+        timeframe = manifest.data.base_timeframe
+        short = BarStore(tmp_path / "short")
+        short.write_all(bar_store.read(symbol, timeframe, start) for symbol in manifest.data.symbols)
+        assert manifest.data.calendars == dict.fromkeys(manifest.data.symbols, "XNYS")
+        assert short.set_calendar("AAPL", "24/7") == "24/7"
+        # Less than eight whole weeks.
+        inputs = [SymbolInput({timeframe: short.read(symbol, timeframe)[:20]}, 0) for symbol in ("AAPL", "FB")]
+        assert [each.calendar for each in inputs] == ["24/7", "XNYS"]
+        assert [each.bars_per_year for each in inputs] == [pytest.approx(365.2425), pytest.approx(251.6, abs=0.5)]
 
 
 class TestHonesty:

@@ -313,7 +313,65 @@ def test_without_data(run: Run, home: Path):
     assert not home.exists()
 
 
-@pytest.mark.parametrize("command", ["import", "list", "show", "check", "resample", "export", "delete"])
+def test_the_calendar_of_a_symbol(run: Run, stored: None, tmp_path: Path):
+    (tmp_path / "SOL_1d.csv").write_text(HEAD + "".join(f"2024-03-0{day},1.1,1.3,1.0,1.2,5\n" for day in (4, 5, 6)))
+    status, out, err = run("import", "SOL_1d.csv")
+    assert (status, out) == (2, "")
+    assert "say which with --calendar 24/7 or --calendar XNYS" in err
+    assert run("import", "SOL_1d.csv", "--calendar", "nyse")[0] == 0
+    assert run("calendar", "SOL") == (0, "SOL: XNYS, stored with the data\n", "")
+    assert run("calendar", "EURUSD") == (0, "EURUSD: FX, told by the symbol's name, not stored\n", "")
+    status, out, _ = run("list")
+    assert [row[7] for row in cells(out) if len(row) == 10 and row[1] in ("1h", "1d")] == ["(FX)", "XNYS"]
+    assert out.endswith("Calendars in parentheses are told by the symbol's name, not stored.\n")
+
+    assert run("calendar", "EURUSD", "fx") == (0, "EURUSD: FX, stored with the data\n", "")
+    assert [(each["calendar"], each["calendar_stored"]) for each in json.loads(run("list", "--json")[1])] == [
+        ("FX", True),
+        ("XNYS", True),
+    ]
+    assert "parentheses" not in run("list")[1]
+    assert json.loads(run("calendar", "SOL", "24/7", "--json")[1]) == {
+        "symbol": "SOL", "calendar": "24/7", "told_by": "stored", "choices": [], "warning": "",
+    }  # fmt: skip
+    assert "by the calendar 24/7" in run("check", "SOL")[1]
+    status, _, err = run("calendar", "SOL", "moon")
+    assert (status, "unknown calendar `MOON`" in err) == (2, True)
+    status, _, err = run("calendar", "ABC", "FX")
+    assert (status, "no bars of ABC in" in err) == (2, True)
+
+
+def test_an_export_keeps_the_calendar_or_says_that_it_cannot(run: Run, stored: None):
+    assert "calendar" not in run("export", "EURUSD", "1h", "a.csv")[1]
+    run("calendar", "EURUSD", "24/7")
+    assert run("export", "EURUSD", "1h", "b.csv")[1] == (
+        "6,225 bars of EURUSD 1h written to b.csv\nCSV has no room for its calendar: import it with --calendar 24/7\n"
+    )
+    assert run("export", "EURUSD", "1h", "b.parquet")[1] == "6,225 bars of EURUSD 1h written to b.parquet\n"
+    run("import", "b.parquet", "--symbol", "COPY")
+    assert run("calendar", "COPY")[1] == "COPY: 24/7, stored with the data\n"
+
+
+def test_a_ticker_that_is_unclear_is_marked_in_the_list(run: Run, bars_of_three_days: None):
+    out = run("list")[1]
+    assert [row[7] for row in cells(out) if row[:2] == ["SOL", "1d"]] == ["?"]
+    assert out.endswith("? could be several things: `ktrdr data calendar SOL` tells more.\n")
+    assert json.loads(run("list", "--json")[1])[0]["calendar"] is None
+    assert "`ktrdr data calendar SOL XNYS` says it" in run("calendar", "SOL")[1]
+
+
+@pytest.fixture
+def bars_of_three_days(run: Run, tmp_path: Path, home: Path) -> None:
+    """Bars of SOL as they were stored before there was a calendar to store."""
+    (tmp_path / "SOL_1d.csv").write_text(HEAD + "".join(f"2024-03-0{day},1.1,1.3,1.0,1.2,5\n" for day in (4, 5, 6)))
+    run("import", "SOL_1d.csv", "--calendar", "XNYS")
+    manifest = home / "data" / "SOL" / "1d" / "manifest.json"
+    document = json.loads(manifest.read_text())
+    del document["calendar"]
+    manifest.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("command", ["import", "list", "calendar", "show", "check", "resample", "export", "delete"])
 def test_help(run: Run, command: str):
     status, out, _ = run(command, "--help")
     assert status == 0

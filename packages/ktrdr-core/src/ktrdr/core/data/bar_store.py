@@ -317,8 +317,7 @@ class BarStore:
             merged, counts = new, (len(new), 0, 0)
             if old_file is not None:
                 path = change.directory / old_file.name
-                columns = read_parquet([(path, old_file.rows)])
-                old = Bars(bars.symbol, bars.timeframe, **columns, calendar=bars.calendar)
+                old = Bars(bars.symbol, bars.timeframe, **read_parquet([(path, old_file.rows)]), calendar=None)
                 merged, counts = merge(old, new)
             added, replaced, unchanged = added + counts[0], replaced + counts[1], unchanged + counts[2]
             if counts[0] == counts[1] == 0:
