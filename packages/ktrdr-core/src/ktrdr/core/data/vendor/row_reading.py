@@ -108,11 +108,17 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
         zones = read_zones(survey.zones, source.shown)
     except BadInputError:
         return None  # the whole file may say more; if it does not, that is said then
+    lengths = {len(text) for text in survey.times}
+    if found.clock and not (len(lengths) == 1 and "day" not in source.roles):
+        return None  # a leading zero may be missing in a later row
     whole = found.epoch and all(text.isdecimal() for text in survey.times)
     types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "BIGINT" if whole else "VARCHAR"}
     text = "concat(day, ' ', time)" if "day" in source.roles else "time"
     if survey.zones[0] and not found.epoch:
         found = dataclasses.replace(found, formats=_with_zone(source, found.formats, survey.zones[0]))
+    if found.clock or found.length:
+        raw = len(source.layout.sample[0][source.roles["time"]])
+        found = dataclasses.replace(found, clock=0, length=raw)
     time = nanoseconds_sql(text, found, day_end=False)
     offset = "0" if found.epoch else (str(next(iter(zones.offsets.values()))) if zones.offsets else "NULL")
     symbol = f"coalesce({text_sql('symbol')}, '')" if "symbol" in source.roles else _literal(source.symbol)

@@ -106,12 +106,18 @@ def nanoseconds_sql(text: str, found: TimeFormat, *, day_end: bool) -> str:
         padded = f"concat(left({text}, length({text}) - length({digits})), lpad({digits}, {found.clock}, '0'))"
         text = f"CASE WHEN {digits} = '' THEN {text} ELSE {padded} END"
     formats = ", ".join(f"'{form}'" for form in found.formats)
+    if found.length:
+        # Of 23000 %H would take the 23 for hours.
+        return f"CASE WHEN length({text}) = {found.length} THEN {_instant(text, formats)} END"
     if not day_end:
-        return f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
+        return _instant(text, formats)
     start = f"replace(regexp_replace({text}, '{_DAYS_END}', '\\1@\\2'), '@', '00')"
-    next_day = f"epoch_ns(try_strptime({start}, [{formats}])::TIMESTAMP_NS) + {_DAY}"
-    other = f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
-    return f"CASE WHEN regexp_matches({text}, '{_DAYS_END}') THEN {next_day} ELSE {other} END"
+    next_day = f"{_instant(start, formats)} + {_DAY}"
+    return f"CASE WHEN regexp_matches({text}, '{_DAYS_END}') THEN {next_day} ELSE {_instant(text, formats)} END"
+
+
+def _instant(text: str, formats: str) -> str:
+    return f"epoch_ns(try_strptime({text}, [{formats}])::TIMESTAMP_NS)"
 
 
 def may_end_day_sql(text: str) -> str:

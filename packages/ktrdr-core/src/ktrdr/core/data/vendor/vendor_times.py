@@ -53,13 +53,15 @@ class TimeFormat:
     Attributes:
         epoch: numbers since 1970, each in a unit of :data:`EPOCHS`.
         formats: ``strptime`` formats to try, else empty.
-        clock: digits of times of day without colons, some of which lack leading zeros; 0 if none does.
+        clock: digits of times of day without colons, leading zeros counted in, which may be missing; 0 for no such times.
+        length: of the whole text, where its parts are told by it alone; else 0.
         note: what was assumed, or empty.
     """
 
     epoch: bool = False
     formats: tuple[str, ...] = ()
     clock: int = 0
+    length: int = 0
     note: str = ""
 
 
@@ -81,7 +83,7 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
         return TimeFormat(epoch=True, note=f"times are read as epoch {' and '.join(units)}")
     if _is_compact_date(text):
         joined = tuple("%Y%m%d" + clock for clock in ("", "%H%M", "%H%M%S") if len(text) == 8 + clock.count("%") * 2)
-        return TimeFormat(formats=joined)
+        return TimeFormat(formats=joined, length=len(text))
     clock = _clock_digits(sample)
     if re.match(r"\d{8}[ T]", text):
         return TimeFormat(formats=_with_clocks("%Y%m%d", text[8]), clock=clock)
@@ -140,11 +142,10 @@ def epoch_unit(text: str) -> str:
 
 
 def _clock_digits(sample: Sequence[str]) -> int:
-    """Return how many digits times of day such as ``93000`` have with their leading zeros, 0 where none is missing."""
+    """Return how many digits times of day such as ``93000`` have with their leading zeros, 0 where there are none."""
     clocks = [match[1] for value in sample if (match := re.search(r"[ T](\d{1,6})$", value))]
     longest = max((len(clock) for clock in clocks), default=0)
-    digits = longest + longest % 2
-    return digits if any(len(clock) < digits for clock in clocks) else 0
+    return longest + longest % 2
 
 
 def _is_compact_date(text: str) -> bool:
