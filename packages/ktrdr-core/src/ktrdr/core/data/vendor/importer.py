@@ -23,7 +23,8 @@ from ktrdr.core.data.calendars import check_calendar
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
 from ktrdr.core.data.vendor.import_calendar import known_calendar, noted_calendar
-from ktrdr.core.data.vendor.vendor_bars import ImportOptions, checked_bars
+from ktrdr.core.data.vendor.import_options import ImportOptions
+from ktrdr.core.data.vendor.vendor_bars import checked_bars
 from ktrdr.core.data.vendor.vendor_columns import Wanted, check_roles
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset

@@ -15,12 +15,12 @@ from ktrdr.core.data.calendars import calendar_for
 from ktrdr.core.data.shifted_clock import TimesRead
 from ktrdr.core.data.times import format_time
 from ktrdr.core.data.vendor.import_calendar import settled_calendar
+from ktrdr.core.data.vendor.import_options import ImportOptions
 from ktrdr.core.data.vendor.local_times import to_utc
 from ktrdr.core.errors import BadInputError
 
 if TYPE_CHECKING:
     from ktrdr.core.data.vendor.staging import Staging
-    from ktrdr.core.data.vendor.vendor_bars import ImportOptions
 
 __all__ = ["OrderedRows", "add_note", "order_rows"]
 

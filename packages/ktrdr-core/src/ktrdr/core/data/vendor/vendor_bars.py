@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.consistency import find_inconsistencies, first_inconsistency
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
+from ktrdr.core.data.vendor.import_options import ImportOptions
 from ktrdr.core.data.vendor.ordered_rows import OrderedRows, add_note, order_rows
 from ktrdr.core.data.vendor.short_bars import align, describe_short_bars, find_short_bars
 from ktrdr.core.errors import BadInputError
@@ -21,23 +21,11 @@ from ktrdr.core.errors import BadInputError
 if TYPE_CHECKING:
     from ktrdr.core.data.vendor.staging import Staging
 
-__all__ = ["ImportOptions", "checked_bars", "detect_timeframe"]
+__all__ = ["checked_bars", "detect_timeframe"]
 
 _MINUTE = 60_000_000_000
 _STEPS_LOOKED_AT = 200_000
 _COLUMNS = ("open", "high", "low", "close", "volume")
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """What the user said of a file; see :func:`~ktrdr.core.data.vendor.importer.import_file`."""
-
-    timeframe: Timeframe | None
-    zone: ZoneInfo | dt.timezone | None
-    calendar: str | None
-    label: str
-    skip_bad: bool
-    align: bool = False
 
 
 def checked_bars(staging: Staging, source: str, target: str, options: ImportOptions) -> tuple[Bars, ValidationReport]:

@@ -53,7 +53,7 @@ class TimeFormat:
     Attributes:
         epoch: numbers since 1970, each in a unit of :data:`EPOCHS`.
         formats: ``strptime`` formats to try, else empty.
-        clock: digits of times of day without colons, leading zeros counted in, which may be missing; 0 for no such times.
+        clock: digits of times of day without colons, with the leading zeros that may be missing; 0 if there are none.
         length: of the whole text, where its parts are told by it alone; else 0.
         note: what was assumed, or empty.
     """
