@@ -56,7 +56,10 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
         _note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
     _refuse_disorder(staging, where, step, time, rows)
     del step
-    chosen, note = settled_calendar(target, time, offset, options.zone, options.calendar, where)
+    alone, closes = len(staging.symbols) == 1, options.label == "close"
+    chosen, note = settled_calendar(
+        target, time, offset, options.zone, options.calendar, where, closes=closes, alone=alone
+    )
     if note is not None:
         _note(staging, note)
     options = dataclasses.replace(options, calendar=chosen)
