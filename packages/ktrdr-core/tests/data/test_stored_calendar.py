@@ -176,6 +176,28 @@ def test_what_is_stored_under_such_a_name_from_before_tells_for_a_short_file(sto
     assert store.calendar("SUI") == "XNYS"
 
 
+def test_closes_are_no_bars_of_the_day_after(store, tmp_path):
+    closes = [str(np.datetime64(day) + 1) for day in weekdays("2024-01-02", 12)]  # Friday's is that of Saturday, 00:00
+    report = import_file(write(tmp_path / "APT_1d.csv", closes), store, label="close")
+    assert report.validations[0].calendar == "XNYS"
+    assert str(store.info("APT", "1d").start)[:10] == "2024-01-02"
+
+
+def test_one_of_several_symbols_in_a_file_is_asked_about_by_itself(store, tmp_path):
+    path = tmp_path / "all.csv"
+    rows = [f"{symbol},2024-03-0{day},10,12,9,11,100\n" for symbol in ("EURUSD", "SOL") for day in (4, 5, 6)]
+    path.write_text("symbol,date,open,high,low,close,volume\n" + "".join(rows))
+    with pytest.raises(BadInputError) as caught:
+        import_file(path, store)
+    assert str(caught.value).endswith(
+        "import it by itself with --symbol SOL and --calendar 24/7 or --calendar XNYS, then the file"
+    )
+    assert not store.root.exists()
+    import_file(path, store, symbol="SOL", calendar="XNYS")
+    import_file(path, store)
+    assert (store.calendar("SOL"), store.calendar("EURUSD")) == ("XNYS", None)
+
+
 def test_a_zone_that_is_given_counts(store, tmp_path):
     # Hours of New York, written by a clock in Tokyo: Friday's session ends there on Saturday.
     opens = [

@@ -15,7 +15,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import MarketCalendar, calendar_for, new_york_hours
 from ktrdr.core.data.symbol_spelling import Reading, readings
 
-__all__ = ["calendar_name", "calendar_of", "choose_reading", "either_or"]
+__all__ = ["calendar_name", "calendar_of", "choose_reading", "common_step", "either_or"]
 
 _MINUTE = 60_000_000_000
 _HOUR = 60 * _MINUTE
@@ -70,12 +70,20 @@ def choose_reading(symbol: str, time: np.ndarray, offset: np.ndarray | None = No
     return fitting[0] if len(fitting) == 1 else None
 
 
-def either_or(symbol: str) -> str:
-    """Return in words what ``symbol`` could be and the options that say which; for a symbol with several readings."""
+def either_or(symbol: str, *, alone: bool = True) -> str:
+    """Return in words what ``symbol`` could be and the options that say which; for a symbol with several readings.
+
+    Args:
+        symbol: as it is to be stored.
+        alone: False for one of several symbols in a file, of which the options must not say the same.
+    """
     choices = readings(symbol)
     things = " or ".join(f"{each.what} ({each.calendar})" for each in choices)
     remedies = " or ".join(f"--calendar {each.calendar}" for each in choices)
-    return f"{symbol} could be {things}, and the times of its bars do not tell: say which with {remedies}"
+    answer = f"say which with {remedies}"
+    if not alone:
+        answer = f"import it by itself with --symbol {symbol} and {remedies}, then the file"
+    return f"{symbol} could be {things}, and the times of its bars do not tell: {answer}"
 
 
 def calendar_name(bars: Bars) -> str:
@@ -100,7 +108,7 @@ def calendar_of(bars: Bars, calendar: str | None = None) -> MarketCalendar:
 
 def _observe(time: np.ndarray, offset: np.ndarray | None) -> _Evidence:
     utc = time if offset is None else time - offset * _MINUTE
-    step = _common_step(utc)
+    step = common_step(utc)
     daily, intraday = 23 * _HOUR <= step <= 25 * _HOUR, 0 < step < 23 * _HOUR
     behind = new_york_hours(utc // _DAY) * _HOUR
     local = time if daily else utc - behind
@@ -122,7 +130,8 @@ def _observe(time: np.ndarray, offset: np.ndarray | None) -> _Evidence:
     )
 
 
-def _common_step(time: np.ndarray) -> int:
+def common_step(time: np.ndarray) -> int:
+    """Return the most common step between ascending times, of the first many; 0 for fewer than two."""
     if len(time) < 2:
         return 0
     steps, counts = np.unique(np.diff(time[:_STEPS_LOOKED_AT]), return_counts=True)

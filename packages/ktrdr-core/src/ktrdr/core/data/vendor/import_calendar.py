@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.data.calendar_choice import choose_reading, either_or
+from ktrdr.core.data.calendar_choice import choose_reading, common_step, either_or
 from ktrdr.core.data.calendars import check_calendar
 from ktrdr.core.data.parquet import calendar_in_file
 from ktrdr.core.data.symbol_spelling import readings
@@ -61,6 +61,9 @@ def settled_calendar(
     zone: ZoneInfo | dt.timezone | None,
     calendar: str | None,
     where: str,
+    *,
+    closes: bool = False,
+    alone: bool = True,
 ) -> tuple[str | None, str | None]:
     """Return the calendar to store with bars of ``symbol``, ``None`` if its spelling tells it, and a note or none.
 
@@ -71,17 +74,21 @@ def settled_calendar(
         zone: of times that do not, where it is given.
         calendar: what is known already; is returned as it is.
         where: the file, for the message.
+        closes: whether the times are those of closes.
+        alone: whether it is the only symbol of the file.
 
     Raises:
         BadInputError: the symbol could be several things, and the times do not tell.
     """
     if calendar is not None or len(readings(symbol)) == 1:
         return calendar, None
+    if closes:
+        time = time - common_step(time)
     if offset is None and zone is not None:
         offset = _offsets(time, zone)
     chosen = choose_reading(symbol, time, offset)
     if chosen is None:
-        raise BadInputError(f"{where}: {either_or(symbol)}")
+        raise BadInputError(f"{where}: {either_or(symbol, alone=alone)}")
     return chosen.calendar, _taken_for(symbol, chosen.what, chosen.calendar)
 
 

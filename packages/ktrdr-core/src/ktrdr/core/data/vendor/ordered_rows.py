@@ -81,7 +81,16 @@ def order_rows(staging: Staging, source: str, target: str, where: str, options: 
         turned = slice(None, None, -1)
         written, columns = written.kept(turned), {name: values[turned] for name, values in columns.items()}
         add_note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
-    calendar, note = settled_calendar(target, written.time, written.offset, zone, options.calendar, where)
+    calendar, note = settled_calendar(
+        target,
+        written.time,
+        written.offset,
+        zone,
+        options.calendar,
+        where,
+        closes=options.label == "close",
+        alone=len(staging.symbols) == 1,
+    )
     if note is not None:
         add_note(staging, note)
     read = _times_read(written.offset, zone, staging, options)
