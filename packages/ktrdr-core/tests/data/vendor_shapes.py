@@ -93,7 +93,7 @@ class Series:
 
 def possible(shape: Shape) -> bool:
     """Tell whether files can be written like this."""
-    if shape.thousands == shape.decimal:
+    if shape.thousands == shape.decimal or (_is_german_in_commas(shape) and not shape.fixed):
         return False
     if shape.epoch:
         plain = (shape.date, shape.clock, shape.joint, shape.zone) == ("iso", "H:M", " ", "")
@@ -105,6 +105,15 @@ def possible(shape: Shape) -> bool:
     if shape.joint == "T" and (shape.date != "iso" or shape.clock not in ("H:M", "H:M:S", "H:M:S.f")):
         return False
     return shape.heading != "metatrader" or (shape.zone in ("", "local") and shape.joint == " ")
+
+
+def _is_german_in_commas(shape: Shape) -> bool:
+    """Tell whether quoted cells such as ``"1.234,50"`` are separated by commas.
+
+    There a file of nothing but whole numbers such as ``1.234`` is read with a decimal point, as everybody else writes
+    who separates by commas: its prices need decimals to be told.
+    """
+    return (shape.separator, shape.decimal, shape.thousands) == (",", ",", ".")
 
 
 def shapes(generator: random.Random, **given: object) -> Shape:
@@ -161,7 +170,8 @@ def series(generator: random.Random, shape: Shape, length: int = 24) -> Series:
     """Draw a series that can be written in ``shape``: prices of any size, some across 1,000, some whole."""
     step = 86400 if shape.clock == "" and not shape.epoch else 1800
     opens = _opens(generator, shape, step, length)
-    digits = generator.choice((0, 1, 2, 2, 3, 4, 5, 6))
+    # Three decimals look like thousands, and no decimals like thousands that are meant.
+    digits = generator.choice((1, 2, 3, 4) if _is_german_in_commas(shape) else (0, 0, 1, 2, 2, 3, 3, 4, 5, 6))
     middle = max(
         20,
         round(float(generator.choice(("0.0001", "0.01", "1.1", "30", "998", "1000", "4500", "100000"))) * 10**digits),
