@@ -242,7 +242,7 @@ def _lines_without_row(
     rejected = connection.execute(
         "SELECT line, arg_max(error_message, broken), bool_or(broken) AS broken, count(*) OVER () FROM (SELECT *, "
         "error_type NOT IN ('MISSING COLUMNS', 'TOO MANY COLUMNS') AS broken FROM reject_errors) "
-        "WHERE trim(replace(csv_line, chr(34), '')) <> '' GROUP BY line ORDER BY broken DESC, line LIMIT 1"
+        "WHERE trim(csv_line) NOT IN ('', '\"\"') GROUP BY line ORDER BY broken DESC, line LIMIT 1"
     ).fetchall()
     if not rejected or source.lines is None:
         return [], 0
