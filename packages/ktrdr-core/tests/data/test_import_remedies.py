@@ -47,6 +47,14 @@ def _zip(*texts: str) -> bytes:
     return target.getvalue()
 
 
+def _zip_without_its_file() -> bytes:
+    """A zip archive whose directory says that its file begins behind the end."""
+    content = bytearray(_zip(_GOOD))
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 42 : entry + 46] = (10**9).to_bytes(4, "little")
+    return bytes(content)
+
+
 def _workbook() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
@@ -185,6 +193,8 @@ CASES: dict[str, Case] = {
     "workbook": Case(_workbook(), "is an Excel workbook: save it as CSV", mended=_GOOD),
     "two in a zip": Case(_zip(_GOOD, _GOOD), "unpack it, and import the files you need", mended=_GOOD),
     "broken zip": Case(_zip(_GOOD)[:60], "is no zip archive that can be read .*: fetch it again", mended=_zip(_GOOD)),
+    "zip without its file": Case(_zip_without_its_file(), "is damaged or cut off .*: fetch it again",
+                                 mended=_zip(_GOOD)),
     "broken gzip": Case(gzip.compress(_GOOD.encode())[:-9], "is damaged or cut off .*: fetch it again",
                         mended=gzip.compress(_GOOD.encode())),
     "empty in gzip": Case(gzip.compress(b""), "is empty; fetch it again", mended=gzip.compress(_GOOD.encode())),

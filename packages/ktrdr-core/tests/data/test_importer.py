@@ -377,6 +377,8 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     ),
     "seconds": (_HEAD + _ROW.replace("00:00", "00:00:30") + _NEXT.replace("01:00", "01:00:30"),
                 "is not a whole minute"),
+    "part of a second": (_HEAD + "1485900000,1.5,2,1,1,5\n1485903600,1.5,2,1,1,5\n1485907200.4,1,2,1,1,5\n",
+                         "line 4: .* is not a whole minute"),
     "odd step": (_HEAD + _ROW + _NEXT.replace("01:00", "00:07"), "most bars are 0:07:00 apart, which is none of the"),
     "single bar": (_HEAD + _ROW, "has a single bar, which does not tell its timeframe: give it with --timeframe"),
     "too many columns": (_HEAD + _ROW + _NEXT.replace("\n", ",9\n"), "line 3: has 7 columns where 6 are expected"),

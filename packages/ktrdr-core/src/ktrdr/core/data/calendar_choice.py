@@ -13,9 +13,10 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import MarketCalendar, calendar_for, new_york_hours
+from ktrdr.core.data.consistency import common_step
 from ktrdr.core.data.symbol_spelling import Reading, readings
 
-__all__ = ["calendar_name", "calendar_of", "choose_reading", "common_step", "either_or"]
+__all__ = ["calendar_name", "calendar_of", "choose_reading", "either_or"]
 
 _MINUTE = 60_000_000_000
 _HOUR = 60 * _MINUTE
@@ -26,7 +27,6 @@ _FEWEST_DAILY = 10
 _FEWEST_WEEKENDS = 2
 # Hours of the day in New York within which shares trade, before and after the session included.
 _SHARE_HOURS = (4, 20)
-_STEPS_LOOKED_AT = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +128,6 @@ def _observe(time: np.ndarray, offset: np.ndarray | None) -> _Evidence:
         night_days=0 if daily else len(np.unique(local[night] // _DAY)),
         new_york_midnight=daily and not ((utc - behind) % _DAY).any(),
     )
-
-
-def common_step(time: np.ndarray) -> int:
-    """Return the most common step between ascending times, of the first many; 0 for fewer than two."""
-    if len(time) < 2:
-        return 0
-    steps, counts = np.unique(np.diff(time[:_STEPS_LOOKED_AT]), return_counts=True)
-    return int(steps[np.argmax(counts)])
 
 
 def _fits(reading: Reading, choices: Sequence[Reading], seen: _Evidence) -> bool:

@@ -13,11 +13,12 @@ from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.times import format_time
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["Inconsistency", "check_bars", "find_inconsistencies", "first_inconsistency", "shortest_step"]
+__all__ = ["Inconsistency", "check_bars", "common_step", "find_inconsistencies", "first_inconsistency", "shortest_step"]
 
 _Check: TypeAlias = tuple[str, np.ndarray, Callable[[int], str]]
 
 _HOUR = np.timedelta64(3600, "s")
+_TIMES_LOOKED_AT = 200_001
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,17 @@ def shortest_step(timeframe: Timeframe) -> np.timedelta64:
     """
     step = np.timedelta64(timeframe.nanoseconds, "ns")
     return step - _HOUR if timeframe.seconds >= 86400 else step
+
+
+def common_step(time: np.ndarray) -> int:
+    """Return the most common step between ``time`` (int64 nanoseconds, ascending), of equally common ones the shortest.
+
+    Looked at are the first 200,000 steps; without any the result is 0.
+    """
+    if len(time) < 2:
+        return 0
+    steps, counts = np.unique(np.diff(time[:_TIMES_LOOKED_AT]), return_counts=True)
+    return int(steps[np.argmax(counts)])
 
 
 def find_inconsistencies(bars: Bars) -> Iterator[Inconsistency]:

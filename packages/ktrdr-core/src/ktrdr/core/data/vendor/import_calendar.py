@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.data.calendar_choice import choose_reading, common_step, either_or
+from ktrdr.core.data.calendar_choice import choose_reading, either_or
 from ktrdr.core.data.calendars import check_calendar
+from ktrdr.core.data.consistency import common_step
 from ktrdr.core.data.parquet import calendar_in_file
 from ktrdr.core.data.symbol_spelling import readings
 from ktrdr.core.data.timeframe import TIMEFRAMES

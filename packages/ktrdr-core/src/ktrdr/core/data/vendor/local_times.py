@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from ktrdr.core.data.consistency import common_step
+
 __all__ = ["to_utc"]
 
 
@@ -40,8 +42,7 @@ def to_utc(local: np.ndarray, zone: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
     twice = np.flatnonzero((early != late) & ~missing)
     utc = early.copy()
     unclear = [np.flatnonzero(missing)]
-    clear = (early == late) & ~missing
-    step = _common_step(np.diff(utc)[clear[1:] & clear[:-1]])
+    step = common_step(utc[(early == late) & ~missing])
     for run in _runs(twice):
         back = np.flatnonzero(np.diff(local[run]) <= 0)
         if len(back):
@@ -66,10 +67,3 @@ def _continues(utc: np.ndarray, run: np.ndarray, instants: np.ndarray, step: int
     after = first > 0 and instants[first] - utc[first - 1] == step
     before = last + 1 < len(utc) and utc[last + 1] - instants[last] == step
     return bool(after or before)
-
-
-def _common_step(steps: np.ndarray) -> int:
-    if not len(steps):
-        return 0
-    found, counts = np.unique(steps, return_counts=True)
-    return int(found[np.argmax(counts)])

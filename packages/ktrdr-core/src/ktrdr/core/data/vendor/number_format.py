@@ -32,13 +32,13 @@ SUFFIXES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 """What follows a volume in large units, in either case."""
 
 _CURRENCY = re.compile(rf"^([+-]?)[{CURRENCIES}]\s*|\s*[{CURRENCIES}]$")
-_SPACED = re.compile(rf"[+-]?[1-9]\d{{0,2}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?")
-_EITHER_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
-_EITHER_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-_WHOLE = re.compile(r"[+-]?\d+([eE][+-]?\d+)?")
+_SPACED = re.compile(rf"[+-]?[1-9]\d{{0,2}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?", re.ASCII)
+_EITHER_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
+_EITHER_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+([eE][+-]?\d+)?", re.ASCII)
 # Groups of two in front of the last three are how India counts.
-_POINT = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?)")
-_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+(,\d*)?|(\d+,\d*|,\d+)([eE][+-]?\d+)?)")
+_POINT = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?)", re.ASCII)
+_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+(,\d*)?|(\d+,\d*|,\d+)([eE][+-]?\d+)?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

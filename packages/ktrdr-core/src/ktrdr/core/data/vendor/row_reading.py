@@ -111,8 +111,9 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
     lengths = {len(text) for text in survey.times}
     if found.clock and not (len(lengths) == 1 and "day" not in source.roles):
         return None  # a leading zero may be missing in a later row
-    whole = found.epoch and all(text.isdecimal() for text in survey.times)
-    types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "BIGINT" if whole else "VARCHAR"}
+    if found.epoch:
+        found = dataclasses.replace(found, whole=all(text.isdecimal() for text in survey.times))
+    types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "VARCHAR"}
     text = "concat(day, ' ', time)" if "day" in source.roles else "time"
     if survey.zones[0] and not found.epoch:
         found = dataclasses.replace(found, formats=_with_zone(source, found.formats, survey.zones[0]))

@@ -240,12 +240,13 @@ def _lines_without_row(
             open quote cannot be told from it.
     """
     rejected = connection.execute(
-        "SELECT line, min(error_message), bool_or(error_type NOT IN ('MISSING COLUMNS', 'TOO MANY COLUMNS')) AS broken "
-        "FROM reject_errors WHERE trim(csv_line) <> '' GROUP BY line ORDER BY broken DESC, line LIMIT 2"
+        "SELECT line, arg_max(error_message, broken), bool_or(broken) AS broken, count(*) OVER () FROM (SELECT *, "
+        "error_type NOT IN ('MISSING COLUMNS', 'TOO MANY COLUMNS') AS broken FROM reject_errors) "
+        "WHERE trim(csv_line) NOT IN ('', '\"\"') GROUP BY line ORDER BY broken DESC, line LIMIT 1"
     ).fetchall()
     if not rejected or source.lines is None:
         return [], 0
-    line, reason, broken = rejected[0]
+    line, reason, broken, least = rejected[0]
     if broken:
         raise BadInputError(
             f"{source.shown}, line {line}: {str(reason).rstrip('.')}; correct the line, or leave it out of the file"
@@ -253,7 +254,9 @@ def _lines_without_row(
     found, count = source.lines.without_row(_NAMED)
     width = len(source.names)
     listed = [(at, f"has {_columns(number)} where {width} are expected") for at, number in found]
-    if count and not skip_bad:
+    if count < least:  # quotes that two readers take in two ways: that of the rows counts
+        listed, count = [(line, f"is no row ({str(reason).rstrip('.')})")], least
+    if not skip_bad:
         more = f" (and {count - 1} more such lines)" if count > 1 else ""
         if source.layout is not None and not source.layout.sample:
             raise BadInputError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.consistency import find_inconsistencies, first_inconsistency
+from ktrdr.core.data.consistency import common_step, find_inconsistencies, first_inconsistency
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
 from ktrdr.core.data.vendor.import_options import ImportOptions
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["checked_bars", "detect_timeframe"]
 
 _MINUTE = 60_000_000_000
-_STEPS_LOOKED_AT = 200_000
 _COLUMNS = ("open", "high", "low", "close", "volume")
 
 
@@ -155,18 +154,14 @@ def detect_timeframe(time: np.ndarray) -> Timeframe | None:
 
     Of steps that are equally common the shortest counts.
     """
-    if len(time) < 2:
-        return None
-    steps, counts = np.unique(np.diff(time[:_STEPS_LOOKED_AT]), return_counts=True)
-    common = int(steps[np.argmax(counts)])
+    common = common_step(time)
     return next((Timeframe(name) for name in TIMEFRAMES if Timeframe(name).nanoseconds == common), None)
 
 
 def _no_timeframe(where: str, time: np.ndarray) -> str:
     if len(time) < 2:
         return f"{where} has a single bar, which does not tell its timeframe: give it with --timeframe"
-    steps, counts = np.unique(np.diff(time), return_counts=True)
-    step = dt.timedelta(seconds=int(steps[np.argmax(counts)]) / 1e9)
+    step = dt.timedelta(seconds=common_step(time) / 1e9)
     return (
         f"{where}: most bars are {step} apart, which is none of the timeframes {', '.join(TIMEFRAMES)}; "
         "import bars of one of these, or say --timeframe if they are such bars with many missing"

@@ -52,6 +52,7 @@ class TimeFormat:
 
     Attributes:
         epoch: numbers since 1970, each in a unit of :data:`EPOCHS`.
+        whole: such numbers have no fraction, else they are no times.
         formats: ``strptime`` formats to try, else empty.
         clock: digits of times of day without colons, with the leading zeros that may be missing; 0 if there are none.
         length: of the whole text, where its parts are told by it alone; else 0.
@@ -59,6 +60,7 @@ class TimeFormat:
     """
 
     epoch: bool = False
+    whole: bool = False
     formats: tuple[str, ...] = ()
     clock: int = 0
     length: int = 0
