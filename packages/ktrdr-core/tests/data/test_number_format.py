@@ -151,6 +151,13 @@ def test_other_cells_tell(prices, volumes, delimiter, decimal):
     assert found.decimal == decimal
 
 
+def test_what_only_the_delimiter_told_is_said():
+    found = decide_format([cell_of("151.234")], [cell_of("7")], ",", None, "x.csv")
+    assert found.note == "151.234 is read with a decimal point; say --decimal comma if it is 151234"
+    assert decide_format([cell_of("151.234")], [cell_of("1523")], ",", None, "x.csv").note == ""
+    assert decide_format([cell_of("151.234"), cell_of("99.5")], [], ",", None, "x.csv").note == ""
+
+
 @pytest.mark.parametrize(
     ("prices", "delimiter", "message"),
     [

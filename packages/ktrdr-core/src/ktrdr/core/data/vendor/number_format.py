@@ -142,7 +142,7 @@ def decide_format(
     decimal, note = {"point": ".", "comma": ","}.get(given or "", ""), ""
     if not decimal:
         decimal = _decimal(prices, volumes, delimiter, shown)
-        note = "numbers have a decimal comma" if decimal == "," else ""
+        note = "numbers have a decimal comma" if decimal == "," else _by_delimiter(prices, volumes)
     other = "," if decimal == "." else "."
     grouped = any(other in cell.text for cell in cells if cell.kind != "none")
     if grouped and not note:
@@ -182,6 +182,16 @@ def _decimal(prices: Collection[Cell], volumes: Collection[Cell], delimiter: str
     if told:
         return told
     raise _ambiguous(point or comma, shown)
+
+
+def _by_delimiter(prices: Collection[Cell], volumes: Collection[Cell]) -> str:
+    """Return what to say where only the commas between columns made a point the decimal sign, or nothing."""
+    cells = [*prices, *volumes]
+    either = next((cell for cell in cells if cell.kind == "either point"), None)
+    if either is None or any(cell.kind == "point" or cell.long for cell in cells):
+        return ""
+    text = either.text.strip()
+    return f"{text} is read with a decimal point; say --decimal comma if it is {text.replace('.', '')}"
 
 
 def _of_points(prices: Collection[Cell], volumes: Collection[Cell], delimiter: str) -> str:
