@@ -109,7 +109,7 @@ def _line(
 def layout(**more: Any) -> dict[str, Any]:
     """Return a layout: what all figures have in common, and ``more``."""
     made: dict[str, Any] = {
-        "margin": {"l": 62, "r": 16, "t": 12, "b": 36},
+        "margin": {"l": 76, "r": 16, "t": 12, "b": 36},
         "hovermode": "x unified",
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "height": 340,
@@ -276,7 +276,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None
         xaxis={"title": {"text": "epoch"}},
         yaxis={"title": {"text": "loss"}},
         yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "tickmode": "auto"},
-        margin={"l": 62, "r": 52, "t": 12, "b": 44},
+        margin={"l": 76, "r": 52, "t": 12, "b": 44},
     )
     if best_epoch is not None:
         made["shapes"] = [
