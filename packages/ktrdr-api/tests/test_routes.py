@@ -40,7 +40,7 @@ def test_errors_are_problem_details(client, method, path, status):
     ("method", "path", "allowed"),
     [
         ("POST", "/api/v1/data/ABC/1d", "DELETE, GET"),
-        ("POST", "/api/v1/data/ABC/calendar", "DELETE, GET, PUT"),
+        ("POST", "/api/v1/calendars/ABC", "GET, PUT"),
         ("PUT", "/api/v1/data", "GET, POST"),
         ("PATCH", "/api/v1/strategies/x", "DELETE, GET, PUT"),
         ("OPTIONS", "/api/v1/health", "GET"),
@@ -78,7 +78,7 @@ def test_a_file_is_imported_listed_read_checked_and_deleted(client):
 
 
 def test_the_calendar_of_a_symbol_is_stored_shown_and_changed(client):
-    path = "/api/v1/data/SOL/calendar"
+    path = "/api/v1/calendars/SOL"
     body = "\n".join(CSV.splitlines()[:4])
     answer = client.post("/api/v1/data?filename=SOL.csv&symbol=SOL", content=body)
     assert answer.status_code == 422
@@ -100,7 +100,7 @@ def test_the_calendar_of_a_symbol_is_stored_shown_and_changed(client):
     client.post("/api/v1/data?filename=ABC.csv&symbol=ABC", content=CSV)
     listed = client.get("/api/v1/data").json()[0]
     assert (listed["calendar"], listed["calendar_stored"]) == ("XNYS", False)
-    assert client.get("/api/v1/data/ABC/calendar").json()["told_by"] == "name"
+    assert client.get("/api/v1/calendars/ABC").json()["told_by"] == "name"
     parquet = client.get("/api/v1/data/SOL/1d/parquet").content
     again = client.post("/api/v1/data?filename=SOL.parquet&symbol=COPY&timeframe=1d", content=parquet)
     assert again.json()["datasets"][0]["validation"]["calendar"] == "24/7"

@@ -108,7 +108,7 @@ def list_data(store: Store) -> list[DatasetView]:
     ]
 
 
-@router.get("/data/{symbol}/calendar", responses=_MISSING)
+@router.get("/calendars/{symbol}", responses=_MISSING)
 def get_calendar(symbol: SymbolPath, store: Store) -> CalendarView:
     """Return the calendar of a symbol: when its market is open."""
     from ktrdr.core.data.stored_calendar import stored_calendar
@@ -116,7 +116,7 @@ def get_calendar(symbol: SymbolPath, store: Store) -> CalendarView:
     return CalendarView.model_validate(stored_calendar(store, symbol).to_json())
 
 
-@router.put("/data/{symbol}/calendar", responses=_MISSING)
+@router.put("/calendars/{symbol}", responses=_MISSING)
 def set_calendar(symbol: SymbolPath, change: CalendarChange, store: Store) -> CalendarView:
     """Store the calendar of a symbol, for all its timeframes."""
     from ktrdr.core.data.stored_calendar import change_calendar
