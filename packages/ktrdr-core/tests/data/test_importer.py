@@ -361,7 +361,7 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "zero price": (_HEAD + _ROW + _NEXT.replace("1.0", "0"), "line 3: .* has low 0, which is not above 0"),
     "negative volume": (_HEAD + _ROW + _NEXT.replace(",5", ",-5"), "line 3: .* has volume -5"),
     "duplicate": (_HEAD + _ROW + _NEXT + _NEXT, "line 4: the time 2017-01-01 01:00 is there twice"),
-    "unsorted": (_HEAD + _NEXT + _ROW + _THIRD, "line 3: 2017-01-01 00:00 comes after 2017-01-01 01:00; sort the file"),
+    "unsorted": (_HEAD + _NEXT + _ROW + _THIRD, "line 3: 2017-01-01 00:00 comes after 2017-01-01 01:00; sort the file by time$"),
     "no time": (_HEAD + _ROW + "when,1.1,1.3,1.0,1.2,5\n", "line 3: time 'when' cannot be read"),
     "no known time": (_HEAD + "Tuesday,1.1,1.3,1.0,1.2,5\n", "'Tuesday' is no time known here"),
     "impossible date": (_HEAD + _ROW + _NEXT.replace("-01 ", "-32 "), "line 3: time '2017-01-32 01:00' cannot be read"),

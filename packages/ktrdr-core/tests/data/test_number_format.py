@@ -142,6 +142,8 @@ def test_a_cell_is_read_as_by_hand(connection, texts, decimal, volume):
         (["904", "1,050"], [], ";", "."),
         (["1,234", "12345"], [], ";", ","),
         (["7", "8"], ["9"], ";", "."),
+        (["1.234", "1 234"], [], ";", "."),  # a space separates thousands
+        (["1,234"], ["12'345"], ";", ","),
     ],
 )
 def test_other_cells_tell(prices, volumes, delimiter, decimal):
@@ -156,6 +158,16 @@ def test_what_only_the_delimiter_told_is_said():
     assert found.note == "151.234 is read with a decimal point; say --decimal comma if it is 151234"
     assert decide_format([cell_of("151.234")], [cell_of("1523")], ",", None, "x.csv").note == ""
     assert decide_format([cell_of("151.234"), cell_of("99.5")], [], ",", None, "x.csv").note == ""
+
+
+@pytest.mark.parametrize(
+    ("prices", "volumes"),
+    [(["904", "1,050"], ["1,234", "12345"]), (["1,234"], ["1,234", "12345"]), (["1,234"], ["12345"])],
+)
+def test_prices_and_volumes_that_speak_for_different_signs_decide_nothing(prices, volumes):
+    cells = [cell_of(text) for text in prices], [cell_of(text, volume=True) for text in volumes]
+    with pytest.raises(BadInputError, match="can be"):
+        decide_format(*cells, ";", None, "x.csv")
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,21 @@ def test_plain_files_take_the_fast_reading(tmp_path, monkeypatch):
     assert import_file(tmp_path / "EURUSD.csv", BarStore(tmp_path / "data")).writes[0].added == 9
 
 
-@given(st.lists(st.sampled_from(["a,b", "", '"x\ny",z', "  ", "only", "a,b,c", '"p,q",r']), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["a,b", "", '"x\ny",z', "  ", "only", "a,b,c", '"p,q",r', "a,b,", "a,,"]),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_rows_are_found_in_their_lines(folder, records):
     path = folder / "lines.csv"
     path.write_text("head,er\n" + "\n".join(records) + "\n")
     expected_rows, expected_other, line = [], [], 2
     for record in records:
         cells = next(csv.reader([record])) if "\n" not in record else ["x\ny", "z"]
+        while len(cells) > 2 and not cells[-1]:
+            cells = cells[:-1]
         if record.strip():
             (expected_rows if len(cells) == 2 else expected_other).append((line, len(cells)))
         line += 1 + record.count("\n")
@@ -74,6 +82,26 @@ def test_rows_are_found_in_their_lines(folder, records):
     assert lines.of_rows(list(range(len(expected_rows)))) == [line for line, _ in expected_rows]
     assert lines.without_row(3) == (expected_other[:3], len(expected_other))
     assert lines.of_rows([99]) == []
+
+
+def test_a_separator_at_the_end_of_lines_is_no_column(tmp_path):
+    rows = [f"2020-01-06 {hour:02}:00,1.1,1.3,1.0,1.2,5," for hour in range(4)]
+    path, store = tmp_path / "EURUSD.csv", BarStore(tmp_path / "data")
+    path.write_text("\n".join(["time,open,high,low,close,volume", *rows, "x,y"]))
+    with pytest.raises(BadInputError, match="line 6: has 2 columns where 6 are expected; correct"):
+        import_file(path, store)
+    report = import_file(path, store, skip_bad=True)
+    assert report.writes[0].added == 4
+    assert "1 row is no bar and was left out: line 6 has 2 columns" in report.validations[0].findings[0].message
+
+
+def test_a_line_that_two_readers_take_in_two_ways_is_counted(tmp_path):
+    rows = [f"2020-01-06 {hour:02}:00,1.1,1.3,1.0,1.2,5" for hour in range(4)]
+    path, store = tmp_path / "EURUSD.csv", BarStore(tmp_path / "data")
+    path.write_text("\n".join(["time,open,high,low,close,volume", *rows, '" "']) + "\n")
+    with pytest.raises(BadInputError, match="line 6: is no row .*--skip-bad"):
+        import_file(path, store)
+    assert import_file(path, store, skip_bad=True).validations[0].findings[0].count == 1
 
 
 def _bars(order: str, seed: int = 1) -> list[tuple[str, ...]]:

@@ -60,6 +60,9 @@ class FileLines:
             reader = csv.reader(file, delimiter=self.delimiter)
             before = 0
             for record in _records(reader):
+                # Empty cells behind the last column are none to DuckDB.
+                while len(record) > self.width and record[-1] == "":
+                    record.pop()
                 if len(record) > 1 or (record and record[0].strip()):
                     yield self.skip + before + 1, len(record)
                 before = reader.line_num

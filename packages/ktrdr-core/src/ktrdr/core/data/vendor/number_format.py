@@ -50,7 +50,7 @@ class Cell:
         kind: ``point`` or ``comma`` where only that can be the decimal sign, ``either point`` or ``either comma`` where
             that sign could as well be one of thousands, ``whole`` without either sign, ``none`` for no number.
         short: whole, of at most three digits.
-        long: whole, of more, which are not grouped.
+        long: whole, of more.
         round: ends with the digit 0.
         currency: has a sign of :data:`CURRENCIES`.
         spaced: has a sign of :data:`GROUPING_SPACES`.
@@ -103,7 +103,7 @@ def cell_of(text: str, *, volume: bool = False) -> Cell:
         text,
         kind,
         short=kind == "whole" and len(digits) <= 3,
-        long=kind == "whole" and len(digits) > 3 and not spaced,
+        long=kind == "whole" and len(digits) > 3,
         round=digits.endswith("0"),
         currency=currency,
         spaced=spaced,
@@ -175,7 +175,9 @@ def _decimal(prices: Collection[Cell], volumes: Collection[Cell], delimiter: str
     if point is None and comma is None:
         return "."
     told = ""
-    if comma is None and point is not None:
+    if any(cell.spaced for cell in cells) and (point is None or comma is None):
+        told = "." if comma is None else ","  # thousands have a sign of their own
+    elif comma is None and point is not None:
         told = _of_points(prices, volumes, delimiter)
     elif point is None and comma is not None:
         told = _of_commas(prices, volumes)

@@ -108,9 +108,8 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
         zones = read_zones(survey.zones, source.shown)
     except BadInputError:
         return None  # the whole file may say more; if it does not, that is said then
-    lengths = {len(text) for text in survey.times}
-    if found.clock and not (len(lengths) == 1 and "day" not in source.roles):
-        return None  # a leading zero may be missing in a later row
+    if found.clock and "day" in source.roles:
+        return None  # a leading zero may be missing in a later row, and no length of the whole text would tell
     if found.epoch:
         found = dataclasses.replace(found, whole=all(text.isdecimal() for text in survey.times))
     types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "VARCHAR"}

@@ -208,7 +208,8 @@ def _with_header(
     if not given.keys() & {"time", "day"} and any(_spelled("time", row[0]) for row in under):
         given["time"] = names[0]  # the index, which has its name on a line of its own
     roles, notes, left_out = assign_roles(columns, shown, given)
-    sample = tuple(tuple(row) for row in body[len(under) :] if len(row) == len(names))
+    fitting = (_without_empty_ends(row, len(names)) for row in body[len(under) :])
+    sample = tuple(tuple(row) for row in fitting if len(row) == len(names))
     if position:
         notes = (*notes, f"skipped {_lines(position)} before the header")
     if under:
@@ -217,6 +218,11 @@ def _with_header(
         raise BadInputError(f"{shown} has a header and no bars: fetch it again")
     spare = spare_volumes(columns, roles, given)
     return Layout(delimiter, position + 1 + len(under), tuple(names), roles, sample, notes, left_out, spare, symbol)
+
+
+def _without_empty_ends(row: Sequence[str], width: int) -> Sequence[str]:
+    """Return the row without empty cells behind the last column, which a separator at the end of a line makes."""
+    return row[:width] if not any(row[width:]) else row
 
 
 def _lines(count: int) -> str:
