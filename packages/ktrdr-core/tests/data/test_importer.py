@@ -332,6 +332,13 @@ def test_bad_rows_are_left_out_only_on_request(store, file):
     assert "line 3: low 'x' is not a number" in left_out[0].message
 
 
+def test_a_bar_with_several_faults_is_left_out_once(store, file):
+    rows = [f"2017-01-01 0{hour}:00,1,2,1,1,1\n" for hour in range(4)]
+    text = _HEAD + "".join(rows) + "2017-01-01 04:00,1,-2,-1,0,1\n"
+    report = import_file(file(text), store, skip_bad=True)
+    assert [finding.count for finding in report.validations[0].findings if finding.kind == "left_out"] == [1]
+
+
 _ROW = "2017-01-01 00:00,1.1,1.3,1.0,1.2,5\n"
 _NEXT = "2017-01-01 01:00,1.1,1.3,1.0,1.2,5\n"
 _THIRD = "2017-01-01 02:00,1.1,1.3,1.0,1.2,5\n"
@@ -361,7 +368,8 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "zero price": (_HEAD + _ROW + _NEXT.replace("1.0", "0"), "line 3: .* has low 0, which is not above 0"),
     "negative volume": (_HEAD + _ROW + _NEXT.replace(",5", ",-5"), "line 3: .* has volume -5"),
     "duplicate": (_HEAD + _ROW + _NEXT + _NEXT, "line 4: the time 2017-01-01 01:00 is there twice"),
-    "unsorted": (_HEAD + _NEXT + _ROW + _THIRD, "line 3: 2017-01-01 00:00 comes after 2017-01-01 01:00; sort the file by time$"),
+    "unsorted": (_HEAD + _NEXT + _ROW + _THIRD,
+                 "line 3: 2017-01-01 00:00 comes after 2017-01-01 01:00; sort the file by time$"),
     "no time": (_HEAD + _ROW + "when,1.1,1.3,1.0,1.2,5\n", "line 3: time 'when' cannot be read"),
     "no known time": (_HEAD + "Tuesday,1.1,1.3,1.0,1.2,5\n", "'Tuesday' is no time known here"),
     "impossible date": (_HEAD + _ROW + _NEXT.replace("-01 ", "-32 "), "line 3: time '2017-01-32 01:00' cannot be read"),

@@ -123,7 +123,7 @@ def _bars(order: str, seed: int = 1) -> list[tuple[str, ...]]:
         (("20240101", "93000"), "ohlc", (), {"day": 0, "time": 1, "open": 2, "close": 5}),
         (("1704067200",), "ohlc", ("5", "17", "9"), {"time": 0, "volume": 5}),
         (("1704067200",), "ohlc", ("100.0", "17", "9"), {"time": 0, "volume": 6}),
-        (("1704067200",), "ohlc", ("1", "2", "3", "4"), {"time": 0, "volume": 5}),
+        (("1704067200",), "ohlc", ("100.0", "2", "3", "4"), {"time": 0, "volume": 5}),
     ],
 )
 def test_columns_without_headings(tmp_path, head, order, tail, roles):

@@ -50,11 +50,10 @@ def checked_bars(staging: Staging, source: str, target: str, options: ImportOpti
             bars, rows = _chosen(bars, keep), rows[keep]
         if not len(bars):
             raise BadInputError(f"{where} has no bars without errors: leave out --skip-bad to see what is wrong")
-    first = first_inconsistency(bars)
-    if options.align and (first is None or first.kind == "overlap"):
+    if options.align:
         bars, rows, aligned = _aligned(bars, rows)
         findings.append(aligned)
-        first = first_inconsistency(bars)
+    first = first_inconsistency(bars)
     if first is not None:
         remedy = "correct the file, or leave such rows out with --skip-bad"
         if first.kind == "overlap":
