@@ -516,6 +516,16 @@ def test_progress_while_a_long_file_is_read(store, long_file):
     assert any(0 < event.fraction < 1 and (event.total, event.unit) == (100, "%") for event in reading)
 
 
+def test_progress_does_not_go_back_where_a_file_is_read_again(store, long_file):
+    with long_file.open("a") as file:
+        file.write("a footer\n")
+    events = []
+    import_file(long_file, store, skip_bad=True, progress=events.append)
+    fractions = [event.fraction for event in events if event.step == "reading"]
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 2
+
+
 def test_cancel_while_a_long_file_is_read(store, long_file):
     cancellation = Cancellation()
 

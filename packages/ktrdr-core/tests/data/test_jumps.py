@@ -155,3 +155,11 @@ def test_warnings_name_symbol_and_timeframe_and_no_more_than_ten_symbols(make_ba
     many = jump_warnings([split(symbol) for symbol in symbols])
     assert len(many) == 11
     assert many[-1] == "2 more symbols have such jumps (S10, S11); `ktrdr data check` lists them"
+
+
+@pytest.mark.parametrize(("step", "large"), [(0.62, True), (0.58, False)])
+def test_twenty_times_the_median_is_the_bound(step, large):
+    # Moves of 0.03 up and down: twenty times that is 0.6.
+    closed = [100.0 * math.exp(0.03 * (i % 2)) for i in range(40)]
+    closed += [closed[-1] * math.exp(step)]
+    assert bool(len(large_jumps(series(closed, closed))[0])) == large

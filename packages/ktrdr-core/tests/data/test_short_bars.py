@@ -234,3 +234,11 @@ def test_a_bad_row_is_refused_before_anything_is_aligned(store, tmp_path):
         import_file(path, store, align=True)
     report = import_file(path, store, align=True, skip_bad=True)
     assert [finding.count for finding in report.validations[0].findings if finding.kind == "aligned"] == [4]
+
+
+def test_aligned_bars_keep_their_calendar(store, tmp_path):
+    time = _new_york(_days("2024-01-08", 5), ["09:30", "10:00", "11:00", "12:00"])
+    (tmp_path / "SHARE.csv").write_text(_csv(time))
+    import_file(tmp_path / "SHARE.csv", store, align=True, calendar="XNAS")
+    assert store.read("SHARE", "1h").calendar == store.calendar("SHARE")
+    assert store.calendar("SHARE") is not None
