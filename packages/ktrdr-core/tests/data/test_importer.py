@@ -145,6 +145,16 @@ def test_columns_in_any_order_and_extra_ones(store, file):
     assert "left out: trades" in report.notes
 
 
+@pytest.mark.parametrize("zone", ["", " UTC"])
+@pytest.mark.parametrize("later", [(), ("100000", "103000")])
+def test_clocks_that_all_lack_a_leading_zero(store, file, zone, later):
+    # All of them have five digits, so that 13000 could be taken for 13:00:0.
+    clocks = [f"{hour}{minute}00" for hour in range(3) for minute in ("00", "30")] + list(later)
+    rows = "".join(f"2017/01/31 {clock}{zone},1.1,1.3,1.0,1.2,5\n" for clock in clocks)
+    import_file(file(_HEAD + rows), store)
+    assert _times(store, timeframe="30m") == [f"2017-01-31T{clock:0>6}"[:13] + f":{clock[-4:-2]}" for clock in clocks]
+
+
 def test_date_and_time_of_day_in_two_columns(store, file):
     head = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
     text = (

@@ -14,7 +14,10 @@ from ktrdr.core.errors import BadInputError
 
 __all__ = [
     "CURRENCIES",
+    "CURRENCY_PATTERN",
+    "GROUPED_PATTERNS",
     "GROUPING_SPACES",
+    "SPACED_PATTERN",
     "SUFFIXES",
     "Cell",
     "NumberFormat",
@@ -31,14 +34,23 @@ GROUPING_SPACES = " \u00a0\u202f\u2009'\u2019"
 SUFFIXES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 """What follows a volume in large units, in either case."""
 
-_CURRENCY = re.compile(rf"^([+-]?)[{CURRENCIES}]\s*|\s*[{CURRENCIES}]$")
-_SPACED = re.compile(rf"[+-]?[1-9]\d{{0,2}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?", re.ASCII)
+CURRENCY_PATTERN = rf"^([+-]?)[{CURRENCIES}]\s*|\s*[{CURRENCIES}]$"
+"""A sign of a currency at either end of a number; what stays of it is the first group."""
+
+SPACED_PATTERN = rf"[+-]?[1-9]\d{{0,2}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?"
+"""A number with signs of :data:`GROUPING_SPACES`."""
+
+# Groups of two in front of the last three are how India counts.
+GROUPED_PATTERNS = {".": r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", ",": r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"}
+"""A number whose thousands the other sign separates, by its decimal sign."""
+
+_CURRENCY = re.compile(CURRENCY_PATTERN)
+_SPACED = re.compile(SPACED_PATTERN, re.ASCII)
 _EITHER_POINT = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _EITHER_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+([eE][+-]?\d+)?", re.ASCII)
-# Groups of two in front of the last three are how India counts.
-_POINT = re.compile(r"[+-]?([1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?)", re.ASCII)
-_COMMA = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})+(,\d*)?|(\d+,\d*|,\d+)([eE][+-]?\d+)?)", re.ASCII)
+_POINT = re.compile(rf"{GROUPED_PATTERNS['.']}|[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_COMMA = re.compile(rf"{GROUPED_PATTERNS[',']}|[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

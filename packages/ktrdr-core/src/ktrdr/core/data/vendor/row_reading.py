@@ -16,7 +16,7 @@ from ktrdr.core.data.vendor.number_format import NumberFormat, decide_format
 from ktrdr.core.data.vendor.staging_numbers import number_sql
 from ktrdr.core.data.vendor.staging_times import NO_ZONES, Zones, nanoseconds_sql, offset_sql, read_zones, zone_text_sql
 from ktrdr.core.data.vendor.vendor_source import PRICES, Source
-from ktrdr.core.data.vendor.vendor_times import time_format
+from ktrdr.core.data.vendor.vendor_times import bare_clock, time_format
 from ktrdr.core.errors import BadInputError
 
 __all__ = ["Reading", "instant_reading", "text_reading", "typed_reading"]
@@ -108,8 +108,8 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
         zones = read_zones(survey.zones, source.shown)
     except BadInputError:
         return None  # the whole file may say more; if it does not, that is said then
-    if found.clock and "day" in source.roles:
-        return None  # a leading zero may be missing in a later row, and no length of the whole text would tell
+    if found.clock and ("day" in source.roles or any(len(bare_clock(text)) != found.clock for text in survey.times)):
+        return None  # leading zeros are missing, or may be in a later row, of which the length of a time alone tells
     if found.epoch:
         found = dataclasses.replace(found, whole=all(text.isdecimal() for text in survey.times))
     types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "VARCHAR"}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from ktrdr.core.data.vendor.number_format import CURRENCIES, GROUPING_SPACES, SUFFIXES, NumberFormat
+from ktrdr.core.data.vendor.number_format import (
+    CURRENCY_PATTERN,
+    GROUPED_PATTERNS,
+    GROUPING_SPACES,
+    SPACED_PATTERN,
+    SUFFIXES,
+    NumberFormat,
+)
 
 __all__ = ["number_sql"]
-
-_SPACES = GROUPING_SPACES.replace("'", "''")
-_SPACED = rf"[+-]?[1-9]\d{{0,2}}([{_SPACES}]\d{{3}})+([.,]\d*)?"
-_GROUPED = {".": r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", ",": r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"}
 
 
 def number_sql(text: str, found: NumberFormat, *, volume: bool = False) -> str:
     """Return SQL for the DOUBLE that the SQL ``text``, without blanks around it, is in this format; null for none."""
     if found.currency:
-        text = rf"regexp_replace({text}, '^([+-]?)[{CURRENCIES}]\s*|\s*[{CURRENCIES}]$', '\1')"
+        text = f"regexp_replace({text}, '{CURRENCY_PATTERN}', '\\1')"
     if not (volume and found.suffix):
         return f"TRY_CAST({_plain(text, found)} AS DOUBLE)"
     last = f"upper(right({text}, 1))"
@@ -30,13 +33,17 @@ def number_sql(text: str, found: NumberFormat, *, volume: bool = False) -> str:
 def _plain(text: str, found: NumberFormat) -> str:
     """Return SQL for ``text`` with nothing but digits and a decimal point."""
     if found.spaced:
-        bare = f"regexp_replace({text}, '[{_SPACES}]', '', 'g')"
-        text = f"CASE WHEN regexp_full_match({text}, '{_SPACED}') THEN {bare} ELSE {text} END"
+        bare = f"regexp_replace({text}, '[{_quoted(GROUPING_SPACES)}]', '', 'g')"
+        text = f"CASE WHEN regexp_full_match({text}, '{_quoted(SPACED_PATTERN)}') THEN {bare} ELSE {text} END"
     if found.grouped:
         other = "," if found.decimal == "." else "."
-        pattern = _GROUPED[found.decimal]
+        pattern = GROUPED_PATTERNS[found.decimal]
         text = (
             f"CASE WHEN regexp_full_match({text}, '{pattern}') THEN replace({text}, '{other}', '') "
             f"WHEN contains({text}, '{other}') THEN NULL ELSE {text} END"
         )
     return f"replace({text}, ',', '.')" if found.decimal == "," else text
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

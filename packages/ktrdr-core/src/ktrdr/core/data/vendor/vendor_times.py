@@ -13,6 +13,7 @@ __all__ = [
     "EPOCHS",
     "ZONE_PATTERN",
     "TimeFormat",
+    "bare_clock",
     "epoch_unit",
     "parse_offset",
     "split_zone",
@@ -143,10 +144,15 @@ def epoch_unit(text: str) -> str:
     return next((unit for unit, (least, _) in EPOCHS.items() if least <= value < 100 * least), "")
 
 
+def bare_clock(text: str) -> str:
+    """Return the time of day without colons at the end of a time without zone, or nothing."""
+    match = re.search(r"[ T](\d{1,6})$", text)
+    return match[1] if match else ""
+
+
 def _clock_digits(sample: Sequence[str]) -> int:
     """Return how many digits times of day such as ``93000`` have with their leading zeros, 0 where there are none."""
-    clocks = [match[1] for value in sample if (match := re.search(r"[ T](\d{1,6})$", value))]
-    longest = max((len(clock) for clock in clocks), default=0)
+    longest = max((len(bare_clock(value)) for value in sample), default=0)
     return longest + longest % 2
 
 
