@@ -19,7 +19,7 @@ from ktrdr.core.data.vendor.vendor_source import PRICES, Source
 from ktrdr.core.data.vendor.vendor_times import bare_clock, time_format
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["Reading", "instant_reading", "text_reading", "typed_reading"]
+__all__ = ["Reading", "text_reading", "typed_reading"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Reading:
     notes: tuple[str, ...]
 
 
-def instant_reading(source: Source) -> tuple[str, Zones, bool, str] | None:
+def _instant_reading(source: Source) -> tuple[str, Zones, bool, str] | None:
     """Return SQL, zones, whether they are instants, and a note for times that are times by their type, else None."""
     kind = source.type_of("time")
     if kind.startswith("TIMESTAMP WITH TIME ZONE"):
@@ -65,7 +65,7 @@ def text_reading(source: Source, survey: Survey, decimal: str | None, dates: str
     """
     shown = str(source.shown)
     numbers = decide_format(survey.prices, survey.volumes, source.delimiter, decimal, shown)
-    given = instant_reading(source)
+    given = _instant_reading(source)
     if given is not None:
         time, zones, zoned, note = given
         offset = "0" if zoned else "NULL"
