@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 FRAMEWORKS = ("torch", "tensorflow", "jax", "sklearn", "skops")
 
@@ -101,3 +102,32 @@ def test_the_check_fails_when_the_api_imports_torch(full_environment, tmp_path):
     )
     prefer_copy = f"import ktrdr; ktrdr.__path__ = [{str(tmp_path / 'ktrdr')!r}, *ktrdr.__path__]\n"
     assert loaded_after(full_environment, prefer_copy + "from ktrdr.api.main import app") == ["torch"]
+
+
+RUN_COMMAND = """
+from ktrdr.core.cli.main import main
+try:
+    main(ARGUMENTS)
+except SystemExit as end:
+    print(end.code)
+"""
+SWEEP = ("sweep", "neuro_mean_reversion", "--set", "decisions.confidence_threshold=0.4,0.5")
+WITHOUT_DATA = {
+    "no such symbol": (("train", "STRATEGY", "--symbols", "eurusd"), "did you mean `EURUSD`?"),
+    "no bars then": (("train", "STRATEGY", "--start", "2010-01-01", "--end", "2010-12-31"), "there are no 1h bars of"),
+    "backtest": (("backtest", "neuro_mean_reversion", "--symbols", "eurusd"), "did you mean `EURUSD`?"),
+    "days": (("backtest", "neuro_mean_reversion", "--start", "2030-01-01"), "there are no 1h bars of EURUSD to trade"),
+    "sweep": ((*SWEEP, "--symbols", "GBPUSD"), "no 1h bars of GBPUSD"),
+    "explain": (("explain", "neuro_mean_reversion", "--symbol", "EURUS"), "did you mean `EURUSD`?"),
+    "bar": (("explain", "neuro_mean_reversion", "--at", "2030-01-01"), "there is no 1h bar of EURUSD at 2030-01-01"),
+}
+
+
+def test_what_the_data_lack_is_said_before_any_framework_is_imported(full_environment):
+    strategy = Path(__file__).parents[2] / "strategies" / "neuro_mean_reversion.yaml"
+    assert full_environment.run(RUN_COMMAND.replace("ARGUMENTS", "['demo', '--epochs', '1']")).stdout.endswith("\n0\n")
+    for name, (words, said) in WITHOUT_DATA.items():
+        arguments = [str(strategy) if word == "STRATEGY" else word for word in words]
+        answer = full_environment.run(BLOCK_TORCH + RUN_COMMAND.replace("ARGUMENTS", repr(arguments)) + REPORT)
+        assert answer.stdout.splitlines()[-2:] == ["2", "[]"], (name, answer.stdout, answer.stderr)
+        assert said in answer.stderr, name

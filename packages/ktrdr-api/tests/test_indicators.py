@@ -63,6 +63,8 @@ def test_a_range_is_a_range(client, bars):
     assert page["time"][-1] == "2017-03-01T23:00:00Z"
     everywhere = {**ASKED, "start": "0001-01-01T00:00:00Z", "end": "9999-12-31T23:59:59+14:00", "limit": 1}
     assert len(client.post("/api/v1/indicators/sma/calculate", json=everywhere).json()["time"]) == 1
+    without_zones = {**ASKED, "start": "2017-03-01", "end": "2017-03-02T00:00:00"}
+    assert client.post("/api/v1/indicators/sma/calculate", json=without_zones).json() == page
 
 
 def test_a_timeframe_that_is_not_stored_is_resampled(client, bars):
@@ -82,7 +84,8 @@ def test_a_timeframe_that_is_not_stored_is_resampled(client, bars):
         ({"timeframe": "3h"}, 422, "timeframe"),
         ({"limit": 0}, 422, "limit"),
         ({"unknown": 1}, 422, "unknown"),
-        ({"start": "2017-03-01T00:00:00"}, 422, "start"),
+        ({"start": "noon"}, 422, "start"),
+        ({"start": "2017-03-01", "end": "2017-01-01"}, 422, "the end (2017-01-01 00:00) is not after the start"),
     ],
 )
 def test_what_cannot_be_calculated_is_said(client, bars, change, status, said):

@@ -150,8 +150,25 @@ def test_symbols_that_cannot_be_worked_on_are_refused_at_once(stocked, path):
     assert absent.json()["type"] == "urn:ktrdr:problem:unknown-symbol"
     assert absent.json()["field"] == "body.symbols"
     assert absent.json()["detail"] == "there are no bars of GBPUSD on this server; there are those of EURUSD"
+    assert start("eurusd").json()["detail"].endswith("; there are those of EURUSD, did you mean `EURUSD`?")
     assert stocked.get("/api/v1/operations").json()["items"] == []
     assert start("EURUSD").status_code == 202
+
+
+@pytest.mark.parametrize("path", STARTS)
+@pytest.mark.parametrize("field", ["start", "end"])
+def test_days_are_refused_in_the_words_of_the_command_line(stocked, path, field):
+    answer = stocked.post(f"/api/v1/{path}", json={**STARTS[path], field: "2017-02-30"})
+    said = f"body.{field}: '2017-02-30' is no date: day is out of range for month; write it as 2017-01-31"
+    assert (answer.status_code, answer.json()["detail"]) == (422, said)
+
+
+@pytest.mark.parametrize("question", ["data/EURUSD/1h?start=noon", "data/EURUSD/1h/parquet?end=noon"])
+def test_times_are_refused_in_the_words_of_the_command_line(stocked, question):
+    answer = stocked.get(f"/api/v1/{question}")
+    field = question.partition("?")[2].partition("=")[0]
+    said = f"query.{field}: 'noon' is no date: write it as 2017-01-31 or 2017-01-31T14:00 (UTC)"
+    assert (answer.status_code, answer.json()["detail"]) == (422, said)
 
 
 def test_where_nothing_is_stored_that_is_said(client):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ktrdr.core.cli.main import LazyGroup
+from ktrdr.core.cli.command_groups import LazyGroup
 from ktrdr.core.errors import BadInputError
 
 HEAVY = ("torch", "pandas", "numpy", "pydantic", "fastapi", "rich", "duckdb", "talib", "sklearn", "plotly", "yaml")

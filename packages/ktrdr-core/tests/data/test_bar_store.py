@@ -138,8 +138,11 @@ def test_list_info_and_delete(store, make_bars):
     assert not (store.root / "MSFT").exists()
     with pytest.raises(BadInputError, match="no 1d bars of MSFT .*stored are EURUSD 1h"):
         store.delete("MSFT", "1d")
-    with pytest.raises(BadInputError, match="no 4h bars of EURUSD"):
+    with pytest.raises(BadInputError, match=r"no 4h bars of EURUSD .*; `ktrdr data import FILE` adds some$"):
         store.read("EURUSD", "4h")
+    for symbol in ("eurusd", "EURUS", "EUR-USD"):
+        with pytest.raises(BadInputError, match=rf"no 1h bars of {symbol} .*, did you mean `EURUSD`\?$"):
+            store.read(symbol, "1h")
 
 
 def test_default_store_is_below_home(monkeypatch, tmp_path):

@@ -127,7 +127,7 @@ def test_unknown_calendars_and_symbols_are_refused(store, make_bars):
         store.set_calendar("EURUSD", "moon")
     with pytest.raises(BadInputError, match=r"no bars of GBPUSD in .* \(stored are EURUSD 1h\)"):
         store.set_calendar("GBPUSD", "FX")
-    with pytest.raises(BadInputError, match="no 1w bars of GBPUSD"):
+    with pytest.raises(BadInputError, match="no bars of GBPUSD"):
         stored_calendar(store, "GBPUSD")
 
 

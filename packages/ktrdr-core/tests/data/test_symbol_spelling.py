@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ktrdr.core.data.calendars import calendar_for
-from ktrdr.core.data.symbol_spelling import readings
+from ktrdr.core.data.symbol_spelling import missing_symbol, readings
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,16 @@ def test_several_readings(symbol, calendars):
 def test_contracts_and_metals_rest_for_an_hour(symbol, hours):
     assert calendar_for(symbol, "FX").break_hours == hours
     assert calendar_for(symbol, "XNYS").break_hours == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("eurusd", "EURUSD"), ("EURUS", "EURUSD"), ("EUR-USD", "EURUSD"), ("EURSUD", "EURUSD"), ("EURUSD=X", "EURUSD"),
+        ("MFST", "MSFT"), ("BRK.B", "BRK-B"), ("BTCUSD", "BTC-USD"),
+        ("GBPUSD", None), ("USDJPY", None), ("AAPL", None), ("NVDA", None), ("X", None),
+    ],
+)  # fmt: skip
+def test_a_symbol_is_suggested_only_if_it_is_nearly_the_same(written, meant):
+    hint = missing_symbol(written, ["EURUSD", "MSFT", "BRK-B", "BTC-USD"])
+    assert hint == (f", did you mean `{meant}`?" if meant else "")

@@ -20,7 +20,7 @@ from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.training.split import PARTS
 from ktrdr.core.work import Cancellation
 
-STEPS = ["device", "data", "indicators", "fuzzy sets", "labels", "split", "features", "training", "evaluation"]
+STEPS = ["data", "device", "indicators", "fuzzy sets", "labels", "split", "features", "training", "evaluation"]
 STEPS += ["importance", "saving"]
 
 

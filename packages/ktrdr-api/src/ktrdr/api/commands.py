@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ktrdr.core.cli.command_groups import CommandGroup
+
 if TYPE_CHECKING:
     from ktrdr.api.engine.port import ExecutionEngine
     from ktrdr.api.server import Server
@@ -84,7 +86,7 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
         sys.exit(UNFIT)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def cluster() -> None:
     """What a cluster of several machines needs."""
 

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.home import home_directory
+from ktrdr.core.jobs.refusals import message_of
 
 __all__ = ["ApiSettings", "Tokens", "is_loopback", "load_settings"]
 
@@ -118,7 +119,7 @@ def load_settings(given: Mapping[str, Any] | None = None, environ: Mapping[str, 
     except ValidationError as error:
         first = error.errors()[0]
         name = _PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise BadInputError(f"{name} is not valid: {first['msg'].removeprefix('Value error, ')}") from None
+        raise BadInputError(f"{name} is not valid: {message_of(first)}") from None
 
 
 def _token(direct: SecretStr | None, file: Path | None, name: str) -> str | None:

@@ -57,11 +57,17 @@ class Problem:
     message: str
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean `x`?"`` for the closest known word, in any case, or an empty string."""
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return ``", did you mean `x`?"`` for the closest known word, in any case, or an empty string.
+
+    Args:
+        word: as it was written.
+        known: words that there are.
+        cutoff: how alike the two must be, from 0 to 1, as :func:`difflib.get_close_matches` counts it.
+    """
     spellings = {name.lower(): name for name in known}
     wanted = str(word).lower()
-    close = difflib.get_close_matches(wanted, list(spellings), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(wanted, list(spellings), n=1, cutoff=cutoff)
     if not close:
         # `fast` for `fast_period`: a prefix says more than edit distance.
         close = [name for name in spellings if name.startswith(wanted)][:1]

@@ -24,6 +24,7 @@ from ktrdr.api.ledger.records import (
 from ktrdr.core.errors import BadInputError, DiskFullError, NotFoundError, PluginError, StoreError
 from ktrdr.core.files.disk_space import is_out_of_room
 from ktrdr.core.home import home_directory
+from ktrdr.core.jobs.refusals import message_of
 
 __all__ = [
     "MEDIA_TYPE",
@@ -251,7 +252,8 @@ def _bad_input(error: BadInputError) -> Problem:
 
 def _invalid(error: RequestValidationError) -> Problem:
     errors = [
-        FieldError(field=".".join(str(part) for part in found["loc"]), message=found["msg"]) for found in error.errors()
+        FieldError(field=".".join(str(part) for part in found["loc"]), message=message_of(found))
+        for found in error.errors()
     ]
     return Problem(
         type=_TYPES + "invalid-request",

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.downloads import FILE, PARQUET, temporary_file
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.query_options import as_query
 from ktrdr.api.http.uploads import receive
-from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, utc
+from ktrdr.api.routes._shared.bar_queries import Instant, Store, TimeframeName, load, utc
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.names import SYMBOL_PATTERN, check_symbol
@@ -34,7 +34,7 @@ async def _possible(symbol: Annotated[str, Path(pattern=f"^{SYMBOL_PATTERN}$", e
 
 
 SymbolPath = Annotated[str, Depends(_possible)]
-Moment = Annotated[AwareDatetime | None, Query(examples=["2017-03-01T00:00:00Z"])]
+Moment = Annotated[Instant | None, Query(examples=["2017-03-01T00:00:00Z"])]
 
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such data"}}
 

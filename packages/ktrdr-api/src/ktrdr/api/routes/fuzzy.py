@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.http.security import changes_nothing
-from ktrdr.api.routes._shared.bar_queries import Store, load
-from ktrdr.api.routes.indicators import Series, SeriesRequest, series
+from ktrdr.api.routes._shared.bar_queries import Store
+from ktrdr.api.routes.indicators import Series, SeriesRequest, history, series
 
 __all__ = ["router"]
 
@@ -74,7 +74,7 @@ def calculate_memberships(asked: FuzzyRequest, store: Store) -> Series:
     from ktrdr.core.indicators.registry import get_indicator
 
     definition, fuzzy_set = _read(asked)
-    bars = load(store, asked.symbol, asked.timeframe, None, asked.end)
+    bars = history(asked, store)
     outputs = compute_indicator(definition.type, definition.parameters, bars)
     output = fuzzy_set.indicator.partition(".")[2] or get_indicator(definition.type).outputs[0]
     degrees = {name: membership(function, outputs[output]) for name, function in fuzzy_set.memberships.items()}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.http.security import changes_nothing
-from ktrdr.api.routes._shared.bar_queries import Store, TimeframeName, load, moment, utc
+from ktrdr.api.routes._shared.bar_queries import Instant, Store, TimeframeName, load, moment, utc
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import Symbol
 
-__all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "parameter_view", "router", "series"]
+if TYPE_CHECKING:
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.data.bars import Bars
+
+__all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "history", "parameter_view", "router", "series"]
 
 router = APIRouter(tags=["indicators"])
 
@@ -62,8 +66,8 @@ class SeriesRequest(BaseModel):
 
     symbol: Symbol
     timeframe: TimeframeName
-    start: AwareDatetime | None = None
-    end: AwareDatetime | None = None
+    start: Instant | None = None
+    end: Instant | None = None
     limit: int = Field(default=1000, ge=1, le=50_000)
 
 
@@ -102,6 +106,18 @@ def parameter_view(parameter: Any) -> ParameterView:
         choices=list(parameter.choices),
         description=parameter.description,
     )
+
+
+def history(asked: SeriesRequest, store: BarStore) -> Bars:
+    """Return all bars before the end that is asked for: the values of those asked for depend on them.
+
+    Raises:
+        BadInputError: there are none, or the end is not after the start.
+    """
+    from ktrdr.core.data.times import check_order
+
+    check_order(moment(asked.start), moment(asked.end))
+    return load(store, asked.symbol, asked.timeframe, None, asked.end)
 
 
 def series(asked: SeriesRequest, bars: Any, values: dict[str, Any]) -> Series:
@@ -180,5 +196,5 @@ def calculate_indicator(name: IndicatorName, asked: IndicatorRequest, store: Sto
     from ktrdr.core.indicators.compute import compute_indicator
 
     resolved = _known(name)
-    bars = load(store, asked.symbol, asked.timeframe, None, asked.end)
+    bars = history(asked, store)
     return series(asked, bars, compute_indicator(resolved, asked.parameters, bars))

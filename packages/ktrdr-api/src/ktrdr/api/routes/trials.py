@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.services import Opened
+from ktrdr.core.jobs.job_settings import Day
 from ktrdr.core.names import NAME_PATTERN, SYMBOL_PATTERN, VERSION_PATTERN, check_symbol
 
 __all__ = ["router"]
@@ -210,8 +211,8 @@ def count_trials(
     symbols: Annotated[
         str, Query(pattern=_LIST, examples=["EURUSD,GBPUSD"], description="Whose bars, separated by commas")
     ],
-    start: Annotated[dt.date, Query(examples=["2017-10-01"], description="The first day (UTC)")],
-    end: Annotated[dt.date, Query(examples=["2017-12-31"], description="The last day, included")],
+    start: Annotated[Day, Query(examples=["2017-10-01"], description="The first day (UTC)")],
+    end: Annotated[Day, Query(examples=["2017-12-31"], description="The last day, included")],
     model: Annotated[
         str | None,
         Query(

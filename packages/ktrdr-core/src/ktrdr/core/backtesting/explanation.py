@@ -126,8 +126,7 @@ def explain(
     """
     manifest = bundle.manifest
     strategy = manifest.strategy
-    pipeline = FeaturePipeline(strategy, crisp=manifest.crisp).with_normalizers(bundle.normalizers())
-    predictor = bundle.load_predictor(plugins)
+    pipeline = FeaturePipeline(strategy, crisp=manifest.crisp)
     # From where training began, as a backtest does: an indicator may depend on every bar before.
     start = history_start(manifest)
     if at is not None and start is not None and at < start:
@@ -136,11 +135,14 @@ def explain(
     base = bars[pipeline.timeframes[0]]
     if not len(base):
         raise BadInputError(f"there are no bars of {base.symbol} {base.timeframe} since {start}; import some")
+    row = None if at is None else _row_at(base, at)
+    # Bars before the model: that they are missing is said without importing the framework of its backend.
+    predictor = bundle.load_predictor(plugins)
+    pipeline = pipeline.with_normalizers(bundle.normalizers())
     values = pipeline.indicator_values(bars)
     matrix = pipeline.normalize(pipeline.assemble(bars, values))
     pipeline.require_rows(matrix, bars=bars)
-    if at is not None:
-        row = _row_at(base, at)
+    if row is not None:
         known = matrix.warm[max(row - predictor.window + 1, 0) : row + 1]
         if len(known) < predictor.window or not known.all():
             raise BadInputError(
@@ -149,7 +151,7 @@ def explain(
             )
     outputs, complete = predict(predictor, matrix, 0, bundle.ref)
     direction = decide(outputs, strategy.decisions, volume_ratio(base.volume), base.symbol).direction
-    if at is None:
+    if row is None:
         acting = np.flatnonzero(direction)
         row = int(acting[-1] if len(acting) else np.flatnonzero(complete)[-1])
     named = _named(outputs[row], manifest.classes)

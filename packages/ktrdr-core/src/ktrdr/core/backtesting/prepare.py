@@ -118,13 +118,15 @@ def prepare_backtest(
     """Load model and bars, and predict; arguments and errors as of :func:`~ktrdr.core.backtesting.run.run_backtest`."""
     manifest = bundle.manifest
     names = symbols_to_trade(manifest, settings.symbols)
-    predictor = steps.run("model", lambda: bundle.load_predictor(plugins, settings.device), lambda _: bundle.ref)
-    pipeline = FeaturePipeline(manifest.strategy, crisp=manifest.crisp).with_normalizers(bundle.normalizers())
+    pipeline = FeaturePipeline(manifest.strategy, crisp=manifest.crisp)
+    # Bars before the model: that they are missing is said without importing the framework of its backend.
     inputs, period = steps.run(
         "bars",
         lambda: read_inputs(manifest, bar_store, names, pipeline.timeframes, pipeline.warmup, settings),
         lambda read: f"{sum(len(symbol.traded) for symbol in read[0]):,} bars",
     )
+    predictor = steps.run("model", lambda: bundle.load_predictor(plugins, settings.device), lambda _: bundle.ref)
+    pipeline = pipeline.with_normalizers(bundle.normalizers())
     by_name = dict(zip(names, inputs, strict=True))
     predicted = steps.each("prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name]))
     warnings = data_warnings(

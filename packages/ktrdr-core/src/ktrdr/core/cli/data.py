@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ktrdr.core.cli.command_groups import CommandGroup
+
 if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import DatasetInfo
     from ktrdr.core.data.bars import Bars
@@ -22,7 +24,7 @@ _END = click.option("--end", metavar="TIME", help="Opens before this time (UTC).
 _CALENDARS = "FX, 24/7 or an exchange such as XNYS"
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def data() -> None:
     """Import, list, check, resample and export market data.
 
@@ -375,15 +377,12 @@ def _roles(columns: tuple[str, ...]) -> dict[str, str]:
 def _load(symbol: str, timeframe: str, start: str | None, end: str | None) -> Bars:
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.loading import load_bars
-    from ktrdr.core.data.times import parse_time
+    from ktrdr.core.data.times import check_order, parse_time
 
-    return load_bars(
-        default_store(),
-        symbol,
-        timeframe,
-        None if start is None else parse_time(start, "--start"),
-        None if end is None else parse_time(end, "--end"),
-    )
+    first = None if start is None else parse_time(start, "--start")
+    until = None if end is None else parse_time(end, "--end")
+    check_order(first, until)
+    return load_bars(default_store(), symbol, timeframe, first, until)
 
 
 def _print_import(report: ImportReport) -> None:

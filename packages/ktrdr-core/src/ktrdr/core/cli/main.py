@@ -1,21 +1,20 @@
 """The `ktrdr` command: a static table of commands, each imported only when it is run.
 
-Start-up is what a user feels on every call: this module imports click and the standard library, nothing else.
+Start-up is what a user feels on every call: this module and its groups import click and the standard library alone.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
 from ktrdr.core import __version__
-from ktrdr.core.errors import BadInputError, KtrdrError, record_of
+from ktrdr.core.cli.command_groups import LazyGroup
+from ktrdr.core.errors import KtrdrError, record_of
 
-__all__ = ["LazyGroup", "cli", "main"]
+__all__ = ["cli", "main"]
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("ktrdr.core.cli.demo:demo", "Train and backtest a strategy on a year of real data."),
@@ -34,84 +33,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "trials": ("ktrdr.core.cli.trials:trials", "List, show, verify and merge what was tried."),
     "plugins": ("ktrdr.core.cli.plugins:plugins", "List plugins, and check that they work."),
 }
-
-# What other distributions of ours add: known here only to say where a command is that is not installed.
-_ELSEWHERE: Mapping[str, str] = {
-    "serve": "ktrdr-api",
-    "up": "ktrdr-api",
-    "cluster": "ktrdr-api",
-    "worker": "ktrdr-worker",
-}
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are a table ``name -> (module:attribute, help)``, imported one at a time.
-
-    With ``entry_points`` set, commands of other distributions in that group are added; they are looked for only when
-    the help is shown or a name is not in the table.
-    """
-
-    def __init__(
-        self, *args: Any, table: Mapping[str, tuple[str, str]], entry_points: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._table = table
-        self._entry_points = entry_points
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the table and of installed plugin commands."""
-        return [*self._table, *self._foreign()]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command."""
-        if cmd_name in self._table:
-            return _load(self._table[cmd_name][0])
-        foreign = self._foreign().get(cmd_name)
-        return None if foreign is None else _load(foreign)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Say what was meant when a command does not exist."""
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            from ktrdr.core.parameters import did_you_mean
-
-            if self._entry_points is not None and name in _ELSEWHERE:
-                raise BadInputError(
-                    f"`{ctx.command_path} {name}` is in {_ELSEWHERE[name]}, which is not installed here;"
-                    f" `pip install {_ELSEWHERE[name]}`"
-                )
-            hint = did_you_mean(name, self.list_commands(ctx)) or f"; see `{ctx.command_path} --help`"
-            raise click.UsageError(f"no such command `{name}`{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands from the table, without importing any."""
-        rows = [(name, text) for name, (_, text) in self._table.items()]
-        foreign = [(name, f"({target.partition(':')[0]})") for name, target in self._foreign().items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-        if foreign:
-            with formatter.section("Commands of installed plugins"):
-                formatter.write_dl(foreign)
-
-    def _foreign(self) -> dict[str, str]:
-        if self._entry_points is None:
-            return {}
-        from ktrdr.core.plugins.discovery import discover
-
-        return {
-            record.name: record.module
-            # The allow and block lists are about backends: an allow list of those must not take commands away.
-            for record in discover(self._entry_points, environ={})
-            if record.state == "available" and record.name not in self._table
-        }
-
-
-def _load(target: str) -> click.Command:
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 @click.group(

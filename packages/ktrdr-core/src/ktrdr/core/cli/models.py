@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ktrdr.core.cli.command_groups import CommandGroup
+
 if TYPE_CHECKING:
     from ktrdr.core.models.bundle import Bundle
     from ktrdr.core.models.model_store import ModelEntry
@@ -15,7 +17,7 @@ __all__ = ["models"]
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def models() -> None:
     """List, verify, move and delete trained models.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,12 +89,10 @@ def given_options(context: click.Context, model: type[Settings]) -> list[str]:
     words = []
     for name in model.model_fields:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            value = context.params[name]
-            words += [_flag(name), f"{value:%Y-%m-%d}" if isinstance(value, dt.datetime) else str(value)]
+            words += [_flag(name), str(context.params[name])]
     return words
 
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
 _TYPES: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool}
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 
@@ -114,7 +111,7 @@ def _option(
     elif schema["type"] == "array":
         more = {"metavar": "A,B"}
     elif schema.get("format") == "date":
-        more = {"type": _DAY, "metavar": "YYYY-MM-DD"}
+        more = {"metavar": "YYYY-MM-DD"}
     default = described.get("default")
     return click.option(
         own.flag if own is not None else _flag(name),
@@ -130,8 +127,6 @@ def _option(
 
 
 def _value(flag: str, described: Mapping[str, Any], written: Any) -> Any:
-    if isinstance(written, dt.datetime):
-        return written.date()
     if _plain(described)["type"] != "array":
         return written
     parts = [part.strip() for part in written.split(",")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ktrdr.core.cli.main import LazyGroup
+from ktrdr.core.cli.command_groups import LazyGroup
 
 __all__ = ["strategy"]
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ktrdr.core.cli.command_groups import CommandGroup
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,7 @@ _LARGEST = 2**62
 _INDENT = 16
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def trials() -> None:
     """List, show, verify and merge what was tried.
 
@@ -41,6 +43,7 @@ def trials() -> None:
 def list_trials(symbol: str | None, limit: int, before: int | None, as_json: bool) -> None:
     """List what was tried, newest first."""
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.symbol_spelling import missing_symbol
 
     ledger = _opened(warn=False)
     shown = min(limit, _LARGEST)
@@ -63,7 +66,8 @@ def list_trials(symbol: str | None, limit: int, before: int | None, as_json: boo
     else:
         which = [f"looked at bars of {symbol}"] if symbol is not None else []
         which += [f"has a number below {before}"] if before is not None else []
-        click.echo(f"No row {' and '.join(which)}.")
+        meant = missing_symbol(symbol, set(ledger.symbols()) - {symbol}) if symbol is not None else ""
+        click.echo(f"No row {' and '.join(which)}{meant or '.'}")
     more = ""
     if after is not None:
         narrowed = f" --symbol {symbol}" if symbol is not None else ""

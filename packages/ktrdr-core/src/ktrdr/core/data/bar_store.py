@@ -30,6 +30,7 @@ from ktrdr.core.data.dataset_manifest import (
     read_totals,
 )
 from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
+from ktrdr.core.data.symbol_spelling import missing_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
 from ktrdr.core.files.disk_space import cannot_write
@@ -110,7 +111,7 @@ class BarStore:
         directory = self._directory(symbol, timeframe)
         info = read_totals(str(directory))
         if info is None:
-            raise self._missing(symbol, timeframe)
+            raise self.missing(symbol, timeframe)
         return info
 
     def read(
@@ -213,7 +214,7 @@ class BarStore:
         name = check_calendar(calendar)
         check_symbol(symbol)
         if not any(self.has(symbol, timeframe) for timeframe in TIMEFRAMES):
-            raise self._missing(symbol)
+            raise self.missing(symbol)
         staged: list[_Staged] = []
         with self._writing():
             try:
@@ -235,7 +236,7 @@ class BarStore:
         """
         directory = self._directory(symbol, timeframe)
         if not directory.is_dir():
-            raise self._missing(symbol, timeframe)
+            raise self.missing(symbol, timeframe)
         with self._writing():
             (directory / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(directory)
@@ -248,16 +249,20 @@ class BarStore:
     def _manifest(self, symbol: str, timeframe: Timeframe | str) -> DatasetManifest:
         manifest = read_manifest(self._directory(symbol, timeframe))
         if manifest is None:
-            raise self._missing(symbol, timeframe)
+            raise self.missing(symbol, timeframe)
         return manifest
 
-    def _missing(self, symbol: str, timeframe: Timeframe | str | None = None) -> NotFoundError:
-        stored = [f"{info.symbol} {info.timeframe}" for info in self.datasets()]
+    def missing(self, symbol: str, timeframe: Timeframe | str | None = None) -> NotFoundError:
+        """Return the error of bars that are not stored, which names those that are; without ``timeframe`` of any."""
+        datasets = self.datasets()
+        stored = [f"{info.symbol} {info.timeframe}" for info in datasets]
+        symbols = sorted({info.symbol for info in datasets} - {symbol})
         have = (
             f"stored are {', '.join(stored[:8])}{', ...' if len(stored) > 8 else ''}" if stored else "none are stored"
         )
         what = f"{timeframe} bars" if timeframe is not None else "bars"
-        return NotFoundError(f"no {what} of {symbol} in {self.root} ({have}); `ktrdr data import FILE` adds some")
+        hint = missing_symbol(symbol, symbols) or "; `ktrdr data import FILE` adds some"
+        return NotFoundError(f"no {what} of {symbol} in {self.root} ({have}){hint}")
 
     def _unreadable(self, manifest: DatasetManifest, error: Exception | None) -> BadInputError:
         reason = str(error).splitlines()[0] if error is not None else "bars are not in order"

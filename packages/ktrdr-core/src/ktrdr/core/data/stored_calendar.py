@@ -73,8 +73,10 @@ def stored_calendar(store: BarStore, symbol: str) -> StoredCalendar:
     stored = store.calendar(symbol)
     if stored is not None:
         return StoredCalendar(symbol, stored, "stored")
-    timeframe = next((each for each in reversed(TIMEFRAMES) if each != "1w" and store.has(symbol, each)), "1w")
-    store.info(symbol, timeframe)  # says what is stored, if it is not
+    # Weeks last: they do not tell one calendar from another.
+    timeframe = next((each for each in (*reversed(TIMEFRAMES[:-1]), "1w") if store.has(symbol, each)), None)
+    if timeframe is None:
+        raise store.missing(symbol)
     told = readings(symbol)
     if len(told) == 1:
         return StoredCalendar(symbol, told[0].calendar, "name")

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Reading", "pause_hours", "readings"]
+from ktrdr.core.parameters import did_you_mean
+
+__all__ = ["Reading", "missing_symbol", "pause_hours", "readings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ _EXCHANGE_SUFFIXES = {
     "BK": "XBKK", "JK": "XIDX", "KL": "XKLS", "US": "XNYS",
 }  # fmt: skip
 _NEW_YORK = "XNYS"
+# A letter too few or too many (EURUS, AAPLE) and two letters changed round (MFST) are nearly the same; EURUSD and
+# GBPUSD (0.67) are not.
+_NEARLY = 0.75
 
 # Indices outside New York as Yahoo writes them, with a caret. They are computed while their exchange is open.
 _INDICES = {
@@ -158,3 +164,11 @@ def _pair(symbol: str) -> tuple[str, str]:
     if quote in _CURRENCIES and _is_contract(base, quote):
         return base, quote
     return text, ""
+
+
+def missing_symbol(symbol: str, stored: Iterable[str]) -> str:
+    """Return ``", did you mean `EURUSD`?"`` if ``stored`` has a symbol that is nearly ``symbol``, else an empty string.
+
+    Symbols are short and have much in common: two pairs of the same currency are alike without one being meant.
+    """
+    return did_you_mean(symbol, stored, cutoff=_NEARLY)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.dates import parse_day
+from ktrdr.core.jobs.refusals import validator
 from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
 from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
 
 __all__ = [
     "MOST_TRIALS",
     "BacktestSettings",
+    "Day",
     "Seed",
     "Settings",
     "SweepSettings",
@@ -38,13 +40,6 @@ Value = bool | int | float | str | None
 """What a key of a strategy is set to in a sweep."""
 
 
-def _symbol(symbol: str) -> str:
-    try:
-        return check_symbol(symbol)
-    except BadInputError as error:
-        raise ValueError(str(error)) from None
-
-
 def _each_once(symbols: tuple[str, ...]) -> tuple[str, ...]:
     twice = next((symbol for number, symbol in enumerate(symbols) if symbol in symbols[:number]), None)
     if twice is not None:
@@ -54,7 +49,9 @@ def _each_once(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 # The pattern is for the schema alone: what is wrong with a symbol `check_symbol` says better.
 Symbol = Annotated[
-    str, AfterValidator(_symbol), Field(json_schema_extra={"pattern": f"^{SYMBOL_PATTERN}$", "examples": ["EURUSD"]})
+    str,
+    AfterValidator(validator(check_symbol)),
+    Field(json_schema_extra={"pattern": f"^{SYMBOL_PATTERN}$", "examples": ["EURUSD"]}),
 ]
 """Name of a data set."""
 
@@ -63,6 +60,9 @@ Symbols = Annotated[
     AfterValidator(_each_once),
     Field(min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}),
 ]
+
+Day = Annotated[dt.date, Strict(), BeforeValidator(validator(parse_day))]
+"""A day as the command line, the API and jobs write it."""
 
 Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", examples=["auto", "cpu", "cuda:1"])]
 
@@ -79,8 +79,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     symbols: Symbols | None = Field(default=None, description="Symbols, instead of the strategy's.")
-    start: dt.date | None = Field(default=None, description="First day (UTC).")
-    end: dt.date | None = Field(default=None, description="Last day (UTC).")
+    start: Day | None = Field(default=None, description="First day (UTC).")
+    end: Day | None = Field(default=None, description="Last day (UTC).")
     device: Device = Field(default="auto", description="Where the model runs: auto, cpu, cuda, cuda:1, mps.")
 
     @model_validator(mode="after")
@@ -99,8 +99,8 @@ class TrainingSettings(Settings):
     """What may be asked of a training, beside the strategy; ``None`` stands for what that says."""
 
     symbols: Symbols | None = Field(default=None, description="Symbols to train on, instead of the strategy's.")
-    start: dt.date | None = Field(default=None, description="First day (UTC) of the data, instead of the strategy's.")
-    end: dt.date | None = Field(default=None, description="Last day (UTC) of the data, instead of the strategy's.")
+    start: Day | None = Field(default=None, description="First day (UTC) of the data, instead of the strategy's.")
+    end: Day | None = Field(default=None, description="Last day (UTC) of the data, instead of the strategy's.")
     seed: Seed | None = Field(default=None, description="Seed of every random choice, instead of the strategy's.")
     epochs: int | None = Field(
         default=None,
@@ -116,7 +116,7 @@ class TradingSettings(Settings):
     symbols: Symbols | None = Field(
         default=None, description="Symbols to trade, instead of the strategy's; they share the capital."
     )
-    start: dt.date | None = Field(
+    start: Day | None = Field(
         default=None, description="First day (UTC). Without days: the bars that the model has not seen."
     )
     capital: float = Field(default=10_000.0, gt=0, le=1e15, description="Cash at the start, in the prices' currency.")

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.parameters import did_you_mean
 
-__all__ = ["read_settings"]
+__all__ = ["message_of", "read_settings", "validator"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -35,8 +35,30 @@ def read_settings(kind: type[M], values: Mapping[str, Any], *, called: Callable[
         raise BadInputError(_sentence(kind, error.errors()[0], called)) from None
 
 
+def validator(check: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Return ``check`` as pydantic calls it: a :class:`BadInputError` becomes the message of a field.
+
+    What is no text is left to the type of the field.
+    """
+
+    def run(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return check(value)
+        except BadInputError as error:
+            raise ValueError(str(error)) from None
+
+    return run
+
+
+def message_of(error: ErrorDetails) -> str:
+    """Return what is wrong with a field: in our own words where a validator of ours says it, else in pydantic's."""
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+
+
 def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str], str]) -> str:
-    told = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+    told = message_of(error) if error["type"] == "value_error" else ""
     if not error["loc"]:
         return told or _plain(error["msg"])
     first, *inner = error["loc"]

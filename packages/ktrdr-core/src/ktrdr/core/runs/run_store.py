@@ -11,6 +11,7 @@ from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.files.durable import DISCARDED, UNFINISHED
 from ktrdr.core.home import home_directory
 from ktrdr.core.names import RUN_PATTERN
+from ktrdr.core.parameters import did_you_mean
 
 __all__ = [
     "RESULT_FILE",
@@ -113,7 +114,8 @@ def find_run(name: str) -> Path:
     root = runs_root()
     known = sorted(f"{path.parent.name}/{path.name}" for path in stored_runs(root))
     there = f"there are {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}" if known else "there are none yet"
-    raise NotFoundError(f"there is no backtest run `{name}` in {root}; {there}, and `ktrdr backtest` makes one")
+    hint = did_you_mean(name, known) or ", and `ktrdr backtest` makes one"
+    raise NotFoundError(f"there is no backtest run `{name}` in {root}; {there}{hint}")
 
 
 def stored_runs(root: Path) -> list[Path]:

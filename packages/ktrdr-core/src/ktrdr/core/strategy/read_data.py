@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from ktrdr.core.data.timeframe import TIMEFRAMES
+from ktrdr.core.dates import parse_day
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.names import check_symbol
 from ktrdr.core.parameters import did_you_mean
@@ -26,7 +27,6 @@ HISTORY = (
         description="bars before the first usable one, if more than the indicators need",
     ),
 )
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def read_training_data(section: Section) -> TrainingDataSection | None:
@@ -161,13 +161,10 @@ def _read_date(section: Section, key: str) -> dt.date | None:
     if text is None:
         return None
     try:
-        if _DATE.fullmatch(text):
-            return dt.date.fromisoformat(text)
-        reason = "a date is written 2017-12-31"
-    except ValueError as error:
-        reason = str(error)
-    section.error(key, f"`{key}: {text}` is not a day: {reason}")
-    return None
+        return parse_day(text)
+    except BadInputError as error:
+        section.error(key, f"`{key}`: {error}")
+        return None
 
 
 def read_deployment(section: Section, data: TrainingDataSection | None) -> Deployment | None:

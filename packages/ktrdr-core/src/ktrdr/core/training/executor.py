@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,7 @@ class TrainingExecutor:
             CancelledError: on request, within a batch; a checkpoint is left if training had begun.
             TrialStoreError: the training cannot be recorded; no model is stored.
         """
-        plan = self._plan()
-        bars = self._load(plan)
+        plan, bars = self._plan()
         data_print = fingerprint(part for own in bars.values() for part in own.values())
         key = run_key(self.strategy, data_print, plan.plugin, plan.device)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
@@ -200,24 +199,28 @@ class TrainingExecutor:
             bundle, plan.device, counts, len(model.history), model.best_epoch, resumed, count, look
         )  # fmt: skip
 
-    def _plan(self) -> _Plan:
-        """Choose backend and device, and create the task. Before the data: what is wrong here does not depend on it."""
+    def _plan(self) -> tuple[_Plan, dict[str, dict[str, Bars]]]:
+        """Choose backend and device, create the task, and read the bars.
+
+        These come first: that they are missing is said without importing the backend's framework.
+        """
         section = self.strategy.model
         plugin, model_type = self._plugins.backend_for(section.type, section.backend)
+        crisp = model_type.inputs == "crisp"
+        pipeline = FeaturePipeline(self.strategy, crisp=crisp)
+        bars = self._load(pipeline.timeframes)
         device = self._steps.run(
             "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
         )
-        crisp = model_type.inputs == "crisp"
-        pipeline = FeaturePipeline(self.strategy, crisp=crisp)
         task = create_task(self.strategy, model_type, pipeline.columns, device)
-        return _Plan(plugin, device, task, window_of(task, model_type), crisp, pipeline)
+        return _Plan(plugin, device, task, window_of(task, model_type), crisp, pipeline), bars
 
-    def _load(self, plan: _Plan) -> dict[str, dict[str, Bars]]:
+    def _load(self, timeframes: Sequence[str]) -> dict[str, dict[str, Bars]]:
         data = self.strategy.training_data
         return self._steps.each(
             "data",
             data.symbols,
-            lambda symbol: load_symbol(self._bar_store, symbol, plan.pipeline.timeframes, data.date_range),
+            lambda symbol: load_symbol(self._bar_store, symbol, timeframes, data.date_range),
             lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
         )
 

@@ -252,6 +252,12 @@ class TrialLedger:
                 self._remember_unreadable(number)
         return listed
 
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols whose bars were looked at, sorted."""
+        with self._database.reading() as session:
+            found = session.execute("SELECT symbol, 1 FROM trial_span_symbols GROUP BY symbol ORDER BY symbol")
+            return tuple(str(symbol) for symbol, _ in found)
+
     def _remember_unreadable(self, number: int) -> None:
         with self._database.writing() as session:
             if not read_meta(session).get("broken"):

@@ -6,8 +6,11 @@ import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends
+from pydantic import AwareDatetime, BeforeValidator
 
 from ktrdr.api.services import Opened
+from ktrdr.core.dates import parse_instant
+from ktrdr.core.jobs.refusals import validator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.bars import Bars
 
-__all__ = ["Store", "TimeframeName", "bar_store", "load", "moment", "utc"]
+__all__ = ["Instant", "Store", "TimeframeName", "bar_store", "load", "moment", "utc"]
 
 TimeframeName = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w"]
 
@@ -29,6 +32,10 @@ async def bar_store(opened: Opened) -> BarStore:
     from ktrdr.core.data.bar_store import BarStore
 
     return BarStore(opened.home / "data")
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(validator(parse_instant))]
+"""A time of a bar, UTC where it has no zone, in the words of the command line."""
 
 
 if TYPE_CHECKING:
@@ -54,7 +61,14 @@ def moment(time: dt.datetime | None) -> np.datetime64 | None:
 
 
 def load(store: BarStore, symbol: str, timeframe: str, start: dt.datetime | None, end: dt.datetime | None) -> Bars:
-    """Return the bars that open in ``[start, end)``, resampled from finer ones if need be."""
-    from ktrdr.core.data.loading import load_bars
+    """Return the bars that open in ``[start, end)``, resampled from finer ones if need be.
 
-    return load_bars(store, symbol, timeframe, moment(start), moment(end))
+    Raises:
+        BadInputError: there is nothing to read them from, or the end is not after the start.
+    """
+    from ktrdr.core.data.loading import load_bars
+    from ktrdr.core.data.times import check_order
+
+    first, until = moment(start), moment(end)
+    check_order(first, until)
+    return load_bars(store, symbol, timeframe, first, until)

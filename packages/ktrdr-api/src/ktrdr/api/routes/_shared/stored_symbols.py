@@ -23,15 +23,18 @@ def check_stored(symbols: Sequence[str] | None, store: BarStore) -> None:
     """
     if symbols is None:
         return
+    from ktrdr.core.data.symbol_spelling import missing_symbol
+
     stored = sorted({info.symbol for info in store.datasets()})
     missing = [symbol for symbol in symbols if symbol not in stored]
     if missing:
+        meant = missing_symbol(missing[0], stored)
         more = ", ..." if len(stored) > _MOST_NAMED else ""
         there = f"there are those of {', '.join(stored[:_MOST_NAMED])}{more}" if stored else "nothing is stored yet"
         raise ProblemError(
             422,
             "unknown-symbol",
             "There are no such bars",
-            f"there are no bars of {', '.join(missing)} on this server; {there}",
+            f"there are no bars of {', '.join(missing)} on this server; {there}{meant}",
             field="body.symbols",
         )
