@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 FRAMEWORKS = ("torch", "tensorflow", "jax", "sklearn", "skops")
 
 REPORT = f"""
@@ -104,30 +106,46 @@ def test_the_check_fails_when_the_api_imports_torch(full_environment, tmp_path):
     assert loaded_after(full_environment, prefer_copy + "from ktrdr.api.main import app") == ["torch"]
 
 
-RUN_COMMAND = """
+RUN_COMMANDS = """
+import contextlib, io
 from ktrdr.core.cli.main import main
-try:
-    main(ARGUMENTS)
-except SystemExit as end:
-    print(end.code)
+for arguments in COMMANDS:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            main(arguments)
+        except SystemExit as end:
+            status = end.code
+    print(json.dumps([status, said.getvalue()]))
 """
-SWEEP = ("sweep", "neuro_mean_reversion", "--set", "decisions.confidence_threshold=0.4,0.5")
-WITHOUT_DATA = {
-    "no such symbol": (("train", "STRATEGY", "--symbols", "eurusd"), "did you mean `EURUSD`?"),
-    "no bars then": (("train", "STRATEGY", "--start", "2010-01-01", "--end", "2010-12-31"), "there are no 1h bars of"),
-    "backtest": (("backtest", "neuro_mean_reversion", "--symbols", "eurusd"), "did you mean `EURUSD`?"),
-    "days": (("backtest", "neuro_mean_reversion", "--start", "2030-01-01"), "there are no 1h bars of EURUSD to trade"),
-    "sweep": ((*SWEEP, "--symbols", "GBPUSD"), "no 1h bars of GBPUSD"),
-    "explain": (("explain", "neuro_mean_reversion", "--symbol", "EURUS"), "did you mean `EURUSD`?"),
-    "bar": (("explain", "neuro_mean_reversion", "--at", "2030-01-01"), "there is no 1h bar of EURUSD at 2030-01-01"),
-}
+STRATEGY = str(Path(__file__).parents[2] / "strategies" / "neuro_mean_reversion.yaml")
+MODEL = "neuro_mean_reversion"
+WITHOUT_DATA = [
+    (["train", STRATEGY, "--symbols", "eurusd"], "did you mean `EURUSD`?"),
+    (["train", STRATEGY, "--start", "2010-01-01", "--end", "2010-12-31"], "there are no 1h bars of EURUSD from"),
+    (["backtest", MODEL, "--symbols", "eurusd"], "did you mean `EURUSD`?"),
+    (["backtest", MODEL, "--start", "2030-01-01"], "there are no 1h bars of EURUSD to trade"),
+    (
+        ["sweep", MODEL, "--set", "decisions.confidence_threshold=0.4,0.5", "--symbols", "GBPUSD"],
+        "no 1h bars of GBPUSD",
+    ),
+    (["explain", MODEL, "--symbol", "EURUS"], "did you mean `EURUSD`?"),
+    (["explain", MODEL, "--at", "2030-01-01"], "there is no 1h bar of EURUSD at 2030-01-01"),
+]
 
 
+@pytest.fixture(scope="session")
+def home_with_a_model(full_environment):
+    made = full_environment.run("from ktrdr.core.cli.main import main; main(['demo', '--epochs', '1'])")
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.usefixtures("home_with_a_model")
 def test_what_the_data_lack_is_said_before_any_framework_is_imported(full_environment):
-    strategy = Path(__file__).parents[2] / "strategies" / "neuro_mean_reversion.yaml"
-    assert full_environment.run(RUN_COMMAND.replace("ARGUMENTS", "['demo', '--epochs', '1']")).stdout.endswith("\n0\n")
-    for name, (words, said) in WITHOUT_DATA.items():
-        arguments = [str(strategy) if word == "STRATEGY" else word for word in words]
-        answer = full_environment.run(BLOCK_TORCH + RUN_COMMAND.replace("ARGUMENTS", repr(arguments)) + REPORT)
-        assert answer.stdout.splitlines()[-2:] == ["2", "[]"], (name, answer.stdout, answer.stderr)
-        assert said in answer.stderr, name
+    commands = "import json" + RUN_COMMANDS.replace("COMMANDS", repr([arguments for arguments, _ in WITHOUT_DATA]))
+    answer = full_environment.run(BLOCK_TORCH + commands + REPORT)
+    assert answer.returncode == 0, answer.stderr
+    *answers, loaded = map(json.loads, answer.stdout.splitlines())
+    assert loaded == []
+    for (arguments, expected), (status, said) in zip(WITHOUT_DATA, answers, strict=True):
+        assert (status, expected in said) == (2, True), (arguments, said)
