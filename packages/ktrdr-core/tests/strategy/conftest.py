@@ -77,7 +77,8 @@ def _site(directory: Path, distribution: str, entry_point: str, code: str) -> Pa
     return directory
 
 
-@pytest.fixture(scope="session")
+# Of these tests alone: others that run in the same process would find the backend, too.
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory on ``sys.path`` with an installed backend ``neural``."""
     directory = _site(tmp_path_factory.mktemp("site"), "strategy-test-neural", "neural", HOOKS)
@@ -86,7 +87,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sys.path.remove(str(directory))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plugins(site: Path) -> PluginManager:
     """The backend ``neural`` and no other: mlp, anfis (crisp inputs), forest (classification only)."""
     return PluginManager(path=[str(site)], environ={})

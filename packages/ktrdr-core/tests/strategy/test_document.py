@@ -87,7 +87,7 @@ def test_an_anchor_and_a_merge_mean_what_they_do_in_yaml():
         ("# only a comment\n", "the file is empty"),
         ("---\n...\n", "the file is empty"),
         ("a: 1\n---\nb: 2\n", "2:1: : a second YAML document begins here"),
-        ("a: [1, 2\nb: 3\n", "2:2: : not valid YAML: "),
+        ("a: [1, 2\nb: 3\n", "1:4: : not valid YAML: "),
         ("a: !!python/object/apply:os.system ['x']\n", "1:4: a: YAML tags such as `tag:yaml.org,2002:python"),
         ("a: !!str 1\n", "1:4: a: YAML tags"),
         ("!thing a: 1\n", "YAML tags"),

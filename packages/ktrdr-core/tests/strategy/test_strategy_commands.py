@@ -159,7 +159,7 @@ def test_several_files_are_counted(run, write):
             "Error: `x.yaml` is not a text file: line 1 holds a byte that is not UTF-8; save it as UTF-8\n",
         ),
         (b"hello\n", "x.yaml:1:1: error: a strategy is a map that begins with `name: ...`, not `hello`\n"),
-        (b"a: [\n", "x.yaml:2:1: error: not valid YAML: "),
+        (b"a: [\n", "x.yaml:1:4: error: not valid YAML: "),
     ],
 )
 @pytest.mark.parametrize("command", [("validate",), ("strategy", "features"), ("migrate",)])

@@ -16,6 +16,7 @@ import yaml
 
 from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.strategy.diagnostics import Diagnostic
+from ktrdr.core.strategy.yaml_faults import explain_fault
 
 __all__ = [
     "Document",
@@ -158,12 +159,8 @@ def _events(text: str) -> Iterator[yaml.Event]:
             before.count("\n") + 1, column, f"not a text file: it holds the character U+{ord(text[error.position]):04X}"
         ) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
-        reason = error.problem or error.context or "it cannot be parsed"
-        if "'\\t'" in reason:
-            reason = "a tab cannot indent; use spaces"
-        raise _Unreadable(line, column, f"not valid YAML: {reason}") from None
+        fault = explain_fault(text, error)
+        raise _Unreadable(fault.line, fault.column, f"not valid YAML: {fault.message}") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # PyYAML lets the conversion of an impossible escape or version number fail by itself.
         raise _Unreadable(1, 1, f"not valid YAML: {error}") from None
