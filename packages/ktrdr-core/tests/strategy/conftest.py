@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,18 @@ def _site(directory: Path, distribution: str, entry_point: str, code: str) -> Pa
     return directory
 
 
-# Of these tests alone: others that run in the same process would find the backend, too.
-@pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory on ``sys.path`` with an installed backend ``neural``."""
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with an installed backend ``neural``, which is found by those who look there, and can be imported."""
     directory = _site(tmp_path_factory.mktemp("site"), "strategy-test-neural", "neural", HOOKS)
+    # Not on `sys.path` for longer: other tests in the same process would find the backend, too.
     sys.path.insert(0, str(directory))
-    yield directory
+    importlib.import_module("strategy_test_neural_hooks")
     sys.path.remove(str(directory))
+    return directory
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def plugins(site: Path) -> PluginManager:
     """The backend ``neural`` and no other: mlp, anfis (crisp inputs), forest (classification only)."""
     return PluginManager(path=[str(site)], environ={})
