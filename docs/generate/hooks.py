@@ -1,34 +1,22 @@
-"""Hooks of MkDocs: fill the reference pages.
-
-A line ``{{ keys training.labels }}`` of a page under ``reference/`` is replaced by what the generator of that name in
-:mod:`tables` makes of the argument. A generator that does not exist, or what it cannot find, ends the build.
-"""
+"""Hooks of MkDocs: refuse a page whose generated parts are stale, and put in the pictures."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+from generated_parts import renewed
 from mkdocs.exceptions import PluginError
 from plots import plot
-from tables import GENERATORS
 
-_PLACE = re.compile(r"^\{\{ ([\w-]+)(?: (\S+))? \}\}$", re.MULTILINE)
 _PICTURE = re.compile(r'<div class="plot" data-plot="([\w:]+)"></div>')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put in what is generated."""
-    if not page.file.src_uri.startswith("reference/"):
-        return markdown
-    arguments = {found[2] for found in _PLACE.finditer(markdown) if found[2]}
-
-    def fill(found: re.Match[str]) -> str:
-        if found[1] not in GENERATORS:
-            raise PluginError(f"{page.file.src_uri}: no generator `{found[1]}`; there are {', '.join(GENERATORS)}")
-        return GENERATORS[found[1]](found[2] or "", arguments)
-
-    return _PLACE.sub(fill, markdown)
+    """Return ``markdown`` as it is. Raises ``PluginError`` if a generated part of it is not what it would be now."""
+    if renewed(markdown) != markdown:
+        raise PluginError(f"{page.file.src_uri} is out of date; `nox -s reference` writes it anew")
+    return markdown
 
 
 def on_post_page(output: str, **_: Any) -> str:

@@ -1,27 +1,16 @@
-"""Fill `<!-- options of ktrdr train -->` on a page with what click knows of that command: how it is called, and a table
-of its options. Nothing about an option is typed by hand. `<!-- routes of the API -->` becomes a table of all routes."""
+"""What click knows of a command, how it is called and a table of its options, and what the API knows of its routes.
+
+Nothing about an option or a route is typed by hand."""
 
 from __future__ import annotations
 
-import html
 import re
-from typing import Any
 
 import click
 
 from ktrdr.core.cli.main import cli
 
-__all__ = ["command_at", "leaves", "on_page_markdown", "options_table", "routes_table"]
-
-_MARKER = re.compile(r"^<!-- options of ktrdr ([a-z ]+) -->$", re.MULTILINE)
-_ROUTES = "<!-- routes of the API -->"
-
-
-def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Replace every marker. Called by mkdocs for each page."""
-    if _ROUTES in markdown:
-        markdown = markdown.replace(_ROUTES, routes_table())
-    return _MARKER.sub(lambda found: options_table(found[1]), markdown)
+__all__ = ["command_at", "leaves", "options_table", "routes_table"]
 
 
 def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
@@ -67,12 +56,16 @@ def routes_table() -> str:
 
 
 def _code(text: str) -> str:
-    # An option is to be copied: it stays on one line.
-    return f'<code style="white-space: nowrap">{html.escape(text, quote=False)}</code>'.replace("|", "&#124;")
+    return f"`{text}`".replace("|", "\\|")
 
 
 def _text(text: str) -> str:
-    """Escape what Markdown would take for something else, outside of code: click's defaults are in brackets."""
+    """Escape what Markdown would take for something else, outside of code, and nothing that it would not: the tables
+    are read as they stand, too."""
     parts = " ".join(text.replace("``", "`").split()).replace("|", "\\|").split("`")
-    parts[::2] = [re.sub(r"([\[*_])", r"\\\1", html.escape(part, quote=False)) for part in parts[::2]]
+    parts[::2] = [_MARKED.sub(r"\\\g<0>", _TAG.sub("&lt;", part)) for part in parts[::2]]
     return "`".join(parts)
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_MARKED = re.compile(r"\*|(?<!\w)_|_(?!\w)")

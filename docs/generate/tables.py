@@ -67,8 +67,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _named(identifier: str, text: str) -> str:
-    """Return ``text`` as code that has an address of its own."""
-    return f"[`{text}`](#{identifier}){{ #{identifier} .key }}"
+    """Return ``text`` as code that has an address of its own, wherever Markdown is shown."""
+    return f'<a class="key" id="{identifier}" href="#{identifier}">`{text}`</a>'
 
 
 def _sentence(text: str) -> str:
@@ -225,7 +225,7 @@ def _indicator(indicator: IndicatorType) -> str:
         older = (f"`{old}` for `{new}`" for old, new in indicator.output_aliases.items())
         facts.append(("Older names of outputs", ", ".join(older)))
     parts = [
-        f"## {indicator.name} {{ #{indicator.name} }}",
+        f"## {indicator.name}",
         indicator.description,
         _picture(f"indicator:{indicator.name}"),
     ]
@@ -280,7 +280,7 @@ def _memberships(argument: str, others: Set[str]) -> str:
         formula, rule = _FORMULAS[kind]
         facts = [("Parameters", f"`[{', '.join(names)}]`; {rule}"), ("Degree", formula)]
         parts += [
-            f"## {kind} {{ #{kind} }}",
+            f"## {kind}",
             _picture(f"membership:{kind}"),
             "\n".join(f"- **{name}**: {text}" for name, text in facts),
         ]
@@ -295,7 +295,7 @@ def _labels(argument: str, others: Set[str]) -> str:
         kind = "classes" if source.output == "classification" else "values"
         rows.append((f"[`{name}`](#{name})", kind, _bars(ahead), _sentence(source.description)))
         parts += [
-            f"## {name} {{ #{name} }}",
+            f"## {name}",
             _prose(inspect.getdoc(MAKERS[name]) or ""),
             _picture(f"label:{name}"),
             _parameter_table(name, source.parameters),
@@ -337,7 +337,7 @@ def _model(model: ModelType) -> str:
     ]
     if model.inputs == "crisp":
         facts.insert(2, ("Inputs", "the indicators' values; the membership functions are part of the model"))
-    parts = [f"### {model.name} {{ #{model.name} }}", model.description]
+    parts = [f"### {model.name}", model.description]
     if model.architecture:
         parts += [_parameter_table(model.name, model.architecture)]
     parts.append("\n".join(f"- **{name}**: {text}" for name, text in facts))
@@ -370,4 +370,4 @@ GENERATORS: Mapping[str, Generator] = {
     "models": _models,
     "core-keys": _core_keys,
 }
-"""By the word that a page has between ``{{`` and ``}}``."""
+"""By the first word of what a page asks for."""

@@ -35,7 +35,7 @@ def test_every_command_has_a_heading_and_its_table_below_it():
         for heading, below in re.findall(r"^## `ktrdr ([a-z ]+)`\n\n(.*)$", text_of(page), re.MULTILINE):
             found[heading] = below
     assert set(found) == set(COMMANDS)
-    assert {name for name, below in found.items() if below != f"<!-- options of ktrdr {name} -->"} == set()
+    assert {name for name, below in found.items() if below != f"<!-- generated: options {name} -->"} == set()
 
 
 def test_the_list_of_pages_names_every_command():
@@ -48,18 +48,18 @@ def test_the_list_of_pages_names_every_command():
 
 def test_a_table_has_every_option_that_is_shown():
     table = OPTIONS.options_table("backtest")
-    assert ">--seed INTEGER</code> | Seed of the resampling" in table
+    assert "`--seed INTEGER` | Seed of the resampling" in table
     assert "ktrdr backtest [OPTIONS] MODEL" in table
     shown = [option for option in COMMANDS["worker"].params if not getattr(option, "hidden", False)]
     table = OPTIONS.options_table("worker")
-    assert sum(f">{option.opts[0]}" in table for option in shown) == len(shown) - 1  # all but ADDRESS
+    assert sum(f"`{option.opts[0]}" in table for option in shown) == len(shown) - 1  # all but ADDRESS
     assert "--with-parent" not in table
 
 
-def test_a_marker_becomes_a_table_and_a_wrong_one_fails():
-    assert ">--json</code> |" in OPTIONS.on_page_markdown("<!-- options of ktrdr data list -->", page=None)
+def test_a_wrong_name_of_a_command_fails():
+    assert "`--json` |" in OPTIONS.options_table("data list")
     with pytest.raises(KeyError):
-        OPTIONS.on_page_markdown("<!-- options of ktrdr data lisst -->", page=None)
+        OPTIONS.options_table("data lisst")
 
 
 @pytest.mark.slow
@@ -71,4 +71,5 @@ def test_the_commands_of(page, console, prepared, tmp_path):
 
 
 def test_what_markdown_would_take_for_something_else_is_shown_as_it_is():
-    assert OPTIONS._text("a [b]: *c* of ``[d, e)`` | f_g <h>") == r"a \[b]: \*c\* of `[d, e)` \| f\_g &lt;h&gt;"
+    escaped = OPTIONS._text("a [b]: *c* of ``[d, e)`` | f_g _h_ <i> >=1, <=2")
+    assert escaped == r"a [b]: \*c\* of `[d, e)` \| f_g \_h\_ &lt;i> >=1, <=2"

@@ -357,7 +357,7 @@ def test_docstrings_are_shown_as_they_are_meant(page, docs):
 def hooks(docs, monkeypatch):
     """The hooks as MkDocs loads them: with their folder on the path."""
     monkeypatch.syspath_prepend(docs / "generate")
-    names = ("hooks", "tables", "plots", "schema_keys")
+    names = ("hooks", "generated_parts", "options", "tables", "plots", "schema_keys")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module("hooks")
@@ -371,16 +371,48 @@ class Source:
         self.src_uri = path
 
 
-def test_a_place_that_nothing_fills_ends_the_build(hooks):
-    with pytest.raises(hooks.PluginError, match=r"no generator `kys`; there are keys, sample"):
-        hooks.on_page_markdown("{{ kys training }}", Source("reference/strategy.md"))
+def part(what, body=""):
+    return f"<!-- generated: {what} -->\n{body}<!-- end of generated -->"
+
+
+def test_a_part_that_nothing_makes_ends_the_build(hooks):
+    with pytest.raises(ValueError, match=r"no generator `kys`; there are keys, sample"):
+        hooks.on_page_markdown(part("kys training"), Source("reference/strategy.md"))
     with pytest.raises(KeyError, match="trainig"):
-        hooks.on_page_markdown("{{ keys trainig }}", Source("reference/strategy.md"))
-    assert hooks.on_page_markdown("{{ kys training }}", Source("guide/x.md")) == "{{ kys training }}"
+        hooks.on_page_markdown(part("keys trainig"), Source("reference/strategy.md"))
+
+
+def test_a_page_with_a_stale_part_does_not_build(hooks):
+    fresh = f"# Here\n\n{hooks.renewed(part('core-keys'))}\n\nand {part('nothing')!r}, which is text\n"
+    assert hooks.on_page_markdown(fresh, Source("guide/x.md")) == fresh
+    for stale in (part("core-keys"), fresh.replace("seed", "seeds", 1), fresh.replace("\n\n<!-- end", "\n<!-- end", 1)):
+        with pytest.raises(hooks.PluginError, match="guide/x.md is out of date; `nox -s reference` writes it anew"):
+            hooks.on_page_markdown(stale, Source("guide/x.md"))
+
+
+def test_writing_all_leaves_no_stale_part(hooks, docs, tmp_path, monkeypatch):
+    parts = sys.modules["generated_parts"]
+    page = tmp_path / "deep" / "page.md"
+    page.parent.mkdir()
+    page.write_text(f"# Here\n\n{part('core-keys')}\n", encoding="utf-8")
+    (tmp_path / "other.md").write_text("# There\n", encoding="utf-8")
+    monkeypatch.setattr(parts, "_PAGES", tmp_path)
+    assert parts.write_all() == [page]
+    assert "[`seed`](strategy.md#training.seed)" in page.read_text(encoding="utf-8")
+    assert parts.write_all() == []
+
+
+def test_every_page_can_be_read_in_a_checkout(docs):
+    pages = [file for file in docs.rglob("*.md") if "<!-- generated:" in file.read_text(encoding="utf-8")]
+    assert len(pages) > 15
+    for file in pages:
+        text = file.read_text(encoding="utf-8")
+        assert "{{" not in text, file
+        assert not re.search(r"<!-- generated: [^\n]*-->\n+<!-- end", text), file
 
 
 def test_an_indicator_on_no_page_ends_the_build(hooks, monkeypatch):
     tables = sys.modules["tables"]
     monkeypatch.setattr(tables, "indicator_names", lambda: ("rsi", "phase_of_the_moon"))
     with pytest.raises(ValueError, match="indicators on no page: phase_of_the_moon"):
-        hooks.on_page_markdown("{{ indicator-table }}", Source("reference/indicators/index.md"))
+        hooks.on_page_markdown(part("indicator-table"), Source("reference/indicators/index.md"))
