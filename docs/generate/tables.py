@@ -15,7 +15,7 @@ from schema_keys import ANY_ID, ANY_ITEM, Key, below, find, keys_of, kind_of
 
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
-from ktrdr.core.indicators.description import MEMORY, default_text, example
+from ktrdr.core.indicators.description import default_text, example, memory_text
 from ktrdr.core.indicators.registry import indicator_names
 from ktrdr.core.indicators.types import IndicatorType
 from ktrdr.core.labels.make import MAKERS, make_labels
@@ -216,7 +216,7 @@ def _indicator(indicator: IndicatorType) -> str:
         ("Outputs", ", ".join(_code(indicator.outputs)) + _bare(indicator)),
         ("Reads", ", ".join(reads)),
         ("Warm-up", "depends on the parameters" if problems else _warmup(indicator.warmup(values))),
-        ("Memory", MEMORY[indicator.memory]),
+        ("Memory", memory_text(indicator)),
         ("Formula", indicator.reference),
     ]
     if indicator.aliases:

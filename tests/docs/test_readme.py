@@ -36,6 +36,21 @@ def test_every_command_it_names_exists(page):
             assert part in command.list_commands(context), f"ktrdr {name} {part}"
 
 
+def test_the_table_of_core_has_every_command_of_core_once():
+    text = (ROOT / "packages/ktrdr-core/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `ktrdr ([a-z]+) ?(\S*)", text, re.MULTILINE)
+    context = click.Context(cli)
+    foreign = {"cluster", "serve", "up", "worker"}
+    named = {}
+    for name, parts in rows:
+        named.setdefault(name, []).extend(parts.rstrip("`").split("\\|") if "\\|" in parts else [])
+    assert set(named) == set(cli.list_commands(context)) - foreign
+    assert len({(name, parts) for name, parts in rows}) == len(rows)
+    for name, parts in named.items():
+        command = cli.get_command(context, name)
+        assert sorted(parts) == sorted(command.list_commands(context) if isinstance(command, click.Group) else []), name
+
+
 def test_links_to_files_lead_somewhere():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert len(links) >= 8

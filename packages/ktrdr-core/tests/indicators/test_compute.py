@@ -55,6 +55,11 @@ def warmup_of(name, given):
     return indicator.warmup(parameters)
 
 
+def memory_of(name, given):
+    indicator = get_indicator(name)
+    return indicator.memory_of(indicator.validate(given)[0])
+
+
 def changed(bars, **columns):
     """``bars`` with other columns."""
     old = {name: getattr(bars, name) for name in COLUMNS}
@@ -152,19 +157,39 @@ def test_bars_are_left_as_they_were_and_results_are_copies(eurusd, name, given):
     assert len({id(values) for values in first.values()}) == len(first)
 
 
+def is_window_alone(name, given, bars):
+    """Tell whether the last values are those of the last ``warmup + 1`` bars alone."""
+    whole, alone = (compute_indicator(name, given, part) for part in (bars, bars[-warmup_of(name, given) - 1 :]))
+    return all(np.isclose(whole[output][-1], alone[output][-1], rtol=1e-9, atol=1e-12) for output in whole)
+
+
 @every_case
 def test_memory_is_as_declared(eurusd, name, given):
-    """A window forgets what is before it, a recursion in time, a cumulative line never."""
-    indicator = get_indicator(name)
-    warmup = warmup_of(name, given)
+    """A window forgets what is before it, a day what is before midnight, a recursion in time, a sum never.
+
+    None forgets sooner than it says.
+    """
+    memory, warmup = memory_of(name, given), warmup_of(name, given)
     bars = eurusd[:3000]
     whole = compute_indicator(name, given, bars)
-    begin = {"window": 2999 - warmup, "recursive": 300, "cumulative": 300}[indicator.memory]
-    late = compute_indicator(name, given, bars[begin:])
-    for output, values in whole.items():
-        size = np.abs(values[warmup:]).max()
-        same = np.isclose(values[-1], late[output][-1], rtol=1e-9, atol=1e-9 * size)
-        assert same == (indicator.memory != "cumulative"), output
+    midnight = int(np.searchsorted(bars.time, bars.time[-1].astype("datetime64[D]")))
+    begins = {"window": 2999 - warmup, "day": midnight, "recursive": 300}
+
+    def last_values_are_those_of_bars_from(begin):
+        late = compute_indicator(name, given, bars[begin:])
+        scales = {output: np.abs(values[warmup:]).max() for output, values in whole.items()}
+        return [
+            np.isclose(values[-1], late[output][-1], rtol=1e-9, atol=1e-9 * scales[output])
+            for output, values in whole.items()
+        ]
+
+    if memory == "cumulative":
+        assert not any(last_values_are_those_of_bars_from(300))
+    else:
+        assert all(last_values_are_those_of_bars_from(begins[memory]))
+    # Windows of one bar are nothing but that bar.
+    if memory in ("day", "recursive") and given != SHORTEST[name]:
+        assert not all(is_window_alone(name, given, bars[:end]) for end in range(3000, 1000, -50))
 
 
 # What an indicator says of a market that stands still at 1.1, volume 7: the neutral value it documents. A trend has
@@ -202,9 +227,7 @@ def test_in_a_market_that_stands_still(name, given):
             np.testing.assert_allclose(values[warmup:], level, rtol=1e-12, atol=1e-13, err_msg=output)
 
 
-@pytest.mark.parametrize(
-    ("name", "given"), [case for case in CASES if get_indicator(case.values[0]).memory == "window"]
-)
+@pytest.mark.parametrize(("name", "given"), [case for case in CASES if memory_of(*case.values) == "window"])
 def test_a_market_that_stands_still_after_it_moved(eurusd, name, given):
     """Rounding that running sums carry on must not be taken for movement."""
     warmup = warmup_of(name, given)

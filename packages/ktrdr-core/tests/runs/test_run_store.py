@@ -76,5 +76,11 @@ def test_nothing_is_left_of_what_failed(root):
 def test_they_are_found_by_name_and_by_path(root, tmp_path):
     place = store(Result())
     assert find_run("waves/2-1") == place == find_run(str(place))
-    with pytest.raises(NotFoundError, match=r"no backtest run `waves/9-9`.*; there are waves/2-1, did you mean `"):
+    with pytest.raises(
+        NotFoundError, match=r"no backtest run `waves/9-9`.*; there are waves/2-1, and `ktrdr backtest`"
+    ):
         find_run("waves/9-9")
+    with pytest.raises(
+        NotFoundError, match=r"no backtest run `wvaes/2-1`.*; there are waves/2-1, did you mean `waves/2"
+    ):
+        find_run("wvaes/2-1")

@@ -39,7 +39,10 @@ class ParameterView(BaseModel):
 
 
 class IndicatorView(BaseModel):
-    """One type: what it reads, what it gives, and with what it may be set."""
+    """One type: what it reads, what it gives, and with what it may be set.
+
+    ``memory_by`` is the memory, by parameter and value, where that is not ``memory``.
+    """
 
     name: str
     description: str
@@ -49,6 +52,7 @@ class IndicatorView(BaseModel):
     inputs: list[str]
     outputs: list[str]
     memory: str
+    memory_by: dict[str, dict[str, str]]
     parameters: list[ParameterView]
 
 
@@ -179,6 +183,7 @@ def _view(registry: Any, name: str) -> IndicatorView:
         inputs=list(indicator.inputs),
         outputs=list(indicator.outputs),
         memory=indicator.memory,
+        memory_by={parameter: dict(values) for parameter, values in indicator.memory_by.items()},
         parameters=[parameter_view(parameter) for parameter in indicator.parameters],
     )
 

@@ -92,7 +92,7 @@ def _print_all(found: list[IndicatorType], problems: dict[str, str]) -> None:
 
 def _print_one(indicator: IndicatorType, origin: str) -> None:
     from ktrdr.core.cli.output import print_table
-    from ktrdr.core.indicators.description import MEMORY, allowed, default_text, example
+    from ktrdr.core.indicators.description import allowed, default_text, example, memory_text
 
     click.echo(f"{indicator.name} ({origin})")
     click.echo(indicator.description)
@@ -111,7 +111,7 @@ def _print_one(indicator: IndicatorType, origin: str) -> None:
     ]
     if not problems:
         facts.append(("warm-up", f"{indicator.warmup(parameters):,} bars at the defaults"))
-    facts += [("memory", MEMORY[indicator.memory]), ("formula", indicator.reference)]
+    facts += [("memory", memory_text(indicator)), ("formula", indicator.reference)]
     if indicator.aliases:
         facts.append(("aliases", ", ".join(indicator.aliases)))
     if indicator.output_aliases:

@@ -9,11 +9,12 @@ from typing import Any
 from ktrdr.core.indicators.types import IndicatorType
 from ktrdr.core.parameters import Parameter
 
-__all__ = ["MEMORY", "allowed", "default_text", "describe", "describe_parameter", "example"]
+__all__ = ["MEMORY", "allowed", "default_text", "describe", "describe_parameter", "example", "memory_text"]
 
 MEMORY: Mapping[str, str] = MappingProxyType(
     {
         "window": "a value depends on the bars of its window alone",
+        "day": "a value depends on the bars of its UTC day alone",
         "recursive": "a value depends on all bars before it, on older ones less and less",
         "cumulative": "a value depends on where the data begins, for ever; use its changes rather than its level",
     }
@@ -42,9 +43,20 @@ def describe(indicator: IndicatorType, origin: str) -> dict[str, Any]:
         "inputs": [*indicator.inputs, *(["source"] if indicator.has_source else [])],
         "warmup": None if problems else indicator.warmup(parameters),
         "memory": indicator.memory,
+        "memory_by": {name: dict(values) for name, values in indicator.memory_by.items()},
         "aliases": list(indicator.aliases),
         "output_aliases": dict(indicator.output_aliases),
     }
+
+
+def memory_text(indicator: IndicatorType) -> str:
+    """Return how far back a value depends on bars, and which parameters change that."""
+    others = [
+        f"with `{name}: {value}`, {MEMORY[memory].removeprefix('a value depends ')}"
+        for name, values in indicator.memory_by.items()
+        for value, memory in values.items()
+    ]
+    return "; ".join([MEMORY[indicator.memory], *others])
 
 
 def describe_parameter(parameter: Parameter) -> dict[str, Any]:

@@ -160,7 +160,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
             source(),
         ),
         aliases=("distancefromma",),
-        memory="recursive",
+        memory_by={"ma_type": {"ema": "recursive"}},
     ),
     IndicatorType(
         "adx",

@@ -35,7 +35,7 @@ Columns are float64 ``(n,)``, contiguous, finite throughout, ``n`` above the war
 A formula must not write to a column, and value ``t`` may depend on rows up to ``t`` alone.
 """
 
-Memory = Literal["window", "recursive", "cumulative"]
+Memory = Literal["window", "day", "recursive", "cumulative"]
 """How far back a value depends on bars; see :attr:`IndicatorType.memory`."""
 
 
@@ -59,8 +59,9 @@ class IndicatorType:
         parameters: declared, in order; ``source`` last where the indicator reads one series.
         aliases: further names, lower case.
         output_aliases: older names of outputs, each to one of ``outputs``.
-        memory: ``window``: a value depends on the last ``warmup + 1`` bars alone. ``recursive``: on all bars before,
-            less and less. ``cumulative``: on where the data begins, for ever. Where a parameter decides, the longer.
+        memory: ``window``: a value depends on the last ``warmup + 1`` bars alone. ``day``: on those of its UTC day.
+            ``recursive``: on all bars before, less and less. ``cumulative``: on where the data begins, for ever.
+        memory_by: by parameter and value of it, the memory where that is not ``memory``.
         positive: source values that are not above zero count as missing (the formula takes a logarithm).
         rule: from complete parameters to what is wrong among them, or None.
     """
@@ -76,6 +77,7 @@ class IndicatorType:
     aliases: tuple[str, ...] = ()
     output_aliases: Mapping[str, str] = field(default_factory=dict)
     memory: Memory = "window"
+    memory_by: Mapping[str, Mapping[Any, Memory]] = field(default_factory=dict)
     positive: bool = False
     rule: Callable[[Mapping[str, Any]], str | None] = _no_rule
 
@@ -88,6 +90,11 @@ class IndicatorType:
         """Return the output called ``name``, which may be an older name for it, or None."""
         name = self.output_aliases.get(name, name)
         return name if name in self.outputs else None
+
+    def memory_of(self, parameters: Mapping[str, Any]) -> Memory:
+        """Return the memory with these parameters, which are complete."""
+        other = (values.get(parameters[name]) for name, values in self.memory_by.items())
+        return next((found for found in other if found is not None), self.memory)
 
     def validate(
         self, given: Mapping[str, Any], path: tuple[str | int, ...] = ()

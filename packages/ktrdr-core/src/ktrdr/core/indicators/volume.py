@@ -122,7 +122,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
             ),
             source("hlc3"),
         ),
-        memory="recursive",
+        memory_by={"anchor": {"day": "day"}},
         rule=_period_of_a_rolling_window,
     ),
     IndicatorType(

@@ -114,7 +114,9 @@ def find_run(name: str) -> Path:
     root = runs_root()
     known = sorted(f"{path.parent.name}/{path.name}" for path in stored_runs(root))
     there = f"there are {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}" if known else "there are none yet"
-    hint = did_you_mean(name, known) or ", and `ktrdr backtest` makes one"
+    # Of a model that has runs, they are listed already: a near number would say nothing.
+    misspelt = not any(run.startswith(f"{name.partition('/')[0]}/") for run in known)
+    hint = (did_you_mean(name, known) if misspelt else "") or ", and `ktrdr backtest` makes one"
     raise NotFoundError(f"there is no backtest run `{name}` in {root}; {there}{hint}")
 
 
