@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from ktrdr.api.engine.port import log_failure
 from ktrdr.api.ledger.records import Event
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Broadcast:
         """Begin to hand on what is written from now on."""
         self._seen = await self._ledger.last_event()
         self._task = asyncio.create_task(self._run(), name="event broadcast")
+        self._task.add_done_callback(log_failure)
+
+    def working(self) -> bool:
+        """Return True while events are handed on."""
+        return self._task is not None and not self._task.done()
 
     def end(self) -> None:
         """End every stream, now and from now on."""
