@@ -18,6 +18,7 @@ from ktrdr.api.ledger.records import (
     Event,
     Idempotency,
     IdempotencyConflictError,
+    LedgerDamagedError,
     Operation,
     OperationSummary,
     PastAttempt,
@@ -100,10 +101,11 @@ class Ledger:
                 await connection.execute(insert(OperationRow).values(**values))
                 await _record(connection, values["id"], "queued", {"attempt": 1})
                 return await _read(connection, values["id"]), True
-        except IntegrityError:
+        except IntegrityError as error:
             earlier = None if idempotency is None else await self.find(idempotency)
             if earlier is None:
-                raise
+                # An id is new, and there is no key: the rows contradict each other.
+                raise LedgerDamagedError(str(error.orig)) from error
             return earlier, False
 
     async def find(self, idempotency: Idempotency) -> Operation | None:

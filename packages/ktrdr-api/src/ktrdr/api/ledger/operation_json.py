@@ -10,11 +10,14 @@ from typing import Any
 from ktrdr.api.ledger.records import PastAttempt
 from ktrdr.api.ledger.states import STATES
 from ktrdr.core.errors import ErrorRecord
+from ktrdr.core.files.json_values import plain_json
 
 __all__ = ["PATH_KEY", "detail_json", "page_json", "shown", "summary_json"]
 
 PATH_KEY = "directory"
 """Of a result: where its files are on the machine that made them, which is no business of a client."""
+
+_NOT_TO_BE_SHOWN = (f'"{PATH_KEY}"', "NaN", "Infinity")
 
 _PLAIN = ("id", "kind", "state", "attempt", "waiting_for", "cancel_requested", "retry_of", "worker")
 _TIMES = ("created_at", "started_at", "heartbeat_at", "finished_at")
@@ -43,9 +46,9 @@ def summary_json(row: Any) -> str:
 def detail_json(row: Any, attempts: Iterable[PastAttempt]) -> str:
     """Return a whole row with its attempts, in JSON; ``job`` and ``result`` are texts too. See :func:`summary_json`."""
     result = row.result
-    # Ledgers from before paths were left out when a result was stored.
-    if result is not None and f'"{PATH_KEY}"' in result:
-        result = _encode(shown(json.loads(result)))
+    # Ledgers from before paths, and numbers that JSON has not, were left out when a result was stored.
+    if result is not None and any(part in result for part in _NOT_TO_BE_SHOWN):
+        result = _encode(plain_json(shown(json.loads(result))))
     past = ",".join(map(_attempt, attempts))
     return f'{{{_summary(row)},"result":{result or "null"},"job":{row.job},"attempts":[{past}]}}'
 

@@ -138,6 +138,9 @@ class Broadcast:
                 await self._look()
             except OSError as error:
                 _log.warning("events cannot be read just now: %s", error)
+            # A cancellation that comes while the database fails may be told as that failure.
+            if self._closed:
+                return
             # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the event, and the server
             # would never stop. Another process may write to the same ledger without telling this one.
             with contextlib.suppress(TimeoutError):

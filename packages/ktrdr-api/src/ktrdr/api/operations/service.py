@@ -70,6 +70,7 @@ class OperationService:
         self._rounds: asyncio.Task[None] | None = None
         self._last_beat = 0.0
         self._trouble: LedgerUnavailableError | None = None
+        self._closing = False
 
     async def start(self) -> None:
         """Connect the engine, reconcile, and begin the rounds."""
@@ -81,6 +82,7 @@ class OperationService:
 
     async def close(self) -> None:
         """Stop the rounds and disconnect. What runs on other machines goes on."""
+        self._closing = True
         if self._rounds is not None:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
@@ -237,6 +239,9 @@ class OperationService:
                 _log.warning("round of operations put off: %s", error)
             except OSError as error:
                 _log.warning("round of operations put off: %s", error)
+            # A cancellation that comes while the database fails may be told as that failure.
+            if self._closing:
+                return
             # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the change.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
