@@ -10,6 +10,8 @@ import time
 import httpx2
 import pytest
 
+from ktrdr.api.ledger.database import open_database
+from ktrdr.api.ledger.ledger import Ledger
 from ktrdr.api.routes.strategies import EXAMPLE
 
 
@@ -207,11 +209,20 @@ def test_a_slow_listener_is_not_waited_for_and_loses_nothing(server, engine, mon
     assert len(got) >= 120
 
 
-def test_several_servers_on_one_ledger_tell_of_each_other(engine_double, database_url, monkeypatch, Server):
+def test_what_another_process_writes_to_the_ledger_is_told_too(engine_double, database_url, monkeypatch, Server):
+    """No other server does, but who restores or prunes may."""
     monkeypatch.setenv("KTRDR_API_DATABASE", database_url)
-    with Server(engine_double(capabilities=None)) as one, Server(engine_double(capabilities=None)) as two:
-        first = start(one)
-        events = read(two, f"/operations/{first}/events", most=1)
+
+    async def write():
+        database = open_database(database_url)
+        try:
+            return (await Ledger(database).create("training", {}, ["ml-torch"]))[0].id
+        finally:
+            await database.close()
+
+    with Server(engine_double(capabilities=None)) as server:
+        first = asyncio.run(write())
+        events = read(server, f"/operations/{first}/events", most=1)
         assert events[0][1] == "queued"
-        second = start(two)
-        assert read(one, "/events", last=events[0][0], until="queued")[-1][2]["operation_id"] == second
+        second = asyncio.run(write())
+        assert read(server, "/events", last=events[0][0], until="queued")[-1][2]["operation_id"] == second

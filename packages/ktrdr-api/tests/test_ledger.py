@@ -244,7 +244,7 @@ def test_the_database_itself_refuses_states_that_cannot_be(run, statement):
     async def work(ledger, database):
         await ledger.create("training", JOB, [])
         with pytest.raises(IntegrityError):
-            async with database.writing() as connection:
+            async with database.writing(may_conflict=True) as connection:
                 await connection.execute(text(statement))
         (operation,) = await ledger.page()
         assert (operation.state, operation.attempt, operation.finished_at) == ("queued", 1, None)

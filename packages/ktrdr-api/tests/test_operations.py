@@ -250,7 +250,7 @@ def test_a_ledger_that_is_away_is_said_to_be(client, monkeypatch):
     async def fail(*args, **kwargs):
         raise LedgerUnavailableError("connection refused at /srv/secret")
 
-    for name in ("page", "last_event"):
+    for name in ("page_texts", "last_event"):
         monkeypatch.setattr(client.app.state.services.ledger, name, fail)
     answer = client.get("/api/v1/operations")
     assert answer.status_code == 503

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ktrdr.api.engine.choose import choose_engine
+from ktrdr.api.ledger.one_server import server_hold
 from ktrdr.api.services import open_services
 from ktrdr.api.settings import ApiSettings
 from ktrdr.core.errors import BadInputError
@@ -212,4 +213,4 @@ def test_a_ledger_of_a_newer_version_keeps_the_server_from_starting(home):
     with sqlite3.connect(home / TRIALS_FILE) as connection:
         connection.execute("UPDATE trial_meta SET value = '99' WHERE name = 'schema'")
     with pytest.raises(BadInputError, match="made by a newer KTRDR"):
-        asyncio.run(open_services(ApiSettings(), choose_engine(ApiSettings())))
+        asyncio.run(open_services(ApiSettings(), choose_engine(ApiSettings()), server_hold(ApiSettings(), home), print))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
 
@@ -35,8 +38,14 @@ from ktrdr.api.routes import (
 from ktrdr.api.services import open_services
 from ktrdr.api.settings import ApiSettings, load_settings
 from ktrdr.core.errors import KtrdrError
+from ktrdr.core.home import home_directory
+
+if TYPE_CHECKING:
+    from ktrdr.api.ledger.one_server import ServerHold
 
 __all__ = ["create_app"]
+
+_log = logging.getLogger(__name__)
 
 _TAGS = [
     {"name": "health", "description": "Is it alive, is it ready."},
@@ -55,29 +64,34 @@ _TAGS = [
 ]
 
 
-def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | None = None) -> FastAPI:
+def create_app(
+    settings: ApiSettings | None = None, engine: ExecutionEngine | None = None, hold: ServerHold | None = None
+) -> FastAPI:
     """Return the API.
 
     Nothing is read or opened before the server starts: settings that are not given are read from the environment
     then, and say which engine to use if none is given. Without one operations are accepted, stay queued, and say what
-    they wait for.
+    they wait for. ``hold`` is this server's on its home and ledger, where it was taken before; it is given back when
+    the server stops.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        try:
-            app.state.settings = settings if settings is not None else load_settings()
-            app.state.tokens = app.state.settings.tokens()
-            opened = await open_services(app.state.settings, engine or choose_engine(app.state.settings))
-        except KtrdrError as error:
-            app.state.refusal = str(error)
-            raise
-        app.state.services = opened
-        app.state.metrics = Metrics()
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                app.state.settings = settings if settings is not None else load_settings()
+                app.state.tokens = app.state.settings.tokens()
+                app.state.hold = hold or _hold(app.state.settings)
+                stack.callback(app.state.hold.release)
+                chosen = engine or choose_engine(app.state.settings)
+                opened = await open_services(app.state.settings, chosen, app.state.hold, app.state.give_up)
+            except KtrdrError as error:
+                app.state.refusal = str(error)
+                raise
+            stack.push_async_callback(opened.close)
+            app.state.services = opened
+            app.state.metrics = Metrics()
             yield
-        finally:
-            await opened.close()
 
     app = FastAPI(
         title="KTRDR",
@@ -91,6 +105,7 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
     )
+    app.state.give_up = _end_process
     install_problem_handlers(app)
     install_openapi(app)
     app.include_router(health.router, prefix=PREFIX)
@@ -115,3 +130,15 @@ def create_app(settings: ApiSettings | None = None, engine: ExecutionEngine | No
     app.add_middleware(Measure, state=app.state)
     app.add_middleware(Guard, state=app.state)
     return app
+
+
+def _hold(settings: ApiSettings) -> ServerHold:
+    from ktrdr.api.ledger.one_server import server_hold
+
+    return server_hold(settings, home_directory())
+
+
+def _end_process(reason: str) -> None:
+    """End a server that others made, as whoever stops it would; ours are asked themselves."""
+    _log.error("%s; this server stops", reason)
+    signal.raise_signal(signal.SIGTERM)

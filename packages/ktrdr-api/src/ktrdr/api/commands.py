@@ -157,14 +157,26 @@ def _run(settings: ApiSettings, engine: ExecutionEngine, connect: Callable[[Serv
 
     from ktrdr.api.app import create_app
     from ktrdr.api.ledger.database import prepare_database
+    from ktrdr.api.ledger.one_server import server_hold
     from ktrdr.api.server import make_server
+    from ktrdr.core.errors import KtrdrError
+    from ktrdr.core.home import home_directory
 
-    # Before the server starts, so that what is wrong is one sentence and not a failed start.
-    _check_address(settings)
-    asyncio.run(prepare_database(settings.database_url()))
-    server = make_server(create_app(settings, engine), settings)
-    if connect is not None:
-        connect(server)
-    server.run()
+    # Before the server starts, so that what is wrong is one sentence and not a failed start. Who else is there comes
+    # first: it may well have the address too.
+    hold = server_hold(settings, home_directory())
+    hold.take()
+    try:
+        hold.announce(f"http://{settings.host}:{settings.port}" if settings.port else "")
+        _check_address(settings)
+        asyncio.run(prepare_database(settings.database_url()))
+        server = make_server(create_app(settings, engine, hold), settings)
+        if connect is not None:
+            connect(server)
+        server.run()
+    finally:
+        hold.release()
+    if server.gave_up:
+        raise KtrdrError(f"{server.gave_up}; this server has stopped")
     if not server.started:
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import uvicorn
@@ -15,11 +16,39 @@ _SECONDS_FOR_REQUESTS = 5
 
 
 class Server(uvicorn.Server):
-    """Ends the streams of events first when it is told to stop: by themselves they never do."""
+    """Ends the streams of events first when it is told to stop: by themselves they never do.
+
+    Attributes:
+        gave_up: why it has stopped by itself, empty while it has not.
+    """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
+        self.gave_up = ""
+        app.state.give_up = self.give_up
+
+    @property
+    def url(self) -> str:
+        """Where it answers, from its own machine; empty before it has started."""
+        for server in self.servers:
+            for each in server.sockets:
+                host, port, *_ = each.getsockname()
+                host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+                return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return ""
+
+    def give_up(self, reason: str) -> None:
+        """Stop, for a reason of its own."""
+        self.gave_up = reason
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and tell who else wants this home where it answers."""
+        await super().startup(sockets)
+        hold = getattr(self._app.state, "hold", None)
+        if self.started and hold is not None:
+            await asyncio.to_thread(hold.announce, self.url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is being answered, and stop."""

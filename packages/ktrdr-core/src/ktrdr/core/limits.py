@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LARGEST_SEED", "LARGEST_VERSION", "LONGEST_STRATEGY", "MOST_EPOCHS"]
+__all__ = ["LARGEST_SEED", "LARGEST_VERSION", "LEAST_FREE_DISK", "LONGEST_STRATEGY", "MOST_EPOCHS"]
 
 LARGEST_SEED = 2**32 - 1
 """What every generator of random numbers takes, that of numpy and of scikit-learn too."""
@@ -15,3 +15,6 @@ LONGEST_STRATEGY = 131_072
 
 LARGEST_VERSION = 999_999_999
 """Of a model."""
+
+LEAST_FREE_DISK = 100_000_000
+"""Bytes: a server with less is not ready. A training's checkpoints and a report take some 10 MB."""

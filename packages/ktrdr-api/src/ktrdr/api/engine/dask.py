@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.counting import counted, keep_count
 from ktrdr.api.engine.fan_out import FanOut
-from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
+from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo, log_failure
 from ktrdr.core.cluster.dask_settings import (
     PROTOCOL_RESOURCE,
     VERSIONS_KEY,
@@ -81,6 +81,7 @@ class DaskEngine:
         self._fans: dict[Attempt, FanOut] = {}
         self._started: set[Attempt] = set()
         self._keeper: asyncio.Task[None] | None = None
+        self._answers = False
         self._workers: tuple[WorkerInfo, ...] = ()
         self._scheduler_info: SchedulerInfo | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,6 +96,7 @@ class DaskEngine:
         self._listener = listener
         await self._connect()
         self._keeper = asyncio.create_task(self._keep(), name="dask connection")
+        self._keeper.add_done_callback(log_failure)
 
     async def close(self) -> None:
         """Disconnect; published work goes on."""
@@ -106,6 +108,9 @@ class DaskEngine:
 
     async def healthy(self) -> bool:
         """Return True while the scheduler answers."""
+        return self._connected() and self._answers
+
+    def _connected(self) -> bool:
         return self._client is not None and self._client.status == "running"
 
     async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
@@ -184,7 +189,7 @@ class DaskEngine:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-            if not await self.healthy():
+            if not self._connected():
                 try:
                     await self._reconnect()
                 except BadInputError as error:
@@ -263,7 +268,9 @@ class DaskEngine:
             identity = await client.scheduler.identity(n_workers=-1)
             processing = await client.processing()
         except (OSError, TimeoutError):
+            self._answers = False
             return False
+        self._answers = True
         self._scheduler_info = _scheduler(identity)
         workers = tuple(
             _worker(address, facts, processing.get(address, ()))
@@ -295,11 +302,11 @@ class DaskEngine:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_log_failure)
+        task.add_done_callback(log_failure)
 
     def _watch(self, attempt: Attempt, future: Future | Awaitable[Mapping[str, Any]]) -> None:
         task = asyncio.create_task(self._follow(attempt, future), name=f"follow {_key(attempt)}")
-        task.add_done_callback(_log_failure)
+        task.add_done_callback(log_failure)
         self._watched[attempt] = task
 
     async def _follow(self, attempt: Attempt, future: Future | Awaitable[Mapping[str, Any]]) -> None:
@@ -413,9 +420,3 @@ async def _result(future: Future | Awaitable[Mapping[str, Any]]) -> Mapping[str,
 async def _close(client: Client) -> None:
     with contextlib.suppress(OSError, TimeoutError):
         await client.close(timeout=2)
-
-
-def _log_failure(task: asyncio.Future[Any]) -> None:
-    """A task nobody awaits must not fail in silence."""
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("%s failed", task, exc_info=task.exception())

@@ -6,6 +6,8 @@ everything (a scheduler restarts): the ledger then submits again.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +26,16 @@ __all__ = [
     "SchedulerInfo",
     "WorkerInfo",
     "WorkerLostError",
+    "log_failure",
 ]
+
+_log = logging.getLogger(__name__)
+
+
+def log_failure(task: asyncio.Future[Any]) -> None:
+    """As a callback of a task that nobody awaits: it must not fail in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("%s failed", task, exc_info=task.exception())
 
 
 class WorkerLostError(KtrdrError):

@@ -189,7 +189,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(LedgerUnavailableError)
     async def unavailable(request: Request, error: LedgerUnavailableError) -> JSONResponse:
         _log.warning("the ledger cannot be reached: %s", error)
-        detail = "the ledger cannot be reached just now; try again"
+        detail = "the ledger cannot be reached or read just now; try again, and see the server's log for the reason"
         return problem_response(503, "ledger-unreachable", "Try again", detail, headers={"Retry-After": "1"})
 
     @app.exception_handler(OSError)

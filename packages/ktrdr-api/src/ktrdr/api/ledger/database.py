@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -14,16 +14,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, Executable, Result, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ktrdr.api.ledger.records import LedgerUnavailableError
-from ktrdr.core.errors import BadInputError, one_line
+from ktrdr.api.ledger.postgresql import NO_DRIVER
+from ktrdr.api.ledger.records import LedgerDamagedError, LedgerUnavailableError
+from ktrdr.core.errors import BadInputError, KtrdrError, one_line
 
-__all__ = ["NO_DRIVER", "Database", "open_database", "prepare_database"]
-
-NO_DRIVER = "PostgreSQL needs its driver: install it with `pip install 'ktrdr-api[postgresql]'`"
+__all__ = ["Database", "open_database", "prepare_database"]
 
 _WRITERS_LOCK = 7_466_772
 """Any number, as long as every process takes the same one."""
@@ -47,6 +55,9 @@ class Database:
 
     writer: AsyncEngine
     reader: AsyncEngine | Engine
+    proof: Callable[[], str] | None = None
+    """Gives a statement that finds a row as long as this process may write: see
+    :class:`~ktrdr.api.ledger.one_server.PostgreSQLHold`."""
 
     async def migrate(self) -> None:
         """Create or upgrade the tables; several processes may do so at once.
@@ -64,24 +75,33 @@ class Database:
             raise BadInputError(f"the ledger at {place} cannot be used: {reason}; see KTRDR_API_DATABASE") from None
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self, *, may_conflict: bool = False) -> AsyncIterator[AsyncConnection]:
         """Yield a connection in a transaction that no other writer, here or in another process, overlaps.
 
-        This and :meth:`reading` raise ``LedgerUnavailableError`` if the database cannot be reached or is too busy.
+        ``may_conflict``: a constraint that does not hold is the caller's to deal with, as SQLAlchemy's
+        ``IntegrityError``. Otherwise the rows contradict each other, and the ledger is damaged.
+
+        This and :meth:`reading` raise ``LedgerUnavailableError`` if the database cannot be reached or is too busy, and
+        its subclass ``LedgerDamagedError`` if what it finds there makes no sense to it.
 
         So events become visible in the order of their numbers, and a listener that has seen one has missed none before
         it. SQLite has one writer anyway; PostgreSQL would number them in one order and show them in another.
         """
-        with _unavailable():
+        with _unavailable(may_conflict), _damaged():
             async with self.writer.begin() as connection:
                 if connection.dialect.name == "postgresql":
                     await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
+                if self.proof is not None:
+                    # Asked behind the writers' lock: whoever takes the ledger over writes after this transaction.
+                    found = await connection.exec_driver_sql(self.proof())
+                    if found.first() is None:
+                        raise LedgerUnavailableError("this server does not hold the ledger just now")
                 yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
         """Yield a connection to read from, in one statement: further ones may see what was written since."""
-        with _unavailable():
+        with _unavailable(), _damaged():
             if isinstance(self.reader, AsyncEngine):
                 async with self.reader.connect() as connection:
                     yield connection
@@ -106,10 +126,10 @@ class _Direct:
         return self._connection.execute(statement, parameters)
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, proof: Callable[[], str] | None = None) -> Database:
     """Return the database at a SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://user@host/name``.
 
-    Nothing is opened before it is used. Raises ``BadInputError`` for any other kind.
+    Nothing is opened before it is used; ``proof`` as in :class:`Database`. Raises ``BadInputError`` for any other kind.
     """
     try:
         parsed = make_url(url)
@@ -130,13 +150,13 @@ def open_database(url: str) -> Database:
         def start(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-        return Database(writer, reader)
+        return Database(writer, reader, proof)
     if backend == "postgresql":
         try:
             engine = create_async_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
         except (ModuleNotFoundError, NoSuchModuleError):
             raise BadInputError(NO_DRIVER) from None
-        return Database(engine, engine)
+        return Database(engine, engine, proof)
     raise BadInputError(f"KTRDR_API_DATABASE names {backend}; SQLite and PostgreSQL are supported")
 
 
@@ -167,13 +187,32 @@ def _make_file(url: URL) -> None:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _unavailable(may_conflict: bool = False) -> Iterator[None]:
+    """Tell what the database is not able to do from what it was asked wrongly.
+
+    A file that was damaged says so with the most general error of the driver, or it lacks a table.
+    """
     try:
         yield
+    except DataError:
+        raise
     except (OperationalError, InterfaceError) as error:
         raise LedgerUnavailableError(str(error.orig)) from error
+    except DatabaseError as error:
+        if may_conflict and isinstance(error, IntegrityError):
+            raise
+        raise LedgerDamagedError(str(error.orig)) from error
     except PoolTimeoutError as error:
         raise LedgerUnavailableError("all connections are in use") from error
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
+    """Inside a transaction everything is statements and rows: what makes no sense then stands so in the database."""
+    try:
+        yield
+    except (ValueError, TypeError, KtrdrError) as error:
+        raise LedgerDamagedError(f"what is stored makes no sense: {one_line(error, named=True)}") from error
 
 
 def _prepare_sqlite(engine: Engine, *, milliseconds: int) -> None:

@@ -7,16 +7,18 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, Text, bindparam, cast, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
 
 from ktrdr.api.ledger.database import Database, Reading
+from ktrdr.api.ledger.operation_json import detail_json, summary_json
 from ktrdr.api.ledger.records import (
     Event,
     Idempotency,
     IdempotencyConflictError,
+    LedgerDamagedError,
     Operation,
     OperationSummary,
     PastAttempt,
@@ -24,7 +26,7 @@ from ktrdr.api.ledger.records import (
     UnknownOperationError,
 )
 from ktrdr.api.ledger.rows import AttemptRow, EventRow, OperationRow
-from ktrdr.api.ledger.states import TERMINAL, State, sources_of
+from ktrdr.api.ledger.states import STATES, TERMINAL, State, sources_of
 from ktrdr.core.errors import ErrorRecord
 
 __all__ = ["Ledger"]
@@ -33,6 +35,16 @@ __all__ = ["Ledger"]
 _OPERATIONS, _ATTEMPTS, _EVENTS = OperationRow.__table__.c, AttemptRow.__table__.c, EventRow.__table__.c
 _SUMMARY = [_OPERATIONS[name] for name in OperationSummary.__dataclass_fields__]
 _WHOLE = [_OPERATIONS[name] for name in Operation.__dataclass_fields__]
+_JSON = {"requires", "progress", "result", "error", "job"}
+
+
+def _as_text(names: Sequence[str]) -> list[Any]:
+    """Return columns whose JSON is not decoded."""
+    return [cast(_OPERATIONS[name], Text).label(name) if name in _JSON else _OPERATIONS[name] for name in names]
+
+
+_SUMMARY_TEXT = _as_text(list(OperationSummary.__dataclass_fields__))
+_GET_TEXT = select(*_as_text(list(Operation.__dataclass_fields__))).where(_OPERATIONS.id == bindparam("id"))
 _GET = select(*_WHOLE).where(_OPERATIONS.id == bindparam("id"))
 _FIND = select(*_WHOLE, _OPERATIONS.idempotency_digest).where(_OPERATIONS.idempotency_key == bindparam("key"))
 _ATTEMPTS_OF = (
@@ -85,14 +97,15 @@ class Ledger:
             "idempotency_digest": None if idempotency is None else idempotency.digest,
         }
         try:
-            async with self._database.writing() as connection:
+            async with self._database.writing(may_conflict=True) as connection:
                 await connection.execute(insert(OperationRow).values(**values))
                 await _record(connection, values["id"], "queued", {"attempt": 1})
                 return await _read(connection, values["id"]), True
-        except IntegrityError:
+        except IntegrityError as error:
             earlier = None if idempotency is None else await self.find(idempotency)
             if earlier is None:
-                raise
+                # An id is new, and there is no key: the rows contradict each other.
+                raise LedgerDamagedError(str(error.orig)) from error
             return earlier, False
 
     async def find(self, idempotency: Idempotency) -> Operation | None:
@@ -119,14 +132,44 @@ class Ledger:
         limit: int = 50,
     ) -> list[OperationSummary]:
         """Return operations, newest first; ``before`` is the last id of the page before."""
-        query = _page_query(bool(states), bool(kinds), before is not None)
-        given: dict[str, Any] = {"most": limit}
-        given |= {"states": list(states)} if states else {}
-        given |= {"kinds": list(kinds)} if kinds else {}
-        given |= {"before": before} if before is not None else {}
         async with self._database.reading() as connection:
-            rows = await connection.execute(query, given)
+            rows = await connection.execute(*_page(states, kinds, before, limit, text=False))
             return [OperationSummary(**row._mapping) for row in rows]
+
+    async def page_texts(
+        self,
+        *,
+        states: Sequence[State] = (),
+        kinds: Sequence[str] = (),
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[tuple[str, str]]:
+        """Return id and JSON of the operations that :meth:`page` returns."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(*_page(states, kinds, before, limit, text=True))
+            return [(row.id, summary_json(row)) for row in rows]
+
+    async def get_text(self, operation_id: str) -> str:
+        """Return one operation with its job, its result and how each attempt went, as JSON.
+
+        Raises :class:`UnknownOperationError`.
+        """
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_GET_TEXT, {"id": operation_id})).one_or_none()
+            if row is None:
+                raise UnknownOperationError(operation_id)
+            past = await connection.execute(_ATTEMPTS_OF, {"id": operation_id})
+            return detail_json(row, [PastAttempt(**each._mapping) for each in past])
+
+    async def check(self) -> None:
+        """Ask what every request asks: the newest operation with its attempts, and the newest event.
+
+        Raises ``LedgerUnavailableError`` if that cannot be answered, or an operation could not be queued.
+        """
+        for operation in await self.page(limit=1):
+            await self.get(operation.id)
+            await self.attempts(operation.id)
+        await self.events_after(await self.last_event() - 1, limit=1)
 
     async def counts(self) -> dict[str, int]:
         """Return the number of operations in each state that occurs."""
@@ -246,9 +289,10 @@ class Ledger:
             return bool(done.rowcount)
 
     async def beat(self, attempts: Mapping[str, int]) -> None:
-        """Say that these attempts (id -> number) are still at work."""
-        if not attempts:
-            return
+        """Say that these attempts (id -> number) are still at work.
+
+        With none of them the ledger is opened to be written all the same: that it cannot be is found out then.
+        """
         query = update(OperationRow).where(OperationRow.state == "running")
         async with self._database.writing() as connection:
             for operation_id, attempt in attempts.items():
@@ -289,9 +333,19 @@ class Ledger:
             return (await connection.execute(_LAST_EVENT)).scalar_one()
 
 
+def _page(
+    states: Sequence[State], kinds: Sequence[str], before: str | None, limit: int, *, text: bool
+) -> tuple[Select[Any], dict[str, Any]]:
+    given: dict[str, Any] = {"most": limit}
+    given |= {"states": list(states)} if states else {}
+    given |= {"kinds": list(kinds)} if kinds else {}
+    given |= {"before": before} if before is not None else {}
+    return _page_query(bool(states), bool(kinds), before is not None, text), given
+
+
 @functools.cache
-def _page_query(states: bool, kinds: bool, before: bool) -> Select[Any]:
-    query = select(*_SUMMARY).order_by(_OPERATIONS.id.desc()).limit(bindparam("most"))
+def _page_query(states: bool, kinds: bool, before: bool, text: bool) -> Select[Any]:
+    query = select(*(_SUMMARY_TEXT if text else _SUMMARY)).order_by(_OPERATIONS.id.desc()).limit(bindparam("most"))
     if states:
         query = query.where(_OPERATIONS.state.in_(bindparam("states", expanding=True)))
     if kinds:
@@ -302,6 +356,8 @@ def _page_query(states: bool, kinds: bool, before: bool) -> Select[Any]:
 
 
 def _operation(row: Any) -> Operation:
+    if row.state not in STATES:
+        raise ValueError(f"{row.state!r} is no state of an operation")
     return Operation(**{name: getattr(row, name) for name in Operation.__dataclass_fields__})
 
 

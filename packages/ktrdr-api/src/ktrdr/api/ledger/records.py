@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "Idempotency",
     "IdempotencyConflictError",
+    "LedgerDamagedError",
     "LedgerUnavailableError",
     "Operation",
     "OperationSummary",
@@ -27,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class OperationSummary:
-    """A row of the ledger without its job, which may be long.
+    """A row of the ledger without its job and result, which may be long.
 
     Attributes:
         id: sorts by time of creation.
@@ -48,7 +49,6 @@ class OperationSummary:
     retry_of: str | None
     worker: str | None
     progress: Mapping[str, Any] | None
-    result: Mapping[str, Any] | None
     error: ErrorRecord | None
     created_at: dt.datetime
     started_at: dt.datetime | None
@@ -61,6 +61,7 @@ class Operation(OperationSummary):
     """A whole row: ``job`` is the plain description from which the work can always be run again."""
 
     job: Mapping[str, Any]
+    result: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +121,7 @@ class IdempotencyConflictError(Exception):
 
 class LedgerUnavailableError(ConnectionError):
     """The database cannot be reached just now, or is too busy."""
+
+
+class LedgerDamagedError(LedgerUnavailableError):
+    """The database is there, and what it holds cannot be read: bytes of its file were changed, or a table has gone."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from ktrdr.api.engine.port import log_failure
 from ktrdr.api.ledger.records import Event
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Broadcast:
         """Begin to hand on what is written from now on."""
         self._seen = await self._ledger.last_event()
         self._task = asyncio.create_task(self._run(), name="event broadcast")
+        self._task.add_done_callback(log_failure)
+
+    def working(self) -> bool:
+        """Return True while events are handed on."""
+        return self._task is not None and not self._task.done()
 
     def end(self) -> None:
         """End every stream, now and from now on."""
@@ -132,6 +138,9 @@ class Broadcast:
                 await self._look()
             except OSError as error:
                 _log.warning("events cannot be read just now: %s", error)
+            # A cancellation that comes while the database fails may be told as that failure.
+            if self._closed:
+                return
             # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the event, and the server
             # would never stop. Another process may write to the same ledger without telling this one.
             with contextlib.suppress(TimeoutError):

@@ -9,8 +9,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ktrdr.api.engine.port import Attempt, ExecutionEngine, SchedulerInfo, WorkerInfo, WorkerLostError
-from ktrdr.api.ledger.records import Idempotency, Operation, TransitionError, UnknownOperationError
+from ktrdr.api.engine.port import (
+    Attempt,
+    ExecutionEngine,
+    SchedulerInfo,
+    WorkerInfo,
+    WorkerLostError,
+    log_failure,
+)
+from ktrdr.api.ledger.operation_json import shown
+from ktrdr.api.ledger.records import (
+    Idempotency,
+    LedgerUnavailableError,
+    Operation,
+    TransitionError,
+    UnknownOperationError,
+)
 from ktrdr.api.ledger.states import State
 from ktrdr.api.operations.broadcast import Broadcast
 from ktrdr.api.operations.progress_writer import ProgressWriter
@@ -55,6 +69,8 @@ class OperationService:
         self._changed = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
         self._last_beat = 0.0
+        self._trouble: LedgerUnavailableError | None = None
+        self._closing = False
 
     async def start(self) -> None:
         """Connect the engine, reconcile, and begin the rounds."""
@@ -62,9 +78,11 @@ class OperationService:
         await self._engine.start(self)
         await self._reconcile()
         self._rounds = asyncio.create_task(self._run_rounds(), name="operation rounds")
+        self._rounds.add_done_callback(log_failure)
 
     async def close(self) -> None:
         """Stop the rounds and disconnect. What runs on other machines goes on."""
+        self._closing = True
         if self._rounds is not None:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
@@ -126,6 +144,18 @@ class OperationService:
         """Return True if work can be submitted now."""
         return await self._engine.healthy()
 
+    def check(self) -> None:
+        """Raise what the ledger said to the newest round, if that could not be carried out because of it.
+
+        A round reads more of the ledger than any request, and writes to it.
+        """
+        if self._trouble is not None:
+            raise self._trouble
+
+    def working(self) -> bool:
+        """Return True while rounds are carried out and events handed on; one that has ended does not come back."""
+        return self._rounds is not None and not self._rounds.done() and self.broadcast.working()
+
     # What the engine tells.
 
     async def on_started(self, attempt: Attempt, worker: str) -> None:
@@ -156,7 +186,7 @@ class OperationService:
 
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
         """Take in the result."""
-        await self._end(attempt, "completed", result=result)
+        await self._end(attempt, "completed", result=shown(result))
 
     async def on_failed(self, attempt: Attempt, error: ErrorRecord) -> None:
         """Take in that the work failed."""
@@ -203,8 +233,15 @@ class OperationService:
             self._changed.clear()
             try:
                 await self._round()
+                self._trouble = None
+            except LedgerUnavailableError as error:
+                self._trouble = error
+                _log.warning("round of operations put off: %s", error)
             except OSError as error:
                 _log.warning("round of operations put off: %s", error)
+            # A cancellation that comes while the database fails may be told as that failure.
+            if self._closing:
+                return
             # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the change.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):

@@ -12,9 +12,10 @@ from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.downloads import FILE, PARQUET, ZIP, temporary_file
 from ktrdr.api.http.problems import Problem
+from ktrdr.api.ledger.operation_json import shown
 from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
-from ktrdr.api.routes._shared.result_files import read_backtest, result_directory, shown
+from ktrdr.api.routes._shared.result_files import read_backtest, result_directory
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes.models import Store as Models

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from ktrdr.api import __version__
-from ktrdr.api.services import Opened
+from ktrdr.api.ledger.records import LedgerDamagedError, LedgerUnavailableError
+from ktrdr.api.services import Opened, Services
 from ktrdr.core.files.disk_space import free_bytes
+from ktrdr.core.limits import LEAST_FREE_DISK
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["health"])
+
+_SECONDS_TO_ANSWER = 3.0
 
 
 class Health(BaseModel):
@@ -24,12 +30,17 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """``status`` is ``ready`` when operations can be accepted; ``engine`` whether they can also run now."""
+    """``status`` is ``ready`` when operations can be accepted; ``engine`` whether they can also run now.
+
+    ``database`` is ``ok`` where the ledger answers what requests and the server itself ask of it, ``damaged`` where
+    what it holds cannot be read. ``reason`` says for a person why it is not ready.
+    """
 
     status: Literal["ready", "not ready"]
-    database: Literal["ok", "unreachable"]
+    database: Literal["ok", "unreachable", "damaged"]
     engine: Literal["connected", "none"]
     free_disk_bytes: int
+    reason: str | None = None
 
 
 @router.get("/health")
@@ -40,16 +51,43 @@ async def get_health() -> Health:
 
 @router.get("/health/ready", responses={503: {"model": Readiness, "description": "Not ready"}})
 async def get_readiness(response: Response, opened: Opened) -> Readiness:
-    """Say whether the ledger answers, an engine is connected, and how much disk is left. Needs no token."""
-    database: Literal["ok", "unreachable"] = "ok"
-    try:
-        await opened.ledger.last_event()
-    except OSError:
-        database = "unreachable"
+    """Say whether operations can be accepted, an engine is connected, and how much disk is left. Needs no token.
+
+    Not ready is a server whose ledger does not answer what is asked of it, or has less free disk than it needs.
+    """
+    database, reason = await _database(opened)
+    free = _free(opened)
+    if reason is None and free < LEAST_FREE_DISK:
+        reason = f"less than {LEAST_FREE_DISK:,} bytes are free on the server's disk; make room"
+    if reason is None and not opened.operations.working():
+        reason = "a task of the server has ended, see its log; restart it"
+    if reason is not None:
         response.status_code = 503
     return Readiness(
-        status="ready" if database == "ok" else "not ready",
+        status="ready" if reason is None else "not ready",
         database=database,
         engine="connected" if await opened.operations.engine_healthy() else "none",
-        free_disk_bytes=free_bytes(opened.home),
+        free_disk_bytes=free,
+        reason=reason,
     )
+
+
+async def _database(opened: Services) -> tuple[Literal["ok", "unreachable", "damaged"], str | None]:
+    try:
+        async with asyncio.timeout(_SECONDS_TO_ANSWER):
+            await opened.ledger.check()
+        opened.operations.check()
+    except LedgerDamagedError:
+        return "damaged", "the ledger cannot be read, see the server's log; put back a backup of it"
+    except (LedgerUnavailableError, TimeoutError):
+        return "unreachable", "the ledger cannot be reached, see the server's log; see that its database runs"
+    return "ok", None
+
+
+def _free(opened: Services) -> int:
+    """Return the free bytes of the home, or of the ledger's place if that has less; 0 where the system cannot tell."""
+    file = opened.database.writer.url.database if opened.database.writer.dialect.name == "sqlite" else None
+    try:
+        return min(free_bytes(place) for place in (opened.home, *([Path(file).parent] if file else [])))
+    except OSError:
+        return 0

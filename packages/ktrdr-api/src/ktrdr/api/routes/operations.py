@@ -9,9 +9,9 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ktrdr.api.http.problems import Problem
-from ktrdr.api.ledger.records import Idempotency, OperationSummary
+from ktrdr.api.ledger.operation_json import page_json, shown
+from ktrdr.api.ledger.records import Idempotency, Operation
 from ktrdr.api.ledger.states import State
-from ktrdr.api.routes._shared.result_files import shown
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey
 from ktrdr.api.services import Opened
 from ktrdr.core.errors import ErrorRecord
@@ -63,8 +63,11 @@ def _told(error: Any) -> Any:
     return error.to_json() if isinstance(error, ErrorRecord) else error
 
 
-class OperationView(BaseModel):
-    """One operation. ``id`` sorts by time of creation; ``waiting_for`` says why it is still queued."""
+class OperationSummaryView(BaseModel):
+    """One operation in a list, without its result and its job, which may be long.
+
+    ``id`` sorts by time of creation; ``waiting_for`` says why it is still queued, ``progress`` is the newest report.
+    """
 
     id: str
     kind: str
@@ -76,12 +79,17 @@ class OperationView(BaseModel):
     retry_of: str | None
     worker: str | None
     progress: dict[str, Any] | None
-    result: dict[str, Any] | None
     error: Annotated[ErrorView | None, BeforeValidator(_told)]
     created_at: dt.datetime
     started_at: dt.datetime | None
     heartbeat_at: dt.datetime | None
     finished_at: dt.datetime | None
+
+
+class OperationView(OperationSummaryView):
+    """One operation, with what came of it in ``result``."""
+
+    result: dict[str, Any] | None
 
 
 class AttemptView(BaseModel):
@@ -105,41 +113,39 @@ class OperationDetail(OperationView):
 class OperationPage(BaseModel):
     """Operations, newest first; pass ``next`` as ``before`` for the following page."""
 
-    items: list[OperationView]
+    items: list[OperationSummaryView]
     next: str | None
 
 
-def view(operation: OperationSummary) -> OperationView:
+def view(operation: Operation) -> OperationView:
     """Return what clients see of an operation."""
     seen = OperationView.model_validate(operation, from_attributes=True)
     return seen.model_copy(update={"result": None if operation.result is None else shown(operation.result)})
 
 
-@router.get("/operations")
+@router.get("/operations", response_model=OperationPage)
 async def list_operations(
     opened: Opened,
     state: Annotated[list[State] | None, Query()] = None,
     kind: Annotated[list[Annotated[str, Query(pattern="^[a-z_-]{1,32}$")]] | None, Query(max_length=20)] = None,
     before: Annotated[str | None, Query(pattern=_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> OperationPage:
-    """List operations, newest first."""
-    found = await opened.ledger.page(states=state or (), kinds=kind or (), before=before, limit=limit + 1)
-    return OperationPage(
-        items=[view(operation) for operation in found[:limit]],
-        next=found[limit - 1].id if len(found) > limit else None,
-    )
+) -> Response:
+    """List operations, newest first, without their results: `GET /operations/{id}` has all of one."""
+    found = await opened.ledger.page_texts(states=state or (), kinds=kind or (), before=before, limit=limit + 1)
+    following = found[limit - 1][0] if len(found) > limit else None
+    return _json(page_json([text for _, text in found[:limit]], following))
 
 
-@router.get("/operations/{operation_id}", responses=_MISSING)
-async def get_operation(operation_id: OperationId, opened: Opened) -> OperationDetail:
-    """Return one operation with its job and attempts."""
-    operation = await opened.ledger.get(operation_id)
-    attempts = [
-        AttemptView.model_validate(attempt, from_attributes=True)
-        for attempt in await opened.ledger.attempts(operation_id)
-    ]
-    return OperationDetail(**view(operation).model_dump(), job=dict(operation.job), attempts=attempts)
+@router.get("/operations/{operation_id}", responses=_MISSING, response_model=OperationDetail)
+async def get_operation(operation_id: OperationId, opened: Opened) -> Response:
+    """Return one operation with its result, its job and its attempts."""
+    return _json(await opened.ledger.get_text(operation_id))
+
+
+def _json(text: str) -> Response:
+    # A worker may have told of something that no encoding has, such as half a character: it is written as it was sent.
+    return Response(text.encode("utf-8", "backslashreplace"), media_type="application/json")
 
 
 @router.post("/operations/{operation_id}/cancel", status_code=202, responses=_STATE)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
+from ktrdr.api.ledger.operation_json import shown
 from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
-from ktrdr.api.routes._shared.result_files import shown
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes.models import Store

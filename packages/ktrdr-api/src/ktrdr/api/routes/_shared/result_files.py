@@ -13,7 +13,7 @@ from ktrdr.core.names import RUN_PATTERN
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult
 
-__all__ = ["read_backtest", "result_directory", "shown"]
+__all__ = ["read_backtest", "result_directory"]
 
 
 def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
@@ -39,8 +39,3 @@ def read_backtest(home: Path, result: Mapping[str, Any]) -> BacktestResult:
     from ktrdr.core.backtesting.results import read_result
 
     return read_result(result_directory(home, result))
-
-
-def shown(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result without the paths of the server."""
-    return {key: value for key, value in result.items() if key != "directory"}
