@@ -84,7 +84,10 @@ def test_it_makes_the_same_trades(store, ref, then, plugins, tmp_path):
 def test_it_is_exported_as_then_and_imported_elsewhere(store, ref, then, plugins, tmp_path):
     archive = export_bundle(store, ref, tmp_path)
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == then["export"]
-    copy = import_bundle(ModelStore(tmp_path / "elsewhere"), archive)
+    elsewhere = ModelStore(tmp_path / "elsewhere")
+    copy = import_bundle(elsewhere, archive).bundle
     # The copy is written in today's format.
-    assert copy.manifest == store.get(ref).manifest.model_copy(update={"schema_version": BUNDLE_FORMAT})
+    changes = {"schema_version": BUNDLE_FORMAT, "origin": ref}
+    assert copy.manifest == store.get(ref).manifest.model_copy(update=changes)
+    assert not import_bundle(elsewhere, archive).added
     copy.load_predictor(plugins, "cpu")

@@ -29,19 +29,21 @@ from ktrdr.core.work import Cancellation
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins import Split, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import default_manager
-from ktrdr.core.strategy.model import CLASSES, Strategy
+from ktrdr.core.strategy.loader import load_strategy_text
+from ktrdr.core.strategy.model import CLASSES
 
-strategy = Strategy.model_validate({
-    "name": "foreign",
-    "training_data": {"symbols": ["EURUSD"], "timeframes": ["1h"], "base_timeframe": "1h"},
-    "indicators": {"rsi_14": {"type": "rsi", "parameters": {"period": 14}},
-                   "roc_5": {"type": "roc", "parameters": {"period": 5}}},
-    "nn_inputs": [{"kind": "raw_indicator", "raw_indicator": name, "timeframes": ["1h"]}
-                  for name in ("rsi_14", "roc_5")],
-    "model": {"type": "softmax_regression", "architecture": {"l2": 0.01}},
-    "decisions": {},
-    "training": {"labels": {"source": "direction", "parameters": {}}, "epochs": 15, "learning_rate": 0.3},
-})
+text = '''
+name: foreign
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+indicators: {rsi_14: {type: rsi, period: 14}, roc_5: {type: roc, period: 5}}
+nn_inputs: [{raw_indicator: rsi_14, timeframes: all}, {raw_indicator: roc_5, timeframes: all}]
+model: {type: softmax_regression, architecture: {l2: 0.01}}
+decisions: {output_format: classification}
+training: {labels: {source: direction, horizon: 4, threshold: 0.001}, epochs: 15, learning_rate: 0.3, seed: 5}
+'''
+strategy = load_strategy_text(text).strategy
 manager = default_manager()
 info, offered = manager.backend_for(strategy.model.type, strategy.model.backend)
 manager.validate(info.name)
@@ -63,8 +65,9 @@ model = manager.trainer(info.name).train(
     progress=events.append, cancellation=Cancellation(), checkpoint=None)
 assert events[-1].fraction == 1
 with default_model_store().create(strategy.name) as writer:
-    writer.write_strategy("name: foreign\\n")
-    writer.write_normalizers({})
+    writer.write_strategy(text)
+    scaling = {"method": "zscore", "offset": 0.0, "scale": 1.0}
+    writer.write_normalizers({"EURUSD": dict.fromkeys(ids, scaling)})
     writer.write_history(model.history)
     facts = manager.storage(info.name).save(model, writer.directory)
     bundle = writer.commit(ManifestFields(

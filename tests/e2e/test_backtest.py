@@ -104,7 +104,7 @@ class TestEveryKind:
     def test_an_imported_copy_decides_the_same(self, trained, run, tmp_path, kind):
         bundle = trained(kind)
         archive = export_bundle(ModelStore(bundle.directory.parents[1]), bundle.ref, tmp_path)
-        copy = import_bundle(ModelStore(tmp_path / "models"), archive)
+        copy = import_bundle(ModelStore(tmp_path / "models"), archive).bundle
         one, other = run(bundle, explain=0), run(copy, explain=0)
         assert one.trades["net"].tolist() == other.trades["net"].tolist()
 

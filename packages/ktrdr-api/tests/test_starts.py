@@ -263,6 +263,9 @@ def test_models_are_kept_without_their_plugin(client, model):
     uploaded = client.post("/api/v1/models", content=archive.content)
     assert uploaded.status_code == 201, uploaded.text
     assert uploaded.json()["weights_hash"] == listed["weights_hash"]
+    assert (uploaded.json()["model"], uploaded.json()["origin"]) == ("waves/2", "waves/1")
+    again = client.post("/api/v1/models", content=archive.content)
+    assert (again.status_code, again.json()) == (200, uploaded.json())
     broken = bytearray(archive.content)
     broken[len(broken) // 2] ^= 1
     assert client.post("/api/v1/models", content=bytes(broken)).status_code == 422

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
@@ -40,13 +39,18 @@ def run(ledger):
     return run_it
 
 
-def changed(bundle, changes):
-    """Return a bundle of the same model whose strategy has other decisions and risk."""
-    strategy = CandidateStrategies(bundle.manifest.strategy, bundle.strategy_text).strategy(changes)
-    return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"strategy": strategy}))
+@pytest.fixture
+def candidate(bundle, changed):
+    """Return ``candidate(changes)``: a bundle of the same model whose strategy has other decisions and risk."""
+
+    def run(changes):
+        strategy = CandidateStrategies(bundle.manifest.strategy, bundle.strategy_text).strategy(changes)
+        return changed(bundle, decisions=strategy.decisions, risk=strategy.risk)
+
+    return run
 
 
-def test_each_row_is_the_backtest_of_that_strategy(make_job, run, bundle, bar_store, plugins, ledger):
+def test_each_row_is_the_backtest_of_that_strategy(make_job, run, candidate, bar_store, plugins, ledger):
     """To the last digit; and that backtest is no trial more."""
     result = run(make_job(top=4))
     assert result["trials"] == len(result["rows"]) == result["trial_count"]["known"] == 6
@@ -54,7 +58,7 @@ def test_each_row_is_the_backtest_of_that_strategy(make_job, run, bundle, bar_st
     for place, row in enumerate(result["rows"], start=1):
         assert row["metrics"]["trials"] == 6
         alone = run_backtest(
-            changed(bundle, row["settings"]),
+            candidate(row["settings"]),
             bar_store=bar_store,
             plugins=plugins,
             trials=ledger,

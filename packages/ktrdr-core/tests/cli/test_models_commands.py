@@ -14,17 +14,20 @@ from click.testing import CliRunner
 from ktrdr.core.cli.main import cli, main
 from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
 from ktrdr.core.models.model_store import default_model_store
-from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.loader import load_strategy_text
 
-STRATEGY = {
-    "name": "waves",
-    "training_data": {"symbols": ["EURUSD"], "timeframes": ["1h"], "base_timeframe": "1h"},
-    "indicators": {"rsi_14": {"type": "rsi", "parameters": {"period": 14}}},
-    "nn_inputs": [{"kind": "raw_indicator", "raw_indicator": "rsi_14", "timeframes": ["1h"]}],
-    "model": {"type": "mlp"},
-    "decisions": {},
-    "training": {"labels": {"source": "direction", "parameters": {}}},
-}
+TEXT = """\
+name: waves
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+indicators: {rsi_14: {type: rsi, period: 14}}
+nn_inputs: [{raw_indicator: rsi_14, timeframes: all}]
+model: {type: mlp}
+decisions: {output_format: classification}
+training: {labels: {source: direction, horizon: 4, threshold: 0.001}, seed: 42}
+"""
+NORMALIZERS = {"EURUSD": {"1h_rsi_14_raw": {"method": "zscore", "offset": 50.0, "scale": 10.0}}}
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def add(store):
             feature_ids=("1h_rsi_14_raw",),
             output="classification",
             classes=("BUY", "HOLD", "SELL"),
-            strategy=Strategy.model_validate(STRATEGY),
+            strategy=load_strategy_text(TEXT).strategy,
             data=DataReference(
                 fingerprint="0" * 64,
                 symbols=("EURUSD",),
@@ -59,8 +62,8 @@ def add(store):
             metrics={"test": {"accuracy": 0.51234, "confusion": [[1, 2], [3, 4]]}},
         )
         with store.create("waves") as writer:
-            writer.write_strategy("name: waves\n")
-            writer.write_normalizers({})
+            writer.write_strategy(TEXT)
+            writer.write_normalizers(NORMALIZERS)
             writer.write_history([])
             (writer.directory / "weights.json").write_text("[1]")
             return writer.commit(fields)
@@ -176,8 +179,18 @@ def test_export_and_import(ktrdr, add, store, tmp_path):
     assert str(tmp_path / "model.zip") in out.replace("\n", "")
     assert ktrdr("export", "waves", tmp_path / "model.zip")[0] == 2
     assert ktrdr("export", "waves", tmp_path / "model.zip", "--force")[0] == 0
-    assert ktrdr("import", tmp_path / "model.zip") == (0, "Imported waves/2.\n", "")
-    assert json.loads(ktrdr("import", tmp_path / "model.zip", "--json")[1])["model"] == "waves/3"
+    said = f"{tmp_path / 'model.zip'} is already stored as waves/1; nothing was added.\n"
+    assert ktrdr("import", tmp_path / "model.zip") == (0, said, "")
+    again = json.loads(ktrdr("import", tmp_path / "model.zip", "--json")[1])
+    assert (again["model"], again["added"], again["origin"]) == ("waves/1", False, None)
+    assert store.versions("waves") == (1,)
+    store.delete("waves/1")
+    said = "Imported waves/2, which was waves/1 where it was trained.\n"
+    assert ktrdr("import", tmp_path / "model.zip") == (0, said, "")
+    assert "waves/1 in the store that trained it" in ktrdr("show", "waves")[1]
+    (row,) = json.loads(ktrdr("list", "--json")[1])
+    assert (row["model"], row["origin"]) == ("waves/2", "waves/1")
+    assert "origin" in ktrdr("list")[1]
     (tmp_path / "junk.zip").write_text("junk")
     status, out, err = ktrdr("import", tmp_path / "junk.zip")
     assert (status, out) == (2, "")

@@ -15,31 +15,31 @@ from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
 from ktrdr.core.models.model_store import BundleWriter, ModelStore
 from ktrdr.core.plugins.contract import EpochRecord
+from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import Strategy
+
+TEXT = """\
+name: waves
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+indicators:
+  rsi_14: {type: rsi, period: 14}
+fuzzy_sets:
+  rsi: {indicator: rsi_14, low: [0, 25, 50], high: [50, 75, 100]}
+nn_inputs:
+  - {fuzzy_set: rsi, timeframes: all, lags: [1]}
+model: {type: mlp}
+decisions: {output_format: classification}
+training:
+  labels: {source: direction, horizon: 4, threshold: 0.001}
+  seed: 42
+"""
 
 
 @pytest.fixture
 def strategy() -> Strategy:
-    return Strategy.model_validate(
-        {
-            "name": "waves",
-            "training_data": {"symbols": ["EURUSD"], "timeframes": ["1h"], "base_timeframe": "1h"},
-            "indicators": {"rsi_14": {"type": "rsi", "parameters": {"period": 14, "source": "close"}}},
-            "fuzzy_sets": {
-                "rsi": {
-                    "indicator": "rsi_14",
-                    "memberships": {
-                        "low": {"type": "triangular", "parameters": [0, 25, 50]},
-                        "high": {"type": "triangular", "parameters": [50, 75, 100]},
-                    },
-                }
-            },
-            "nn_inputs": [{"kind": "fuzzy_set", "fuzzy_set": "rsi", "timeframes": ["1h"], "lags": [1]}],
-            "model": {"type": "mlp"},
-            "decisions": {},
-            "training": {"labels": {"source": "direction", "parameters": {"horizon": 4, "threshold": 0.001}}},
-        }
-    )
+    return load_strategy_text(TEXT).strategy
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def fill() -> Callable[[BundleWriter], None]:
     """Return a function that writes the files a training would."""
 
     def run(writer: BundleWriter, weights: bytes = b"\1" * 8) -> None:
-        writer.write_strategy("name: waves\n")
-        writer.write_normalizers({"EURUSD": {"x": {"mean": 0.1}}})
+        writer.write_strategy(TEXT)
+        writer.write_normalizers({"EURUSD": {}})
         writer.write_history([EpochRecord(1, {"train_loss": 1.0, "val_loss": float("nan")})])
         (writer.directory / "weights.safetensors").write_bytes(safetensors(weights))
 

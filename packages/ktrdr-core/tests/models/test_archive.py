@@ -27,26 +27,86 @@ def exported(store, add, tmp_path):
 
 def test_a_model_goes_from_one_store_to_another_unchanged(store, elsewhere, exported):
     assert exported.name == "waves-1.zip"
-    bundle = import_bundle(elsewhere, exported)
-    assert bundle.ref == "waves/1"
+    imported = import_bundle(elsewhere, exported)
+    assert (imported.bundle.ref, imported.added) == ("waves/1", True)
     elsewhere.verify("waves/1")
     for path in (store.root / "waves" / "1").iterdir():
-        assert path.read_bytes() == (bundle.directory / path.name).read_bytes()
+        if path.name != "manifest.json":
+            assert path.read_bytes() == (imported.bundle.directory / path.name).read_bytes()
+    before = store.get("waves/1").manifest
+    assert imported.bundle.manifest == before.model_copy(update={"origin": "waves/1"})
+    assert imported.bundle.manifest.weights_hash == before.weights_hash
 
 
 def test_equal_bundles_give_equal_bytes(store, elsewhere, exported, tmp_path):
     again = export_bundle(store, "waves/1", tmp_path / "again.zip")
-    import_bundle(elsewhere, exported)
-    far = export_bundle(elsewhere, "waves/1", tmp_path / "far.zip")
-    assert exported.read_bytes() == again.read_bytes() == far.read_bytes()
+    assert exported.read_bytes() == again.read_bytes()
+    third = ModelStore(tmp_path / "third")
+    far = [tmp_path / "far.zip", tmp_path / "farther.zip"]
+    for place, path in zip((elsewhere, third), far, strict=True):
+        import_bundle(place, exported)
+        export_bundle(place, "waves/1", path)
+    assert far[0].read_bytes() == far[1].read_bytes()
 
 
-def test_a_version_that_was_used_is_not_taken_over(store, elsewhere, exported, add):
-    assert import_bundle(store, exported).ref == "waves/2"
-    import_bundle(elsewhere, exported)
+def test_an_import_gets_the_next_number_and_keeps_what_it_was_called(store, elsewhere, add, tmp_path):
+    for weights in (b"\1" * 8, b"\2" * 8, b"\3" * 8):
+        add(weights)
+    paths = [export_bundle(store, f"waves/{version}", tmp_path) for version in (3, 1, 2)]
+    imported = [import_bundle(elsewhere, path).bundle for path in paths]
+    assert [bundle.ref for bundle in imported] == ["waves/1", "waves/2", "waves/3"]
+    assert [bundle.manifest.origin for bundle in imported] == ["waves/3", "waves/1", "waves/2"]
+    assert elsewhere.get("waves").manifest.origin == "waves/2"
+    # Farther on it is still what it was called where it was trained.
+    onwards = import_bundle(ModelStore(tmp_path / "third"), export_bundle(elsewhere, "waves/3", tmp_path / "on.zip"))
+    assert (onwards.bundle.ref, onwards.bundle.manifest.origin) == ("waves/1", "waves/2")
+
+
+def test_the_same_bundle_is_added_once(store, elsewhere, exported, tmp_path):
+    first = import_bundle(elsewhere, exported)
+    again = import_bundle(elsewhere, exported)
+    assert (again.bundle.ref, again.added) == (first.bundle.ref, False)
+    assert elsewhere.versions("waves") == (1,)
+    # Nor where it comes from, whatever it was called in between.
+    back = import_bundle(store, export_bundle(elsewhere, "waves/1", tmp_path / "back.zip"))
+    assert (back.bundle.ref, back.added) == ("waves/1", False)
+    assert store.get("waves/1").manifest.origin is None
+    # A number is not given again; what was deleted can be imported again.
     elsewhere.delete("waves/1")
-    assert import_bundle(elsewhere, exported).ref == "waves/2"
+    assert import_bundle(elsewhere, exported).bundle.ref == "waves/2"
+
+
+def test_a_damaged_bundle_is_replaced_by_a_whole_one(elsewhere, exported):
+    damaged = import_bundle(elsewhere, exported).bundle
+    (damaged.directory / "history.json").write_text("[]")
+    again = import_bundle(elsewhere, exported)
+    assert (again.bundle.ref, again.added) == ("waves/2", True)
     elsewhere.verify("waves/2")
+
+
+@pytest.mark.parametrize("number", [999_999_999, 10**18, 10**19 - 1])
+def test_a_huge_number_hides_no_later_model(elsewhere, exported, number):
+    rezip(exported, manifest_with(version=number))
+    imported = import_bundle(elsewhere, exported).bundle
+    assert (imported.ref, imported.manifest.origin) == ("waves/1", f"waves/{number}")
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**19, 10**40, 1.0, "1", None, True])
+def test_a_number_that_none_can_have_is_refused(elsewhere, exported, number):
+    rezip(exported, manifest_with(version=number))
+    with pytest.raises(BundleError, match=r"manifest\.json is not valid( at version| JSON: .* more than 40 digits)"):
+        import_bundle(elsewhere, exported)
+    assert elsewhere.list() == ()
+
+
+def test_a_worker_gets_the_very_same_bundle(store, exported, tmp_path, add):
+    own = ModelStore(tmp_path / "own")
+    add(), add(b"\2" * 8)
+    path = export_bundle(store, "waves/3", tmp_path)
+    assert import_bundle(own, path, own=True, keep_number=True).bundle.manifest == store.get("waves/3").manifest
+    # What it leaves is this store's own.
+    taken = import_bundle(ModelStore(tmp_path / "api"), path, own=True).bundle.manifest
+    assert (taken.ref, taken.origin) == ("waves/1", None)
 
 
 def test_an_existing_file_is_not_overwritten_unasked(store, exported):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import DISCARDED, UNFINISHED
+from ktrdr.core.limits import LARGEST_VERSION
 from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.names import VERSION_PATTERN
 
 
 def test_what_was_saved_is_what_is_read(store, add, fields):
@@ -25,8 +28,8 @@ def test_what_was_saved_is_what_is_read(store, add, fields):
     assert found.manifest.input_size == 4
     assert found.manifest.feature_ids == ("1h_rsi_low", "1h_rsi_high", "1h_rsi_low_lag1", "1h_rsi_high_lag1")
     assert found.strategy == fields.strategy
-    assert found.strategy_text == "name: waves\n"
-    assert found.normalizers() == {"EURUSD": {"x": {"mean": 0.1}}}
+    assert found.strategy_text.startswith("name: waves\n")
+    assert found.normalizers() == {"EURUSD": {}}
     (epoch,) = found.history()
     assert epoch.epoch == 1
     assert epoch.metrics["train_loss"] == 1.0
@@ -183,13 +186,14 @@ from ktrdr.core.models import model_store as module
 from ktrdr.core.models.manifest import ManifestFields
 
 root, fields, stop = Path(sys.argv[1]), ManifestFields.model_validate_json(sys.argv[2]), sys.argv[3]
+text = Path(sys.argv[4]).read_text()
 
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 
 with module.ModelStore(root).create("waves") as writer:
-    writer.write_strategy("name: waves")
-    writer.write_normalizers({})
+    writer.write_strategy(text)
+    writer.write_normalizers({"EURUSD": {}})
     if stop == "half the files":
         die()
     writer.write_history([])
@@ -208,10 +212,9 @@ with module.ModelStore(root).create("waves") as writer:
 
 @pytest.mark.parametrize("stop", ["half the files", "version taken", "before the rename", "after the rename"])
 def test_a_kill_leaves_a_whole_bundle_or_none(store, add, fields, stop):
-    add()
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(store.root), fields.model_dump_json(), stop], timeout=60, check=False
-    )
+    text = add().directory / "strategy.yaml"
+    arguments = [str(store.root), fields.model_dump_json(), stop, str(text)]
+    child = subprocess.run([sys.executable, "-c", CHILD, *arguments], timeout=60, check=False)
     assert child.returncode == -signal.SIGKILL
     visible = store.list()
     assert all(entry.manifest for entry in visible)
@@ -225,10 +228,13 @@ def test_a_kill_leaves_a_whole_bundle_or_none(store, add, fields, stop):
     assert left == []
 
 
-def test_a_kill_at_a_random_moment_leaves_whole_bundles_only(store, fields, tmp_path):
+def test_a_kill_at_a_random_moment_leaves_whole_bundles_only(store, add, fields):
+    text = add().directory / "strategy.yaml"
     script = CHILD.replace("with module.", "while True:\n  with module.").replace("\n    ", "\n      ")
     for delay in (0.0, 0.01, 0.03):
-        child = subprocess.Popen([sys.executable, "-c", script, str(store.root), fields.model_dump_json(), ""])
+        child = subprocess.Popen(
+            [sys.executable, "-c", script, str(store.root), fields.model_dump_json(), "", str(text)]
+        )
         before = len(store.versions("waves"))
         while len(store.versions("waves")) < before + 2:
             assert child.poll() is None, "the child ended by itself"
@@ -305,3 +311,53 @@ def test_listing_and_deleting_import_no_framework(store, add):
         [sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def renumber(rewrite):
+    """Return a function that gives a bundle a number as an import of before did: whatever its manifest said."""
+
+    def run(bundle, number):
+        rewrite(bundle, version=number)
+        (bundle.directory.parent / ".versions" / str(number)).mkdir()
+        bundle.directory.rename(bundle.directory.parent / str(number))
+
+    return run
+
+
+@pytest.mark.parametrize("number", [999_999_999, 10**18])
+def test_a_store_with_a_huge_number_shows_and_uses_what_is_trained_later(store, add, renumber, number):
+    renumber(add(), number)
+    assert store.get("waves").ref == f"waves/{number}"
+    later = [add(), add()]
+    assert [bundle.ref for bundle in later] == [f"waves/{number + 1}", f"waves/{number + 2}"]
+    assert store.get("waves") == later[-1]
+    assert store.get(f"waves/{number}").verify() is None
+    assert [entry.problem for entry in store.list()] == ["", "", ""]
+
+
+def test_a_number_beyond_all_is_listed_and_does_not_count(store, add, renumber):
+    renumber(add(), 10**40)
+    (entry,) = store.list()
+    assert entry.ref == f"waves/{10**40}"
+    assert "a version is at most 9,999,999,999,999,999,999; move" in entry.problem
+    assert str(store.root / "waves" / str(10**40)) in entry.problem
+    with pytest.raises(BadInputError, match="there is no model `waves`"):
+        store.get("waves")
+    assert add().ref == "waves/2"
+    assert store.get("waves").ref == "waves/2"
+    # The remedy works as it is written.
+    (store.root / "waves" / str(10**40)).rename(store.root.parent / "away")
+    assert [entry.ref for entry in store.list()] == ["waves/2"]
+
+
+def test_the_last_number_is_said_to_be_the_last(store, add, renumber):
+    renumber(add(), 10**19 - 1)
+    with pytest.raises(BadInputError, match="model `waves` has no version left"):
+        add()
+    assert [entry.ref for entry in store.list()] == [f"waves/{10**19 - 1}"]
+
+
+def test_the_pattern_of_versions_is_the_bound_of_them():
+    assert re.fullmatch(VERSION_PATTERN, str(LARGEST_VERSION))
+    assert not re.fullmatch(VERSION_PATTERN, str(LARGEST_VERSION + 1))

@@ -16,7 +16,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.vendor.importer import import_file
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.models.manifest import BUNDLE_FORMAT, Manifest
 from ktrdr.core.strategy.loader import LoadedStrategy
 
 SPLIT = (
@@ -133,7 +133,7 @@ def test_a_bundle_of_format_1_which_had_no_warnings_is_read(load, make_executor,
     bundle = make_executor(load(), epochs=1).execute().bundle
     path = bundle.directory / "manifest.json"
     written = json.loads(path.read_bytes())
-    assert written["schema_version"] == 2
+    assert written["schema_version"] == BUNDLE_FORMAT
     del written["warnings"]
     written["schema_version"] = 1
     path.write_text(json.dumps(written), encoding="utf-8")

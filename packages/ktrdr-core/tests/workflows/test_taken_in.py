@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from ktrdr.core.jobs.job_settings import BacktestSettings
+from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.runs.run_store import store_run
 from ktrdr.core.trials.trial_database import SQLiteDatabase, default_database
@@ -79,6 +81,15 @@ def test_new_work_is_not_marked(old_home):
 def test_never_fewer_are_counted_than_the_version(old_home, model, period, known):
     """Nobody looked at May before; the version is what was counted then."""
     assert backtest(model, period).trial_count.known == known
+
+
+def test_an_imported_model_counts_what_it_was_chosen_among_where_it_was_trained(old_home, tmp_path, monkeypatch):
+    """Its number here is 1; there it was the third."""
+    archive = export_bundle(default_model_store(), "waves/3", tmp_path)
+    shutil.copytree(old_home / "data", tmp_path / "fresh" / "data")
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "fresh"))
+    assert import_bundle(default_model_store(), archive).bundle.ref == "waves/1"
+    assert backtest("waves/1", MAY).trial_count.known == 3
 
 
 def test_a_version_counts_for_a_model_that_kept_nothing_for_validation_and_test(home, write_strategy, tmp_path):

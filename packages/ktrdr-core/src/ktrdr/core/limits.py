@@ -1,8 +1,28 @@
-"""Bounds that hold in more than one room."""
+"""Bounds that hold in more than one room, and those of what comes from strangers."""
 
 from __future__ import annotations
 
-__all__ = ["LARGEST_SEED", "LARGEST_VERSION", "LEAST_FREE_DISK", "LONGEST_STRATEGY", "MOST_EPOCHS"]
+__all__ = [
+    "DEEPEST_JSON",
+    "FREE_UNPACKING",
+    "LARGEST_BUNDLE_FILE",
+    "LARGEST_JSON",
+    "LARGEST_MANIFEST",
+    "LARGEST_SEED",
+    "LARGEST_TENSOR_HEADER",
+    "LARGEST_VERSION",
+    "LARGEST_WINDOW",
+    "LEAST_FREE_DISK",
+    "LONGEST_NUMBER",
+    "LONGEST_STRATEGY",
+    "MOST_BUNDLE_FILES",
+    "MOST_EPOCHS",
+    "MOST_JSON_VALUES",
+    "MOST_MEMBERS",
+    "MOST_SCHEMA_VALUES",
+    "MOST_TENSORS",
+    "MOST_UNPACKING",
+]
 
 LARGEST_SEED = 2**32 - 1
 """What every generator of random numbers takes, that of numpy and of scikit-learn too."""
@@ -13,8 +33,52 @@ MOST_EPOCHS = 1_000_000
 LONGEST_STRATEGY = 131_072
 """Characters of a strategy file."""
 
-LARGEST_VERSION = 999_999_999
-"""Of a model."""
+LARGEST_VERSION = 10**19 - 1
+"""Of a model. A store counts from 1; but imports of before brought any number, and what follows them is greater."""
+
+LARGEST_WINDOW = 1_000_000
+"""Rows that one prediction of a model looks at."""
 
 LEAST_FREE_DISK = 100_000_000
 """Bytes: a server with less is not ready. A training's checkpoints and a report take some 10 MB."""
+
+# What follows bounds the work that a file of unknown origin can cause, before any of it is parsed.
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes of a file of JSON."""
+
+MOST_JSON_VALUES = 2_000_000
+"""Values in a file of JSON, of whatever depth: 200,000 epochs of a training."""
+
+MOST_SCHEMA_VALUES = 5_000_000
+"""Values in the JSON of a skops file: a random forest of 10,000 trees."""
+
+DEEPEST_JSON = 64
+"""Nesting of JSON."""
+
+LONGEST_NUMBER = 40
+"""Digits of a whole number in JSON."""
+
+LARGEST_MANIFEST = 8 * 2**20
+"""Bytes of a bundle's manifest: a strategy of 20,000 features."""
+
+LARGEST_BUNDLE_FILE = 4 * 2**30
+"""Bytes of one file of a bundle, and of all that an exported one unpacks to."""
+
+MOST_BUNDLE_FILES = 64
+"""Files of a bundle, beside its manifest."""
+
+MOST_MEMBERS = 100_000
+"""Files in a weights file that is an archive: a random forest of 10,000 trees has half of that."""
+
+LARGEST_TENSOR_HEADER = 4 * 2**20
+"""Bytes of the header of a safetensors file."""
+
+MOST_TENSORS = 20_000
+"""Tensors of a safetensors file."""
+
+MOST_UNPACKING = 50
+"""Times its own size that a file may unpack to, beyond :data:`FREE_UNPACKING`; text of prices unpacks 5 to 20 times."""
+
+FREE_UNPACKING = 8 * 2**20
+"""Bytes that any compressed file may unpack to."""

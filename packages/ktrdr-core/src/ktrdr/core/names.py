@@ -20,7 +20,7 @@ __all__ = [
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """A strategy, and with it a model; an indicator, a fuzzy set, a membership."""
 
-VERSION_PATTERN = r"[1-9][0-9]{0,8}"
+VERSION_PATTERN = r"[1-9][0-9]{0,18}"
 """A version of a model, up to :data:`~ktrdr.core.limits.LARGEST_VERSION`."""
 
 REFERENCE_PATTERN = rf"{NAME_PATTERN}(/{VERSION_PATTERN})?"

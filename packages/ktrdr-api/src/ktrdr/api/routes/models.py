@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from ktrdr.api.http.downloads import FILE, temporary_file
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.http.security import changes_nothing
-from ktrdr.api.http.uploads import receive
+from ktrdr.api.http.uploads import one_of_few, receive
 from ktrdr.api.services import Opened
 from ktrdr.core.limits import LARGEST_VERSION
 from ktrdr.core.models.manifest import Manifest
@@ -36,9 +36,13 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 
 
 class ModelSummary(BaseModel):
-    """One model; a broken one has a ``problem`` and nothing else."""
+    """One model; a broken one has a ``problem`` and nothing else.
+
+    ``origin`` is what an imported one was called where it was trained.
+    """
 
     model: str
+    origin: str | None = None
     created: dt.datetime | None = None
     model_type: str | None = None
     plugin: str | None = None
@@ -86,6 +90,7 @@ else:
 def _summary(manifest: Manifest) -> ModelSummary:
     return ModelSummary(
         model=manifest.ref,
+        origin=manifest.origin,
         created=manifest.created,
         model_type=manifest.model_type,
         plugin=manifest.plugin.name,
@@ -127,8 +132,10 @@ def _detail(bundle: Bundle, trials: TrialLedger) -> ModelDetail:
 @changes_nothing
 def verify_model(name: ModelName, version: Version, store: Store) -> Verified:
     """Check every byte of a model against its manifest."""
-    bundle = store.verify(f"{name}/{version}")
-    return Verified(model=bundle.ref, files=len(bundle.manifest.files))
+    from ktrdr.core.models.apart import verify_apart
+
+    ref = verify_apart(store.root, f"{name}/{version}")
+    return Verified(model=ref, files=len(store.get(ref).manifest.files))
 
 
 @router.delete("/models/{name}/{version}", status_code=204, responses=_MISSING)
@@ -144,10 +151,10 @@ def delete_model(name: ModelName, version: Version, store: Store) -> None:
 )
 def download_model(name: ModelName, version: Version, store: Store) -> FileResponse:
     """Download a model; the same model gives the same bytes."""
-    from ktrdr.core.models.archive import export_bundle
+    from ktrdr.core.models.apart import export_apart
 
     return temporary_file(
-        lambda path: export_bundle(store, f"{name}/{version}", path),
+        lambda path: export_apart(store.root, f"{name}/{version}", path),
         filename=f"{name}-{version}.zip",
         media_type="application/zip",
     )
@@ -157,11 +164,18 @@ def download_model(name: ModelName, version: Version, store: Store) -> FileRespo
     "/models",
     status_code=201,
     openapi_extra={"requestBody": {"required": True, "content": {"application/zip": FILE}}},
+    responses={200: {"model": ModelSummary, "description": "It is stored already; nothing was added"}},
 )
-async def upload_model(request: Request, store: Store) -> ModelSummary:
-    """Add a model from a zip file. It is verified before it becomes visible, and gets the next free version."""
-    from ktrdr.core.models.archive import import_bundle
+async def upload_model(request: Request, response: Response, store: Store) -> ModelSummary:
+    """Add a model from a zip file.
+
+    It is verified before it becomes visible, and gets the next version of its name. One that is stored already is not
+    added again: the answer is then 200, and says where it is.
+    """
+    from ktrdr.core.models.apart import import_apart
 
     async with receive(request, "model.zip") as path:
-        bundle = await run_in_threadpool(import_bundle, store, path)
-    return _summary(bundle.manifest)
+        ref, added = await one_of_few(request.app.state, import_apart, store.root, path)
+    if not added:
+        response.status_code = 200
+    return _summary((await run_in_threadpool(store.get, ref)).manifest)

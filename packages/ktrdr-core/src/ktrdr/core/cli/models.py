@@ -42,11 +42,13 @@ def list_models(name: str | None, as_json: bool) -> None:
         of = f" of `{name}`" if name else ""
         click.echo(f"There are no models{of} in {store.root}; `ktrdr train STRATEGY` makes one.")
         return
-    print_table(
-        ["model", "created", "type", "backend", "symbols", "features", "state"],
-        [_row(entry) for entry in entries],
-        right=["features"],
-    )
+    headings = ["model", "created", "type", "backend", "symbols", "features", "state"]
+    rows = [_row(entry) for entry in entries]
+    origins = [entry.manifest.origin if entry.manifest is not None else None for entry in entries]
+    if any(origins):
+        headings.append("origin")
+        rows = [[*row, origin or ""] for row, origin in zip(rows, origins, strict=True)]
+    print_table(headings, rows, right=["features"])
     for entry in entries:
         if entry.problem:
             click.echo(entry.problem)
@@ -59,6 +61,7 @@ def _listed(entry: ModelEntry) -> dict[str, Any]:
     return {
         "model": entry.ref,
         "state": "ok",
+        "origin": manifest.origin,
         "created": manifest.created.isoformat(),
         "model_type": manifest.model_type,
         "plugin": manifest.plugin.name,
@@ -110,6 +113,7 @@ def _print_bundle(bundle: Bundle, among: int | None) -> None:
     data = manifest.data
     rows: list[tuple[str, Any]] = [
         ("model", bundle.ref),
+        ("origin", "" if manifest.origin is None else f"{manifest.origin} in the store that trained it"),
         ("created", manifest.created.strftime("%Y-%m-%d %H:%M UTC")),
         ("type", f"{manifest.model_type}, {manifest.output}"),
         ("backend", f"{manifest.plugin.name} ({manifest.plugin.distribution} {manifest.plugin.version})"),
@@ -220,15 +224,23 @@ def export(model: str, path: str, force: bool, as_json: bool) -> None:
 @click.argument("path", type=click.Path(path_type=str))
 @_JSON
 def import_model(path: str, as_json: bool) -> None:
-    """Add a model from an exported zip file, after verifying it."""
+    """Add a model from an exported zip file, after verifying it.
+
+    It gets the next version of its name; what it was called where it was trained is shown as its origin. A model that
+    is stored already is not added again.
+    """
     from pathlib import Path
 
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.models.archive import import_bundle
     from ktrdr.core.models.model_store import default_model_store
 
-    bundle = import_bundle(default_model_store(), Path(path))
+    imported = import_bundle(default_model_store(), Path(path))
+    bundle = imported.bundle
     if as_json:
-        print_json({"model": bundle.ref, "directory": bundle.directory})
+        shown = {"model": bundle.ref, "added": imported.added, "origin": bundle.manifest.origin}
+        print_json(shown | {"directory": bundle.directory})
+    elif imported.added:
+        click.echo(f"Imported {bundle.ref}, which was {bundle.manifest.origin} where it was trained.")
     else:
-        click.echo(f"Imported {bundle.ref}.")
+        click.echo(f"{path} is already stored as {bundle.ref}; nothing was added.")

@@ -34,6 +34,7 @@ from ktrdr.core.files.archives import ArchiveLimits, files_below, open_archive, 
 from ktrdr.core.files.durable import new_directory
 from ktrdr.core.files.reading import FileError
 from ktrdr.core.home import home_directory
+from ktrdr.core.models.apart import import_apart
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
@@ -137,7 +138,7 @@ class Exchange:
             if inputs["model"] is not None:
                 archive = home / "model.zip"
                 self._store.get_file(inputs["model"], archive)
-                import_bundle(ModelStore(home / "models"), archive)
+                import_bundle(ModelStore(home / "models"), archive, own=True, keep_number=True)
                 archive.unlink()
             yield home
         finally:
@@ -241,7 +242,7 @@ class Exchange:
         bundle = _model_of(store, operation)
         if bundle is None:
             self._store.get_file(_of(operation, _MODEL), place / _MODEL)
-            bundle = import_bundle(store, place / _MODEL)
+            bundle = store.get(import_apart(store.root, place / _MODEL, own=True)[0])
         if (bundle.manifest.operation, bundle.manifest.weights_hash) != (operation, weights_hash):
             raise KtrdrError(f"the model in the object store is not the one of operation {operation}; run it again")
         return {"model": bundle.ref, "directory": str(bundle.directory)}

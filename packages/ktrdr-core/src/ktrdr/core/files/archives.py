@@ -7,21 +7,48 @@ from __future__ import annotations
 
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from ktrdr.core.files.durable import new_file
 from ktrdr.core.files.reading import FileError, open_plain
+from ktrdr.core.limits import FREE_UNPACKING, MOST_UNPACKING
 
-__all__ = ["Archive", "ArchiveError", "ArchiveLimits", "files_below", "open_archive", "open_zip", "write_archive"]
+__all__ = [
+    "Archive",
+    "ArchiveError",
+    "ArchiveLimits",
+    "check_unpacking",
+    "files_below",
+    "open_archive",
+    "open_zip",
+    "write_archive",
+]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same bytes whenever it is written
 _BLOCK = 2**20
-_MAGIC = b"PK\x03\x04"
+# Parts of a zip file, by PKWARE's APPNOTE.TXT: the head of a file, the entry of a file in the directory at the end,
+# and what follows that, in its older and its 64-bit form.
+_HEAD = struct.Struct("<4s5H3I2H")
+_HEAD_MARK = b"PK\x03\x04"
+_ENTRY_BYTES = 46
+_END = struct.Struct("<4s4H2IH")
+_END_MARK = b"PK\x05\x06"
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_END64_MARK = b"PK\x06\x06"
+_LOCATOR_BYTES = 20
+_TRAILER_MARK = b"PK\x07\x08"
+_TRAILERS = frozenset({12, 16, 20, 24})
+_LONGEST_NAME = 1024
+# Sizes of 64 bits, and the times and owners that other programs note.
+_EXTRAS = frozenset({0x0001, 0x5455, 0x7875, 0x5855})
+_LONGEST_EXTRA = 64
 _PLAIN_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -120,7 +147,7 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[Archive]:
         ArchiveError: it is no zip file, or turns out damaged while it is read.
         FileError: it holds links, devices, names that lead elsewhere, a name twice, or more than ``limits``.
     """
-    with open_zip(path, 2 * limits.size) as file:
+    with open_zip(path, 2 * limits.size, limits.files) as file:
         entries = file.infolist()
         for entry in entries:
             if entry.orig_filename != entry.filename:
@@ -135,8 +162,10 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[Archive]:
 
 
 @contextmanager
-def open_zip(path: Path, limit: int) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file of at most ``limit`` bytes, with nothing before it and nothing behind it.
+def open_zip(path: Path, limit: int, files: int) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file of at most ``limit`` bytes and ``files`` entries that is nothing but a zip file.
+
+    There is nothing before its files, between them or behind them, and it does not unpack to many times its size.
 
     Raises:
         ArchiveError: it is none, or it turns out damaged while it is read.
@@ -144,17 +173,85 @@ def open_zip(path: Path, limit: int) -> Iterator[zipfile.ZipFile]:
     """
     try:
         with open_plain(path, limit) as file:
-            # zipfile looks for the directory at the end: what is in front, a script say, is no matter to it.
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise ArchiveError("File is not a zip file")
+            size = file.seek(0, 2)
+            directory = _directory_bytes(file, size)
+            if directory > files * (_ENTRY_BYTES + _LONGEST_NAME):
+                raise ArchiveError(f"it holds more than the {files:,} files allowed")
             with zipfile.ZipFile(file) as archive:
-                if archive.comment:
-                    raise ArchiveError("there is something behind the files")
-                if min((entry.header_offset for entry in archive.infolist()), default=0):
-                    raise ArchiveError("there is something before the files")
+                entries = archive.infolist()
+                if len(entries) > files:
+                    raise ArchiveError(f"it holds {len(entries):,} files, more than the {files:,} allowed")
+                _check_layout(file, archive)
+                check_unpacking(sum(entry.file_size for entry in entries), size)
                 yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
         raise ArchiveError(str(error)) from error
+
+
+def check_unpacking(unpacked: int, packed: int) -> None:
+    """Raise :class:`ArchiveError` if ``packed`` bytes unpack to more than any honest content does."""
+    if unpacked > FREE_UNPACKING + MOST_UNPACKING * packed:
+        raise ArchiveError(
+            f"it unpacks to more than {MOST_UNPACKING} times its size; unpack it yourself if you know what it is"
+        )
+
+
+def _directory_bytes(file: BinaryIO, size: int) -> int:
+    """Return the size of the directory at the end, before anything is made of its entries."""
+    if size < _END.size:
+        raise ArchiveError("File is not a zip file")
+    file.seek(0)
+    mark = file.read(len(_HEAD_MARK))
+    file.seek(size - _END.size)
+    end = _END.unpack(file.read(_END.size))
+    # zipfile looks for the end from behind and for the rest from there: what is in front, a script say, is no matter
+    # to it.
+    if mark != _HEAD_MARK or end[0] != _END_MARK:
+        raise ArchiveError("File is not a zip file")
+    where = size - _END.size - _LOCATOR_BYTES - _END64.size
+    if where < 0:
+        return int(end[5])
+    file.seek(where)
+    end64 = _END64.unpack(file.read(_END64.size))
+    return max(int(end[5]), int(end64[8])) if end64[0] == _END64_MARK else int(end[5])
+
+
+def _check_layout(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Raise :class:`ArchiveError` unless the files follow each other from the first byte to the directory."""
+    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+    if not entries or entries[0].header_offset:
+        raise ArchiveError("there is something before the files")
+    ends = [*(entry.header_offset for entry in entries[1:]), archive.start_dir]
+    for entry, end in zip(entries, ends, strict=True):
+        file.seek(entry.header_offset)
+        head = file.read(_HEAD.size)
+        if len(head) != _HEAD.size or not head.startswith(_HEAD_MARK):
+            raise ArchiveError(f"{entry.filename!r} does not begin where the directory says")
+        name, extra = _HEAD.unpack(head)[-2:]
+        file.seek(name, 1)
+        _check_extra(file.read(extra), entry.filename)
+        file.seek(entry.compress_size, 1)
+        gap = end - file.tell()
+        if gap and (gap not in _TRAILERS or file.read(gap) not in _trailers(entry)):
+            raise ArchiveError(f"there is something behind {entry.filename!r}")
+
+
+def _check_extra(extra: bytes, name: str) -> None:
+    """Raise :class:`ArchiveError` unless what stands between a file's name and its content is what programs note."""
+    rest = extra
+    while rest:
+        kind, length = int.from_bytes(rest[:2], "little"), int.from_bytes(rest[2:4], "little")
+        if len(extra) > _LONGEST_EXTRA or kind not in _EXTRAS or len(rest) < 4 + length:
+            raise ArchiveError(f"there is something before the content of {name!r}")
+        rest = rest[4 + length :]
+
+
+def _trailers(entry: zipfile.ZipInfo) -> set[bytes]:
+    """Return what may stand behind a file whose size was not known when its head was written."""
+    sizes = (entry.CRC, entry.compress_size, entry.file_size)
+    wide = struct.pack("<I2Q", *sizes)
+    forms = {wide} if max(sizes) > 0xFFFFFFFF else {wide, struct.pack("<3I", *sizes)}
+    return forms | {_TRAILER_MARK + form for form in forms}
 
 
 def _check_names(names: list[str], limits: ArchiveLimits) -> None:

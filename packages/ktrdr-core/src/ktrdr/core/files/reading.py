@@ -6,16 +6,18 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_JSON_VALUES
 
-__all__ = ["MAX_DEPTH", "FileError", "open_plain", "parse_json", "read_plain", "sha256_of"]
+__all__ = ["FileError", "has_half_characters", "open_plain", "parse_json", "read_plain", "sha256_of"]
 
-MAX_DEPTH = 64
-"""Deepest nesting of JSON that is read."""
+# How JSON spells half of a pair of UTF-16, which no text that can be stored or sent may hold alone.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class FileError(BadInputError):
@@ -55,16 +57,52 @@ def sha256_of(path: Path, limit: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def parse_json(content: bytes, name: str) -> Any:
-    """Parse strict JSON: UTF-8, no NaN, no key twice, bounded nesting and integers. ``name`` is for messages."""
+def parse_json(content: bytes, name: str, *, most: int = MOST_JSON_VALUES) -> Any:
+    """Parse strict JSON: UTF-8 without halves of characters, no NaN, no key twice, and nothing beyond measure.
+
+    Bounded are the number of values, before anything is parsed, the nesting and the digits of whole numbers.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+        most: values.
+
+    Raises:
+        FileError: it is none.
+    """
+    # Every value but the first follows a comma or an opening. Texts may hold some too: this is never too few.
+    if sum(content.count(sign) for sign in (b",", b"{", b"[")) > most:
+        raise FileError(f"{name} holds more than {most:,} values")
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_whole,
+        )
         _check_depth(value)
     except RecursionError:
         raise FileError(f"{name} is nested too deeply") from None
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of thousands of digits, our own
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, our own
         raise FileError(f"{name} is not valid JSON: {error}") from None
+    if _HALF.search(content) and has_half_characters(value):
+        raise FileError(f"{name} is not valid JSON: a text in it holds half a character (a lone surrogate)")
     return value
+
+
+def has_half_characters(value: Any) -> bool:
+    """Return True if a text or key in parsed JSON holds a lone surrogate, which cannot be encoded as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number has more than {LONGEST_NUMBER} digits")
+    return int(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,7 +118,7 @@ def _refuse_constant(text: str) -> Any:
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(DEEPEST_JSON):
         level = [
             child
             for item in level
@@ -90,4 +128,4 @@ def _check_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    raise ValueError(f"nested more than {DEEPEST_JSON} deep")

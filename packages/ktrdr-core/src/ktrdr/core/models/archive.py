@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.archives import ArchiveError, ArchiveLimits, open_archive, write_archive
 from ktrdr.core.files.reading import FileError
+from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_MANIFEST, MOST_BUNDLE_FILES
 from ktrdr.core.models.bundle import Bundle, parse_manifest
-from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, BundleError
+from ktrdr.core.models.contents import BundleError
 from ktrdr.core.models.manifest import MANIFEST_FILE
 from ktrdr.core.models.model_store import ModelStore
 
-__all__ = ["export_bundle", "import_bundle"]
+__all__ = ["ImportedBundle", "export_bundle", "import_bundle"]
 
-_LIMITS = ArchiveLimits(files=MAX_FILES + 1, size=MAX_FILE_BYTES)  # one file is the manifest
+_LIMITS = ArchiveLimits(files=MOST_BUNDLE_FILES + 1, size=LARGEST_BUNDLE_FILE)  # one file is the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedBundle:
+    """What an import has come to: the bundle as it is stored, and whether it was ``added`` or had been there."""
+
+    bundle: Bundle
+    added: bool
 
 
 def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = False) -> Path:
@@ -38,10 +48,17 @@ def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = 
     return path
 
 
-def import_bundle(store: ModelStore, path: Path) -> Bundle:
+def import_bundle(store: ModelStore, path: Path, *, own: bool = False, keep_number: bool = False) -> ImportedBundle:
     """Add an exported bundle to ``store``; it is verified before it becomes visible.
 
-    It keeps its version if that was never used there, else it gets the next one.
+    It gets the next version of its name there, and what it was called where it was trained becomes its ``origin``. What
+    is stored there already is not added again.
+
+    Args:
+        store: to add it to.
+        path: of the exported bundle.
+        own: it comes from a worker or goes to one: that is no other store, and makes no origin.
+        keep_number: it keeps its version, if that is free: in the store that a worker has for one operation.
 
     Raises:
         BundleError: the file is not an exported bundle, or the bundle is broken, hostile or newer than this core.
@@ -54,13 +71,13 @@ def import_bundle(store: ModelStore, path: Path) -> Bundle:
         with open_archive(path.resolve(), _LIMITS) as archive:
             if MANIFEST_FILE not in archive.names:
                 raise BundleError(f"{MANIFEST_FILE} is missing")
-            manifest = parse_manifest(archive.read(MANIFEST_FILE, MAX_TEXT_BYTES))
+            manifest = parse_manifest(archive.read(MANIFEST_FILE, LARGEST_MANIFEST))
             files = archive.names - {MANIFEST_FILE}
             if unknown := sorted(files - set(manifest.files)):
                 raise BundleError(f"{unknown[0]} is not in the manifest")
             with store.create(manifest.name) as writer:
                 archive.extract(writer.directory, files)
-                return writer.adopt(manifest)
+                return ImportedBundle(*writer.adopt(manifest, own=own, keep_number=keep_number))
     except ArchiveError as error:
         raise BundleError(f"{path} is not an exported model: {error}") from None
     except FileError as error:

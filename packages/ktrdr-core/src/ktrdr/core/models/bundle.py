@@ -11,10 +11,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ktrdr.core.features.columns import crisp_columns, feature_columns
 from ktrdr.core.files.reading import FileError, parse_json, read_plain, sha256_of
-from ktrdr.core.models.contents import MAX_FILE_BYTES, MAX_FILES, MAX_TEXT_BYTES, BundleError, check_file
+from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_JSON, LARGEST_MANIFEST, LARGEST_VERSION, MOST_BUNDLE_FILES
+from ktrdr.core.models.contents import BundleError, check_file
+from ktrdr.core.models.cross_check import (
+    HISTORY_FILE,
+    NORMALIZERS_FILE,
+    STRATEGY_FILE,
+    cross_check,
+    same_distribution,
+)
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WEIGHTS_PREFIX, Manifest
+from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins.contract import EpochRecord, Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
@@ -30,15 +38,7 @@ __all__ = [
     "read_bundle",
 ]
 
-STRATEGY_FILE = "strategy.yaml"
-"""The strategy as it was written."""
-
-NORMALIZERS_FILE = "normalizers.json"
-"""The normalizers of each symbol."""
-
-HISTORY_FILE = "history.json"
-"""Every epoch of the training."""
-
+_MOST_TOLD = 5
 _CORE_FILES = frozenset({STRATEGY_FILE, NORMALIZERS_FILE, HISTORY_FILE})
 
 
@@ -83,23 +83,26 @@ class Bundle:
                 )
                 for record in records
             )
-        except (TypeError, KeyError, ValueError, AttributeError):
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
             raise BundleError(f"model {self.ref}: {HISTORY_FILE} is not a list of epochs") from None
 
     def verify(self) -> None:
         """Check everything that core alone can check.
 
         The files are exactly those the manifest names, with the hashes it gives, plain, and each of a kind that cannot
-        hold code; feature ids and input size are those the strategy expands to.
+        hold code; and they say the same as the manifest does: see :func:`~ktrdr.core.models.cross_check.cross_check`.
 
         Raises:
-            BundleError: the first thing found wrong.
+            BundleError: the first thing found wrong with a file, or all that does not fit together.
         """
         try:
             check_contents(self.directory, self.manifest)
-            _check_features(self.manifest)
+            findings = cross_check(self.manifest, self._content)
         except FileError as error:
             raise BundleError(f"model {self.ref} is refused: {error}") from error
+        if findings:
+            more = f"; and {len(findings) - _MOST_TOLD} more" if len(findings) > _MOST_TOLD else ""
+            raise BundleError(f"model {self.ref} is refused: {'; '.join(findings[:_MOST_TOLD])}{more}")
 
     def load_predictor(self, plugins: PluginManager, device: str = "auto") -> Predictor:
         """Check the bundle and its fit with the installed plugin, then load it for prediction.
@@ -117,7 +120,7 @@ class Bundle:
         reference = self.manifest.plugin
         info = plugins.info(reference.name)
         distribution = plugins.record(reference.name).distribution
-        if _normalized(distribution) != _normalized(reference.distribution):
+        if not same_distribution(distribution, reference.distribution):
             raise BundleError(
                 f"model {self.ref} is refused: it was made by plugin `{reference.name}` of {reference.distribution}, "
                 f"the one installed is of {distribution}; install {reference.distribution} in its place"
@@ -128,28 +131,47 @@ class Bundle:
                 f"model {self.ref} is refused: plugin `{info.name}` {info.version} has no {self.manifest.output} "
                 f"model type `{self.manifest.model_type}`; it was made with version {reference.version}"
             )
+        # What another version of the plugin had is for its loader to judge.
+        known = {parameter.name for parameter in offered.architecture}
+        given = {
+            name: value for name, value in self.manifest.architecture.items() if name in known and value is not None
+        }
+        complete, problems = validate_parameters(given, offered.architecture)
+        if problems:
+            raise BundleError(
+                f"model {self.ref} is refused: {MANIFEST_FILE} is wrong in `architecture`: {problems[0].message}"
+            )
+        window = 1 if offered.window_parameter is None else complete[offered.window_parameter]
+        if self.manifest.window != window:
+            raise BundleError(
+                f"model {self.ref} is refused: {MANIFEST_FILE} says {self.manifest.window:,} for `window`, its "
+                f"`architecture` {window:,}"
+            )
         if self.manifest.crisp != (offered.inputs == "crisp"):
             raise BundleError(
                 f"model {self.ref} is refused: `{offered.name}` of plugin `{info.name}` {info.version} takes "
                 f"{'indicator values' if offered.inputs == 'crisp' else 'fuzzy features'}, the model the other"
             )
         predictor = plugins.loader(reference.name).load(self.directory, device)
-        given = (self.manifest.input_size, self.manifest.window)
-        if (predictor.input_size, predictor.window) != given:
+        wanted = (self.manifest.input_size, self.manifest.window)
+        if (predictor.input_size, predictor.window) != wanted:
             raise BundleError(
                 f"model {self.ref} is refused: its weights are for {predictor.input_size} features and a window of "
-                f"{predictor.window}, its manifest says {given[0]} and {given[1]}"
+                f"{predictor.window}, its manifest says {wanted[0]} and {wanted[1]}"
             )
         return predictor
 
     def _read(self, name: str) -> bytes:
         try:
-            content = read_plain(self.directory / name, MAX_TEXT_BYTES)
+            return self._content(name)
         except FileError as error:
             raise BundleError(f"model {self.ref} is refused: {error}") from error
+
+    def _content(self, name: str) -> bytes:
+        content = read_plain(self.directory / name, LARGEST_JSON)
         # Hash what was read, not the file: nothing can change in between.
         if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
-            raise BundleError(f"model {self.ref} is refused: {name} was changed after it was saved")
+            raise BundleError(f"{name} was changed after it was saved")
         return content
 
 
@@ -160,9 +182,11 @@ def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
         BundleError: there is no manifest, it is not valid, or it is that of another model.
     """
     try:
+        if version > LARGEST_VERSION:
+            raise BundleError(f"a version is at most {LARGEST_VERSION:,}; move {directory} out of the store")
         if directory.is_symlink() or not directory.is_dir():
             raise BundleError("it is not a directory of the model store")
-        manifest = parse_manifest(read_plain(directory / MANIFEST_FILE, MAX_TEXT_BYTES))
+        manifest = parse_manifest(read_plain(directory / MANIFEST_FILE, LARGEST_MANIFEST))
         if (manifest.name, manifest.version) != (name, version):
             raise BundleError(f"{MANIFEST_FILE} is that of {manifest.ref}")
     except FileError as error:
@@ -211,33 +235,9 @@ def check_contents(directory: Path, manifest: Manifest) -> None:
         raise BundleError(f"{missing[0]} is missing")
     if not any(name.startswith(WEIGHTS_PREFIX) for name in expected):
         raise BundleError(f"there is no {WEIGHTS_PREFIX}* file")
-    if len(expected) > MAX_FILES:
-        raise BundleError(f"it holds {len(expected)} files, more than the {MAX_FILES} allowed")
+    if len(expected) > MOST_BUNDLE_FILES:
+        raise BundleError(f"it holds {len(expected)} files, more than the {MOST_BUNDLE_FILES} allowed")
     for name in sorted(expected):
-        if sha256_of(directory / name, MAX_FILE_BYTES) != manifest.files[name]:
+        if sha256_of(directory / name, LARGEST_BUNDLE_FILE) != manifest.files[name]:
             raise BundleError(f"{name} was changed after it was saved: its sha256 is not the manifest's")
         check_file(directory / name)
-
-
-def _check_features(manifest: Manifest) -> None:
-    try:
-        columns = (crisp_columns if manifest.crisp else feature_columns)(manifest.strategy)
-    except KeyError as error:
-        raise BundleError(f"its strategy refers to {error}, which it does not define") from None
-    expected = tuple(column.id for column in columns)
-    if expected == manifest.feature_ids:
-        return
-    for position, (wanted, given) in enumerate(zip(expected, manifest.feature_ids, strict=False)):
-        if wanted != given:
-            raise BundleError(
-                f"its feature list does not fit its strategy: feature {position + 1} is `{given}`, "
-                f"the strategy gives `{wanted}`"
-            )
-    raise BundleError(
-        f"its feature list does not fit its strategy: {len(manifest.feature_ids)} features, "
-        f"the strategy gives {len(expected)}"
-    )
-
-
-def _normalized(distribution: str) -> str:
-    return distribution.lower().replace("_", "-").replace(".", "-")

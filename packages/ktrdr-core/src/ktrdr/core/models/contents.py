@@ -6,6 +6,7 @@ The check is by content: a file must be well-formed of the kind its name says, s
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import pickletools
 import struct
@@ -13,25 +14,29 @@ import tokenize
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from ktrdr.core.files.archives import ArchiveError, open_zip
 from ktrdr.core.files.reading import FileError, open_plain, parse_json, read_plain
 from ktrdr.core.files.safetensors import check_safetensors
+from ktrdr.core.limits import (
+    LARGEST_BUNDLE_FILE,
+    LARGEST_JSON,
+    LONGEST_STRATEGY,
+    MOST_MEMBERS,
+    MOST_SCHEMA_VALUES,
+)
 
-__all__ = ["FILE_KINDS", "MAX_FILES", "MAX_FILE_BYTES", "MAX_TEXT_BYTES", "BundleError", "check_file"]
+__all__ = ["FILE_KINDS", "BundleError", "check_file"]
 
-MAX_FILES = 64
-"""Files of a bundle, beside its manifest."""
-
-MAX_FILE_BYTES = 4 * 2**30
-"""Size of one file, and of all that an exported bundle unpacks to."""
-
-MAX_TEXT_BYTES = 64 * 2**20
-"""Size of a file of JSON or text."""
-
-_MAX_MEMBERS = 100_000
-_MAX_NPY_HEADER = 10_000
+_BLOCK = 2**20
+# Of the head of an array: a structured one with dozens of fields is described in a few thousand characters.
+_LONGEST_HEADER = 4096
+_BEFORE_HEADER = 12
+_MOST_DIMENSIONS = 32
+# What is looked at to tell a pickle: in text it breaks off at once, and one that runs something does so early.
+_PICKLE_HEAD = 2**16
+_MOST_OPCODES = 4096
 # Opcodes without which a pickle is only plain values; with one of them it can name and call anything.
 _CALLING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1"})
 
@@ -48,7 +53,7 @@ def check_file(path: Path) -> None:
     try:
         check(path)
     except FileError as error:
-        with open_plain(path, MAX_FILE_BYTES) as file:
+        with open_plain(path, LARGEST_BUNDLE_FILE) as file:
             disguise = _disguise(file)
         if disguise:
             raise BundleError(f"{path.name} is {disguise}") from error
@@ -56,7 +61,7 @@ def check_file(path: Path) -> None:
 
 
 def _unknown_kind(path: Path) -> str:
-    with open_plain(path, MAX_FILE_BYTES) as file:
+    with open_plain(path, LARGEST_BUNDLE_FILE) as file:
         disguise = _disguise(file)
     if disguise:
         return f"{path.name} is {disguise}"
@@ -68,39 +73,45 @@ def _disguise(file: BinaryIO) -> str:
     head = file.read(4)
     file.seek(0)
     if head == b"PK\x03\x04":
-        try:
-            with zipfile.ZipFile(file) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile:
-            return ""
-        if any(name.endswith((".pkl", ".pickle")) for name in names):
+        # The name of a file stands in its head and in the directory at the end.
+        size = file.seek(0, 2)
+        ends = b""
+        for start in (0, max(0, size - _PICKLE_HEAD)):
+            file.seek(start)
+            ends += file.read(_PICKLE_HEAD)
+        if b".pkl" in ends or b".pickle" in ends:
             return "an archive with a pickle inside, which can run code when it is loaded"
         return ""
-    if _is_pickle(file.read(MAX_TEXT_BYTES)):
+    if _is_pickle(file.read(_PICKLE_HEAD)):
         return "a pickle, which can run code when it is loaded"
     return ""
 
 
 def _is_pickle(content: bytes) -> bool:
-    """Whether ``content`` starts with a complete pickle: one of a binary protocol, or one that names or calls."""
+    """Whether ``content`` starts as a pickle does: one of a binary protocol, or one that names or calls something.
+
+    Work is bounded: what goes on for thousands of opcodes without a fault is no text, and judged by what it held.
+    """
+    content = content[:_PICKLE_HEAD]
     if not content:
         return False
-    called = content[0] == 0x80 and len(content) > 1 and content[1] <= 5
+    binary = content[0] == 0x80 and len(content) > 1 and content[1] <= 5
+    called = False
     try:
-        for opcode, _, _ in pickletools.genops(content):
+        for opcode, _, _ in itertools.islice(pickletools.genops(content), _MOST_OPCODES):
             called |= opcode.name in _CALLING
     except (ValueError, UnicodeDecodeError, IndexError, struct.error, OverflowError):
         # Not complete. Behind a binary protocol's mark that is still a pickle, if a damaged one.
-        return content[0] == 0x80 and len(content) > 1 and 2 <= content[1] <= 5
-    return called
+        return binary and content[1] >= 2
+    return binary or called
 
 
 def _check_json(path: Path) -> None:
-    parse_json(read_plain(path, MAX_TEXT_BYTES), path.name)
+    parse_json(read_plain(path, LARGEST_JSON), path.name)
 
 
 def _check_text(path: Path) -> None:
-    content = read_plain(path, MAX_TEXT_BYTES)
+    content = read_plain(path, 4 * LONGEST_STRATEGY)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -110,34 +121,37 @@ def _check_text(path: Path) -> None:
 
 
 def _check_safetensors(path: Path) -> None:
-    check_safetensors(path, MAX_FILE_BYTES)
+    check_safetensors(path, LARGEST_BUNDLE_FILE)
 
 
 def _check_npy(path: Path) -> None:
-    with open_plain(path, MAX_FILE_BYTES) as file:
+    with open_plain(path, LARGEST_BUNDLE_FILE) as file:
         _check_array(file, path.stat().st_size, path.name)
 
 
-def _check_array(file: BinaryIO, size: int, name: str) -> None:
+def _check_array(file: IO[bytes], size: int, name: str) -> None:
     """An .npy whose dtype holds no Python objects, which numpy would store as a pickle."""
     import numpy as np
 
+    # numpy reads as long a head as it is told of, before it looks at its length.
+    head = io.BytesIO(file.read(_LONGEST_HEADER + _BEFORE_HEADER))
     try:
-        version = np.lib.format.read_magic(file)
+        version = np.lib.format.read_magic(head)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, dtype = read(file, max_header_size=_MAX_NPY_HEADER)
+        shape, _, dtype = read(head, max_header_size=_LONGEST_HEADER)
     except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError):
         raise BundleError(f"{name} is not a plain .npy array") from None
     if dtype.hasobject:
         raise BundleError(f"{name} holds Python objects, which are stored as a pickle")
-    if any(extent < 0 for extent in shape) or file.tell() + math.prod(shape) * dtype.itemsize != size:
+    fits = len(shape) <= _MOST_DIMENSIONS and all(0 <= extent <= size for extent in shape)
+    if not fits or head.tell() + math.prod(shape) * dtype.itemsize != size:
         raise BundleError(f"{name} is not a plain .npy array: its size is wrong")
 
 
 def _check_archive(path: Path, *, members: tuple[str, ...]) -> None:
     """A zip of plain arrays (and JSON): nothing before it, nothing behind it, nothing that unpacks beyond measure."""
     try:
-        with open_zip(path, MAX_FILE_BYTES) as archive:
+        with open_zip(path, LARGEST_BUNDLE_FILE, MOST_MEMBERS) as archive:
             _check_members(archive, path.name, members)
     except ArchiveError as error:
         raise BundleError(f"{path.name} is not a plain zip archive: {error}") from None
@@ -145,21 +159,23 @@ def _check_archive(path: Path, *, members: tuple[str, ...]) -> None:
 
 def _check_members(archive: zipfile.ZipFile, name: str, suffixes: tuple[str, ...]) -> None:
     entries = archive.infolist()
-    if len({entry.filename for entry in entries}) != len(entries) or len(entries) > _MAX_MEMBERS:
-        raise BundleError(f"{name} holds a name twice, or too many")
-    if sum(entry.file_size for entry in entries) > MAX_FILE_BYTES:
-        raise BundleError(f"{name} unpacks to more than {MAX_FILE_BYTES:,} bytes")
+    if len({entry.filename for entry in entries}) != len(entries):
+        raise BundleError(f"{name} holds a name twice")
+    if sum(entry.file_size for entry in entries) > LARGEST_BUNDLE_FILE:
+        raise BundleError(f"{name} unpacks to more than {LARGEST_BUNDLE_FILE:,} bytes")
     for entry in entries:
         label = f"{name}:{entry.filename}"
         if not entry.filename.endswith(suffixes) or entry.flag_bits & 1:
             raise BundleError(f"{label} is not of a kind that {name} may hold ({', '.join(suffixes)})")
         with archive.open(entry) as member:
             if entry.filename.endswith(".json"):
-                if entry.file_size > MAX_TEXT_BYTES:
-                    raise BundleError(f"{label} has more than {MAX_TEXT_BYTES:,} bytes")
-                parse_json(member.read(), label)
+                if entry.file_size > LARGEST_JSON:
+                    raise BundleError(f"{label} has more than {LARGEST_JSON:,} bytes")
+                parse_json(member.read(), label, most=MOST_SCHEMA_VALUES)
             else:
-                _check_array(io.BytesIO(member.read()), entry.file_size, label)
+                _check_array(member, entry.file_size, label)
+                while member.read(_BLOCK):
+                    pass  # what is damaged shows when it is read
 
 
 def _check_npz(path: Path) -> None:

@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from ktrdr.core.files.json_values import plain_json
-from ktrdr.core.names import NAME_PATTERN
+from ktrdr.core.limits import LARGEST_VERSION, LARGEST_WINDOW
+from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = [
@@ -35,12 +36,13 @@ __all__ = [
     "SplitBoundaries",
 ]
 
-BUNDLE_FORMAT = 2
+BUNDLE_FORMAT = 3
 """Version of the format of bundles: of the manifest, where it stands as ``schema_version``, and of core's other files.
 
 It is raised when a core from before could not read what this one writes. A bundle of a newer format is refused; every
 older one is read, and written in this one when it is imported. It does not follow the plugin contract: how core speaks
-to a backend does not change what was stored. Format 2 added ``warnings`` and the calendars of the training data.
+to a backend does not change what was stored. Format 2 added ``warnings`` and the calendars of the training data, format
+3 the ``origin`` of what was imported.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -124,23 +126,23 @@ class DataReference(_Part):
     base_timeframe: str
     start: AwareDatetime
     end: AwareDatetime
-    rows: dict[str, int]
+    rows: dict[str, Annotated[int, Field(ge=0)]]
     split: dict[str, SplitBoundaries] = {}
-    calendars: dict[str, str] = {}
+    calendars: dict[str, Sentence] = {}
 
 
 class Environment(_Part):
     """Where training ran. ``packages`` maps distribution to version."""
 
-    python: str
-    platform: str
-    packages: dict[str, str] = {}
+    python: Sentence
+    platform: Sentence
+    packages: dict[Sentence, Sentence] = {}
 
 
 class GitState(_Part):
     """The checkout training ran from."""
 
-    commit: str
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
     dirty: bool
 
 
@@ -178,7 +180,7 @@ class ManifestFields(_Part):
     architecture: JsonMap = {}
     input_size: Annotated[int, Field(gt=0, strict=True)]
     feature_ids: Annotated[tuple[str, ...], Field(min_length=1)]
-    window: Annotated[int, Field(ge=1, strict=True)] = 1
+    window: Annotated[int, Field(ge=1, le=LARGEST_WINDOW, strict=True)] = 1
     crisp: bool = False
     output: Literal["classification", "regression"]
     classes: tuple[str, ...] = ()
@@ -214,13 +216,15 @@ class Manifest(ManifestFields):
         schema_version: :data:`BUNDLE_FORMAT` of the core that wrote it.
         name, version: where the bundle stands in the store.
         created: when it was committed, UTC.
+        origin: ``name/version`` of an imported bundle in the store that trained it; ``None`` where it was trained here.
         files: sha256 of every file beside the manifest, by name.
     """
 
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
-    version: Annotated[int, Field(ge=1, strict=True)]
+    version: Annotated[int, Field(ge=1, le=LARGEST_VERSION, strict=True)]
     created: AwareDatetime
+    origin: Annotated[str, Field(pattern=f"^{NAME_PATTERN}/{VERSION_PATTERN}$")] | None = None
     files: dict[FileName, Sha256]
 
     @property
@@ -236,3 +240,11 @@ class Manifest(ManifestFields):
             if name.startswith(WEIGHTS_PREFIX):
                 digest.update(f"{name}:{self.files[name]}\n".encode())
         return digest.hexdigest()
+
+    def same_as(self, other: Manifest) -> bool:
+        """Return True if both are of one training and its files, wherever and under whichever numbers they stand."""
+        mine, theirs = (
+            each.model_copy(update={"schema_version": BUNDLE_FORMAT, "version": 1, "origin": None})
+            for each in (self, other)
+        )
+        return mine == theirs

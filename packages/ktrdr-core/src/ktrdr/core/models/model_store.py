@@ -6,8 +6,8 @@ import datetime as dt
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ktrdr.core.files.durable import DISCARDED, UNFINISHED, discard_directory, p
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.files.reading import FileError, sha256_of
 from ktrdr.core.home import home_directory
+from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_VERSION
 from ktrdr.core.models.bundle import (
     HISTORY_FILE,
     NORMALIZERS_FILE,
@@ -29,7 +30,6 @@ from ktrdr.core.models.bundle import (
     check_contents,
     read_bundle,
 )
-from ktrdr.core.models.contents import MAX_FILE_BYTES
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, Manifest, ManifestFields
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.parameters import did_you_mean
@@ -39,6 +39,8 @@ __all__ = ["BundleWriter", "ModelEntry", "ModelStore", "default_model_store"]
 
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(VERSION_PATTERN)
+# What an import of before could leave: numbers so long that they were never found again.
+_BEYOND = re.compile(r"[1-9][0-9]*")
 # Inside a name's directory. None of these can be taken for a version.
 _TAKEN = ".versions"
 _LOCK = ".lock"
@@ -97,38 +99,62 @@ class BundleWriter:
         """
         if fields.strategy.name != self._name:
             raise ValueError(f"the strategy is called {fields.strategy.name!r}, the bundle {self._name!r}")
-        created = dt.datetime.now(dt.UTC).replace(microsecond=0)
         if fields.operation is None:
-            return self._publish(fields, created, wanted=None)
+            return self._complete(fields)
         with FileLock(self._place / _LOCK):
             self.bundle = self._left_by(fields.operation)
-            return self.bundle or self._publish(fields, created, wanted=None)
+            return self.bundle or self._complete(fields)
 
-    def adopt(self, manifest: Manifest) -> Bundle:
-        """As :meth:`commit`, for a bundle that exists already: it keeps its version here if that was never taken.
+    def adopt(self, manifest: Manifest, *, own: bool = False, keep_number: bool = False) -> tuple[Bundle, bool]:
+        """As :meth:`commit`, for a bundle that exists already; return it, and whether it was added.
+
+        It gets the next version here, as what is trained does, and keeps what it was called in the store that trained
+        it as its ``origin``. A bundle that is stored here already is returned, and nothing is added.
+
+        Args:
+            manifest: of the bundle.
+            own: it comes from a worker or goes to one: that is no other store, and makes no origin.
+            keep_number: it keeps its version, if that is free.
 
         Raises:
             BundleError: the bundle does not pass :meth:`Bundle.verify`; nothing becomes visible.
         """
         Bundle(self.directory, manifest).verify()
-        return self._publish(manifest, manifest.created, wanted=manifest.version)
+        with FileLock(self._place / _LOCK):
+            stored = self._same_as(manifest)
+            if stored is not None:
+                return stored, False
+            number = _take_version(self._place, manifest.version if keep_number else None)
+            origin = manifest.origin or (None if own else manifest.ref)
+            changes = {"schema_version": BUNDLE_FORMAT, "version": number, "origin": origin}
+            return self._publish(manifest.model_copy(update=changes)), True
 
-    def _left_by(self, operation: str) -> Bundle | None:
-        versions = (int(path.name) for path in self._place.iterdir() if _VERSION.fullmatch(path.name))
-        for version in sorted(versions, reverse=True):
-            try:
-                bundle = read_bundle(self._place / str(version), name=self._name, version=version)
-            except BundleError:
-                continue  # broken: not one that this operation could be content with
-            if bundle.manifest.operation == operation:
+    def _same_as(self, manifest: Manifest) -> Bundle | None:
+        for bundle in self._stored():
+            if bundle.manifest.same_as(manifest):
+                try:
+                    bundle.verify()
+                except BundleError:
+                    continue  # damaged since: the one that comes in is whole
                 return bundle
         return None
 
-    def _publish(self, fields: ManifestFields, created: dt.datetime, wanted: int | None) -> Bundle:
+    def _stored(self) -> Iterator[Bundle]:
+        """Yield what can be read of the bundles that are stored, the latest first."""
+        for version in sorted(_numbers(self._place), reverse=True):
+            with suppress(BundleError):
+                yield read_bundle(self._place / str(version), name=self._name, version=version)
+
+    def _left_by(self, operation: str) -> Bundle | None:
+        # A broken one is none that this operation could be content with.
+        return next((bundle for bundle in self._stored() if bundle.manifest.operation == operation), None)
+
+    def _complete(self, fields: ManifestFields) -> Bundle:
+        """Hash and check the files, and publish them under the next version."""
         known = {name: getattr(fields, name) for name in ManifestFields.model_fields}
         names = sorted(path.name for path in self.directory.iterdir() if path.name != MANIFEST_FILE)
         try:
-            files = {name: sha256_of(self.directory / name, MAX_FILE_BYTES) for name in names}
+            files = {name: sha256_of(self.directory / name, LARGEST_BUNDLE_FILE) for name in names}
         except FileError as error:
             raise BundleError(f"the bundle of {self._name} cannot be saved: {error}") from error
         draft = {
@@ -136,7 +162,7 @@ class BundleWriter:
             "schema_version": BUNDLE_FORMAT,
             "name": self._name,
             "version": 1,
-            "created": created,
+            "created": dt.datetime.now(dt.UTC).replace(microsecond=0),
             "files": files,
         }
         try:
@@ -144,7 +170,9 @@ class BundleWriter:
         except ValueError as error:
             raise BundleError(f"the bundle of {self._name} cannot be saved: {error}") from None
         check_contents(self.directory, manifest)
-        manifest = manifest.model_copy(update={"version": _take_version(self._place, wanted)})
+        return self._publish(manifest.model_copy(update={"version": _take_version(self._place, None)}))
+
+    def _publish(self, manifest: Manifest) -> Bundle:
         content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         (self.directory / MANIFEST_FILE).write_text(content + "\n", encoding="utf-8")
         target = self._place / str(manifest.version)
@@ -194,8 +222,8 @@ class ModelStore:
         Reads manifests only: a changed weights file is found by :meth:`verify`.
         """
         entries = []
-        for found in self.names() if name is None else [name]:
-            for version in self.versions(found):
+        for found in self._places() if name is None else [name]:
+            for version in self._all_versions(found):
                 try:
                     manifest = read_bundle(self.root / found / str(version), name=found, version=version).manifest
                 except BundleError as error:
@@ -206,18 +234,22 @@ class ModelStore:
 
     def names(self) -> tuple[str, ...]:
         """Return the names that have at least one version."""
+        return tuple(name for name in self._places() if self.versions(name))
+
+    def _places(self) -> Sequence[str]:
         if not self.root.is_dir():
-            return ()
-        names = sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
-        return tuple(name for name in names if self.versions(name))
+            return []
+        return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
 
     def versions(self, name: str) -> tuple[int, ...]:
-        """Return the versions of ``name``, ascending; empty if there is none."""
+        """Return the versions of ``name``, ascending; empty if there is none. The last was trained or imported last."""
+        return tuple(version for version in self._all_versions(name) if version <= LARGEST_VERSION)
+
+    def _all_versions(self, name: str) -> tuple[int, ...]:
+        """Return what else is stored under a number, too."""
         _check_name(name)
         place = self.root / name
-        if not place.is_dir():
-            return ()
-        return tuple(sorted(int(path.name) for path in place.iterdir() if _VERSION.fullmatch(path.name)))
+        return tuple(sorted(_numbers(place, _BEYOND))) if place.is_dir() else ()
 
     def get(self, ref: str) -> Bundle:
         """Return the bundle ``name/version``, or the latest of ``name``. Its manifest is checked, its files are not.
@@ -285,8 +317,15 @@ def _check_name(name: str) -> None:
         )
 
 
+def _numbers(place: Path, pattern: re.Pattern[str] = _VERSION) -> list[int]:
+    return [int(path.name) for path in place.iterdir() if pattern.fullmatch(path.name)]
+
+
 def _take_version(place: Path, wanted: int | None) -> int:
-    """Claim a version for good. Making a directory either succeeds for one process, or fails."""
+    """Claim a version for good: the greatest so far and one. Making a directory succeeds for one process only.
+
+    What is beyond :data:`~ktrdr.core.limits.LARGEST_VERSION` does not count.
+    """
     taken = place / _TAKEN
     taken.mkdir(exist_ok=True)
     if wanted is not None and not (place / str(wanted)).exists():
@@ -297,8 +336,12 @@ def _take_version(place: Path, wanted: int | None) -> int:
         else:
             return wanted
     while True:
-        used = [int(path.name) for folder in (place, taken) for path in folder.iterdir() if path.name.isdecimal()]
-        version = max(used, default=0) + 1
+        version = max((*_numbers(place), *_numbers(taken)), default=0) + 1
+        if version > LARGEST_VERSION:
+            raise BadInputError(
+                f"model `{place.name}` has no version left: {place / str(LARGEST_VERSION)} is the last that can be;"
+                " store it under another name"
+            )
         try:
             (taken / str(version)).mkdir()
         except FileExistsError:

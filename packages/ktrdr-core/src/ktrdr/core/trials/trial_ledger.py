@@ -62,7 +62,8 @@ class TrialLedger:
     Args:
         database: that holds it; the tables are made where there are none.
         take_in: gives the looks that were taken before there was a ledger, when it is made.
-        versions: gives the highest version of each model that was stored then.
+        versions: gives the highest version of each model that was stored then, by name; by ``name/version`` that of the
+            origin of one that was imported.
 
     Raises:
         TrialStoreError: the database cannot be used.

@@ -27,9 +27,13 @@ _CORRELATED, _CORRELATED_SPANS = 100, 20
 
 
 def floor_of(meta: Mapping[str, str], model: str) -> int:
-    """Return the number of trials that a model ``name/version`` from before the ledger counted: its version; else 0."""
+    """Return the number of trials that a model ``name/version`` from before the ledger counted; else 0.
+
+    That is its version, or the one it had where it was trained, if that is more.
+    """
     name, _, version = model.partition("/")
-    return min(json.loads(meta.get("before", "{}")).get(name, 0), int(version or 0))
+    before = json.loads(meta.get("before", "{}"))
+    return max(min(before.get(name, 0), int(version or 0)), before.get(model, 0))
 
 
 def overlapping_spans(session: Session, span: Span) -> dict[int, dict[str, Any]]:

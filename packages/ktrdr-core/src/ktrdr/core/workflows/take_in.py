@@ -56,9 +56,16 @@ def looks_before(home: Path) -> Iterator[Look]:
 
 
 def versions_before(home: Path) -> dict[str, int]:
-    """Return the highest version of each model below ``home``."""
+    """Return the highest version of each model below ``home``, by name; and by ``name/version`` that of its origin.
+
+    A model that was imported had as many before it as its number says where it was trained.
+    """
     store = ModelStore(home / "models")
-    return {name: store.versions(name)[-1] for name in store.names()}
+    versions = {name: store.versions(name)[-1] for name in store.names()}
+    for entry in store.list():
+        if entry.manifest is not None and entry.manifest.origin is not None:
+            versions[entry.ref] = int(entry.manifest.origin.partition("/")[2])
+    return versions
 
 
 def summary_span(summary: Mapping[str, Any]) -> Span:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import parse_json, read_plain
-from ktrdr.core.models.contents import MAX_TEXT_BYTES, BundleError, check_file
+from ktrdr.core.limits import LARGEST_JSON, MOST_SCHEMA_VALUES
+from ktrdr.core.models.contents import BundleError, check_file
 from ktrdr.ml.sklearn.sklearn_model import SklearnPredictor
 from ktrdr.ml.sklearn.sklearn_storage import MODEL_FILE, WEIGHTS_FILE
 from ktrdr.ml.sklearn.sklearn_trainer import require_cpu
@@ -88,7 +89,7 @@ def _read_description(path: Path) -> _Description:
     import sklearn
 
     try:
-        description = _Description.model_validate(parse_json(read_plain(path, MAX_TEXT_BYTES), path.name))
+        description = _Description.model_validate(parse_json(read_plain(path, LARGEST_JSON), path.name))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise BundleError(f"{path.name} is not valid at {first['loc']}: {first['msg']}") from None
@@ -112,7 +113,7 @@ def _check_schema(path: Path, trusted: frozenset[str]) -> None:
         members = set(archive.namelist())
         if "schema.json" not in members:
             raise BundleError(f"{path.name} has no schema.json")
-        schema = parse_json(archive.read("schema.json"), f"{path.name}:schema.json")
+        schema = parse_json(archive.read("schema.json"), f"{path.name}:schema.json", most=MOST_SCHEMA_VALUES)
     pending = [schema]
     while pending:
         node = pending.pop()

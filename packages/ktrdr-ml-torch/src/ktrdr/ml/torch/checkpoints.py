@@ -14,7 +14,8 @@ import torch
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import FileError, parse_json, read_plain
-from ktrdr.core.models.contents import MAX_TEXT_BYTES, BundleError
+from ktrdr.core.limits import LARGEST_JSON
+from ktrdr.core.models.contents import BundleError
 from ktrdr.core.plugins import EpochRecord, Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.tensors import read_tensors, write_tensors
 
@@ -96,7 +97,7 @@ def read_state(directory: Path, run: str) -> State:
         BadInputError: it is damaged, or that of another run.
     """
     try:
-        numbers = parse_json(read_plain(directory / _NUMBERS, MAX_TEXT_BYTES), _NUMBERS)
+        numbers = parse_json(read_plain(directory / _NUMBERS, LARGEST_JSON), _NUMBERS)
         if not isinstance(numbers, dict) or numbers.get("format") != 1:
             raise BundleError(f"{_NUMBERS} is not of this version")
         if numbers["run"] != run:

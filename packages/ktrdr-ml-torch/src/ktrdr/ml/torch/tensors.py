@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ktrdr.core.files.reading import read_plain
-from ktrdr.core.models.contents import MAX_FILE_BYTES, BundleError, check_file
+from ktrdr.core.limits import LARGEST_BUNDLE_FILE
+from ktrdr.core.models.contents import BundleError, check_file
 from ktrdr.ml.torch.memberships import Memberships
 
 __all__ = ["fill", "on_cpu", "read_tensors", "write_tensors"]
@@ -31,7 +32,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     """
     check_file(path)
     try:
-        arrays = load(read_plain(path, MAX_FILE_BYTES))
+        arrays = load(read_plain(path, LARGEST_BUNDLE_FILE))
         return {name: torch.tensor(array) for name, array in arrays.items()}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path.name} is damaged: {error}") from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ktrdr.core.files.reading import parse_json, read_plain
-from ktrdr.core.models.contents import MAX_TEXT_BYTES, BundleError
+from ktrdr.core.limits import LARGEST_JSON
+from ktrdr.core.models.contents import BundleError
 from ktrdr.ml.torch.devices import resolve_device
 from ktrdr.ml.torch.model_description import parse_description
 from ktrdr.ml.torch.tensors import read_tensors
@@ -25,7 +26,7 @@ class TorchLoader:
             BadInputError: the device does not exist, or the files are not a model of this backend.
         """
         place = resolve_device(device)
-        value = parse_json(read_plain(directory / MODEL_FILE, MAX_TEXT_BYTES), MODEL_FILE)
+        value = parse_json(read_plain(directory / MODEL_FILE, LARGEST_JSON), MODEL_FILE)
         description = parse_description(value, MODEL_FILE)
         tensors = read_tensors(directory / WEIGHTS_FILE)
         average = tensors.get("average")

@@ -1,0 +1,257 @@
+"""Whether a bundle is of one piece: what it shows in several places says the same, so that it trades what it shows.
+
+Hashes tell that files are those which the manifest names; they do not tell that text and manifest, or normalizers and
+features, belong together. Every finding is a sentence that names the file and the key.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pydantic import ValidationError
+
+from ktrdr.core.features.columns import FeatureColumn, crisp_columns, feature_columns
+from ktrdr.core.jobs.job_settings import TrainingSettings
+from ktrdr.core.models.file_checks import check_history, check_model, check_normalizers
+from ktrdr.core.models.manifest import MANIFEST_FILE, Manifest
+from ktrdr.core.plugins.manager import KNOWN_BACKENDS
+from ktrdr.core.strategy.diagnostics import StrategyError
+from ktrdr.core.strategy.loader import load_strategy_text
+from ktrdr.core.strategy.model import CLASSES, Strategy
+
+__all__ = ["HISTORY_FILE", "MODEL_FILE", "NORMALIZERS_FILE", "STRATEGY_FILE", "cross_check", "same_distribution"]
+
+STRATEGY_FILE = "strategy.yaml"
+"""The strategy as it was written."""
+
+NORMALIZERS_FILE = "normalizers.json"
+"""The normalizers of each symbol."""
+
+HISTORY_FILE = "history.json"
+"""Every epoch of the training."""
+
+MODEL_FILE = "model.json"
+"""What a backend may keep beside its weights. What of it is in the manifest too, says the same."""
+
+_LONGEST_VALUE = 60
+# What a run may say otherwise than the file: `ktrdr.core.training.overrides`.
+_OVERRIDES = (
+    ("training_data", "symbols"),
+    ("training_data", "date_range"),
+    ("training", "epochs"),
+    ("training", "seed"),
+    ("training", "given"),
+)
+_ARCHITECTURE = ("model", "architecture")
+_LABELS = ("training", "labels", "parameters")
+
+
+def cross_check(manifest: Manifest, read: Callable[[str], bytes]) -> tuple[str, ...]:
+    """Return what does not fit together, empty if all does.
+
+    Args:
+        manifest: of the bundle.
+        read: returns the content of a file that the manifest names.
+
+    Raises:
+        FileError: a file is not what it must be for this to be told.
+    """
+    features = [*_features(manifest)]
+    found = [*_strategy_text(manifest, read(STRATEGY_FILE)), *features, *_manifest(manifest), *_figures(manifest)]
+    if not features:
+        columns = _columns(manifest)
+        found += check_normalizers(read(NORMALIZERS_FILE), NORMALIZERS_FILE, manifest.data.symbols, columns)
+        if MODEL_FILE in manifest.files:
+            found += check_model(read(MODEL_FILE), MODEL_FILE, manifest, columns)
+    found += check_history(read(HISTORY_FILE), HISTORY_FILE, manifest)
+    return tuple(found)
+
+
+def same_distribution(one: str, other: str) -> bool:
+    """Return True if both spell the name of one distribution."""
+    return _normalized(one) == _normalized(other)
+
+
+def _normalized(distribution: str) -> str:
+    return distribution.lower().replace("_", "-").replace(".", "-")
+
+
+def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
+    """Compare the text that is shown with the strategy that trades."""
+    try:
+        loaded = load_strategy_text(content.decode("utf-8"), name=STRATEGY_FILE)
+    except StrategyError as error:
+        first = next(item for item in error.diagnostics if item.severity == "error")
+        yield first.located(STRATEGY_FILE)
+        return
+    written, traded = loaded.strategy, manifest.strategy
+    for path, shown, used in _differences(written.model_dump(mode="json"), traded.model_dump(mode="json")):
+        if any(path[: len(own)] == own for own in _OVERRIDES):
+            continue
+        # The declaration of the plugin completes what is written, and sources of labels have got new parameters.
+        if path[: len(_ARCHITECTURE)] == _ARCHITECTURE and (shown is None or _same_word(shown, used)):
+            continue
+        if path[:3] == _LABELS and used is None and ("training", "labels", path[3]) not in loaded.places:
+            continue
+        where = ".".join(map(str, path))
+        yield f"{STRATEGY_FILE} says {_short(shown)} for `{where}`, {MANIFEST_FILE} has {_short(used)}"
+    yield from _overrides(written, traded)
+
+
+def _overrides(written: Strategy, traded: Strategy) -> Iterator[str]:
+    """Check what a run has put in the place of what the file says: it was not looked at with the file."""
+    data, training = traded.training_data, traded.training
+    given = {"symbols": data.symbols, "epochs": training.epochs, "seed": training.seed}
+    try:
+        TrainingSettings.model_validate({**given, "start": data.date_range.start, "end": data.date_range.end})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "date_range"
+        yield f"{MANIFEST_FILE}: `strategy` is wrong in `{where}`: {first['msg'].removeprefix('Value error, ')}"
+    for key in sorted(set(training.given) ^ set(written.training.given)):
+        if key != "epochs":
+            yield f"{MANIFEST_FILE} is wrong about `{key}` in `strategy.training.given`: see {STRATEGY_FILE}"
+
+
+def _differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield path and both values wherever two trees of JSON differ; ``None`` for what one does not have."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys((*one, *other)):
+            yield from _differences(one.get(key), other.get(key), (*path, key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            yield from _differences(mine, theirs, (*path, index))
+    elif one != other:
+        yield path, one, other
+
+
+def _same_word(one: Any, other: Any) -> bool:
+    return isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower()
+
+
+def _features(manifest: Manifest) -> Iterator[str]:
+    try:
+        expected = tuple(column.id for column in _columns(manifest))
+    except KeyError as error:
+        yield f"{MANIFEST_FILE}: its strategy refers to {error}, which it does not define"
+        return
+    if expected == manifest.feature_ids:
+        return
+    where = f"{MANIFEST_FILE}: its feature list `feature_ids` does not fit its strategy"
+    for position, (wanted, given) in enumerate(zip(expected, manifest.feature_ids, strict=False)):
+        if wanted != given:
+            yield f"{where}: feature {position + 1} is `{given}`, the strategy gives `{wanted}`"
+            return
+    yield f"{where}: {len(manifest.feature_ids)} features, the strategy gives {len(expected)}"
+
+
+def _columns(manifest: Manifest) -> tuple[FeatureColumn, ...]:
+    return (crisp_columns if manifest.crisp else feature_columns)(manifest.strategy)
+
+
+def _manifest(manifest: Manifest) -> Iterator[str]:
+    """Compare what the manifest says of the model with the strategy in it."""
+    strategy, data = manifest.strategy, manifest.data
+    section = strategy.training_data
+    classes = CLASSES if manifest.output == "classification" else ()
+    for key, given, expected in (
+        ("name", manifest.name, strategy.name),
+        ("model_type", manifest.model_type, strategy.model.type),
+        ("plugin.name", manifest.plugin.name, strategy.model.backend or manifest.plugin.name),
+        ("classes", manifest.classes, classes),
+        ("seed", manifest.seed, strategy.training.seed),
+        ("data.symbols", data.symbols, section.symbols),
+        ("data.timeframes", data.timeframes, section.timeframes),
+        ("data.base_timeframe", data.base_timeframe, section.base_timeframe),
+        ("data.rows", sorted(data.rows), sorted(section.symbols)),
+        ("data.split", sorted(data.split), sorted(section.symbols) if data.split else []),
+        ("data.calendars", sorted(data.calendars), sorted(section.symbols) if data.calendars else []),
+    ):
+        if given != expected:
+            yield f"{MANIFEST_FILE} says {_short(given)} for `{key}`, its strategy {_short(expected)}"
+    for path, written, used in _differences(dict(strategy.model.architecture), dict(manifest.architecture)):
+        if written is not None and not _same_word(written, used):
+            where = ".".join(map(str, path))
+            yield f"{MANIFEST_FILE} says {_short(used)} for `architecture.{where}`, its strategy {_short(written)}"
+    yield from _plugin(manifest)
+    yield from _period(manifest)
+    if manifest.window != 1 and manifest.window not in manifest.architecture.values():
+        yield f"{MANIFEST_FILE} says {manifest.window:,} for `window`, which is nowhere in its `architecture`"
+    if data.rows and manifest.window > min(data.rows.values()):
+        yield f"{MANIFEST_FILE} says {manifest.window:,} for `window`, and there were fewer bars to train on"
+
+
+def _plugin(manifest: Manifest) -> Iterator[str]:
+    plugin = manifest.plugin
+    known = {name: distribution for name, (distribution, _) in KNOWN_BACKENDS.items()}
+    if plugin.name in sys.stdlib_module_names:
+        yield f"{MANIFEST_FILE} says `{plugin.name}` for `plugin.name`, which is a module of Python and no backend"
+    for name, distribution in known.items():
+        if (plugin.name == name) != same_distribution(plugin.distribution, distribution):
+            yield (
+                f"{MANIFEST_FILE} says `{plugin.name}` of {plugin.distribution} for `plugin`; "
+                f"`{name}` is of {distribution}"
+            )
+
+
+def _period(manifest: Manifest) -> Iterator[str]:
+    data = manifest.data
+    if data.end < data.start:
+        yield f"{MANIFEST_FILE}: `data` ends before it starts"
+    for symbol, split in data.split.items():
+        parts = [part for part in (split.train, split.validation, split.test) if part is not None]
+        ordered = all(one.end <= two.start for one, two in pairwise(parts))
+        if not ordered or parts[0].start < data.start or parts[-1].end > data.end:
+            yield f"{MANIFEST_FILE}: the parts of `data.split.{symbol}` overlap, or lie outside of its data"
+    if wrong := [symbol for symbol, rows in data.rows.items() if rows < 1]:
+        yield f"{MANIFEST_FILE}: `data.rows.{wrong[0]}` is less than one bar"
+
+
+def _figures(manifest: Manifest) -> Iterator[str]:
+    """Check that the figures are of this model's parts, classes and features."""
+    named = {"metrics": manifest.metrics, **{f"baselines.{name}": parts for name, parts in manifest.baselines.items()}}
+    for where, parts in named.items():
+        if not isinstance(parts, Mapping) or set(parts) - {"validation", "test"}:
+            yield f"{MANIFEST_FILE}: `{where}` has other parts than validation and test"
+            continue
+        for part, values in parts.items():
+            yield from _part(f"{where}.{part}", values, manifest.classes)
+    if isinstance(manifest.importance, Mapping):
+        listed = manifest.importance.get("features")
+        given = listed if isinstance(listed, list) else []
+        ids = [str(item.get("id")) for item in given if isinstance(item, Mapping)]
+        if sorted(ids) != sorted(manifest.feature_ids):
+            yield f"{MANIFEST_FILE}: `importance.features` is of other features than `feature_ids`"
+
+
+def _part(where: str, values: Any, classes: Sequence[str]) -> Iterator[str]:
+    if not isinstance(values, Mapping):
+        yield f"{MANIFEST_FILE}: `{where}` is no map of figures"
+        return
+    per_class, matrix, calibration = (values.get(key) for key in ("per_class", "confusion_matrix", "calibration"))
+    if per_class is not None and (not isinstance(per_class, Mapping) or set(per_class) != set(classes)):
+        yield f"{MANIFEST_FILE}: `{where}.per_class` is of other classes than `classes`"
+    if matrix is not None and not _square(matrix, len(classes)):
+        yield f"{MANIFEST_FILE}: `{where}.confusion_matrix` is not of {len(classes)} classes"
+    if calibration is not None and _bin_samples(calibration) != values.get("samples"):
+        yield f"{MANIFEST_FILE}: `{where}.calibration` is of other samples than `{where}.samples`"
+
+
+def _square(matrix: Any, size: int) -> bool:
+    return isinstance(matrix, list) and [len(row) if isinstance(row, list) else -1 for row in matrix] == [size] * size
+
+
+def _bin_samples(calibration: Any) -> Any:
+    try:
+        return sum(each["samples"] for each in calibration["bins"])
+    except (TypeError, KeyError):
+        return "unknown"
+
+
+def _short(value: Any) -> str:
+    """Quote a value, which may be of any length, on one line."""
+    text = "nothing" if value is None else f"{value}" if isinstance(value, bool | int | float) else f"{value!r}"
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
