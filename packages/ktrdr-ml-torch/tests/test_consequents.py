@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ktrdr.core.errors import CancelledError
+from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.plugins import CrispInput, Split, TrainingData
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
@@ -201,6 +201,19 @@ def test_a_class_without_samples_and_one_with_hardly_any_are_no_trouble(problem,
     p = train(with_train(given, labels=labels)).predictor().predict(given.data.features)
     assert np.isfinite(p).all()
     assert p[:, 2].mean() < 0.05
+
+
+@pytest.mark.parametrize("gradient_clip", [None, 1.0])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_steps_that_are_far_too_large_are_refused_in_a_sentence_or_survived(problem, train, optimizer, gradient_clip):
+    settings = {"epochs": 8, "learning_rate": 100.0, "optimizer": optimizer, "gradient_clip": gradient_clip}
+    given = problem("anfis", architecture={"learn_memberships": True}, settings=settings)
+    try:
+        predictor = train(given).predictor()
+    except BadInputError as error:
+        assert "left the range of numbers in epoch" in str(error)
+    else:
+        assert np.isfinite(predictor.predict(given.data.features)).all()
 
 
 @pytest.mark.parametrize("learn", [False, True])

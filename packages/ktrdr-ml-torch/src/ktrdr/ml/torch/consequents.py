@@ -96,7 +96,7 @@ class ConsequentSolver:
         self._set(self._base)
         gram, gradient = self._equations(self._base)
         unit = max(float(gram.diagonal().mean() if gram.ndim == 2 else gram.mean()), 1e-30)
-        best, chosen, found = math.inf, math.nan, self._base
+        best, chosen, found = math.inf, RIDGES[0] * unit + self._decay, self._base
         for relative in RIDGES if validates or gram.ndim == 2 else (_LARGE_RIDGE,):
             self._factor, self.ridge = None, relative * unit + self._decay
             candidate = self._base - self._solve(gram, gradient)
@@ -115,13 +115,18 @@ class ConsequentSolver:
         return max(1 - spent / samples, _LEAST_FREEDOM)
 
     @torch.no_grad()
-    def step(self, *, moved: bool) -> None:
-        """Take a step from the consequents as they are; ``moved`` says that memberships have changed since the last."""
+    def step(self, *, moved: bool) -> bool:
+        """Take a step from the consequents as they are; ``moved`` says that memberships have changed since the last.
+
+        Return False if the equations cannot be solved, because the memberships have left the range of numbers.
+        """
         if moved:
             self._gram = self._factor = None
         now = self._network.consequents.to(self._device, torch.float64).view_as(self._base)
         gram, gradient = self._equations(now)
-        self._set(now - self._solve(gram, gradient + self.ridge * (now - self._base)))
+        change = self._solve(gram, gradient + self.ridge * (now - self._base))
+        self._set(now - change)
+        return bool(torch.isfinite(change).all())
 
     def _set(self, consequents: Any) -> None:
         self._network.consequents.copy_(consequents.view_as(self._network.consequents))
@@ -150,7 +155,9 @@ class ConsequentSolver:
         if gram.ndim == 2:
             if self._factor is None:
                 ridge = self.ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-                self._factor = torch.linalg.cholesky(gram + ridge)
+                self._factor, failed = torch.linalg.cholesky_ex(gram + ridge)
+                if bool(failed):
+                    return torch.full_like(right, math.nan)
             return torch.cholesky_solve(right, self._factor)
         return self._conjugate_gradients(gram + self.ridge, right)
 

@@ -232,7 +232,8 @@ class Run:
             self._step_memberships()
             self._batch = 1
         self._unsolved = self._network.consequents.detach().clone()
-        self._solver.step(moved=self._optimizer is not None)
+        if not self._solver.step(moved=self._optimizer is not None):
+            self._refuse("memberships", len(self.history) + 1)
         return self._named("train", *self._evaluate(self._train))
 
     def _step_memberships(self) -> None:
