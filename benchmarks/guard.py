@@ -68,6 +68,7 @@ PAIRS = (
     Pair("training", "training, lstm 64x2, 20 steps, batches of 32", "bare loop", 300, 3),
     Pair("training", "prediction, mlp", "bare forward", 50_000, 5),
     Pair("training", "prediction, lstm", "bare forward", 1_000, 3),
+    Pair("rules", "training, anfis, 16 rules", "bare least squares", 2_000, 5),
     Pair("simulation", "simulation, 10,000 orders per million bars", "backtesting.py", 10_000, 3),
 )
 

@@ -25,6 +25,7 @@ TITLES = {
     "features": "Fuzzy sets and features",
     "labels": "Labels",
     "training": "Training and prediction",
+    "rules": "Rules",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
     "cluster": "Cluster",

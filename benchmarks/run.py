@@ -34,6 +34,7 @@ BENCHMARKS = (
     "features",
     "labels",
     "training",
+    "rules",
     "simulation",
     "backtest",
     "cluster",

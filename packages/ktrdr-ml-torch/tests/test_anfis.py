@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +20,10 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.plugins import CrispInput, RuleBased
+from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.testing.learning_problems import Problem
+from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.model_description import FuzzyVariable
 from ktrdr.ml.torch.torch_loader import TorchLoader
@@ -47,7 +55,7 @@ def layer(functions, *, learn=False, center=0.0, scale=1.0, dtype=torch.float64)
 def degrees(made, values, center=0.0, scale=1.0):
     z = (torch.tensor(values, dtype=torch.float64)[:, None] - center) / scale
     (answer,) = made(z)
-    return answer.detach().numpy()
+    return answer.detach().exp().numpy()
 
 
 def expected(functions, values):
@@ -97,7 +105,7 @@ def test_no_step_can_put_corners_out_of_order():
     for _ in range(60):
         optimizer.zero_grad()
         (answer,) = made(torch.randn(64, 1, generator=generator))
-        (answer @ torch.randn(len(EVERY_KIND), generator=generator)).sum().backward()
+        (answer.exp() @ torch.randn(len(EVERY_KIND), generator=generator)).sum().backward()
         torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
         optimizer.step()
         for kind, numbers in made.functions([50.0], [15.0]):
@@ -167,6 +175,60 @@ def test_a_rules_weight_is_the_share_of_samples_it_decides(problem, train):
     shares = (firing / firing.sum(axis=1, keepdims=True)).mean(axis=0)
     model = train(given)
     np.testing.assert_allclose(model.tensors["network.shares"], shares, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["classification", "regression"])
+@pytest.mark.parametrize("learn", [False, True])
+def test_a_rule_says_what_it_puts_out_where_it_fires(problem, train, tmp_path, output, learn):
+    """At the mean of the training rows weighted by its firing: recomputed by rows, told by the stored model alone."""
+    given = problem("anfis", output, architecture={"learn_memberships": learn}, settings={"learning_rate": 0.05})
+    model = train(given)
+    TorchStorage().save(model, tmp_path)
+    predictor = TorchLoader().load(tmp_path, "cpu")
+    w = {name.removeprefix("network."): tensor.double().numpy() for name, tensor in model.tensors.items()}
+    x = given.data.features[given.data.train.rows].astype(np.float64)
+    learned = predictor.learned_memberships()
+    names = list(given.task.crisp_inputs[0].functions)
+    given_functions = {crisp.name: crisp.functions for crisp in given.task.crisp_inputs}
+    degrees = [
+        {name: of_input[name] for name in names}
+        for of_input in ((learned or given_functions)[f"set{column}"] for column in range(4))
+    ]
+    columns = [
+        {name: np.exp(-0.5 * ((x[:, column] - mean) / sigma) ** 2) for name, (_, (mean, sigma)) in of_input.items()}
+        for column, of_input in enumerate(degrees)
+    ]
+    combinations = list(product(names, repeat=4))
+    fired = np.array([np.prod([columns[i][name] for i, name in enumerate(rule)], axis=0) for rule in combinations])
+    fired /= fired.sum(axis=0)
+    rules = {tuple(name for _, name in rule.conditions): rule for rule in predictor.rules()}
+    averages = 0
+    for number, combination in enumerate(combinations):
+        center = (fired[number][:, None] * x).sum(axis=0) / fired[number].sum()
+        z = np.append((center - w["center"]) / w["scale"], 1.0)
+        scores = w["consequents"][number].reshape(5, -1).T @ z
+        told = list(rules[combination].outputs.values())
+        if output == "classification":
+            wanted = np.exp(scores) / np.exp(scores).sum()
+        else:
+            wanted = scores * model.description.scaling.scale + model.description.scaling.mean
+        size = max(np.abs(wanted).max(), model.description.scaling.scale if model.description.scaling else 1)
+        assert told == pytest.approx(wanted.tolist(), abs=2e-3 * size)
+        constants = w["consequents"][number].reshape(5, -1)[-1]
+        averages += np.abs(constants - scores).max() > 0.05
+    assert averages > 40, "what rules say where all inputs are average is something else"
+
+
+@pytest.mark.parametrize("output", ["classification", "regression"])
+def test_models_of_format_1_predict_what_they_did_and_say_where_their_rules_are_told(output):
+    """What training wrote before rules had centers, and what it predicted then."""
+    directory = Path(__file__).parent / "files" / f"older_anfis_{output}"
+    then = json.loads((directory / "then.json").read_text(encoding="utf-8"))
+    predictor = TorchLoader().load(directory, "cpu")
+    features = np.random.default_rng(0).random((12, 4), dtype=np.float32)
+    np.testing.assert_allclose(predictor.predict(features), then["predictions"], rtol=0, atol=1e-6)
+    rules = predictor.rules()
+    assert [rule.text for rule in rules] == [f"{text} (where every input is average)" for text in then["rules"]]
 
 
 def test_its_output_is_takagi_and_sugenos(problem, train):
@@ -243,3 +305,85 @@ def test_every_kind_of_function_trains(problem, train):
     model = train(Problem(dataclasses.replace(given.task, crisp_inputs=crisp), given.data))
     assert np.isfinite(model.predictor().predict(given.data.features)).all()
     assert len(model.predictor().rules()) == 30
+
+
+def test_a_gradient_draws_its_batches_by_the_seed_and_a_solution_draws_nothing(problem, train, same):
+    for learning, alike in (("hybrid", True), ("gradient", False)):
+        models = [train(problem("anfis", architecture={"learning": learning}, seed=seed)) for seed in (1, 1, 2)]
+        assert same(models[0], models[1])
+        assert same(models[0], models[2]) == alike
+
+
+STRATEGY = """
+name: ruled
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+indicators: {rsi: {type: rsi}}
+fuzzy_sets: {rsi: {indicator: rsi, low: [0, 0, 50], middle: [30, 50, 70], high: [50, 100, 100]}}
+nn_inputs: [{fuzzy_set: rsi, timeframes: all, lags: [1, 2, 3]}]
+model: {type: anfis, architecture: {max_rules: 80}}
+decisions: {output_format: classification}
+training: {labels: {source: zigzag}, learning_rate: 0.1}
+"""
+
+
+def test_validate_refuses_in_the_words_of_training_and_without_torch(tmp_path, problem, train):
+    with pytest.raises(BadInputError) as caught:
+        train(problem("anfis", architecture={"max_rules": 80}))
+    (tmp_path / "strategy.yaml").write_text(STRATEGY, encoding="utf-8")
+    code = (
+        "import sys\n"
+        "from ktrdr.core.cli.main import main\n"
+        "try:\n    main(['validate', 'strategy.yaml'])\n"
+        "finally:\n    print('torch' in sys.modules)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "KTRDR_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stdout.endswith("\nFalse\n")
+    said = str(caught.value).removeprefix("`model`: ")
+    assert f"strategy.yaml:9:1: error: model: {said}" in answer.stderr
+
+
+def test_validate_warns_of_training_keys_that_hybrid_learning_has_no_use_for():
+    text = STRATEGY.replace("max_rules: 80", "max_rules: 81")
+    plugins = PluginManager(environ={"KTRDR_LOAD_PLUGINS": "torch"})
+    (warning,) = load_strategy_text(text, plugins=plugins).warnings
+    assert warning.message == (
+        "`learning_rate` has no effect with `learning: hybrid` and `learn_memberships: false`; remove it, or "
+        "set `learn_memberships: true` or `learning: gradient` under `model.architecture`"
+    )
+    for change in ("learn_memberships: true", "learning: gradient"):
+        assert not load_strategy_text(
+            text.replace("max_rules: 81", f"max_rules: 81, {change}"), plugins=plugins
+        ).warnings
+
+
+@pytest.mark.parametrize("idle", MODEL_TYPES["anfis"].idle_keys, ids=lambda idle: str(dict(idle.when)))
+def test_keys_that_are_called_idle_are(problem, train, same, idle):
+    other = {
+        "batch_size": 17,
+        "learning_rate": 0.5,
+        "optimizer": "sgd",
+        "momentum": 0.5,
+        "gradient_clip": 1e-3,
+        "lr_scheduler": {"type": "exponential", "parameters": {"gamma": 0.5}},
+    }
+    changed = {key: other[key] for key in idle.keys}
+    given = problem("anfis", architecture=dict(idle.when))
+    assert same(train(given), train(problem("anfis", architecture=dict(idle.when), settings=changed)))
+    # And where the condition does not hold, they are not.
+    elsewhere = {"learning": "gradient", "learn_memberships": True}
+    one = train(problem("anfis", architecture=elsewhere))
+    for key, value in changed.items():
+        beside = {"optimizer": "sgd"} if key == "momentum" else {}
+        before = one if not beside else train(problem("anfis", architecture=elsewhere, settings=beside))
+        assert not same(before, train(problem("anfis", architecture=elsewhere, settings={key: value, **beside}))), key

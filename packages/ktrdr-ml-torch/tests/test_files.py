@@ -180,7 +180,7 @@ def test_numbers_that_are_none(saved, name, value):
 
 
 DESCRIPTIONS = [
-    ({"format": 2}, "format"),
+    ({"format": 3}, "format"),
     ({"model_type": "transformer"}, "there is no model type 'transformer'"),
     ({"model_type": "lstm"}, "architecture"),
     ({"output": "regression"}, "classes and scaling do not fit"),

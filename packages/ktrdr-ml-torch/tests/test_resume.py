@@ -20,6 +20,7 @@ from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import Cancellation
 from ktrdr.ml.torch import training
 from ktrdr.ml.torch.checkpoints import fingerprint
+from ktrdr.ml.torch.consequents import RIDGES
 
 PLATEAU = {"type": "reduce_on_plateau", "parameters": {"factor": 0.5, "patience": 0, "threshold": 0.1, "min_lr": 0.0}}
 STOPPING = {"patience": 30, "min_delta": 0.0, "monitor": "val_loss"}
@@ -31,7 +32,11 @@ CASES = {
         {"lr_scheduler": PLATEAU, "early_stopping": STOPPING, "gradient_clip": 1.0},
     ),
     "gru": ("gru", {"dropout": 0.3}, {"optimizer": "sgd", "momentum": 0.9, "class_weights": "balanced"}),
-    "anfis": ("anfis", {"learn_memberships": True}, {"optimizer": "rmsprop", "momentum": 0.5, "learning_rate": 1e-3}),
+    "anfis": (
+        "anfis",
+        {"learn_memberships": True, "learning": "gradient"},
+        {"optimizer": "rmsprop", "momentum": 0.5, "learning_rate": 1e-3},
+    ),
 }
 
 
@@ -111,15 +116,17 @@ def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name)
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_cancelled_again_and_again(case, train, same, tmp_path, name):
     """After every fifth question, in batches and in evaluations alike."""
+    # The first solution of rules is kept whole, not in parts.
+    questions = 5 if name != "anfis" else len(RIDGES) + 6
     given = case(name, epochs=4)
     interruptions = 0
     while True:
         try:
-            resumed = train(given, cancellation=CancelledAt(5), checkpoint=DirectoryCheckpoint(tmp_path))
+            resumed = train(given, cancellation=CancelledAt(questions), checkpoint=DirectoryCheckpoint(tmp_path))
             break
         except CancelledError:
             interruptions += 1
-    assert interruptions >= 6
+    assert interruptions >= (6 if name != "anfis" else 2)
     expected = train(given)
     assert same(resumed, expected)
     assert resumed.history == expected.history

@@ -67,7 +67,8 @@ def test_early_stopping_saves_epochs(problem, train):
 
 @pytest.mark.parametrize(("name", "rate"), [("mlp", 0.5), ("lstm", 4.0), ("anfis", 0.5)])
 def test_what_is_kept_is_the_best_epoch_and_not_an_alias_of_the_last(problem, train, same, name, rate):
-    given = problem(name, settings={**WILD, "epochs": 15, "learning_rate": rate})
+    architecture = {"learning": "gradient"} if name == "anfis" else None
+    given = problem(name, architecture=architecture, settings={**WILD, "epochs": 15, "learning_rate": rate})
     model = train(given)
     losses = [record.metrics["val_loss"] for record in model.history]
     best = int(np.argmin(losses)) + 1
@@ -76,7 +77,8 @@ def test_what_is_kept_is_the_best_epoch_and_not_an_alias_of_the_last(problem, tr
     p = model.predictor().predict(given.data.features)[validation.rows, validation.labels]
     assert np.mean(-np.log(p)) == pytest.approx(min(losses), rel=1e-4)
     # The run that ends at that epoch has the same weights; one epoch more would not.
-    assert same(train(problem(name, settings={**given.task.settings, "epochs": best})), model)
+    shorter = problem(name, architecture=architecture, settings={**given.task.settings, "epochs": best})
+    assert same(train(shorter), model)
 
 
 def test_a_model_is_not_changed_by_its_predictors(problem, train):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ktrdr.core.errors import BadInputError
@@ -93,6 +95,13 @@ def test_crisp_inputs_carry_the_strategys_memberships(strategy):
 def test_a_fuzzy_set_that_is_read_once_keeps_its_name_in_rules(unchecked):
     strategy = unchecked(", lags: [1]", "")
     assert [crisp.name for crisp in task_of(strategy, RULES).crisp_inputs] == ["rsi"]
+
+
+def test_more_rules_than_a_type_may_have_are_refused_though_the_loader_let_them_pass(strategy):
+    bounded = replace(RULES, architecture=(Parameter("most", "int", 8, maximum=100),), rules_parameter="most")
+    with pytest.raises(BadInputError, match=r"`model`: rules would have 9 rules \(3 x 3 memberships of 2 fuzzy inputs"):
+        task_of(strategy, bounded)
+    assert len(task_of(strategy, RULES).crisp_inputs) == 2
 
 
 def test_rules_without_a_fuzzy_set_are_refused(unchecked):

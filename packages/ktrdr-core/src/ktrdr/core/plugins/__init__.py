@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Device,
         EpochRecord,
         Explainable,
+        IdleKeys,
         ModelLoader,
         ModelStorage,
         ModelTrainer,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         TrainingTask,
     )
     from ktrdr.core.plugins.markers import PROJECT, hookimpl, hookspec
+    from ktrdr.core.plugins.rule_limit import too_many_rules
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -40,6 +42,7 @@ __all__ = [
     "Device",
     "EpochRecord",
     "Explainable",
+    "IdleKeys",
     "ModelLoader",
     "ModelStorage",
     "ModelTrainer",
@@ -54,13 +57,14 @@ __all__ = [
     "TrainingTask",
     "hookimpl",
     "hookspec",
+    "too_many_rules",
 ]
 
-_MARKERS = ("PROJECT", "hookimpl", "hookspec")
+_ELSEWHERE = {"PROJECT": "markers", "hookimpl": "markers", "hookspec": "markers", "too_many_rules": "rule_limit"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module("ktrdr.core.plugins." + ("markers" if name in _MARKERS else "contract"))
+    module = importlib.import_module(f"ktrdr.core.plugins.{_ELSEWHERE.get(name, 'contract')}")
     return getattr(module, name)

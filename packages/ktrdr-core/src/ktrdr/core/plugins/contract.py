@@ -24,6 +24,7 @@ __all__ = [
     "Device",
     "EpochRecord",
     "Explainable",
+    "IdleKeys",
     "ModelLoader",
     "ModelStorage",
     "ModelTrainer",
@@ -64,6 +65,25 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleKeys:
+    """Keys under ``training`` that have no effect where parameters of the architecture have certain values.
+
+    Attributes:
+        keys: names of them.
+        when: ``(parameter, value)``, all of which must hold.
+        remedy: what to change for them to have an effect, as the end of a sentence.
+    """
+
+    keys: frozenset[str]
+    when: tuple[tuple[str, Any], ...]
+    remedy: str
+
+    def apply_to(self, architecture: Mapping[str, Any]) -> bool:
+        """Return True if the keys have no effect with this architecture."""
+        return all(name in architecture and architecture[name] == value for name, value in self.when)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelType:
     """A value of ``model.type`` that a plugin trains.
 
@@ -79,6 +99,10 @@ class ModelType:
         inputs: ``"features"``: the columns of the feature pipeline. ``"crisp"``: one column of indicator values per
             fuzzy input, and the membership functions in :attr:`TrainingTask.crisp_inputs`, for models that own their
             memberships.
+        rules_parameter: name of the architecture parameter that says how many fuzzy rules there may be at most, for
+            a type that makes one for each combination of its inputs' memberships; ``None`` for any other. Core refuses
+            a strategy with more.
+        idle_keys: which :attr:`training_keys` have no effect with certain values of the architecture.
     """
 
     name: str
@@ -88,6 +112,8 @@ class ModelType:
     training_keys: frozenset[str] = frozenset()
     window_parameter: str | None = None
     inputs: Literal["features", "crisp"] = "features"
+    rules_parameter: str | None = None
+    idle_keys: tuple[IdleKeys, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +263,8 @@ class Rule:
     Attributes:
         conditions: ``(fuzzy input, membership)``, all of which must hold.
         weight: share of the training samples this rule decided, 0 to 1; over all rules they sum to 1.
-        outputs: class name, or ``"value"`` -> what the rule alone predicts where every input is average: a probability,
-            or a value in units of the labels.
+        outputs: class name, or ``"value"`` -> what the rule alone predicts at the mean of the training samples weighted
+            by how strongly it fires on each: a probability, or a value in units of the labels.
         text: the rule in words.
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.names import is_name
+from ktrdr.core.plugins.rule_limit import too_many_rules
 from ktrdr.core.strategy.document import Node
 from ktrdr.core.strategy.model import Deployment, FuzzyInput, NnInput, Risk, Strategy, TrainingDataSection
 from ktrdr.core.strategy.older import older_version
@@ -79,7 +80,7 @@ def read_strategy(
     if model.model_type is not None and decisions.output is not None:
         _check_output(top, model, decisions.output)
     if inputs is not None:
-        _check_crisp(top, model, [item for _, item in inputs])
+        _check_crisp(top, model, [item for _, item in inputs], definitions)
         warn_of_unused(top, definitions, [item for _, item in inputs], data)
     if report.failed:
         return None
@@ -162,8 +163,20 @@ def _check_output(top: Section, model: ModelReading, output: str) -> None:
         )
 
 
-def _check_crisp(top: Section, model: ModelReading, inputs: Sequence[NnInput]) -> None:
+def _check_crisp(top: Section, model: ModelReading, inputs: Sequence[NnInput], definitions: Definitions) -> None:
     if model.model_type is None or model.model_type.inputs != "crisp":
         return
-    if not any(isinstance(item, FuzzyInput) for item in inputs):
+    fuzzy = [item for item in inputs if isinstance(item, FuzzyInput)]
+    if not fuzzy:
         top.error("nn_inputs", f"model type `{model.model_type.name}` makes rules of fuzzy sets; add a fuzzy input")
+        return
+    if model.section is None:
+        return
+    memberships = [
+        len(fuzzy_set.memberships)
+        for item in fuzzy
+        if (fuzzy_set := definitions.fuzzy_sets[item.fuzzy_set]) is not None
+        for _ in range(len(item.timeframes) * (1 + len(item.lags)))
+    ]
+    if problem := too_many_rules(model.model_type, model.section.architecture, memberships):
+        top.error("model", problem)

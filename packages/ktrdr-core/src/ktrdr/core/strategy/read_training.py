@@ -83,6 +83,7 @@ def read_training(section: Section, decisions: DecisionsReading, model: ModelRea
     given = tuple(key for key in section.entries if section.has(key))
     if model.model_type is not None:
         _refuse_useless(section, given, model.model_type)
+        _warn_of_idle(section, given, model)
     fits = scheduler_fits and stopping_fits and method_fits
     output = decisions.output
     if output is not None:
@@ -184,6 +185,22 @@ def _refuse_useless(section: Section, given: tuple[str, ...], model_type: ModelT
                 f"`{key}` has no effect on model type `{model_type.name}`, which uses "
                 f"{', '.join(uses) or 'no such key'}; remove it",
             )
+
+
+def _warn_of_idle(section: Section, given: tuple[str, ...], model: ModelReading) -> None:
+    """Warn of keys that the model type has a use for, but not with this architecture."""
+    if model.model_type is None or model.section is None:
+        return
+    for idle in model.model_type.idle_keys:
+        if idle.apply_to(model.section.architecture):
+            values = " and ".join(f"`{name}: {_written(value)}`" for name, value in idle.when)
+            for key in given:
+                if key in idle.keys:
+                    section.warn(key, f"`{key}` has no effect with {values}; remove it, or {idle.remedy}")
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fit_labels(section: Section, source: LabelSource, output: str) -> bool:

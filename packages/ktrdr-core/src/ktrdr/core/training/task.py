@@ -18,6 +18,7 @@ from ktrdr.core.plugins.contract import (
     TrainingTask,
 )
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.plugins.rule_limit import too_many_rules
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
 from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.strategy.training_parameters import CORE_KEYS, REGRESSION_LOSSES
@@ -57,16 +58,20 @@ def create_task(
             f"strategy `{strategy.name}`: labels of source `{source.name}` are for {source.output}, and"
             f" `decisions.output_format` is {output}; use {fitting}"
         )
+    architecture = _architecture(strategy, model_type)
+    crisp_inputs = _crisp_inputs(strategy, columns) if model_type.inputs == "crisp" else ()
+    if problem := too_many_rules(model_type, architecture, [len(crisp.functions) for crisp in crisp_inputs]):
+        raise BadInputError(f"strategy `{strategy.name}`: `model`: {problem}")
     return TrainingTask(
         model_type=model_type.name,
-        architecture=_architecture(strategy, model_type),
+        architecture=architecture,
         output=output,
         classes=CLASSES if output == "classification" else (),
         feature_ids=tuple(column.id for column in columns),
         settings=_settings(strategy, model_type),
         seed=strategy.training.seed,
         device=device.name,
-        crisp_inputs=_crisp_inputs(strategy, columns) if model_type.inputs == "crisp" else (),
+        crisp_inputs=crisp_inputs,
     )
 
 

@@ -16,72 +16,106 @@ import torch
 from torch import nn
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.plugins import too_many_rules
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.model_description import Description
 
 __all__ = ["Anfis"]
 
-# Where every rule is silent the scores go to 0: no opinion.
-_SILENT = 1e-12
+_LEAST_FIRING = 1e-12
 
 
 class Anfis(nn.Module):
     """Rules over all combinations of the memberships of all fuzzy inputs.
 
     ``consequents`` is ``(rules, (features + 1) * outputs)``: the coefficients of the standardized inputs, then the
-    constant. ``shares`` is the mean of each rule's normalized firing strength over the training samples.
+    constant. Over the training samples, ``shares`` is the mean of each rule's normalized firing strength, and
+    ``centers`` ``(rules, features)`` is the mean of the standardized inputs weighted by it: where the rule fires.
+    Models of format 1 have no ``centers``: they are ``None``.
     """
 
     center: Any
     scale: Any
     shares: Any
+    centers: Any
 
     def __init__(self, description: Description) -> None:
         super().__init__()
-        variables = description.fuzzy_variables
-        rules = math.prod(len(variable.functions) for variable in variables)
-        bound = description.architecture["max_rules"]
-        if rules > bound:
-            counts = " x ".join(str(len(variable.functions)) for variable in variables)
-            raise BadInputError(
-                f"`model`: anfis would have {rules:,} rules ({counts} memberships of {len(variables)} fuzzy inputs), "
-                f"more than `max_rules: {bound}`; use fewer fuzzy inputs, lags or memberships, or raise `max_rules`"
-            )
+        variables, architecture = description.fuzzy_variables, description.architecture
+        counts = [len(variable.functions) for variable in variables]
+        if problem := too_many_rules(description.kind, architecture, counts):
+            raise BadInputError(f"`model`: {problem}")
+        rules = math.prod(counts)
         self.width = max(rules, description.input_size * description.outputs)
         self.outputs = description.outputs
-        self.learns_memberships = description.architecture["learn_memberships"]
+        self.solves_consequents = architecture["learning"] == "hybrid"
+        self.learns_memberships = architecture["learn_memberships"]
         self.memberships = Memberships(variables, learn=self.learns_memberships)
         self.consequents = nn.Parameter(torch.empty(rules, (description.input_size + 1) * description.outputs))
         self.register_buffer("center", torch.empty(description.input_size))
         self.register_buffer("scale", torch.empty(description.input_size))
         self.register_buffer("shares", torch.empty(rules))
+        measured = description.format > 1
+        self.register_buffer("centers", torch.empty(rules, description.input_size) if measured else None)
 
     @torch.no_grad()
-    def start(self, center: Sequence[float], scale: Sequence[float], generator: Any) -> None:
-        """Take the strategy's memberships, and consequents close to 0."""
+    def start(self, center: Sequence[float], scale: Sequence[float]) -> None:
+        """Take the strategy's memberships, and consequents of 0."""
         self.center.copy_(torch.tensor(center))
         self.scale.copy_(torch.tensor(scale))
         self.memberships.start(center, scale)
-        bound = 0.1 / math.sqrt(len(center) + 1)
-        self.consequents.uniform_(-bound, bound, generator=generator)
+        self.consequents.zero_()
         self.shares.fill_(1 / len(self.shares))
+        self.centers.zero_()
 
     def forward(self, x: Any) -> Any:
-        """Return scores ``(n, outputs)`` of ``(n, features)``."""
-        z = (x - self.center) / self.scale
+        """Return scores ``(n, outputs)`` of ``(n, features)``.
+
+        Where no rule fires at all, as outside of every triangle, the scores are 0: no opinion.
+        """
+        z = self.standardized(x)
         linear = (self._normalized(z) @ self.consequents).view(len(x), -1, self.outputs)
         return (linear[:, :-1] * z.unsqueeze(2)).sum(1) + linear[:, -1]
 
+    def standardized(self, x: Any) -> Any:
+        """Return ``(n, features)`` in units in which the training samples have mean 0 and deviation 1."""
+        return (x - self.center) / self.scale
+
     def firing(self, x: Any) -> Any:
-        """Return normalized firing strengths ``(n, rules)`` of ``(n, features)``."""
-        return self._normalized((x - self.center) / self.scale)
+        """Return normalized firing strengths ``(n, rules)`` of ``(n, features)``; 0 throughout where none fires."""
+        return self._normalized(self.standardized(x))
 
     def _normalized(self, z: Any) -> Any:
         first, *others = self.memberships(z)
         strengths = first
         for degrees in others:
-            strengths = (strengths.unsqueeze(2) * degrees.unsqueeze(1)).flatten(1)
-        return strengths / (strengths.sum(1, keepdim=True) + _SILENT)
+            strengths = (strengths.unsqueeze(2) + degrees.unsqueeze(1)).flatten(1)
+        # The strongest rule counts as 1: however weak all are, what they amount to beside each other is kept.
+        strongest = strengths.detach().amax(1, keepdim=True)
+        strengths = (strengths - torch.where(strongest.isfinite(), strongest, 0.0)).exp()
+        total = strengths.sum(1, keepdim=True)
+        return strengths / torch.where(total > 0, total, 1.0)
+
+    @torch.no_grad()
+    def set_measured(self, weights: Any, sums: Any) -> None:
+        """Set ``shares`` and ``centers``.
+
+        Args:
+            weights: float64 ``(rules,)``, the sum of each rule's firing over the training samples.
+            sums: float64 ``(rules, features)``, the sum of the standardized inputs times that firing. A rule that never
+                fired has its center at the average sample.
+        """
+        fired = weights.unsqueeze(1)
+        self.shares.copy_((weights / weights.sum().clamp(min=_LEAST_FIRING)).float())
+        self.centers.copy_(torch.where(fired > 0, sums / fired.clamp(min=1e-300), 0.0).float())
+
+    def rule_scores(self) -> Any:
+        """Return the scores ``(rules, outputs)`` of each rule alone, at its center; without centers at the average."""
+        coefficients = self.consequents.view(len(self.consequents), -1, self.outputs)
+        constants = coefficients[:, -1]
+        if self.centers is None:
+            return constants
+        return (coefficients[:, :-1] * self.centers.unsqueeze(2)).sum(1) + constants
 
     def learned_functions(self) -> list[tuple[str, tuple[float, ...]]]:
         """Return ``(type, parameters)`` of every membership, inputs in order; nothing if training left them alone."""

@@ -23,7 +23,7 @@ __all__ = ["State", "fingerprint", "read_state", "write_state"]
 
 _TENSORS = "state.safetensors"
 _NUMBERS = "state.json"
-_GROUPS = ("network", "best", "optimizer", "random")
+_GROUPS = ("network", "best", "optimizer", "solver", "random")
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class State:
     Attributes:
         network, best: weights and buffers by name; now, and of the best epoch (empty before there is one).
         optimizer: ``"{number of the parameter}.{name}"`` -> tensor.
+        solver: ``ridge``, where consequents of rules are solved for.
         random: states of the generators ``shuffle`` (as it was when the present epoch began) and ``dropout``.
         losses: float32 ``(batch,)``, of the batches done in the present epoch.
         correct: of their samples, how many were predicted right.
@@ -43,6 +44,7 @@ class State:
     network: dict[str, Any]
     best: dict[str, Any]
     optimizer: dict[str, Any]
+    solver: dict[str, Any]
     random: dict[str, Any]
     losses: Any
     correct: int

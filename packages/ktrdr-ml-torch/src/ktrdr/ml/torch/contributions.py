@@ -49,20 +49,24 @@ def contributions(network: Any, samples: Any, average: Any, answer: Callable[[An
 
 @torch.no_grad()
 def rules(description: Description, network: Any, answer: Callable[[Any], Any]) -> list[Rule]:
-    """Return the rules of an :class:`~ktrdr.ml.torch.anfis.Anfis`, the weightiest first."""
-    constants = network.consequents.view(len(network.consequents), -1, description.outputs)[:, -1]
-    answers = answer(constants.cpu().double()).view(len(constants), -1).tolist()
+    """Return the rules of an :class:`~ktrdr.ml.torch.anfis.Anfis`, the weightiest first.
+
+    What a rule puts out is linear in the inputs: it is told where the rule fires, at its own center.
+    """
+    scores = network.rule_scores()
+    answers = answer(scores.cpu().double()).view(len(scores), -1).tolist()
     names = description.classes or ("value",)
     # What a name has come to mean is said beside it, unless it means what the strategy says.
     meanings = _meanings(description, network.learned_functions())
     found = []
+    place = " (where every input is average)" if network.centers is None else ""
     for combination, weight, values in zip(network.combinations(), network.shares.tolist(), answers, strict=True):
         conditions = tuple(
             (variable.name, variable.functions[number][0])
             for variable, number in zip(description.fuzzy_variables, combination, strict=True)
         )
         outputs = dict(zip(names, values, strict=True))
-        found.append(Rule(conditions, weight, outputs, _text(conditions, outputs, meanings)))
+        found.append(Rule(conditions, weight, outputs, _text(conditions, outputs, meanings) + place))
     return sorted(found, key=lambda rule: -rule.weight)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktrdr.core.parameters import Parameter
-from ktrdr.core.plugins import ModelType, PluginInfo
+from ktrdr.core.plugins import IdleKeys, ModelType, PluginInfo
 from ktrdr.ml.torch import __version__
 
 __all__ = ["INFO", "MODEL_TYPES", "NAME"]
@@ -81,10 +81,24 @@ _ANFIS = ModelType(
                   description="Most rules allowed; there are as many as combinations of the inputs' memberships."),
         Parameter("learn_memberships", "bool", False,
                   description="Whether training moves the membership functions, which start as the strategy has them."),
+        Parameter("learning", "str", "hybrid", choices=("hybrid", "gradient"),
+                  description="How the rules' outputs, at first a least-squares solution, are learned: again so in "
+                              "each epoch, with a step of the optimizer for memberships, or all by the optimizer."),
         _OUTPUT_ACTIVATION,
     ),
     training_keys=_TRAINING_KEYS,
     inputs="crisp",
+    rules_parameter="max_rules",
+    idle_keys=(
+        IdleKeys(
+            frozenset({"batch_size"}), (("learning", "hybrid"),), "set `model.architecture.learning: gradient`"
+        ),
+        IdleKeys(
+            frozenset({"learning_rate", "optimizer", "momentum", "gradient_clip", "lr_scheduler"}),
+            (("learning", "hybrid"), ("learn_memberships", False)),
+            "set `learn_memberships: true` or `learning: gradient` under `model.architecture`",
+        ),
+    ),
 )  # fmt: skip
 
 INFO = PluginInfo(

@@ -33,7 +33,7 @@ def initialize(network: nn.Module, generator: Any, center: Sequence[float], scal
                 # Ones and zeros: draws nothing.
                 module.reset_parameters()
             case Anfis():
-                module.start(center, scale, generator)
+                module.start(center, scale)
 
 
 def _uniform(module: nn.Module, bound: float, generator: Any) -> None:

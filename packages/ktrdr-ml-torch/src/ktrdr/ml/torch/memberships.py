@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ktrdr.ml.torch.model_description import FuzzyVariable
 
@@ -25,7 +26,7 @@ _TINY = 1e-30
 
 
 class Memberships(nn.Module):
-    """Degrees of all memberships of all fuzzy inputs.
+    """Degrees of all memberships of all fuzzy inputs, as logarithms: their products are sums that cannot underflow.
 
     Each kind of function has three tensors over its functions: ``place`` ``(k,)``, ``logs`` ``(k, 3)``, the logarithms
     of up to three widths or slopes, and ``signs`` ``(k, 3)``: 0 where there is none, -1 for a falling slope. Signs,
@@ -72,8 +73,8 @@ class Memberships(nn.Module):
                 )
                 scaled = [size / unit for size, unit in zip(sizes, units, strict=True)]
                 logs.append([math.log(max(abs(size), _TINY)) if size else 0.0 for size in scaled])
-            self._tensor(kind, "place").copy_(torch.tensor(places))
-            self._tensor(kind, "logs").copy_(torch.tensor(logs))
+            self.tensor(kind, "place").copy_(torch.tensor(places))
+            self.tensor(kind, "logs").copy_(torch.tensor(logs))
 
     def settle(self) -> None:
         """Make, on the CPU, what is neither learned nor stored."""
@@ -86,12 +87,15 @@ class Memberships(nn.Module):
             setattr(self, f"{kind}_signs", torch.tensor(signs))
 
     def forward(self, z: Any) -> Sequence[Any]:
-        """Return degrees ``(n, memberships)`` of each fuzzy input, of standardized ``(n, features)``."""
+        """Return logarithms of degrees ``(n, memberships)`` of each fuzzy input, of standardized ``(n, features)``.
+
+        A degree of 0 is minus infinity; its gradient is 0.
+        """
         degrees = []
         for kind in self.kinds:
-            sizes = self._tensor(kind, "logs").exp() * self._tensor(kind, "signs")
-            distance = z.index_select(1, self._tensor(kind, "columns")) - self._tensor(kind, "place")
-            degrees.append(_DEGREES[kind](distance, sizes))
+            sizes = self.tensor(kind, "logs").exp() * self.tensor(kind, "signs")
+            distance = z.index_select(1, self.tensor(kind, "columns")) - self.tensor(kind, "place")
+            degrees.append(_LOG_DEGREES[kind](distance, sizes))
         return torch.cat(degrees, 1).index_select(1, self.order).split(self.counts, 1)
 
     @torch.no_grad()
@@ -102,8 +106,8 @@ class Memberships(nn.Module):
         """
         found: list[tuple[str, tuple[float, ...]]] = []
         for kind in self.kinds:
-            places, columns = self._tensor(kind, "place").tolist(), self._tensor(kind, "columns").tolist()
-            sizes = (self._tensor(kind, "logs").double().exp() * self._tensor(kind, "signs")).tolist()
+            places, columns = self.tensor(kind, "place").tolist(), self.tensor(kind, "columns").tolist()
+            sizes = (self.tensor(kind, "logs").double().exp() * self.tensor(kind, "signs")).tolist()
             for place, column, (one, two, three) in zip(places, columns, sizes, strict=True):
                 unit, at = scale[column], center[column] + place * scale[column]
                 match kind:
@@ -118,7 +122,8 @@ class Memberships(nn.Module):
                         found.append((kind, (one * unit, two, at)))
         return [found[position] for position in self.order.tolist()]
 
-    def _tensor(self, kind: str, name: str) -> Any:
+    def tensor(self, kind: str, name: str) -> Any:
+        """Return ``place``, ``logs``, ``signs`` or ``columns`` of the functions of one kind."""
         return getattr(self, f"{kind}_{name}")
 
 
@@ -152,20 +157,23 @@ def _trapezoidal(distance: Any, sizes: Any) -> Any:
     # Where there is no ramp, any divisor will do: the branch is not taken, but its gradient must not be NaN.
     rising = torch.where(left > 0, 1 + distance / torch.where(left > 0, left, one), one)
     falling = torch.where(right > 0, 1 - (distance - top) / torch.where(right > 0, right, one), one)
-    return torch.minimum(rising, falling).clamp(0.0, 1.0)
+    degrees = torch.minimum(rising, falling).clamp(max=1.0)
+    # The same of the logarithm outside of the support.
+    inside = degrees > 0
+    return torch.where(inside, torch.where(inside, degrees, one).log(), -math.inf)
 
 
 def _gaussian(distance: Any, sizes: Any) -> Any:
-    return torch.exp(-0.5 * (distance / sizes[:, 0]).square())
+    return -0.5 * (distance / sizes[:, 0]).square()
 
 
 def _sigmoid(distance: Any, sizes: Any) -> Any:
-    return torch.sigmoid(distance * sizes[:, 0])
+    return functional.logsigmoid(distance * sizes[:, 0])
 
 
 def _bell(distance: Any, sizes: Any) -> Any:
     # 1 / (1 + |z|^(2 slope)), and no logarithm of 0.
-    return torch.sigmoid(-2 * sizes[:, 1] * (distance / sizes[:, 0]).abs().clamp(min=1e-12).log())
+    return functional.logsigmoid(-2 * sizes[:, 1] * (distance / sizes[:, 0]).abs().clamp(min=1e-12).log())
 
 
-_DEGREES = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}
+_LOG_DEGREES = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}

@@ -18,6 +18,8 @@ __all__ = ["Description", "FuzzyVariable", "Scaling", "describe", "parse_descrip
 _MAX_LAYERS = 64
 _MAX_FEATURES = 100_000
 _MAX_MEMBERSHIPS = 256
+# Parameters that models of format 1 lack, and what those did.
+_ADDED_LATER = {"anfis": {"learning": "gradient"}}
 
 
 class _Part(BaseModel):
@@ -47,9 +49,12 @@ class Scaling(_Part):
 
 
 class Description(_Part):
-    """A network, complete but for its weights."""
+    """A network, complete but for its weights.
 
-    format: Literal[1] = 1
+    In format 1 the rules of an ``anfis`` have no ``centers``, and its architecture no ``learning``.
+    """
+
+    format: Literal[1, 2] = 2
     model_type: str
     output: Literal["classification", "regression"]
     classes: tuple[str, ...]
@@ -57,6 +62,15 @@ class Description(_Part):
     architecture: dict[str, Any]
     fuzzy_variables: tuple[FuzzyVariable, ...] = ()
     scaling: Scaling | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_older(cls, value: Any) -> Any:
+        match value:
+            case {"format": 1, "model_type": str(model_type), "architecture": dict(architecture)}:
+                return {**value, "architecture": {**_ADDED_LATER.get(model_type, {}), **architecture}}
+            case _:
+                return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Description:

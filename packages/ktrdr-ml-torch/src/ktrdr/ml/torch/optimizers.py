@@ -14,7 +14,9 @@ __all__ = ["load_optimizer_state", "make_optimizer", "optimizer_state"]
 
 
 def make_optimizer(network: Any, settings: Mapping[str, Any]) -> Any:
-    """Return the optimizer that ``settings`` names, over the weights of ``network``.
+    """Return the optimizer that ``settings`` names, over the weights of ``network`` that have gradients.
+
+    ``None`` if none has.
 
     Raises:
         BadInputError: a setting is not one of this optimizer.
@@ -25,7 +27,9 @@ def make_optimizer(network: Any, settings: Mapping[str, Any]) -> Any:
             f"`training.momentum` is of the optimizers sgd and rmsprop; {name} has its own: leave it out, or change "
             "`training.optimizer`"
         )
-    parameters = list(network.parameters())
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not parameters:
+        return None
     device = parameters[0].device.type
     common = {"lr": settings["learning_rate"]}
     groups = _groups(network, settings["weight_decay"])
@@ -46,13 +50,15 @@ def _groups(network: Any, weight_decay: float) -> list[dict[str, Any]]:
     """Decay pulls weights to 0; for the place of a membership that would be no simplicity, but another meaning."""
     places = list(network.memberships.parameters()) if isinstance(network, Anfis) else []
     identities = {id(parameter) for parameter in places}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in identities]
-    groups = [{"params": others, "weight_decay": weight_decay}]
-    return [*groups, {"params": places, "weight_decay": 0.0}] if places else groups
+    others = [
+        parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in identities
+    ]
+    groups = [{"params": others, "weight_decay": weight_decay}, {"params": places, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 def _parameters(optimizer: Any) -> Sequence[Any]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [] if optimizer is None else [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def optimizer_state(optimizer: Any) -> dict[str, Any]:
@@ -67,6 +73,8 @@ def optimizer_state(optimizer: Any) -> dict[str, Any]:
 
 def load_optimizer_state(optimizer: Any, tensors: Mapping[str, Any]) -> None:
     """Restore what :func:`optimizer_state` returned."""
+    if optimizer is None:
+        return
     state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")

@@ -13,7 +13,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.model_description import Scaling
 
-__all__ = ["Matrix", "Samples", "as_tensor", "class_weights", "label_scaling", "moments", "prepare"]
+__all__ = ["Matrix", "Samples", "as_tensor", "class_weights", "extremes", "label_scaling", "moments", "prepare"]
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -132,3 +132,11 @@ def moments(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
     squares = sum(np.square(features[block] - mean).sum(axis=0) for block in blocks)
     deviation = np.sqrt(squares / len(rows))
     return mean, np.where(deviation > 1e-7 * np.abs(mean), deviation, 1.0)
+
+
+def extremes(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 ``(features,)`` least and largest value over the training samples' last rows."""
+    rows = data.train.rows
+    blocks = [data.features[rows[start : start + _ROWS_AT_ONCE]] for start in range(0, len(rows), _ROWS_AT_ONCE)]
+    least, most = [block.min(axis=0) for block in blocks], [block.max(axis=0) for block in blocks]
+    return np.min(least, axis=0), np.max(most, axis=0)

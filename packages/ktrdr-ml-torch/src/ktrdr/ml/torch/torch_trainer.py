@@ -13,10 +13,11 @@ from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.determinism import repeatable, threads_for
 from ktrdr.ml.torch.devices import resolve_device
 from ktrdr.ml.torch.initialization import initialize
+from ktrdr.ml.torch.membership_order import MembershipOrder
 from ktrdr.ml.torch.model_description import describe
 from ktrdr.ml.torch.networks import build_network
 from ktrdr.ml.torch.reporting import Reporter
-from ktrdr.ml.torch.samples import Matrix, Samples, class_weights, label_scaling, moments, prepare
+from ktrdr.ml.torch.samples import Matrix, Samples, class_weights, extremes, label_scaling, moments, prepare
 from ktrdr.ml.torch.tensors import on_cpu
 from ktrdr.ml.torch.torch_model import TorchModel
 from ktrdr.ml.torch.training import Run, block_rows
@@ -69,6 +70,11 @@ class TorchTrainer:
                 prepare(split, window, device, scaling=scaling, per_class=per_class, unit=unit)
                 for split in (data.train, data.validation)
             )
+            order = None
+            if isinstance(network, Anfis) and network.learns_memberships:
+                lowest, highest = ((values - mean) / deviation for values in extremes(data))
+                columns = [variable.column for variable in description.fuzzy_variables]
+                order = MembershipOrder(network.memberships, columns, lowest.tolist(), highest.tolist())
             reporter = Reporter(progress, settings["epochs"])
             run = Run(
                 task,
@@ -83,6 +89,7 @@ class TorchTrainer:
                 cancellation=cancellation,
                 checkpoint=checkpoint,
                 fingerprint="" if checkpoint is None else fingerprint(task, data, device),
+                order=order,
             )
             if checkpoint is not None and (latest := checkpoint.latest()) is not None:
                 run.resume(latest)
@@ -105,11 +112,12 @@ def _generator(seed: int, purpose: int, device: Any = "cpu") -> Any:
 
 @torch.no_grad()
 def _measure_rules(network: Anfis, matrix: Matrix, train: Samples) -> None:
-    """Set the share of the training samples that each rule decides."""
+    """Set what share of the training samples each rule decides, and where it does."""
     network.eval()
     rows = block_rows(network, 1)
-    total = sum(
-        network.firing(matrix.gather(train.starts[start : start + rows])).sum(0).cpu().double()
-        for start in range(0, len(train), rows)
-    )
-    network.shares.copy_((total / total.sum().clamp(min=1e-12)).float())
+    weights, sums = 0.0, 0.0
+    for start in range(0, len(train), rows):
+        x = matrix.gather(train.starts[start : start + rows])
+        firing, z = network.firing(x).cpu().double(), network.standardized(x).cpu().double()
+        weights, sums = weights + firing.sum(0), sums + firing.T @ z
+    network.set_measured(weights, sums)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,11 @@ import torch
 from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.plugins import CheckpointWriter, EpochRecord, TrainingTask
 from ktrdr.core.work import Cancellation
+from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.checkpoints import State, read_state, write_state
+from ktrdr.ml.torch.consequents import ConsequentSolver
 from ktrdr.ml.torch.losses import make_loss
+from ktrdr.ml.torch.membership_order import MembershipOrder
 from ktrdr.ml.torch.networks import use_generator
 from ktrdr.ml.torch.optimizers import load_optimizer_state, make_optimizer, optimizer_state
 from ktrdr.ml.torch.reporting import Reporter
@@ -30,6 +34,8 @@ __all__ = ["Run", "block_rows"]
 _BLOCK_BATCHES, _BLOCK_SAMPLES = 256, 1 << 16
 _SECONDS_BETWEEN_QUESTIONS = 1.0
 _BLOCK_VALUES = 1 << 20
+# Where nothing but least squares is left to do: the share by which an epoch must lower the loss for another to follow.
+_LEAST_GAIN = 1e-7
 
 
 def block_rows(network: Any, window: int) -> int:
@@ -70,6 +76,7 @@ class Run:
         dropout: generator of the device.
         reporter, cancellation, checkpoint: see the plugin contract.
         fingerprint: of the run, for its checkpoints.
+        order: what memberships are held to after every step, where they are learned.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Run:
         cancellation: Cancellation,
         checkpoint: CheckpointWriter | None,
         fingerprint: str,
+        order: MembershipOrder | None = None,
     ) -> None:
         settings = task.settings
         self._network, self._matrix, self._train, self._validation = network, matrix, train, validation
@@ -96,6 +104,13 @@ class Run:
         self._checkpoint, self._fingerprint = checkpoint, fingerprint
         self._epochs, self._clip = settings["epochs"], settings["gradient_clip"]
         self._loss = make_loss(settings, task.output)
+        self._order, self._solver, self._solves = order, None, False
+        if isinstance(network, Anfis):
+            self._solves = network.solves_consequents
+            network.consequents.requires_grad_(not self._solves)
+            self._solver = ConsequentSolver(
+                network, matrix, train, loss=self._loss, settings=settings, output=task.output, ask=self._raise_if_asked
+            )
         self._optimizer = make_optimizer(network, settings)
         self._schedule = make_schedule(settings)
         self._stopping = EarlyStopping(settings, validates=len(validation) > 0, classifies=self._classifies)
@@ -112,6 +127,9 @@ class Run:
         self._batch, self._losses, self._correct = 0, torch.empty(0), 0
         self._epoch_start = shuffle.get_state()
         self._asked = time.monotonic()
+        self._started = False
+        # Consequents as they were before the present epoch solved for them, until it is complete.
+        self._unsolved: Any = None
 
     @property
     def best_epoch(self) -> int:
@@ -139,6 +157,8 @@ class Run:
         try:
             self._network.load_state_dict(state.network)
             load_optimizer_state(self._optimizer, state.optimizer)
+            if self._solver is not None:
+                self._solver.ridge = float(state.solver["ridge"])
             self._shuffle.set_state(state.random["shuffle"])
             self._dropout.set_state(state.random["dropout"])
             for record in state.history:
@@ -152,6 +172,7 @@ class Run:
         self._batch, self._losses, self._correct = state.batch, state.losses, state.correct
         device = next(self._network.parameters()).device
         self.best = {name: tensor.to(device) for name, tensor in state.best.items()}
+        self._started = True
 
     def train(self) -> None:
         """Train until the last epoch, or until waiting is over.
@@ -160,16 +181,87 @@ class Run:
             CancelledError: on request, after a checkpoint.
             BadInputError: the numbers have left what can be computed with.
         """
-        while len(self.history) < self._epochs and not self._stopping.over:
+        self._start()
+        while len(self.history) < self._epochs and not self._stopping.over and not self._solved:
             self._epoch()
-        early = self._stopping.over and len(self.history) < self._epochs
-        self._reporter.finish(len(self.history), "stopped early" if early else "")
+        early = len(self.history) < self._epochs
+        message = "" if not early else "stopped early" if self._stopping.over else "nothing left to learn"
+        self._reporter.finish(len(self.history), message)
+
+    def _start(self) -> None:
+        """Let the consequents of rules start as a least-squares solution."""
+        if self._solver is not None and not self._started:
+            self._network.eval()
+            validates = len(self._validation) > 0
+            judged = self._validation if validates else self._train
+            self._solver.start(lambda: self._evaluate(judged)[0], validates=validates)
+        self._started = True
+
+    @property
+    def _solved(self) -> bool:
+        """True where least squares is all there is to training, and has nothing left to do."""
+        if self._optimizer is not None or len(self.history) < 2:
+            return False
+        before, now = (record.metrics["train_loss"] for record in self.history[-2:])
+        return before - now <= _LEAST_GAIN * abs(before)
 
     def _epoch(self) -> None:
         epoch = len(self.history)
-        rate = self._schedule.rate(epoch)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        if self._optimizer is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._schedule.rate(epoch)
+        metrics = self._alternate() if self._solves else self._descend()
+        if len(self._validation):
+            metrics |= self._named("val", *self._evaluate(self._validation))
+        if self._optimizer is not None:
+            metrics["learning_rate"] = self._schedule.rate(epoch)
+        self._check_finite(epoch + 1, metrics)
+        record = EpochRecord(epoch + 1, metrics)
+        if self._conclude(record):
+            self.best = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
+        self._batch, self._losses, self._correct, self._unsolved = 0, torch.empty(0), 0, None
+        self._epoch_start = self._shuffle.get_state()
+        self._reporter.report(time.monotonic(), epoch + 1, 0.0)
+        if self._checkpoint is not None and self._checkpoint.due(epoch + 1):
+            self._save()
+
+    def _alternate(self) -> dict[str, float]:
+        """Take one step of the memberships, where they are learned, and solve for the consequents (Jang 1993)."""
+        assert self._solver is not None
+        if self._optimizer is not None and not self._batch:
+            self._step_memberships()
+            self._batch = 1
+        self._unsolved = self._network.consequents.detach().clone()
+        if not self._solver.step(moved=self._optimizer is not None):
+            self._refuse("memberships", len(self.history) + 1)
+        return self._named("train", *self._evaluate(self._train))
+
+    def _step_memberships(self) -> None:
+        """Take one step along the gradient of all training samples: the consequents are the best only for these."""
+        self._network.train()
+        samples, rows = self._train, block_rows(self._network, 1)
+        parameters = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
+        for parameter in parameters:
+            parameter.grad = None
+        for start in range(0, len(samples), rows):
+            self._raise_if_asked()
+            at = slice(start, start + rows)
+            score = self._network(self._matrix.gather(samples.starts[at]))
+            losses = self._loss(score, samples.labels[at], reduction="none")
+            if samples.weights is not None:
+                losses = losses * samples.weights[at]
+            (losses.sum() / len(samples)).backward()
+        self._step(parameters)
+
+    def _step(self, parameters: Sequence[Any]) -> None:
+        if self._clip is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self._clip)
+        self._optimizer.step()
+        if self._order is not None:
+            self._order.restore()
+
+    def _descend(self) -> dict[str, float]:
+        """Train the rest of the present epoch's batches and return what came of all of them."""
         self._epoch_start = self._shuffle.get_state()
         self._network.train()
         self._train_batches()
@@ -179,18 +271,11 @@ class Run:
         metrics = {"train_loss": float(total @ sizes / sizes.sum())}
         if self._classifies:
             metrics["train_accuracy"] = self._correct / int(sizes.sum())
-        if len(self._validation):
-            metrics |= self._evaluate()
-        metrics["learning_rate"] = rate
-        self._check_finite(epoch + 1, metrics)
-        record = EpochRecord(epoch + 1, metrics)
-        if self._conclude(record):
-            self.best = {name: tensor.clone() for name, tensor in self._network.state_dict().items()}
-        self._batch, self._losses, self._correct = 0, torch.empty(0), 0
-        self._epoch_start = self._shuffle.get_state()
-        self._reporter.report(time.monotonic(), epoch + 1, 0.0)
-        if self._checkpoint is not None and self._checkpoint.due(epoch + 1):
-            self._save()
+        return metrics
+
+    def _named(self, part: str, loss: float, accuracy: float) -> dict[str, float]:
+        found = {f"{part}_loss": loss}
+        return {**found, f"{part}_accuracy": accuracy} if self._classifies else found
 
     def _conclude(self, record: EpochRecord) -> bool:
         """Add a complete epoch and return True if it is the best so far."""
@@ -204,8 +289,8 @@ class Run:
         samples, size = self._train, self._batch_size
         order = torch.randperm(len(samples), generator=self._shuffle).to(samples.starts.device)
         per_block = max(min(_BLOCK_BATCHES, _BLOCK_SAMPLES // size), 1)
-        network, gather, loss_of, step = self._network, self._matrix.gather, self._loss, self._optimizer.step
-        parameters, clip, precision = list(network.parameters()), self._clip, self._precision
+        network, gather, loss_of, precision = self._network, self._matrix.gather, self._loss, self._precision
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         block = _Block(samples, order, size, per_block, self._batch)
         for number in range(self._batch, self._batches):
             if self._cancellation.requested:
@@ -226,9 +311,7 @@ class Run:
             for parameter in parameters:
                 parameter.grad = None
             loss.backward()
-            if clip is not None:
-                torch.nn.utils.clip_grad_norm_(parameters, clip)
-            step()
+            self._step(parameters)
             block.losses.append(loss.detach())
             block.scores.append(score.detach())
             now = time.monotonic()
@@ -258,14 +341,13 @@ class Run:
         block.scores.clear()
 
     @torch.no_grad()
-    def _evaluate(self) -> dict[str, float]:
-        """Return the loss and accuracy of the validation samples."""
+    def _evaluate(self, samples: Samples) -> tuple[float, float]:
+        """Return the mean loss of ``samples``, and the share that is predicted right; of a regression that is 0."""
         self._network.eval()
-        samples, rows = self._validation, block_rows(self._network, self._window)
+        rows = block_rows(self._network, self._window)
         total, weight, correct = 0.0, 0.0, 0
         for start in range(0, len(samples), rows):
-            if self._cancellation.requested:
-                self._stop()
+            self._raise_if_asked()
             at = slice(start, start + rows)
             labels = samples.labels[at]
             score = self._network(self._matrix.gather(samples.starts[at]))
@@ -274,8 +356,11 @@ class Run:
             total, weight = total + float(losses @ weights), weight + float(weights.sum())
             if self._classifies:
                 correct += int((score.argmax(1) == labels).sum())
-        found = {"val_loss": total / weight}
-        return {**found, "val_accuracy": correct / len(samples)} if self._classifies else found
+        return total / weight, correct / len(samples)
+
+    def _raise_if_asked(self) -> None:
+        if self._cancellation.requested:
+            self._stop()
 
     def _check_finite(self, epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
@@ -292,16 +377,22 @@ class Run:
         )
 
     def _stop(self) -> None:
-        if self._checkpoint is not None:
+        # Before the start there is nothing to keep.
+        if self._checkpoint is not None and self._started:
             self._save()
         self._cancellation.raise_if_requested()
 
     def _save(self) -> None:
         assert self._checkpoint is not None
+        network = self._network.state_dict()
+        if self._unsolved is not None:
+            # Solved for again when the run goes on: twice would be one step too many.
+            network = {**network, "consequents": self._unsolved}
         state = State(
-            network=on_cpu(self._network.state_dict()),
+            network=on_cpu(network),
             best=on_cpu(self.best),
             optimizer=on_cpu(optimizer_state(self._optimizer)),
+            solver={} if self._solver is None else {"ridge": torch.tensor(self._solver.ridge, dtype=torch.float64)},
             random={"shuffle": self._epoch_start, "dropout": self._dropout.get_state()},
             losses=self._losses,
             correct=self._correct,

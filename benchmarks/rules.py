@@ -1,0 +1,169 @@
+"""Rules learned by least squares and by the optimizer, beside bare least squares; how well they predict.
+
+    python benchmarks/rules.py [--quick] [--only TEXT] [--json FILE]
+
+The series is that of M. C. Mackey and L. Glass, *Oscillation and chaos in physiological control systems*, Science 197
+(1977) 287-289, as J.-S. R. Jang (1993) predicts it: four values six apart tell the one six later. Of the samples the
+first 500 are for training and the next 500 for the test. Two memberships per input make 16 rules; they cross at a half
+in the middle.
+
+- *ktrdr* is `TorchTrainer.train` of an `anfis` in default settings, everything included: the choice of the ridge, the
+  losses, the copy of the best epoch.
+- *ktrdr, gradient* is the same with `learning: gradient`, 100 epochs in batches of 32.
+- *bare least squares* is what one would write: memberships and products in numpy, and `numpy.linalg.lstsq`.
+
+Each has one thread. Both solve for as many numbers, 80; ours does so for each ridge that it tries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from harness import Contest, Figure, main
+from training import task_of
+
+from ktrdr.core.plugins import CrispInput, Split, TrainingData
+from ktrdr.core.work import NO_PROGRESS, Cancellation
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
+
+NAME = "training, anfis, 16 rules"
+TRAINED = 500
+_STEP, _DELAY = 0.1, 17.0
+
+
+@cache
+def series(length: int) -> np.ndarray:
+    """Return x at 0, 1, ...: x' = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x, from 1.2 at 0 and 0 before.
+
+    By the classical method of Runge and Kutta, the delayed value halfway between two steps their mean.
+    """
+
+    def slope(x: float, delayed: float) -> float:
+        return 0.2 * delayed / (1 + delayed**10) - 0.1 * x
+
+    behind = round(_DELAY / _STEP)
+    x = [0.0] * behind + [1.2]
+    for number in range(round(length / _STEP)):
+        now, old, new = x[-1], x[number], x[number + 1]
+        one = slope(now, old)
+        two = slope(now + _STEP / 2 * one, (old + new) / 2)
+        three = slope(now + _STEP / 2 * two, (old + new) / 2)
+        four = slope(now + _STEP * three, new)
+        x.append(now + _STEP / 6 * (one + 2 * two + 2 * three + four))
+    return np.array(x[behind :: round(1 / _STEP)])
+
+
+class Problem:
+    """The samples: ``samples`` to train on, and 500 to test with."""
+
+    def __init__(self, samples: int) -> None:
+        x, t = series(samples + TRAINED + 124), np.arange(118, 118 + samples + TRAINED)
+        self.samples = samples
+        self.features = np.stack([x[t - 18], x[t - 12], x[t - 6], x[t]], 1).astype(np.float32)
+        self.labels = x[t + 6]
+        low, high = float(self.features[:samples].min()), float(self.features[:samples].max())
+        self.places, self.width = (low, high), (high - low) / 2
+        everything = np.arange(samples)
+        parts = (everything, everything[:0])
+        train, validation = (
+            Split(part, self.labels[part].astype(np.float32), np.ones(len(part), np.float32)) for part in parts
+        )
+        self.data = TrainingData(self.features, train, validation)
+
+    def errors(self, predicted: np.ndarray) -> tuple[float, float]:
+        """Return the root mean squared errors of the training and of the test samples."""
+        squares = (predicted - self.labels) ** 2
+        return float(np.sqrt(squares[: self.samples].mean())), float(np.sqrt(squares[self.samples :].mean()))
+
+
+def ours(problem: Problem, *, bells: bool = False, rate: float = 0.001, **architecture: Any) -> Any:
+    """Train with the backend, in default settings but for what is given; return the model."""
+    torch.set_num_threads(1)
+    sigma = problem.width / math.sqrt(2 * math.log(2))
+    functions = {
+        name: ("bell", (problem.width, 2.0, place)) if bells else ("gaussian", (place, sigma))
+        for name, place in zip(("low", "high"), problem.places, strict=True)
+    }
+    task = task_of("anfis", 32, 100, "cpu", **architecture)
+    settings = {**task.settings, "loss": "mse", "learning_rate": rate}
+    task = type(task)(
+        model_type="anfis",
+        architecture=task.architecture,
+        output="regression",
+        classes=(),
+        feature_ids=("x18", "x12", "x6", "x0"),
+        settings=settings,
+        device="cpu",
+        crisp_inputs=tuple(CrispInput(f"x{number}", number, functions) for number in range(4)),
+    )
+    return TorchTrainer().train(task, problem.data, progress=NO_PROGRESS, cancellation=Cancellation(), checkpoint=None)
+
+
+def bare(problem: Problem) -> np.ndarray:
+    """Solve as one would; return what is predicted."""
+    x = problem.features.astype(np.float64)
+    sigma = problem.width / math.sqrt(2 * math.log(2))
+    fired = np.ones((len(x), 1))
+    for column in range(4):
+        degrees = np.exp(-0.5 * ((x[:, column, None] - np.array(problem.places)) / sigma) ** 2)
+        fired = (fired[:, :, None] * degrees[:, None, :]).reshape(len(x), -1)
+    fired /= fired.sum(axis=1, keepdims=True)
+    inputs = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    design = (fired[:, :, None] * inputs[:, None, :]).reshape(len(x), -1)
+    known = slice(problem.samples)
+    return design @ np.linalg.lstsq(design[known], problem.labels[known], rcond=None)[0]
+
+
+def agree(problem: Problem) -> None:
+    """Fail if ours does not predict the test samples nearly as well as the bare solution."""
+    found = problem.errors(ours(problem).predictor().predict(problem.features))[1]
+    wanted = problem.errors(bare(problem))[1]
+    if not found <= 1.1 * wanted:
+        raise SystemExit(f"rules.py: the error of ours is {found:.2g}, that of bare least squares {wanted:.2g}")
+
+
+def contests(quick: bool) -> list[Contest]:
+    """Training, at three sizes."""
+    return [
+        Contest(
+            NAME,
+            {
+                "ktrdr": ours,
+                "ktrdr, gradient": partial(ours, learning="gradient"),
+                "bare least squares": bare,
+            },
+            Problem,
+            sizes=(100, 200, 300) if quick else (500, 2_000, 8_000),
+            unit="samples",
+            rounds=1 if quick else 5,
+            few={"ktrdr, gradient": 1},
+            check=None if quick else agree,
+        )
+    ]
+
+
+def figures(_: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
+    """Hold the errors of Jang's example to the limits."""
+    if quick:
+        return
+    problem = Problem(TRAINED)
+
+    def error(name: str, part: int, at_most: float | None, **changes: Any) -> Figure:
+        found = problem.errors(ours(problem, **changes).predictor().predict(problem.features))[part]
+        where = ("training", "test")[part]
+        return Figure(f"root mean squared error, {where} samples: {name}", found, "", at_most=at_most)
+
+    yield error("default settings", 1, 0.003)
+    yield error("learning: gradient", 1, None, learning="gradient")
+    learned = {"learn_memberships": True, "rate": 0.03, "bells": True}
+    yield error("bells, memberships learned at a rate of 0.03", 0, 0.0016, **learned)
+    yield error("bells, memberships learned at a rate of 0.03", 1, 0.003, **learned)
+
+
+if __name__ == "__main__":
+    main(__file__, __doc__, contests, figures)

@@ -1,0 +1,236 @@
+"""Consequents of an ANFIS by least squares.
+
+With its memberships fixed, an :class:`~ktrdr.ml.torch.anfis.Anfis` is linear in its consequents: scores are ``A B``,
+where a row of ``A`` is the outer product of the firing strengths and the standardized inputs with a 1. Jang (1993)
+solves for ``B`` by least squares. Here a step goes to the lowest point of a quadratic that nowhere lies below the loss:
+
+    ``B <- B - (c A'WA / n + r I)^-1 (A'W g / n + r (B - B0))``
+
+``g`` is the gradient of the samples' losses in their scores, ``W`` their weights, and ``c`` a bound of the losses'
+curvature. For the squared error this is the least-squares solution, in one step. For the cross entropy it is the step
+of D. Boehning, *Multinomial logistic regression algorithm*, Ann. Inst. Statist. Math. 44 (1992) 197-200: no step raises
+the loss with its penalty ``r/2 |B - B0|^2``. ``B0`` says what is known without inputs: the logarithms of the classes'
+frequencies, or the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from ktrdr.core.plugins.contract import OutputKind
+from ktrdr.ml.torch.anfis import Anfis
+from ktrdr.ml.torch.losses import Loss
+from ktrdr.ml.torch.samples import Matrix, Samples
+
+__all__ = ["RIDGES", "ConsequentSolver"]
+
+RIDGES = tuple(10.0**power for power in range(2, -9, -1))
+"""Strengths of ``r`` that are tried, relative to the mean of the quadratic's diagonal, the strongest first."""
+
+_LARGE_RIDGE = 1e-3
+"""What is taken, relative to the same, where there is nothing to choose by: no validation samples and no factor."""
+
+# Of the samples, where as many coefficients as samples leave nothing to judge by.
+_LEAST_FREEDOM = 1e-6
+# Up to so many coefficients per output the equations are set up and factored: 32 MiB.
+_MOST_FACTORED = 2_048
+_CONJUGATE_STEPS = 32
+_BLOCK_VALUES = 1 << 20
+
+
+class ConsequentSolver:
+    """Solves for the consequents of ``network``, in float64, block by block of the samples.
+
+    Args:
+        network: on its device; its memberships may change between steps.
+        matrix, samples: the training part.
+        loss: of the training.
+        settings: of the training; ``weight_decay`` adds to ``r``.
+        output: classification or regression.
+        ask: called before every block; it may raise.
+
+    Attributes:
+        ridge: ``r``, once chosen.
+    """
+
+    def __init__(
+        self,
+        network: Anfis,
+        matrix: Matrix,
+        samples: Samples,
+        *,
+        loss: Loss,
+        settings: Mapping[str, Any],
+        output: OutputKind,
+        ask: Callable[[], None],
+    ) -> None:
+        self._network, self._matrix, self._samples = network, matrix, samples
+        self._loss, self._ask = loss, ask
+        self._curvature = _curvature(settings)
+        self._decay = settings["weight_decay"]
+        device = network.consequents.device
+        # Apple's processors have no float64.
+        self._device = torch.device("cpu") if device.type == "mps" else device
+        rules, features = network.centers.shape
+        self._coefficients = rules * (features + 1)
+        self._base = torch.zeros(rules, features + 1, network.outputs, dtype=torch.float64, device=self._device)
+        if output == "classification":
+            self._base[:, -1] = _log_frequencies(samples, network.outputs).to(self._device)
+        self._base = self._base.view(self._coefficients, network.outputs)
+        self._gram: Any = None
+        self._factor: Any = None
+        self.ridge = math.nan
+
+    @torch.no_grad()
+    def start(self, judge: Callable[[], float], *, validates: bool) -> None:
+        """Take the first step, with the ridge that is best.
+
+        ``judge`` returns the loss of the validation samples, by which that is told. Where there are none, as
+        ``validates`` says, it returns that of the training samples, and generalized cross-validation tells it: G. H.
+        Golub, M. Heath, G. Wahba, Technometrics 21 (1979) 215-223.
+        """
+        self._set(self._base)
+        gram, gradient = self._equations(self._base)
+        unit = max(float(gram.diagonal().mean() if gram.ndim == 2 else gram.mean()), 1e-30)
+        best, chosen, found = math.inf, RIDGES[0] * unit + self._decay, self._base
+        for relative in RIDGES if validates or gram.ndim == 2 else (_LARGE_RIDGE,):
+            self._factor, self.ridge = None, relative * unit + self._decay
+            candidate = self._base - self._solve(gram, gradient)
+            self._set(candidate)
+            loss = judge() if validates or gram.ndim == 1 else judge() / self._freedom() ** 2
+            if loss < best:
+                best, chosen, found = loss, self.ridge, candidate
+        self._factor, self.ridge = None, chosen
+        self._set(found)
+
+    def _freedom(self) -> float:
+        """Return the share of the samples that the ridge leaves free: 1 less the trace of the hat matrix by sample."""
+        weights = self._samples.weights
+        samples = len(self._samples) if weights is None else int((weights > 0).sum())
+        spent = self._coefficients - self.ridge * float(torch.cholesky_inverse(self._factor).diagonal().sum())
+        return max(1 - spent / samples, _LEAST_FREEDOM)
+
+    @torch.no_grad()
+    def step(self, *, moved: bool) -> bool:
+        """Take a step from the consequents as they are; ``moved`` says that memberships have changed since the last.
+
+        Return False if the equations cannot be solved, because the memberships have left the range of numbers.
+        """
+        if moved:
+            self._gram = self._factor = None
+        now = self._network.consequents.to(self._device, torch.float64).view_as(self._base)
+        gram, gradient = self._equations(now)
+        change = self._solve(gram, gradient + self.ridge * (now - self._base))
+        self._set(now - change)
+        return bool(torch.isfinite(change).all())
+
+    def _set(self, consequents: Any) -> None:
+        self._network.consequents.copy_(consequents.view_as(self._network.consequents))
+
+    def _equations(self, consequents: Any) -> tuple[Any, Any]:
+        """Return the quadratic's matrix without ridge, or its diagonal where it would be large, and the gradient."""
+        total = len(self._samples)
+        known, factored = self._gram is not None, self._coefficients <= _MOST_FACTORED
+        shape = (self._coefficients,) * (2 if factored else 1)
+        gram = self._gram if known else torch.zeros(shape, dtype=torch.float64, device=self._device)
+        gradient = torch.zeros_like(consequents)
+        for at, firing, inputs in self._blocks():
+            design = _design(firing, inputs)
+            weights = None if self._samples.weights is None else self._samples.weights[at].to(self._device).double()
+            labels = self._samples.labels[at].to(self._device)
+            gradient += design.T @ _gradient(self._loss, design @ consequents, labels, weights)
+            if not known:
+                weighted = design if weights is None else design * weights.unsqueeze(1)
+                gram += weighted.T @ design if factored else (weighted * design).sum(0)
+        if not known:
+            gram *= self._curvature / total
+            self._gram = gram
+        return gram, gradient / total
+
+    def _solve(self, gram: Any, right: Any) -> Any:
+        if gram.ndim == 2:
+            if self._factor is None:
+                ridge = self.ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+                self._factor, failed = torch.linalg.cholesky_ex(gram + ridge)
+                if bool(failed):
+                    return torch.full_like(right, math.nan)
+            return torch.cholesky_solve(right, self._factor)
+        return self._conjugate_gradients(gram + self.ridge, right)
+
+    def _conjugate_gradients(self, diagonal: Any, right: Any) -> Any:
+        """Return what so many steps of conjugate gradients come to, each column by itself, scaled by the diagonal."""
+        scale = diagonal.unsqueeze(1)
+        answer, residual = torch.zeros_like(right), right.clone()
+        direction = residual / scale
+        product = (residual * direction).sum(0)
+        for _ in range(_CONJUGATE_STEPS):
+            image = self._times(direction)
+            length = product / (direction * image).sum(0).clamp(min=1e-300)
+            answer += length * direction
+            residual -= length * image
+            scaled = residual / scale
+            before, product = product, (residual * scaled).sum(0)
+            direction = scaled + product / before.clamp(min=1e-300) * direction
+        return answer
+
+    def _times(self, vectors: Any) -> Any:
+        """Return the quadratic's matrix, ridge included, times ``(coefficients, outputs)``."""
+        image = torch.zeros_like(vectors)
+        for at, firing, inputs in self._blocks():
+            design = _design(firing, inputs)
+            scores = design @ vectors
+            if self._samples.weights is not None:
+                scores *= self._samples.weights[at].to(self._device).double().unsqueeze(1)
+            image += design.T @ scores
+        return image * (self._curvature / len(self._samples)) + self.ridge * vectors
+
+    def _blocks(self) -> Iterator[tuple[slice, Any, Any]]:
+        """Yield the place, the firing strengths and the standardized inputs with a 1, of blocks of the samples."""
+        rows = max(_BLOCK_VALUES // self._coefficients, 16)
+        for start in range(0, len(self._samples), rows):
+            self._ask()
+            at = slice(start, start + rows)
+            x = self._matrix.gather(self._samples.starts[at])
+            firing = self._network.firing(x).to(self._device).double()
+            z = self._network.standardized(x).to(self._device).double()
+            yield at, firing, torch.cat([z, torch.ones_like(z[:, :1])], 1)
+
+
+def _design(firing: Any, inputs: Any) -> Any:
+    return (firing.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)
+
+
+def _gradient(loss: Loss, scores: Any, labels: Any, weights: Any) -> Any:
+    """Return the gradient of the samples' weighted losses in their scores, ``(n, outputs)``."""
+    with torch.enable_grad():
+        scores = scores.requires_grad_(True)
+        targets = labels.double() if labels.is_floating_point() else labels
+        losses = loss(scores, targets, reduction="none")
+        (gradient,) = torch.autograd.grad((losses if weights is None else losses * weights).sum(), scores)
+    return gradient
+
+
+def _curvature(settings: Mapping[str, Any]) -> float:
+    """Return a bound of the second derivatives of the loss in the scores of one sample."""
+    match settings["loss"]:
+        case "mse":
+            return 2.0
+        case "huber":
+            return 1.0
+        case "cross_entropy":
+            return 0.5
+        case _:
+            # The focal loss bends most where a class is nearly missed; the bound is wide for a large gamma.
+            return 0.5 * (1 + settings["focal_gamma"])
+
+
+def _log_frequencies(samples: Samples, classes: int) -> Any:
+    """Return float64 ``(classes,)``; a class without samples counts as half a sample."""
+    labels = samples.labels.cpu()
+    weights = torch.ones(len(labels)) if samples.weights is None else samples.weights.cpu()
+    counts = torch.bincount(labels, weights.double(), minlength=classes).clamp(min=0.5)
+    return (counts / counts.sum()).log()

@@ -1,0 +1,214 @@
+"""What learned memberships are held to, so that their names go on fitting them.
+
+Within a fuzzy input the functions keep the order that the strategy gives them, and a tenth of the distance between
+neighbours; neighbours overlap where they did; and what the outermost ones covered of the values that were trained on,
+they cover. After a step that breaks one of these, functions are moved and widened by no more than it takes. Such
+constraints are those of J. Valente de Oliveira, *Semantic constraints for membership function optimization*, IEEE
+Trans. SMC A 29 (1999) 128-138.
+
+A function is where its degree is 1: at the middle of its top, at the end of a shoulder; a sigmoid, where it is 1/2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ktrdr.ml.torch.memberships import Memberships
+
+__all__ = ["MembershipOrder"]
+
+_LEAST_SHARE_OF_DISTANCE = 0.1
+# The degree at which neighbours have to overlap is 1/4, or half of that at which the strategy has them cross if that is
+# less. Degrees are told by their odds, log((1 - degree) / degree): they differ where degrees are next to 0.
+_ODDS = math.log(3)
+_NO_DEGREE = 200.0
+_HALVINGS = 60
+# What rounding may make of a constraint that holds exactly.
+_SLACK = 1e-5
+
+
+class MembershipOrder:
+    """Holds ``memberships``, which have just started, to what they are now.
+
+    Args:
+        memberships: on their device, as the strategy has them.
+        columns: of each fuzzy input, in order.
+        lowest, highest: float ``(features,)``, of the standardized values that are trained on.
+    """
+
+    def __init__(
+        self, memberships: Memberships, columns: Sequence[int], lowest: Sequence[float], highest: Sequence[float]
+    ) -> None:
+        self._memberships = memberships
+        self._inverse = torch.argsort(memberships.order)
+        device = memberships.order.device
+        middle, _, _ = self._extents(None)
+        self._grid, self._cells = _sorted_grid(memberships.counts, middle.tolist(), device)
+        one = torch.ones(self._grid.shape, device=device)
+        pairs = self._grid[:, 1:] != self._grid[:, :-1]
+        middles = middle[self._grid]
+        distances = _LEAST_SHARE_OF_DISTANCE * (middles[:, 1:] - middles[:, :-1])
+        self._margins = torch.cat([torch.zeros_like(one[:, :1]), distances.cumsum(1)], 1)
+        self._left_odds, self._right_odds = _ODDS * one, _ODDS * one
+        odds = self._declared_odds(pairs)
+        self._pairs = pairs & (odds < _NO_DEGREE)
+        asked = torch.where(odds > 0, torch.log1p(2 * odds.double().exp()).float(), odds).clamp(min=_ODDS)
+        self._left_odds[:, 1:] = asked
+        self._right_odds[:, :-1] = torch.where(pairs, asked, _ODDS)
+        # Cells that only fill a row repeat its last function: they ask for no more than it.
+        last = torch.tensor([count - 1 for count in memberships.counts], device=device)
+        left, right = self._reached()
+        least, most = (torch.tensor([float(side[at]) for at in columns], device=device) for side in (lowest, highest))
+        self._lower = torch.maximum(least, left[:, 0])
+        self._upper = torch.minimum(most, right.gather(1, last.unsqueeze(1)).squeeze(1))
+        self._last = last.unsqueeze(1)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Move and widen the functions so that they keep to it."""
+        middle, _, _ = self._extents(None)
+        apart = middle[self._grid] - self._margins
+        # Between the running maximum from below and the running minimum from above; both are 0 where order is kept.
+        up = apart.cummax(1).values
+        down = apart.flip(1).cummin(1).values.flip(1)
+        self._move((up + down) / 2 - apart)
+        left, right = self._widenings()
+        self._widen(left, right)
+
+    def _widenings(self) -> tuple[Any, Any]:
+        """Return by how much, as logarithms, the two sides of each cell's function have to be widened."""
+        core_left, core_right, reach_left, reach_right = self._sides()
+        need = core_left[:, 1:] - core_right[:, :-1]
+        have = reach_right[:, :-1] + reach_left[:, 1:]
+        between = torch.where(self._pairs, _excess(need, have), 0.0)
+        nothing = torch.zeros_like(core_left[:, :1])
+        left, right = torch.cat([nothing, between], 1), torch.cat([between, nothing], 1)
+        left[:, 0] = torch.maximum(left[:, 0], _excess(core_left[:, 0] - self._lower, reach_left[:, 0]))
+        top = self._upper.unsqueeze(1) - core_right.gather(1, self._last)
+        outer = _excess(top, reach_right.gather(1, self._last))
+        right.scatter_(1, self._last, torch.maximum(right.gather(1, self._last), outer))
+        return left, right
+
+    def _reached(self) -> tuple[Any, Any]:
+        """Return from where to where each cell's function has the degree that is asked of it."""
+        core_left, core_right, reach_left, reach_right = self._sides()
+        return core_left - reach_left, core_right + reach_right
+
+    def _sides(self) -> tuple[Any, Any, Any, Any]:
+        odds = torch.stack([self._left_odds, self._right_odds])
+        flat = odds.flatten(1)[:, self._cells]
+        _, cores, reaches = self._extents(flat)
+        assert reaches is not None
+        return cores[0][self._grid], cores[1][self._grid], reaches[0][self._grid], reaches[1][self._grid]
+
+    def _declared_odds(self, pairs: Any) -> Any:
+        """Return the odds at which neighbours cross: 0 if it is at 1/2 or above, :data:`_NO_DEGREE` if they do not."""
+        low = torch.zeros(pairs.shape, device=pairs.device)
+        high = torch.full_like(low, _NO_DEGREE)
+
+        def overlap(odds: Any) -> Any:
+            self._left_odds[:, 1:], self._right_odds[:, :-1] = odds, odds
+            core_left, core_right, reach_left, reach_right = self._sides()
+            return core_left[:, 1:] - core_right[:, :-1] <= (reach_right[:, :-1] + reach_left[:, 1:]) * (1 + _SLACK)
+
+        at_half, ever = overlap(low), overlap(high)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            crossed = overlap(middle)
+            low, high = torch.where(crossed, low, middle), torch.where(crossed, middle, high)
+        return torch.where(at_half, 0.0, torch.where(ever, high.clamp(max=_NO_DEGREE - 1), _NO_DEGREE))
+
+    def _extents(self, odds: Any) -> tuple[Any, Any, Any]:
+        """Return of every function, in grammar order: its middle; ``(2, functions)`` the ends of its core; and how far
+        beyond them it has degrees of ``odds`` ``(2, functions)``."""
+        memberships = self._memberships
+        by_kind = None if odds is None else odds[:, self._inverse]
+        middles, cores, reaches, start = [], [], [], 0
+        for kind in memberships.kinds:
+            place, logs, signs = (memberships.tensor(kind, name).detach() for name in ("place", "logs", "signs"))
+            widths = logs.exp() * signs.abs()
+            stop = start + len(place)
+            here = torch.zeros(2, len(place), device=place.device) if by_kind is None else by_kind[:, start:stop]
+            start = stop
+            middle, core, reach = _EXTENTS[kind](place, widths, signs, here)
+            middles.append(middle)
+            cores.append(core)
+            reaches.append(reach)
+        order = memberships.order
+        return torch.cat(middles)[order], torch.cat(cores, 1)[:, order], torch.cat(reaches, 1)[:, order]
+
+    def _move(self, cells: Any) -> None:
+        self._add("place", cells.flatten()[self._cells][self._inverse], lambda _, shift: shift)
+
+    def _widen(self, left: Any, right: Any) -> None:
+        sides = torch.stack([left.flatten()[self._cells], right.flatten()[self._cells]], 1)[self._inverse]
+        self._add("logs", sides, _widened)
+
+    def _add(self, name: str, values: Any, change: Any) -> None:
+        start = 0
+        for kind in self._memberships.kinds:
+            tensor = self._memberships.tensor(kind, name)
+            tensor.add_(change(kind, values[start : start + len(tensor)]))
+            start += len(tensor)
+
+
+def _sorted_grid(counts: Sequence[int], middles: Sequence[float], device: Any) -> tuple[Any, Any]:
+    """Return ``(inputs, most functions)`` numbers of functions, each row by their middles, its last one repeated; and
+    for every function its cell in that, flattened."""
+    width, start = max(counts), 0
+    grid, cells = [], [0] * sum(counts)
+    for row, count in enumerate(counts):
+        numbers = sorted(range(start, start + count), key=middles.__getitem__)
+        for column, number in enumerate(numbers):
+            cells[number] = row * width + column
+        grid.append(numbers + numbers[-1:] * (width - count))
+        start += count
+    return torch.tensor(grid, device=device), torch.tensor(cells, device=device)
+
+
+def _excess(need: Any, have: Any) -> Any:
+    """Return the logarithm of the factor by which ``have`` falls short of ``need``; 0 where it does not."""
+    short = need > have * (1 + _SLACK)
+    return torch.where(short, (need / have.clamp(min=1e-30)).clamp(min=1.0, max=1e30).log(), 0.0)
+
+
+def _widened(kind: str, sides: Any) -> Any:
+    """Return what to add to the logarithms ``(k, 3)`` of functions that are to be wider by ``sides`` ``(k, 2)``."""
+    nothing = torch.zeros_like(sides[:, :1])
+    if kind == "trapezoidal":
+        return torch.cat([sides[:, :1], nothing, sides[:, 1:]], 1)
+    both = sides.amax(1, keepdim=True)
+    return torch.cat([-both if kind == "sigmoid" else both, nothing, nothing], 1)
+
+
+def _trapezoidal(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any, Any]:
+    left, top, right = widths.unbind(1)
+    shoulders = signs[:, 0] == 0, signs[:, 2] == 0
+    # Beyond its end a shoulder has no middle.
+    share = 0.5 + 0.5 * shoulders[0].float() - 0.5 * shoulders[1].float()
+    reach = torch.stack([left, right]) * odds.sigmoid()
+    reach = torch.where(torch.stack(shoulders), math.inf, reach)
+    return place + share * top, torch.stack([place, place + top]), reach
+
+
+def _gaussian(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any, Any]:
+    reach = widths[:, 0] * (2 * torch.nn.functional.softplus(odds)).sqrt()
+    return place, torch.stack([place, place]), reach
+
+
+def _sigmoid(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any, Any]:
+    reach = odds / widths[:, 0].clamp(min=1e-30)
+    beyond = torch.stack([signs[:, 0] < 0, signs[:, 0] > 0])
+    return place, torch.stack([place, place]), torch.where(beyond, math.inf, reach)
+
+
+def _bell(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any, Any]:
+    reach = widths[:, 0] * (odds / (2 * widths[:, 1].clamp(min=1e-30))).exp()
+    return place, torch.stack([place, place]), reach
+
+
+_EXTENTS = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}
