@@ -37,6 +37,11 @@ PLAYED = """
   await wait(300);
   seen.after = [ground(), ink()];
   seen.kept = first.layout.xaxis.range;
+  document.documentElement.dataset.theme = "dark";
+  window.dispatchEvent(new Event("beforeprint"));
+  seen.paper = [ground(), ink()];
+  window.dispatchEvent(new Event("afterprint"));
+  seen.screen = [ground(), document.documentElement.dataset.theme];
   const table = document.querySelector("table.sortable"), titles = Array.from(table.tHead.rows[0].cells, (cell) => cell.textContent);
   const column = titles.indexOf("net"), nets = () => Array.from(table.tBodies[0].rows, (row) => Number(row.cells[column].dataset.sort));
   const button = table.tHead.rows[0].cells[column].querySelector("button");
@@ -123,6 +128,9 @@ def test_it_answers_to_a_person(html: str, result, tmp_path: Path):
         assert opens[row - 1][:10] < mark[:10]
         assert text.split()[0] == str(int(mark[8:10]))
     assert all(before != after for before, after in zip(seen["before"], seen["after"], strict=True))
+    # Paper is white, whatever the screen is, and the screen is as it was.
+    assert seen["paper"] == ["rgb(251, 250, 248)", "#1c1e21"]
+    assert seen["screen"] == ["rgb(21, 23, 26)", "dark"]
     nets = sorted(result.trades["net"].tolist())
     assert seen["up"] == pytest.approx(nets)
     assert seen["down"] == pytest.approx(nets[::-1])

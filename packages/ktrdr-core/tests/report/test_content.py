@@ -254,6 +254,17 @@ class TestMuch:
         assert all(len(row) == len(made.trade_columns) for row in made.trades)
 
 
+def test_what_the_documentation_describes_is_there(page, result):
+    """Every section and column that stands in bold on the page that explains the report."""
+    text = (Path(__file__).parents[4] / "docs" / "explanation" / "report.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"\*\*(.+?)\*\*", text)) - {"At the top"}
+    assert len(described) > 20
+    (symbol,) = result.symbols
+    several = page_of(dataclasses.replace(result, symbols=(symbol, dataclasses.replace(symbol, symbol="OTHER"))))
+    shown = [*page.text, *(table.title for table in several.tables)]
+    assert [each for each in described if not any(text.startswith(each) for text in shown)] == []
+
+
 def test_a_regression_without_evaluation(result):
     """A model without confusion matrix, importance and epochs still has a report, without empty panels."""
     bare = dataclasses.replace(
