@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ class TestEveryKind:
         bundle = trained(kind)
         result = run(bundle, explain=5)
         assert len(result.trades["number"]) > 0, result.no_trades
-        assert not result.warnings
+        # Nothing is wrong with the data or the period; how good the result is, is another matter.
+        assert not [each for each in result.warnings if not re.search("is below|too few to judge by", each)]
         assert abs(10_000 + result.trades["net"].sum() - result.equity["equity"][-1]) <= 1e-9 * 10_000
         result.write(tmp_path / "a")
         run(bundle, explain=5).write(tmp_path / "b")

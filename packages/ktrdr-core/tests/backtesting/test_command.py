@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,6 +64,31 @@ class TestBacktest:
         assert shown["end"] == "2017-11-01T00:00:00Z"  # the close of the last bar
         assert Path(shown["directory"]).is_dir()
         assert shown["run"] == f"waves/{bundle.manifest.version}-1"
+
+    def test_what_must_be_said_of_a_result_is_said_on_every_output(self, ktrdr, home, bundle, tmp_path):
+        """A few days: too few trades, at costs that no model earns."""
+        asked = ("backtest", bundle.ref, "--start", "2017-10-09", "--end", "2017-10-13", "--commission", "0.01")
+        report = tmp_path / "report.html"
+        out = ktrdr(*asked, "--report", report)[1]
+        said = re.findall(r"^Warning: (.*)\.$", out, re.MULTILINE)
+        assert sum(re.match("the strategy is below .*: its total return is -", each) is not None for each in said) == 1
+        assert sum("too few to judge by: the win rate" in each for each in said) == 1
+        run = f"waves/{bundle.manifest.version}-1"
+        assert json.loads(ktrdr(*asked, "--json")[1])["warnings"] == said
+        assert json.loads(ktrdr("compare", run, "--json")[1])[run]["warnings"] == said
+        page = html.unescape(report.read_text(encoding="utf-8"))
+        above = page[: page.index("Total return")]
+        assert all(f"{each[:1].upper()}{each[1:]}." in above for each in said)
+
+    def test_nothing_is_green_in_a_terminal(self, ktrdr, bundle, monkeypatch):
+        """No figure there has a colour, so none that is worse than its baseline has that of good ones."""
+        monkeypatch.setattr("click.utils.should_strip_ansi", lambda *given, **named: False)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        out = ktrdr("backtest", bundle.ref, "--commission", "0.001")[1]
+        codes = {code for each in re.findall(r"\x1b\[([\d;]*)m", out) for code in each.split(";")}
+        # The warnings are yellow: colours do reach the output.
+        assert "33" in codes
+        assert not codes & {"32", "92", "42", "102", "38", "48"}
 
     def test_the_seed_moves_the_interval_and_nothing_else(self, ktrdr, bundle):
         first, again, other = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ SPLIT = (
     "AAPL 1d: 1 jump looks like a split that prices were not adjusted for: 2005-02-28 00:00 (2 to 1); features, labels"
     " and trades take such a jump for a move of the market: import adjusted prices, or choose dates without it"
 )
+
+
+def of_data(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the warnings that are not of how good the result is, nor of how little there was to judge it by."""
+    return tuple(each for each in warnings if not re.search("too few to|is below|the epoch that was kept", each))
 
 
 @pytest.fixture
@@ -124,9 +130,9 @@ class TestMissingVolume:
 
     def test_what_the_volume_filter_stops(self, bundle, changed, run, lacking):
         filtered = with_filter(changed, bundle, 0.5)
-        assert run(filtered).warnings == ()
+        assert of_data(run(filtered).warnings) == ()
         result = run(filtered, store=lacking(slice(4200, 6225, 100)))
-        (warning,) = result.warnings
+        (warning,) = of_data(result.warnings)
         assert warning == (
             "EURUSD 1h: decisions.filters.volume_filter lets nothing pass on 420 of 2,046 bars for want of volume: 21"
             " of its 2,065 1h bars have no volume (the first: 2017-09-03 21:00), and `decisions.filters.volume_filter`"
@@ -138,7 +144,7 @@ class TestMissingVolume:
 
     def test_nothing_is_said_of_a_volume_of_0_here_and_there(self, bundle, changed, run, lacking):
         filtered = with_filter(changed, bundle, 0.5)
-        assert run(filtered, store=lacking(slice(4200, 4300), 0.0)).warnings == ()
+        assert of_data(run(filtered, store=lacking(slice(4200, 4300), 0.0)).warnings) == ()
 
     def test_an_explanation_asks_the_volume_filter_what_a_backtest_asks(self, bundle, changed, bar_store, plugins, run):
         filtered = with_filter(changed, bundle, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,11 @@ from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 
 COSTS = {"commission": 0.0001, "slippage": 0.0001}
+
+
+def of_data(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the warnings that are not of how good the result is, nor of how little there was to judge it by."""
+    return tuple(each for each in warnings if not re.search("too few to|is below|the epoch that was kept", each))
 
 
 @pytest.fixture
@@ -67,7 +73,7 @@ class TestAccount:
         assert result.equity["time"][0] == result.start
         assert (result.trades["entry_decision_time"] >= end).all()
         assert result.end == sample_bars().close_time[-1]
-        assert not result.warnings
+        assert not of_data(result.warnings)
         assert "everything after" in result.period
 
     def test_every_cent_is_accounted_for(self, result):
@@ -277,11 +283,11 @@ class TestPeriod:
         test = stocks_bundle.manifest.data.split["AAPL"].test
         assert result.start == np.datetime64(test.start.replace(tzinfo=None), "ns")
         assert "test part" in result.period
-        assert not result.warnings
+        assert not of_data(result.warnings)
 
     def test_overlap_is_said(self, bundle, run):
         result = run(bundle, start=dt.date(2017, 3, 1), end=dt.date(2017, 3, 31))
-        assert len(result.warnings) == 1
+        assert len(of_data(result.warnings)) == 1
         assert "(100%) overlap the data the model was trained on" in result.warnings[0]
         assert result.warnings[0] in result.to_json()["warnings"]
 
@@ -297,7 +303,7 @@ class TestPeriod:
 
     def test_the_test_part_was_not_fitted(self, bundle, run):
         start = bundle.manifest.data.split["EURUSD"].test.start.date() + dt.timedelta(days=1)
-        assert run(bundle, start=start).warnings == ()
+        assert of_data(run(bundle, start=start).warnings) == ()
 
     def test_an_end_alone_starts_where_training_ended(self, bundle, run):
         assert run(bundle, end=dt.date(2017, 9, 15)).start > np.datetime64("2017-08-31T20:00", "ns")

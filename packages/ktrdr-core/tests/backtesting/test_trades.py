@@ -12,6 +12,28 @@ from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
 
+def slow_excursions(trades, k: int, bars, reason: str) -> tuple[float, float]:
+    """Go through the bars one by one, and take of the last of them what may be at its worst."""
+    side, price = int(trades.side[k]), float(trades.entry_price[k])
+    left, leave = float(trades.exit_reference_price[k]), int(trades.exit_bar[k])
+    against = along = 0.0
+
+    def see(bad: float, good: float) -> None:
+        nonlocal against, along
+        against = max(against, (price - bad) / price * side)
+        along = max(along, (good - price) / price * side)
+
+    for bar in range(int(trades.entry_bar[k]), leave + 1):
+        extremes = (float(bars.low[bar]), float(bars.high[bar]))
+        bad, good = extremes if side > 0 else extremes[::-1]
+        if bar < leave or reason == "end_of_data":
+            see(bad, good)
+        elif reason == "take_profit" and left != float(bars.open[bar]):
+            see(bad, left)
+    see(left, left)
+    return against, along
+
+
 @given(
     seed=st.integers(0, 10_000),
     sizes=st.lists(st.integers(1, 200), min_size=1, max_size=3),
@@ -38,12 +60,28 @@ def test_equals_the_slow_one(make_bars, make_signals, seed, sizes, density, stop
         assert table["exit_time"][k] == bars.time[leave]
         assert table["entry_decision_time"][k] == bars.time[entry - 1]
         assert np.isnat(table["exit_decision_time"][k]) == (reason not in ("signal", "max_holding_period"))
-        seen = slice(entry, leave + 1) if reason == "end_of_data" else slice(entry, leave)
-        low = min([*bars.low[seen].tolist(), float(trades.exit_reference_price[k])])
-        high = max([*bars.high[seen].tolist(), float(trades.exit_reference_price[k])])
-        price = float(trades.entry_price[k])
-        down, up = max((price - low) / price, 0.0), max((high - price) / price, 0.0)
-        wanted = (down, up) if trades.side[k] > 0 else (up, down)
-        assert (table["mae"][k], table["mfe"][k]) == wanted
+        assert (table["mae"][k], table["mfe"][k]) == slow_excursions(trades, k, bars, reason)
         assert table["bars"][k] == leave - entry + (reason not in ("signal", "max_holding_period"))
-        assert table["return"][k] == table["net"][k] / (trades.units[k] * price)
+        assert table["return"][k] == table["net"][k] / (trades.units[k] * trades.entry_price[k])
+
+
+def test_the_bar_of_the_exit_is_taken_at_its_worst(make_bars, make_signals):
+    """A long at 100 with a stop and a target 2 % away: its last bar spans 98.5 to 103."""
+    bars = make_bars(0, 4)
+    for name, values in {
+        "open": (100, 100, 100, 101), "high": (100, 101, 103, 101), "low": (100, 99, 98.5, 101),
+        "close": (100, 100, 101, 101),
+    }.items():  # fmt: skip
+        getattr(bars, name)[:] = values
+    signals = np.array([1, 0, 0, 0], dtype=np.int8)
+    found = {}
+    for reason, risk in {
+        "take_profit": Risk(take_profit=PriceDistance(kind="percent", value=2.0)),
+        "stop_loss": Risk(stop_loss=PriceDistance(kind="percent", value=1.2)),
+        "end_of_data": Risk(),
+    }.items():
+        done = simulate([Market(bars, signals)], rules=SignalRules(), risk=risk, capital=1000.0, costs=Costs())
+        table = trade_table(done.trades, [bars])
+        assert table["exit_reason"].tolist() == [reason]
+        found[reason] = (round(table["mae"][0], 9), round(table["mfe"][0], 9))
+    assert found == {"take_profit": (0.015, 0.02), "stop_loss": (0.012, 0.01), "end_of_data": (0.015, 0.03)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_it_prints_metrics_beside_baselines_importance_and_where_the_model_is(ru
     for part in (validation, test):
         assert "balanced accuracy" in part
         assert "log loss" in part
-    assert out.count("majority") == out.count("last value") == 2
+    assert len(re.findall(r"model +majority +last value", out)) == 2
     assert "fuzzy set rsi" in out
     assert "raw indicator roc_5" in out
     assert f"Stored in {home / 'models' / 'waves' / '1'}" in out
@@ -87,6 +88,36 @@ def test_it_prints_metrics_beside_baselines_importance_and_where_the_model_is(ru
         "data",
         "saving",
     ]
+
+
+def test_too_little_to_learn_and_to_judge_by_is_said_wherever_the_result_is(run: Run, file: str) -> None:
+    """Two days of hours: some twenty samples to learn from, and four to judge by."""
+    days = ("--start", "2017-01-02", "--end", "2017-01-04")
+    status, out, _ = run("train", file, *days)
+    assert status == 0
+    said = re.findall(r"^Warning: (.*)\.$", out, re.MULTILINE)
+    train, test, validation = (
+        re.findall(rf"^(\d+) {part} samples? (?:is|are) too few to", "\n".join(said), re.MULTILINE)
+        for part in ("training", "test", "validation")
+    )
+    assert [len(each) for each in (train, test, validation)] == [1, 1, 1]
+    model = default_model_store().get("waves/1").manifest
+    assert list(model.warnings) == said
+    assert int(test[0]) == model.metrics["test"]["samples"]
+    assert json.loads(run("train", file, *days, "--json")[1])["warnings"] == said
+    assert json.loads(run("models", "show", "waves/1", "--json")[1])["warnings"] == said
+
+
+def test_a_model_below_its_baselines_is_called_that_where_they_are_shown(run: Run, file: str) -> None:
+    """With a step that is far too large little can be learned."""
+    Path(file).write_text(TEXT.replace("learning_rate: 0.5", "learning_rate: 8"), encoding="utf-8")
+    out = run("train", file)[1]
+    (said,) = re.findall(r"^Warning: (the model is below its baselines: .*)\.$", out, re.MULTILINE)
+    manifest = default_model_store().get("waves/1").manifest
+    assert said in manifest.warnings
+    own, *others = (f"{parts['test']['log_loss']:.4g}" for parts in (manifest.metrics, *manifest.baselines.values()))
+    assert f"its log loss is {own}, " in said
+    assert all(f" {other}" in said for other in others)
 
 
 def test_the_stored_model_shows_the_same_numbers(run: Run, file: str) -> None:

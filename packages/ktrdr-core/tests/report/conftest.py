@@ -91,7 +91,11 @@ class Read(HTMLParser):
 
     @property
     def figures(self) -> dict[str, Any]:
-        return json.loads(self.scripts[0])
+        return json.loads(self.scripts[0])["figures"]
+
+    @property
+    def timeline(self) -> list[str]:
+        return json.loads(self.scripts[0])["timeline"]
 
     def tags(self, name: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.elements if tag == name]

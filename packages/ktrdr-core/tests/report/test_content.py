@@ -15,6 +15,7 @@ from ktrdr.core.backtesting.metrics import METRICS, format_metric
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.report import write_report
 from ktrdr.core.report.content import page_of
+from ktrdr.core.report.figures import MOST_PLACES
 from ktrdr.core.report.trade_list import MOST_ROWS
 
 
@@ -31,14 +32,20 @@ def with_trades(result: BacktestResult, chosen: np.ndarray) -> BacktestResult:
 
 
 def times(values: np.ndarray) -> list[str]:
-    return np.datetime_as_string(values.astype("datetime64[s]")).tolist()
+    return [text.replace("T", " ") for text in np.datetime_as_string(values, unit="m").tolist()]
+
+
+def labels(page: Any, trace: dict[str, Any]) -> list[str]:
+    """Return what the places of a trace over time are called."""
+    return [page.timeline[place] for place in trace["x"]]
 
 
 class TestFigures:
     def test_every_section_is_there(self, page):
         shown = set(page.text)
         assert {
-            "Equity", "Drawdown", "Price and trades, EURUSD", "Monthly returns", "Trades", "All figures", "Training",
+            "Equity", "Drawdown", "Price and trades, EURUSD", "Exposure", "Rolling Sharpe ratio", "Returns by year",
+            "Worst drawdowns", "Monthly returns", "Trades", "All figures", "Training",
             "Confusion matrix", "What the model relies on", "Fuzzy set rsi, 1h", "Fuzzy set rsi, 4h", "Settings",
             "From bars to trades", "Model", "Provenance", "Strategy file",
         } <= shown  # fmt: skip
@@ -50,7 +57,7 @@ class TestFigures:
 
     def test_equity_and_benchmark(self, page, result):
         strategy, held = page.figures["equity"]["data"]
-        assert strategy["x"] == times(result.equity["time"])
+        assert labels(page, strategy) == page.timeline == times(result.equity["time"])
         np.testing.assert_allclose(strategy["y"], result.equity["equity"], rtol=1e-6)
         np.testing.assert_allclose(held["y"], result.equity["benchmark"], rtol=1e-6)
         (drawdown,) = page.figures["drawdown"]["data"]
@@ -61,13 +68,14 @@ class TestFigures:
         data = {trace["name"]: trace for trace in page.figures["price-0"]["data"]}
         for side in ("long", "short"):
             own = trades["side"] == side
-            assert data[f"{side} entry"]["x"] == times(trades["entry_time"][own])
+            assert labels(page, data[f"{side} entry"]) == times(trades["entry_time"][own])
             np.testing.assert_allclose(data[f"{side} entry"]["y"], trades["entry_price"][own], rtol=1e-6)
         won = trades["net"] > 0
-        assert data["exit in profit"]["x"] == times(trades["exit_time"][won])
-        assert data["exit at a loss"]["x"] == times(trades["exit_time"][~won])
+        assert labels(page, data["exit in profit"]) == times(trades["exit_time"][won])
+        assert labels(page, data["exit at a loss"]) == times(trades["exit_time"][~won])
         assert len(data["held"]["x"]) == 3 * len(won)
-        np.testing.assert_allclose(data["close"]["y"], result.symbols[0].positions["close"], rtol=1e-6)
+        for name in ("open", "high", "low", "close"):
+            np.testing.assert_allclose(data["price"][name], result.symbols[0].positions[name], rtol=1e-6)
 
     def test_monthly_returns(self, page, result):
         (months,) = page.figures["monthly"]["data"]
@@ -105,7 +113,8 @@ class TestTables:
     def test_every_trade_has_its_row_and_reasons(self, page, result):
         shown = "\n".join(page.text)
         rows = page.tags("tr")
-        assert len(rows) == 1 + len(result.trades["number"]) + 2 + len(METRICS)
+        tables = sum(1 + len(table.rows) for table in page_of(result).tables)
+        assert len(rows) == 1 + len(result.trades["number"]) + 2 + len(METRICS) + tables
         for number in (0, len(result.trades["number"]) - 1):
             said = result.reasons.of(number, "entry")
             side = "BUY" if result.trades["side"][number] == "long" else "SELL"
@@ -152,7 +161,7 @@ class TestTables:
     def test_warnings_are_above_everything(self, result, tmp_path: Path, read_page: Callable[[str], Any]):
         warned = dataclasses.replace(result, warnings=("the period overlaps the training data",))
         made = read_page(write_report(warned, tmp_path / "r.html").read_text(encoding="utf-8"))
-        assert made.text.index("the period overlaps the training data") < made.text.index("Total return")
+        assert made.text.index("The period overlaps the training data.") < made.text.index("Total return")
 
     def test_warnings_of_the_training_stand_with_the_model(
         self, result, tmp_path: Path, read_page: Callable[[str], Any]
@@ -169,8 +178,8 @@ class TestTables:
         )
         made = read_page(write_report(silent, tmp_path / "r.html").read_text(encoding="utf-8"))
         assert "The model never traded: it always says HOLD." in made.text
-        assert len(made.tags("table")) == 2
-        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["close", "held"]
+        assert "sortable" not in str(made.tags("table"))
+        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["price", "held"]
 
 
 class TestMuch:
@@ -195,7 +204,13 @@ class TestMuch:
         symbol = dataclasses.replace(
             result.symbols[0],
             bars=n,
-            positions={"time": time, "close": walk, "signal": zero.astype(np.int64), "units": zero, "value": zero},
+            positions={
+                "time": time,
+                **dict.fromkeys(("open", "high", "low", "close"), walk),
+                "signal": zero.astype(np.int64),
+                "units": zero,
+                "value": zero,
+            },
         )
         long = dataclasses.replace(
             with_trades(result, np.tile(np.arange(len(result.trades["number"])), 500)),
@@ -210,14 +225,17 @@ class TestMuch:
             },
         )
         made = page_of(long)
-        for picture in made.wide_figures[:3]:
-            line = picture.figure["data"][0]
-            assert len(line["x"]) <= 6000
-        price = made.wide_figures[2]
-        assert "Of 1,000,000 bars, the first, lowest, highest and last of each 667 are drawn" in price.note
+        assert len(made.timeline) == -(-n // 385) <= MOST_PLACES
+        for picture in made.wide_figures:
+            if picture.time:
+                assert all(len(trace["x"]) <= 3 * MOST_PLACES + 1 for trace in picture.figure["data"])
+        equity, _, price = made.wide_figures[:3]
+        assert "Of 1,000,000 bars, each 385 in a row are drawn as one place, with a candle for each" in price.note
+        assert "with the lowest, highest and last value of each; zooming in adds none" in equity.note
         # A spike of one bar is not lost.
-        assert max(price.figure["data"][0]["y"]) == pytest.approx(walk.max(), rel=1e-6)
-        assert write_report(long, tmp_path / "r.html").stat().st_size < 8_000_000
+        assert max(price.figure["data"][0]["high"]) == pytest.approx(walk.max(), rel=1e-6)
+        assert max(equity.figure["data"][0]["y"]) == pytest.approx(1e4 * walk.max(), rel=1e-6)
+        assert write_report(long, tmp_path / "r.html").stat().st_size < 4_500_000
 
     def test_several_symbols(self, result):
         count = 20
@@ -236,6 +254,17 @@ class TestMuch:
         assert all(len(row) == len(made.trade_columns) for row in made.trades)
 
 
+def test_what_the_documentation_describes_is_there(page, result):
+    """Every section and column that stands in bold on the page that explains the report."""
+    text = (Path(__file__).parents[4] / "docs" / "explanation" / "report.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"\*\*(.+?)\*\*", text)) - {"At the top"}
+    assert len(described) > 20
+    (symbol,) = result.symbols
+    several = page_of(dataclasses.replace(result, symbols=(symbol, dataclasses.replace(symbol, symbol="OTHER"))))
+    shown = [*page.text, *(table.title for table in several.tables)]
+    assert [each for each in described if not any(text.startswith(each) for text in shown)] == []
+
+
 def test_a_regression_without_evaluation(result):
     """A model without confusion matrix, importance and epochs still has a report, without empty panels."""
     bare = dataclasses.replace(
@@ -246,7 +275,7 @@ def test_a_regression_without_evaluation(result):
         histograms=(),
     )
     made = page_of(bare)
-    assert [picture.key for picture in made.paired_figures] == ["membership-0", "membership-1"]
-    assert "no values in the backtest" in made.paired_figures[0].note
+    assert [picture.key for picture in made.paired_figures] == ["monthly", "membership-0", "membership-1"]
+    assert "no values in the backtest" in made.paired_figures[1].note
     assert made.metric_columns == ("strategy", "buy and hold")
     assert not re.search(r"None|nan", "".join(value for row in made.metrics for value in row.values))

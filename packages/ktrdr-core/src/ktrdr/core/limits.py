@@ -4,6 +4,9 @@ from __future__ import annotations
 
 __all__ = [
     "DEEPEST_JSON",
+    "FEWEST_JUDGED_SAMPLES",
+    "FEWEST_SAMPLES_PER_INPUT",
+    "FEWEST_TRADES",
     "FREE_UNPACKING",
     "LARGEST_BUNDLE_FILE",
     "LARGEST_JSON",
@@ -41,6 +44,19 @@ LARGEST_WINDOW = 1_000_000
 
 LEAST_FREE_DISK = 100_000_000
 """Bytes: a server with less is not ready. A training's checkpoints and a report take some 10 MB."""
+
+FEWEST_SAMPLES_PER_INPUT = 10
+"""Training samples; with fewer a warning is due. The rule of ten events per variable: P. Peduzzi and others, "A
+Simulation Study of the Number of Events per Variable in Logistic Regression Analysis" (Journal of Clinical
+Epidemiology, 1996)."""
+
+FEWEST_JUDGED_SAMPLES = 100
+"""Samples of a part that a model is judged by; with fewer a warning is due. A share of 100 has a standard error of at
+most 5 percentage points: baselines and models that are any good are rarely further apart than twice that."""
+
+FEWEST_TRADES = 30
+"""Trades of a backtest; with fewer a warning is due. The win rate of 30 has a standard error of 9 percentage points,
+and below about as many the mean of results with a skew is not yet normally distributed, as its error supposes."""
 
 # What follows bounds the work that a file of unknown origin can cause, before any of it is parsed.
 

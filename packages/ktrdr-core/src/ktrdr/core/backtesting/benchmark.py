@@ -11,7 +11,7 @@ from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.models.manifest import Manifest
 
-__all__ = ["buy_and_hold", "majority_class"]
+__all__ = ["buy_and_hold", "held_value", "majority_class"]
 
 
 def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: Costs) -> np.ndarray:
@@ -29,16 +29,23 @@ def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: 
     equity = np.zeros(len(time))
     part = capital / len(bars)
     for each in bars:
-        price = float(each.open[0]) * (1 + costs.slippage)
-        units = part / (price * (1 + costs.commission))
-        value = units * each.close
-        value[-1] = units * float(each.close[-1]) * (1 - costs.slippage) * (1 - costs.commission)
+        value = held_value(float(each.open[0]), each.close, part, costs)
         if len(value) == len(time):
             equity += value
         else:
             row = np.searchsorted(each.time, time, side="right") - 1
             equity += np.where(row < 0, part, value[row])
     return equity
+
+
+def held_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) -> np.ndarray:
+    """Return what ``cash`` is worth at each close, float64 ``(n,)``, that buys at ``first_open`` and sells at the last
+    close."""
+    price = first_open * (1 + costs.slippage)
+    units = cash / (price * (1 + costs.commission))
+    value = units * close
+    value[-1] = units * float(close[-1]) * (1 - costs.slippage) * (1 - costs.commission)
+    return value
 
 
 def majority_class(manifest: Manifest) -> str | None:

@@ -61,8 +61,9 @@ class SymbolResult:
         start, end: ``datetime64[ns]``, UTC: open of the first bar, close of the last.
         passed: how many bars were left after each step from a prediction to a trade, in order: ``bars``,
             ``predicted``, ``buy or sell``, ``confidence_threshold``, ... , ``executed``.
-        positions: one row per bar: ``time`` (open of the bar), ``close``, ``signal`` (int64: 1, 0, -1, known at the
-            close), ``units`` held at the close (negative: short), ``value`` of them in cash.
+        positions: one row per bar: ``time`` (open of the bar), ``open``, ``high``, ``low`` (absent in results from
+            before they were kept), ``close``, ``signal`` (int64: 1, 0, -1, known at the close), ``units`` held at the
+            close (negative: short), ``value`` of them in cash.
         calendar: name of the market's calendar that figures are annualized by where the bars are too few to tell;
             ``None`` in results from before it was kept.
     """
@@ -217,7 +218,7 @@ class BacktestResult:
             ``exit_aim``, ``exit_price`` (aims are without slippage), ``notional`` (at the entry), ``gross``,
             ``commission``, ``slippage``, ``net`` (cash), ``return`` (net by notional), ``mae``, ``mfe`` (furthest the
             price went against and along the position while it was open, as shares of the entry price, both at least
-            0), ``exit_reason``. Times are opens of bars.
+            0, see :func:`~ktrdr.core.backtesting.trades.excursions`), ``exit_reason``. Times are opens of bars.
         reasons: per trade.
         equity: one row per bar of all symbols together: ``time`` (open of the bar; values are those at its close),
             ``equity``, ``cash``, ``positions`` (value of them), ``drawdown`` (0 to -1, from the highest equity so far),

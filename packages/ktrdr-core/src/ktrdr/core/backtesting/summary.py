@@ -17,6 +17,7 @@ from ktrdr.core.backtesting.no_trades import why_no_trades
 from ktrdr.core.backtesting.period import overlap_warnings
 from ktrdr.core.backtesting.prepare import Prepared, SymbolInput
 from ktrdr.core.backtesting.reasons import reasons_of, value_histograms
+from ktrdr.core.backtesting.result_warnings import result_warnings
 from ktrdr.core.backtesting.results import BacktestResult, Baseline, SymbolResult
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.tables import Table
@@ -27,6 +28,7 @@ from ktrdr.core.data.times import format_time
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.models.model_warnings import baseline_warnings
 
 __all__ = ["account_curve", "summarize", "trading_metrics"]
 
@@ -44,6 +46,12 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
     buy_and_hold_curve = dataclasses.replace(curve, equity=hold_equity)
     drawdown, buy_and_hold_returns = curve.drawdown, buy_and_hold_curve.returns
     symbols = tuple(_symbol(number, own, account) for number, own in enumerate(inputs))
+    metrics = account_metrics(
+        curve, benchmark=buy_and_hold_returns, seed=settings.seed, drawdown=drawdown
+    ) | trading_metrics(table, curve, account)
+    benchmark = account_metrics(buy_and_hold_curve, seed=settings.seed, returns=buy_and_hold_returns)
+    baselines = _baselines(manifest, inputs, account, settings)
+    rivals = {"buy and hold": benchmark} | {f"the {each.name}": each.metrics for each in baselines}
     return BacktestResult(
         manifest=manifest,
         strategy_text=bundle.strategy_text,
@@ -64,13 +72,16 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
             "drawdown": drawdown,
             "benchmark": buy_and_hold_curve.equity,
         },
-        metrics=account_metrics(curve, benchmark=buy_and_hold_returns, seed=settings.seed, drawdown=drawdown)
-        | trading_metrics(table, curve, account),
-        benchmark=account_metrics(buy_and_hold_curve, seed=settings.seed, returns=buy_and_hold_returns),
-        baselines=_baselines(manifest, inputs, account, settings),
+        metrics=metrics,
+        benchmark=benchmark,
+        baselines=baselines,
         orders=dataclasses.asdict(simulation.counts),
         histograms=value_histograms(strategy, evidence),
-        warnings=_warnings(manifest, prepared, symbols, account),
+        warnings=(
+            *_warnings(manifest, prepared, symbols, account),
+            *baseline_warnings(manifest.output, manifest.metrics, manifest.baselines),
+            *result_warnings(metrics, rivals),
+        ),
         no_trades=""
         if len(simulation.trades)
         else why_no_trades(strategy.decisions, symbols, prepared.outputs, simulation.counts),
@@ -126,6 +137,9 @@ def _symbol(number: int, own: SymbolInput, account: Account) -> SymbolResult:
         passed={**account.signals[number].passed, "executed": executed + len(simulation.refreshed[number])},
         positions={
             "time": bars.time,
+            "open": bars.open,
+            "high": bars.high,
+            "low": bars.low,
             "close": bars.close,
             "signal": account.signals[number].direction,
             "units": units,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, SIGNAL
+from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, SIGNAL, TAKE_PROFIT
 from ktrdr.core.backtesting.simulation import Trades
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.data.bars import Bars
@@ -64,16 +64,25 @@ def bars_held(trades: Trades) -> np.ndarray:
 
 
 def excursions(trades: Trades, own: np.ndarray, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far the price went against and along the positions ``own`` (rows of ``trades``, all of one symbol, in
-    order), as shares of the entry prices, at least 0.
+    """Return how far the price went against (MAE) and along (MFE) the positions ``own`` (rows of ``trades``, all of one
+    symbol, in order): float64 ``(k,)`` each, as shares of the entry prices, at least 0.
 
-    Counted are the whole bars before that of the exit, and the price of the exit; of the exit's own bar nobody knows
-    what came first, except that all of the last bar was seen if the position was closed at its close.
+    With the price ``p`` of the entry's fill, slippage included, and the lowest low ``l`` and highest high ``h`` while
+    the position was open: MAE ``(p - l) / p`` and MFE ``(h - p) / p`` of a long, the other way round of a short.
+    Source: J. Sweeney, "Maximum Adverse Excursion" (1997).
+
+    A bar does not tell what in it came first, so what may have been is taken at its worst. The bar of the entry counts
+    whole, as it is entered at its open. Of the bar of the exit counts the price of the exit, without slippage, and:
+    nothing else where it was left at its open; all of it where it was left at its close, the last of the data; what
+    went against the position where a target was reached inside it, as that may have come before, and nothing that
+    went along with it where a stop was, as that may have come after.
     """
-    entry, left = trades.entry_bar[own], trades.exit_bar[own] + (trades.reason[own] == END_OF_DATA)
-    side, start = trades.side[own], trades.entry_price[own]
-    low = np.minimum(_between(bars.low, entry, left, np.minimum, np.inf), trades.exit_reference_price[own])
-    high = np.maximum(_between(bars.high, entry, left, np.maximum, -np.inf), trades.exit_reference_price[own])
+    entry, side, start = trades.entry_bar[own], trades.side[own], trades.entry_price[own]
+    last, price, reason = trades.exit_bar[own], trades.exit_reference_price[own], trades.reason[own]
+    whole = last + (reason == END_OF_DATA)
+    worst = whole + ((reason == TAKE_PROFIT) & (price != bars.open[last]))
+    low = np.minimum(_between(bars.low, entry, np.where(side > 0, worst, whole), np.minimum, np.inf), price)
+    high = np.maximum(_between(bars.high, entry, np.where(side > 0, whole, worst), np.maximum, -np.inf), price)
     down, up = np.maximum((start - low) / start, 0.0), np.maximum((high - start) / start, 0.0)
     return np.where(side > 0, down, up), np.where(side > 0, up, down)
 

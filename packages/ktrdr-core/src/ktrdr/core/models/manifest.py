@@ -170,7 +170,8 @@ class ManifestFields(_Part):
         operation: id of the operation that trained it, if there was one. One operation leaves one bundle, however many
             attempts at it come to an end.
         warnings: sentences on the data it was trained on, such as that prices look as if they were not adjusted for a
-            split; none in bundles of format 1.
+            split, on what was too little to learn or to judge by, and on baselines that are better; none in bundles of
+            format 1.
     """
 
     model_config = ConfigDict(protected_namespaces=())

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.backtesting.metrics import METRICS, format_metric
+from ktrdr.core.backtesting.metrics import METRICS, AccountCurve, format_metric
+from ktrdr.core.backtesting.metrics.over_time import rolling_sharpe, rolling_window
 from ktrdr.core.backtesting.results import BacktestResult, SymbolResult
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.data.times import format_time
 from ktrdr.core.report import facts, figures
+from ktrdr.core.report.account_tables import account_tables
 from ktrdr.core.report.membership_figures import fuzzy_sets_of, membership_figure, unanswered_share
 from ktrdr.core.report.page import Block, Card, MetricRow, Page, Picture
+from ktrdr.core.report.timeline import Timeline
+from ktrdr.core.report.tones import tone_of
 from ktrdr.core.report.trade_list import MOST_ROWS, trade_columns, trade_rows
 
 __all__ = ["page_of"]
@@ -25,6 +29,7 @@ _MOST_INPUTS = 25
 def page_of(result: BacktestResult) -> Page:
     """Return everything the report shows of ``result``."""
     several = len(result.symbols) > 1
+    timeline = _timeline(result)
     trades = len(result.trades["number"])
     note = ""
     if trades > MOST_ROWS:
@@ -36,9 +41,11 @@ def page_of(result: BacktestResult) -> Page:
         title=f"{result.manifest.strategy.name}: backtest of {result.manifest.ref}",
         subtitle=_subtitle(result),
         description=result.manifest.strategy.description or "",
-        warnings=result.warnings,
+        warnings=[_sentence(warning) for warning in result.warnings],
         cards=_cards(result),
-        wide_figures=_wide_figures(result),
+        timeline=timeline.labels,
+        wide_figures=_wide_figures(result, timeline),
+        tables=account_tables(result),
         trade_columns=trade_columns(several),
         trades=trade_rows(result, several),
         trades_note=note,
@@ -46,7 +53,7 @@ def page_of(result: BacktestResult) -> Page:
         metric_columns=("strategy", "buy and hold", *(baseline.name for baseline in result.baselines)),
         metrics=_metrics(result),
         metrics_note=" ".join(_sentence(f"{baseline.name} {baseline.statement}") for baseline in result.baselines),
-        paired_figures=_paired_figures(result),
+        paired_figures=[*_monthly_pictures(result), *_paired_figures(result)],
         blocks=(
             *facts.blocks(result),
             Block("Strategy file", text=result.strategy_text),
@@ -68,96 +75,152 @@ def _sentence(text: str) -> str:
 
 def _cards(result: BacktestResult) -> list[Card]:
     metrics, benchmark = result.metrics, result.benchmark
+    rivals = [benchmark, *(baseline.metrics for baseline in result.baselines)]
 
-    def tone(value: float | None, neutral: float = 0.0) -> str:
-        return "" if value is None or value == neutral else "good" if value > neutral else "bad"
-
-    def card(name: str, label: str = "", judged: str = "") -> Card:
+    def card(name: str, label: str = "") -> Card:
         info = next(info for info in METRICS if info.name == name)
-        return Card(label or info.label, format_metric(name, metrics.get(name)), judged)
+        held = benchmark.get(name)
+        return Card(
+            label or info.label,
+            format_metric(name, metrics.get(name)),
+            tone_of(name, metrics, rivals),
+            "" if held is None else f"buy and hold {format_metric(name, held)}",
+        )
 
     low, high = metrics.get("sharpe_low"), metrics.get("sharpe_high")
     interval = "" if low is None or high is None else f", 95% {low:.1f} to {high:.1f}"
     return [
-        card("total_return", judged=tone(metrics.get("total_return"))),
-        Card(
-            "Buy and hold",
-            format_metric("total_return", benchmark.get("total_return")),
-            tone(benchmark.get("total_return")),
-        ),
-        card("sharpe", f"Sharpe ratio{interval}", tone(metrics.get("sharpe"))),
+        card("total_return"),
+        card("sharpe", f"Sharpe ratio{interval}"),
         card("max_drawdown"),
+        card("exposure"),
         card("trades"),
         card("win_rate"),
-        card("profit_factor", judged=tone(metrics.get("profit_factor"), 1.0)),
+        card("profit_factor"),
         card("costs"),
     ]
 
 
-def _wide_figures(result: BacktestResult) -> list[Picture]:
+def _timeline(result: BacktestResult) -> Timeline:
+    # With many prices each of them has fewer places, or the page grows with every symbol.
+    shared = figures.MOST_PLACES if len(result.symbols) <= 3 else figures.MOST_PLACES // 2
+    return Timeline.of(result.equity["time"], shared)
+
+
+def _wide_figures(result: BacktestResult, timeline: Timeline) -> list[Picture]:
     equity = result.equity
-    time = equity["time"]
-    thinned = _thinned(len(time))
+    merged = _merged(timeline, "the lowest, highest and last value of each")
+    positive = bool((equity["equity"] > 0).all() and (equity["benchmark"] > 0).all())
     return [
         Picture(
             "equity",
             "Equity",
-            figures.equity_figure(time, equity["equity"], equity["benchmark"]),
-            f"At the close of each bar, beside buying at the first bar and holding, at the same costs.{thinned}",
+            figures.equity_figure(timeline, equity["equity"], equity["benchmark"]),
+            f"At the close of each bar, beside buying at the first bar and holding, at the same costs.{merged}",
+            time=True,
+            log=positive,
+        ),
+        Picture("drawdown", "Drawdown", figures.drawdown_figure(timeline, equity["drawdown"]), time=True),
+        *_price_pictures(result, timeline),
+        Picture(
+            "exposure",
+            "Exposure",
+            figures.exposure_figure(timeline, *_exposures(result)),
+            "Value of the open positions at the close of each bar, as a share of the equity; short positions below 0.",
             time=True,
         ),
-        Picture("drawdown", "Drawdown", figures.drawdown_figure(time, equity["drawdown"]), time=True),
-        *_price_pictures(result),
-        *_monthly_pictures(result),
+        *_rolling_pictures(result, timeline),
     ]
 
 
-def _thinned(bars: int, most: int = figures.MOST_POINTS) -> str:
-    if bars <= most:
+def _merged(timeline: Timeline, drawn: str) -> str:
+    if timeline.width == 1:
         return ""
     return (
-        f" Of {bars:,} bars, the first, lowest, highest and last of each {figures.run_length(bars, most):,} are drawn;"
+        f" Of {len(timeline.time):,} bars, each {timeline.width:,} in a row are drawn as one place, with {drawn};"
         " zooming in adds none."
     )
 
 
-def _price_pictures(result: BacktestResult) -> list[Picture]:
+def _exposures(result: BacktestResult) -> tuple[np.ndarray, np.ndarray]:
+    """Return the value of all long and of all short positions as shares of the equity, float64 ``(n,)`` each."""
+    time, equity = result.equity["time"], result.equity["equity"]
+    long, short = np.zeros(len(time)), np.zeros(len(time))
+    for symbol in result.symbols:
+        own, value = symbol.positions["time"], symbol.positions["value"]
+        if len(own) != len(time):
+            # Until its next bar a position is worth what it was at its last.
+            row = np.searchsorted(own, time, side="right") - 1
+            value = np.where(row < 0, 0.0, value[row])
+        long += np.maximum(value, 0.0)
+        short += np.minimum(value, 0.0)
+    known = equity > 0
+    return tuple(np.divide(each, equity, out=np.full(len(time), np.nan), where=known) for each in (long, short))
+
+
+def _rolling_pictures(result: BacktestResult, timeline: Timeline) -> list[Picture]:
+    periods = result.metrics["periods_per_year"]
+    window = rolling_window(len(timeline.time), periods)
+    if window is None:
+        return []
+    name, bars = window
+    own, held = (_rolling(result, column, bars, periods) for column in ("equity", "benchmark"))
+    if np.isnan(own).all():
+        return []
+    return [
+        Picture(
+            "rolling",
+            "Rolling Sharpe ratio",
+            figures.rolling_figure(timeline, own, held),
+            f"Of the last {bars:,} bars, a {name}, at each of them; annualized as the Sharpe ratio of the whole is.",
+            time=True,
+        )
+    ]
+
+
+def _rolling(result: BacktestResult, column: str, window: int, periods: float) -> np.ndarray:
+    equity = result.equity[column]
+    returns = AccountCurve(result.equity["time"], equity, result.settings.capital, periods).returns
+    rolled = np.full(len(equity), np.nan)
+    # An account that is worth nothing has no returns from there on.
+    rolled[: len(returns)] = rolling_sharpe(returns, window, periods)
+    return rolled
+
+
+def _price_pictures(result: BacktestResult, timeline: Timeline) -> list[Picture]:
     traded = {symbol.symbol: 0 for symbol in result.symbols}
     names, counts = np.unique(result.trades["symbol"].astype(str), return_counts=True)
     traded |= dict(zip(names.tolist(), counts.tolist(), strict=True))
     # The busiest first where there are too many; otherwise in the order of the result.
     chosen = set(sorted(traded, key=lambda name: -traded[name])[:_MOST_PRICE_FIGURES])
-    most = max(figures.MOST_POINTS // len(chosen), 1500)
+    most = figures.MOST_TRADES // len(chosen)
     pictures: list[Picture] = []
     for number, symbol in enumerate(result.symbols):
         if symbol.symbol not in chosen:
             continue
-        note = _thinned(symbol.bars, most)
+        note = ""
         if len(chosen) < len(result.symbols) and not pictures:
-            note = f" The {_MOST_PRICE_FIGURES} symbols with the most trades of {len(result.symbols)} are drawn.{note}"
-        pictures.append(_price_picture(symbol, number, result.trades, most, note))
+            note = f" The {_MOST_PRICE_FIGURES} symbols with the most trades of {len(result.symbols)} are drawn."
+        pictures.append(_price_picture(symbol, number, result.trades, timeline, most, note))
     return pictures
 
 
-def _price_picture(symbol: SymbolResult, number: int, trades: Table, most: int, note: str) -> Picture:
+def _price_picture(
+    symbol: SymbolResult, number: int, trades: Table, timeline: Timeline, most: int, note: str
+) -> Picture:
     own = np.flatnonzero(trades["symbol"] == symbol.symbol)
     drawn = own
-    if len(own) > figures.MOST_TRADES:
-        drawn = np.sort(own[np.argsort(-np.abs(trades["net"][own]), kind="stable")[: figures.MOST_TRADES]])
-        note = (
-            f" Of {len(own):,} trades, the {figures.MOST_TRADES:,} with the largest profits and losses are drawn.{note}"
-        )
+    if len(own) > most:
+        drawn = np.sort(own[np.argsort(-np.abs(trades["net"][own]), kind="stable")[:most]])
+        note = f" Of {len(own):,} trades, the {most:,} with the largest profits and losses are drawn.{note}"
+    shown = "Candles, hollow where the close is not below the open" if "open" in symbol.positions else "Closes"
     return Picture(
         f"price-{number}",
         f"Price and trades, {symbol.symbol}",
-        figures.price_figure(
-            symbol.positions["time"],
-            symbol.positions["close"],
-            {name: column[drawn] for name, column in trades.items()},
-            most,
-        ),
-        f"Closes; entries and exits at the prices of their fills.{note}",
+        figures.price_figure(timeline, symbol.positions, {name: column[drawn] for name, column in trades.items()}),
+        f"{shown}; entries and exits at the prices of their fills.{note}{_merged(timeline, 'a candle for each')}",
         time=True,
+        log=bool((symbol.positions["low" if "low" in symbol.positions else "close"] > 0).all()),
     )
 
 

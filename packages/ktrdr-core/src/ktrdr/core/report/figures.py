@@ -1,5 +1,8 @@
 """The report's pictures as plotly.js specifications: plain maps of data and layout, no colours of a theme.
 
+In a picture over time ``x`` are places on the page's :class:`~ktrdr.core.report.timeline.Timeline`; the page turns them
+into labels, marks the axis, and fits the other axis to what is in sight.
+
 Text, grid and background take the page's colours, light or dark, when the page draws them; only what carries meaning
 (long, short, profit, loss) has a colour here, chosen to be told apart on both grounds and by colour-blind readers.
 """
@@ -13,21 +16,22 @@ import numpy as np
 
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.files.json_values import plain_json
+from ktrdr.core.report.timeline import Timeline
 
 __all__ = [
-    "MOST_POINTS",
+    "MOST_PLACES",
     "MOST_TRADES",
     "Figure",
     "confusion_figure",
     "drawdown_figure",
     "equity_figure",
+    "exposure_figure",
     "importance_figure",
     "layout",
     "monthly_figure",
     "plain",
     "price_figure",
-    "run_length",
-    "thin",
+    "rolling_figure",
     "training_figure",
 ]
 
@@ -38,14 +42,14 @@ BLUE, ORANGE, GREEN, RED, GREY = "#3b82c4", "#d9822b", "#1f9d76", "#cf4a5b", "#8
 SET_COLOURS = (BLUE, ORANGE, GREEN, "#a569bd", RED, "#2aa5b8", "#8d7b3f", "#7f8ff4")
 """Of lines that are told apart by colour alone."""
 
-MOST_POINTS = 6000
-"""Points of one line; more than a screen has pixels only makes the page slow."""
+MOST_PLACES = 2600
+"""On the axis of time: ten years of days. More than a screen has pixels only makes the page large and slow."""
 MOST_TRADES = 2000
-"""Trades drawn on one price."""
+"""Trades drawn on all prices together."""
 
 
 def _text(time: np.ndarray) -> list[str]:
-    return np.datetime_as_string(time.astype("datetime64[s]"), unit="s").tolist()
+    return [each.replace("T", " ") for each in np.datetime_as_string(time.astype("datetime64[m]"), unit="m").tolist()]
 
 
 def plain(text: str) -> str:
@@ -53,53 +57,19 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _span(time: np.ndarray) -> list[str]:
-    """Return the range of an axis over ``time``, with room for marks at both ends."""
-    room = (time[-1] - time[0]) // 100
-    return _text(np.array([time[0] - room, time[-1] + room]))
-
-
 def _numbers(values: np.ndarray) -> list[float | None]:
     numbers = plain_json(np.asarray(values, dtype=np.float64))
     return [None if value is None else float(f"{value:.7g}") for value in numbers]
 
 
-def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
-    """Return the positions to draw: all, or the first, lowest, highest and last of equal runs of bars.
-
-    Keeping each run's extremes keeps every spike visible, which plain striding does not.
-    """
-    n = len(values)
-    if n <= most:
-        return np.arange(n)
-    width = run_length(n, most)
-    runs = -(-n // width)
-    padded = np.full(runs * width, np.nan)
-    padded[:n] = values
-    blocks = padded.reshape(runs, width)
-    filled = ~np.isnan(blocks).all(axis=1)
-    starts = np.arange(runs)[filled] * width
-    low = starts + np.nanargmin(blocks[filled], axis=1)
-    high = starts + np.nanargmax(blocks[filled], axis=1)
-    ends = np.minimum(starts + width - 1, n - 1)
-    return np.unique(np.concatenate([starts, low, high, ends]))
-
-
-def run_length(bars: int, most: int) -> int:
-    """Return how many bars :func:`thin` makes one run of, if there are more than ``most``."""
-    return -(-bars // (most // 4))
-
-
-def _line(
-    time: np.ndarray, values: np.ndarray, name: str, colour: str, most: int = MOST_POINTS, **more: Any
-) -> dict[str, Any]:
-    keep = thin(values, most)
+def _line(timeline: Timeline, values: np.ndarray, name: str, colour: str, **more: Any) -> dict[str, Any]:
+    keep = timeline.thin(values)
     line = {"color": colour, "width": 1.6, **more.pop("line", {})}
     return {
         "type": "scatter",
         "mode": "lines",
         "name": name,
-        "x": _text(time[keep]),
+        "x": (keep // timeline.width).tolist(),
         "y": _numbers(values[keep]),
         "line": line,
         **more,
@@ -109,7 +79,7 @@ def _line(
 def layout(**more: Any) -> dict[str, Any]:
     """Return a layout: what all figures have in common, and ``more``."""
     made: dict[str, Any] = {
-        "margin": {"l": 76, "r": 16, "t": 12, "b": 36},
+        "margin": {"l": 76, "r": 16, "t": 12, "b": 30},
         "hovermode": "x unified",
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "height": 340,
@@ -118,94 +88,127 @@ def layout(**more: Any) -> dict[str, Any]:
     return made
 
 
-def price_figure(time: np.ndarray, close: np.ndarray, trades: Table, most: int = MOST_POINTS) -> Figure:
-    """Close prices with the entries and exits of ``trades``, columns as
-    :class:`~ktrdr.core.backtesting.results.BacktestResult` has them."""
-    entry, left = (
-        np.array(_text(trades["entry_time"]), dtype=object),
-        np.array(_text(trades["exit_time"]), dtype=object),
-    )
-    paid, got = trades["entry_price"], trades["exit_price"]
-    # One dotted stroke per trade, all in one trace: gaps (null) part them.
-    gap = np.full(len(entry), None, dtype=object)
+def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
+    """Candles with the entries and exits of ``trades``, columns as
+    :class:`~ktrdr.core.backtesting.results.BacktestResult` has them; closes as a line where ``bars`` has no more."""
+    entry, left = timeline.places(trades["entry_time"]), timeline.places(trades["exit_time"])
+    paid, got = _numbers(trades["entry_price"]), _numbers(trades["exit_price"])
     data = [
-        _line(time, close, "close", GREY, most, line={"width": 1.1}, hovertemplate="%{y:.6~g}"),
+        _candles(timeline, bars) if "open" in bars else _closes(timeline, bars),
         {
+            # One dotted stroke per trade, all in one trace: gaps (null) part them.
             "type": "scatter",
             "mode": "lines",
             "name": "held",
-            "x": np.stack((entry, left, gap), axis=1).ravel().tolist(),
-            "y": [value for pair in zip(_numbers(paid), _numbers(got), strict=True) for value in (*pair, None)],
+            "x": [place for pair in zip(entry.tolist(), left.tolist(), strict=True) for place in (*pair, None)],
+            "y": [value for pair in zip(paid, got, strict=True) for value in (*pair, None)],
             "line": {"color": GREY, "width": 1, "dash": "dot"},
             "hoverinfo": "skip",
             "showlegend": False,
         },
     ]
+    numbers, entered = trades["number"].tolist(), _text(trades["entry_time"])
     for side, symbol, colour in (("long", "triangle-up", BLUE), ("short", "triangle-down", ORANGE)):
-        own = np.flatnonzero(trades["side"] == side)
-        if len(own):
-            data.append(
-                _markers(
-                    f"{side} entry",
-                    entry[own],
-                    paid[own],
-                    [f"#{number}" for number in trades["number"][own].tolist()],
-                    {"symbol": symbol, "size": 10, "color": colour},
-                )
-            )
+        own = np.flatnonzero(trades["side"] == side).tolist()
+        if own:
+            told = [f"#{numbers[row]}, {entered[row]}" for row in own]
+            marker = {"symbol": symbol, "size": 10, "color": colour}
+            data.append(_markers(f"{side} entry", entry[own], [paid[row] for row in own], told, marker))
+    ended, reasons, nets = _text(trades["exit_time"]), trades["exit_reason"].tolist(), trades["net"].tolist()
     for won, colour in ((True, GREEN), (False, RED)):
-        own = np.flatnonzero((trades["net"] > 0) == won)
-        if len(own):
-            columns = (trades[name][own].tolist() for name in ("number", "exit_reason", "net"))
-            data.append(
-                _markers(
-                    "exit in profit" if won else "exit at a loss",
-                    left[own],
-                    got[own],
-                    [
-                        f"#{number}, {reason.replace('_', ' ')}, net {net:+.2f}"
-                        for number, reason, net in zip(*columns, strict=True)
-                    ],
-                    {"symbol": "x", "size": 7, "color": colour},
-                )
-            )
+        own = np.flatnonzero((trades["net"] > 0) == won).tolist()
+        if own:
+            told = [
+                f"#{numbers[row]}, {ended[row]}, {reasons[row].replace('_', ' ')}, net {nets[row]:+.2f}" for row in own
+            ]
+            name = "exit in profit" if won else "exit at a loss"
+            marker = {"symbol": "x", "size": 7, "color": colour}
+            data.append(_markers(name, left[own], [got[row] for row in own], told, marker))
+    return {"data": data, "layout": layout(height=440, yaxis={"title": {"text": "price"}, "hoverformat": ".6~g"})}
+
+
+def _candles(timeline: Timeline, bars: Table) -> dict[str, Any]:
+    places, candles = timeline.candles(bars)
+    # Rising ones are hollow, falling ones filled: colours are for the trades.
     return {
-        "data": data,
-        "layout": layout(height=420, xaxis={"range": _span(time)}, yaxis={"title": {"text": "price"}}),
+        "type": "candlestick",
+        "name": "price",
+        "x": places.tolist(),
+        **{name: _numbers(column) for name, column in candles.items()},
+        "increasing": {"line": {"color": GREY, "width": 1}, "fillcolor": "rgba(0,0,0,0)"},
+        "decreasing": {"line": {"color": GREY, "width": 1}, "fillcolor": GREY},
     }
 
 
-def _markers(name: str, x: np.ndarray, y: np.ndarray, text: Sequence[str], marker: Mapping[str, Any]) -> dict[str, Any]:
+def _closes(timeline: Timeline, bars: Table) -> dict[str, Any]:
+    closes = np.full(len(timeline.time), np.nan)
+    closes[np.searchsorted(timeline.time, bars["time"])] = bars["close"]
+    return _line(timeline, closes, "close", GREY, line={"width": 1.1})
+
+
+def _markers(
+    name: str, x: np.ndarray, y: Sequence[float | None], text: Sequence[str], marker: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": x.tolist(),
-        "y": _numbers(y),
+        "y": y,
         "text": text,
         "marker": {**marker, "line": {"width": 0}},
         "hovertemplate": "%{y:.6~g} (%{text})",
     }
 
 
-def equity_figure(time: np.ndarray, equity: np.ndarray, benchmark: np.ndarray | None) -> Figure:
+def equity_figure(timeline: Timeline, equity: np.ndarray, benchmark: np.ndarray) -> Figure:
     """Equity in the account's currency, beside buying at the first bar and holding."""
-    data = [_line(time, equity, "strategy", BLUE)]
-    if benchmark is not None:
-        data.append(_line(time, benchmark, "buy and hold", GREY, line={"dash": "dash"}))
-    return {"data": data, "layout": layout(xaxis={"range": _span(time)}, yaxis={"title": {"text": "equity"}})}
-
-
-def drawdown_figure(time: np.ndarray, drawdown: np.ndarray) -> Figure:
-    """Drawdown from the highest equity so far, as a share (0 to -1)."""
-    line = _line(time, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})
     return {
-        "data": [line],
+        "data": [
+            _line(timeline, equity, "strategy", BLUE),
+            _line(timeline, benchmark, "buy and hold", GREY, line={"dash": "dash"}),
+        ],
+        "layout": layout(yaxis={"title": {"text": "equity"}, "hoverformat": ",.2f"}),
+    }
+
+
+def drawdown_figure(timeline: Timeline, drawdown: np.ndarray) -> Figure:
+    """Drawdown from the highest equity so far, as a share (0 to -1)."""
+    return {
+        "data": [_line(timeline, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})],
         "layout": layout(
             height=220,
             showlegend=False,
-            xaxis={"range": _span(time)},
-            yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%"},
+            yaxis={"title": {"text": "drawdown"}, "tickformat": ".1%", "hoverformat": ".2%", "rangemode": "tozero"},
+        ),
+    }
+
+
+def exposure_figure(timeline: Timeline, long: np.ndarray, short: np.ndarray) -> Figure:
+    """Value of the long and, below 0, of the short positions at the closes, as shares of the equity."""
+    step = {"width": 1, "shape": "hv"}
+    return {
+        "data": [
+            _line(timeline, long, "long", BLUE, fill="tozeroy", line=step),
+            _line(timeline, short, "short", ORANGE, fill="tozeroy", line=step),
+        ],
+        "layout": layout(
+            height=220,
+            yaxis={"title": {"text": "exposure"}, "tickformat": ".0%", "hoverformat": ".1%", "rangemode": "tozero"},
+        ),
+    }
+
+
+def rolling_figure(timeline: Timeline, strategy: np.ndarray, benchmark: np.ndarray) -> Figure:
+    """Sharpe ratio of the window that ends at each bar, beside that of buying and holding."""
+    return {
+        "data": [
+            _line(timeline, strategy, "strategy", BLUE),
+            _line(timeline, benchmark, "buy and hold", GREY, line={"dash": "dash"}),
+        ],
+        "layout": layout(
+            height=240,
+            yaxis={"title": {"text": "Sharpe ratio"}, "hoverformat": ".2f", "rangemode": "tozero", "zeroline": True},
         ),
     }
 
@@ -226,7 +229,8 @@ def monthly_figure(monthly: Mapping[str, float]) -> Figure:
                 "z": z,
                 "zmin": -bound,
                 "zmax": bound,
-                "colorscale": [[0, RED], [0.5, "#e8e6e1"], [1, GREEN]],
+                # Not the colours of good and bad: a month that gained may be worse than holding.
+                "colorscale": [[0, ORANGE], [0.5, "#e8e6e1"], [1, BLUE]],
                 "showscale": False,
                 "xgap": 2,
                 "ygap": 2,

@@ -36,6 +36,8 @@ def trade_columns(several_symbols: bool) -> list[Column]:
         Column("units", number=True),
         Column("net", number=True),
         Column("costs", number=True),
+        Column("MAE", number=True),
+        Column("MFE", number=True),
         Column("exit because"),
         Column("entered because"),
     ]
@@ -62,9 +64,19 @@ def _row(result: BacktestResult, row: Mapping[str, Any], position: int, several_
         Cell(f"{row['units']:,.6g}", "n", row["units"]),
         Cell(f"{row['net']:+,.2f}", tone, row["net"], f"{row['return']:+.2%}"),
         Cell(f"{costs:,.2f}", "n", costs),
+        *(_excursion(row, name) for name in ("mae", "mfe")),
         Cell(row["exit_reason"].replace("_", " "), note=_said(result.reasons.of(position, "exit"), not buying)),
         Cell(*_because(result.reasons.of(position, "entry"), buying)),
     ]
+
+
+def _excursion(row: Mapping[str, Any], name: str) -> Cell:
+    """Return how far the price went against or along the position, of the entry price and in cash; nothing for trades
+    from before that was kept."""
+    share = row.get(name)
+    if share is None:
+        return Cell("-", "n")
+    return Cell(f"{share:.2%}", "n", share, f"{share * row['notional']:,.2f}")
 
 
 def _because(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> tuple[str, str, None, str]:

@@ -18,6 +18,7 @@ from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.models.model_warnings import baseline_warnings, too_little_warnings
 from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
@@ -162,11 +163,12 @@ class TrainingExecutor:
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
             data = data_reference(self.strategy, data_print, base, periods)
-            warnings = (*jump_warnings(list(base.values())), *samples.losses)
+            of_data = (*jump_warnings(list(base.values())), *samples.losses)
             # They are as large as the features, and have said all they have to say.
             del bars, base
             model = self._fit(plan, samples, checkpoint)
             found = self._judge(plan, samples, model)
+            warnings = (*of_data, *_too_little(plan, samples, model), *_below(plan, found))
             look = training_look(
                 self.strategy, self._text, data, plain_json(found["metrics"]), changes=self._changes,
                 model=self.strategy.name,
@@ -314,6 +316,19 @@ class TrainingExecutor:
             "baselines": evaluate_baselines(samples.labels, samples.split) if judged else {},
             "importance": importance,
         }
+
+
+def _too_little(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[str, ...]:
+    return too_little_warnings(
+        {part: sum(len(rows) for rows in samples.rows(part).values()) for part in PARTS},
+        inputs=len(plan.task.feature_ids),
+        best_epoch=model.best_epoch,
+        epochs=len(model.history),
+    )
+
+
+def _below(plan: _Plan, found: Mapping[str, Any]) -> tuple[str, ...]:
+    return baseline_warnings(plan.task.output, found["metrics"], found["baselines"])
 
 
 def _say_labels(labels: Mapping[str, LabelSet]) -> str:

@@ -83,7 +83,7 @@ def save_model(
         data: it was trained on.
         metrics, baselines, importance: of the evaluation.
         operation: id of the operation that trained it. If a bundle of that operation is there already, it is returned.
-        warnings: of the data.
+        warnings: of the data and of the result.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)

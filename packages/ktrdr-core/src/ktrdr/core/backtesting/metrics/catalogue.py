@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["METRICS", "MetricInfo", "format_metric"]
+__all__ = ["METRICS", "MetricInfo", "format_metric", "worse_than"]
 
 Kind = Literal["percent", "per_bar", "probability", "ratio", "cash", "count", "bars", "days"]
 
@@ -91,6 +92,15 @@ METRICS: tuple[MetricInfo, ...] = (
 """Every metric with one number, in the order in which they are shown."""
 
 _BY_NAME = {info.name: info for info in METRICS}
+
+
+def worse_than(name: str, value: float | None, other: float | None) -> bool:
+    """Return True if ``value`` of the metric ``name`` is worse than ``other``; never where one is not defined, where
+    neither way is better, or where they differ by no more than rounding."""
+    better = _BY_NAME[name].better
+    if value is None or other is None or not better or math.isclose(value, other, rel_tol=1e-9):
+        return False
+    return value < other if better == "higher" else value > other
 
 
 def format_metric(name: str, value: Any) -> str:

@@ -12,6 +12,7 @@ of Risk, 2000); M. C. Jensen, "The Performance of Mutual Funds in the Period 194
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = [
     "simple_returns",
     "sortino_ratio",
     "value_at_risk",
+    "yearly_returns",
 ]
 
 # Rows at a time: what is made of them stays in the processor's cache, however long the series.
@@ -128,19 +130,30 @@ def alpha_beta(
 
 def monthly_returns(time: np.ndarray, equity: np.ndarray, capital: float) -> dict[str, float]:
     """Return ``{"2017-10": 0.012, ...}`` for each calendar month (UTC, by the opens of bars) with a bar in it."""
+    return _returns_by(time, equity, capital, "M", "%Y-%m")
+
+
+def yearly_returns(time: np.ndarray, equity: np.ndarray, capital: float) -> dict[str, float]:
+    """Return ``{"2017": 0.04, ...}`` for each calendar year (UTC, by the opens of bars) with a bar in it."""
+    return _returns_by(time, equity, capital, "Y", "%Y")
+
+
+def _returns_by(
+    time: np.ndarray, equity: np.ndarray, capital: float, unit: Literal["M", "Y"], form: str
+) -> dict[str, float]:
     if not len(time):
         return {}
-    months = np.arange(time[0].astype("datetime64[M]"), time[-1].astype("datetime64[M]") + 1)
-    bounds = np.searchsorted(time, months[1:].astype(time.dtype))
+    spans = np.arange(time[0].astype(f"datetime64[{unit}]"), time[-1].astype(f"datetime64[{unit}]") + 1)
+    bounds = np.searchsorted(time, spans[1:].astype(time.dtype))
     last = np.append(bounds, len(time)) - 1
     table: dict[str, float] = {}
     before, position = capital, -1
-    for month, row in zip(months.tolist(), last.tolist(), strict=True):
-        # No bar of this month: the market was closed, or there are no data.
+    for span, row in zip(spans.tolist(), last.tolist(), strict=True):
+        # No bar in it: the market was closed, or there are no data.
         if row == position:
             continue
         after = float(equity[row])
         if before > 0:
-            table[f"{month:%Y-%m}"] = after / before - 1
+            table[f"{span:{form}}"] = after / before - 1
         before, position = after, row
     return table

@@ -1,0 +1,113 @@
+"""What must be said of a trained model: that there was too little to learn or to judge by, and that it is below its
+baselines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ktrdr.core.limits import FEWEST_JUDGED_SAMPLES, FEWEST_SAMPLES_PER_INPUT
+
+__all__ = ["SCORES", "baseline_warnings", "most_error", "score_of", "too_little_warnings"]
+
+SCORES: Mapping[str, Literal["higher", "lower"]] = {
+    "accuracy": "higher",
+    "balanced_accuracy": "higher",
+    "macro_f1": "higher",
+    "mcc": "higher",
+    "log_loss": "lower",
+    "brier": "lower",
+    "rmse": "lower",
+    "mae": "lower",
+    "r2": "higher",
+    "directional_accuracy": "higher",
+    "information_coefficient": "higher",
+    "pearson": "higher",
+}
+"""Which way each score of a model is better."""
+
+# Proper scores: nothing but the true probabilities, or the true mean, makes them best.
+_DECISIVE = {"classification": ("log_loss", "log loss"), "regression": ("rmse", "RMSE")}
+_BASELINES = {"majority": "the majority class", "mean": "the mean", "last_value": "the last value"}
+# That of the test part counts where there is one: the best epoch was chosen by the other.
+_JUDGED = ("test", "validation")
+
+
+def too_little_warnings(samples: Mapping[str, int], *, inputs: int, best_epoch: int, epochs: int) -> tuple[str, ...]:
+    """Return one sentence for each of the things there were too few of to learn or to judge by.
+
+    Args:
+        samples: per part, of all symbols together; a part of none is left out on purpose and no fault.
+        inputs: feature columns of the model.
+        best_epoch: whose weights were kept, from 1.
+        epochs: that were run.
+    """
+    warnings = []
+    train, least = samples.get("train", 0), max(FEWEST_SAMPLES_PER_INPUT * inputs, FEWEST_JUDGED_SAMPLES)
+    if train < least:
+        warnings.append(
+            f"{_count(train, 'training sample')} too few to learn from: {inputs:,} inputs ask"
+            f" for at least {least:,}; train on more bars or with fewer inputs"
+        )
+    for part in _JUDGED:
+        count = samples.get(part, 0)
+        if 0 < count < FEWEST_JUDGED_SAMPLES:
+            warnings.append(
+                f"{_count(count, f'{part} sample')} too few to judge by: a share of them, such as the accuracy, is"
+                f" uncertain by up to {100 * most_error(count):.0f} percentage points either way (95%), and"
+                f" {FEWEST_JUDGED_SAMPLES} are the least"
+            )
+    if best_epoch == 1 and epochs > 1:
+        warnings.append(
+            f"the epoch that was kept is the first of {epochs:,}: no later one was better on the validation part, so"
+            " the model has learned hardly anything that lasts"
+        )
+    return tuple(warnings)
+
+
+def baseline_warnings(output: str, metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one sentence if a baseline has a better log loss (classification) or RMSE (regression) than the model, on
+    the test part, or on the validation part where there is no other.
+
+    Args:
+        output: ``classification`` or ``regression``.
+        metrics, baselines: as the manifest has them.
+    """
+    score, words = _DECISIVE[output]
+    for part in _JUDGED:
+        own = score_of(metrics.get(part), score)
+        if own is None:
+            continue
+        rivals = {name: _part(baselines.get(name), part) for name in _BASELINES}
+        known = {name: value for name, judged in rivals.items() if (value := score_of(judged, score)) is not None}
+        better = {name: value for name, value in known.items() if value < own}
+        if not better:
+            return ()
+        told = ", ".join(f"that of {_BASELINES[name]} {value:.4g}" for name, value in better.items())
+        which = "a baseline" if len(better) < len(known) else "its baselines" if len(known) > 1 else "its baseline"
+        return (
+            f"the model is below {which}: on the {part} part its {words} is {own:.4g}, {told}; lower is better, and"
+            " none of these needs a model",
+        )
+    return ()
+
+
+def score_of(judged: Any, score: str) -> float | None:
+    """Return one of the scores of a part as the manifest keeps them; ``None`` if it is not there or no number."""
+    value = judged.get(score) if isinstance(judged, Mapping) else None
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def most_error(count: int) -> float:
+    """Return half the width of the 95 % interval of a share of ``count``, where it is widest: at a half (the normal
+    approximation, ``1.96 * sqrt(0.25 / count)``), at most 1."""
+    return min(1.96 * math.sqrt(0.25 / count), 1.0)
+
+
+def _part(parts: Any, part: str) -> Any:
+    return parts.get(part) if isinstance(parts, Mapping) else None
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count:,} {word} is" if count == 1 else f"{count:,} {word}s are"
