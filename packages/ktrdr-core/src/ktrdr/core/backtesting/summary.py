@@ -86,7 +86,8 @@ def _end(bars: Bars) -> np.datetime64:
 def account_curve(account: Account, settings: BacktestSettings) -> AccountCurve:
     """Return the equity of an account over time."""
     simulation = account.simulation
-    return AccountCurve(simulation.time, simulation.equity, settings.capital, account.periods_per_year)
+    bar = np.timedelta64(account.markets[0].bars.timeframe.nanoseconds, "ns")
+    return AccountCurve(simulation.time, simulation.equity, settings.capital, account.periods_per_year, bar)
 
 
 def trading_metrics(table: Table, curve: AccountCurve, account: Account) -> dict[str, Any]:
