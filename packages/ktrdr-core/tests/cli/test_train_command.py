@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_it_prints_metrics_beside_baselines_importance_and_where_the_model_is(ru
     assert out.count("majority") == out.count("last value") == 2
     assert "fuzzy set rsi" in out
     assert "raw indicator roc_5" in out
+    assert re.search(r"fuzzy set rsi +[-+][0-9.]+% ± [0-9.]+% +[-+][0-9.]+% ± [0-9.]+%", out)
     assert f"Stored in {home / 'models' / 'waves' / '1'}" in out
     # Not a terminal: plain lines, one for every finished step.
     assert "training: 6/6 epochs  loss " in err

@@ -6,7 +6,9 @@ What depends on the position (position awareness, shorts, separation) is decided
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,10 +16,23 @@ from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.strategy.model import Decisions
 
-__all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "volume_ratio"]
+__all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "passed_in_words", "volume_ratio"]
 
 VOLUME_WINDOW = 20
 """Bars of the mean that ``filters.volume_filter`` compares with, the bar itself among them."""
+
+
+_PASSED: Mapping[str, str] = MappingProxyType(
+    {
+        "bars": "bars",
+        "predicted": "with a prediction",
+        "buy or sell": "BUY or SELL",
+        "confidence_threshold": "above the confidence threshold",
+        "cost_model": "above the cost of a round trip",
+        "volume_filter": "with enough volume",
+        "executed": "executed",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +75,11 @@ class SignalRules:
             allow_short_from_flat=decisions.allow_short_from_flat,
             min_separation=decisions.filters.min_signal_separation,
         )
+
+
+def passed_in_words(passed: Mapping[str, int]) -> str:
+    """Return :attr:`Signals.passed`, with what was ``executed`` if it is known, for a person."""
+    return ", ".join(f"{count:,} {_PASSED.get(name, name)}" for name, count in passed.items())
 
 
 def decide(

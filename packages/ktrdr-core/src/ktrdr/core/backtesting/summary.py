@@ -51,7 +51,7 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
         settings=settings,
         timeframe=strategy.training_data.base_timeframe,
         start=min(bars.time[0] for bars in traded),
-        end=max(_end(bars) for bars in traded),
+        end=max(bars.end for bars in traded),
         period=prepared.period.statement,
         symbols=symbols,
         trades=table,
@@ -76,11 +76,6 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
         else why_no_trades(strategy.decisions, symbols, prepared.outputs, simulation.counts),
         provenance=_provenance(manifest, traded),
     )
-
-
-def _end(bars: Bars) -> np.datetime64:
-    """Return the close of the last bar."""
-    return bars[-1:].close_time[0]
 
 
 def account_curve(account: Account, settings: BacktestSettings) -> AccountCurve:
@@ -123,7 +118,7 @@ def _symbol(number: int, own: SymbolInput, account: Account) -> SymbolResult:
         symbol=bars.symbol,
         bars=len(bars),
         start=bars.time[0],
-        end=_end(bars),
+        end=bars.end,
         passed={**account.signals[number].passed, "executed": executed + len(simulation.refreshed[number])},
         positions={
             "time": bars.time,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["format_time", "parse_time"]
+__all__ = ["format_end", "format_time", "last_day", "parse_time"]
 
 
 def parse_time(text: str, name: str = "time") -> np.datetime64:
@@ -26,6 +26,27 @@ def parse_time(text: str, name: str = "time") -> np.datetime64:
     if not 1678 <= parsed.year <= 2261:
         raise BadInputError(f"{name} {text!r} is outside 1678 to 2261, the years KTRDR can count in nanoseconds")
     return np.datetime64(parsed, "ns")
+
+
+def format_end(end: np.datetime64 | dt.datetime) -> str:
+    """Return the close of a last bar as :func:`format_time` does, midnight as the 24:00 of the day before.
+
+    So a span ends on the day of its last bar, wherever it is shown: ``2010-12-31 24:00``, not ``2011-01-01 00:00``.
+    """
+    time = _instant(end)
+    text = format_time(time)
+    return f"{last_day(time)} 24:00" if text.endswith(" 00:00") else text
+
+
+def last_day(end: np.datetime64 | dt.datetime) -> str:
+    """Return the day of the last bar of a span that ends at ``end``, the close of that bar: ``YYYY-MM-DD``, UTC."""
+    return str((_instant(end) - np.timedelta64(1, "ns")).astype("datetime64[D]"))
+
+
+def _instant(time: np.datetime64 | dt.datetime) -> np.datetime64:
+    if isinstance(time, np.datetime64):
+        return time.astype("datetime64[ns]")
+    return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")
 
 
 def format_time(time: np.datetime64) -> str:
