@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from itertools import pairwise
 
@@ -85,31 +84,59 @@ class TestAnnualization:
 
 
 class TestDrawdown:
-    def slow(self, time: np.ndarray, equity: np.ndarray, capital: float) -> tuple[float, int, float]:
-        high, high_time, run, longest, days, deepest = capital, time[0], 0, 0, dt.timedelta(0), 0.0
-        for k, value in enumerate(equity.tolist()):
+    def slow(
+        self, time: np.ndarray, equity: np.ndarray, capital: float, bar: np.timedelta64
+    ) -> tuple[float, int, float]:
+        """The capital is held at the open of the first bar, every other equity at the close of its bar."""
+        high, high_time, run, longest, deepest = capital, time[0], 0, 0, 0.0
+        days = np.timedelta64(0, "ns")
+        for close_time, value in zip(time + bar, equity.tolist(), strict=True):
             deepest = min(deepest, value / high - 1)
             if value >= high:
-                if run:
-                    days = max(days, (time[k] - high_time).astype("timedelta64[s]").item())
-                high, high_time, run = value, time[k], 0
+                days = max(days, close_time - high_time) if run else days
+                high, high_time, run = value, close_time, 0
             else:
                 run += 1
                 longest = max(longest, run)
         if run:
-            days = max(days, (time[-1] - high_time).astype("timedelta64[s]").item())
-        return deepest, longest, days.total_seconds() / 86400
+            days = max(days, time[-1] + bar - high_time)
+        return deepest, longest, days / np.timedelta64(1, "D")
 
-    @given(seed=st.integers(0, 10_000), n=st.integers(1, 60))
-    def test_equals_the_slow_one(self, seed, n):
+    @given(
+        seed=st.integers(0, 10_000),
+        n=st.integers(1, 60),
+        hours=st.sampled_from([1, 24, 168]),
+        power=st.integers(-6, 6),
+    )
+    def test_equals_the_slow_one(self, seed, n, hours, power):
         random = np.random.default_rng(seed)
-        # Whole numbers, so that highs are reached again exactly.
+        # Whole numbers, so that highs are reached again exactly; and those numbers in another unit, where floats
+        # would have them reached a little more or less.
         equity = 100.0 + np.cumsum(random.integers(-2, 3, n))
-        time = hourly(400)[np.sort(random.choice(400, n, replace=False))]
-        drawdown = drawdowns(equity, 100.0)
-        deepest, longest, days = self.slow(time, equity, 100.0)
+        bar = np.timedelta64(hours * 3_600_000_000_000, "ns")
+        time = hourly(1)[0] + bar * np.sort(random.choice(400, n, replace=False))
+        deepest, longest, days = self.slow(time, equity, 100.0, bar)
+        unit = float(f"1e{power}") * 1.1
+        drawdown = drawdowns(equity * unit, 100.0 * unit)
         assert drawdown.min(initial=0.0) == pytest.approx(deepest)
-        assert longest_drawdown(time, drawdown) == (longest, pytest.approx(days))
+        assert longest_drawdown(time, drawdown, bar) == (longest, pytest.approx(days))
+
+    @pytest.mark.parametrize(
+        ("equity", "step", "days"),
+        [([90, 75, 80], 1, 3.0), ([99, 98, 97], 7, 21.0), ([99, 100.5, 101], 1, 2.0), ([101, 99, 98, 97], 1, 3.0)],
+    )
+    def test_days_are_from_the_high_to_the_close(self, equity, step, days):
+        """A drawdown from the first bar is from the capital at its open: whole bars, none left out."""
+        time = hourly(1)[0] + np.arange(len(equity)) * np.timedelta64(step * 86_400_000_000_000, "ns")
+        curve = AccountCurve(time, np.array(equity, dtype=np.float64), 100.0, 365.0 / step)
+        assert account_metrics(curve)["longest_drawdown_days"] == days
+
+    def test_one_bar_is_as_long_as_it_is_said_to_be(self):
+        bar = np.timedelta64(4, "h")
+        curve = AccountCurve(hourly(1), np.array([90.0]), 100.0, HOURS, bar)
+        assert account_metrics(curve)["longest_drawdown_days"] == pytest.approx(4 / 24)
+        # Where nothing says how long it is, nothing is made up.
+        assert account_metrics(AccountCurve(hourly(1), np.array([90.0]), 100.0, HOURS))["longest_drawdown_days"] == 0.0
 
     def test_the_capital_is_the_first_high(self):
         assert drawdowns(np.array([90.0, 95.0]), 100.0).tolist() == pytest.approx([-0.1, -0.05])

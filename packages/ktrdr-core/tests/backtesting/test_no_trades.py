@@ -75,10 +75,10 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
 )
 def test_each_cause(passed, signals, outputs, decisions, orders, cause):
     said = why_no_trades(decisions, [symbol(passed, signals)], [outputs], OrderCounts(**orders))
-    assert said.startswith("The model never traded: bars 4, with a prediction 4, ")
+    assert said.startswith("The model never traded: 4 bars, 4 with a prediction, ")
     assert said.endswith(cause)
 
 
 def test_counts_of_several_symbols_are_added():
     symbols = [symbol({"buy or sell": 0, "confidence_threshold": 0}, [0] * 4)] * 2
-    assert "bars 8, with a prediction 8" in why_no_trades(Decisions(), symbols, [HOLD, HOLD], OrderCounts())
+    assert "8 bars, 8 with a prediction" in why_no_trades(Decisions(), symbols, [HOLD, HOLD], OrderCounts())

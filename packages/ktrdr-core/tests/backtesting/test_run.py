@@ -354,7 +354,7 @@ class TestHonesty:
     def test_a_model_that_never_trades_says_why(self, bundle, run, changed):
         result = run(changed(bundle, decisions={"confidence_threshold": 0.99}))
         assert len(result.trades["number"]) == 0
-        assert "above the confidence threshold 0" in result.no_trades
+        assert "0 above the confidence threshold" in result.no_trades
         assert "decisions.confidence_threshold is 0.99" in result.no_trades
         assert result.to_json()["no_trades"] == result.no_trades
         assert result.symbols[0].passed["buy or sell"] > 0

@@ -31,22 +31,27 @@ regressions = st.builds(
 )
 
 
+def above(value: float, level: float) -> bool:
+    """Above, and not equal but for rounding."""
+    return value > level and not math.isclose(value, level, rel_tol=1e-9)
+
+
 def slow_signal(outputs: list[float], decisions: Decisions, volumes: list[float]) -> int:
     """One bar: its outputs, and the volumes of up to 20 bars, its own last."""
     if any(math.isnan(value) for value in outputs):
         return 0
     if decisions.output_format == "classification":
         buy, hold, sell = outputs
-        signal = 1 if buy > max(hold, sell) else -1 if sell > max(hold, buy) else 0
-        if signal and (buy if signal > 0 else sell) <= decisions.confidence_threshold:
+        signal = 1 if above(buy, max(hold, sell)) else -1 if above(sell, max(hold, buy)) else 0
+        if signal and not above(buy if signal > 0 else sell, decisions.confidence_threshold):
             signal = 0
     else:
         edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
-        signal = 1 if outputs[0] > edge else -1 if outputs[0] < -edge else 0
+        signal = 1 if above(outputs[0], edge) else -1 if above(-outputs[0], edge) else 0
     least = decisions.filters.volume_filter
     if least is not None:
         mean = sum(volumes) / 20
-        if len(volumes) < 20 or math.isnan(mean) or mean == 0 or not volumes[-1] / mean >= least * (1 - 1e-12):
+        if len(volumes) < 20 or math.isnan(mean) or mean == 0 or above(least, volumes[-1] / mean):
             return 0
     return signal
 
@@ -56,7 +61,7 @@ def outputs_of(seed: int, n: int, decisions: Decisions) -> np.ndarray:
     random = np.random.default_rng(seed)
     if decisions.output_format == "regression":
         values = random.integers(-3, 4, n) * 0.0015
-        return np.where(random.random(n) < 0.1, np.nan, values * (1 + 1e-9 * random.integers(-1, 2, n)))
+        return np.where(random.random(n) < 0.1, np.nan, values * (1 + 1e-8 * random.integers(-1, 2, n)))
     weights = random.integers(0, 5, (n, 3)) + 1e-3
     outputs = weights / weights.sum(axis=1, keepdims=True)
     outputs[random.random(n) < 0.1] = np.nan

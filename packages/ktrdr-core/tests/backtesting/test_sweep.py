@@ -210,8 +210,39 @@ def test_the_command_prints_the_best_rows(make_job, bundle, capsys, monkeypatch)
     shown = capsys.readouterr().out
     assert "1 more row: --top 4" in shown
     assert "a: decisions.confidence_threshold\nb: risk.max_holding_period\n" in shown
-    assert "The best of 4 looks good by luck too" in shown
+    best = result["rows"][0]["metrics"]["net_profit"]
+    said = "The best of 4 looks better than it is, by luck: " if best > 0 else "Even the best of 4 makes no profit, and"
+    assert said in shown
     assert "\nCounted: 4 trials known to this ledger.\n  Their Sharpe ratios have" in shown
+
+
+@pytest.mark.parametrize(
+    ("profit", "said"),
+    [
+        (12.5, "The best of 2 looks better than it is, by luck: the deflated Sharpe ratio counts that in."),
+        (-12.5, "Even the best of 2 makes no profit, and a best of so many looks better than it is."),
+        (0.0, "Even the best of 2 makes no profit, and a best of so many looks better than it is."),
+    ],
+)
+def test_a_best_that_loses_is_not_said_to_look_good(make_job, run, capsys, profit, said):
+    result = run(make_job(settings={"risk.stop_loss.atr": (2, 3)}))
+    result["rows"][0]["metrics"]["net_profit"] = profit
+    print_sweep(result, 2)
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert "looks good" not in shown
+
+
+def test_a_sweep_ends_where_a_backtest_of_its_bars_does(make_job, run, bundle, bar_store, plugins, ledger):
+    result = run(make_job(settings={"risk.stop_loss.atr": (2, 3)}))
+    alone = run_backtest(bundle, bar_store=bar_store, plugins=plugins, trials=ledger, settings=BacktestSettings())
+    assert (result["start"], result["end"]) == (alone.to_json()["start"], alone.to_json()["end"])
+
+
+def test_a_distance_of_few_percent_is_warned_of(make_job, run):
+    warnings = run(make_job(settings={"risk.stop_loss.percent": (0.03, 2), "risk.stop_loss.atr": (None,)}))["warnings"]
+    few = "risk.stop_loss.percent: `percent: 0.03` is 0.03 % of the price; for 3 % write `percent: 3`"
+    assert [each for each in warnings if "percent" in each] == [few]
 
 
 @pytest.mark.parametrize("given", ["risk.stop_loss.atr", "risk.stop_loss.atr=", "=3", "risk.stop_loss.atr={a: 1}"])

@@ -62,7 +62,7 @@ def test_a_vendors_file_with_several_symbols(run: Run, home: Path):
 
     status, out, _ = run("list")
     assert status == 0
-    assert ["AAPL", "1d", "3,270", "2000-03-01", "00:00", "2013-03-02", "00:00"] in [row[:7] for row in cells(out)]
+    assert ["AAPL", "1d", "3,270", "2000-03-01", "00:00", "2013-03-01", "24:00"] in [row[:7] for row in cells(out)]
     listed = json.loads(run("list", "--json")[1])
     assert [(entry["symbol"], entry["rows"]) for entry in listed] == [
         ("AAPL", 3270),

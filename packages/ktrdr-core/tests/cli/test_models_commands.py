@@ -121,7 +121,7 @@ def test_show_says_what_a_model_is(ktrdr, add):
     bundle = add()
     status, out, _ = ktrdr("show", "waves")
     assert status == 0
-    for text in ("mlp, classification", "1h_rsi_14_raw", "accuracy 0.5123", "ktrdr-ml-torch 0.1.0", "2017-09-30"):
+    for text in ("mlp, classification", "1h_rsi_14_raw", "accuracy 0.5123", "ktrdr-ml-torch 0.1.0", "to 2017-09-29"):
         assert text in out
     shown = json.loads(ktrdr("show", "waves/1", "--json")[1])
     assert shown["metrics"]["test"]["confusion"] == [[1, 2], [3, 4]]

@@ -80,6 +80,7 @@ def test_it_prints_metrics_beside_baselines_importance_and_where_the_model_is(ru
     assert len(re.findall(r"model +majority +last value", out)) == 2
     assert "fuzzy set rsi" in out
     assert "raw indicator roc_5" in out
+    assert re.search(r"fuzzy set rsi +[-+][0-9.]+% ± [0-9.]+% +[-+][0-9.]+% ± [0-9.]+%", out)
     assert f"Stored in {home / 'models' / 'waves' / '1'}" in out
     # Not a terminal: plain lines, one for every finished step.
     assert "training: 6/6 epochs  loss " in err

@@ -119,9 +119,9 @@ def test_rows_are_listed_the_newest_first_below_what_they_have_in_common(ktrdr: 
         f"     1  {known[1]}  training       -",
     ]
     heads = [line[18:] for line in out.splitlines() if line[:2] == "20"]
-    assert heads[0] == "waves/1 on GBPUSD 1h, 2017-10-01 to 2017-12-30"
-    assert set(heads[1:-1]) == {"waves/1 on EURUSD 1h, 2017-10-01 to 2017-12-30"}
-    assert heads[-1] == "EURUSD 1h, 2017-10-01 to 2017-12-30"
+    assert heads[0] == "waves/1 on GBPUSD 1h, 2017-10-01 to 2017-12-29"
+    assert set(heads[1:-1]) == {"waves/1 on EURUSD 1h, 2017-10-01 to 2017-12-29"}
+    assert heads[-1] == "EURUSD 1h, 2017-10-01 to 2017-12-29"
     assert out.splitlines()[-1] == f"6 rows in ledger {ledger.id}."
 
 
@@ -174,7 +174,7 @@ def test_a_row_is_shown_whole_with_its_strategy_last(ktrdr: Ktrdr, ledger: Trial
     for line in (
         f"id              {cell}\n",
         f"ledger          {ledger.id} (this one)\n",
-        "bars            1h, 2017-10-01 00:00 to 2017-12-30 00:00 UTC\n",
+        "bars            1h, 2017-10-01 00:00 to 2017-12-29 24:00 UTC\n",
         "account         capital 10000, commission 0.0001, slippage 0\n",
         "changes         decisions.confidence_threshold=0.4, risk.stop_loss.atr=null\n",
         "chosen among    3 settings of a sweep\n",

@@ -24,6 +24,20 @@ def several(function):
     return lambda b, p: function(b, p)[0]
 
 
+def ticks(values):
+    """Return prices in steps of 0.00001, which floats hold exactly: TA-Lib compares and subtracts to the last bit."""
+    return np.round(values * 1e5)
+
+
+def slope(b, p):
+    return [talib.LINEARREG_SLOPE(ticks(source_series(b, p["source"])), p["period"]) / 1e5]
+
+
+def directions(b, p):
+    prices = [ticks(column) for column in (b.high, b.low, b.close)]
+    return [function(*prices, p["period"]) for function in (talib.ADX, talib.PLUS_DI, talib.MINUS_DI)]
+
+
 def sar(b, p):
     factors = (p["initial_af"], p["step_af"], p["max_af"])
     values = talib.SAREXT(b.high, b.low, 0.0, 0.0, *factors, *factors)
@@ -68,9 +82,7 @@ CALLS = {
     "tema": of_source(talib.TEMA, "period"),
     "kama": of_source(talib.KAMA, "period"),
     "hma": of_source(talib.HMA, "period"),
-    "adx": lambda b, p: [
-        function(b.high, b.low, b.close, p["period"]) for function in (talib.ADX, talib.PLUS_DI, talib.MINUS_DI)
-    ],
+    "adx": directions,
     "parabolic_sar": sar,
     "supertrend": several(of_prices(talib.SUPERTREND, "period", "multiplier")),
     "atr": of_prices(talib.ATR, "period"),
@@ -83,7 +95,7 @@ CALLS = {
     "mfi": lambda b, p: [talib.MFI(b.high, b.low, b.close, b.volume, p["period"])],
     "cmf": lambda b, p: [talib.CMF(b.high, b.low, b.close, b.volume, p["period"])],
     "ad_line": lambda b, p: [talib.AD(b.high, b.low, b.close, b.volume)],
-    "linreg_slope": of_source(talib.LINEARREG_SLOPE, "period"),
+    "linreg_slope": slope,
     "percentile_rank": of_source(talib.PERCENTRANK, "period"),
 }
 # TA-Lib leaves no choice of the series, and starts the average true range at another bar.

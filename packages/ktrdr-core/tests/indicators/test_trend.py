@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -53,13 +54,16 @@ def adx(slow, bars, p):
 
     def movement(row, own, other):
         """Wilder's directional movement: only the larger of the two counts, and only if it is one."""
-        return own(row) if own(row) > other(row) and own(row) > 0 else 0.0
+        return float(own(row)) if own(row) > other(row) and own(row) > 0 else 0.0
+
+    # Subtracted as decimals: floats tell equal movements apart.
+    high, low = ([Decimal(repr(price)) for price in prices.tolist()] for prices in (bars.high, bars.low))
 
     def up(row):
-        return bars.high[row] - bars.high[row - 1]
+        return high[row] - high[row - 1]
 
     def down(row):
-        return bars.low[row - 1] - bars.low[row]
+        return low[row - 1] - low[row]
 
     rows = len(bars)
     parts = (

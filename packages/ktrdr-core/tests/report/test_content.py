@@ -94,7 +94,9 @@ class TestFigures:
         (matrix,) = page.figures["confusion"]["data"]
         assert [[int(text.split("<br>")[0]) for text in row] for row in matrix["text"]] == judged["confusion_matrix"]
         (bars,) = page.figures["importance"]["data"]
-        expected = {each["id"]: each["log_loss"]["mean"] for each in result.manifest.importance["features"]}
+        importance = result.manifest.importance
+        loss = importance["scores"]["log_loss"]
+        expected = {each["id"]: each["log_loss"]["mean"] / loss for each in importance["features"]}
         assert dict(zip(bars["y"], bars["x"], strict=True)) == pytest.approx(expected, rel=1e-6)
 
     def test_memberships_over_values(self, page, result):

@@ -428,6 +428,21 @@ def test_sizing(load, sizing, value, window):
     assert (found.type, found.value, found.window) == (sizing["type"], value, window)
 
 
+@pytest.mark.parametrize("key", ["stop_loss", "take_profit", "trailing_stop"])
+def test_a_share_in_the_place_of_a_percentage_is_warned_of(load, key):
+    """Every other share is a fraction: 0.03 percent may have been meant as 3 %."""
+    for given, meant in ((0.03, "3"), (0.0999, "9.99"), (0.005, "0.5")):
+        (warning,) = load({"risk": {key: {"percent": given}}}).warnings
+        assert warning.path == f"risk.{key}.percent"
+        assert warning.message == (
+            f"`percent: {given}` is {given} % of the price; for {meant} % write `percent: {meant}`"
+        )
+        # The remedy, followed to the letter, is what was meant, and is not warned of if it is a usual distance.
+        assert load({"risk": {key: {"percent": float(meant)}}}).warnings == ()
+    assert load({"risk": {key: {"percent": 0.1}}}).warnings == ()
+    assert load({"risk": {key: {"atr": 0.03}}}).warnings == ()
+
+
 def test_every_key_of_risk(load):
     given = {
         "sizing": {"type": "risk_per_trade", "fraction": 0.01},

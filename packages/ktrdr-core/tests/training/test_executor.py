@@ -62,6 +62,21 @@ def test_from_strategy_to_stored_model(make_executor, load, model_store):
     assert not (model_store.root.parent / "checkpoints" / "waves").exists()
 
 
+def test_epochs_are_those_that_were_run_not_those_that_were_reported(make_executor, load, monkeypatch):
+    """As of a backend that reports every other epoch: the last one it tells of is how many there were."""
+    honest = executor_module.fit_model
+
+    def fit_seldom_told(*given, **more):
+        model = honest(*given, **more)
+        history = tuple(record for record in model.history if record.epoch % 2 == 0)
+        return replace(model, history=history, best_epoch=6)
+
+    monkeypatch.setattr(executor_module, "fit_model", fit_seldom_told)
+    result = make_executor(load()).execute()
+    assert len(result.bundle.history()) == 3
+    assert (result.best_epoch, result.epochs) == (6, 6)
+
+
 def test_the_manifest_says_everything(make_executor, load):
     manifest = make_executor(load()).execute().bundle.manifest
     bars = sample_bars().between(np.datetime64("2017-01-01"), np.datetime64("2017-04-01"))

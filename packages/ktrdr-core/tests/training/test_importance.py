@@ -12,7 +12,7 @@ from sklearn.inspection import permutation_importance as sklearn_importance
 
 from ktrdr.core.errors import CancelledError
 from ktrdr.core.features.columns import FeatureColumn
-from ktrdr.core.training.importance import JudgedSamples, permutation_importance
+from ktrdr.core.training.importance import JudgedSamples, change_in_words, permutation_importance, relative_change
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import ProgressEvent
 
@@ -256,3 +256,31 @@ def test_no_sample_and_no_prediction_are_refused():
         permutation_importance(
             lambda features: np.full((len(features), 3), np.nan), [samples_for(logistic)], COLUMNS, "classification"
         )
+
+
+@pytest.mark.parametrize(
+    ("score", "mean", "std", "words"),
+    [
+        (0.0012, 0.000_015, 0.000_000_84, "+1.25% ± 0.07%"),
+        (0.0012, -0.000_000_011, 0.0, "-0.000917% ± 0.000000%"),
+        (0.0012, 0.0031, 0.0001, "+258% ± 8%"),
+        (1.1042, 0.0123, 0.0007, "+1.11% ± 0.06%"),
+        (0.5, 8.25, 0.5, "+1,650% ± 100%"),
+        (0.0, 0.000_012, 0.000_001, "+1.2e-05 ± 1e-06"),
+    ],
+)
+def test_a_change_is_shown_as_a_share_of_the_score_with_three_digits(score, mean, std, words):
+    """An RMSE of hourly returns is about 0.001: what it gets worse by has its first digit where others are cut off."""
+    importance = {"scores": {"rmse": score}}
+    entry = {"id": "1h_rsi_low", "rmse": {"mean": mean, "std": std}}
+    assert change_in_words(importance, entry, "rmse") == words
+    share, spread = relative_change(importance, entry, "rmse")
+    assert (share, spread) == (
+        pytest.approx((mean / score, std / score)) if score else pytest.approx((np.nan, np.nan), nan_ok=True)
+    )
+
+
+def test_a_model_that_says_no_scores_has_no_shares():
+    """Its manifest may come from anywhere."""
+    entry = {"id": "1h_rsi_low", "rmse": {"mean": 0.5, "std": 0.25}}
+    assert change_in_words({}, entry, "rmse") == "+0.5 ± 0.25"

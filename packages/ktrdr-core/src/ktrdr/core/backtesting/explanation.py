@@ -11,6 +11,7 @@ import numpy as np
 from ktrdr.core.backtesting.period import history_start
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.signals import decide, volume_ratio
+from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.alignment import visible_index
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
@@ -190,19 +191,22 @@ def _reason(bundle: Bundle, outputs: Mapping[str, float], direction: int) -> str
     decisions = bundle.strategy.decisions
     if decisions.output_format == "regression":
         edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
-        relation = "beyond" if abs(outputs["value"]) > edge else "within"
+        relation = "beyond" if abs(outputs["value"]) > highest_equal(edge) else "within"
         sentence = f"the predicted value {outputs['value']:+.5g} is {relation} the {edge:g} that trading must earn"
         acted = relation == "beyond"
     else:
         best = max(outputs, key=lambda name: outputs[name])
         level = decisions.confidence_threshold
-        acted = best != "HOLD" and outputs[best] > level
-        relation = "above" if outputs[best] > level else "not above"
+        relation = "above" if outputs[best] > highest_equal(level) else "not above"
+        acted = best != "HOLD" and relation == "above"
         sentence = f"{best} is the most probable class ({outputs[best]:.3f})"
         if best != "HOLD":
             sentence += f", {relation} the confidence_threshold of {level:g}"
     if acted and direction == 0:
-        tied = decisions.output_format == "classification" and list(outputs.values()).count(max(outputs.values())) > 1
+        tied = (
+            decisions.output_format == "classification"
+            and sum(value >= lowest_equal(max(outputs.values())) for value in outputs.values()) > 1
+        )
         sentence += ", but not alone" if tied else ", but volume is below the volume_filter or missing"
     return sentence
 

@@ -4,7 +4,8 @@ Time conventions. A signal is known at the close of bar ``t`` and fills at the o
 the open of bar ``e`` is exposed from that bar on. An exit by signal or by ``max_holding_period`` is decided at a close
 and fills at the next open. Stops and targets work inside the bar: if the bar opens beyond one, the fill is the open;
 else, if it reaches the stop, the fill is the stop, whether or not it reaches the target too; else the target. What is
-still open after the last bar is closed at its close.
+still open after the last bar is closed at its close. A price reaches a level that it equals;
+:mod:`ktrdr.core.comparisons` says what is equal.
 
 A trailing stop follows the best price since the entry, up to and with the *previous* bar: inside a bar nobody knows
 which came first, the new high or the low.
@@ -21,6 +22,7 @@ from bisect import bisect_left
 import numpy as np
 
 from ktrdr.core.backtesting.signals import SignalRules
+from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -226,6 +228,7 @@ class Fills:
         if self._trails:
             return self._touch_trailing(begin, end, side, price, best, stop, target, trail_distance)
         below, above = (stop, target) if side > 0 else (target, stop)
+        below, above = highest_equal(below), lowest_equal(above)
         bar = self._first_touch(begin, end, below, above)
         return (None if bar < 0 else self._fill(bar, side, stop, target, STOP_LOSS)), best
 
@@ -257,16 +260,19 @@ class Fills:
             bests = np.maximum.accumulate(seen) if side > 0 else np.minimum.accumulate(seen)
             # Percent of the best price so far; an ATR keeps the size it had at the decision.
             trails = bests[:-1] * (1 - side * trailing.value / 100) if percent else bests[:-1] - side * distance
+            low, high = self.bars.low[begin:stop_at], self.bars.high[begin:stop_at]
             if side > 0:
                 levels = np.maximum(trails, stop)
-                touched = (self.bars.low[begin:stop_at] <= levels) | (self.bars.high[begin:stop_at] >= target)
+                touched = (low <= highest_equal(levels)) | (high >= lowest_equal(target))
             else:
                 levels = np.minimum(trails, stop)
-                touched = (self.bars.high[begin:stop_at] >= levels) | (self.bars.low[begin:stop_at] <= target)
+                touched = (high >= lowest_equal(levels)) | (low <= highest_equal(target))
             position = int(touched.argmax())
             if touched[position]:
                 level = float(levels[position])
-                reason = STOP_LOSS if level == stop else TRAILING_STOP
+                # The trailing stop decides where it is nearer to the price; where both are at one price, the stop.
+                nearer = level > highest_equal(stop) if side > 0 else level < lowest_equal(stop)
+                reason = TRAILING_STOP if nearer or math.isinf(stop) else STOP_LOSS
                 return self._fill(begin + position, side, level, target, reason), best
             best = float(bests[-1])
             begin, size = stop_at, size * 2
@@ -274,12 +280,19 @@ class Fills:
 
     def _fill(self, bar: int, side: int, stop: float, target: float, stop_reason: int) -> tuple[int, float, int]:
         opened = self.open[bar]
-        if (stop - opened) * side >= 0:
+        if side > 0:
+            at_stop, at_target = highest_equal(stop), lowest_equal(target)
+            stopped, gained = opened <= at_stop, opened >= at_target
+            reaches_stop = self.bars.low[bar] <= at_stop
+        else:
+            at_stop, at_target = lowest_equal(stop), highest_equal(target)
+            stopped, gained = opened >= at_stop, opened <= at_target
+            reaches_stop = self.bars.high[bar] >= at_stop
+        if stopped:
             return bar, opened, stop_reason
-        if (opened - target) * side >= 0:
+        if gained:
             return bar, opened, TAKE_PROFIT
-        worst = float(self.bars.low[bar] if side > 0 else self.bars.high[bar])
-        if (stop - worst) * side >= 0:
+        if reaches_stop:
             return bar, stop, stop_reason
         return bar, target, TAKE_PROFIT
 

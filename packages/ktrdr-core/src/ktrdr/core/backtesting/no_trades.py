@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ktrdr.core.backtesting.results import SymbolResult
+from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.backtesting.simulation import OrderCounts
 from ktrdr.core.strategy.model import Decisions
 
@@ -31,18 +32,8 @@ def why_no_trades(
     for symbol in symbols:
         for name, count in symbol.passed.items():
             total[name] = total.get(name, 0) + count
-    steps = ", ".join(f"{_STEPS[name]} {count:,}" for name, count in total.items() if name in _STEPS)
+    steps = passed_in_words({name: count for name, count in total.items() if name != "executed"})
     return f"The model never traded: {steps}. {_cause(decisions, total, symbols, outputs, orders)}"
-
-
-_STEPS: Mapping[str, str] = {
-    "bars": "bars",
-    "predicted": "with a prediction",
-    "buy or sell": "BUY or SELL",
-    "confidence_threshold": "above the confidence threshold",
-    "cost_model": "above the cost of a round trip",
-    "volume_filter": "with enough volume",
-}
 
 
 def _cause(

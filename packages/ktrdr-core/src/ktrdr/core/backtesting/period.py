@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.times import format_time
+from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.manifest import Manifest, Period
@@ -49,7 +49,7 @@ def choose_period(manifest: Manifest, settings: BacktestSettings, bars: Mapping[
     if settings.start is not None:
         until = "the end of the data" if settings.end is None else str(settings.end)
         return BacktestPeriod(np.datetime64(settings.start, "ns"), end, f"{settings.start} to {until}, as asked for")
-    trained = f"the data model {manifest.ref} was trained on, which end at {format_time(seen_until)}"
+    trained = f"the data model {manifest.ref} was trained on, which end at {format_end(seen_until)}"
     if end is not None and end <= seen_until:
         raise BadInputError(f"a backtest until {settings.end} lies within {trained}; give a start too, or a later end")
     if all(len(each.between(seen_until, end)) for each in bars.values()):
@@ -86,7 +86,7 @@ def overlap_warnings(manifest: Manifest, bars: Mapping[str, Bars]) -> tuple[str,
     first, last = min(_time(period.start) for period in parts), max(_time(period.end) for period in parts)
     return (
         f"{seen:,} of the {total:,} bars ({seen / total:.0%}) overlap the data the model was trained on"
-        f" ({format_time(first)} to {format_time(last)}): what is shown says little about data it has not seen",
+        f" ({format_time(first)} to {format_end(last)}): what is shown says little about data it has not seen",
     )
 
 

@@ -19,7 +19,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
 from ktrdr.core.data.calendars import bars_per_year
-from ktrdr.core.data.times import format_time
+from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
@@ -195,7 +195,7 @@ def _cut(store: BarStore, bars: Mapping[str, Bars], period: BacktestPeriod) -> S
     end = len(base) if period.end is None else int(np.searchsorted(base.time, period.end))
     if first >= end:
         known = ", ".join(
-            f"{info.timeframe} {format_time(info.start)} to {format_time(info.end)}"
+            f"{info.timeframe} {format_time(info.start)} to {format_end(info.end)}"
             for info in store.datasets()
             if info.symbol == base.symbol
         )

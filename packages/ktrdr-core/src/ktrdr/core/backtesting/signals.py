@@ -6,17 +6,33 @@ What depends on the position (position awareness, shorts, separation) is decided
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.strategy.model import Decisions
 
-__all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "volume_ratio"]
+__all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "passed_in_words", "volume_ratio"]
 
 VOLUME_WINDOW = 20
 """Bars of the mean that ``filters.volume_filter`` compares with, the bar itself among them."""
+
+
+_PASSED: Mapping[str, str] = MappingProxyType(
+    {
+        "bars": "bars",
+        "predicted": "with a prediction",
+        "buy or sell": "BUY or SELL",
+        "confidence_threshold": "above the confidence threshold",
+        "cost_model": "above the cost of a round trip",
+        "volume_filter": "with enough volume",
+        "executed": "executed",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,15 +77,21 @@ class SignalRules:
         )
 
 
+def passed_in_words(passed: Mapping[str, int]) -> str:
+    """Return :attr:`Signals.passed`, with what was ``executed`` if it is known, for a person."""
+    return ", ".join(f"{count:,} {_PASSED.get(name, name)}" for name, count in passed.items())
+
+
 def decide(
     outputs: np.ndarray, decisions: Decisions, ratio: np.ndarray | None = None, symbol: str | None = None
 ) -> Signals:
     """Turn a model's outputs into signals.
 
-    A class is chosen if it is strictly more probable than every other one, so a tie is ``HOLD``, and acted on if its
-    probability is above ``confidence_threshold``. A value is acted on if its size is above ``round_trip_cost *
+    A class is chosen if it is more probable than every other one, so a tie is ``HOLD``, and acted on if its probability
+    is above ``confidence_threshold``. A value is acted on if its size is above ``round_trip_cost *
     min_edge_multiplier``. A row with NaN is ``HOLD``. With ``volume_filter``, so is a bar whose volume is below that
     multiple of the mean of 20 bars, or for which that is not known.
+    :mod:`ktrdr.core.comparisons` says what is equal.
 
     Args:
         outputs: float64 ``(n, 3)`` probabilities of BUY, HOLD, SELL, or float64 ``(n,)`` values.
@@ -88,18 +110,20 @@ def decide(
         buy, hold, sell = outputs[:, 0], outputs[:, 1], outputs[:, 2]
         known = ~(np.isnan(buy) | np.isnan(hold) | np.isnan(sell))
         # A comparison with NaN is False: such rows are no signal.
-        long, short = (buy > hold) & (buy > sell), (sell > hold) & (sell > buy)
+        long = buy > highest_equal(np.maximum(hold, sell))
+        short = sell > highest_equal(np.maximum(hold, buy))
         long &= known
         short &= known
         passed["predicted"] = int(np.count_nonzero(known))
         passed["buy or sell"] = int(np.count_nonzero(long) + np.count_nonzero(short))
-        long &= buy > decisions.confidence_threshold
-        short &= sell > decisions.confidence_threshold
+        level = highest_equal(decisions.confidence_threshold)
+        long &= buy > level
+        short &= sell > level
         passed["confidence_threshold"] = int(np.count_nonzero(long) + np.count_nonzero(short))
     else:
         if outputs.shape != (n,):
             raise BadInputError(f"a regression gives ({n},) values, not {outputs.shape}")
-        edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
+        edge = highest_equal(decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier)
         long, short = outputs > edge, outputs < -edge
         passed["predicted"] = int(np.count_nonzero(~np.isnan(outputs)))
         passed["cost_model"] = int(np.count_nonzero(long) + np.count_nonzero(short))
@@ -112,7 +136,7 @@ def decide(
                 f"the strategy has a volume_filter, and no 20 bars in a row{of} have a volume that is not 0 on all of"
                 " them; import bars with volume, or remove the filter and train again"
             )
-        direction[~(ratio >= least)] = 0
+        direction[~(ratio >= lowest_equal(least))] = 0
         passed["volume_filter"] = int(np.count_nonzero(direction))
     return Signals(direction, passed)
 

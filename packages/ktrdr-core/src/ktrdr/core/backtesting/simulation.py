@@ -28,6 +28,7 @@ import numpy as np
 from ktrdr.core.backtesting.fills import END_OF_DATA, EXIT_REASONS, MAX_HOLDING, NO_DISTANCES, SIGNAL, Fills
 from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.sizing import realized_volatility, round_down, units_wanted
+from ktrdr.core.comparisons import highest_equal
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.strategy.model import Risk
 from ktrdr.core.work.cancellation import Cancellation
@@ -353,7 +354,7 @@ class _Account:
             if units <= 0:
                 self.counts.refused_lot += 1
                 return 0.0
-        if wanted > most * (1 + 1e-9):
+        if wanted > highest_equal(most):
             self.counts.reduced += 1
         return units
 

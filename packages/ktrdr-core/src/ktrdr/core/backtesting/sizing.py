@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ktrdr.core.comparisons import highest_equal
 from ktrdr.core.strategy.model import Sizing
 
 __all__ = ["realized_volatility", "round_down", "units_wanted"]
@@ -50,8 +51,10 @@ def round_down(units: float, lot: float) -> float:
     """Return the largest multiple of ``lot`` that is not above ``units``; ``units`` itself for a lot of 0."""
     if lot <= 0:
         return units
+    lots = units / lot
     # 0.3 / 0.1 is 2.9999999999999996: what is a whole lot but for rounding is one.
-    return math.floor(units / lot + 1e-9) * lot
+    whole = round(lots)
+    return (whole if whole <= highest_equal(lots) else math.floor(lots)) * lot
 
 
 def realized_volatility(close: np.ndarray, bar: int, window: int, periods_per_year: float) -> float:

@@ -59,7 +59,7 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
         settings=settings,
         timeframe=strategy.training_data.base_timeframe,
         start=min(bars.time[0] for bars in traded),
-        end=max(_end(bars) for bars in traded),
+        end=max(bars.end for bars in traded),
         period=prepared.period.statement,
         symbols=symbols,
         trades=table,
@@ -89,15 +89,11 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
     )
 
 
-def _end(bars: Bars) -> np.datetime64:
-    """Return the close of the last bar."""
-    return bars[-1:].close_time[0]
-
-
 def account_curve(account: Account, settings: BacktestSettings) -> AccountCurve:
     """Return the equity of an account over time."""
     simulation = account.simulation
-    return AccountCurve(simulation.time, simulation.equity, settings.capital, account.periods_per_year)
+    bar = np.timedelta64(account.markets[0].bars.timeframe.nanoseconds, "ns")
+    return AccountCurve(simulation.time, simulation.equity, settings.capital, account.periods_per_year, bar)
 
 
 def trading_metrics(table: Table, curve: AccountCurve, account: Account) -> dict[str, Any]:
@@ -133,7 +129,7 @@ def _symbol(number: int, own: SymbolInput, account: Account) -> SymbolResult:
         symbol=bars.symbol,
         bars=len(bars),
         start=bars.time[0],
-        end=_end(bars),
+        end=bars.end,
         passed={**account.signals[number].passed, "executed": executed + len(simulation.refreshed[number])},
         positions={
             "time": bars.time,

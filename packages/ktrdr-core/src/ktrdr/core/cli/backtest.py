@@ -108,16 +108,17 @@ def compare(runs: tuple[str, ...], as_json: bool) -> None:
 
 def print_result(result: BacktestResult, directory: Path, report: Path | None) -> None:
     """Print the result of a backtest, for a person."""
+    from ktrdr.core.backtesting.signals import passed_in_words
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
-    from ktrdr.core.data.times import format_time
+    from ktrdr.core.data.times import format_end, format_time
 
     manifest = result.manifest
     symbols = " ".join(symbol.symbol for symbol in result.symbols)
     bars = sum(symbol.bars for symbol in result.symbols)
     click.echo(
         f"\n{manifest.ref}: {bars:,} bars of {symbols} {result.timeframe}, {format_time(result.start)} to"
-        f" {format_time(result.end)} UTC"
+        f" {format_end(result.end)} UTC"
     )
     click.echo(f"Period: {result.period}.")
     print_warnings(result.warnings)
@@ -128,8 +129,7 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
         click.echo(f"{baseline.name.capitalize()}: {baseline.statement}.")
     print_trial_count(result.trial_count)
     for symbol in result.symbols:
-        steps = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in symbol.passed.items())
-        click.echo(f"Decisions on {symbol.symbol}: {steps}.")
+        click.echo(f"Decisions on {symbol.symbol}: {passed_in_words(symbol.passed)}.")
     if result.no_trades:
         click.secho(result.no_trades, fg="yellow")
     click.echo(f"\nRun     {_run_name(directory)}")
@@ -211,13 +211,14 @@ def _percent(share: float) -> str:
 def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.data.times import last_day, parse_time
     from ktrdr.core.trials.count import TrialCount
 
     head = [
         ["model", *(summary["model"] for summary in summaries.values())],
         ["symbols", *(" ".join(summary["symbols"]) for summary in summaries.values())],
         ["from", *(summary["start"][:10] for summary in summaries.values())],
-        ["to", *(summary["end"][:10] for summary in summaries.values())],
+        ["to", *(last_day(parse_time(summary["end"])) for summary in summaries.values())],
         ["commission", *(_percent(summary["settings"]["commission"]) for summary in summaries.values())],
         ["slippage", *(_percent(summary["settings"]["slippage"]) for summary in summaries.values())],
     ]

@@ -59,10 +59,12 @@ def check(
 
 def _print(name: str, report: CheckReport) -> None:
     from ktrdr.core.cli.output import print_table
+    from ktrdr.core.data.times import last_day
 
     click.echo(
         f"{name} on {report.symbol} {report.timeframe}: {report.bars:,} bars from {_day(report.start)} to"
-        f" {_day(report.end)}, cut off at {report.cuts} and begun at {report.starts} random bars (seed {report.seed})"
+        f" {last_day(report.end)}, cut off at {report.cuts} and begun at {report.starts} random bars"
+        f" (seed {report.seed})"
     )
     rows = [_row(finding, report) for finding in report.features]
     if report.labels:

@@ -133,7 +133,7 @@ def list_(as_json: bool) -> None:
     """List the stored data sets."""
     from ktrdr.core.cli.output import print_json, print_table
     from ktrdr.core.data.bar_store import default_store
-    from ktrdr.core.data.times import format_time
+    from ktrdr.core.data.times import format_end, format_time
 
     datasets = default_store().datasets()
     if as_json:
@@ -149,7 +149,7 @@ def list_(as_json: bool) -> None:
                     f"{info.symbol} {info.timeframe}",
                     f"{info.rows:,}",
                     format_time(info.start),
-                    format_time(info.end),
+                    format_end(info.end),
                     calendar,
                     _size(info.bytes),
                 ]

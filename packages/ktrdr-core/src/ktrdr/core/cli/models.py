@@ -109,6 +109,8 @@ def show(model: str, as_json: bool) -> None:
 
 
 def _print_bundle(bundle: Bundle, among: int | None) -> None:
+    from ktrdr.core.data.times import last_day
+
     manifest = bundle.manifest
     data = manifest.data
     rows: list[tuple[str, Any]] = [
@@ -119,7 +121,10 @@ def _print_bundle(bundle: Bundle, among: int | None) -> None:
         ("backend", f"{manifest.plugin.name} ({manifest.plugin.distribution} {manifest.plugin.version})"),
         ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
         ("classes", " ".join(manifest.classes)),
-        ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.start:%Y-%m-%d} to {data.end:%Y-%m-%d}"),
+        (
+            "data",
+            f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
+        ),
         *(("warning", warning) for warning in manifest.warnings),
         ("seed", manifest.seed),
         ("chosen among", "" if among is None else f"{among:,} settings of a sweep"),

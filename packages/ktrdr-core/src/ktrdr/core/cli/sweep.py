@@ -89,6 +89,7 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
     from ktrdr.core.cli.output import print_table, print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.data.times import last_day, parse_time
     from ktrdr.core.trials.count import TrialCount
 
     labels = {info.name: _SHOWN.get(info.name, info.label) for info in METRICS}
@@ -97,7 +98,8 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     names = list(rows[0]["settings"])
     click.echo(
         f"\n{result['model']}: {len(rows):,} combinations on {result['bars']:,} bars of"
-        f" {' '.join(result['symbols'])} {result['timeframe']}, {result['start'][:10]} to {result['end'][:10]}"
+        f" {' '.join(result['symbols'])} {result['timeframe']}, {result['start'][:10]} to"
+        f" {last_day(parse_time(result['end']))}"
     )
     click.echo(f"Period: {result['period']}.")
     # A server from before has none.
@@ -122,9 +124,17 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     if len(rows) > top:
         more = len(rows) - top
         click.echo(f"{more:,} more row{'' if more == 1 else 's'}: --top {len(rows)}, or --json.")
-    click.echo(f"The best of {len(rows):,} looks good by luck too: the deflated Sharpe ratio counts that in.")
+    click.echo(_on_the_best(rows))
     if result.get("trial_count") is not None:
         print_trial_count(dataclasses.replace(TrialCount.from_json(result["trial_count"]), chosen_among=None))
+
+
+def _on_the_best(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what to make of the first row, the best of so many."""
+    profit = rows[0]["metrics"].get("net_profit")
+    if len(rows) > 1 and profit is not None and profit <= 0:
+        return f"Even the best of {len(rows):,} makes no profit, and a best of so many looks better than it is."
+    return f"The best of {len(rows):,} looks better than it is, by luck: the deflated Sharpe ratio counts that in."
 
 
 def _sweep_on_server(server: str, job: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:

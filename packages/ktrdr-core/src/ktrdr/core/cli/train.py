@@ -179,6 +179,10 @@ def _of(baselines: Mapping[str, Any], names: list[str], part: str) -> list[Any]:
 
 def _print_importance(importance: Any) -> None:
     from ktrdr.core.cli.output import print_table
+    from ktrdr.core.training.importance import change_in_words
+
+    def changes(entry: Mapping[str, Any]) -> list[str]:
+        return [change_in_words(importance, entry, score) for score in scores]
 
     scores = list(importance["scores"])
     columns = [f"{score.replace('_', ' ')} worse by" for score in scores]
@@ -189,8 +193,8 @@ def _print_importance(importance: Any) -> None:
     print_table(
         ["input permuted", *columns],
         [
-            *([_kind(entry), *(_change(entry[score]) for score in scores)] for entry in groups),
-            *([f"  {entry['id']}", *(_change(entry[score]) for score in scores)] for entry in ranked),
+            *([_kind(entry), *changes(entry)] for entry in groups),
+            *([f"  {entry['id']}", *changes(entry)] for entry in ranked),
         ],
         right=columns,
     )
@@ -200,9 +204,5 @@ def _kind(entry: Mapping[str, Any]) -> str:
     return f"{entry['kind'].replace('_', ' ')} {entry['id']}"
 
 
-def _change(score: Mapping[str, float]) -> str:
-    return f"{score['mean']:+.4f} ± {score['std']:.4f}"
-
-
 def _number(value: float) -> str:
-    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2e}"
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"

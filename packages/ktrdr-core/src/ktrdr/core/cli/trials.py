@@ -237,10 +237,12 @@ def _print_page(page: Sequence[Listed], own: str) -> None:
 
 
 def _bars(row: TrialRow) -> str:
+    from ktrdr.core.data.times import last_day
+
     symbols = " ".join(row.symbols[:3]) + (f" and {len(row.symbols) - 3} more" if len(row.symbols) > 3 else "")
     whose = f"{row.model} on " if row.model else ""
     world = f" ({row.world})" if row.world else ""
-    return f"{whose}{symbols} {row.timeframe}{world}, {row.start:%Y-%m-%d} to {row.end:%Y-%m-%d}"
+    return f"{whose}{symbols} {row.timeframe}{world}, {row.start:%Y-%m-%d} to {last_day(row.end)}"
 
 
 def _sharpe(row: TrialRow) -> str:
@@ -276,6 +278,8 @@ def _numbers(values: Mapping[str, Any]) -> str:
 
 
 def _print_row(row: TrialRow, own: str) -> None:
+    from ktrdr.core.data.times import format_end
+
     whose = "this one" if row.ledger == own else "imported"
     days = None if row.returns is None else _days(row.returns)
     rows: list[tuple[str, Any]] = [
@@ -286,7 +290,7 @@ def _print_row(row: TrialRow, own: str) -> None:
         ("model", row.model),
         ("operation", row.operation),
         ("symbols", " ".join(row.symbols)),
-        ("bars", f"{row.timeframe}, {row.start:%Y-%m-%d %H:%M} to {row.end:%Y-%m-%d %H:%M} UTC"),
+        ("bars", f"{row.timeframe}, {row.start:%Y-%m-%d %H:%M} to {format_end(row.end)} UTC"),
         ("world", row.world),
         ("account", _pairs(row.account)),
         ("seed", row.seed),

@@ -63,6 +63,11 @@ class Bars:
         """``datetime64[ns]`` ``(n,)``: when each bar is complete and becomes visible."""
         return self.time + np.timedelta64(self.timeframe.nanoseconds, "ns")
 
+    @property
+    def end(self) -> np.datetime64:
+        """``datetime64[ns]``: when the last bar is complete. There must be one."""
+        return self[-1:].close_time[0]
+
     def between(self, start: np.datetime64 | None, end: np.datetime64 | None) -> Bars:
         """Return the bars that open in ``[start, end)``; ``None`` leaves that side open."""
         low = 0 if start is None else int(np.searchsorted(self.time, start, side="left"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 
 from ktrdr.core.dates import parse_instant
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["check_order", "format_time", "parse_time"]
+__all__ = ["check_order", "format_end", "format_time", "last_day", "parse_time"]
 
 
 def parse_time(text: str, name: str = "time") -> np.datetime64:
@@ -36,6 +38,27 @@ def check_order(start: np.datetime64 | None, end: np.datetime64 | None) -> None:
             f"the end ({format_time(end)}) is not after the start ({format_time(start)}); a bar that opens at the end"
             " is not among them, so give a later one"
         )
+
+
+def format_end(end: np.datetime64 | dt.datetime) -> str:
+    """Return the close of a last bar as :func:`format_time` does, midnight as the 24:00 of the day before.
+
+    So a span ends on the day of its last bar, wherever it is shown: ``2010-12-31 24:00``, not ``2011-01-01 00:00``.
+    """
+    time = _instant(end)
+    text = format_time(time)
+    return f"{last_day(time)} 24:00" if text.endswith(" 00:00") else text
+
+
+def last_day(end: np.datetime64 | dt.datetime) -> str:
+    """Return the day of the last bar of a span that ends at ``end``, the close of that bar: ``YYYY-MM-DD``, UTC."""
+    return str((_instant(end) - np.timedelta64(1, "ns")).astype("datetime64[D]"))
+
+
+def _instant(time: np.datetime64 | dt.datetime) -> np.datetime64:
+    if isinstance(time, np.datetime64):
+        return time.astype("datetime64[ns]")
+    return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")
 
 
 def format_time(time: np.datetime64) -> str:

@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ktrdr.core.comparisons import steady
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError, PluginError, one_line
 from ktrdr.core.indicators.registry import default_registry, get_indicator
-from ktrdr.core.indicators.types import IndicatorType
+from ktrdr.core.indicators.types import MEANS, IndicatorType
 
 __all__ = ["compute_indicator", "source_series"]
-
-_MEANS: Mapping[str, tuple[str, ...]] = {
-    "hl2": ("high", "low"),
-    "hlc3": ("high", "low", "close"),
-    "ohlc4": ("open", "high", "low", "close"),
-}
 
 
 def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars) -> dict[str, np.ndarray]:
@@ -67,15 +62,18 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
 
 
 def source_series(bars: Bars, source: str) -> np.ndarray:
-    """Return the series a ``source`` parameter names, float64 ``(n,)``."""
-    if source not in _MEANS:
+    """Return the series a ``source`` parameter names, float64 ``(n,)``.
+
+    A mean that equals the one of the bar before is the same to the last bit.
+    """
+    if source not in MEANS:
         return getattr(bars, source)
-    first, *others = _MEANS[source]
+    first, *others = MEANS[source]
     mean = getattr(bars, first).copy()
     for name in others:
         mean += getattr(bars, name)
     mean /= len(others) + 1
-    return mean
+    return steady(mean)
 
 
 def _columns(indicator: IndicatorType, values: Mapping[str, Any], bars: Bars) -> dict[str, np.ndarray]:

@@ -59,7 +59,8 @@ def _momentum(c: _Columns, p: _Parameters) -> _Outputs:
 
 def _cci(c: _Columns, p: _Parameters) -> _Outputs:
     typical = (c["high"] + c["low"] + c["close"]) / 3.0
-    result = ta.CCI(c["high"], c["low"], c["close"], p["period"])
+    origin = c["close"][0]
+    result = ta.CCI(*(c[name] - origin for name in ("high", "low", "close")), p["period"])
     result[flat(typical, p["period"])] = 0.0
     return (result,)
 

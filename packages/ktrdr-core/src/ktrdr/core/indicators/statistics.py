@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ktrdr.core.comparisons import lowest_equal
 from ktrdr.core.indicators import ta
-from ktrdr.core.indicators.types import IndicatorType, period, source
-from ktrdr.core.indicators.windows import flat, lagged, mean, ratio
+from ktrdr.core.indicators.types import MEANS, IndicatorType, period, source
+from ktrdr.core.indicators.windows import anchored, flat, lagged, mean, ratio
 from ktrdr.core.parameters import Parameter
 
 __all__ = ["INDICATORS"]
@@ -20,8 +21,8 @@ _Outputs = Sequence[np.ndarray]
 
 
 def _zscore(c: _Columns, p: _Parameters) -> _Outputs:
-    series = c["source"]
-    still = flat(series, p["period"])
+    still = flat(c["source"], p["period"])
+    series = anchored(c["source"])
     distance = series - mean(series, p["period"])
     deviation = ta.STDDEV(series, p["period"])
     distance[still] = deviation[still] = 0.0
@@ -36,11 +37,18 @@ def _returns(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _linreg_slope(c: _Columns, p: _Parameters) -> _Outputs:
-    return (ta.LINEARREG_SLOPE(c["source"], p["period"]),)
+    return (ta.LINEARREG_SLOPE(anchored(c["source"]), p["period"]),)
 
 
 def _percentile_rank(c: _Columns, p: _Parameters) -> _Outputs:
-    return (ta.PERCENTRANK(c["source"], p["period"]),)
+    series, bars = c["source"], p["period"]
+    if p["source"] not in MEANS:
+        return (ta.PERCENTRANK(series, bars),)
+    # TA-Lib compares to the last bit, which prices that were read bear and means of them do not.
+    below, least = np.zeros(len(series)), lowest_equal(series)
+    for lag in range(1, bars + 1):
+        below[bars:] += series[bars - lag : len(series) - lag] < least[bars:]
+    return (below * (100.0 / bars),)
 
 
 INDICATORS: tuple[IndicatorType, ...] = (

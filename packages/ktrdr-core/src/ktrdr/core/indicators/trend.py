@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ktrdr.core.comparisons import equal, highest_equal, lowest_equal, slack
 from ktrdr.core.indicators import ta
 from ktrdr.core.indicators.types import Formula, IndicatorType, Memory, multiplier, period, source
-from ktrdr.core.indicators.windows import highest, lagged, lowest, mean, ratio
+from ktrdr.core.indicators.windows import highest, lagged, lowest, mean, ratio, settled, true_range
 from ktrdr.core.parameters import Parameter
 
 __all__ = ["INDICATORS"]
@@ -60,15 +62,85 @@ def _distance_from_ma(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _adx(c: _Columns, p: _Parameters) -> _Outputs:
-    prices = (c["high"], c["low"], c["close"])
-    return tuple(function(*prices, p["period"]) for function in (ta.ADX, ta.PLUS_DI, ta.MINUS_DI))
+    """As TA-Lib, which starts a sum with one movement less than the period has: here, with a first one of zero.
+
+    TA-Lib compares the two movements of a bar to the last bit; here they are equal where the prices say so.
+    """
+    bars = p["period"]
+    plus, minus, reach = _movements(c["high"], c["low"], c["close"])
+    reach, plus, minus = (ta.RMA(part, bars) for part in (reach, plus, minus))
+    plus, minus = (100.0 * ratio(part, reach, neutral=0.0) for part in (plus, minus))
+    # The mean begins with the bar after the sums have settled.
+    strength = ta.RMA(settled(100.0 * ratio(np.abs(plus - minus), plus + minus, neutral=0.0), bars), bars)
+    adx = np.full(len(reach), np.nan)
+    adx[len(reach) - len(strength) :] = strength
+    return adx, plus, minus
+
+
+def _movements(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Wilder's upward and downward movement and the true range of each bar, 0 for the first.
+
+    Of an upward and a downward movement the larger counts, and neither where they are equal.
+    """
+    up, down = high[1:] - high[:-1], low[:-1] - low[1:]
+    least = slack(np.maximum(np.abs(high[1:]), np.abs(low[1:])))
+    plus, minus, reach = np.zeros(len(high)), np.zeros(len(high)), true_range(high, low, close)
+    np.copyto(plus[1:], up, where=(up - down > least) & (up > 0.0))
+    np.copyto(minus[1:], down, where=(down - up > least) & (down > 0.0))
+    reach[:1] = 0.0
+    return plus, minus, reach
 
 
 def _parabolic_sar(c: _Columns, p: _Parameters) -> _Outputs:
+    high, low = c["high"], c["low"]
     factors = (p["initial_af"], p["step_af"], p["max_af"])
     # TA-Lib marks a falling trend, where the stop is above the price, by the sign.
-    signed = ta.SAREXT(c["high"], c["low"], 0.0, 0.0, *factors, *factors)
-    return np.abs(signed), np.sign(signed)
+    signed = ta.SAREXT(high, low, 0.0, 0.0, *factors, *factors)
+    stop, direction = np.abs(signed), np.sign(signed)
+    if _missed_a_stop(high, low, stop, direction):
+        return _parabolic_sar_by_row(high.tolist(), low.tolist(), *factors)
+    return stop, direction
+
+
+def _missed_a_stop(high: np.ndarray, low: np.ndarray, stop: np.ndarray, direction: np.ndarray) -> bool:
+    """Return whether TA-Lib, which compares to the last bit, took a bar that reached the stop for one that did not, or
+    equal first movements for a larger downward one."""
+    up, down = high[1] - high[0], low[0] - low[1]
+    if abs(up - down) <= slack(high[1]):
+        return True
+    going = direction[2:] == direction[1:-1]
+    at = np.where(direction > 0.0, low <= highest_equal(stop), high >= lowest_equal(stop))
+    return bool((at[2:] & going).any() or at[1])
+
+
+def _parabolic_sar_by_row(
+    high: list[float], low: list[float], initial: float, step: float, most: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what TA-Lib's SAREXT does, where a price that equals the stop reaches it."""
+    up, down = high[1] - high[0], low[0] - low[1]
+    rising = not (down > 0.0 and down - up > slack(high[1]))
+    stop, extreme = (low[0], high[1]) if rising else (high[0], low[1])
+    factor = initial
+    stops, directions = [math.nan], [math.nan]
+    for row in range(1, len(high)):
+        top, bottom = high[row], low[row]
+        # Of the very first bar TA-Lib takes no notice.
+        before = max(row - 1, 1)
+        if bottom <= highest_equal(stop) if rising else top >= lowest_equal(stop):
+            rising = not rising
+            stop, factor = extreme, initial
+            extreme = top if rising else bottom
+            stop = min(stop, low[before], bottom) if rising else max(stop, high[before], top)
+        elif rising:
+            if top > extreme:
+                extreme, factor = top, min(factor + step, most)
+        elif bottom < extreme:
+            extreme, factor = bottom, min(factor + step, most)
+        stops.append(stop)
+        directions.append(1.0 if rising else -1.0)
+        stop += factor * (extreme - stop)
+        stop = min(stop, low[before], bottom) if rising else max(stop, high[before], top)
+    return np.array(stops), np.array(directions)
 
 
 def _acceleration_in_order(p: _Parameters) -> str | None:
@@ -78,8 +150,12 @@ def _acceleration_in_order(p: _Parameters) -> str | None:
 
 
 def _supertrend(c: _Columns, p: _Parameters) -> _Outputs:
-    line, direction = ta.SUPERTREND(c["high"], c["low"], c["close"], p["period"], p["multiplier"])
-    return line, direction.astype(np.float64)
+    prices, bars, width = (c["high"], c["low"], c["close"]), p["period"], p["multiplier"]
+    line, _ = ta.SUPERTREND(*prices, bars, width)
+    # TA-Lib compares a close with a band to the last bit. Bands that are wider by what counts as equal take a close on
+    # a band for one that is not beyond it; where that changes nothing, the line is the one of the width asked for.
+    wider, direction = ta.SUPERTREND(*prices, bars, highest_equal(width))
+    return np.where(equal(line, wider), line, wider), direction.astype(np.float64)
 
 
 def _ichimoku(c: _Columns, p: _Parameters) -> _Outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from ktrdr.core.parameters import Parameter, Problem, validate_parameters
 
 __all__ = [
     "LONGEST_PERIOD",
+    "MEANS",
     "SOURCES",
     "Formula",
     "IndicatorType",
@@ -21,8 +23,17 @@ __all__ = [
     "source",
 ]
 
-SOURCES: tuple[str, ...] = ("open", "high", "low", "close", "volume", "hl2", "hlc3", "ohlc4")
-"""Series a ``source`` parameter chooses from; the last three are means of the prices in their names."""
+MEANS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hl2": ("high", "low"),
+        "hlc3": ("high", "low", "close"),
+        "ohlc4": ("open", "high", "low", "close"),
+    }
+)
+"""Series that are means of prices, and of which."""
+
+SOURCES: tuple[str, ...] = ("open", "high", "low", "close", "volume", *MEANS)
+"""Series a ``source`` parameter chooses from."""
 
 LONGEST_PERIOD = 10_000
 """Most bars of a window."""

@@ -10,7 +10,18 @@ import numpy as np
 
 from ktrdr.core.indicators import ta
 from ktrdr.core.indicators.types import IndicatorType, multiplier, period, source
-from ktrdr.core.indicators.windows import all_zero, flat, highest, lowest, mean, ratio, settled, total, true_range
+from ktrdr.core.indicators.windows import (
+    all_zero,
+    anchored,
+    flat,
+    highest,
+    lowest,
+    mean,
+    ratio,
+    settled,
+    total,
+    true_range,
+)
 
 __all__ = ["INDICATORS"]
 
@@ -54,16 +65,10 @@ def _bbands_width(c: _Columns, p: _Parameters) -> _Outputs:
     return (ratio(width, mean(c["source"], p["period"]), neutral=0.0),)
 
 
-def _channel(
-    c: _Columns, series: np.ndarray, bars: int, atr_bars: int, factor: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    middle = ta.EMA(series, bars)
-    reach = factor * ta.ATR(c["high"], c["low"], c["close"], atr_bars)
-    return middle + reach, middle, middle - reach
-
-
 def _keltner(c: _Columns, p: _Parameters) -> _Outputs:
-    return _channel(c, c["source"], p["period"], p["atr_period"], p["multiplier"])
+    middle = ta.EMA(c["source"], p["period"])
+    reach = p["multiplier"] * ta.ATR(c["high"], c["low"], c["close"], p["atr_period"])
+    return middle + reach, middle, middle - reach
 
 
 def _donchian(c: _Columns, p: _Parameters) -> _Outputs:
@@ -73,15 +78,18 @@ def _donchian(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _squeeze(c: _Columns, p: _Parameters) -> _Outputs:
-    band_top, _, band_bottom = _bands(c["source"], p["bb_period"], p["bb_multiplier"])
-    top, _, bottom = _channel(c, c["source"], p["kc_period"], p["atr_period"], p["kc_multiplier"])
-    inside = np.maximum(np.minimum(top - band_top, band_bottom - bottom), 0.0)
-    return (ratio(inside, top - bottom, neutral=0.0),)
+    series = anchored(c["source"])
+    spread = p["bb_multiplier"] * _deviation(series, p["bb_period"])
+    reach = p["kc_multiplier"] * ta.ATR(c["high"], c["low"], c["close"], p["atr_period"])
+    # What is left above and below: the two differ by twice the distance of the middles.
+    apart = np.abs(mean(series, p["bb_period"]) - ta.EMA(series, p["kc_period"]))
+    inside = np.maximum(reach - spread - apart, 0.0)
+    return (ratio(inside, 2.0 * reach, neutral=0.0),)
 
 
 def _volatility(c: _Columns, p: _Parameters) -> _Outputs:
     bars = p["period"]
-    returns = np.diff(np.log(c["source"]))
+    returns = np.log(c["source"][1:] / c["source"][:-1])
     result = np.full(len(c["source"]), np.nan)
     result[1:] = _deviation(returns, bars) * math.sqrt(bars / (bars - 1))
     return (result,)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ktrdr.core.comparisons import equal
 from ktrdr.core.indicators import ta
 from ktrdr.core.indicators.types import IndicatorType, period, source
-from ktrdr.core.indicators.windows import all_zero, mean, ratio, total
+from ktrdr.core.indicators.windows import all_zero, anchored, mean, ratio, total
 from ktrdr.core.parameters import Parameter
 
 __all__ = ["INDICATORS"]
@@ -19,7 +20,6 @@ _Parameters = Mapping[str, Any]
 _Outputs = Sequence[np.ndarray]
 
 _DAY = np.timedelta64(1, "D")
-_ROUNDING = 1e-12
 _VWAP_PERIOD = 20
 
 
@@ -28,7 +28,8 @@ def _obv(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _vwap(c: _Columns, p: _Parameters) -> _Outputs:
-    series, volume = c["source"], c["volume"]
+    volume = c["volume"]
+    origin, series = c["source"][:1], anchored(c["source"])
     value = series * volume
     if p["anchor"] == "day":
         start = _day_starts(c["time"])
@@ -36,7 +37,7 @@ def _vwap(c: _Columns, p: _Parameters) -> _Outputs:
     else:
         empty = all_zero(volume, p["period"])
         value, volume = (np.where(empty, 0.0, total(part, p["period"])) for part in (value, volume))
-    return (ratio(value, volume, neutral=series),)
+    return (origin + ratio(value, volume, neutral=series),)
 
 
 def _period_of_a_rolling_window(p: _Parameters) -> str | None:
@@ -69,7 +70,7 @@ def _mfi(c: _Columns, p: _Parameters) -> _Outputs:
     typical = (c["high"] + c["low"] + c["close"]) / 3.0
     # As TA-Lib, which calls two typical prices equal that differ by what their sums were rounded to; without money
     # flow it gives 0, which reads as a market in which everybody sells.
-    moved = np.abs(np.diff(typical)) > _ROUNDING * typical[1:]
+    moved = ~equal(typical[1:], typical[:-1])
     result = ta.MFI(c["high"], c["low"], c["close"], c["volume"], p["period"])
     result[1:][all_zero(np.where(moved, c["volume"][1:], 0.0), p["period"])] = 50.0
     return (result,)

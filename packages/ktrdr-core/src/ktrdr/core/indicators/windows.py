@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ktrdr.core.comparisons import equal
 from ktrdr.core.indicators import ta
 
 __all__ = [
     "all_zero",
+    "anchored",
     "flat",
     "highest",
     "lagged",
@@ -58,7 +60,7 @@ def lagged(values: np.ndarray, bars: int) -> np.ndarray:
 
 
 def flat(values: np.ndarray, period: int) -> np.ndarray:
-    """Return where every value of the window is the same: bool ``(n,)``, False before the first full window.
+    """Return where all values of the window are equal: bool ``(n,)``, False before the first full window.
 
     Running sums carry rounding of earlier bars, so that a flat window's deviation need not come out as zero: what
     divides by it asks here instead.
@@ -66,7 +68,7 @@ def flat(values: np.ndarray, period: int) -> np.ndarray:
     result = np.ones(len(values), dtype=np.bool_)
     if period > 1:
         result[:1] = False
-        result[1:] = unbroken(values[1:] == values[:-1], period - 1)
+        result[1:] = unbroken(equal(values[1:], values[:-1]), period - 1)
     return result
 
 
@@ -98,6 +100,14 @@ def ratio(over: np.ndarray, under: np.ndarray, *, neutral: float | np.ndarray) -
     np.divide(over, under, out=result, where=~zero)
     result[zero] = np.where(over == 0.0, neutral, np.nan)[zero]
     return result
+
+
+def anchored(values: np.ndarray) -> np.ndarray:
+    """Return ``values`` less the first of them, for what a shift does not change.
+
+    Running sums of a price carry rounding of the price's size, of which a small spread keeps few digits.
+    """
+    return values - values[0] if len(values) else values
 
 
 def true_range(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> np.ndarray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.labels.horizon import forward_returns, horizon_end
+from ktrdr.core.labels.horizon import horizon_end
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.strategy.model import CLASSES
 
@@ -18,9 +19,13 @@ def direction_labels(bars: Bars, *, horizon: int, threshold: float) -> LabelSet:
     BUY where it is more than ``threshold``, SELL where it is less than ``-threshold``, else HOLD: with a threshold of
     0, only a price that did not change at all. The last ``horizon`` bars have no label.
     """
-    returns = forward_returns(bars.close, horizon)
-    values = np.full(len(bars), float(CLASSES.index("HOLD")))
-    values[returns > threshold] = CLASSES.index("BUY")
-    values[returns < -threshold] = CLASSES.index("SELL")
-    values[np.isnan(returns)] = np.nan
-    return LabelSet(values, horizon_end(len(bars), horizon), horizon, CLASSES)
+    n = len(bars)
+    now, later = bars.close[: max(n - horizon, 0)], bars.close[horizon:]
+    labels = np.full(len(now), float(CLASSES.index("HOLD")))
+    # Prices are compared, not returns: a small return has lost the digits that tell whether it is the threshold.
+    labels[later > highest_equal(now * (1.0 + threshold))] = CLASSES.index("BUY")
+    labels[later < lowest_equal(now * (1.0 - threshold))] = CLASSES.index("SELL")
+    labels[np.isnan(now) | np.isnan(later)] = np.nan
+    values = np.full(n, np.nan)
+    values[: len(now)] = labels
+    return LabelSet(values, horizon_end(n, horizon), horizon, CLASSES)

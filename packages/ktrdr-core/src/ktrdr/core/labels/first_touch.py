@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ktrdr.core.comparisons import highest_equal, lowest_equal
+
 __all__ = ["first_touch"]
 
 # Rows worked on at a time: bounds memory to a few tables of this many rows plus the look-ahead.
@@ -13,8 +15,9 @@ _CHUNK = 1 << 17
 def first_touch(upper: np.ndarray, lower: np.ndarray, high: np.ndarray, low: np.ndarray, look_ahead: int) -> np.ndarray:
     """Return the first of the next ``look_ahead`` bars whose high reaches ``upper`` or whose low reaches ``lower``.
 
-    A bar on which a price is NaN touches nothing. Takes O(n log look_ahead) time: running maxima over 1, 2, 4, ... bars
-    tell how many bars ahead can be skipped, largest power first.
+    A price that equals a limit (:mod:`ktrdr.core.comparisons`) reaches it. A bar on which a price is NaN touches
+    nothing. Takes O(n log look_ahead) time: running maxima over 1, 2, 4, ... bars tell how many bars ahead can be
+    skipped, largest power first.
 
     Args:
         upper, lower: float64 ``(n,)``: the band of each row; a row whose limit is NaN is not touched on that side.
@@ -26,6 +29,7 @@ def first_touch(upper: np.ndarray, lower: np.ndarray, high: np.ndarray, low: np.
         ``row + look_ahead + 1``, or ``n`` where the data ends before.
     """
     n = len(high)
+    upper, lower = lowest_equal(upper), highest_equal(lower)
     result = np.empty(n, dtype=np.int64)
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.indicators import compute
 from ktrdr.core.labels.first_touch import first_touch
@@ -48,7 +49,7 @@ def triple_barrier_labels(
     touched = known & (touch < n) & (touch - rows <= max_holding_period)
     values = np.full(n, _HOLD)
     at = touch[touched]
-    profit = (bars.open[at] >= upper[touched]) | ~(bars.low[at] <= lower[touched])
+    profit = (bars.open[at] >= lowest_equal(upper[touched])) | ~(bars.low[at] <= highest_equal(lower[touched]))
     values[touched] = np.where(profit, _BUY, _SELL)
     values[~touched & (rows + max_holding_period >= n)] = np.nan
     values[~known] = np.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ktrdr.core.comparisons import lowest_equal
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.labels.first_touch import first_touch
 from ktrdr.core.labels.label_set import LabelSet
@@ -28,7 +29,7 @@ def zigzag_labels(bars: Bars, *, zigzag_threshold: float, label_lookahead: int) 
     swings = (touch < n) & (touch - rows <= label_lookahead)
     values = np.full(n, float(CLASSES.index("HOLD")))
     values[swings] = np.where(
-        close[touch[swings]] >= upper[swings], float(CLASSES.index("BUY")), float(CLASSES.index("SELL"))
+        close[touch[swings]] >= lowest_equal(upper[swings]), float(CLASSES.index("BUY")), float(CLASSES.index("SELL"))
     )
     values[~swings & (rows + label_lookahead >= n)] = np.nan
     values[np.isnan(close)] = np.nan

@@ -11,7 +11,7 @@ from ktrdr.core.backtesting.metrics import METRICS, AccountCurve, format_metric
 from ktrdr.core.backtesting.metrics.over_time import rolling_sharpe, rolling_window
 from ktrdr.core.backtesting.results import BacktestResult, SymbolResult
 from ktrdr.core.backtesting.tables import Table
-from ktrdr.core.data.times import format_time
+from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.report import facts, figures
 from ktrdr.core.report.account_tables import account_tables
 from ktrdr.core.report.membership_figures import fuzzy_sets_of, membership_figure, unanswered_share
@@ -19,6 +19,7 @@ from ktrdr.core.report.page import Block, Card, MetricRow, Page, Picture
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.report.tones import tone_of
 from ktrdr.core.report.trade_list import MOST_ROWS, trade_columns, trade_rows
+from ktrdr.core.training.importance import relative_change
 
 __all__ = ["page_of"]
 
@@ -65,7 +66,7 @@ def _subtitle(result: BacktestResult) -> str:
     symbols = [symbol.symbol for symbol in result.symbols]
     names = ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
     bars = len(result.equity["time"])
-    span = f"{format_time(result.start)} to {format_time(result.end)} UTC"
+    span = f"{format_time(result.start)} to {format_end(result.end)} UTC"
     return f"{names}, {result.timeframe}, {span}, {bars:,} bars. {_sentence(result.period)}"
 
 
@@ -274,7 +275,7 @@ def _training_picture(result: BacktestResult) -> Picture:
             [{"epoch": record.epoch, "metrics": record.metrics} for record in result.history],
             best if isinstance(best, int) else None,
         ),
-        f"{len(result.history):,} epochs.",
+        f"{max((record.epoch for record in result.history), default=0):,} epochs.",
     )
 
 
@@ -293,15 +294,19 @@ def _importance_picture(importance: Any) -> Picture | None:
     score = next(name for name in ("log_loss", "rmse") if name in features[0])
     ranked = sorted(features, key=lambda feature: -abs(feature[score]["mean"]))[:_MOST_INPUTS]
     words = {"log_loss": "log loss", "rmse": "RMSE"}[score]
-    note = f"How much {words} rises when one input is shuffled; whiskers: spread of {importance['repeats']} shuffles."
+    note = (
+        f"How much {words} rises when one input is shuffled, as a share of it; whiskers: spread of"
+        f" {importance['repeats']} shuffles."
+    )
+    changes = {feature["id"]: relative_change(importance, feature, score) for feature in ranked}
     if len(ranked) < len(features):
         note += f" The {len(ranked)} largest of {len(features)}."
     return Picture(
         "importance",
         "What the model relies on",
         figures.importance_figure(
-            {feature["id"]: feature[score]["mean"] for feature in ranked},
-            {feature["id"]: feature[score]["std"] for feature in ranked},
+            {name: mean for name, (mean, _) in changes.items()},
+            {name: std for name, (_, std) in changes.items()},
             f"rise of {words}",
         ),
         note,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ktrdr.core.backtesting.results import BacktestResult
+from ktrdr.core.backtesting.signals import passed_in_words
+from ktrdr.core.data.times import last_day
 from ktrdr.core.report.page import Block
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -79,10 +81,7 @@ def _sizing(risk: Risk) -> str:
 
 
 def _way(result: BacktestResult) -> list[tuple[str, str]]:
-    entries = [
-        (symbol.symbol, ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in symbol.passed.items()))
-        for symbol in result.symbols
-    ]
+    entries = [(symbol.symbol, passed_in_words(symbol.passed)) for symbol in result.symbols]
     words = {
         "entries": "filled",
         "reduced": "of these for less than the sizing rule asked for, as cash was short",
@@ -106,7 +105,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
         ("architecture", _map(manifest.architecture)),
         (
             "trained on",
-            f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {data.end:%Y-%m-%d}",
+            f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
         *(("warning of its training", warning) for warning in manifest.warnings),
     ]

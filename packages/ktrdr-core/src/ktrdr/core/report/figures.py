@@ -311,7 +311,8 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None
 
 
 def importance_figure(importance: Mapping[str, float], spread: Mapping[str, float], unit: str) -> Figure:
-    """Permutation importance, largest on top; ``spread`` is the standard deviation over the permutations."""
+    """Permutation importance as shares of a score, largest on top; ``spread`` is the standard deviation over the
+    permutations."""
     names = sorted(importance, key=lambda name: importance[name])
     bars: dict[str, Any] = {
         "type": "bar",
@@ -319,7 +320,7 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
         "y": [plain(name) for name in names],
         "x": _numbers(np.array([importance[name] for name in names])),
         "marker": {"color": [BLUE if importance[name] >= 0 else GREY for name in names]},
-        "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
+        "hovertemplate": "%{y}: %{x:.3p}<extra></extra>",
     }
     bars["error_x"] = {
         "type": "data",
@@ -334,7 +335,7 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
             height=90 + 22 * len(names),
             hovermode="closest",
             yaxis={"automargin": True},
-            xaxis={"title": {"text": unit}, "nticks": 4, "tickangle": 0, "tickformat": "~g"},
+            xaxis={"title": {"text": unit}, "nticks": 4, "tickangle": 0, "tickformat": "~%"},
         ),
     }
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ktrdr.core.parameters import Parameter
+from ktrdr.core.strategy.document import Scalar
 from ktrdr.core.strategy.model import PriceDistance, Risk, Sizing
 from ktrdr.core.strategy.section import Section
 from ktrdr.core.strategy.section_parameters import parameter_of
 
-__all__ = ["DISTANCES", "RISK", "SIZINGS", "distance_parameters", "read_risk"]
+__all__ = ["DISTANCES", "RISK", "SIZINGS", "distance_parameters", "read_risk", "warning_of_percent"]
 
 SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     {
@@ -67,6 +68,9 @@ RISK: tuple[Parameter, ...] = (
     ),
 )
 
+# Every other share in a strategy is a fraction.
+_FEW_PERCENT = 0.1
+
 DISTANCES: Mapping[str, str] = MappingProxyType(
     {
         "stop_loss": "the position is closed at a loss of this",
@@ -89,10 +93,17 @@ def distance_parameters(key: str) -> tuple[Parameter, ...]:
             maximum=None if key == "take_profit" else 100,
             exclusive_minimum=True,
             exclusive_maximum=key != "take_profit",
-            description="percent of the price",
+            description="percent of the price: 2 is 2 %",
         ),
         Parameter("atr", "float", None, minimum=0, exclusive_minimum=True, description="multiples of the 14-bar ATR"),
     )
+
+
+def warning_of_percent(value: Scalar) -> str:
+    """Return what to warn of where a distance is so few percent that a share may have been meant, else nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _FEW_PERCENT:
+        return ""
+    return f"`percent: {value:g}` is {value:g} % of the price; for {value * 100:g} % write `percent: {value * 100:g}`"
 
 
 def read_risk(section: Section) -> Risk | None:
@@ -142,6 +153,8 @@ def _read_distance(section: Section, key: str) -> PriceDistance | None:
     part.finish()
     if values is None:
         return None
+    if values["percent"] is not None and (warning := warning_of_percent(values["percent"])):
+        part.warn("percent", warning)
     chosen = {kind: value for kind, value in values.items() if value is not None}
     if len(chosen) != 1:
         section.error(key, f"`{key}` is either `percent` or `atr`" + (", not both" if chosen else ": `{percent: 2}`"))

@@ -35,6 +35,7 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.choice import choice_of, hash_choice
 from ktrdr.core.strategy.document import Scalar
 from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.read_risk import DISTANCES, warning_of_percent
 from ktrdr.core.sweeps.candidates import CandidateStrategies
 from ktrdr.core.trials.count import TrialCount
 from ktrdr.core.trials.daily_returns import daily_returns, day_ends
@@ -164,9 +165,10 @@ def prepare_sweep(
         "symbols": [bars.symbol for bars in traded],
         "timeframe": manifest.strategy.training_data.base_timeframe,
         "start": time_text(time[:1])[0],
-        "end": time_text(time[-1:])[0],
+        # As of a backtest: the close of the last bar.
+        "end": time_text(np.array([max(bars.end for bars in traded)]))[0],
         "period": prepared.period.statement,
-        "warnings": list(prepared.warnings),
+        "warnings": [*prepared.warnings, *_warnings(asked.settings)],
         "bars": sum(len(bars) for bars in traded),
         "data_fingerprint": look.data,
         "weights_hash": manifest.weights_hash,
@@ -181,6 +183,13 @@ def prepare_sweep(
         day_ends(time),
         facts,
     )
+
+
+def _warnings(settings: Mapping[str, Sequence[Scalar]]) -> list[str]:
+    """Return what a strategy file with these values would be warned of."""
+    distances = {f"risk.{key}.percent" for key in DISTANCES}
+    found = ((name, warning_of_percent(value)) for name in settings if name in distances for value in settings[name])
+    return [f"{name}: {warning}" for name, warning in found if warning]
 
 
 def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> Cell:

@@ -197,8 +197,10 @@ class TrainingExecutor:
             )
             checkpoint.clear()
         counts = {part: {symbol: len(rows) for symbol, rows in samples.rows(part).items()} for part in PARTS}
+        # Not the length of the history: a backend may report every tenth epoch only.
+        epochs = max((record.epoch for record in model.history), default=0)
         return TrainingResult(
-            bundle, plan.device, counts, len(model.history), model.best_epoch, resumed, count, look
+            bundle, plan.device, counts, epochs, model.best_epoch, resumed, count, look
         )  # fmt: skip
 
     def _plan(self) -> tuple[_Plan, dict[str, dict[str, Bars]]]:

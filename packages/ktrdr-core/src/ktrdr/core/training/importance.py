@@ -7,6 +7,7 @@ other, which is why whole fuzzy sets are permuted too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from ktrdr.core.training.evaluation import accuracy, log_loss, rmse
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["JudgedSamples", "permutation_importance"]
+__all__ = ["JudgedSamples", "change_in_words", "permutation_importance", "relative_change"]
 
 _Score = Callable[[np.ndarray, np.ndarray], float]
 # Each with the sign that makes the change for the worse positive.
@@ -83,7 +84,8 @@ def permutation_importance(
         - ``scores``: of the model on these samples: ``log_loss`` and ``accuracy``, or ``rmse``
         - ``features``: per column, in order, a map of ``id`` and, for each of the scores, the change for the worse
           (log loss and RMSE rise, accuracy falls) as ``mean`` and ``std``, the population standard deviation over the
-          repeats
+          repeats. They are in the unit of the score, which for the RMSE of returns is a small number: for a person
+          they are shown as a share of the score, :func:`relative_change`
         - ``groups``: the same for each fuzzy set (``kind: fuzzy_set``) with all its memberships, lags and timeframes,
           and for each indicator that is an input itself (``kind: raw_indicator``); ``columns`` are their feature ids
 
@@ -112,6 +114,33 @@ def permutation_importance(
             for (kind, name), positions in groups.items()
         ],
     }
+
+
+def relative_change(importance: Mapping[str, Any], entry: Mapping[str, Any], score: str) -> tuple[float, float]:
+    """Return mean and standard deviation of a change for the worse as shares of the score itself.
+
+    Args:
+        importance: as :func:`permutation_importance` returns it.
+        entry: one of its ``features`` or ``groups``.
+        score: name of the score.
+
+    Returns:
+        Both NaN where the score is 0, of which nothing is a share, or is not told.
+    """
+    of = abs(importance.get("scores", {}).get(score, 0.0))
+    change = entry[score]
+    return (change["mean"] / of, change["std"] / of) if of else (math.nan, math.nan)
+
+
+def change_in_words(importance: Mapping[str, Any], entry: Mapping[str, Any], score: str) -> str:
+    """Return a change for the worse in percent of the score, such as ``+1.25% ± 0.07%``: three digits, however
+    small it is. In the unit of the score where that is 0."""
+    mean, std = relative_change(importance, entry, score)
+    if math.isnan(mean):
+        return f"{entry[score]['mean']:+.3g} ± {entry[score]['std']:.3g}"
+    first = abs(mean) or std
+    places = max(0, min(9, 2 - math.floor(math.log10(100 * first)))) if first else 0
+    return f"{100 * mean:+,.{places}f}% ± {100 * std:,.{places}f}%"
 
 
 def _groups(columns: Sequence[FeatureColumn]) -> dict[tuple[str, str], tuple[int, ...]]:

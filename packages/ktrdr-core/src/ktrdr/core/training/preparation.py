@@ -8,7 +8,7 @@ import numpy as np
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.times import format_time
+from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureMatrix
 from ktrdr.core.features.inputs import stored_inputs
@@ -52,7 +52,7 @@ def load_symbol(store: BarStore, symbol: str, timeframes: Sequence[str], dates: 
             continue
         days = f"{dates.start or 'the beginning'} to {dates.end or 'the end'}"
         stored = next((info for info in store.datasets() if info.symbol == symbol), None)
-        known = f"; stored are {format_time(stored.start)} to {format_time(stored.end)}" if stored else ""
+        known = f"; stored are {format_time(stored.start)} to {format_end(stored.end)}" if stored else ""
         raise BadInputError(f"there are no {timeframe} bars of {symbol} from {days}{known}; choose other dates")
     return bars
 

@@ -33,12 +33,21 @@ class AccountCurve:
         equity: float64 ``(n,)`` at their closes.
         capital: before the first.
         periods_per_year: bars in a year of this market.
+        bar: length of a bar; ``None``: the shortest time between two opens.
     """
 
     time: np.ndarray
     equity: np.ndarray
     capital: float
     periods_per_year: float
+    bar: np.timedelta64 | None = None
+
+    @property
+    def bar_length(self) -> np.timedelta64:
+        """Length of a bar; 0 where nothing tells it."""
+        if self.bar is not None:
+            return self.bar
+        return np.diff(self.time).min() if len(self.time) > 1 else np.timedelta64(0, "ns")
 
     @property
     def drawdown(self) -> np.ndarray:
@@ -88,7 +97,7 @@ def account_metrics(
         interval = sharpe_interval(returns, seed)
         alpha, beta = (None, None) if benchmark is None else alpha_beta(returns, benchmark[: len(returns)], periods)
         risk = value_at_risk(returns)
-        longest_bars, longest_days = longest_drawdown(curve.time, drawdown)
+        longest_bars, longest_days = longest_drawdown(curve.time, drawdown, curve.bar_length)
         costly = {
             "sharpe_low": None if interval is None else interval[0] * root,
             "sharpe_high": None if interval is None else interval[1] * root,

@@ -16,6 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from ktrdr.core.comparisons import TOLERANCE
+
 __all__ = [
     "alpha_beta",
     "annual_return",
@@ -77,21 +79,30 @@ def drawdowns(equity: np.ndarray, capital: float) -> np.ndarray:
     return highest
 
 
-def longest_drawdown(time: np.ndarray, drawdown: np.ndarray) -> tuple[int, float]:
+def longest_drawdown(time: np.ndarray, drawdown: np.ndarray, bar: np.timedelta64) -> tuple[int, float]:
     """Return the most bars in a row below an earlier high, and the most days from such a high to the next, or the end.
 
-    The two may be of different drawdowns. ``time`` are opens of bars; the high before the first bar is at its open.
+    The two may be of different drawdowns. An equity that equals the high has reached it again.
+
+    Args:
+        time: ``datetime64[ns]`` ``(n,)``: opens of the bars.
+        drawdown: float64 ``(n,)``: at their closes, as :func:`drawdowns` gives it.
+        bar: length of a bar. A drawdown that begins with the first bar is from the capital, which was held at the open
+            of that bar: one bar before its close.
     """
     # The first bars of runs, and the first bars after them.
-    bounds = np.flatnonzero(np.diff(drawdown < 0, prepend=False, append=False))
+    bounds = np.flatnonzero(np.diff(drawdown < -TOLERANCE, prepend=False, append=False))
     starts, ends = bounds[::2], bounds[1::2]
     if not len(starts):
         return 0, 0.0
-    # From the bar of the high, which is the one before the run, to the bar that reaches it again.
+    # From the close of the bar of the high, the one before the run, to the close of the bar that reaches it again. The
+    # closes of two bars are as far apart as their opens.
     begin = time[np.maximum(starts - 1, 0)]
     finish = time[np.minimum(ends, len(time) - 1)]
-    days = (finish - begin) / np.timedelta64(1, "D")
-    return int((ends - starts).max()), float(days.max())
+    length = finish - begin
+    if starts[0] == 0:
+        length[0] += bar
+    return int((ends - starts).max()), float((length / np.timedelta64(1, "D")).max())
 
 
 def value_at_risk(returns: np.ndarray, share: float = 0.05) -> tuple[float, float] | None:
