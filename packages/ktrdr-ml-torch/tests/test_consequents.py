@@ -194,6 +194,24 @@ def test_neither_the_blocks_of_the_sums_nor_the_scale_of_weights_changes_what_is
     np.testing.assert_allclose(blocks.tensors["network.consequents"].numpy(), wanted, atol=1e-5)
 
 
+def test_samples_are_taken_block_by_block_however_many_there_are(problem, train, monkeypatch):
+    """No matrix over all samples: what is held of them at once is a block, and beside it the equations."""
+    given = problem("anfis")
+    rows = np.tile(given.data.train.rows, 60)
+    many = dataclasses.replace(
+        given.data, train=Split(rows, np.tile(given.data.train.labels, 60), np.ones(len(rows), np.float32))
+    )
+    sizes = []
+    design = consequents._design
+    monkeypatch.setattr(consequents, "_design", lambda *parts: sizes.append(design(*parts).numel()) or design(*parts))
+    few, all_of_them = train(given), train(Problem(given.task, many))
+    assert len(rows) * 405 > 5 * consequents._BLOCK_VALUES
+    assert max(sizes) <= consequents._BLOCK_VALUES
+    np.testing.assert_allclose(
+        all_of_them.tensors["network.consequents"].numpy(), few.tensors["network.consequents"].numpy(), atol=1e-4
+    )
+
+
 def test_a_class_without_samples_and_one_with_hardly_any_are_no_trouble(problem, train, with_train):
     given = problem("anfis")
     labels = given.data.train.labels.copy()
