@@ -10,6 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given as hypothesis_given
+from hypothesis import strategies as st
 
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.plugins import CrispInput, Split, TrainingData
@@ -169,6 +171,21 @@ def test_the_curvature_of_no_loss_is_above_its_bound(gamma):
                 of_score = partial(_swapped, loss, label)
                 hessian = torch.autograd.functional.hessian(of_score, score)
                 assert float(torch.linalg.eigvalsh(hessian.view(outputs, outputs))[-1]) <= bound * (1 + 1e-9)
+
+
+@hypothesis_given(
+    samples=st.integers(1, 9), rules=st.integers(1, 5), width=st.integers(1, 4), outputs=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_products_with_the_design_need_no_design(samples, rules, width, outputs, seed):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [(samples, rules), (samples, width), (rules * width, outputs), (samples, outputs)]
+    firing, inputs, right, left = (torch.randn(size, generator=generator, dtype=torch.float64) for size in sizes)
+    rows = [np.outer(f, z).ravel() for f, z in zip(firing.numpy(), inputs.numpy(), strict=True)]
+    np.testing.assert_allclose(consequents._design(firing, inputs), rows)
+    np.testing.assert_allclose(consequents._scores(firing, inputs, right), rows @ right.numpy(), atol=1e-12)
+    wanted = np.transpose(rows) @ left.numpy()
+    np.testing.assert_allclose(consequents._transposed(firing, inputs, left), wanted, atol=1e-12)
 
 
 def test_many_coefficients_are_solved_for_by_conjugate_gradients(problem, train, monkeypatch):
