@@ -335,6 +335,12 @@ def _model(model: ModelType) -> str:
         ),
         ("Keys of `training` that have an effect", f"{linked}; any other is refused, but for those core acts on"),
     ]
+    for idle in model.idle_keys:
+        values = " and ".join(f"`{name}: {_flow(value).removesuffix('...').strip()}`" for name, value in idle.when)
+        which = ", ".join(f"`{key}`" for key in TRAINING_KEYS if key in idle.keys)
+        facts.append(
+            (f"With {values}", f"{which} {'has' if len(idle.keys) == 1 else 'have'} no effect; it is warned of")
+        )
     if model.inputs == "crisp":
         facts.insert(2, ("Inputs", "the indicators' values; the membership functions are part of the model"))
     parts = [f"### {model.name}", model.description]

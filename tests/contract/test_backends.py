@@ -11,7 +11,10 @@ _SMALL_RECURRENT = {"sequence_length": 6, "hidden_size": 8, "num_layers": 1}
 
 # What a backend of ours is entitled to, and what makes its tests fast.
 _CLAIMS: dict[str, dict[str, Any]] = {
-    "torch": {"architectures": {"mlp": {"hidden_layers": [16]}, "lstm": _SMALL_RECURRENT, "gru": _SMALL_RECURRENT}},
+    "torch": {
+        "architectures": {"mlp": {"hidden_layers": [16]}, "lstm": _SMALL_RECURRENT, "gru": _SMALL_RECURRENT},
+        "seedless": frozenset({"anfis"}),
+    },
     "sklearn": {
         "architectures": {"random_forest": {"n_estimators": 12}},
         "seedless": frozenset({"logistic_regression"}),

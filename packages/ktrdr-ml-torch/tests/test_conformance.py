@@ -13,3 +13,20 @@ class TestConformance(MLBackendConformance):
         "lstm": {"sequence_length": 5, "hidden_size": 16},
         "gru": {"sequence_length": 5, "hidden_size": 16},
     }
+
+
+class TestRulesByGradient(MLBackendConformance):
+    """The optimizer learns rules and memberships together."""
+
+    plugin = "torch"
+    model_types = ("anfis",)
+    architectures = {"anfis": {"learning": "gradient", "learn_memberships": True}}
+
+
+class TestRulesByAlternation(MLBackendConformance):
+    """Least squares for the rules and the optimizer for memberships, in turns."""
+
+    plugin = "torch"
+    model_types = ("anfis",)
+    seedless = frozenset({"anfis"})
+    architectures = {"anfis": {"learn_memberships": True}}

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.fuzzy.definition import MembershipFunction
@@ -153,7 +153,6 @@ def test_without_it_names_would_be_swapped_and_values_lost():
 
 @pytest.mark.parametrize("learning", ["hybrid", "gradient"])
 @pytest.mark.parametrize("output", ["classification", "regression"])
-@settings(max_examples=5)
 @given(seed=st.integers(0, 1000), rate=st.sampled_from([0.1, 1.0, 3.0]))
 def test_a_training_with_large_steps_on_noise_keeps_the_names(problem, train, with_train, learning, output, seed, rate):
     given_problem = problem(

@@ -206,12 +206,14 @@ def test_an_anfis_is_what_the_slow_loop_gives(problem, train, learn, monkeypatch
     # The consequents start as the least-squares solution, which has a reference of its own.
     solver = problem("anfis", settings={"epochs": 1})
     start = {}
-    original = ConsequentSolver.step
-    monkeypatch.setattr(
-        ConsequentSolver, "step", lambda self, **_: start.update(b=self._network.consequents.detach().clone())
-    )
-    train(solver)
-    monkeypatch.setattr(ConsequentSolver, "step", original)
+
+    def kept(self, **_):
+        start["b"] = self._network.consequents.detach().clone()
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ConsequentSolver, "step", kept)
+        train(solver)
     expected, _ = slow_training(given, consequents=start["b"])
     model = train(given)
     for name in expected:

@@ -39,6 +39,8 @@ _LEAST_FREEDOM = 1e-6
 # Up to so many coefficients per output the equations are set up and factored: 32 MiB.
 _MOST_FACTORED = 2_048
 _CONJUGATE_STEPS = 32
+# Beyond that, each solution takes so many passes: fewer ridges are tried.
+_EVERY = 3
 _BLOCK_VALUES = 1 << 20
 
 
@@ -97,7 +99,7 @@ class ConsequentSolver:
         gram, gradient = self._equations(self._base)
         unit = max(float(gram.diagonal().mean() if gram.ndim == 2 else gram.mean()), 1e-30)
         best, chosen, found = math.inf, RIDGES[0] * unit + self._decay, self._base
-        for relative in RIDGES if validates or gram.ndim == 2 else (_LARGE_RIDGE,):
+        for relative in self._ridges(validates):
             self._factor, self.ridge = None, relative * unit + self._decay
             candidate = self._base - self._solve(gram, gradient)
             self._set(candidate)
@@ -106,6 +108,11 @@ class ConsequentSolver:
                 best, chosen, found = loss, self.ridge, candidate
         self._factor, self.ridge = None, chosen
         self._set(found)
+
+    def _ridges(self, validates: bool) -> tuple[float, ...]:
+        if self._coefficients <= _MOST_FACTORED:
+            return RIDGES
+        return RIDGES[::_EVERY] if validates else (_LARGE_RIDGE,)
 
     def _freedom(self) -> float:
         """Return the share of the samples that the ridge leaves free: 1 less the trace of the hat matrix by sample."""
@@ -139,13 +146,17 @@ class ConsequentSolver:
         gram = self._gram if known else torch.zeros(shape, dtype=torch.float64, device=self._device)
         gradient = torch.zeros_like(consequents)
         for at, firing, inputs in self._blocks():
-            design = _design(firing, inputs)
             weights = None if self._samples.weights is None else self._samples.weights[at].to(self._device).double()
             labels = self._samples.labels[at].to(self._device)
-            gradient += design.T @ _gradient(self._loss, design @ consequents, labels, weights)
-            if not known:
-                weighted = design if weights is None else design * weights.unsqueeze(1)
-                gram += weighted.T @ design if factored else (weighted * design).sum(0)
+            scores = _scores(firing, inputs, consequents)
+            gradient += _transposed(firing, inputs, _gradient(self._loss, scores, labels, weights))
+            if known:
+                continue
+            weighted = firing if weights is None else firing * weights.unsqueeze(1)
+            if factored:
+                gram += _design(weighted, inputs).T @ _design(firing, inputs)
+            else:
+                gram += ((weighted * firing).T @ inputs.square()).flatten()
         if not known:
             gram *= self._curvature / total
             self._gram = gram
@@ -181,11 +192,10 @@ class ConsequentSolver:
         """Return the quadratic's matrix, ridge included, times ``(coefficients, outputs)``."""
         image = torch.zeros_like(vectors)
         for at, firing, inputs in self._blocks():
-            design = _design(firing, inputs)
-            scores = design @ vectors
+            scores = _scores(firing, inputs, vectors)
             if self._samples.weights is not None:
                 scores *= self._samples.weights[at].to(self._device).double().unsqueeze(1)
-            image += design.T @ scores
+            image += _transposed(firing, inputs, scores)
         return image * (self._curvature / len(self._samples)) + self.ridge * vectors
 
     def _blocks(self) -> Iterator[tuple[slice, Any, Any]]:
@@ -201,7 +211,21 @@ class ConsequentSolver:
 
 
 def _design(firing: Any, inputs: Any) -> Any:
+    """Return ``A``, ``(n, rules * (features + 1))``."""
     return (firing.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)
+
+
+def _scores(firing: Any, inputs: Any, consequents: Any) -> Any:
+    """Return ``A`` times ``consequents``, ``(n, outputs)``, without making ``A``."""
+    rules, width = firing.shape[1], inputs.shape[1]
+    linear = (firing @ consequents.view(rules, -1)).view(len(firing), width, -1)
+    return (linear * inputs.unsqueeze(2)).sum(1)
+
+
+def _transposed(firing: Any, inputs: Any, values: Any) -> Any:
+    """Return ``A`` transposed times ``values`` ``(n, outputs)``, without making ``A``."""
+    outer = (inputs.unsqueeze(2) * values.unsqueeze(1)).flatten(1)
+    return (firing.T @ outer).view(-1, values.shape[1])
 
 
 def _gradient(loss: Loss, scores: Any, labels: Any, weights: Any) -> Any:

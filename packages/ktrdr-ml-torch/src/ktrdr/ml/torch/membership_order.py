@@ -2,9 +2,9 @@
 
 Within a fuzzy input the functions keep the order that the strategy gives them, and a tenth of the distance between
 neighbours; neighbours overlap where they did; and what the outermost ones covered of the values that were trained on,
-they cover. After a step that breaks one of these, functions are moved and widened by no more than it takes. Such
-constraints are those of J. Valente de Oliveira, *Semantic constraints for membership function optimization*, IEEE
-Trans. SMC A 29 (1999) 128-138.
+they cover. After a step that breaks one of these, functions are moved and widened until it holds. Such constraints are
+those of J. Valente de Oliveira, *Semantic constraints for membership function optimization*, IEEE Trans. SMC A 29
+(1999) 128-138.
 
 A function is where its degree is 1: at the middle of its top, at the end of a shoulder; a sigmoid, where it is 1/2.
 """
