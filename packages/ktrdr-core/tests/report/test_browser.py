@@ -26,6 +26,7 @@ PLAYED = """
   await wait(300);
   seen.together = others.map((place) => place.layout.xaxis.range);
   const price = document.querySelector('[data-figure="price-0"]');
+  seen.axes = Array.from(document.querySelectorAll("[data-time]"), (place) => [place.layout.xaxis.type, place.layout.xaxis.categoryarray.length]);
   seen.prices = price.layout.yaxis.range;
   seen.marks = price.layout.xaxis.tickvals.map((mark) => [mark, price.layout.xaxis.ticktext[price.layout.xaxis.tickvals.indexOf(mark)]]);
   document.querySelector('[data-log="price-0"]').click();
@@ -112,6 +113,8 @@ def test_it_answers_to_a_person(html: str, result, tmp_path: Path):
     seen = json.loads(told)
     assert seen["together"] == [[500, 600]] * 4
     assert seen["kept"] == [500, 600]
+    # An axis of bars, not of time: between Friday's last and Sunday's first there is no room for a line.
+    assert seen["axes"] == [["category", len(result.equity["time"])]] * 5
     # The other axis follows: prices, and trades, of the bars in sight.
     bars = result.symbols[0].positions
     low, high = bars["low"][500:601].min(), bars["high"][500:601].max()

@@ -325,7 +325,7 @@ def _too_little(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[st
         {part: sum(len(rows) for rows in samples.rows(part).values()) for part in PARTS},
         inputs=len(plan.task.feature_ids),
         best_epoch=model.best_epoch,
-        epochs=len(model.history),
+        epochs=max((record.epoch for record in model.history), default=0),
     )
 
 
