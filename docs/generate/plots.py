@@ -31,6 +31,13 @@ __all__ = ["MEMBERSHIP_EXAMPLES", "plot"]
 _FIRST_DAY, _BARS = np.datetime64("2017-03-06"), 240
 """Two weeks with a fall, a rise, a setback and a jump."""
 
+_FOR_HOURS: Mapping[str, Mapping[str, float]] = {
+    "zigzag": {"zigzag_threshold": 0.005},
+    "turning_points": {"reversal": 0.005},
+    "direction": {"threshold": 0.001},
+}
+"""Parameters of labels whose defaults are for daily bars."""
+
 _INK = "#010203"
 """Becomes the colour of the page's text; no line has it otherwise."""
 
@@ -156,7 +163,7 @@ def _draw_labels(source: str) -> Figure:
     declared = LABEL_SOURCES[source]
     parameters = {parameter.name: parameter.default for parameter in declared.parameters}
     # The defaults are for daily bars: of hours, half a percent is a swing.
-    parameters |= {"zigzag": {"zigzag_threshold": 0.005}, "direction": {"threshold": 0.001}}.get(source, {})
+    parameters |= _FOR_HOURS.get(source, {})
     values = make_labels(Labels(source=source, parameters=parameters), bars).values[part]
     x, close = np.arange(_BARS), bars.close[part]
     if declared.output == "classification":

@@ -22,6 +22,7 @@ Maker = Callable[[Bars], LabelSet]
 
 SOURCES: dict[str, dict[str, Any]] = {
     "zigzag": {"zigzag_threshold": 0.02, "label_lookahead": 8},
+    "turning_points": {"reversal": 0.02, "max_span": 8},
     "forward_return": {"horizon": 5},
     "triple_barrier": {"pt_multiplier": 1.5, "max_holding_period": 8, "vol_span": 4, "vol_method": "atr"},
     "direction": {"horizon": 3, "threshold": 0.01},
@@ -77,7 +78,11 @@ def test_no_label_depends_on_bars_after_its_span(
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_no_label_depends_on_bars_after_its_span_in_real_data(source: str, eurusd: Bars, labels_section: Section):
-    scaled = {"zigzag": {"zigzag_threshold": 0.003}, "direction": {"threshold": 0.001}}
+    scaled = {
+        "zigzag": {"zigzag_threshold": 0.003},
+        "turning_points": {"reversal": 0.003},
+        "direction": {"threshold": 0.001},
+    }
     section = labels_section(source, **SOURCES[source] | scaled.get(source, {}))
     bars, other = eurusd[:600], eurusd[3000:3600]
     for cut in (50, 299, 480):

@@ -23,6 +23,13 @@ Ticks = tuple[list[int], list[int], list[int], list[int]]
 
 BUY, HOLD, SELL = 0.0, 1.0, 2.0
 
+SCALED: dict[str, dict[str, float]] = {
+    "direction": {"horizon": 2, "threshold": 0.01},
+    "zigzag": {"zigzag_threshold": 0.02, "label_lookahead": 8},
+    "turning_points": {"reversal": 0.02, "max_span": 8},
+    "triple_barrier": {"pt_multiplier": 2.0, "sl_multiplier": 1.0, "max_holding_period": 8, "vol_span": 3},
+}
+
 
 @st.composite
 def coarse_ticks(draw: st.DrawFn) -> Ticks:
@@ -114,20 +121,13 @@ def assert_same(one: LabelSet, other: LabelSet) -> None:
     np.testing.assert_array_equal(one.span_end[one.labelled], other.span_end[other.labelled])
 
 
-@given(
-    ticks=coarse_ticks(), power=st.integers(-6, 6), source=st.sampled_from(["direction", "zigzag", "triple_barrier"])
-)
+@given(ticks=coarse_ticks(), power=st.integers(-6, 6), source=st.sampled_from(sorted(SCALED)))
 def test_prices_times_a_power_of_ten_change_no_label(
     ticks: Ticks, power: int, source: str, bars_of: BarsOf, labels_section: Section
 ):
-    parameters = {
-        "direction": {"horizon": 2, "threshold": 0.01},
-        "zigzag": {"zigzag_threshold": 0.02, "label_lookahead": 8},
-        "triple_barrier": {"pt_multiplier": 2.0, "sl_multiplier": 1.0, "max_holding_period": 8, "vol_span": 3},
-    }
     bars = quoted(ticks, -4, bars_of)
     columns = (bars.close, bars.open, bars.high, bars.low)
-    section = labels_section(source, **parameters[source])
+    section = labels_section(source, **SCALED[source])
     assert_same(
         make_labels(section, bars), make_labels(section, bars_of(*(column * 10.0**power for column in columns)))
     )

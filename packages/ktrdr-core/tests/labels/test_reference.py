@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ NONE = (math.nan, -1)
 BUY, HOLD, SELL = 0.0, 1.0, 2.0
 
 
+def exact(number: float) -> Fraction:
+    """The decimal that a float stands for."""
+    return Fraction(repr(float(number)))
+
+
+def reaches(price: float, level: float) -> bool:
+    """At or above a level that was computed."""
+    return price >= level or math.isclose(price, level, rel_tol=1e-9)
+
+
 def slow_forward_return(bars: Bars, horizon: int) -> Slow:
     def label(t: int) -> tuple[float, int]:
         if t + horizon >= len(bars):
@@ -40,20 +51,22 @@ def slow_direction(bars: Bars, horizon: int, threshold: float) -> Slow:
     def label(t: int) -> tuple[float, int]:
         if t + horizon >= len(bars):
             return NONE
-        change = bars.close[t + horizon] / bars.close[t] - 1
-        return (BUY if change > threshold else SELL if change < -threshold else HOLD), t + horizon
+        change = exact(bars.close[t + horizon]) / exact(bars.close[t]) - 1
+        return (BUY if change > exact(threshold) else SELL if change < -exact(threshold) else HOLD), t + horizon
 
     return each(label, bars)
 
 
 def slow_zigzag(bars: Bars, zigzag_threshold: float, label_lookahead: int) -> Slow:
+    closes, threshold = [exact(close) for close in bars.close], exact(zigzag_threshold)
+
     def label(t: int) -> tuple[float, int]:
         for j in range(t + 1, t + label_lookahead + 1):
             if j >= len(bars):
                 return NONE
-            if bars.close[j] >= bars.close[t] * (1 + zigzag_threshold):
+            if closes[j] >= closes[t] * (1 + threshold):
                 return BUY, j
-            if bars.close[j] <= bars.close[t] * (1 - zigzag_threshold):
+            if closes[j] <= closes[t] * (1 - threshold):
                 return SELL, j
         return HOLD, t + label_lookahead
 
@@ -67,11 +80,11 @@ def slow_triple_barrier(bars: Bars, upper: np.ndarray, lower: np.ndarray, max_ho
         for j in range(t + 1, t + max_holding_period + 1):
             if j >= len(bars):
                 return NONE
-            if bars.open[j] >= upper[t]:
+            if reaches(bars.open[j], upper[t]):
                 return BUY, j
-            if bars.low[j] <= lower[t]:
+            if reaches(-bars.low[j], -lower[t]):
                 return SELL, j
-            if bars.high[j] >= upper[t]:
+            if reaches(bars.high[j], upper[t]):
                 return BUY, j
         return HOLD, t + max_holding_period
 

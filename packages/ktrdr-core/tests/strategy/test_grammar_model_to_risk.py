@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
+from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import EarlyStopping, PriceDistance
 
 REGRESSION = {"decisions.output_format": "regression", "training.labels": {"source": "forward_return", "horizon": 5}}
@@ -182,13 +185,49 @@ def test_every_parameter_of_a_label_source(load, labels):
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {},
+            "`pt_multiplier` and `sl_multiplier` are not given, and their defaults decide how many labels are BUY and"
+            " how many SELL; write `pt_multiplier: 2, sl_multiplier: 1`",
+        ),
+        (
+            {"pt_multiplier": 3},
+            "`sl_multiplier` is not given, and its default decides how many labels are BUY and how many SELL; write"
+            " `sl_multiplier: 1`",
+        ),
+        (
+            {"sl_multiplier": 1},
+            "`pt_multiplier` is not given, and its default decides how many labels are BUY and how many SELL; write"
+            " `pt_multiplier: 2`",
+        ),
+    ],
+)
+def test_a_default_that_decides_the_classes_is_warned_of(load, given, said):
+    (warning,) = load({"training.labels": {"source": "triple_barrier", **given}}).warnings
+    assert (warning.path, warning.message) == ("training.labels.source", said)
+    written = said.partition("write `")[2].rstrip("`")
+    remedy = {name: float(value) for name, value in (each.split(": ") for each in written.split(", "))}
+    assert load({"training.labels": {"source": "triple_barrier", **given, **remedy}}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[4] / "strategies").glob("*.yaml")), ids=lambda p: p.name
+)
+def test_what_is_shipped_leaves_no_decision_to_a_default(path):
+    loaded = load_strategy_text(path.read_text(encoding="utf-8"))
+    assert [item.message for item in loaded.warnings if "not given" in item.message] == []
+
+
+@pytest.mark.parametrize(
     ("labels", "said"),
     [
         (..., "training: `labels` is required: for example `labels: {source: zigzag"),
         ("zigzag", "training.labels: `labels` must be a map, such as"),
-        ({}, "training.labels: `source` is required: one of zigzag, forward_return, triple_barrier, direction"),
+        ({}, "training.labels: `source` is required: one of zigzag, turning_points, forward_return"),
         ({"source": "zigzac"}, "training.labels.source: unknown source `zigzac`, did you mean `zigzag`?"),
-        ({"source": "magic"}, "unknown source `magic`; it must be one of zigzag, forward_return"),
+        ({"source": "magic"}, "unknown source `magic`; it must be one of zigzag, turning_points"),
         ({"source": "zigzag", "threshold": 0.1}, "unknown key `threshold`, did you mean `zigzag_threshold`?"),
         ({"source": "zigzag", "zigzag_threshold": 0}, "`zigzag_threshold` must be above 0, not 0"),
         ({"source": "zigzag", "zigzag_threshold": 2}, "`zigzag_threshold` must be below 1, not 2"),
@@ -198,7 +237,7 @@ def test_every_parameter_of_a_label_source(load, labels):
         (
             {"source": "forward_return"},
             "training.labels: `forward_return` makes values, and `decisions.output_format` is classification; "
-            "set `output_format: regression`, or use another source: zigzag, triple_barrier, direction",
+            "set `output_format: regression`, or use another source: zigzag, turning_points, triple_barrier, direction",
         ),
     ],
 )

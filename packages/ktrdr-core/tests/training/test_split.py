@@ -28,6 +28,7 @@ _STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013
 
 SECTIONS = {
     "zigzag": Labels(source="zigzag", parameters={"zigzag_threshold": 0.004, "label_lookahead": 20}),
+    "turning_points": Labels(source="turning_points", parameters={"reversal": 0.004, "max_span": 20}),
     "forward_return": Labels(source="forward_return", parameters={"horizon": 20}),
     "triple_barrier": Labels(
         source="triple_barrier",

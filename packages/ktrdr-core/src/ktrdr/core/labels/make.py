@@ -10,6 +10,7 @@ from ktrdr.core.labels.direction import direction_labels
 from ktrdr.core.labels.forward_return import forward_return_labels
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.labels.triple_barrier import triple_barrier_labels
+from ktrdr.core.labels.turning_points import turning_points_labels
 from ktrdr.core.labels.zigzag import zigzag_labels
 from ktrdr.core.strategy.model import Labels
 
@@ -18,6 +19,7 @@ __all__ = ["MAKERS", "LabelSet", "make_labels"]
 MAKERS: Mapping[str, Callable[..., LabelSet]] = MappingProxyType(
     {
         "zigzag": zigzag_labels,
+        "turning_points": turning_points_labels,
         "forward_return": forward_return_labels,
         "triple_barrier": triple_barrier_labels,
         "direction": direction_labels,

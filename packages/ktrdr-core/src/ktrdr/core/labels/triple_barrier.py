@@ -38,6 +38,9 @@ def triple_barrier_labels(
     barrier with its high or low. One that touches both counts as the backtest fills it: by its open if that is beyond
     one of them, else as a loss.
 
+    SELL says that a long position would have been stopped out, not that a short one would have paid: at multipliers of
+    2 and 1 the loss barrier is half as far away, and is touched first about twice as often.
+
     A bar has no label before its volatility is known, where that is zero, and where the data ends before the label is
     settled.
     """

@@ -16,13 +16,15 @@ __all__ = ["LABEL_SOURCES", "LabelSource"]
 class LabelSource:
     """What ``training.labels.source`` names.
 
-    ``output`` is the kind of model its labels can train: classes, or a value to predict.
+    ``output`` is the kind of model its labels can train: classes, or a value to predict. ``decisive`` are parameters
+    that decide how many labels each class gets: a strategy that leaves them to their defaults is warned.
     """
 
     name: str
     description: str
     output: Literal["classification", "regression"]
     parameters: tuple[Parameter, ...]
+    decisive: tuple[str, ...] = ()
 
 
 LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
@@ -31,7 +33,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
         for source in (
             LabelSource(
                 "zigzag",
-                "buy where the price next swings up by the threshold, sell where it swings down",
+                "buy where the close first rises by the threshold from here, sell where it first falls by it",
                 "classification",
                 (
                     Parameter(
@@ -42,7 +44,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         maximum=1,
                         exclusive_minimum=True,
                         exclusive_maximum=True,
-                        description="smallest swing that counts, as a share of the price",
+                        description="rise or fall that counts, as a share of the close",
                     ),
                     Parameter(
                         "label_lookahead",
@@ -50,7 +52,32 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         20,
                         minimum=1,
                         maximum=10_000,
-                        description="bars within which the swing must come",
+                        description="bars within which it must come",
+                    ),
+                ),
+            ),
+            LabelSource(
+                "turning_points",
+                "buy at the lows and sell at the highs at which the zigzag of the closes turns, else hold",
+                "classification",
+                (
+                    Parameter(
+                        "reversal",
+                        "float",
+                        0.03,
+                        minimum=0,
+                        maximum=1,
+                        exclusive_minimum=True,
+                        exclusive_maximum=True,
+                        description="move away from a low or high that confirms it, as a share of it",
+                    ),
+                    Parameter(
+                        "max_span",
+                        "int",
+                        50,
+                        minimum=1,
+                        maximum=10_000,
+                        description="bars within which a low or high must be confirmed",
                     ),
                 ),
             ),
@@ -95,6 +122,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         description="average true range, or standard deviation of close-to-close returns",
                     ),
                 ),
+                decisive=("pt_multiplier", "sl_multiplier"),
             ),
             LabelSource(
                 "direction",

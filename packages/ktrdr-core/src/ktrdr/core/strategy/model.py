@@ -132,7 +132,7 @@ class Decisions(_Section):
 class Labels(_Section):
     """``parameters`` are complete for the source."""
 
-    source: Literal["zigzag", "forward_return", "triple_barrier", "direction"]
+    source: Literal["zigzag", "turning_points", "forward_return", "triple_barrier", "direction"]
     parameters: dict[str, Any]
 
 

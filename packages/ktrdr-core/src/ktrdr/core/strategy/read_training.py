@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.strategy.document import plain
@@ -115,8 +116,23 @@ def _read_labels(section: Section) -> tuple[LabelSource | None, Labels | None]:
         return None, None
     values = part.parameters(LABEL_SOURCES[source].parameters)
     part.finish()
+    if values is not None:
+        _warn_of_defaults(part, LABEL_SOURCES[source], values)
     labels = None if values is None else Labels.model_validate({"source": source, "parameters": values})
     return LABEL_SOURCES[source], labels
+
+
+def _warn_of_defaults(section: Section, source: LabelSource, values: Mapping[str, Any]) -> None:
+    """Warn where nobody has chosen what decides how many labels each class gets."""
+    left = [name for name in source.decisive if not section.has(name)]
+    if left:
+        names = " and ".join(f"`{name}`" for name in left)
+        are, their = ("is", "its default decides") if len(left) == 1 else ("are", "their defaults decide")
+        written = ", ".join(f"{name}: {values[name]:g}" for name in left)
+        section.warn(
+            "source",
+            f"{names} {are} not given, and {their} how many labels are BUY and how many SELL; write `{written}`",
+        )
 
 
 def _read_split(section: Section) -> DataSplit | None:
