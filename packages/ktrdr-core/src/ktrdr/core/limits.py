@@ -17,6 +17,7 @@ __all__ = [
     "MOST_BUNDLE_FILES",
     "MOST_EPOCHS",
     "MOST_JSON_VALUES",
+    "MOST_MANIFEST_VALUES",
     "MOST_MEMBERS",
     "MOST_SCHEMA_VALUES",
     "MOST_TENSORS",
@@ -43,8 +44,11 @@ LARGEST_WINDOW = 1_000_000
 LARGEST_JSON = 64 * 2**20
 """Bytes of a file of JSON."""
 
-MOST_JSON_VALUES = 2_000_000
-"""Values in a file of JSON, of whatever depth: 200,000 epochs of a training."""
+MOST_JSON_VALUES = 1_000_000
+"""Values in a file of JSON, of whatever depth: 100,000 epochs of a training."""
+
+MOST_MANIFEST_VALUES = 200_000
+"""Values in a bundle's manifest: a strategy of 10,000 features has half of that."""
 
 MOST_SCHEMA_VALUES = 5_000_000
 """Values in the JSON of a skops file: a random forest of 10,000 trees."""
@@ -56,7 +60,7 @@ LONGEST_NUMBER = 40
 """Digits of a whole number in JSON."""
 
 LARGEST_MANIFEST = 8 * 2**20
-"""Bytes of a bundle's manifest: a strategy of 20,000 features."""
+"""Bytes of a bundle's manifest: a strategy of 10,000 features has 5 MiB."""
 
 LARGEST_BUNDLE_FILE = 4 * 2**30
 """Bytes of one file of a bundle, and of all that an exported one unpacks to."""
@@ -64,8 +68,8 @@ LARGEST_BUNDLE_FILE = 4 * 2**30
 MOST_BUNDLE_FILES = 64
 """Files of a bundle, beside its manifest."""
 
-MOST_MEMBERS = 100_000
-"""Files in a weights file that is an archive: a random forest of 10,000 trees has half of that."""
+MOST_MEMBERS = 60_000
+"""Files in a weights file that is an archive: a random forest of 10,000 trees has 50,000."""
 
 LARGEST_TENSOR_HEADER = 4 * 2**20
 """Bytes of the header of a safetensors file."""

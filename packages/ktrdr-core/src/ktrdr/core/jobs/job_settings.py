@@ -9,9 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, model_validator
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.request_bounds import FewKeys, few
 from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
 from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
 
@@ -38,6 +39,10 @@ Value = bool | int | float | str | None
 """What a key of a strategy is set to in a sweep."""
 
 
+_MOST_SYMBOLS = 100
+_MOST_SWEPT = 20
+
+
 def _symbol(symbol: str) -> str:
     try:
         return check_symbol(symbol)
@@ -61,7 +66,8 @@ Symbol = Annotated[
 Symbols = Annotated[
     tuple[Symbol, ...],
     AfterValidator(_each_once),
-    Field(min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}),
+    Field(min_length=1, max_length=_MOST_SYMBOLS, json_schema_extra={"uniqueItems": True}),
+    few(_MOST_SYMBOLS),
 ]
 
 Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", examples=["auto", "cpu", "cuda:1"])]
@@ -70,7 +76,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 """Seed of a generator of random numbers."""
 
 
-class Settings(BaseModel):
+class Settings(FewKeys):
     """What all three have in common. Frozen; unknown keys, infinite numbers and reversed days are refused.
 
     ``None`` stands for what the strategy says. Days are UTC and inclusive.
@@ -154,11 +160,15 @@ class BacktestSettings(TradingSettings):
 class SweepSettings(TradingSettings):
     """What may be asked of a sweep, beside the model. Every combination of the values in ``settings`` is a trial."""
 
-    settings: dict[
-        Annotated[str, Field(max_length=100)], Annotated[tuple[Value, ...], Field(min_length=1, max_length=MOST_TRIALS)]
+    settings: Annotated[
+        dict[
+            Annotated[str, Field(max_length=100)],
+            Annotated[tuple[Value, ...], FailFast(), Field(min_length=1, max_length=MOST_TRIALS)],
+        ],
+        few(_MOST_SWEPT),
     ] = Field(
         min_length=1,
-        max_length=20,
+        max_length=_MOST_SWEPT,
         description="Values to try for each key below decisions or risk; every combination is tried.",
     )
     metric: str = Field(default="sharpe", max_length=40, description="What the rows are ordered by, the best first.")
