@@ -261,6 +261,16 @@ MODELS: Mapping[str, Callable[[Mapping[str, bytes]], bytes]] = {
     "an array of 600 MB in 600 kB": lambda parts: bundle(
         parts, files={"more.npz": archive_of(1, bytes(600_000_000), DEFLATED)}
     ),
+    "JSON in every file": lambda parts: bundle(
+        parts, files={f"more{k}.json": b"[" + b"1," * (VALUES // 2) + b"1]" for k in range(50)}
+    ),
+    "headers in every file": lambda parts: bundle(
+        parts,
+        files={f"more{k}.safetensors": weights(tensors(19_000, b"1"))["weights.safetensors"] for k in range(50)},
+    ),
+    "arrays in every file": lambda parts: bundle(
+        parts, files={f"more{k}.npz": archive_of(MOST_MEMBERS // 3, array()) for k in range(10)}
+    ),
     "a number of 300 digits": lambda parts: bundle(parts, manifest=lambda manifest: manifest.update(version=10**300)),
     "a manifest of 60 MB": lambda parts: bundle(parts, manifest=ONES),
     "a manifest of maps": lambda parts: bundle(parts, manifest=b"[" + b"{}," * 99_000 + b"1]"),

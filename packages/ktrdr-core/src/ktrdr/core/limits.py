@@ -15,6 +15,7 @@ __all__ = [
     "LONGEST_NUMBER",
     "LONGEST_STRATEGY",
     "MOST_BUNDLE_FILES",
+    "MOST_BUNDLE_UNPACKING",
     "MOST_EPOCHS",
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
@@ -42,10 +43,10 @@ LARGEST_WINDOW = 1_000_000
 # What follows bounds the work that a file of unknown origin can cause, before any of it is parsed.
 
 LARGEST_JSON = 64 * 2**20
-"""Bytes of a file of JSON."""
+"""Bytes of a file of JSON, and of all of a bundle together."""
 
 MOST_JSON_VALUES = 1_000_000
-"""Values in a file of JSON, of whatever depth: 100,000 epochs of a training."""
+"""Values in a file of JSON, of whatever depth, and in all of a bundle together: 100,000 epochs of a training."""
 
 MOST_MANIFEST_VALUES = 200_000
 """Values in a bundle's manifest: a strategy of 10,000 features has half of that."""
@@ -69,16 +70,19 @@ MOST_BUNDLE_FILES = 64
 """Files of a bundle, beside its manifest."""
 
 MOST_MEMBERS = 60_000
-"""Files in a weights file that is an archive: a random forest of 10,000 trees has 50,000."""
+"""Files in the archives among a bundle's files: a random forest of 10,000 trees has 50,000."""
 
 LARGEST_TENSOR_HEADER = 4 * 2**20
-"""Bytes of the header of a safetensors file."""
+"""Bytes of the header of a safetensors file, and of all of a bundle together."""
 
 MOST_TENSORS = 20_000
 """Tensors of a safetensors file."""
 
+MOST_BUNDLE_UNPACKING = 10
+"""Times its own size that an exported bundle may unpack to, beyond :data:`FREE_UNPACKING`: ours are not compressed."""
+
 MOST_UNPACKING = 50
-"""Times its own size that a file may unpack to, beyond :data:`FREE_UNPACKING`; text of prices unpacks 5 to 20 times."""
+"""The same for a vendor's file; text of prices unpacks to 5 to 20 times its size."""
 
 FREE_UNPACKING = 8 * 2**20
 """Bytes that any compressed file may unpack to."""

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from ktrdr.core.files.durable import new_file
 from ktrdr.core.files.reading import FileError, open_plain
-from ktrdr.core.limits import FREE_UNPACKING, MOST_UNPACKING
+from ktrdr.core.limits import FREE_UNPACKING, MOST_BUNDLE_UNPACKING
 
 __all__ = [
     "Archive",
@@ -183,16 +183,16 @@ def open_zip(path: Path, limit: int, files: int) -> Iterator[zipfile.ZipFile]:
                 if len(entries) > files:
                     raise ArchiveError(f"it holds {len(entries):,} files, more than the {files:,} allowed")
                 _check_layout(file, archive)
-                if sum(entry.file_size for entry in entries) > most_unpacked(file.seek(0, 2)):
-                    raise ArchiveError(f"it unpacks to more than {MOST_UNPACKING} times its size")
+                if sum(entry.file_size for entry in entries) > most_unpacked(file.seek(0, 2), MOST_BUNDLE_UNPACKING):
+                    raise ArchiveError(f"it unpacks to more than {MOST_BUNDLE_UNPACKING} times its size")
                 yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
         raise ArchiveError(str(error)) from error
 
 
-def most_unpacked(packed: int) -> int:
-    """Return how many bytes any honest content of so many compressed ones has at most."""
-    return FREE_UNPACKING + MOST_UNPACKING * packed
+def most_unpacked(packed: int, times: int) -> int:
+    """Return how many bytes ``packed`` ones may unpack to: so many times their number, beyond what is free."""
+    return FREE_UNPACKING + times * packed
 
 
 def directory_bytes(file: BinaryIO) -> int:

@@ -21,7 +21,7 @@ from ktrdr.core.limits import (
     MOST_BUNDLE_FILES,
     MOST_MANIFEST_VALUES,
 )
-from ktrdr.core.models.contents import BundleError, check_file
+from ktrdr.core.models.contents import BundleError, check_file, check_together
 from ktrdr.core.models.cross_check import (
     HISTORY_FILE,
     NORMALIZERS_FILE,
@@ -251,6 +251,7 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
         raise BundleError(f"there is no {WEIGHTS_PREFIX}* file")
     if len(expected) > MOST_BUNDLE_FILES:
         raise BundleError(f"it holds {len(expected)} files, more than the {MOST_BUNDLE_FILES} allowed")
+    check_together(directory / name for name in sorted(expected))
     for name in sorted(expected):
         if sha256_of(directory / name, LARGEST_BUNDLE_FILE) != manifest.files[name]:
             raise BundleError(f"{name} was changed after it was saved: its sha256 is not the manifest's")

@@ -118,7 +118,7 @@ def _unpacked(
 ) -> tuple[Path, bytes]:
     target = workspace / "unpacked"
     try:
-        most = most_unpacked(path.stat().st_size)
+        most = most_unpacked(path.stat().st_size, MOST_UNPACKING)
         with opened() as packed, target.open("wb") as plain:
             while block := packed.read(_BLOCK):
                 plain.write(block)
