@@ -15,10 +15,12 @@ import pytest
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import DISCARDED, UNFINISHED
+from ktrdr.core.files.reading import parse_json
 from ktrdr.core.limits import LARGEST_VERSION
 from ktrdr.core.models.bundle import BundleError
-from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.models.model_store import BundleWriter, ModelStore
 from ktrdr.core.names import VERSION_PATTERN
+from ktrdr.core.plugins.contract import EpochRecord
 
 
 def test_what_was_saved_is_what_is_read(store, add, fields):
@@ -311,6 +313,16 @@ def test_listing_and_deleting_import_no_framework(store, add):
         [sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2, 125_000, 125_001, 300_000])
+def test_a_history_is_never_longer_than_can_be_read(tmp_path, epochs):
+    writer = BundleWriter(tmp_path, tmp_path, "waves")
+    writer.write_history(EpochRecord(number, {"loss": 0.5}) for number in range(1, epochs + 1))
+    kept = [record["epoch"] for record in parse_json((tmp_path / "history.json").read_bytes(), "history.json")]
+    assert len(kept) == (epochs if epochs <= 125_000 else len(range(1, epochs, -(-epochs // 125_000))) + 1)
+    assert kept == sorted(set(kept))
+    assert (kept[:1], kept[-1:]) == (([1], [epochs]) if epochs else ([], []))
 
 
 @pytest.fixture

@@ -19,8 +19,10 @@ __all__ = [
     "LONGEST_NUMBER",
     "LONGEST_STRATEGY",
     "MOST_BUNDLE_FILES",
+    "MOST_BUNDLE_UNPACKING",
     "MOST_EPOCHS",
     "MOST_JSON_VALUES",
+    "MOST_MANIFEST_VALUES",
     "MOST_MEMBERS",
     "MOST_SCHEMA_VALUES",
     "MOST_TENSORS",
@@ -61,10 +63,13 @@ and below about as many the mean of results with a skew is not yet normally dist
 # What follows bounds the work that a file of unknown origin can cause, before any of it is parsed.
 
 LARGEST_JSON = 64 * 2**20
-"""Bytes of a file of JSON."""
+"""Bytes of a file of JSON, and of all of a bundle together."""
 
-MOST_JSON_VALUES = 2_000_000
-"""Values in a file of JSON, of whatever depth: 200,000 epochs of a training."""
+MOST_JSON_VALUES = 1_000_000
+"""Values in a file of JSON, of whatever depth, and in all of a bundle together: 100,000 epochs of a training."""
+
+MOST_MANIFEST_VALUES = 200_000
+"""Values in a bundle's manifest: a strategy of 10,000 features has half of that."""
 
 MOST_SCHEMA_VALUES = 5_000_000
 """Values in the JSON of a skops file: a random forest of 10,000 trees."""
@@ -76,7 +81,7 @@ LONGEST_NUMBER = 40
 """Digits of a whole number in JSON."""
 
 LARGEST_MANIFEST = 8 * 2**20
-"""Bytes of a bundle's manifest: a strategy of 20,000 features."""
+"""Bytes of a bundle's manifest: a strategy of 10,000 features has 5 MiB."""
 
 LARGEST_BUNDLE_FILE = 4 * 2**30
 """Bytes of one file of a bundle, and of all that an exported one unpacks to."""
@@ -84,17 +89,20 @@ LARGEST_BUNDLE_FILE = 4 * 2**30
 MOST_BUNDLE_FILES = 64
 """Files of a bundle, beside its manifest."""
 
-MOST_MEMBERS = 100_000
-"""Files in a weights file that is an archive: a random forest of 10,000 trees has half of that."""
+MOST_MEMBERS = 60_000
+"""Files in the archives among a bundle's files: a random forest of 10,000 trees has 50,000."""
 
 LARGEST_TENSOR_HEADER = 4 * 2**20
-"""Bytes of the header of a safetensors file."""
+"""Bytes of the header of a safetensors file, and of all of a bundle together."""
 
 MOST_TENSORS = 20_000
 """Tensors of a safetensors file."""
 
+MOST_BUNDLE_UNPACKING = 10
+"""Times its own size that an exported bundle may unpack to, beyond :data:`FREE_UNPACKING`: ours are not compressed."""
+
 MOST_UNPACKING = 50
-"""Times its own size that a file may unpack to, beyond :data:`FREE_UNPACKING`; text of prices unpacks 5 to 20 times."""
+"""The same for a vendor's file; text of prices unpacks to 5 to 20 times its size."""
 
 FREE_UNPACKING = 8 * 2**20
 """Bytes that any compressed file may unpack to."""

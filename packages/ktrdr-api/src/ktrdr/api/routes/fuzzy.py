@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.http.security import changes_nothing
 from ktrdr.api.routes._shared.bar_queries import Store
-from ktrdr.api.routes.indicators import Series, SeriesRequest, history, series
+from ktrdr.api.routes.indicators import MOST_PARAMETERS, ParameterValue, Series, SeriesRequest, history, series
+from ktrdr.core.jobs.request_bounds import FewKeys, few
 
 __all__ = ["router"]
 
@@ -25,13 +26,13 @@ class MembershipType(BaseModel):
     parameters: list[str]
 
 
-class Function(BaseModel):
+class Function(FewKeys):
     """A membership function of any kind."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: str
-    parameters: list[float] = Field(min_length=2, max_length=4)
+    parameters: Annotated[list[float], few(MOST_PARAMETERS)] = Field(min_length=2, max_length=4)
 
 
 class FuzzyRequest(SeriesRequest):
@@ -52,9 +53,11 @@ class FuzzyRequest(SeriesRequest):
         },
     )
 
-    indicator: dict[str, int | float | bool | str | list[int]] = Field(max_length=50)
+    indicator: Annotated[dict[str, ParameterValue], few(MOST_PARAMETERS)] = Field(max_length=MOST_PARAMETERS)
     output: str | None = Field(default=None, max_length=64)
-    memberships: dict[str, list[float] | Function] = Field(min_length=1, max_length=50)
+    memberships: Annotated[dict[str, Annotated[list[float], few(MOST_PARAMETERS)] | Function], few(MOST_PARAMETERS)] = (
+        Field(min_length=1, max_length=MOST_PARAMETERS)
+    )
 
 
 @router.get("/fuzzy")

@@ -13,12 +13,24 @@ from ktrdr.api.http.security import changes_nothing
 from ktrdr.api.routes._shared.bar_queries import Instant, Store, TimeframeName, load, moment, utc
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import Symbol
+from ktrdr.core.jobs.request_bounds import FewKeys, few
 
 if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.bars import Bars
 
-__all__ = ["IndicatorView", "ParameterView", "Series", "SeriesRequest", "history", "parameter_view", "router", "series"]
+__all__ = [
+    "MOST_PARAMETERS",
+    "IndicatorView",
+    "ParameterValue",
+    "ParameterView",
+    "Series",
+    "SeriesRequest",
+    "history",
+    "parameter_view",
+    "router",
+    "series",
+]
 
 router = APIRouter(tags=["indicators"])
 
@@ -63,7 +75,13 @@ class Catalogue(BaseModel):
     problems: dict[str, str]
 
 
-class SeriesRequest(BaseModel):
+MOST_PARAMETERS = 50
+"""Of an indicator, and memberships of a fuzzy set, in a request."""
+
+ParameterValue = int | float | bool | str | Annotated[list[int], few(MOST_PARAMETERS)]
+
+
+class SeriesRequest(FewKeys):
     """Which bars: those that open in ``[start, end)``, the first ``limit`` of them. Values are those of all history."""
 
     model_config = ConfigDict(extra="forbid")
@@ -85,7 +103,9 @@ class IndicatorRequest(SeriesRequest):
         },
     )
 
-    parameters: dict[str, int | float | bool | str | list[int]] = Field(default={}, max_length=50)
+    parameters: Annotated[dict[str, ParameterValue], few(MOST_PARAMETERS)] = Field(
+        default={}, max_length=MOST_PARAMETERS
+    )
 
 
 class Series(BaseModel):

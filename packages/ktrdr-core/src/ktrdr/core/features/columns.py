@@ -11,7 +11,7 @@ import numpy as np
 from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.strategy.model import FuzzyInput, Normalization, Strategy
 
-__all__ = ["FeatureColumn", "FeatureMatrix", "crisp_columns", "feature_columns"]
+__all__ = ["FeatureColumn", "FeatureMatrix", "crisp_columns", "feature_columns", "feature_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,19 @@ def feature_columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
 def crisp_columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
     """As :func:`feature_columns`, with one crisp column in the place of the memberships of each fuzzy input."""
     return tuple(_expand(strategy, crisp=True))
+
+
+def feature_number(strategy: Strategy, *, crisp: bool) -> int:
+    """Return how many columns there are, without making them.
+
+    Raises:
+        KeyError: an input is of a fuzzy set that is not defined.
+    """
+    number = 0
+    for item in strategy.nn_inputs:
+        own = len(strategy.fuzzy_sets[item.fuzzy_set].memberships) if isinstance(item, FuzzyInput) else 1
+        number += len(item.timeframes) * (1 + len(item.lags)) * (1 if crisp else own)
+    return number
 
 
 def _expand(strategy: Strategy, *, crisp: bool) -> Iterator[FeatureColumn]:

@@ -18,14 +18,15 @@ from typing import BinaryIO
 
 from ktrdr.core.files.durable import new_file
 from ktrdr.core.files.reading import FileError, open_plain
-from ktrdr.core.limits import FREE_UNPACKING, MOST_UNPACKING
+from ktrdr.core.limits import FREE_UNPACKING, MOST_BUNDLE_UNPACKING
 
 __all__ = [
     "Archive",
     "ArchiveError",
     "ArchiveLimits",
-    "check_unpacking",
+    "directory_bytes",
     "files_below",
+    "most_unpacked",
     "open_archive",
     "open_zip",
     "write_archive",
@@ -43,6 +44,7 @@ _END_MARK = b"PK\x05\x06"
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _END64_MARK = b"PK\x06\x06"
 _LOCATOR_BYTES = 20
+_LONGEST_COMMENT = 0xFFFF
 _TRAILER_MARK = b"PK\x07\x08"
 _TRAILERS = frozenset({12, 16, 20, 24})
 _LONGEST_NAME = 1024
@@ -173,47 +175,54 @@ def open_zip(path: Path, limit: int, files: int) -> Iterator[zipfile.ZipFile]:
     """
     try:
         with open_plain(path, limit) as file:
-            size = file.seek(0, 2)
-            directory = _directory_bytes(file, size)
-            if directory > files * (_ENTRY_BYTES + _LONGEST_NAME):
+            _check_ends(file)
+            if directory_bytes(file) > files * (_ENTRY_BYTES + _LONGEST_NAME):
                 raise ArchiveError(f"it holds more than the {files:,} files allowed")
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()
                 if len(entries) > files:
                     raise ArchiveError(f"it holds {len(entries):,} files, more than the {files:,} allowed")
                 _check_layout(file, archive)
-                check_unpacking(sum(entry.file_size for entry in entries), size)
+                if sum(entry.file_size for entry in entries) > most_unpacked(file.seek(0, 2), MOST_BUNDLE_UNPACKING):
+                    raise ArchiveError(f"it unpacks to more than {MOST_BUNDLE_UNPACKING} times its size")
                 yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
         raise ArchiveError(str(error)) from error
 
 
-def check_unpacking(unpacked: int, packed: int) -> None:
-    """Raise :class:`ArchiveError` if ``packed`` bytes unpack to more than any honest content does."""
-    if unpacked > FREE_UNPACKING + MOST_UNPACKING * packed:
-        raise ArchiveError(
-            f"it unpacks to more than {MOST_UNPACKING} times its size; unpack it yourself if you know what it is"
-        )
+def most_unpacked(packed: int, times: int) -> int:
+    """Return how many bytes ``packed`` ones may unpack to: so many times their number, beyond what is free."""
+    return FREE_UNPACKING + times * packed
 
 
-def _directory_bytes(file: BinaryIO, size: int) -> int:
-    """Return the size of the directory at the end, before anything is made of its entries."""
-    if size < _END.size:
-        raise ArchiveError("File is not a zip file")
-    file.seek(0)
-    mark = file.read(len(_HEAD_MARK))
-    file.seek(size - _END.size)
-    end = _END.unpack(file.read(_END.size))
-    # zipfile looks for the end from behind and for the rest from there: what is in front, a script say, is no matter
-    # to it.
-    if mark != _HEAD_MARK or end[0] != _END_MARK:
-        raise ArchiveError("File is not a zip file")
-    where = size - _END.size - _LOCATOR_BYTES - _END64.size
+def directory_bytes(file: BinaryIO) -> int:
+    """Return the size of the directory of a zip file, before anything is made of its entries; 0 if there is none."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END.size - _LONGEST_COMMENT))
+    tail = file.read()
+    place = tail.rfind(_END_MARK)
+    if place < 0 or len(tail) - place < _END.size:
+        return 0
+    own = int(_END.unpack_from(tail, place)[5])
+    where = size - len(tail) + place - _LOCATOR_BYTES - _END64.size
     if where < 0:
-        return int(end[5])
+        return own
     file.seek(where)
     end64 = _END64.unpack(file.read(_END64.size))
-    return max(int(end[5]), int(end64[8])) if end64[0] == _END64_MARK else int(end[5])
+    return max(own, int(end64[8])) if end64[0] == _END64_MARK else own
+
+
+def _check_ends(file: BinaryIO) -> None:
+    """Raise :class:`ArchiveError` unless the file begins with its first file and ends with its directory.
+
+    zipfile looks for the directory from behind and for the rest from there: what is in front, a script say, or behind
+    is no matter to it.
+    """
+    file.seek(0)
+    mark = file.read(len(_HEAD_MARK))
+    file.seek(-min(_END.size, file.seek(0, 2)), 2)
+    if mark != _HEAD_MARK or not file.read().startswith(_END_MARK):
+        raise ArchiveError("File is not a zip file")
 
 
 def _check_layout(file: BinaryIO, archive: zipfile.ZipFile) -> None:

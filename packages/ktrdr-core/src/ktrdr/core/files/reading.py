@@ -14,7 +14,7 @@ from typing import Any
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_JSON_VALUES
 
-__all__ = ["FileError", "has_half_characters", "open_plain", "parse_json", "read_plain", "sha256_of"]
+__all__ = ["FileError", "has_half_characters", "most_values", "open_plain", "parse_json", "read_plain", "sha256_of"]
 
 # How JSON spells half of a pair of UTF-16, which no text that can be stored or sent may hold alone.
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -70,8 +70,7 @@ def parse_json(content: bytes, name: str, *, most: int = MOST_JSON_VALUES) -> An
     Raises:
         FileError: it is none.
     """
-    # Every value but the first follows a comma or an opening. Texts may hold some too: this is never too few.
-    if sum(content.count(sign) for sign in (b",", b"{", b"[")) > most:
+    if most_values(content) > most:
         raise FileError(f"{name} holds more than {most:,} values")
     try:
         value = json.loads(
@@ -88,6 +87,14 @@ def parse_json(content: bytes, name: str, *, most: int = MOST_JSON_VALUES) -> An
     if _HALF.search(content) and has_half_characters(value):
         raise FileError(f"{name} is not valid JSON: a text in it holds half a character (a lone surrogate)")
     return value
+
+
+def most_values(content: bytes) -> int:
+    """Return the number of values in JSON, or a greater one, without parsing it.
+
+    Every value but the first follows a comma or an opening; texts may hold some too.
+    """
+    return sum(content.count(sign) for sign in (b",", b"{", b"["))
 
 
 def has_half_characters(value: Any) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, model_validator
 
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
+from ktrdr.core.jobs.request_bounds import FewKeys, few
 from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
 from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
 
@@ -40,6 +41,10 @@ Value = bool | int | float | str | None
 """What a key of a strategy is set to in a sweep."""
 
 
+_MOST_SYMBOLS = 100
+_MOST_SWEPT = 20
+
+
 def _each_once(symbols: tuple[str, ...]) -> tuple[str, ...]:
     twice = next((symbol for number, symbol in enumerate(symbols) if symbol in symbols[:number]), None)
     if twice is not None:
@@ -58,7 +63,8 @@ Symbol = Annotated[
 Symbols = Annotated[
     tuple[Symbol, ...],
     AfterValidator(_each_once),
-    Field(min_length=1, max_length=100, json_schema_extra={"uniqueItems": True}),
+    Field(min_length=1, max_length=_MOST_SYMBOLS, json_schema_extra={"uniqueItems": True}),
+    few(_MOST_SYMBOLS),
 ]
 
 Day = Annotated[dt.date, Strict(), BeforeValidator(validator(parse_day))]
@@ -70,7 +76,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 """Seed of a generator of random numbers."""
 
 
-class Settings(BaseModel):
+class Settings(FewKeys):
     """What all three have in common. Frozen; unknown keys, infinite numbers and reversed days are refused.
 
     ``None`` stands for what the strategy says. Days are UTC and inclusive.
@@ -154,11 +160,15 @@ class BacktestSettings(TradingSettings):
 class SweepSettings(TradingSettings):
     """What may be asked of a sweep, beside the model. Every combination of the values in ``settings`` is a trial."""
 
-    settings: dict[
-        Annotated[str, Field(max_length=100)], Annotated[tuple[Value, ...], Field(min_length=1, max_length=MOST_TRIALS)]
+    settings: Annotated[
+        dict[
+            Annotated[str, Field(max_length=100)],
+            Annotated[tuple[Value, ...], FailFast(), Field(min_length=1, max_length=MOST_TRIALS)],
+        ],
+        few(_MOST_SWEPT),
     ] = Field(
         min_length=1,
-        max_length=20,
+        max_length=_MOST_SWEPT,
         description="Values to try for each key below decisions or risk; every combination is tried.",
     )
     metric: str = Field(default="sharpe", max_length=40, description="What the rows are ordered by, the best first.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from ktrdr.core.files.reading import FileError, parse_json, read_plain, sha256_of
-from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_JSON, LARGEST_MANIFEST, LARGEST_VERSION, MOST_BUNDLE_FILES
-from ktrdr.core.models.contents import BundleError, check_file
+from ktrdr.core.limits import (
+    LARGEST_BUNDLE_FILE,
+    LARGEST_JSON,
+    LARGEST_MANIFEST,
+    LARGEST_VERSION,
+    MOST_BUNDLE_FILES,
+    MOST_MANIFEST_VALUES,
+)
+from ktrdr.core.models.contents import BundleError, check_file, check_together
 from ktrdr.core.models.cross_check import (
     HISTORY_FILE,
     NORMALIZERS_FILE,
+    READ_FILES,
     STRATEGY_FILE,
     cross_check,
     same_distribution,
@@ -96,7 +105,7 @@ class Bundle:
             BundleError: the first thing found wrong with a file, or all that does not fit together.
         """
         try:
-            check_contents(self.directory, self.manifest)
+            check_contents(self.directory, self.manifest, but=READ_FILES)
             findings = cross_check(self.manifest, self._content)
         except FileError as error:
             raise BundleError(f"model {self.ref} is refused: {error}") from error
@@ -196,7 +205,7 @@ def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
 
 def parse_manifest(content: bytes) -> Manifest:
     """Return the manifest in ``content``; one of a newer format is told from a broken one."""
-    value = parse_json(content, MANIFEST_FILE)
+    value = parse_json(content, MANIFEST_FILE, most=MOST_MANIFEST_VALUES)
     if not isinstance(value, dict):
         raise BundleError(f"{MANIFEST_FILE} is not a map")
     written = value.get("schema_version")
@@ -217,8 +226,13 @@ def parse_manifest(content: bytes) -> Manifest:
         raise BundleError(f"{MANIFEST_FILE} is nested too deeply") from None
 
 
-def check_contents(directory: Path, manifest: Manifest) -> None:
+def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] = ()) -> None:
     """Check that ``directory`` holds exactly the files the manifest names, unchanged and of harmless kinds.
+
+    Args:
+        directory: of the bundle.
+        manifest: of the bundle.
+        but: files whose kind need not be looked at, as the caller reads them.
 
     Raises:
         BundleError: the first thing found wrong, naming the file.
@@ -237,7 +251,9 @@ def check_contents(directory: Path, manifest: Manifest) -> None:
         raise BundleError(f"there is no {WEIGHTS_PREFIX}* file")
     if len(expected) > MOST_BUNDLE_FILES:
         raise BundleError(f"it holds {len(expected)} files, more than the {MOST_BUNDLE_FILES} allowed")
+    check_together(directory / name for name in sorted(expected))
     for name in sorted(expected):
         if sha256_of(directory / name, LARGEST_BUNDLE_FILE) != manifest.files[name]:
             raise BundleError(f"{name} was changed after it was saved: its sha256 is not the manifest's")
-        check_file(directory / name)
+        if name not in but:
+            check_file(directory / name)

@@ -12,24 +12,30 @@ import pickletools
 import struct
 import tokenize
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from ktrdr.core.files.archives import ArchiveError, open_zip
-from ktrdr.core.files.reading import FileError, open_plain, parse_json, read_plain
+from ktrdr.core.files.archives import ArchiveError, directory_bytes, open_zip
+from ktrdr.core.files.reading import FileError, most_values, open_plain, parse_json, read_plain
 from ktrdr.core.files.safetensors import check_safetensors
 from ktrdr.core.limits import (
     LARGEST_BUNDLE_FILE,
     LARGEST_JSON,
+    LARGEST_TENSOR_HEADER,
     LONGEST_STRATEGY,
+    MOST_JSON_VALUES,
     MOST_MEMBERS,
     MOST_SCHEMA_VALUES,
 )
 
-__all__ = ["FILE_KINDS", "BundleError", "check_file"]
+__all__ = ["FILE_KINDS", "BundleError", "check_file", "check_together", "most_schema_values"]
 
 _BLOCK = 2**20
+# Of the entry of a file in the directory of an archive, with its name.
+_ENTRY_BYTES = 64
+# A forest has as much for each value in its schema, the arrays of its trees included.
+_BYTES_PER_SCHEMA_VALUE = 16
 # Of the head of an array: a structured one with dozens of fields is described in a few thousand characters.
 _LONGEST_HEADER = 4096
 _BEFORE_HEADER = 12
@@ -58,6 +64,37 @@ def check_file(path: Path) -> None:
         if disguise:
             raise BundleError(f"{path.name} is {disguise}") from error
         raise BundleError(str(error)) from error
+
+
+def check_together(paths: Iterable[Path]) -> None:
+    """Raise :class:`BundleError` if checking all these files one by one takes more work than one of them may take."""
+    found = list(paths)
+    texts = [path for path in found if path.suffix.lower() == ".json"]
+    if sum(_size(path) for path in texts) > LARGEST_JSON:
+        raise BundleError(f"its files of JSON have more than {LARGEST_JSON:,} bytes together")
+    if sum(most_values(read_plain(path, LARGEST_JSON)) for path in texts) > MOST_JSON_VALUES:
+        raise BundleError(f"its files of JSON hold more than {MOST_JSON_VALUES:,} values together")
+    heads = listed = 0
+    for path in found:
+        with open_plain(path, LARGEST_BUNDLE_FILE) as file:
+            if path.suffix.lower() == ".safetensors":
+                heads += min(int.from_bytes(file.read(8), "little"), _size(path))
+            elif path.suffix.lower() in (".npz", ".skops"):
+                listed += directory_bytes(file)
+    if heads > LARGEST_TENSOR_HEADER:
+        raise BundleError(f"its safetensors files have headers of more than {LARGEST_TENSOR_HEADER:,} bytes")
+    if listed > MOST_MEMBERS * _ENTRY_BYTES:
+        raise BundleError(f"the archives in it hold more than the {MOST_MEMBERS:,} files allowed")
+
+
+def most_schema_values(size: int) -> int:
+    """Return how many values the schema of a skops file of ``size`` bytes may hold."""
+    return min(max(MOST_JSON_VALUES, size // _BYTES_PER_SCHEMA_VALUE), MOST_SCHEMA_VALUES)
+
+
+def _size(path: Path) -> int:
+    with open_plain(path, LARGEST_BUNDLE_FILE) as file:
+        return file.seek(0, 2)
 
 
 def _unknown_kind(path: Path) -> str:
@@ -152,12 +189,12 @@ def _check_archive(path: Path, *, members: tuple[str, ...]) -> None:
     """A zip of plain arrays (and JSON): nothing before it, nothing behind it, nothing that unpacks beyond measure."""
     try:
         with open_zip(path, LARGEST_BUNDLE_FILE, MOST_MEMBERS) as archive:
-            _check_members(archive, path.name, members)
+            _check_members(archive, path.name, members, most_schema_values(path.stat().st_size))
     except ArchiveError as error:
         raise BundleError(f"{path.name} is not a plain zip archive: {error}") from None
 
 
-def _check_members(archive: zipfile.ZipFile, name: str, suffixes: tuple[str, ...]) -> None:
+def _check_members(archive: zipfile.ZipFile, name: str, suffixes: tuple[str, ...], most: int) -> None:
     entries = archive.infolist()
     if len({entry.filename for entry in entries}) != len(entries):
         raise BundleError(f"{name} holds a name twice")
@@ -171,7 +208,7 @@ def _check_members(archive: zipfile.ZipFile, name: str, suffixes: tuple[str, ...
             if entry.filename.endswith(".json"):
                 if entry.file_size > LARGEST_JSON:
                     raise BundleError(f"{label} has more than {LARGEST_JSON:,} bytes")
-                parse_json(member.read(), label, most=MOST_SCHEMA_VALUES)
+                parse_json(member.read(), label, most=most)
             else:
                 _check_array(member, entry.file_size, label)
                 while member.read(_BLOCK):

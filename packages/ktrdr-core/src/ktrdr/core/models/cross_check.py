@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from pydantic import ValidationError
 
-from ktrdr.core.features.columns import FeatureColumn, crisp_columns, feature_columns
+from ktrdr.core.features.columns import FeatureColumn, crisp_columns, feature_columns, feature_number
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.models.file_checks import check_history, check_model, check_normalizers
 from ktrdr.core.models.manifest import MANIFEST_FILE, Manifest
@@ -21,8 +21,17 @@ from ktrdr.core.plugins.manager import KNOWN_BACKENDS
 from ktrdr.core.strategy.diagnostics import StrategyError
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import CLASSES, Strategy
+from ktrdr.core.strategy.read_inputs import MAX_FEATURES
 
-__all__ = ["HISTORY_FILE", "MODEL_FILE", "NORMALIZERS_FILE", "STRATEGY_FILE", "cross_check", "same_distribution"]
+__all__ = [
+    "HISTORY_FILE",
+    "MODEL_FILE",
+    "NORMALIZERS_FILE",
+    "READ_FILES",
+    "STRATEGY_FILE",
+    "cross_check",
+    "same_distribution",
+]
 
 STRATEGY_FILE = "strategy.yaml"
 """The strategy as it was written."""
@@ -36,7 +45,11 @@ HISTORY_FILE = "history.json"
 MODEL_FILE = "model.json"
 """What a backend may keep beside its weights. What of it is in the manifest too, says the same."""
 
+READ_FILES = frozenset({NORMALIZERS_FILE, HISTORY_FILE, MODEL_FILE})
+"""Of JSON, which are parsed here in any case."""
+
 _LONGEST_VALUE = 60
+_MOST_FINDINGS = 100
 # What a run may say otherwise than the file: `ktrdr.core.training.overrides`.
 _OVERRIDES = (
     ("training_data", "symbols"),
@@ -59,15 +72,22 @@ def cross_check(manifest: Manifest, read: Callable[[str], bytes]) -> tuple[str, 
     Raises:
         FileError: a file is not what it must be for this to be told.
     """
+    return tuple(islice(_findings(manifest, read), _MOST_FINDINGS))
+
+
+def _findings(manifest: Manifest, read: Callable[[str], bytes]) -> Iterator[str]:
+    yield from _strategy_text(manifest, read(STRATEGY_FILE))
     features = [*_features(manifest)]
-    found = [*_strategy_text(manifest, read(STRATEGY_FILE)), *features, *_manifest(manifest), *_figures(manifest)]
-    if not features:
-        columns = _columns(manifest)
-        found += check_normalizers(read(NORMALIZERS_FILE), NORMALIZERS_FILE, manifest.data.symbols, columns)
-        if MODEL_FILE in manifest.files:
-            found += check_model(read(MODEL_FILE), MODEL_FILE, manifest, columns)
-    found += check_history(read(HISTORY_FILE), HISTORY_FILE, manifest)
-    return tuple(found)
+    yield from features
+    yield from _manifest(manifest)
+    yield from _figures(manifest)
+    if features:
+        return  # of which features the other files speak cannot be told
+    columns = _columns(manifest)
+    yield from check_normalizers(read(NORMALIZERS_FILE), NORMALIZERS_FILE, manifest.data.symbols, columns)
+    if MODEL_FILE in manifest.files:
+        yield from check_model(read(MODEL_FILE), MODEL_FILE, manifest, columns)
+    yield from check_history(read(HISTORY_FILE), HISTORY_FILE, manifest)
 
 
 def same_distribution(one: str, other: str) -> bool:
@@ -134,6 +154,10 @@ def _same_word(one: Any, other: Any) -> bool:
 
 def _features(manifest: Manifest) -> Iterator[str]:
     try:
+        number = feature_number(manifest.strategy, crisp=manifest.crisp)
+        if number > MAX_FEATURES:
+            yield f"{MANIFEST_FILE}: its strategy gives {number:,} features, and {MAX_FEATURES:,} is the limit"
+            return
         expected = tuple(column.id for column in _columns(manifest))
     except KeyError as error:
         yield f"{MANIFEST_FILE}: its strategy refers to {error}, which it does not define"

@@ -20,7 +20,7 @@ from ktrdr.core.files.durable import DISCARDED, UNFINISHED, discard_directory, p
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.files.reading import FileError, sha256_of
 from ktrdr.core.home import home_directory
-from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_VERSION
+from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_VERSION, MOST_JSON_VALUES
 from ktrdr.core.models.bundle import (
     HISTORY_FILE,
     NORMALIZERS_FILE,
@@ -83,8 +83,8 @@ class BundleWriter:
         (self.directory / NORMALIZERS_FILE).write_text(content + "\n", encoding="utf-8")
 
     def write_history(self, history: Iterable[EpochRecord]) -> None:
-        """Keep the epochs of training."""
-        records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in history]
+        """Keep the epochs of training; of more than a bundle may hold, every so many of them, and the last."""
+        records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in _thinned([*history])]
         content = json.dumps(records, indent=1, allow_nan=False)
         (self.directory / HISTORY_FILE).write_text(content + "\n", encoding="utf-8")
 
@@ -315,6 +315,12 @@ def _check_name(name: str) -> None:
         raise BadInputError(
             f"{name!r} cannot be the name of a model: letters, digits, `-` and `_`, at most 64, first a letter or digit"
         )
+
+
+def _thinned(history: Sequence[EpochRecord]) -> Sequence[EpochRecord]:
+    values = 3 + max((len(record.metrics) for record in history), default=0)
+    every = -(-len(history) * values // (MOST_JSON_VALUES // 2))
+    return history if every <= 1 else [*history[:-1:every], history[-1]]
 
 
 def _numbers(place: Path, pattern: re.Pattern[str] = _VERSION) -> list[int]:

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import parse_json, read_plain
-from ktrdr.core.limits import LARGEST_JSON, MOST_SCHEMA_VALUES
-from ktrdr.core.models.contents import BundleError, check_file
+from ktrdr.core.limits import LARGEST_JSON
+from ktrdr.core.models.contents import BundleError, check_file, most_schema_values
 from ktrdr.ml.sklearn.sklearn_model import SklearnPredictor
 from ktrdr.ml.sklearn.sklearn_storage import MODEL_FILE, WEIGHTS_FILE
 from ktrdr.ml.sklearn.sklearn_trainer import require_cpu
@@ -113,7 +113,9 @@ def _check_schema(path: Path, trusted: frozenset[str]) -> None:
         members = set(archive.namelist())
         if "schema.json" not in members:
             raise BundleError(f"{path.name} has no schema.json")
-        schema = parse_json(archive.read("schema.json"), f"{path.name}:schema.json", most=MOST_SCHEMA_VALUES)
+        schema = parse_json(
+            archive.read("schema.json"), f"{path.name}:schema.json", most=most_schema_values(path.stat().st_size)
+        )
     pending = [schema]
     while pending:
         node = pending.pop()

@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.archives import directory_bytes, most_unpacked
+from ktrdr.core.limits import MOST_UNPACKING
 
 __all__ = ["PlainFile", "plain_file", "stem"]
 
 _BLOCK = 1 << 20
+# Of a zip archive: some thousand entries.
+_LARGEST_DIRECTORY = 1 << 18
 _SUFFIXES = (".gz", ".zip", ".csv", ".txt", ".tsv", ".parquet", ".pq")
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -52,7 +56,7 @@ def plain_file(path: Path, workspace: Path) -> PlainFile:
     Raises:
         BadInputError: the file is missing, unreadable, empty, damaged, or neither text nor Parquet.
     """
-    head = _head(path)
+    shown, head = path, _head(path)
     notes: list[str] = []
     if head.startswith(b"\x1f\x8b"):
         path, head = _unpacked(path, path.name, functools.partial(gzip.open, path), workspace)
@@ -60,9 +64,9 @@ def plain_file(path: Path, workspace: Path) -> PlainFile:
         path, head = _from_zip(path, workspace)
     if head.startswith(b"PAR1"):
         return PlainFile(path, True)
-    encoding = _encoding(path, head)
+    encoding = _encoding(shown, head)
     if encoding != "utf-8":
-        path = _as_utf8(path, encoding, workspace)
+        path = _as_utf8(path, encoding, workspace, shown)
         notes.append(f"read as {encoding} text")
     return PlainFile(path, False, tuple(notes))
 
@@ -84,6 +88,11 @@ def _head(path: Path) -> bytes:
 
 def _from_zip(path: Path, workspace: Path) -> tuple[Path, bytes]:
     try:
+        with path.open("rb") as file:
+            if directory_bytes(file) > _LARGEST_DIRECTORY:
+                raise BadInputError(
+                    f"{path} holds thousands of files, one is expected: unpack it, and import the files you need"
+                )
         with zipfile.ZipFile(path) as archive:
             members = [
                 member
@@ -109,8 +118,15 @@ def _unpacked(
 ) -> tuple[Path, bytes]:
     target = workspace / "unpacked"
     try:
+        most = most_unpacked(path.stat().st_size, MOST_UNPACKING)
         with opened() as packed, target.open("wb") as plain:
-            shutil.copyfileobj(packed, plain, _BLOCK)
+            while block := packed.read(_BLOCK):
+                plain.write(block)
+                if plain.tell() > most:
+                    raise BadInputError(
+                        f"{path} unpacks to more than {MOST_UNPACKING} times its size, as no prices do: unpack it "
+                        "yourself, and import what is in it"
+                    )
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise BadInputError(f"{path} is damaged or cut off ({error}): fetch it again") from error
     with target.open("rb") as file:
@@ -133,11 +149,11 @@ def _encoding(path: Path, head: bytes) -> str:
     return "utf-8"
 
 
-def _as_utf8(path: Path, encoding: str, workspace: Path) -> Path:
+def _as_utf8(path: Path, encoding: str, workspace: Path, shown: Path) -> Path:
     target = workspace / "utf8"
     try:
         with path.open(encoding=encoding, newline="") as source, target.open("w", encoding="utf-8", newline="") as out:
             shutil.copyfileobj(source, out, _BLOCK)
     except UnicodeError as error:
-        raise BadInputError(f"{path} is no {encoding} text ({error}): save it as UTF-8") from error
+        raise BadInputError(f"{shown} is no {encoding} text ({error}): save it as UTF-8") from error
     return target
