@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["LARGEST_SEED", "LARGEST_VERSION", "LEAST_FREE_DISK", "LONGEST_STRATEGY", "MOST_EPOCHS"]
+__all__ = [
+    "LARGEST_SEED",
+    "LARGEST_VERSION",
+    "LEAST_FREE_DISK",
+    "LONGEST_LINE",
+    "LONGEST_STRATEGY",
+    "MOST_COLUMNS",
+    "MOST_EPOCHS",
+]
 
 LARGEST_SEED = 2**32 - 1
 """What every generator of random numbers takes, that of numpy and of scikit-learn too."""
@@ -12,6 +20,12 @@ MOST_EPOCHS = 1_000_000
 
 LONGEST_STRATEGY = 131_072
 """Characters of a strategy file."""
+
+LONGEST_LINE = 65_536
+"""Bytes of a line in a text file of bars: what reads such files takes minutes for lines of millions of columns."""
+
+MOST_COLUMNS = 4_000
+"""Of a text file of bars. One with all stocks of an exchange side by side has some thousands."""
 
 LARGEST_VERSION = 999_999_999
 """Of a model."""

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import functools
 import gzip
+import mmap
 import shutil
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import LONGEST_LINE
 
 __all__ = ["PlainFile", "plain_file", "stem"]
 
@@ -52,6 +54,7 @@ def plain_file(path: Path, workspace: Path) -> PlainFile:
     Raises:
         BadInputError: the file is missing, unreadable, empty, damaged, or neither text nor Parquet.
     """
+    shown = path
     head = _head(path)
     notes: list[str] = []
     if head.startswith(b"\x1f\x8b"):
@@ -64,6 +67,7 @@ def plain_file(path: Path, workspace: Path) -> PlainFile:
     if encoding != "utf-8":
         path = _as_utf8(path, encoding, workspace)
         notes.append(f"read as {encoding} text")
+    _check_lines(path, shown)
     return PlainFile(path, False, tuple(notes))
 
 
@@ -141,3 +145,20 @@ def _as_utf8(path: Path, encoding: str, workspace: Path) -> Path:
     except UnicodeError as error:
         raise BadInputError(f"{path} is no {encoding} text ({error}): save it as UTF-8") from error
     return target
+
+
+def _check_lines(path: Path, shown: Path) -> None:
+    """Refuse a text with a line that is longer than any line of bars."""
+    with path.open("rb") as file, contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as text:
+        start, size = 0, len(text)
+        # From the last line end within reach to the next: a few looks for a megabyte.
+        while size - start > LONGEST_LINE:
+            reach = start + LONGEST_LINE + 1
+            end = max(text.rfind(b"\n", start, reach), text.rfind(b"\r", start, reach))
+            if end < 0:
+                line = text[:start].count(b"\n") + 1
+                raise BadInputError(
+                    f"{shown}, line {line}: is longer than {LONGEST_LINE:,} bytes, which no line of bars is; see that"
+                    " it is a table with a line for each bar, and save it as that"
+                )
+            start = end + 1
