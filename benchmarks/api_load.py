@@ -54,11 +54,18 @@ async def fill(url: str, count: int) -> list[str]:
 
     from ktrdr.api.ledger.database import open_database, prepare_database
     from ktrdr.api.ledger.rows import EventRow, OperationRow
+    from ktrdr.api.operations.waiting import what_is_missing
+    from ktrdr.core.errors import ErrorRecord
 
     await prepare_database(url)
     database = open_database(url)
     now = dt.datetime.now(dt.UTC)
+    # As the server would say it: nothing has to be written before the load begins.
+    waiting = what_is_missing(["ml-nobody"], [])
     job = {"strategy": "name: x\n" + "# a strategy has some two thousand characters\n" * 45, "seed": 1}
+    # Some 7 kB, as a training of twenty epochs leaves them.
+    history = [{"epoch": epoch, "metrics": {f"metric_{i}": 0.123456789 * i for i in range(8)}} for epoch in range(24)]
+    result = {"model": "x/1", "weights_hash": "0" * 64, "metrics": {"accuracy": 0.5}, "history": history}
     rows, events = [], []
     for number in range(count):
         state = ("queued", "completed", "completed", "failed", "cancelled")[number % 5]
@@ -69,11 +76,11 @@ async def fill(url: str, count: int) -> list[str]:
             "attempt": 1,
             "job": job,
             "requires": ["ml-nobody"],
-            "waiting_for": "waits for a worker" if state == "queued" else None,
+            "waiting_for": waiting if state == "queued" else None,
             "cancel_requested": False,
             "progress": {"step": "training", "done": 3, "total": 3, "fraction": 1.0},
-            "result": {"model": "x/1", "metrics": {"accuracy": 0.5}} if state == "completed" else None,
-            "error": {"type": "x", "message": "y"} if state == "failed" else None,
+            "result": result if state == "completed" else None,
+            "error": ErrorRecord("BadInputError", "no bars", 2) if state == "failed" else None,
             "created_at": now,
             "finished_at": None if state == "queued" else now,
         }

@@ -98,6 +98,12 @@ def _unreadable(path: Path) -> None:
 
 # fmt: off
 CASES: dict[str, Case] = {
+    "line too long": Case("x" * 70_000 + "\n" + _GOOD, "line 1: is longer than 65,536 bytes", mended=_GOOD),
+    "columns too many": Case(_HEAD.strip() + "," * 5_000 + "\n" + "".join(_ROWS), "line 1: has 5,006 columns, and",
+                             mended=_GOOD),
+    "row too wide": Case(_GOOD + "1," * 500 + "\n", "has 501 columns where 6 are expected; correct the line, or",
+                         mended=_GOOD),
+    "blank lines": Case("\n" * 300 + _GOOD, "begins with 200 empty lines: fetch it again", mended=_GOOD),
     "label": Case(_GOOD, "label `x` is neither `open` nor `close`", options={"label": "x"}, follow={"label": "open"}),
     "dates": Case(_GOOD, "is neither `day-first`", options={"dates": "x"}, follow={"dates": "day-first"}),
     "decimal": Case(_GOOD, "is neither `point` nor", options={"decimal": "x"}, follow={"decimal": "point"}),

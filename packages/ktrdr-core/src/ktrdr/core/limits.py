@@ -16,10 +16,12 @@ __all__ = [
     "LARGEST_VERSION",
     "LARGEST_WINDOW",
     "LEAST_FREE_DISK",
+    "LONGEST_LINE",
     "LONGEST_NUMBER",
     "LONGEST_STRATEGY",
     "MOST_BUNDLE_FILES",
     "MOST_BUNDLE_UNPACKING",
+    "MOST_COLUMNS",
     "MOST_EPOCHS",
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
@@ -43,6 +45,12 @@ LARGEST_VERSION = 10**19 - 1
 
 LARGEST_WINDOW = 1_000_000
 """Rows that one prediction of a model looks at."""
+
+LONGEST_LINE = 65_536
+"""Bytes of a line in a text file of bars: what reads such files takes minutes for lines of millions of columns."""
+
+MOST_COLUMNS = 4_000
+"""Of a text file of bars. One with all stocks of an exchange side by side has some thousands."""
 
 LEAST_FREE_DISK = 100_000_000
 """Bytes: a server with less is not ready. A training's checkpoints and a report take some 10 MB."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
+
+from ktrdr.core.files.temporary import new_temporary_directory
 
 __all__ = ["FILE", "PARQUET", "ZIP", "temporary_file"]
 
@@ -20,7 +21,7 @@ FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 def temporary_file(make: Callable[[Path], Any], *, filename: str, media_type: str) -> FileResponse:
     """Return an answer with the file that ``make`` writes at the path it is given; it is removed when it was sent."""
-    directory = Path(tempfile.mkdtemp(prefix="ktrdr-download-"))
+    directory = new_temporary_directory("ktrdr-download-")
     try:
         make(directory / filename)
     except BaseException:

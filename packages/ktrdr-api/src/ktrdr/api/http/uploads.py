@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,6 +11,8 @@ from typing import Any, TypeVar
 import anyio
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+
+from ktrdr.core.files.temporary import temporary_directory
 
 __all__ = ["UPLOAD_PREFIX", "one_of_few", "receive"]
 
@@ -41,8 +42,8 @@ async def receive(request: Request, filename: str) -> AsyncIterator[Path]:
 
     ``filename`` must have been checked to be a plain name. The server's limit on uploads holds.
     """
-    with tempfile.TemporaryDirectory(prefix=UPLOAD_PREFIX) as directory:
-        path = Path(directory) / filename
+    with temporary_directory(UPLOAD_PREFIX) as directory:
+        path = directory / filename
         with path.open("wb") as file:
             async for chunk in request.stream():
                 await run_in_threadpool(file.write, chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,12 +45,11 @@ def run_on_server(
 
 def fetch_backtest(client: Client, operation_id: str) -> BacktestResult:
     """Return a whole backtest from the server."""
-    import tempfile
-
     from ktrdr.core.backtesting.results import read_result
+    from ktrdr.core.files.temporary import temporary_directory
     from ktrdr.core.runs.run_archive import unpack_run
 
-    with tempfile.TemporaryDirectory(prefix="ktrdr-run-") as directory:
-        archive = client.fetch(f"/backtests/{operation_id}/archive", Path(directory) / "run.zip")
-        unpack_run(archive, Path(directory) / "run")
-        return read_result(Path(directory) / "run")
+    with temporary_directory("ktrdr-run-") as directory:
+        archive = client.fetch(f"/backtests/{operation_id}/archive", directory / "run.zip")
+        unpack_run(archive, directory / "run")
+        return read_result(directory / "run")

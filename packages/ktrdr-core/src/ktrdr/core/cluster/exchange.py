@@ -33,6 +33,7 @@ from ktrdr.core.errors import BadInputError, KtrdrError, StoreError
 from ktrdr.core.files.archives import ArchiveLimits, files_below, open_archive, write_archive
 from ktrdr.core.files.durable import new_directory
 from ktrdr.core.files.reading import FileError
+from ktrdr.core.files.temporary import temporary_directory
 from ktrdr.core.home import home_directory
 from ktrdr.core.models.apart import import_apart
 from ktrdr.core.models.archive import export_bundle, import_bundle
@@ -103,8 +104,8 @@ class Exchange:
             raise BadInputError(
                 "the worker has left nothing in the object store: start it with the KTRDR_STORE of the API"
             )
-        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
-            place = Path(folder)
+        with temporary_directory("ktrdr-") as folder:
+            place = folder
             if delivered == "model":
                 return own | self._take_model(operation, place, own["weights_hash"])
             return own | self._take_run(operation, place, own)
@@ -164,8 +165,8 @@ class Exchange:
         assert match is not None
         name = _of(operation, f"checkpoints/{match[1]}-{attempt:04d}.zip")
         root = directory.parent.parent
-        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
-            archive = Path(folder) / "checkpoint.zip"
+        with temporary_directory("ktrdr-") as folder:
+            archive = folder / "checkpoint.zip"
             place = directory.relative_to(root)
             write_archive(archive, root, [f"{place}/{name}" for name in files_below(directory)], _CHECKPOINT_LIMITS)
             self._store.put_file(name, archive)
@@ -188,16 +189,16 @@ class Exchange:
 
     def _deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in result.items() if key != "directory"}
-        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
+        with temporary_directory("ktrdr-") as folder:
             if "run" in own:
                 from ktrdr.core.runs.run_archive import pack_run
 
-                archive = Path(folder) / _RUN
+                archive = folder / _RUN
                 directory = home / "runs" / own["run"]
                 pack_run(directory, archive)
                 self._store.put_file(_of(operation, _RUN), archive)
                 return own | {DELIVERED: "run"}
-            archive = export_bundle(ModelStore(home / "models"), own["model"], Path(folder) / _MODEL)
+            archive = export_bundle(ModelStore(home / "models"), own["model"], folder / _MODEL)
             self._store.put_file(_of(operation, _MODEL), archive)
         for name in self._store.names(_of(operation, "checkpoints")):
             self._store.delete(name)
@@ -229,8 +230,8 @@ class Exchange:
         raise BadInputError(f"the bars of {symbol} {timeframe} are being replaced all the time; try again later")
 
     def _provide_model(self, bundle: Bundle) -> str:
-        with tempfile.TemporaryDirectory(prefix="ktrdr-") as folder:
-            archive = export_bundle(ModelStore(bundle.directory.parents[1]), bundle.ref, Path(folder) / _MODEL)
+        with temporary_directory("ktrdr-") as folder:
+            archive = export_bundle(ModelStore(bundle.directory.parents[1]), bundle.ref, folder / _MODEL)
             digest = hashlib.sha256(archive.read_bytes()).hexdigest()
             name = f"models/{bundle.manifest.name}-{bundle.manifest.version}-{digest}.zip"
             if not self._store.has(name):

@@ -30,6 +30,7 @@ from ktrdr.core.data.vendor.vendor_files import plain_file, stem
 from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.disk_space import cannot_write, is_out_of_room
+from ktrdr.core.files.temporary import temporary_directory
 from ktrdr.core.names import check_symbol
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
@@ -193,8 +194,8 @@ def _workspace() -> Iterator[Path]:
     import duckdb
 
     try:
-        with tempfile.TemporaryDirectory(prefix="ktrdr-import-") as folder:
-            yield Path(folder)
+        with temporary_directory("ktrdr-import-") as folder:
+            yield folder
     except (OSError, duckdb.Error) as error:
         if not is_out_of_room(error):
             raise

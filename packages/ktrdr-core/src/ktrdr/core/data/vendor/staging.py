@@ -24,6 +24,8 @@ __all__ = ["RawBars", "Spelling", "Staging", "stage_file"]
 _ROWS_PER_QUERY = 1_000_000
 _NAMED = 10
 # Share of the time of reading that goes into a first look at all cells.
+_MOST_SURPLUS = 100
+_LINES_BETWEEN_LOOKS = 100_000
 _LOOKED = 0.4
 
 
@@ -216,6 +218,8 @@ def _fill_table(staging: Staging, reading: Reading, watch: Watch, share: tuple[f
 
 
 def _from_text(connection: duckdb.DuckDBPyConnection, source: Source, spelling: Spelling, watch: Watch) -> Staging:
+    if source.layout is not None:
+        _refuse_wide_lines(source, watch)
     try:
         survey = survey_file(connection, source, watch, share=(0.0, _LOOKED))
         wrong = _lines_without_row(connection, source, spelling.skip_bad) if source.layout is not None else ([], 0)
@@ -228,6 +232,22 @@ def _from_text(connection: duckdb.DuckDBPyConnection, source: Source, spelling: 
         raise source.unreadable(error) from error
     _look_at_bad_rows(staging, wrong, spelling.skip_bad)
     return staging
+
+
+def _refuse_wide_lines(source: Source, watch: Watch) -> None:
+    """Refuse a line with far too many columns: DuckDB keeps the whole line once for each of them, for minutes."""
+    most = len(source.names) + _MOST_SURPLUS
+    sign = source.delimiter.encode()
+    with source.path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            # As many signs as that take as many bytes.
+            if len(line) > most and line.count(sign) >= most:
+                raise BadInputError(
+                    f"{source.shown}, line {number}: has {line.count(sign) + 1:,} columns where {len(source.names)} are"
+                    " expected; correct the line, or take it out of the file"
+                )
+            if number % _LINES_BETWEEN_LOOKS == 0:
+                watch.cancellation.raise_if_requested()
 
 
 def _lines_without_row(

@@ -12,6 +12,7 @@ from pathlib import Path
 from ktrdr.core.data.vendor.bare_columns import bare_roles
 from ktrdr.core.data.vendor.number_format import cell_of
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import MOST_COLUMNS
 from ktrdr.core.parameters import did_you_mean
 
 __all__ = ["Layout", "Wanted", "assign_roles", "check_roles", "read_layout", "spare_volumes"]
@@ -106,15 +107,22 @@ def read_layout(path: Path, shown: Path, wanted: Wanted) -> Layout:
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = [line.rstrip("\r\n") for line in itertools.islice(file, _LINES)]
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        raise BadInputError(f"{shown} is empty, or begins with {_LINES} empty lines: fetch it again")
     for position, line in enumerate(lines[:_PREAMBLE_LINES]):
         for delimiter in _DELIMITERS:
             names = _split(line, delimiter)
+            if len(names) > MOST_COLUMNS:
+                raise BadInputError(
+                    f"{shown}, line {position + 1}: has {len(names):,} columns, and {MOST_COLUMNS:,} is the most; keep"
+                    " time, open, high, low, close and volume, and save it as that"
+                )
             if _is_header(names, wanted.columns):
                 return _with_header(lines, position, delimiter, names, shown, wanted)
     bare = _without_header(lines, shown, wanted.columns)
     if bare is not None:
         return bare
-    first = next(line for line in lines if line.strip())
     raise BadInputError(
         f"{shown}: found no columns for open, high, low and close in its first lines, separated by comma, semicolon, "
         f"tab or |; the first line is {first[:100]!r}. Say which they are by their headings, such as --column "

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import functools
 import gzip
+import mmap
 import shutil
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.archives import directory_bytes, most_unpacked
-from ktrdr.core.limits import MOST_UNPACKING
+from ktrdr.core.limits import LONGEST_LINE, MOST_UNPACKING
 
 __all__ = ["PlainFile", "plain_file", "stem"]
 
@@ -68,6 +69,7 @@ def plain_file(path: Path, workspace: Path) -> PlainFile:
     if encoding != "utf-8":
         path = _as_utf8(path, encoding, workspace, shown)
         notes.append(f"read as {encoding} text")
+    _check_lines(path, shown)
     return PlainFile(path, False, tuple(notes))
 
 
@@ -157,3 +159,20 @@ def _as_utf8(path: Path, encoding: str, workspace: Path, shown: Path) -> Path:
     except UnicodeError as error:
         raise BadInputError(f"{shown} is no {encoding} text ({error}): save it as UTF-8") from error
     return target
+
+
+def _check_lines(path: Path, shown: Path) -> None:
+    """Refuse a text with a line that is longer than any line of bars."""
+    with path.open("rb") as file, contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as text:
+        start, size = 0, len(text)
+        # From the last line end within reach to the next: a few looks for a megabyte.
+        while size - start > LONGEST_LINE:
+            reach = start + LONGEST_LINE + 1
+            end = max(text.rfind(b"\n", start, reach), text.rfind(b"\r", start, reach))
+            if end < 0:
+                line = text[:start].count(b"\n") + 1
+                raise BadInputError(
+                    f"{shown}, line {line}: is longer than {LONGEST_LINE:,} bytes, which no line of bars is; see that"
+                    " it is a table with a line for each bar, and save it as that"
+                )
+            start = end + 1
