@@ -99,7 +99,7 @@ def _unreadable(path: Path) -> None:
 # fmt: off
 CASES: dict[str, Case] = {
     "line too long": Case("x" * 70_000 + "\n" + _GOOD, "line 1: is longer than 65,536 bytes", mended=_GOOD),
-    "columns too many": Case(_HEAD.strip() + "," * 5_000 + "\n" + "".join(_ROWS), "line 1: has 5,006 columns, and 4,000",
+    "columns too many": Case(_HEAD.strip() + "," * 5_000 + "\n" + "".join(_ROWS), "line 1: has 5,006 columns, and",
                              mended=_GOOD),
     "row too wide": Case(_GOOD + "1," * 500 + "\n", "has 501 columns where 6 are expected; correct the line, or",
                          mended=_GOOD),
