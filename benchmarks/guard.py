@@ -131,6 +131,27 @@ def cell_of_200_000_bars() -> float:
     return cell_milliseconds(200_000, 1_500)[0]
 
 
+def one_operation() -> float:
+    """Return the CPU time of a read of one operation over that of a bare route of FastAPI."""
+    from api_load import beside_bare
+
+    return beside_bare()["one"]
+
+
+def list_of_operations() -> float:
+    """Return the CPU time of a list of 50 operations over that of a bare route of FastAPI."""
+    from api_load import beside_bare
+
+    return beside_bare()["list"]
+
+
+def slow_reads() -> float:
+    """Return how many times the median the slowest of a hundred reads takes, with 50 clients."""
+    from api_load import slowest_beside_median
+
+    return slowest_beside_median()
+
+
 LIMITS = (
     # What Python allocates is the same in each run.
     Limit(
@@ -141,6 +162,9 @@ LIMITS = (
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
     Limit("a cell of a sweep, 1,545 bars", "ms of CPU", 2.0, cell_of_three_months),
     Limit("a cell of a sweep, 200,000 bars and 500 trades", "ms of CPU", 10.0, cell_of_200_000_bars),
+    Limit("one operation of the API beside a bare route of FastAPI", "times", 4.0, one_operation),
+    Limit("a list of 50 operations beside a bare route of FastAPI", "times", 8.0, list_of_operations),
+    Limit("99 % of reads within, beside the median, 50 clients, 2,000 operations", "times", 4.0, slow_reads),
 )
 
 

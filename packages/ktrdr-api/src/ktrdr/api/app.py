@@ -14,6 +14,7 @@ from ktrdr.api import __version__
 from ktrdr.api.engine.choose import choose_engine
 from ktrdr.api.engine.port import ExecutionEngine
 from ktrdr.api.http.guard import Guard
+from ktrdr.api.http.head import HeadAsGet
 from ktrdr.api.http.openapi import install_openapi, operation_id
 from ktrdr.api.http.problems import PROBLEM_RESPONSES, install_problem_handlers
 from ktrdr.api.http.request_metrics import PREFIX, Measure, Metrics
@@ -110,6 +111,9 @@ def create_app(
     install_openapi(app)
     app.include_router(health.router, prefix=PREFIX)
     for module in (
+        # Looked through in this order for each request: those come first that are asked several times a second.
+        operations,
+        events,
         plugins,
         data,
         indicators,
@@ -120,13 +124,12 @@ def create_app(
         backtests,
         sweeps,
         trials,
-        operations,
-        events,
         workers,
         metrics,
     ):
         app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(require_token)])
     # The last one added is the first to see a request.
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Measure, state=app.state)
     app.add_middleware(Guard, state=app.state)
     return app

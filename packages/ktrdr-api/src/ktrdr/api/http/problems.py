@@ -226,7 +226,7 @@ def _allowed(request: Request) -> set[str]:
         )
         if re.fullmatch(pattern, request.url.path):
             methods |= {method.upper() for method in operations}
-    return methods
+    return methods | ({"HEAD"} if "GET" in methods else set())
 
 
 def _bad_input(error: BadInputError) -> Problem:

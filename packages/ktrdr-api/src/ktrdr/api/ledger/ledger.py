@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, Text, bindparam, cast, delete, func, insert, select, update
+from sqlalchemy import Select, String, Text, bindparam, cast, delete, func, insert, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
@@ -36,15 +36,19 @@ _OPERATIONS, _ATTEMPTS, _EVENTS = OperationRow.__table__.c, AttemptRow.__table__
 _SUMMARY = [_OPERATIONS[name] for name in OperationSummary.__dataclass_fields__]
 _WHOLE = [_OPERATIONS[name] for name in Operation.__dataclass_fields__]
 _JSON = {"requires", "progress", "result", "error", "job"}
+_TIMES = {"created_at", "started_at", "heartbeat_at", "finished_at"}
 
 
-def _as_text(names: Sequence[str]) -> list[Any]:
-    """Return columns whose JSON is not decoded."""
-    return [cast(_OPERATIONS[name], Text).label(name) if name in _JSON else _OPERATIONS[name] for name in names]
+def _as_text(name: str) -> Any:
+    """Return a column of operations for one who writes JSON: neither JSON nor times are made anything of."""
+    column = _OPERATIONS[name]
+    if name in _JSON:
+        return cast(column, Text).label(name)
+    return type_coerce(column, String).label(name) if name in _TIMES else column
 
 
-_SUMMARY_TEXT = _as_text(list(OperationSummary.__dataclass_fields__))
-_GET_TEXT = select(*_as_text(list(Operation.__dataclass_fields__))).where(_OPERATIONS.id == bindparam("id"))
+_SUMMARY_TEXT = [_as_text(name) for name in OperationSummary.__dataclass_fields__]
+_GET_TEXT = select(*map(_as_text, Operation.__dataclass_fields__)).where(_OPERATIONS.id == bindparam("id"))
 _GET = select(*_WHOLE).where(_OPERATIONS.id == bindparam("id"))
 _FIND = select(*_WHOLE, _OPERATIONS.idempotency_digest).where(_OPERATIONS.idempotency_key == bindparam("key"))
 _ATTEMPTS_OF = (
@@ -147,7 +151,7 @@ class Ledger:
         """Return id and JSON of the operations that :meth:`page` returns."""
         async with self._database.reading() as connection:
             rows = await connection.execute(*_page(states, kinds, before, limit, text=True))
-            return [(row.id, summary_json(row)) for row in rows]
+            return [(row[0], summary_json(row)) for row in rows.all()]
 
     async def get_text(self, operation_id: str) -> str:
         """Return one operation with its job, its result and how each attempt went, as JSON.

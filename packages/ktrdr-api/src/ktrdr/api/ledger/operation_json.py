@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 from ktrdr.api.ledger.records import PastAttempt
@@ -19,8 +21,7 @@ PATH_KEY = "directory"
 
 _NOT_TO_BE_SHOWN = (f'"{PATH_KEY}"', "NaN", "Infinity")
 
-_PLAIN = ("id", "kind", "state", "attempt", "waiting_for", "cancel_requested", "retry_of", "worker")
-_TIMES = ("created_at", "started_at", "heartbeat_at", "finished_at")
+_SQLITE_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?", re.ASCII).fullmatch
 
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -30,12 +31,12 @@ def shown(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != PATH_KEY}
 
 
-def summary_json(row: Any) -> str:
+def summary_json(row: Sequence[Any]) -> str:
     """Return a row of the ledger as an element of a list, in JSON.
 
     Args:
-        row: has the columns of an operation but ``job`` and ``result`` as attributes; ``requires``, ``progress`` and
-            ``error`` are texts of JSON.
+        row: the values of an ``OperationSummary``, in its order; ``requires``, ``progress`` and ``error`` are texts of
+            JSON, and times are as the database has them.
 
     Raises:
         ValueError: it holds what no version of KTRDR has written.
@@ -43,14 +44,17 @@ def summary_json(row: Any) -> str:
     return "{" + _summary(row) + "}"
 
 
-def detail_json(row: Any, attempts: Iterable[PastAttempt]) -> str:
-    """Return a whole row with its attempts, in JSON; ``job`` and ``result`` are texts too. See :func:`summary_json`."""
-    result = row.result
+def detail_json(row: Sequence[Any], attempts: Iterable[PastAttempt]) -> str:
+    """Return a row with the values of an ``Operation`` and its attempts, in JSON; ``job`` and ``result`` are texts too.
+
+    Raises as :func:`summary_json`.
+    """
+    *summary, job, result = row
     # Ledgers from before paths, and numbers that JSON has not, were left out when a result was stored.
     if result is not None and any(part in result for part in _NOT_TO_BE_SHOWN):
         result = _encode(plain_json(shown(json.loads(result))))
     past = ",".join(map(_attempt, attempts))
-    return f'{{{_summary(row)},"result":{result or "null"},"job":{row.job},"attempts":[{past}]}}'
+    return f'{{{_summary(summary)},"result":{result or "null"},"job":{job},"attempts":[{past}]}}'
 
 
 def page_json(items: Iterable[str], following: str | None) -> str:
@@ -58,27 +62,41 @@ def page_json(items: Iterable[str], following: str | None) -> str:
     return f'{{"items":[{",".join(items)}],"next":{_encode(following)}}}'
 
 
-def _summary(row: Any) -> str:
-    if row.state not in STATES:
-        raise ValueError(f"{row.state!r} is no state of an operation")
-    plain = {name: getattr(row, name) for name in _PLAIN}
-    plain |= {name: _time(getattr(row, name)) for name in _TIMES}
-    error = row.error and _encode(ErrorRecord.from_json(json.loads(row.error)).to_json())
-    stored = f'"requires":{row.requires},"progress":{row.progress or "null"},"error":{error or "null"}'
-    return f"{_encode(plain)[1:-1]},{stored}"
+def _summary(row: Sequence[Any]) -> str:
+    # A page has hundreds of these values: one text is put together, and only what is free text is encoded.
+    identifier, kind, state, attempt, requires, waiting_for, cancel_requested, retry_of, worker, *stored = row
+    progress, error, created_at, started_at, heartbeat_at, finished_at = stored
+    if state not in STATES:
+        raise ValueError(f"{state!r} is no state of an operation")
+    if error is not None:
+        error = _encode(ErrorRecord.from_json(json.loads(error)).to_json())
+    return (
+        f'"id":{_text(identifier)},"kind":{_text(kind)},"state":"{state}","attempt":{attempt:d},"requires":{requires},'
+        f'"waiting_for":{_text(waiting_for)},"cancel_requested":{"true" if cancel_requested else "false"},'
+        f'"retry_of":{_text(retry_of)},"worker":{_text(worker)},"progress":{progress or "null"},'
+        f'"error":{error or "null"},"created_at":{_time(created_at)},"started_at":{_time(started_at)},'
+        f'"heartbeat_at":{_time(heartbeat_at)},"finished_at":{_time(finished_at)}'
+    )
 
 
 def _attempt(attempt: PastAttempt) -> str:
-    told = {
-        "attempt": attempt.attempt,
-        "worker": attempt.worker,
-        "started_at": _time(attempt.started_at),
-        "ended_at": _time(attempt.ended_at),
-        "outcome": attempt.outcome,
-        "counts": attempt.counts,
-    }
-    return _encode(told)
+    return (
+        f'{{"attempt":{attempt.attempt:d},"worker":{_text(attempt.worker)},"started_at":{_time(attempt.started_at)},'
+        f'"ended_at":{_time(attempt.ended_at)},"outcome":{_text(attempt.outcome)},'
+        f'"counts":{"true" if attempt.counts else "false"}}}'
+    )
 
 
-def _time(time: dt.datetime | None) -> str | None:
-    return None if time is None else time.isoformat().replace("+00:00", "Z")
+def _text(text: str | None) -> str:
+    return "null" if text is None else encode_basestring(text)
+
+
+def _time(time: dt.datetime | str | None) -> str:
+    """Return a time in JSON. SQLite has a text of it, in UTC and without saying so."""
+    if time is None:
+        return "null"
+    if not isinstance(time, str):
+        return f'"{time.astimezone(dt.UTC).replace(tzinfo=None).isoformat()}Z"'
+    if not _SQLITE_TIME(time):
+        raise ValueError(f"{time!r} is no time")
+    return f'"{time[:10]}T{time[11:]}Z"'
