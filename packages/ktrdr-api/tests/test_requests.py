@@ -176,3 +176,43 @@ def test_where_nothing_is_stored_that_is_said(client):
 
     answer = client.post("/api/v1/trainings", json={"strategy_text": EXAMPLE, "symbols": ["EURUSD"]})
     assert (answer.status_code, "nothing is stored yet" in answer.json()["detail"]) == (422, True)
+
+
+MANY = {
+    "symbols": ("/trainings", {"strategy": "a", "symbols": [1] * 5000}),
+    "no symbols": ("/backtests", {"model": "a", "symbols": {str(number): 1 for number in range(5000)}}),
+    "keys": ("/backtests", {str(number): 1 for number in range(5000)}),
+    "keys to sweep": ("/sweeps", {"model": "a", "settings": {str(number): [{}] for number in range(5000)}}),
+    "values to sweep": ("/sweeps", {"model": "a", "settings": {"risk.lot_size": [{}] * 5000}}),
+    "memberships": ("/fuzzy/calculate", {"memberships": {str(number): [{}] for number in range(5000)}}),
+    "numbers of a membership": ("/fuzzy/calculate", {"memberships": {"low": [{}] * 5000}}),
+    "keys of a function": ("/fuzzy/calculate", {"memberships": {"low": {str(number): 1 for number in range(5000)}}}),
+    "parameters": ("/indicators/rsi/calculate", {"parameters": {str(number): [{}] for number in range(5000)}}),
+    "numbers of a parameter": ("/indicators/rsi/calculate", {"parameters": {"period": [{}] * 5000}}),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(MANY))
+def test_thousands_of_wrong_values_are_a_few_errors(client, kind):
+    """Each would be an error of its own otherwise, and a body may hold hundreds of thousands."""
+    path, body = MANY[kind]
+    answer = client.post(f"/api/v1{path}", json=body)
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) < 15
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"strategy": "\ud800"}',
+        rb'{"strategy": "a", "symbols": ["\udfff"]}',
+        rb'{"\ud800": 1}',
+        rb'{"model": "a", "settings": {"\ud800": ["\ud800"]}}',
+        rb'{"strategy_text": "name: \ud800"}',
+    ],
+)
+@pytest.mark.parametrize("path", ["trainings", "backtests", "sweeps", "fuzzy/calculate"])
+def test_half_a_character_is_the_clients_fault(client, path, body):
+    answer = client.post(f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:ktrdr:problem:invalid-request"

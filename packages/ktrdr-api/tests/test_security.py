@@ -212,6 +212,9 @@ def test_an_uploaded_bundle_is_verified_before_it_is_visible(client, home, tmp_p
         {"../../escaped": "x"},
         {"/absolute": "x"},
         {"manifest.json": "{}"},
+        {"manifest.json": '{"name": "\\ud800"}'},
+        {"manifest.json": '{"\\ud800": 1}'},
+        {"manifest.json": '{"version": 1' + "0" * 300 + "}"},
         {"model-1/manifest.json": "{}", "model-1/weights.pkl": "x"},
         {},
     ):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -353,6 +354,15 @@ _ROW = "2017-01-01 00:00,1.1,1.3,1.0,1.2,5\n"
 _NEXT = "2017-01-01 01:00,1.1,1.3,1.0,1.2,5\n"
 _THIRD = "2017-01-01 02:00,1.1,1.3,1.0,1.2,5\n"
 
+
+def _archive(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, _HEAD)
+    return buffer.getvalue()
+
+
 # fmt: off
 _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "is empty"),
@@ -405,6 +415,9 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "Parquet cut off": (b"PAR1" + b"x" * 500, "is a damaged or cut off Parquet file"),
     "gzip cut off": (gzip.compress((_HEAD + _ROW * 500).encode())[:-20], "is damaged or cut off"),
     "zip cut off": (b"PK\x03\x04" + b"x" * 500, "is no zip archive that can be read"),
+    "gzip of nothing but zeros": (gzip.compress(bytes(20 << 20)), "more than 50 times its size.*: unpack it"),
+    "gzip in gzip": (gzip.compress(gzip.compress(bytes(9999))), "is neither text nor Parquet"),
+    "zip of thousands": (_archive(*(f"{number}.csv" for number in range(6000))), "holds thousands of files, one is"),
     "empty in gzip": (gzip.compress(b""), "holds nothing"),
     "symbol with a path": (
         "symbol," + _HEAD + "../x," + _ROW + "../x," + _NEXT,

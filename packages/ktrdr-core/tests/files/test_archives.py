@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ktrdr.core.errors import DiskFullError
 from ktrdr.core.files.archives import ArchiveError, ArchiveLimits, files_below, open_archive, write_archive
@@ -157,3 +161,128 @@ def test_a_full_disk_leaves_no_archive(folder, tmp_path, monkeypatch):
     with pytest.raises(DiskFullError, match="the disk is full; nothing was written"):
         write_archive(tmp_path / "a.zip", folder, ["a.json"], LIMITS)
     assert sorted(tmp_path.iterdir()) == before
+
+
+class Pipe(io.BytesIO):
+    """A file that cannot go back, as an archive is sent through a network: sizes stand behind what they are of."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError("a pipe")
+
+
+def streamed(path: Path, content: bytes) -> Path:
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", content)
+        archive.writestr("b.json", content)
+    path.write_bytes(pipe.getvalue())
+    return path
+
+
+def noted(kind: int, note: bytes) -> zipfile.ZipInfo:
+    """What a program notes beside a name."""
+    info = zipfile.ZipInfo("a.json")
+    info.extra = struct.pack("<HH", kind, len(note)) + note
+    return info
+
+
+def test_archives_of_other_programs_are_read(tmp_path):
+    assert unpack(streamed(tmp_path / "a.zip", b"{}" * 99), tmp_path / "a") == {
+        "a.json": b"{}" * 99,
+        "b.json": b"{}" * 99,
+    }
+    # Times as Info-ZIP notes them, and sizes of 64 bits as numpy does.
+    assert unpack(zipped(tmp_path / "b.zip", (noted(0x5455, bytes(9)), b"{}")), tmp_path / "b") == {"a.json": b"{}"}
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive, archive.open("a.json", "w", force_zip64=True) as file:
+        file.write(b"{}")
+    assert unpack(tmp_path / "c.zip", tmp_path / "c") == {"a.json": b"{}"}
+
+
+SCRIPT = b"\n#!/bin/sh\ntouch /ran\n"
+
+
+def inserted(content: bytes, at: int, *, moved: bool) -> bytes:
+    """Put a script between the first file and the rest, with a directory that knows of it, or does not."""
+    end = content.rindex(b"PK\x05\x06")
+    directory = content.index(b"PK\x01\x02")
+    start = struct.unpack_from("<I", content, end + 16)[0]
+    head, entries, tail = content[:directory], bytearray(content[directory:end]), bytearray(content[end:])
+    if moved:
+        struct.pack_into("<I", tail, 16, start + len(SCRIPT))
+        position = 0
+        while position < len(entries):
+            offset = struct.unpack_from("<I", entries, position + 42)[0]
+            if offset >= at:
+                struct.pack_into("<I", entries, position + 42, offset + len(SCRIPT))
+            name, extra, comment = struct.unpack_from("<3H", entries, position + 28)
+            position += 46 + name + extra + comment
+    return head[:at] + SCRIPT + head[at:] + bytes(entries) + bytes(tail)
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["known to the directory", "unknown to it"])
+@pytest.mark.parametrize("place", ["before", "between", "behind"])
+def test_a_script_beside_the_files_is_refused(tmp_path, place, moved):
+    content = zipped(tmp_path / "a.zip", ("a.json", b"{}"), ("b.json", b"{}")).read_bytes()
+    at = {"before": 0, "between": content.index(b"PK\x03\x04", 4), "behind": content.index(b"PK\x01\x02")}[place]
+    (tmp_path / "a.zip").write_bytes(inserted(content, at, moved=moved))
+    assert SCRIPT in (tmp_path / "a.zip").read_bytes()
+    with pytest.raises(ArchiveError):
+        unpack(tmp_path / "a.zip", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (noted(0x9999, SCRIPT), "something before the content of 'a.json'"),
+        (noted(0x5455, SCRIPT * 4), "something before the content of 'a.json'"),
+    ],
+)
+def test_a_script_within_the_head_of_a_file_is_refused(tmp_path, first, reason):
+    with pytest.raises(ArchiveError, match=reason):
+        unpack(zipped(tmp_path / "a.zip", (first, b"{}")), tmp_path / "new")
+
+
+def test_a_script_that_poses_as_the_sizes_of_a_file_is_refused(tmp_path):
+    content = streamed(tmp_path / "a.zip", b"{}").read_bytes()
+    at = content.index(b"PK\x07\x08")
+    (tmp_path / "a.zip").write_bytes(content[:at] + b"\nrm -rf /ran" + b"\n" * 4 + content[at + 16 :])
+    with pytest.raises(ArchiveError, match=r"something behind 'a\.json'"):
+        unpack(tmp_path / "a.zip", tmp_path / "new")
+
+
+def test_what_unpacks_to_many_times_its_size_is_refused_unread(tmp_path):
+    small = zipped(tmp_path / "a.zip", ("a", bytes(8 * 2**20)), packing=zipfile.ZIP_DEFLATED)
+    assert unpack(small, tmp_path / "a", ArchiveLimits(4, 2**30)) == {"a": bytes(8 * 2**20)}
+    large = zipped(tmp_path / "b.zip", ("a", bytes(9 * 2**20)), packing=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ArchiveError, match="unpacks to more than 10 times its size"):
+        unpack(large, tmp_path / "b", ArchiveLimits(4, 2**30))
+
+
+def test_a_directory_of_thousands_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = zipped(tmp_path / "a.zip", *((str(number), b"") for number in range(300)))
+
+    def read(*arguments, **more):
+        raise AssertionError("the directory was read")
+
+    monkeypatch.setattr(zipfile, "ZipFile", read)
+    with pytest.raises(ArchiveError, match="more than the 4 files allowed"):
+        unpack(path, tmp_path / "new", ArchiveLimits(4, 2**30))
+
+
+@given(st.data())
+def test_no_byte_can_be_put_anywhere(tmp_path_factory, data):
+    """A zip file says where each of its bytes belongs: one more is found, wherever it stands."""
+    path = zipped(tmp_path_factory.mktemp("zip") / "a.zip", ("a.json", b"[1]"), ("b.json", b"[2]"))
+    content = path.read_bytes()
+    at = data.draw(st.integers(0, len(content)))
+    path.write_bytes(content[:at] + data.draw(st.binary(min_size=1, max_size=30)) + content[at:])
+    try:
+        found = unpack(path, path.parent / "new")
+    except FileError:
+        return
+    # What was put into the name of a file, or into a content with its size, cannot pass for what was there.
+    assert found != {"a.json": b"[1]", "b.json": b"[2]"}
