@@ -120,7 +120,12 @@ def test_a_signal_is_heard_as_well(tmp_path):
     )
     process.stdin.write('{"kind": "training", "job": {}}\n')
     process.stdin.flush()
-    while not taken_over(process.pid):
-        assert process.poll() is None
-    process.terminate()
-    assert '"cancelled"' in process.communicate(timeout=60)[0]
+    try:
+        while not taken_over(process.pid):
+            assert process.poll() is None
+        process.terminate()
+        assert '"cancelled"' in process.stdout.readline()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
