@@ -59,6 +59,7 @@ async def fill(url: str, count: int) -> list[str]:
     from sqlalchemy import insert
     from ulid import ULID
 
+    from ktrdr.api.engine.port import Joining
     from ktrdr.api.ledger.database import open_database, prepare_database
     from ktrdr.api.ledger.rows import EventRow, OperationRow
     from ktrdr.api.operations.waiting import what_is_missing
@@ -68,7 +69,7 @@ async def fill(url: str, count: int) -> list[str]:
     database = open_database(url)
     now = dt.datetime.now(dt.UTC)
     # As the server would say it: nothing has to be written before the load begins.
-    waiting = what_is_missing(["ml-nobody"], [])
+    waiting = what_is_missing(["ml-nobody"], [], Joining(None))
     job = {"strategy": "name: x\n" + "# a strategy has some two thousand characters\n" * 45, "seed": 1}
     # Some 7 kB, as a training of twenty epochs leaves them.
     history = [{"epoch": epoch, "metrics": {f"metric_{i}": 0.123456789 * i for i in range(8)}} for epoch in range(24)]

@@ -32,7 +32,8 @@ def rows(text):
     ][1:]
 
 
-SETTINGS = {row[0].strip("`"): row[1].strip("`") for row in rows(section("## Settings"))}
+# The first table of the section.
+SETTINGS = {row[0].strip("`"): row[1].strip("`") for row in rows(section("## Settings").partition("\n### ")[0])}
 
 
 def test_every_setting_of_the_api_is_there_with_its_default():
@@ -78,6 +79,40 @@ def test_the_table_of_states_is_the_code_s():
     allowed = {(source, target) for target in STATES for source in sources_of(target)}
     # An operation cannot fail before it has begun, though the ledger would allow it.
     assert told - {("", "queued")} == allowed - {("queued", "failed")}
+
+
+def test_the_routes_that_need_no_token_are_those_that_are_named(tmp_path, monkeypatch):
+    """Every route of the application is asked without a token, by every method it has."""
+    from fastapi.testclient import TestClient
+    from starlette.routing import Route
+
+    from ktrdr.api.app import create_app
+    from ktrdr.api.http.request_metrics import PREFIX
+    from ktrdr.api.settings import ApiSettings
+
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path))
+    named = {row[0].strip("`") for row in rows(section("### Tokens")) if row[0].startswith("`/")}
+    app = create_app(ApiSettings(token="secret", rate_limit=0))
+    asked, open_to_all = set(), set()
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        described = app.openapi()["paths"]
+        paths: dict[str, set[str]] = {}
+        for route in app.routes:
+            # FastAPI keeps a router that was included as it is, without its prefix.
+            for each in [route] if isinstance(route, Route) else route.original_router.routes:
+                whole = PREFIX + each.path if PREFIX + each.path in described else each.path
+                paths.setdefault(whole, set()).update(each.methods)
+        assert described.keys() <= paths.keys()
+        for template, methods in paths.items():
+            for method in methods | ({"HEAD"} if "GET" in methods else set()):
+                path = re.sub(r"{operation_id}", "01K9ZJ5T3C8E6W2V4R7Q1M0N8B", template)
+                answer = client.request(method, re.sub(r"{\w+}", "x", path))
+                asked.add((method, template))
+                if answer.status_code != 401:
+                    open_to_all.add(template)
+                    assert method in ("GET", "HEAD"), template
+    assert len(asked) > 60
+    assert open_to_all == named == set(paths) & named
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ktrdr.api.app import create_app
-from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo
+from ktrdr.api.engine.port import Attempt, EngineListener, Joining, SchedulerInfo, WorkerInfo
 from ktrdr.api.server import make_server
 from ktrdr.api.settings import ApiSettings
 
@@ -102,6 +102,9 @@ class EngineDouble:
 
     async def scheduler(self) -> SchedulerInfo | None:
         return None if self.deaf else SchedulerInfo("tcp://127.0.0.1:8786", "http://127.0.0.1:8787")
+
+    async def joining(self) -> Joining:
+        return Joining("tcp://127.0.0.1:8786", not self.deaf)
 
     async def reattach(self) -> set[Attempt]:
         return set(self.known)

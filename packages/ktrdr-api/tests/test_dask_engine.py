@@ -173,6 +173,9 @@ def test_a_killed_worker_counts_only_where_the_work_had_begun():
         class Listening(Listener):
             async def on_lost(self, attempt, reason, *, counts):
                 heard.append(counts)
+                # In our words: Dask's speak of its settings and its pages.
+                assert reason.startswith("its worker at tcp://w was lost: it was killed, or nothing was heard of it")
+                assert not re.search("allowed-failures|https?:|[Dd]ask|A:1", reason)
 
         engine._client, engine._listener = (
             Client(KilledWorker("A:1", SimpleNamespace(address="tcp://w"), 0)),

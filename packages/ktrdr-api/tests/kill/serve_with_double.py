@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ktrdr.api.app import create_app
-from ktrdr.api.engine.port import Attempt, EngineListener, WorkerInfo
+from ktrdr.api.engine.port import Attempt, EngineListener, Joining, WorkerInfo
 from ktrdr.api.server import make_server
 from ktrdr.api.settings import load_settings
 from ktrdr.core.errors import BadInputError, record_of
@@ -51,6 +51,9 @@ class PlayingEngine:
 
     async def workers(self) -> list[WorkerInfo]:
         return [WorkerInfo("tcp://double", "double", ("ml-torch", "ml-sklearn", "backtest"))]
+
+    async def joining(self) -> Joining:
+        return Joining("tcp://double")
 
     async def reattach(self) -> set[Attempt]:
         return set()

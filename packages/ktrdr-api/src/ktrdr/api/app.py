@@ -34,6 +34,7 @@ from ktrdr.api.routes import (
     sweeps,
     trainings,
     trials,
+    welcome,
     workers,
 )
 from ktrdr.api.services import open_services
@@ -100,6 +101,7 @@ def create_app(
         description="Research neuro-fuzzy trading strategies.",
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=f"{PREFIX}/docs",
+        swagger_ui_oauth2_redirect_url=None,
         redoc_url=None,
         openapi_tags=_TAGS,
         generate_unique_id_function=operation_id,
@@ -109,6 +111,7 @@ def create_app(
     app.state.give_up = _end_process
     install_problem_handlers(app)
     install_openapi(app)
+    app.include_router(welcome.router)
     app.include_router(health.router, prefix=PREFIX)
     for module in (
         # Looked through in this order for each request: those come first that are asked several times a second.

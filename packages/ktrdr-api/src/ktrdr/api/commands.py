@@ -60,6 +60,7 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
     import importlib.util
     import os
     import sys
+    from functools import partial
 
     from ktrdr.api.engine.choose import embedded_engine
     from ktrdr.core.errors import BadInputError
@@ -78,6 +79,7 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
             unfit = server.should_exit = True
 
         engine.on_unfit = give_up
+        server.on_started = partial(engine.announce, partial(click.echo, err=True))
 
     _run(settings, engine, connect)
     if unfit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,12 +22,14 @@ class Server(uvicorn.Server):
 
     Attributes:
         gave_up: why it has stopped by itself, empty while it has not.
+        on_started: called once it answers.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
         self.gave_up = ""
+        self.on_started: Callable[[], None] = lambda: None
         app.state.give_up = self.give_up
 
     @property
@@ -55,6 +58,8 @@ class Server(uvicorn.Server):
             await asyncio.to_thread(hold.announce, self.url)
         gc.collect()
         gc.freeze()
+        if self.started:
+            self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what is being answered, and stop."""

@@ -1,7 +1,7 @@
 """The process an operation runs in: one job from standard input, JSON lines on standard output.
 
-It ends itself at end of file on standard input, so it never outlives its worker, and treats SIGTERM as a request to
-stop: it leaves a checkpoint and says so.
+It ends itself at end of file on standard input, so it never outlives its worker, and treats any further line there, and
+SIGTERM, as a request to stop: it leaves a checkpoint and says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda number, frame: cancellation.cancel("asked to stop"))
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_listen, args=[cancellation], daemon=True).start()
     _say(out, run(request, _reporter(out), cancellation))
     # Without the interpreter's own farewell: it would wait for the thread that reads standard input.
     os._exit(0)
@@ -109,9 +109,10 @@ def _reporter(out: TextIO) -> Progress:
     return receive
 
 
-def _die_with_parent() -> None:
-    while os.read(0, 4096):
-        pass
+def _listen(cancellation: Cancellation) -> None:
+    """Stop when asked to, and die with the worker. What came behind the job is in the same buffer."""
+    while sys.stdin.readline():
+        cancellation.cancel("asked to stop")
     os._exit(1)
 
 

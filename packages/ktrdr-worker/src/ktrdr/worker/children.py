@@ -18,22 +18,33 @@ from typing import Any
 
 from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC
 
-__all__ = ["RUNNING", "RunningOperation", "run_operation", "stop_all", "stop_operation"]
+__all__ = ["RUNNING", "STOP", "RunningOperation", "run_operation", "stop_all", "stop_operation"]
 
 
 @dataclass(slots=True)
 class RunningOperation:
-    """A child at work. ``stopping`` is why it was asked to stop: ``cancel`` or ``drain``."""
+    """A child at work.
+
+    Attributes:
+        process: the child.
+        stopping: why it was asked to stop: ``cancel`` or ``drain``.
+        asked: set once it was sent its job, behind which it may be sent more.
+    """
 
     process: subprocess.Popen[str]
     stopping: str = ""
+    asked: threading.Event = field(default_factory=threading.Event)
     timers: list[threading.Timer] = field(default_factory=list)
 
+
+STOP = "stop\n"
+"""The line that asks a child to stop."""
 
 RUNNING: dict[str, RunningOperation] = {}
 """Key of the operation's attempt -> its child. One per worker process."""
 
-_STOP_REQUESTS: set[str] = set()
+_STOP_REQUESTS: dict[str, float] = {}
+"""Those that came before their child did -> seconds of grace."""
 
 
 def run_operation(operation_id: str, attempt: int, kind: str, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,8 +77,9 @@ def run_operation(operation_id: str, attempt: int, kind: str, job: Mapping[str, 
             request = {"kind": kind, "job": dict(job), "operation": operation_id, "attempt": attempt}
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
+        running.asked.set()
         if key in _STOP_REQUESTS:
-            stop_operation(key, grace=30.0)
+            stop_operation(key, _STOP_REQUESTS[key])
         last: dict[str, Any] | None = None
         for line in process.stdout:
             message = json.loads(line)
@@ -78,7 +90,8 @@ def run_operation(operation_id: str, attempt: int, kind: str, job: Mapping[str, 
         code = process.wait()
     finally:
         RUNNING.pop(key, None)
-        _STOP_REQUESTS.discard(key)
+        _STOP_REQUESTS.pop(key, None)
+        running.asked.set()
         for timer in running.timers:
             timer.cancel()
         if process.poll() is None:
@@ -108,15 +121,27 @@ def stop_operation(key: str, grace: float, reason: str = "cancel") -> bool:
     """
     running = RUNNING.get(key)
     if running is None:
-        _STOP_REQUESTS.add(key)
+        _STOP_REQUESTS[key] = grace
         return False
     running.stopping = running.stopping or reason
-    running.process.send_signal(signal.SIGTERM)
+    threading.Thread(target=_ask_to_stop, args=[running], name=f"stop of {key}", daemon=True).start()
     timer = threading.Timer(grace, _kill, [running.process])
     timer.daemon = True
     timer.start()
     running.timers.append(timer)
     return True
+
+
+def _ask_to_stop(running: RunningOperation) -> None:
+    """Send the child a line, which waits for it if it is not up yet.
+
+    A signal would be lost then: Python has not taken it over, and a child inherits that its worker ignores SIGTERM.
+    """
+    running.asked.wait()
+    assert running.process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ValueError):
+        running.process.stdin.write(STOP)
+        running.process.stdin.flush()
 
 
 def stop_all(grace: float) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.counting import counted, keep_count
 from ktrdr.api.engine.fan_out import FanOut
-from ktrdr.api.engine.port import Attempt, EngineListener, SchedulerInfo, WorkerInfo, log_failure
+from ktrdr.api.engine.port import Attempt, EngineListener, Joining, SchedulerInfo, WorkerInfo, log_failure
 from ktrdr.core.cluster.dask_settings import (
     PROTOCOL_RESOURCE,
     VERSIONS_KEY,
@@ -29,7 +29,7 @@ from ktrdr.core.cluster.remote_calls import OPERATIONS_TOPIC, RUN_OPERATION, STO
 from ktrdr.core.errors import BadInputError, ErrorRecord, KtrdrError, StoreError, one_line, record_of
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, KilledWorker
 
     from ktrdr.core.cluster.exchange import Exchange
     from ktrdr.core.trials.count import TrialCount
@@ -170,6 +170,10 @@ class DaskEngine:
     async def scheduler(self) -> SchedulerInfo | None:
         """Return the scheduler as of the newest look, ``None`` while it does not answer."""
         return self._scheduler_info if await self.healthy() else None
+
+    async def joining(self) -> Joining:
+        """Return where workers join."""
+        return Joining(self._address, await self.healthy())
 
     async def reattach(self) -> set[Attempt]:
         """Watch again what is published from before this client."""
@@ -319,7 +323,7 @@ class DaskEngine:
         listener = self._tell()
         if isinstance(ending, KilledWorker):
             began = attempt in self._started
-            await self._finish(attempt, listener.on_lost(attempt, one_line(ending), counts=began))
+            await self._finish(attempt, listener.on_lost(attempt, _lost_with(ending), counts=began))
             return
         if isinstance(ending, asyncio.CancelledError | FutureCancelledError | CommClosedError):
             return  # the client has lost its scheduler: the next one finds out what became of it
@@ -403,6 +407,13 @@ def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> Work
         running=tuple(_attempt(str(key)) for key in keys if ":" in str(key)),
         facts=shown,
     )
+
+
+def _lost_with(error: KilledWorker) -> str:
+    """Return why an attempt was lost. Dask's own words are about its settings."""
+    address = getattr(error.last_worker, "address", None)
+    worker = f"its worker at {address}" if address else "its worker"
+    return f"{worker} was lost: it was killed, or nothing was heard of it for too long"
 
 
 def _told(error: Any) -> ErrorRecord:

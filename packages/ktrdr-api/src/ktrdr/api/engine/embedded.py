@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.dask import DaskEngine
-from ktrdr.api.engine.port import EngineListener
+from ktrdr.api.engine.port import EngineListener, Joining, log_failure
 from ktrdr.core.cluster.dask_settings import configure, tls_security
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ UNFIT = 78
 """Exit status of a worker that lacks what it must have: starting it again will not help."""
 
 _LONGEST_PAUSE = 30.0
+_SECONDS_BETWEEN_COUNTS = 0.2
 
 
 class EmbeddedEngine(DaskEngine):
@@ -67,6 +68,7 @@ class EmbeddedEngine(DaskEngine):
         self._scheduler: Scheduler | None = None
         self._keepers: list[asyncio.Task[None]] = []
         self._processes: set[Process] = set()
+        self._announcing: asyncio.Task[None] | None = None
         self._closing = False
         self.on_unfit: Callable[[], None] = lambda: None
 
@@ -101,9 +103,29 @@ class EmbeddedEngine(DaskEngine):
             for number in range(1, self._count + 1)
         ]
 
+    async def joining(self) -> Joining:
+        """Return where workers join, and how many of those started here have not yet."""
+        there = {worker.name for worker in self._workers}
+        own = {f"local-{number}" for number in range(1, self._count + 1)}
+        return Joining(self._address, await self.healthy(), len(own - there))
+
+    def announce(self, say: Callable[[str], object]) -> None:
+        """Have it said that the workers started here are waited for, and when they have joined."""
+        self._announcing = asyncio.create_task(self._announce(say), name="announcement of workers")
+        self._announcing.add_done_callback(log_failure)
+
+    async def _announce(self, say: Callable[[str], object]) -> None:
+        workers = "1 worker" if self._count == 1 else f"{self._count} workers"
+        say(f"Waiting for {workers} to join {self._address} ...")
+        while (await self.joining()).expected:
+            await asyncio.sleep(_SECONDS_BETWEEN_COUNTS)
+        say(f"{workers} joined; another one can, with `ktrdr worker {self._address}`.")
+
     async def close(self) -> None:
         """Have the workers hand back what they run, then stop them, the client and the scheduler."""
         self._closing = True
+        if self._announcing is not None:
+            self._announcing.cancel()
         for process in self._processes:
             process.terminate()
         _, late = await asyncio.wait(self._keepers, timeout=self._grace + 15) if self._keepers else ((), ())

@@ -22,6 +22,7 @@ __all__ = [
     "Attempt",
     "EngineListener",
     "ExecutionEngine",
+    "Joining",
     "NoEngine",
     "SchedulerInfo",
     "WorkerInfo",
@@ -67,6 +68,21 @@ class SchedulerInfo:
 
     address: str
     http: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """How workers come to be there.
+
+    Attributes:
+        address: of the scheduler that they join; ``None`` where there is none to join.
+        answers: the scheduler does.
+        expected: workers of the server's own that are on their way.
+    """
+
+    address: str | None
+    answers: bool = True
+    expected: int = 0
 
 
 class EngineListener(Protocol):
@@ -128,6 +144,10 @@ class ExecutionEngine(Protocol):
         """Return what hands out the work, ``None`` while there is nothing of the kind."""
         ...
 
+    async def joining(self) -> Joining:
+        """Return how workers come to be there."""
+        ...
+
     async def reattach(self) -> set[Attempt]:
         """Return the attempts the engine still has after the API was away; their news flows again."""
         ...
@@ -160,6 +180,10 @@ class NoEngine:
     async def scheduler(self) -> SchedulerInfo | None:
         """Return ``None``."""
         return None
+
+    async def joining(self) -> Joining:
+        """Return that no worker can."""
+        return Joining(None)
 
     async def reattach(self) -> set[Attempt]:
         """Return nothing."""

@@ -86,4 +86,4 @@ def _template(scope: Scope) -> str:
     # Unknown paths are as many as somebody cares to try.
     path: str = getattr(scope.get("route"), "path", "none")
     # A route knows its path without the prefix it was included with.
-    return path if path == "none" or path.startswith(PREFIX) else PREFIX + path
+    return path if path in ("none", "/") or path.startswith(PREFIX) else PREFIX + path

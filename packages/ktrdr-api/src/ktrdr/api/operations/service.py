@@ -105,7 +105,7 @@ class OperationService:
         operation, new = await self._ledger.create(kind, job, requires, idempotency=idempotency, retry_of=retry_of)
         if not new:
             return operation, False
-        waiting_for = what_is_missing(requires, await self._engine.workers())
+        waiting_for = what_is_missing(requires, await self._engine.workers(), await self._engine.joining())
         if waiting_for is not None:
             await self._ledger.set_waiting(operation.id, waiting_for)
             operation = await self._ledger.get(operation.id)
@@ -259,11 +259,12 @@ class OperationService:
 
     async def _submit_queued(self, workers: Sequence[WorkerInfo]) -> None:
         queued = await self._ledger.page(states=["queued"], limit=10_000)
+        joining = await self._engine.joining()
         for operation in reversed(queued):
             attempt = Attempt(operation.id, operation.attempt)
             if attempt in self._submitted:
                 continue
-            waiting_for = what_is_missing(operation.requires, workers)
+            waiting_for = what_is_missing(operation.requires, workers, joining)
             if waiting_for != operation.waiting_for:
                 await self._ledger.set_waiting(operation.id, waiting_for)
                 self.broadcast.wake()

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktrdr.api.engine.port import WorkerInfo
+from ktrdr.api.engine.port import Joining, WorkerInfo
 
 __all__ = ["what_is_missing"]
 
 
-def what_is_missing(requires: Sequence[str], workers: Sequence[WorkerInfo]) -> str | None:
-    """Return what no present worker offers, in words, or ``None`` if one offers all of it."""
+def what_is_missing(requires: Sequence[str], workers: Sequence[WorkerInfo], joining: Joining) -> str | None:
+    """Return what no present worker offers, in words, or ``None`` if one offers all of it.
+
+    Where a worker is to be started, the command is the one that does it, on the machine of the scheduler.
+    """
     if any(set(requires) <= set(worker.capabilities) for worker in workers):
         return None
     wanted = ", ".join(requires)
     backends = [name.removeprefix("ml-") for name in requires if name.startswith("ml-")]
-    options = "".join(f" --require {name}" for name in backends)
     plugins = " and ".join(f"plugin `{name}`" for name in backends)
     kind = f"a worker with {plugins}" if plugins else "a worker"
-    if not workers:
-        return f"waits for {kind} ({wanted}); no worker is connected, start one with `ktrdr worker ADDRESS{options}`"
-    return f"waits for {kind} ({wanted}); none of the {len(workers)} connected offers all of it"
+    present = f"none of the {len(workers)} connected offers all of it" if workers else "no worker is connected"
+    return f"waits for {kind} ({wanted}); {present}, {_remedy(backends, joining)}"
+
+
+def _remedy(backends: Sequence[str], joining: Joining) -> str:
+    options = "".join(f" --require {name}" for name in backends)
+    if joining.address is None:
+        listen = "tcp://127.0.0.1:8786"
+        return (
+            "and none can be: this server has no scheduler. Stop it, and start `ktrdr up` in its place, or"
+            f" `ktrdr serve --listen-workers {listen}` and `ktrdr worker {listen}{options}`"
+        )
+    if not joining.answers:
+        return f"and the scheduler at {joining.address} does not answer: start it again"
+    if joining.expected:
+        return "1 worker is starting" if joining.expected == 1 else f"{joining.expected} workers are starting"
+    secure = " --certificates DIRECTORY" if joining.address.startswith("tls://") else ""
+    return f"start one with `ktrdr worker {joining.address}{secure}{options}`"
