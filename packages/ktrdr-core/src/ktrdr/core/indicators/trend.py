@@ -19,6 +19,8 @@ _Columns = Mapping[str, np.ndarray]
 _Parameters = Mapping[str, Any]
 _Outputs = Sequence[np.ndarray]
 
+# TA-Lib tells equal numbers apart by their last bit.
+_TIES = ", with ties as decimals have them"
 _WILDER = "Wilder, New Concepts in Technical Trading Systems (1978)"
 
 
@@ -277,7 +279,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "adx",
         "Average Directional Index: strength of a trend, from 0 to 100, with the two directional indicators.",
-        f"{_WILDER}; as TA-Lib ADX, PLUS_DI and MINUS_DI",
+        f"{_WILDER}; as TA-Lib ADX, PLUS_DI and MINUS_DI{_TIES}",
         ("adx", "plus_di", "minus_di"),
         _adx,
         lambda p: 2 * p["period"] - 1,
@@ -289,7 +291,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "parabolic_sar",
         "Parabolic Stop And Reverse: a stop that nears the price faster the longer the trend; direction is 1 or -1.",
-        f"{_WILDER}; as TA-Lib SAREXT",
+        f"{_WILDER}; as TA-Lib SAREXT{_TIES}",
         ("sar", "direction"),
         _parabolic_sar,
         lambda p: 1,
@@ -306,7 +308,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "supertrend",
         "SuperTrend: a trailing band `multiplier` true ranges from the bar's middle; direction is 1 or -1.",
-        "Seban, Tout le monde mérite d'être riche (2008); Wilder's average true range, as TA-Lib SUPERTREND",
+        f"Seban, Tout le monde mérite d'être riche (2008); Wilder's average true range, as TA-Lib SUPERTREND{_TIES}",
         ("trend", "direction"),
         _supertrend,
         lambda p: p["period"],
