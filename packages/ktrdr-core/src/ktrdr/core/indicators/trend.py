@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ _Columns = Mapping[str, np.ndarray]
 _Parameters = Mapping[str, Any]
 _Outputs = Sequence[np.ndarray]
 
+# TA-Lib tells equal numbers apart by their last bit.
+_TIES = ", with ties as decimals have them"
 _WILDER = "Wilder, New Concepts in Technical Trading Systems (1978)"
 
 
@@ -97,50 +98,87 @@ def _parabolic_sar(c: _Columns, p: _Parameters) -> _Outputs:
     # TA-Lib marks a falling trend, where the stop is above the price, by the sign.
     signed = ta.SAREXT(high, low, 0.0, 0.0, *factors, *factors)
     stop, direction = np.abs(signed), np.sign(signed)
-    if _missed_a_stop(high, low, stop, direction):
-        return _parabolic_sar_by_row(high.tolist(), low.tolist(), *factors)
-    return stop, direction
+    return _with_stops_reached(high, low, stop, direction, factors)
 
 
-def _missed_a_stop(high: np.ndarray, low: np.ndarray, stop: np.ndarray, direction: np.ndarray) -> bool:
-    """Return whether TA-Lib, which compares to the last bit, took a bar that reached the stop for one that did not, or
-    equal first movements for a larger downward one."""
+def _with_stops_reached(
+    high: np.ndarray, low: np.ndarray, stop: np.ndarray, direction: np.ndarray, factors: tuple[float, float, float]
+) -> _Outputs:
+    """Return stop and direction where a price that equals the stop reaches it, which TA-Lib decides by the last bit.
+
+    Only from a bar that TA-Lib decided otherwise are they drawn anew, up to the next turn that both have.
+    """
+    rising = _rises_first(high, low)
+    before = np.concatenate(([1.0 if rising else -1.0], direction[1:-1]))
+    at = np.where(direction > 0.0, low <= highest_equal(stop), high >= lowest_equal(stop))[1:]
+    missed = np.flatnonzero(at & (direction[1:] == before)) + 1
+    if rising and low[0] - low[1] > max(high[1] - high[0], 0.0):
+        missed = np.concatenate(([1], missed))
+    if not len(missed):
+        return stop, direction
+    turns = np.flatnonzero(direction[2:] != direction[1:-1]) + 2
+    drawn_stop, drawn_direction = stop.copy(), direction.copy()
+    done = 0
+    for row in missed.tolist():
+        if row <= done:
+            continue
+        turn = int(np.searchsorted(turns, row, side="right")) - 1
+        start = int(turns[turn]) if turn >= 0 else 0
+        if start:
+            state = (start, bool(direction[start] > 0.0), float(stop[start]))
+        else:
+            state = (0, rising, float(low[0] if rising else high[0]))
+        done = len(high)
+        for bar, way, level, turned in _parabolic_rows(high.data, low.data, *state, factors):
+            drawn_stop[bar], drawn_direction[bar] = level, way
+            # From a turn on nothing counts but its stop and its bar: from here TA-Lib's is ours.
+            if turned and bar > row and way == direction[bar] != direction[bar - 1] and level == stop[bar]:
+                done = bar
+                break
+    return drawn_stop, drawn_direction
+
+
+def _rises_first(high: np.ndarray, low: np.ndarray) -> bool:
+    """Return whether the first move is not a downward one: of equal moves neither is."""
     up, down = high[1] - high[0], low[0] - low[1]
-    if abs(up - down) <= slack(high[1]):
-        return True
-    going = direction[2:] == direction[1:-1]
-    at = np.where(direction > 0.0, low <= highest_equal(stop), high >= lowest_equal(stop))
-    return bool((at[2:] & going).any() or at[1])
+    return not (down > 0.0 and down - up > slack(high[1]))
 
 
-def _parabolic_sar_by_row(
-    high: list[float], low: list[float], initial: float, step: float, most: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what TA-Lib's SAREXT does, where a price that equals the stop reaches it."""
-    up, down = high[1] - high[0], low[0] - low[1]
-    rising = not (down > 0.0 and down - up > slack(high[1]))
-    stop, extreme = (low[0], high[1]) if rising else (high[0], low[1])
+def _parabolic_rows(
+    high: memoryview, low: memoryview, row: int, rising: bool, stop: float, factors: tuple[float, float, float]
+) -> Iterator[tuple[int, float, float, bool]]:
+    """Yield row, direction, stop and whether the trend turned at it, for each row after ``row``.
+
+    Args:
+        high, low: float64.
+        row: of a turn, or 0 for the beginning.
+        rising, stop: after the turn, or at the beginning.
+        factors: first acceleration factor, what a new extreme adds, and the most.
+    """
+    initial, step, most = factors
     factor = initial
-    stops, directions = [math.nan], [math.nan]
-    for row in range(1, len(high)):
-        top, bottom = high[row], low[row]
-        # Of the very first bar TA-Lib takes no notice.
-        before = max(row - 1, 1)
-        if bottom <= highest_equal(stop) if rising else top >= lowest_equal(stop):
+    extreme = high[row or 1] if rising else low[row or 1]
+    for bar in range(row + 1, len(high)):
+        if row:
+            # The stop moves, but not into the ranges of the two bars before. Of the very first bar TA-Lib takes no
+            # notice.
+            stop += factor * (extreme - stop)
+            near = max(bar - 2, 1)
+            stop = min(stop, low[near], low[bar - 1]) if rising else max(stop, high[near], high[bar - 1])
+        row = bar
+        top, bottom = high[bar], low[bar]
+        turned = bottom <= highest_equal(stop) if rising else top >= lowest_equal(stop)
+        if turned:
             rising = not rising
             stop, factor = extreme, initial
             extreme = top if rising else bottom
-            stop = min(stop, low[before], bottom) if rising else max(stop, high[before], top)
-        elif rising:
-            if top > extreme:
-                extreme, factor = top, min(factor + step, most)
-        elif bottom < extreme:
+            near = max(bar - 1, 1)
+            stop = min(stop, low[near], bottom) if rising else max(stop, high[near], top)
+        elif rising and top > extreme:
+            extreme, factor = top, min(factor + step, most)
+        elif not rising and bottom < extreme:
             extreme, factor = bottom, min(factor + step, most)
-        stops.append(stop)
-        directions.append(1.0 if rising else -1.0)
-        stop += factor * (extreme - stop)
-        stop = min(stop, low[before], bottom) if rising else max(stop, high[before], top)
-    return np.array(stops), np.array(directions)
+        yield bar, 1.0 if rising else -1.0, stop, turned
 
 
 def _acceleration_in_order(p: _Parameters) -> str | None:
@@ -241,7 +279,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "adx",
         "Average Directional Index: strength of a trend, from 0 to 100, with the two directional indicators.",
-        f"{_WILDER}; as TA-Lib ADX, PLUS_DI and MINUS_DI",
+        f"{_WILDER}; as TA-Lib ADX, PLUS_DI and MINUS_DI{_TIES}",
         ("adx", "plus_di", "minus_di"),
         _adx,
         lambda p: 2 * p["period"] - 1,
@@ -253,7 +291,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "parabolic_sar",
         "Parabolic Stop And Reverse: a stop that nears the price faster the longer the trend; direction is 1 or -1.",
-        f"{_WILDER}; as TA-Lib SAREXT",
+        f"{_WILDER}; as TA-Lib SAREXT{_TIES}",
         ("sar", "direction"),
         _parabolic_sar,
         lambda p: 1,
@@ -270,7 +308,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "supertrend",
         "SuperTrend: a trailing band `multiplier` true ranges from the bar's middle; direction is 1 or -1.",
-        "Seban, Tout le monde mérite d'être riche (2008); Wilder's average true range, as TA-Lib SUPERTREND",
+        f"Seban, Tout le monde mérite d'être riche (2008); Wilder's average true range, as TA-Lib SUPERTREND{_TIES}",
         ("trend", "direction"),
         _supertrend,
         lambda p: p["period"],

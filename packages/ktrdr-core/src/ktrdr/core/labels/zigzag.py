@@ -29,12 +29,12 @@ def zigzag_labels(bars: Bars, *, zigzag_threshold: float, label_lookahead: int) 
     upper, lower = close * (1.0 + zigzag_threshold), close * (1.0 - zigzag_threshold)
     touch = first_touch(upper, lower, close, close, label_lookahead)
     rows = np.arange(n, dtype=np.int64)
-    swings = (touch < n) & (touch - rows <= label_lookahead)
+    reached = (touch < n) & (touch - rows <= label_lookahead)
     values = np.full(n, float(CLASSES.index("HOLD")))
-    values[swings] = np.where(
-        close[touch[swings]] >= lowest_equal(upper[swings]), float(CLASSES.index("BUY")), float(CLASSES.index("SELL"))
+    values[reached] = np.where(
+        close[touch[reached]] >= lowest_equal(upper[reached]), float(CLASSES.index("BUY")), float(CLASSES.index("SELL"))
     )
-    values[~swings & (rows + label_lookahead >= n)] = np.nan
+    values[~reached & (rows + label_lookahead >= n)] = np.nan
     values[np.isnan(close)] = np.nan
-    end = np.where(swings, touch, np.minimum(rows + label_lookahead, max(n - 1, 0)))
+    end = np.where(reached, touch, np.minimum(rows + label_lookahead, max(n - 1, 0)))
     return LabelSet(values, end, label_lookahead, CLASSES)
