@@ -50,6 +50,7 @@ class MembershipOrder:
         middle = self._middles()
         self._grid, self._cells = _sorted_grid(memberships.counts, middle.tolist(), device)
         one = torch.ones(self._grid.shape, device=device)
+        self._before = torch.ones(one.shape[1], one.shape[1], dtype=torch.bool, device=device).tril()
         pairs = self._grid[:, 1:] != self._grid[:, :-1]
         middles = middle[self._grid]
         distances = _LEAST_SHARE_OF_DISTANCE * (middles[:, 1:] - middles[:, :-1])
@@ -57,7 +58,7 @@ class MembershipOrder:
         self._left_odds, self._right_odds = _ODDS * one, _ODDS * one
         odds = self._declared_odds(pairs)
         self._pairs = pairs & (odds < _NO_DEGREE)
-        asked = torch.where(odds > 0, torch.log1p(2 * odds.double().exp()).float(), odds).clamp(min=_ODDS)
+        asked = torch.where(odds > 0, odds + torch.log(2 + torch.exp(-odds)), odds).clamp(min=_ODDS)
         self._left_odds[:, 1:] = asked
         self._right_odds[:, :-1] = torch.where(pairs, asked, _ODDS)
         # Cells that only fill a row repeat its last function: they ask for no more than it.
@@ -73,9 +74,9 @@ class MembershipOrder:
         """Move and widen the functions so that they keep to it."""
         middle = self._middles()
         apart = middle[self._grid] - self._margins
-        # Between the running maximum from below and the running minimum from above; both are 0 where order is kept.
-        up = apart.cummax(1).values
-        down = apart.flip(1).cummin(1).values.flip(1)
+        # Halfway between the maximum up to each and the minimum from each on; both are itself where order is kept.
+        up = torch.where(self._before, apart.unsqueeze(1), -math.inf).amax(2)
+        down = torch.where(self._before.T, apart.unsqueeze(1), math.inf).amin(2)
         self._move((up + down) / 2 - apart)
         left, right = self._widenings()
         self._widen(left, right)
