@@ -83,7 +83,7 @@ def test_a_regression_is_the_weighted_ridge_regression_with_the_ridge_that_valid
             best, expected = loss, solution
     np.testing.assert_allclose(w["consequents"].ravel(), expected, rtol=2e-3, atol=2e-4)
     assert model.history[0].metrics["val_loss"] == pytest.approx(best, rel=1e-4)
-    assert [record.epoch for record in model.history] == [1, 2], "a second epoch finds nothing left to do"
+    assert len(model.history) == model.best_epoch == 1, "a second epoch would find nothing left to do"
     assert "learning_rate" not in model.history[0].metrics
 
 

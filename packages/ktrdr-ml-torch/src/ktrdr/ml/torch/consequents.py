@@ -57,6 +57,7 @@ class ConsequentSolver:
 
     Attributes:
         ridge: ``r``, once chosen.
+        exact: whether one step is all there is to do while memberships stay: the quadratic is the loss itself.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ConsequentSolver:
         self._device = torch.device("cpu") if device.type == "mps" else device
         rules, features = network.centers.shape
         self._coefficients = rules * (features + 1)
+        self.exact = settings["loss"] == "mse" and self._coefficients <= _MOST_FACTORED
         self._base = torch.zeros(rules, features + 1, network.outputs, dtype=torch.float64, device=self._device)
         if output == "classification":
             self._base[:, -1] = _log_frequencies(samples, network.outputs).to(self._device)

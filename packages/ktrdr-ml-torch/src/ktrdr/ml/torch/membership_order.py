@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from ktrdr.ml.torch.memberships import Memberships
 
@@ -46,9 +47,10 @@ class MembershipOrder:
         self._memberships = memberships
         self._inverse = torch.argsort(memberships.order)
         device = memberships.order.device
-        middle, _, _ = self._extents(None)
+        middle = self._middles()
         self._grid, self._cells = _sorted_grid(memberships.counts, middle.tolist(), device)
         one = torch.ones(self._grid.shape, device=device)
+        self._before = torch.ones(one.shape[1], one.shape[1], dtype=torch.bool, device=device).tril()
         pairs = self._grid[:, 1:] != self._grid[:, :-1]
         middles = middle[self._grid]
         distances = _LEAST_SHARE_OF_DISTANCE * (middles[:, 1:] - middles[:, :-1])
@@ -56,7 +58,7 @@ class MembershipOrder:
         self._left_odds, self._right_odds = _ODDS * one, _ODDS * one
         odds = self._declared_odds(pairs)
         self._pairs = pairs & (odds < _NO_DEGREE)
-        asked = torch.where(odds > 0, torch.log1p(2 * odds.double().exp()).float(), odds).clamp(min=_ODDS)
+        asked = torch.where(odds > 0, odds + torch.log(2 + torch.exp(-odds)), odds).clamp(min=_ODDS)
         self._left_odds[:, 1:] = asked
         self._right_odds[:, :-1] = torch.where(pairs, asked, _ODDS)
         # Cells that only fill a row repeat its last function: they ask for no more than it.
@@ -70,11 +72,11 @@ class MembershipOrder:
     @torch.no_grad()
     def restore(self) -> None:
         """Move and widen the functions so that they keep to it."""
-        middle, _, _ = self._extents(None)
+        middle = self._middles()
         apart = middle[self._grid] - self._margins
-        # Between the running maximum from below and the running minimum from above; both are 0 where order is kept.
-        up = apart.cummax(1).values
-        down = apart.flip(1).cummin(1).values.flip(1)
+        # Halfway between the maximum up to each and the minimum from each on; both are itself where order is kept.
+        up = torch.where(self._before, apart.unsqueeze(1), -math.inf).amax(2)
+        down = torch.where(self._before.T, apart.unsqueeze(1), math.inf).amin(2)
         self._move((up + down) / 2 - apart)
         left, right = self._widenings()
         self._widen(left, right)
@@ -101,8 +103,7 @@ class MembershipOrder:
     def _sides(self) -> tuple[Any, Any, Any, Any]:
         odds = torch.stack([self._left_odds, self._right_odds])
         flat = odds.flatten(1)[:, self._cells]
-        _, cores, reaches = self._extents(flat)
-        assert reaches is not None
+        cores, reaches = self._extents(flat)
         return cores[0][self._grid], cores[1][self._grid], reaches[0][self._grid], reaches[1][self._grid]
 
     def _declared_odds(self, pairs: Any) -> Any:
@@ -122,24 +123,30 @@ class MembershipOrder:
             low, high = torch.where(crossed, low, middle), torch.where(crossed, middle, high)
         return torch.where(at_half, 0.0, torch.where(ever, high.clamp(max=_NO_DEGREE - 1), _NO_DEGREE))
 
-    def _extents(self, odds: Any) -> tuple[Any, Any, Any]:
-        """Return of every function, in grammar order: its middle; ``(2, functions)`` the ends of its core; and how far
-        beyond them it has degrees of ``odds`` ``(2, functions)``."""
+    def _middles(self) -> Any:
+        """Return where every function is, in grammar order."""
         memberships = self._memberships
-        by_kind = None if odds is None else odds[:, self._inverse]
-        middles, cores, reaches, start = [], [], [], 0
+        found = []
         for kind in memberships.kinds:
             place, logs, signs = (memberships.tensor(kind, name).detach() for name in ("place", "logs", "signs"))
-            widths = logs.exp() * signs.abs()
+            found.append(_middle(place, logs, signs) if kind == "trapezoidal" else place)
+        return torch.cat(found)[memberships.order]
+
+    def _extents(self, odds: Any) -> tuple[Any, Any]:
+        """Return of every function, in grammar order, the ends of its core, and how far beyond them it has degrees of
+        ``odds``; each is ``(2, functions)``."""
+        memberships = self._memberships
+        by_kind = odds[:, self._inverse]
+        cores, reaches, start = [], [], 0
+        for kind in memberships.kinds:
+            place, logs, signs = (memberships.tensor(kind, name).detach() for name in ("place", "logs", "signs"))
             stop = start + len(place)
-            here = torch.zeros(2, len(place), device=place.device) if by_kind is None else by_kind[:, start:stop]
-            start = stop
-            middle, core, reach = _EXTENTS[kind](place, widths, signs, here)
-            middles.append(middle)
+            core, reach = _EXTENTS[kind](place, logs.exp() * signs.abs(), signs, by_kind[:, start:stop])
             cores.append(core)
             reaches.append(reach)
+            start = stop
         order = memberships.order
-        return torch.cat(middles)[order], torch.cat(cores, 1)[:, order], torch.cat(reaches, 1)[:, order]
+        return torch.cat(cores, 1)[:, order], torch.cat(reaches, 1)[:, order]
 
     def _move(self, cells: Any) -> None:
         self._add("place", cells.flatten()[self._cells][self._inverse], lambda _, shift: shift)
@@ -185,30 +192,30 @@ def _widened(kind: str, sides: Any) -> Any:
     return torch.cat([-both if kind == "sigmoid" else both, nothing, nothing], 1)
 
 
-def _trapezoidal(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any, Any]:
-    left, top, right = widths.unbind(1)
-    shoulders = signs[:, 0] == 0, signs[:, 2] == 0
+def _middle(place: Any, logs: Any, signs: Any) -> Any:
     # Beyond its end a shoulder has no middle.
-    share = 0.5 + 0.5 * shoulders[0].float() - 0.5 * shoulders[1].float()
+    share = 0.5 + 0.5 * (signs[:, 0] == 0).float() - 0.5 * (signs[:, 2] == 0).float()
+    return place + share * logs[:, 1].exp() * signs[:, 1].abs()
+
+
+def _trapezoidal(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any]:
+    left, top, right = widths.unbind(1)
     reach = torch.stack([left, right]) * odds.sigmoid()
-    reach = torch.where(torch.stack(shoulders), math.inf, reach)
-    return place + share * top, torch.stack([place, place + top]), reach
+    shoulders = torch.stack([signs[:, 0] == 0, signs[:, 2] == 0])
+    return torch.stack([place, place + top]), torch.where(shoulders, math.inf, reach)
 
 
-def _gaussian(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any, Any]:
-    reach = widths[:, 0] * (2 * torch.nn.functional.softplus(odds)).sqrt()
-    return place, torch.stack([place, place]), reach
+def _gaussian(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any]:
+    return torch.stack([place, place]), widths[:, 0] * (2 * functional.softplus(odds)).sqrt()
 
 
-def _sigmoid(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any, Any]:
-    reach = odds / widths[:, 0].clamp(min=1e-30)
+def _sigmoid(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any]:
     beyond = torch.stack([signs[:, 0] < 0, signs[:, 0] > 0])
-    return place, torch.stack([place, place]), torch.where(beyond, math.inf, reach)
+    return torch.stack([place, place]), torch.where(beyond, math.inf, odds / widths[:, 0].clamp(min=1e-30))
 
 
-def _bell(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any, Any]:
-    reach = widths[:, 0] * (odds / (2 * widths[:, 1].clamp(min=1e-30))).exp()
-    return place, torch.stack([place, place]), reach
+def _bell(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any]:
+    return torch.stack([place, place]), widths[:, 0] * (odds / (2 * widths[:, 1].clamp(min=1e-30))).exp()
 
 
 _EXTENTS = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}

@@ -107,7 +107,8 @@ class Memberships(nn.Module):
         found: list[tuple[str, tuple[float, ...]]] = []
         for kind in self.kinds:
             places, columns = self.tensor(kind, "place").tolist(), self.tensor(kind, "columns").tolist()
-            sizes = (self.tensor(kind, "logs").double().exp() * self.tensor(kind, "signs")).tolist()
+            # On the CPU: not every device has float64.
+            sizes = (self.tensor(kind, "logs").cpu().double().exp() * self.tensor(kind, "signs").cpu()).tolist()
             for place, column, (one, two, three) in zip(places, columns, sizes, strict=True):
                 unit, at = scale[column], center[column] + place * scale[column]
                 match kind:

@@ -200,10 +200,10 @@ class Run:
     @property
     def _solved(self) -> bool:
         """True where least squares is all there is to training, and has nothing left to do."""
-        if self._optimizer is not None or len(self.history) < 2:
+        if self._optimizer is not None or self._solver is None or not self.history:
             return False
-        before, now = (record.metrics["train_loss"] for record in self.history[-2:])
-        return before - now <= _LEAST_GAIN * abs(before)
+        losses = [record.metrics["train_loss"] for record in self.history[-2:]]
+        return self._solver.exact or (len(losses) == 2 and losses[0] - losses[1] <= _LEAST_GAIN * abs(losses[0]))
 
     def _epoch(self) -> None:
         epoch = len(self.history)
