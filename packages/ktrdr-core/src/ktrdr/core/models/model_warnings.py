@@ -61,7 +61,7 @@ def too_little_warnings(samples: Mapping[str, int], *, inputs: int, best_epoch: 
     if best_epoch == 1 and epochs > 1:
         warnings.append(
             f"the epoch that was kept is the first of {epochs:,}: no later one was better on the validation part, so"
-            " the model has learned hardly anything that lasts"
+            " nothing that was learned after it lasted"
         )
     return tuple(warnings)
 
