@@ -73,7 +73,7 @@ def test_the_main_strategy_is_trained_stored_and_predicts_the_same_in_a_fresh_pr
     np.testing.assert_array_equal(bundle.load_predictor(plugins).predict(data.features), before)
 
     steps = list(dict.fromkeys(event.step for event in events))
-    assert steps == ["device", "data", "indicators", "fuzzy sets", "labels", "split", "features", "training",
+    assert steps == ["data", "device", "indicators", "fuzzy sets", "labels", "split", "features", "training",
                      "evaluation", "importance", "saving"]  # fmt: skip
     epochs = [event for event in events if event.step == "training"]
     assert (epochs[-1].done, epochs[-1].total, epochs[-1].fraction) == (3, 3, 1.0)
