@@ -195,7 +195,7 @@ CASES: dict[str, Case] = {
     "two in a zip": Case(_zip(_GOOD, _GOOD), "unpack it, and import the files you need", mended=_GOOD),
     "thousands in a zip": Case(_zip(*[_GOOD] * 6000), "holds thousands of files, .*: unpack it, and import",
                                mended=_GOOD),
-    "a bomb": Case(gzip.compress(_BLANK.encode()), "50 times its size, .*: unpack it yourself, and import what is in it",
+    "a bomb": Case(gzip.compress(_BLANK.encode()), "50 times its size, .*: unpack it yourself, and import what is",
                    mended=_BLANK),
     "broken zip": Case(_zip(_GOOD)[:60], "is no zip archive that can be read .*: fetch it again", mended=_zip(_GOOD)),
     "zip without its file": Case(_zip_without_its_file(), "is damaged or cut off .*: fetch it again",
