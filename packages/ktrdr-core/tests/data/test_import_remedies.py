@@ -24,6 +24,7 @@ from ktrdr.core.errors import BadInputError
 _HEAD = "time,open,high,low,close,volume\n"
 _ROWS = [f"2020-01-06 {hour:02}:00,1.1,1.3,1.0,1.2,5\n" for hour in range(6)]
 _GOOD = _HEAD + "".join(_ROWS)
+_BLANK = _GOOD + "\n" * (10 << 20)
 _GERMAN = "time;open;high;low;close\n" + "".join(
     f"2020-01-06 {hour:02}:00;1.101;1.103;1.099;1.102\n" for hour in range(3)
 )
@@ -198,6 +199,10 @@ CASES: dict[str, Case] = {
     "empty": Case("", "is empty: fetch it again", mended=_GOOD),
     "workbook": Case(_workbook(), "is an Excel workbook: save it as CSV", mended=_GOOD),
     "two in a zip": Case(_zip(_GOOD, _GOOD), "unpack it, and import the files you need", mended=_GOOD),
+    "thousands in a zip": Case(_zip(*[_GOOD] * 6000), "holds thousands of files, .*: unpack it, and import",
+                               mended=_GOOD),
+    "a bomb": Case(gzip.compress(_BLANK.encode()), "50 times its size, .*: unpack it yourself, and import what is",
+                   mended=_BLANK),
     "broken zip": Case(_zip(_GOOD)[:60], "is no zip archive that can be read .*: fetch it again", mended=_zip(_GOOD)),
     "zip without its file": Case(_zip_without_its_file(), "is damaged or cut off .*: fetch it again",
                                  mended=_zip(_GOOD)),

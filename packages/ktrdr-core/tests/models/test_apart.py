@@ -67,7 +67,7 @@ def test_limits_end_what_goes_on(exported, tmp_path, monkeypatch, limit):
     )
     monkeypatch.setenv("PYTHONPATH", str(script.parent))
     monkeypatch.setattr(apart, "_SECONDS", 3)
-    with pytest.raises(BadInputError, match="checking it took more than 3 s or 1024 MiB of memory") as caught:
+    with pytest.raises(BadInputError, match="checking it took more than 3 s or 2048 MiB of memory") as caught:
         import_apart(tmp_path / "elsewhere", exported)
     assert not isinstance(caught.value, StoreError)
     assert not (tmp_path / "elsewhere").exists()

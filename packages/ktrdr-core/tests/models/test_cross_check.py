@@ -262,3 +262,50 @@ def test_an_export_is_verified_too(store, add, forge, tmp_path):
     forge(add(), keys(seed=7))
     with pytest.raises(BundleError, match="`seed`"):
         export_bundle(store, "waves/1", tmp_path)
+
+
+def leaves(tree, path=()):
+    """Yield the path of every value that holds no others."""
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in inner:
+        yield from leaves(value, (*path, key))
+    if not inner:
+        yield path
+
+
+def altered(value):
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case _:
+            return "x" if value is None else [*value, "x"] if isinstance(value, list) else {**value, "x": 1}
+
+
+# What a run may say otherwise, and what the declaration of the plugin adds to the architecture.
+FREE = {("training_data", "symbols"), ("training_data", "date_range"), ("training", "epochs"), ("training", "seed"),
+        ("training", "given"), ("model", "architecture")}  # fmt: skip
+
+
+def test_every_value_of_the_strategy_that_trades_is_held_to_the_text(store, add, forge):
+    bundle = add()
+    whole = (bundle.directory / "manifest.json").read_text(encoding="utf-8")
+    tried = 0
+    for path in leaves(json.loads(whole)["strategy"]):
+        if path[:2] in FREE:
+            continue
+        manifest = json.loads(whole)
+        place = manifest["strategy"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = altered(place[path[-1]])
+        (bundle.directory / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        with pytest.raises(BundleError, match="model waves/1 is refused"):
+            store.verify("waves/1")
+        tried += 1
+    assert tried > 50
+    (bundle.directory / "manifest.json").write_text(whole, encoding="utf-8")
+    store.verify("waves/1")

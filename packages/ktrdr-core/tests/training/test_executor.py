@@ -378,3 +378,9 @@ def test_a_missing_plugin_is_an_error_before_anything_is_loaded(make_executor, l
     with pytest.raises(PluginError, match="pip install ktrdr-ml-torch"):
         make_executor(loaded, progress=events.append).execute()
     assert events == []
+
+
+def test_more_normalizers_than_a_model_can_keep_are_told_before_it_is_trained(make_executor, load, monkeypatch):
+    monkeypatch.setattr("ktrdr.core.training.executor.MOST_NORMALIZERS", 0)
+    with pytest.raises(BadInputError, match=r"needs \d+ normalizers, one for each symbol and raw input, and 0 is the"):
+        make_executor(load()).execute()

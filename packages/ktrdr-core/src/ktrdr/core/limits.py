@@ -26,6 +26,7 @@ __all__ = [
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
     "MOST_MEMBERS",
+    "MOST_NORMALIZERS",
     "MOST_SCHEMA_VALUES",
     "MOST_TENSORS",
     "MOST_UNPACKING",
@@ -42,6 +43,9 @@ LONGEST_STRATEGY = 131_072
 
 LARGEST_VERSION = 10**19 - 1
 """Of a model. A store counts from 1; but imports of before brought any number, and what follows them is greater."""
+
+MOST_NORMALIZERS = 100_000
+"""Of a model: one for each symbol and raw input. They are told before a training, and fit into its bundle."""
 
 LARGEST_WINDOW = 1_000_000
 """Rows that one prediction of a model looks at."""

@@ -7,6 +7,7 @@ and the system ends it where a bound should have been forgotten.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -32,8 +33,8 @@ __all__ = ["export_apart", "import_apart", "verify_apart"]
 
 # Of processor time: starting takes a second, checking less than one for each hundred megabytes.
 _SECONDS, _SECONDS_PER_MEBIBYTE = 6, 0.1
-# Of memory, beyond what the interpreter and numpy reserve without using it.
-_MEMORY = 2**30
+# Of address space, of which the interpreter and what it loads reserve a part without using it.
+_MEMORY = 2 * 2**30
 _PATIENCE = 600
 
 
@@ -111,8 +112,10 @@ def _main() -> None:
     request = json.loads(sys.stdin.readline())
     seconds = request["seconds"]
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # macOS knows this limit, and does not take it.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     # Nothing here makes circles, and looking for them takes most of the time where there are a million values.
     gc.disable()
     try:

@@ -13,10 +13,13 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.jumps import jump_warnings
 from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.labels.label_set import LabelSet
+from ktrdr.core.limits import MOST_NORMALIZERS
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.models.model_warnings import baseline_warnings, too_little_warnings
 from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
@@ -212,12 +215,22 @@ class TrainingExecutor:
         plugin, model_type = self._plugins.backend_for(section.type, section.backend)
         crisp = model_type.inputs == "crisp"
         pipeline = FeaturePipeline(self.strategy, crisp=crisp)
+        self._count_normalizers(pipeline)
         bars = self._load(pipeline.timeframes)
         device = self._steps.run(
             "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
         )
         task = create_task(self.strategy, model_type, pipeline.columns, device)
         return _Plan(plugin, device, task, window_of(task, model_type), crisp, pipeline), bars
+
+    def _count_normalizers(self, pipeline: FeaturePipeline) -> None:
+        """Refuse now what could not be stored when it has been trained."""
+        number = len(normalized_columns(pipeline.columns)) * len(self.strategy.training_data.symbols)
+        if number > MOST_NORMALIZERS:
+            raise BadInputError(
+                f"strategy `{self.strategy.name}`: it needs {number:,} normalizers, one for each symbol and raw input, "
+                f"and {MOST_NORMALIZERS:,} is the limit; leave out symbols, raw inputs or their lags"
+            )
 
     def _load(self, timeframes: Sequence[str]) -> dict[str, dict[str, Bars]]:
         data = self.strategy.training_data

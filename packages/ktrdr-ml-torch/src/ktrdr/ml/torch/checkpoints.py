@@ -14,7 +14,7 @@ import torch
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import FileError, parse_json, read_plain
-from ktrdr.core.limits import LARGEST_JSON
+from ktrdr.core.limits import LARGEST_JSON, MOST_EPOCHS
 from ktrdr.core.models.contents import BundleError
 from ktrdr.core.plugins import EpochRecord, Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.tensors import read_tensors, write_tensors
@@ -99,7 +99,8 @@ def read_state(directory: Path, run: str) -> State:
         BadInputError: it is damaged, or that of another run.
     """
     try:
-        numbers = parse_json(read_plain(directory / _NUMBERS, LARGEST_JSON), _NUMBERS)
+        # Of ours, and of as many epochs as there can be.
+        numbers = parse_json(read_plain(directory / _NUMBERS, LARGEST_JSON), _NUMBERS, most=10 * MOST_EPOCHS)
         if not isinstance(numbers, dict) or numbers.get("format") != 1:
             raise BundleError(f"{_NUMBERS} is not of this version")
         if numbers["run"] != run:
