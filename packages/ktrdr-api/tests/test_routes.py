@@ -39,11 +39,11 @@ def test_errors_are_problem_details(client, method, path, status):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/api/v1/data/ABC/1d", "DELETE, GET"),
-        ("POST", "/api/v1/calendars/ABC", "GET, PUT"),
-        ("PUT", "/api/v1/data", "GET, POST"),
-        ("PATCH", "/api/v1/strategies/x", "DELETE, GET, PUT"),
-        ("OPTIONS", "/api/v1/health", "GET"),
+        ("POST", "/api/v1/data/ABC/1d", "DELETE, GET, HEAD"),
+        ("POST", "/api/v1/calendars/ABC", "GET, HEAD, PUT"),
+        ("PUT", "/api/v1/data", "GET, HEAD, POST"),
+        ("PATCH", "/api/v1/strategies/x", "DELETE, GET, HEAD, PUT"),
+        ("OPTIONS", "/api/v1/health", "GET, HEAD"),
     ],
 )
 def test_a_method_that_is_not_there_is_answered_with_those_that_are(client, method, path, allowed):

@@ -28,8 +28,8 @@ def test_the_four_things_there_can_be_too_little_of():
         " or with fewer inputs",
         "4 test samples are too few to judge by: a share of them, such as the accuracy, is uncertain by up to 49"
         " percentage points either way (95%), and 100 are the least",
-        "the epoch that was kept is the first of 20: no later one was better on the validation part, so nothing that was"
-        " learned after it lasted",
+        "the epoch that was kept is the first of 20: no later one was better on the validation part, so nothing that"
+        " was learned after it lasted",
     )
     (one,) = little({**ENOUGH, "validation": 1})
     assert one.startswith("1 validation sample is too few")

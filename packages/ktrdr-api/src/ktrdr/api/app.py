@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
@@ -111,12 +112,12 @@ def create_app(
     app.state.give_up = _end_process
     install_problem_handlers(app)
     install_openapi(app)
-    app.include_router(welcome.router)
+    # Looked through in this order for each request: those come first that are asked several times a second.
+    _include(app, operations, events)
     app.include_router(health.router, prefix=PREFIX)
-    for module in (
-        # Looked through in this order for each request: those come first that are asked several times a second.
-        operations,
-        events,
+    app.include_router(welcome.router)
+    _include(
+        app,
         plugins,
         data,
         indicators,
@@ -129,13 +130,18 @@ def create_app(
         trials,
         workers,
         metrics,
-    ):
-        app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(require_token)])
+    )
     # The last one added is the first to see a request.
     app.add_middleware(HeadAsGet)
     app.add_middleware(Measure, state=app.state)
     app.add_middleware(Guard, state=app.state)
     return app
+
+
+def _include(app: FastAPI, *modules: ModuleType) -> None:
+    """Include routes that want a token, where one is set."""
+    for module in modules:
+        app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(require_token)])
 
 
 def _hold(settings: ApiSettings) -> ServerHold:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.api.engine.dask import DaskEngine
-from ktrdr.api.engine.port import EngineListener, Joining, log_failure
+from ktrdr.api.engine.port import EngineListener, Joining, log_failure, worker_command
 from ktrdr.core.cluster.dask_settings import configure, tls_security
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class EmbeddedEngine(DaskEngine):
         say(f"Waiting for {workers} to join {self._address} ...")
         while (await self.joining()).expected:
             await asyncio.sleep(_SECONDS_BETWEEN_COUNTS)
-        say(f"{workers} joined; another one can, with `ktrdr worker {self._address}`.")
+        say(f"{workers} joined; another one can, with `{worker_command(self._address)}`.")
 
     async def close(self) -> None:
         """Have the workers hand back what they run, then stop them, the client and the scheduler."""

@@ -28,6 +28,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerLostError",
     "log_failure",
+    "worker_command",
 ]
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,12 @@ class Joining:
     address: str | None
     answers: bool = True
     expected: int = 0
+
+
+def worker_command(address: str, plugins: Sequence[str] = ()) -> str:
+    """Return the command that starts a worker with ``plugins`` on the machine of the scheduler at ``address``."""
+    secure = " --certificates DIRECTORY" if address.startswith("tls://") else ""
+    return f"ktrdr worker {address}{secure}" + "".join(f" --require {name}" for name in plugins)
 
 
 class EngineListener(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktrdr.api.engine.port import Joining, WorkerInfo
+from ktrdr.api.engine.port import Joining, WorkerInfo, worker_command
 
 __all__ = ["what_is_missing"]
 
@@ -25,16 +25,14 @@ def what_is_missing(requires: Sequence[str], workers: Sequence[WorkerInfo], join
 
 
 def _remedy(backends: Sequence[str], joining: Joining) -> str:
-    options = "".join(f" --require {name}" for name in backends)
     if joining.address is None:
         listen = "tcp://127.0.0.1:8786"
         return (
             "and none can be: this server has no scheduler. Stop it, and start `ktrdr up` in its place, or"
-            f" `ktrdr serve --listen-workers {listen}` and `ktrdr worker {listen}{options}`"
+            f" `ktrdr serve --listen-workers {listen}` and `{worker_command(listen, backends)}`"
         )
     if not joining.answers:
         return f"and the scheduler at {joining.address} does not answer: start it again"
     if joining.expected:
         return "1 worker is starting" if joining.expected == 1 else f"{joining.expected} workers are starting"
-    secure = " --certificates DIRECTORY" if joining.address.startswith("tls://") else ""
-    return f"start one with `ktrdr worker {joining.address}{secure}{options}`"
+    return f"start one with `{worker_command(joining.address, backends)}`"

@@ -25,8 +25,8 @@ _PLACES = (
 )
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color:#222;background:#fff}"
-    "h1{font-size:1.5rem}h2{font-size:1.15rem}dt{font-family:monospace}dd{margin:0 0 .7rem 1.5rem}"
-    "code{background:#f2f2f2;padding:0 .2rem}"
+    "h1{font-size:1.5rem}h2{font-size:1.15rem}"
+    "dt{font-family:monospace}dd{margin:0 0 .7rem 1.5rem}code{background:#f2f2f2;padding:0 .2rem}"
 )
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # This one style and nothing else: no script, no picture, nothing from elsewhere.
