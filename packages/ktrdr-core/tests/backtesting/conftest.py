@@ -103,6 +103,11 @@ def distance(given: PriceDistance | None, price: float, atr: float) -> float:
     return price * given.value / 100 if given.kind == "percent" else atr * given.value
 
 
+def reaches(price: float, level: float) -> bool:
+    """At or above a level that was computed."""
+    return price >= level or math.isclose(price, level, rel_tol=1e-9)
+
+
 def slow_simulation(
     markets: list[Market], *, rules: SignalRules, risk: Risk, capital: float, costs: Costs
 ) -> Reference:
@@ -214,22 +219,24 @@ def slow_simulation(
                 trail = position.best * (1 - side * position.trail.value / 100)
             else:
                 trail = position.best - side * position.trail_distance
-            if (trail > level) if side > 0 else (trail < level):
+            # Where both are at one price, the stop is what ends the position.
+            nearer = trail > level if side > 0 else trail < level
+            if nearer and not math.isclose(trail, level, rel_tol=1e-9):
                 level, reason = trail, "trailing_stop"
         if side > 0:
             steps = [
-                (opened <= level, opened, reason),
-                (opened >= position.target, opened, "take_profit"),
-                (low <= level, level, reason),
-                (high >= position.target, position.target, "take_profit"),
+                (reaches(-opened, -level), opened, reason),
+                (reaches(opened, position.target), opened, "take_profit"),
+                (reaches(-low, -level), level, reason),
+                (reaches(high, position.target), position.target, "take_profit"),
             ]
             position.best = max(position.best, high)
         else:
             steps = [
-                (opened >= level, opened, reason),
-                (opened <= position.target, opened, "take_profit"),
-                (high >= level, level, reason),
-                (low <= position.target, position.target, "take_profit"),
+                (reaches(opened, level), opened, reason),
+                (reaches(-opened, -position.target), opened, "take_profit"),
+                (reaches(high, level), level, reason),
+                (reaches(-low, -position.target), position.target, "take_profit"),
             ]
             position.best = min(position.best, low)
         for true, aim, why in steps:
