@@ -129,7 +129,11 @@ def _indentation(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> 
         what = problem.rpartition("found ")[2].strip("'")
         if what in ("]", "}"):
             return _at(mark, f"`{what}` closes nothing that is open; remove it")
-        return _at(mark, "more stands here after the value has ended; put all of the value between one pair of quotes")
+        return _at(
+            mark,
+            "more stands here after the value has ended; put all of the value between one pair of quotes, of the kind"
+            " that is not in it",
+        )
     if mark.column == start.column and line[mark.column : mark.column + 2].rstrip() == "-":
         return _at(mark, f"an item (`- `) stands where line {start.line + 1} began `key: value` pairs; write one, too")
     if mark.column == start.column and lines[start.line][start.column :].startswith("-"):
