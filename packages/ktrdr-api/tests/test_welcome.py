@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import re
-import shlex
 from html.parser import HTMLParser
 
 import pytest
@@ -74,10 +73,6 @@ def test_a_program_gets_the_same_as_json(serving, engine_double):
 # Waiting
 
 
-def command(text):
-    return re.findall("`(ktrdr [^`]*)`", text)
-
-
 @pytest.mark.parametrize(
     ("joining", "told"),
     [
@@ -94,13 +89,6 @@ def test_what_is_to_be_done_is_said_as_it_stands(joining, told):
     assert text.startswith("waits for a worker with plugin `torch` (ml-torch); no worker is connected")
     assert told in text
     assert "ADDRESS" not in text
-    # Every command is one that the command line takes.
-    from ktrdr.core.cli.main import cli
-
-    for each in command(text):
-        name, *arguments = shlex.split(each)[1:]
-        context = cli.make_context("ktrdr", [name, *arguments])
-        cli.get_command(context, name).make_context(name, arguments)
 
 
 def test_one_that_is_there_and_lacks_something_is_counted():
