@@ -41,6 +41,7 @@ __all__ = [
     "main",
     "measure",
     "memory_of",
+    "own_peak_mib",
     "peak_of",
     "process",
     "reported",
@@ -178,8 +179,13 @@ def process(*command: str, environment: Mapping[str, str] | None = None) -> Take
 
 def peak_of(usage: resource.struct_rusage) -> float | None:
     """Return the most memory of a child that has ended, in MiB; None if it may be this process's own at the fork."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return _mib(usage.ru_maxrss) if usage.ru_maxrss > own else None
+    peak = _mib(usage.ru_maxrss)
+    return peak if peak > own_peak_mib() else None
+
+
+def own_peak_mib() -> float:
+    """Return the most memory that this process has had, in MiB."""
+    return _mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def reported(script: str, call: str) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ktrdr.api.app import create_app
 from ktrdr.api.ledger.one_server import server_hold
-from ktrdr.api.ledger.records import LedgerUnavailableError
+from ktrdr.api.ledger.records import LedgerUnavailableError, UnknownOperationError
 from ktrdr.api.operations import broadcast, service
 from ktrdr.api.routes.strategies import EXAMPLE
 from ktrdr.api.services import open_services
@@ -178,6 +178,24 @@ def test_a_ledger_that_is_no_database_any_more_is_not_ready_and_what_came_meanwh
     assert (ended["state"], ended["result"]) == ("completed", {"model": "x/2"})
     # The lost one runs again: the rounds go on too.
     eventually(lambda: running.engine.submitted, lambda found: found[-1].number == 2)
+
+
+def test_a_round_that_does_not_find_what_is_listed_is_put_off(running, eventually, monkeypatch):
+    """As where an index of the database has lost a row; here the ledger is made to say so."""
+
+    async def lost(operation_id):
+        raise UnknownOperationError(operation_id)
+
+    before = len(running.engine.submitted)
+    with monkeypatch.context() as patch:
+        patch.setattr(running.services.ledger, "get", lost)
+        asked = running.client.post(f"{API}/trainings", json={"strategy_text": EXAMPLE, "seed": 77}).json()["id"]
+        answer = eventually(lambda: running.client.get(f"{API}/health/ready"), lambda answer: answer.status_code == 503)
+        assert answer.json()["database"] == "damaged"
+        assert running.services.operations.working()
+    submitted = eventually(lambda: running.engine.submitted, lambda found: len(found) > before)
+    assert submitted[-1].operation_id == asked
+    eventually(lambda: running.client.get(f"{API}/health/ready"), lambda answer: answer.status_code == 200)
 
 
 def test_a_stream_of_events_goes_on_after_it(running, eventually):

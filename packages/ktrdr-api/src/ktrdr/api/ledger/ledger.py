@@ -153,6 +153,16 @@ class Ledger:
             rows = await connection.execute(*_page(states, kinds, before, limit, text=True))
             return [(row[0], summary_json(row)) for row in rows.all()]
 
+    async def get_listed(self, operation_id: str) -> Operation:
+        """Return an operation that :meth:`page` has listed; operations are never removed.
+
+        Raises ``LedgerDamagedError`` if it is not found.
+        """
+        try:
+            return await self.get(operation_id)
+        except UnknownOperationError:
+            raise LedgerDamagedError(f"operation {operation_id} is listed and cannot be found") from None
+
     async def get_text(self, operation_id: str) -> str:
         """Return one operation with its job, its result and how each attempt went, as JSON.
 
@@ -171,7 +181,7 @@ class Ledger:
         Raises ``LedgerUnavailableError`` if that cannot be answered, or an operation could not be queued.
         """
         for operation in await self.page(limit=1):
-            await self.get(operation.id)
+            await self.get_listed(operation.id)
             await self.attempts(operation.id)
         await self.events_after(await self.last_event() - 1, limit=1)
 

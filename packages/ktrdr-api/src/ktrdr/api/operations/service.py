@@ -270,7 +270,7 @@ class OperationService:
                 self.broadcast.wake()
             if waiting_for is not None:
                 continue
-            job = (await self._ledger.get(operation.id)).job
+            job = (await self._ledger.get_listed(operation.id)).job
             self._submitted.add(attempt)
             try:
                 await self._engine.submit(attempt, operation.kind, job, operation.requires)
