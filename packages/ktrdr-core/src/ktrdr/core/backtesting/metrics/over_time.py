@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core.backtesting.metrics.returns import drawdowns
+from ktrdr.core.comparisons import TOLERANCE
 
 __all__ = ["Drawdown", "rolling_sharpe", "rolling_window", "worst_drawdowns"]
 
-# What rounding leaves of no distance from a high.
-_ROUNDING = 1e-9
 _FEWEST_BARS = 20
 _WINDOWS = {"year": 1.0, "half year": 0.5, "quarter": 0.25, "month": 1 / 12}
 
@@ -53,7 +52,7 @@ def worst_drawdowns(
         most: how many.
     """
     below = drawdowns(equity, capital)
-    bounds = np.flatnonzero(np.diff(below < -_ROUNDING, prepend=False, append=False))
+    bounds = np.flatnonzero(np.diff(below < -TOLERANCE, prepend=False, append=False))
     found = []
     for first, after in zip(bounds[::2].tolist(), bounds[1::2].tolist(), strict=True):
         lowest = first + int(below[first:after].argmin())
