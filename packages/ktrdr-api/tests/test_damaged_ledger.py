@@ -198,6 +198,17 @@ def test_a_round_that_does_not_find_what_is_listed_is_put_off(running, eventuall
     eventually(lambda: running.client.get(f"{API}/health/ready"), lambda answer: answer.status_code == 200)
 
 
+def test_a_state_that_no_operation_has_is_damage(running, eventually):
+    newest = running.ids[-1]
+    with closing(sqlite3.connect(running.file)) as connection, connection:
+        # The database would not write that; bytes that change ask no database.
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE operations SET state = 'asleep' WHERE id = ?", (newest,))
+    answer = eventually(lambda: running.client.get(f"{API}/health/ready"), lambda answer: answer.status_code == 503)
+    assert answer.json()["database"] == "damaged"
+    assert running.services.operations.working()
+
+
 def test_a_stream_of_events_goes_on_after_it(running, eventually):
     """One that was open breaks or waits; whoever comes back hears all that happened."""
     running.damage(bytes(len(running.whole)))

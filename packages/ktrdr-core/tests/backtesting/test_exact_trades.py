@@ -213,6 +213,25 @@ def test_prices_times_a_power_of_ten_change_no_trade(
     assert traded(multiplied) == expected
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("reason", ["stop_loss", "take_profit"])
+def test_a_bar_that_only_just_reaches_a_level_ends_the_position(side: int, reason: str):
+    """Of entries in steps of 200 ticks a distance of 0.5 % is a whole number of ticks; floats miss it by a bit."""
+    away = side if reason == "take_profit" else -side
+    for places in (1, 2, 5):
+        for entry in range(10_000, 16_000, 200):
+            level = entry + away * entry // 200
+            touched = ([entry] * 4, [entry, entry, max(entry, level), entry], [entry, entry, min(entry, level), entry])
+            trades = simulate(
+                [Market(quoted((*touched, [entry] * 4), -places), np.array([side, 0, 0, 0], dtype=np.int8))],
+                rules=SignalRules(allow_short_from_flat=True),
+                risk=Risk(sizing=Sizing(type="fixed_fraction", value=1.0), **{reason: percent("0.5")}),
+                capital=10_000.0,
+                costs=Costs(),
+            ).trades
+            assert (int(trades.exit_bar[0]), EXIT_REASONS[trades.reason[0]]) == (2, reason), (entry, places)
+
+
 @pytest.mark.parametrize("share", ["2", "8"])
 @pytest.mark.parametrize("places", [0, 1, 2, 5])
 def test_a_stop_at_the_trailing_stop_is_the_stop(places: int, share: str):

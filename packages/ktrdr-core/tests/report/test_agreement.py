@@ -84,6 +84,13 @@ def test_worst_drawdowns(stored: BacktestResult, shown: Page):
     assert rows[0][2].text == str(stored.equity["time"][trough].astype("datetime64[m]")).replace("T", " ")
 
 
+def test_a_high_that_is_reached_again_but_for_the_last_bit_is_reached() -> None:
+    equity = np.array([100.0, 99.0, 100.0 * (1 - 1e-15), 98.0, 100.0])
+    time = np.datetime64("2024-01-01", "ns") + np.arange(5) * HOUR
+    found = worst_drawdowns(time, equity, 100.0, HOUR)
+    assert [(each.depth, each.bars) for each in found] == [(pytest.approx(-0.02), 1), (pytest.approx(-0.01), 1)]
+
+
 @given(
     steps=st.lists(st.sampled_from([-0.05, -0.01, 0.0, 0.01, 0.06]), min_size=1, max_size=40),
     gaps=st.lists(st.integers(1, 70), min_size=40, max_size=40),

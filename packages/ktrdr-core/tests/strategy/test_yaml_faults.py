@@ -19,6 +19,7 @@ FAULTS = {
     "quote before another": ("name: 'a\nmodel: 'b'\n", 1, 7, "taken to end on line 2", "name: 'a'\nmodel: 'b'\n"),
     "quote in a list": ("a: ['b, c]\nd: 'e'\n", 1, 5, "the quote ' that opens", "a: ['b', c]\nd: 'e'\n"),
     "quote before ---": ("a: 'b\n---\nc: d\n", 1, 4, "the quote ' that opens", "a: 'b'\nc: d\n"),
+    "after a text of lines": ("a: 'b\n  c'\nd: e: f\n", 3, 5, "a second `: `", "a: 'b\n  c'\nd: 'e: f'\n"),
     "apostrophe": ("a: 'it's'\nb: c\n", 1, 8, "between one pair of quotes", "a: \"it's\"\nb: c\n"),
     "after a quote": ("a: 'b' c\nd: e\n", 1, 8, "between one pair of quotes", "a: 'b c'\nd: e\n"),
     "[": ("a: [b, c\nd: e\n", 1, 4, "the `[` that opens here is not closed", "a: [b, c]\nd: e\n"),
