@@ -2,10 +2,9 @@
 
     python benchmarks/rules.py [--quick] [--only TEXT] [--json FILE]
 
-The series is that of M. C. Mackey and L. Glass, *Oscillation and chaos in physiological control systems*, Science 197
-(1977) 287-289, as J.-S. R. Jang (1993) predicts it: four values six apart tell the one six later. Of the samples the
-first 500 are for training and the next 500 for the test. Two memberships per input make 16 rules; they cross at a half
-in the middle.
+The series is that of :mod:`ktrdr.core.testing.mackey_glass`, predicted as J.-S. R. Jang (1993) does: four values six
+apart tell the one six later. Of the samples the first 500 are for training and the next 500 for the test. Two
+memberships per input make 16 rules; they cross at a half in the middle.
 
 - *ktrdr* is `TorchTrainer.train` of an `anfis` in default settings, everything included: the choice of the ridge, the
   losses, the copy of the best epoch.
@@ -19,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,41 +27,19 @@ from harness import Contest, Figure, main
 from training import task_of
 
 from ktrdr.core.plugins import CrispInput, Split, TrainingData
+from ktrdr.core.testing.mackey_glass import mackey_glass
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
 NAME = "training, anfis, 16 rules"
 TRAINED = 500
-_STEP, _DELAY = 0.1, 17.0
-
-
-@cache
-def series(length: int) -> np.ndarray:
-    """Return x at 0, 1, ...: x' = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x, from 1.2 at 0 and 0 before.
-
-    By the classical method of Runge and Kutta, the delayed value halfway between two steps their mean.
-    """
-
-    def slope(x: float, delayed: float) -> float:
-        return 0.2 * delayed / (1 + delayed**10) - 0.1 * x
-
-    behind = round(_DELAY / _STEP)
-    x = [0.0] * behind + [1.2]
-    for number in range(round(length / _STEP)):
-        now, old, new = x[-1], x[number], x[number + 1]
-        one = slope(now, old)
-        two = slope(now + _STEP / 2 * one, (old + new) / 2)
-        three = slope(now + _STEP / 2 * two, (old + new) / 2)
-        four = slope(now + _STEP * three, new)
-        x.append(now + _STEP / 6 * (one + 2 * two + 2 * three + four))
-    return np.array(x[behind :: round(1 / _STEP)])
 
 
 class Problem:
     """The samples: ``samples`` to train on, and 500 to test with."""
 
     def __init__(self, samples: int) -> None:
-        x, t = series(samples + TRAINED + 124), np.arange(118, 118 + samples + TRAINED)
+        x, t = mackey_glass(samples + TRAINED + 124), np.arange(118, 118 + samples + TRAINED)
         self.samples = samples
         self.features = np.stack([x[t - 18], x[t - 12], x[t - 6], x[t]], 1).astype(np.float32)
         self.labels = x[t + 6]

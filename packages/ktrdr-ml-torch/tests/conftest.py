@@ -97,3 +97,24 @@ def same():
         return all(np.array_equal(model.tensors[name].numpy(), other.tensors[name].numpy()) for name in model.tensors)
 
     return compare
+
+
+class CancelledAt(Cancellation):
+    """Cancelled when it has been asked ``times`` times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        if self.left == 0:
+            self.cancel()
+        return super().requested
+
+
+@pytest.fixture
+def cancelled_at() -> type[CancelledAt]:
+    """A cancellation of the third time it is asked for, say: ``cancelled_at(3)``."""
+    return CancelledAt

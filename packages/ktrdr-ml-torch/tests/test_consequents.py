@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.plugins import CrispInput, Split, TrainingData
 from ktrdr.core.testing.learning_problems import Problem
+from ktrdr.core.testing.mackey_glass import mackey_glass
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.work import Cancellation
 from ktrdr.ml.torch import consequents
 from ktrdr.ml.torch.losses import make_loss
 
@@ -249,20 +249,8 @@ def test_memberships_that_leave_the_range_of_numbers_are_refused_in_a_sentence(p
 
 @pytest.mark.parametrize("learn", [False, True])
 @pytest.mark.parametrize("output", ["classification", "regression"])
-def test_cancelled_in_every_place_it_ends_the_same(problem, train, same, tmp_path, learn, output):
+def test_cancelled_in_every_place_it_ends_the_same(problem, train, same, cancelled_at, tmp_path, learn, output):
     """In the first solution, in steps of the memberships, in solutions and evaluations of every epoch."""
-
-    class CancelledAt(Cancellation):
-        def __init__(self, times):
-            super().__init__()
-            self.left = times
-
-        @property
-        def requested(self):
-            self.left -= 1
-            if self.left == 0:
-                self.cancel()
-            return super().requested
 
     given = problem("anfis", output, architecture={"learn_memberships": learn}, settings={"epochs": 3})
     expected = train(given)
@@ -271,34 +259,13 @@ def test_cancelled_in_every_place_it_ends_the_same(problem, train, same, tmp_pat
         places += 1
         checkpoint = DirectoryCheckpoint(tmp_path / str(places))
         try:
-            train(given, cancellation=CancelledAt(places), checkpoint=checkpoint)
+            train(given, cancellation=cancelled_at(places), checkpoint=checkpoint)
             break
         except CancelledError:
             resumed = train(given, checkpoint=DirectoryCheckpoint(tmp_path / str(places)))
             assert resumed.history == expected.history, places
             assert same(resumed, expected), places
     assert places > 15
-
-
-# The series of M. C. Mackey and L. Glass, Science 197 (1977), which Jang (1993) predicts: x' = 0.2 x(t - 17) / (1 +
-# x(t - 17)^10) - 0.1 x, from 1.2 at t = 0 and 0 before, by the classical method of Runge and Kutta in steps of 0.1.
-STEP, DELAY = 0.1, 17.0
-
-
-def mackey_glass(length):
-    def slope(x, delayed):
-        return 0.2 * delayed / (1 + delayed**10) - 0.1 * x
-
-    behind = round(DELAY / STEP)
-    x = [0.0] * behind + [1.2]
-    for number in range(round(length / STEP)):
-        now, old, new = x[-1], x[number], x[number + 1]
-        one = slope(now, old)
-        two = slope(now + STEP / 2 * one, (old + new) / 2)
-        three = slope(now + STEP / 2 * two, (old + new) / 2)
-        four = slope(now + STEP * three, new)
-        x.append(now + STEP / 6 * (one + 2 * two + 2 * three + four))
-    return np.array(x[behind :: round(1 / STEP)])
 
 
 @pytest.fixture(scope="module")

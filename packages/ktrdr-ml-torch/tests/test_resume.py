@@ -40,21 +40,6 @@ CASES = {
 }
 
 
-class CancelledAt(Cancellation):
-    """Cancelled when it has been asked ``times`` times."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.left = times
-
-    @property
-    def requested(self):
-        self.left -= 1
-        if self.left == 0:
-            self.cancel()
-        return super().requested
-
-
 @pytest.fixture
 def case(problem):
     def make(name, **settings):
@@ -114,7 +99,7 @@ def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_cancelled_again_and_again(case, train, same, tmp_path, name):
+def test_cancelled_again_and_again(case, train, same, cancelled_at, tmp_path, name):
     """After every fifth question, in batches and in evaluations alike."""
     # The first solution of rules is kept whole, not in parts.
     questions = 5 if name != "anfis" else len(RIDGES) + 6
@@ -122,7 +107,7 @@ def test_cancelled_again_and_again(case, train, same, tmp_path, name):
     interruptions = 0
     while True:
         try:
-            resumed = train(given, cancellation=CancelledAt(questions), checkpoint=DirectoryCheckpoint(tmp_path))
+            resumed = train(given, cancellation=cancelled_at(questions), checkpoint=DirectoryCheckpoint(tmp_path))
             break
         except CancelledError:
             interruptions += 1
@@ -135,24 +120,26 @@ def test_cancelled_again_and_again(case, train, same, tmp_path, name):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_every_optimizer_takes_its_state_along(problem, train, same, tmp_path, optimizer, momentum):
+def test_every_optimizer_takes_its_state_along(problem, train, same, cancelled_at, tmp_path, optimizer, momentum):
     if optimizer in ("adam", "adamw"):
         momentum = 0.0
     given = problem(settings={"optimizer": optimizer, "momentum": momentum, "learning_rate": 1e-3})
     with pytest.raises(CancelledError):
-        train(given, cancellation=CancelledAt(13), checkpoint=DirectoryCheckpoint(tmp_path))
+        train(given, cancellation=cancelled_at(13), checkpoint=DirectoryCheckpoint(tmp_path))
     assert same(train(given, checkpoint=DirectoryCheckpoint(tmp_path)), train(given))
 
 
 @pytest.mark.parametrize("batches", [1, 3, 8])
-def test_neither_blocks_nor_where_they_are_cut_change_the_run(problem, train, same, tmp_path, monkeypatch, batches):
+def test_neither_blocks_nor_where_they_are_cut_change_the_run(
+    problem, train, same, cancelled_at, tmp_path, monkeypatch, batches
+):
     """Samples are put in order a block of batches at a time; a resumed epoch begins inside of a block."""
     given = problem(settings={"class_weights": "balanced"})
     expected = train(given)
     monkeypatch.setattr(training, "_BLOCK_BATCHES", batches)
     assert train(given).history == expected.history
     with pytest.raises(CancelledError):
-        train(given, cancellation=CancelledAt(6), checkpoint=DirectoryCheckpoint(tmp_path))
+        train(given, cancellation=cancelled_at(6), checkpoint=DirectoryCheckpoint(tmp_path))
     resumed = train(given, checkpoint=DirectoryCheckpoint(tmp_path))
     assert resumed.history == expected.history
     assert same(resumed, expected)
