@@ -6,8 +6,9 @@ names are imported when they are first used, so that looking for entry points do
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ktrdr.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from ktrdr.core.plugins.contract import (
@@ -61,10 +62,6 @@ __all__ = [
 ]
 
 _ELSEWHERE = {"PROJECT": "markers", "hookimpl": "markers", "hookspec": "markers", "too_many_rules": "rule_limit"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"ktrdr.core.plugins.{_ELSEWHERE.get(name, 'contract')}")
-    return getattr(module, name)
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: f"{__name__}.{_ELSEWHERE.get(name, 'contract')}" for name in __all__}
+)  # fmt: skip
