@@ -105,7 +105,7 @@ def _train_on_server(server: str, text: str, settings: TrainingSettings, *, resu
         if as_json:
             print_json(result)
         else:
-            print_trained(training_on_server(client, result), server=client.url)
+            print_trained(training_on_server(client, result)[0], server=client.url)
 
 
 def print_trained(result: TrainingResult, *, server: str | None = None) -> None:

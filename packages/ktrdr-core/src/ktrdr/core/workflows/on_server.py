@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob
 from ktrdr.core.jobs.refusals import read_settings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
-from ktrdr.core.plugins.contract import Device
+from ktrdr.core.plugins.contract import Device, EpochRecord
 from ktrdr.core.runs.run_archive import unpack_run
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.trials.count import TrialCount
@@ -116,19 +117,26 @@ class ServerRuns:
         return operation["id"], result
 
 
-def training_on_server(client: Client, result: dict[str, Any]) -> TrainingResult:
-    """Return what :meth:`ServerRuns.train` returned as the result of a local training.
+def training_on_server(client: Client, answer: dict[str, Any]) -> tuple[TrainingResult, tuple[EpochRecord, ...]]:
+    """Return what :meth:`ServerRuns.train` returned as the result of a local training, and the history of its epochs.
 
-    Its bundle has the manifest of the model alone: the files are on the server.
+    The bundle of the result has the manifest of the model alone: the files are on the server.
     """
-    count = result.get("trial_count")
-    manifest = Manifest.model_validate(client.model(result["model"])["manifest"])
-    return TrainingResult(
-        bundle=Bundle(Path(result["model"]), manifest),
-        device=Device(result["device"], "cpu"),
-        samples=result["samples"],
-        epochs=result["epochs"],
-        best_epoch=result["best_epoch"],
-        resumed=result["resumed"],
+    count = answer.get("trial_count")
+    model = client.model(answer["model"])
+    result = TrainingResult(
+        bundle=Bundle(Path(answer["model"]), Manifest.model_validate(model["manifest"])),
+        device=Device(answer["device"], "cpu"),
+        samples=answer["samples"],
+        epochs=answer["epochs"],
+        best_epoch=answer["best_epoch"],
+        resumed=answer["resumed"],
         trial_count=None if count is None else TrialCount.from_json(count),
+    )
+    return result, tuple(
+        EpochRecord(
+            record["epoch"],
+            {key: math.nan if value is None else value for key, value in record.items() if key != "epoch"},
+        )
+        for record in model["history"]
     )
