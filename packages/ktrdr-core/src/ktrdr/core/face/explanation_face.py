@@ -8,7 +8,7 @@ from ktrdr.core.backtesting.explanation import Explanation as ExplainedDecision
 from ktrdr.core.data.times import format_time
 from ktrdr.core.face.arguments import TimeLike, instant_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle
-from ktrdr.core.face.result_html import result_block, warning_list
+from ktrdr.core.face.result_html import paragraph, result_block
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ class Explanation:
         if f"adds to {output}" in inputs:
             inputs = inputs[["value", "seen", f"adds to {output}"]]
         table = inputs.to_html(border=0, float_format=lambda value: f"{value:.4g}", max_rows=25, na_rep="")
-        return result_block(f"{self._title()}: {self.decision}", warning_list([self.reason]), table)
+        return result_block(f"{self._title()}: {self.decision}", paragraph(self.reason), table)
 
 
 def explain(

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ktrdr.core.data.times import format_time
+from ktrdr.core.report.content import sentence
 from ktrdr.core.report.figures import BLUE, GREEN, GREY, RED
 from ktrdr.core.report.page import Card
 from ktrdr.core.report.timeline import Timeline
 
-__all__ = ["card_row", "line_picture", "result_block", "warning_list"]
+__all__ = ["card_row", "line_picture", "paragraph", "result_block", "warning_list"]
 
 _TONES = {"good": GREEN, "bad": RED, "": "inherit"}
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 220, 64, 8, 24, 22
@@ -28,10 +29,15 @@ def result_block(title: str, *parts: str) -> str:
     )
 
 
+def paragraph(text: str) -> str:
+    """Return a sentence below the title."""
+    return f'<div style="margin: 4px 0">{html.escape(sentence(text))}</div>'
+
+
 def warning_list(warnings: Sequence[str]) -> str:
     """Return warnings, each beside a mark; nothing if there are none."""
     return "".join(
-        f'<div style="border-left: 3px solid {RED}; padding: 2px 0 2px 8px; margin: 4px 0">{html.escape(warning)}</div>'
+        f'<div style="border-left: 3px solid {RED}; padding: 2px 0 2px 8px; margin: 4px 0">{html.escape(sentence(warning))}</div>'
         for warning in warnings
     )
 

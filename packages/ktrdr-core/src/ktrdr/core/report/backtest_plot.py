@@ -45,13 +45,17 @@ def backtest_plot(result: BacktestResult) -> Figure:
         for trace in picture.figure["data"]:
             figure.add_trace({**trace, "legend": _legend(row)}, row=row, col=1)
         figure.update_yaxes(picture.figure["layout"].get("yaxis", {}), row=row, col=1)
+    # Plotly centres the titles of subplots, where the legends are.
+    figure.update_annotations(x=0, xanchor="left")
     step = max(1, len(labels) // _TICKS)
     figure.update_xaxes(
-        tickvals=list(range(0, len(labels), step)), ticktext=labels[::step], rangeslider={"visible": False}
+        tickvals=list(range(0, len(labels), step)),
+        ticktext=[label[:10] for label in labels[::step]],
+        rangeslider={"visible": False},
     )
     figure.update_layout(
-        height=whole + 90,
-        margin={"l": 76, "r": 16, "t": 40, "b": 40},
+        height=whole + 110,
+        margin={"l": 76, "r": 16, "t": 64, "b": 36},
         hovermode="x unified",
         template="plotly_white",
         **_legends(pictures, heights, whole),
