@@ -100,7 +100,7 @@ def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json:
     from ktrdr.core.models.manifest import Manifest
     from ktrdr.core.plugins.contract import Device
     from ktrdr.core.training.result import TrainingResult
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.trial_count import TrialCount
 
     with Client(server) as client:
         stopped = client.last_stopped("training", job) if resume else None
