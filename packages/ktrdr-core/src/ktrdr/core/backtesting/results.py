@@ -26,8 +26,8 @@ from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.runs.run_store import RESULT_FILE
-from ktrdr.core.trials.count import TrialCount
 from ktrdr.core.trials.look import Look
+from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = [
     "BacktestResult",

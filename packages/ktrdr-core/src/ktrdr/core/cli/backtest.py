@@ -179,7 +179,7 @@ def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import last_day, parse_time
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.trial_count import TrialCount
 
     head = [
         ["model", *(summary["model"] for summary in summaries.values())],

@@ -9,8 +9,9 @@ from typing import Any
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Device
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.short_texts import short_repr
 from ktrdr.core.trials.look import Look
+from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["TrainingResult"]
 
@@ -38,6 +39,10 @@ class TrainingResult:
     resumed: bool = False
     trial_count: TrialCount | None = None
     look: Look | None = None
+
+    def __repr__(self) -> str:
+        epochs = f"{self.epochs:,} epoch{'' if self.epochs == 1 else 's'} on {self.device.name}"
+        return short_repr(f"TrainingResult {self.bundle.ref}: {epochs}, best epoch {self.best_epoch:,}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""
