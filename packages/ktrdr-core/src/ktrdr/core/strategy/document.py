@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,8 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?(([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+)", re.ASCII
 )
-_IMPLICIT = yaml.resolver.Resolver()
+# types-PyYAML declares no types for this method.
+_IMPLICIT_TAG: Callable[[type[yaml.Node], str, tuple[bool, bool]], str] = yaml.resolver.Resolver().resolve
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -142,7 +143,7 @@ def _yaml_node(node: Node) -> yaml.Node:
     if isinstance(node.value, str):
         return _yaml_text(node.value)
     text = "null" if node.value is None else node.text
-    return yaml.ScalarNode(_IMPLICIT.resolve(yaml.ScalarNode, text, (True, False)), text)
+    return yaml.ScalarNode(_IMPLICIT_TAG(yaml.ScalarNode, text, (True, False)), text)
 
 
 def _yaml_text(text: str) -> yaml.Node:
