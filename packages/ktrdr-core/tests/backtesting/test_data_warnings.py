@@ -114,7 +114,7 @@ class TestMissingVolume:
         store = lacking([10, first + 100, first + 101, first + 300])
         result = run(with_mfi, store=store)
         assert result.warnings[0] == (
-            "EURUSD 1h: missing volume costs 13 of 2,046 bars their features: 3 of its 2,109 1h bars have no volume"
+            "EURUSD 1h: 13 of 2,046 bars have no features for lack of volume: 3 of its 2,109 1h bars have no volume"
             " (the first: 2017-09-07 04:00), and `roc_5` (mfi) needs 6 in a row; import bars that have a volume, or use"
             " an indicator that does not read it in place of `roc_5`"
         )

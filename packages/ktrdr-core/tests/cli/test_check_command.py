@@ -153,4 +153,4 @@ def test_a_period_longer_than_the_data_is_refused_and_not_called_clean(run: Run,
     assert err.startswith(
         "Error: no bar of EURUSD 1h has all features: the data has 6225 bars, and `4h_rsi_oversold_lag3`"
     )
-    assert err.endswith("give more bars or shorten the indicator's period\n")
+    assert err.endswith("use more bars, or a shorter period of the indicator\n")

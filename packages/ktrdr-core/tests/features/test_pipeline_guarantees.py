@@ -263,7 +263,7 @@ class TestSymbolsApart:
 
     def test_bars_of_two_symbols_are_refused(self, rich_strategy: Strategy, rich_bars: BarsMaker):
         bars = rich_bars() | {"4h": rich_bars(symbol="GBPUSD")["4h"]}
-        with pytest.raises(BadInputError, match="one symbol at a time, not EURUSD, GBPUSD"):
+        with pytest.raises(BadInputError, match="one symbol at a time; pass the bars of one of EURUSD, GBPUSD"):
             FeaturePipeline(rich_strategy).compute(bars)
 
     def test_a_symbol_that_was_not_fitted_is_refused(self, matrices):
@@ -346,7 +346,7 @@ class TestFit:
         )
         pipeline = FeaturePipeline(strategy)
         matrix = pipeline.compute({"1h": make_bars(120)})
-        reason = r"no bar of EURUSD 1h .* 100 rows .* 120 bars, and `1h_slow_raw` alone needs 199"
+        reason = r"no bar of EURUSD 1h .* 100 rows .* 120 bars, and `1h_slow_raw` needs 199"
         with pytest.raises(BadInputError, match=reason):
             pipeline.fit({"EURUSD": matrix}, {"EURUSD": np.arange(100)})
         assert pipeline.normalizers() == {}
