@@ -73,7 +73,7 @@ class TestFigures:
         won = trades["net"] > 0
         assert labels(page, data["exit in profit"]) == times(trades["exit_time"][won])
         assert labels(page, data["exit at a loss"]) == times(trades["exit_time"][~won])
-        assert len(data["held"]["x"]) == 3 * len(won)
+        assert len(data["positions"]["x"]) == 3 * len(won)
         for name in ("open", "high", "low", "close"):
             np.testing.assert_allclose(data["price"][name], result.symbols[0].positions[name], rtol=1e-6)
 
@@ -181,7 +181,7 @@ class TestTables:
         made = read_page(write_report(silent, tmp_path / "r.html").read_text(encoding="utf-8"))
         assert "The model never traded: it always says HOLD." in made.text
         assert "sortable" not in str(made.tags("table"))
-        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["price", "held"]
+        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["price", "positions"]
 
 
 class TestMuch:

@@ -11,7 +11,7 @@ from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.models.manifest import Manifest
 
-__all__ = ["buy_and_hold", "held_value", "majority_class"]
+__all__ = ["buy_and_hold", "buy_and_hold_value", "majority_class"]
 
 
 def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: Costs) -> np.ndarray:
@@ -29,7 +29,7 @@ def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: 
     equity = np.zeros(len(time))
     part = capital / len(bars)
     for each in bars:
-        value = held_value(float(each.open[0]), each.close, part, costs)
+        value = buy_and_hold_value(float(each.open[0]), each.close, part, costs)
         if len(value) == len(time):
             equity += value
         else:
@@ -38,7 +38,7 @@ def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: 
     return equity
 
 
-def held_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) -> np.ndarray:
+def buy_and_hold_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) -> np.ndarray:
     """Return what ``cash`` is worth at each close, float64 ``(n,)``, that buys at ``first_open`` and sells at the last
     close."""
     price = first_open * (1 + costs.slippage)

@@ -45,6 +45,9 @@ _METRICS, _SETTINGS, _MODEL, _STRATEGY = "metrics.json", "settings.json", "model
 _TRADES, _TRADES_JSON, _REASONS = "trades.parquet", "trades.json", "reasons.parquet"
 _EQUITY, _POSITIONS = "equity.parquet", "positions.parquet"
 
+# Columns of trades.parquet in older runs, and their names now.
+_RENAMED_COLUMNS = {"entry_aim": "entry_reference_price", "exit_aim": "exit_reference_price"}
+
 # Beside what to_json gives, in the result's file.
 _NOT_IN_SUMMARY = ("history", "histograms")
 
@@ -214,9 +217,10 @@ class BacktestResult:
         symbols: in the order in which they were traded.
         trades: one row per trade in the order of entries: ``number`` (from 1), ``symbol``, ``side`` (``long``,
             ``short``), ``entry_decision_time``, ``entry_time``, ``exit_decision_time`` (NaT where the exit was decided
-            inside a bar or by the end), ``exit_time``, ``bars`` (held), ``units``, ``entry_aim``, ``entry_price``,
-            ``exit_aim``, ``exit_price`` (aims are without slippage), ``notional`` (at the entry), ``gross``,
-            ``commission``, ``slippage``, ``net`` (cash), ``return`` (net by notional), ``mae``, ``mfe`` (furthest the
+            inside a bar or by the end), ``exit_time``, ``bars`` (held), ``units``, ``entry_reference_price``,
+            ``entry_price``, ``exit_reference_price``, ``exit_price`` (reference prices are without slippage),
+            ``notional`` (at the entry), ``gross``, ``commission``, ``slippage``, ``net`` (cash), ``return`` (net by
+            notional), ``mae``, ``mfe`` (furthest the
             price went against and along the position while it was open, as shares of the entry price, both at least
             0, see :func:`~ktrdr.core.backtesting.trades.excursions`), ``exit_reason``. Times are opens of bars.
         reasons: per trade.
@@ -407,7 +411,7 @@ def _read_model(directory: Path) -> tuple[Manifest, str]:
 def _read(directory: Path) -> BacktestResult:
     summary, metrics, settings = (_load(directory, name) for name in (RESULT_FILE, _METRICS, _SETTINGS))
     manifest, text = _read_model(directory)
-    trades = read_table(directory / _TRADES)
+    trades = {_RENAMED_COLUMNS.get(name, name): column for name, column in read_table(directory / _TRADES).items()}
     reasons = read_table(directory / _REASONS)
     del reasons["trade"]
     return BacktestResult(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.backtesting.benchmark import held_value
+from ktrdr.core.backtesting.benchmark import buy_and_hold_value
 from ktrdr.core.backtesting.metrics import format_metric, trade_metrics
 from ktrdr.core.backtesting.metrics.over_time import worst_drawdowns
 from ktrdr.core.backtesting.metrics.returns import yearly_returns
@@ -27,10 +27,10 @@ def account_tables(result: BacktestResult) -> list[Table]:
 
 def _years(result: BacktestResult) -> Table:
     time, capital = result.equity["time"], result.settings.capital
-    own, held = (yearly_returns(time, result.equity[name], capital) for name in ("equity", "benchmark"))
+    own, benchmark = (yearly_returns(time, result.equity[name], capital) for name in ("equity", "benchmark"))
     rows = []
     for year, gained in own.items():
-        other = held.get(year)
+        other = benchmark.get(year)
         tone = tone_of("total_return", {"total_return": gained}, [{"total_return": other}])
         excess = None if other is None else gained - other
         rows.append([Cell(year), _percent(gained, tone), _percent(other), _percent(excess, _sign(excess))])
@@ -82,7 +82,7 @@ def _symbols(result: BacktestResult) -> Table:
 def _symbol(result: BacktestResult, symbol: SymbolResult) -> list[Cell]:
     own = np.flatnonzero(result.trades["symbol"] == symbol.symbol)
     metrics = trade_metrics({name: column[own] for name, column in result.trades.items()})
-    net, held = float(result.trades["net"][own].sum()), _held_profit(result, symbol)
+    net, buy_and_hold = float(result.trades["net"][own].sum()), _buy_and_hold_profit(result, symbol)
     units = symbol.positions["units"]
     metrics |= {"net_profit": net, "exposure": np.count_nonzero(units) / len(units)}
 
@@ -94,19 +94,19 @@ def _symbol(result: BacktestResult, symbol: SymbolResult) -> list[Cell]:
         Cell(symbol.symbol),
         Cell(f"{symbol.bars:,}", "n", symbol.bars),
         *(cell(name) for name in ("exposure", "trades", "win_rate", "profit_factor", "costs")),
-        cell("net_profit", tone_of("net_profit", metrics, [{"net_profit": held}])),
-        Cell(format_metric("net_profit", held), "n", held),
+        cell("net_profit", tone_of("net_profit", metrics, [{"net_profit": buy_and_hold}])),
+        Cell(format_metric("net_profit", buy_and_hold), "n", buy_and_hold),
     ]
 
 
-def _held_profit(result: BacktestResult, symbol: SymbolResult) -> float | None:
+def _buy_and_hold_profit(result: BacktestResult, symbol: SymbolResult) -> float | None:
     """Return what buying and holding the symbol earned; ``None`` for a result without opens."""
     settings, positions = result.settings, symbol.positions
     if "open" not in positions:
         return None
     part = settings.capital / len(result.symbols)
     costs = Costs(settings.commission, settings.slippage)
-    return float(held_value(float(positions["open"][0]), positions["close"], part, costs)[-1]) - part
+    return float(buy_and_hold_value(float(positions["open"][0]), positions["close"], part, costs)[-1]) - part
 
 
 def _percent(value: float | None, tone: str = "") -> Cell:

@@ -80,12 +80,12 @@ def _cards(result: BacktestResult) -> list[Card]:
 
     def card(name: str, label: str = "") -> Card:
         info = next(info for info in METRICS if info.name == name)
-        held = benchmark.get(name)
+        other = benchmark.get(name)
         return Card(
             label or info.label,
             format_metric(name, metrics.get(name)),
             tone_of(name, metrics, rivals),
-            "" if held is None else f"buy and hold {format_metric(name, held)}",
+            "" if other is None else f"buy and hold {format_metric(name, other)}",
         )
 
     low, high = metrics.get("sharpe_low"), metrics.get("sharpe_high")
@@ -165,14 +165,14 @@ def _rolling_pictures(result: BacktestResult, timeline: Timeline) -> list[Pictur
     if window is None:
         return []
     name, bars = window
-    own, held = (_rolling(result, column, bars, periods) for column in ("equity", "benchmark"))
+    own, benchmark = (_rolling(result, column, bars, periods) for column in ("equity", "benchmark"))
     if np.isnan(own).all():
         return []
     return [
         Picture(
             "rolling",
             "Rolling Sharpe ratio",
-            figures.rolling_figure(timeline, own, held),
+            figures.rolling_figure(timeline, own, benchmark),
             f"Of the last {bars:,} bars, a {name}, at each of them; annualized as the Sharpe ratio of the whole is.",
             time=True,
         )

@@ -91,7 +91,7 @@ def layout(**more: Any) -> dict[str, Any]:
 def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
     """Candles with the entries and exits of ``trades``, columns as
     :class:`~ktrdr.core.backtesting.results.BacktestResult` has them; closes as a line where ``bars`` has no more."""
-    entry, left = timeline.places(trades["entry_time"]), timeline.places(trades["exit_time"])
+    entry, exits = timeline.places(trades["entry_time"]), timeline.places(trades["exit_time"])
     paid, got = _numbers(trades["entry_price"]), _numbers(trades["exit_price"])
     data = [
         _candles(timeline, bars) if "open" in bars else _closes(timeline, bars),
@@ -99,8 +99,8 @@ def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
             # One dotted stroke per trade, all in one trace: gaps (null) part them.
             "type": "scatter",
             "mode": "lines",
-            "name": "held",
-            "x": [place for pair in zip(entry.tolist(), left.tolist(), strict=True) for place in (*pair, None)],
+            "name": "positions",
+            "x": [place for pair in zip(entry.tolist(), exits.tolist(), strict=True) for place in (*pair, None)],
             "y": [value for pair in zip(paid, got, strict=True) for value in (*pair, None)],
             "line": {"color": GREY, "width": 1, "dash": "dot"},
             "hoverinfo": "skip",
@@ -123,7 +123,7 @@ def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
             ]
             name = "exit in profit" if won else "exit at a loss"
             marker = {"symbol": "x", "size": 7, "color": colour}
-            data.append(_markers(name, left[own], [got[row] for row in own], told, marker))
+            data.append(_markers(name, exits[own], [got[row] for row in own], told, marker))
     return {"data": data, "layout": layout(height=440, yaxis={"title": {"text": "price"}, "hoverformat": ".6~g"})}
 
 
