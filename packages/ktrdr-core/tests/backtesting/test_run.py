@@ -76,7 +76,7 @@ class TestAccount:
         assert (result.trades["entry_decision_time"] >= end).all()
         assert result.end == sample_bars().close_time[-1]
         assert not of_data(result.warnings)
-        assert "everything after" in result.period
+        assert "all bars after" in result.period
 
     def test_every_cent_is_accounted_for(self, result):
         equity, capital = result.equity, result.settings.capital
@@ -277,7 +277,7 @@ class TestFiles:
     def test_nothing_is_overwritten(self, result, tmp_path):
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "notes.txt").write_text("mine", encoding="utf-8")
-        with pytest.raises(BadInputError, match="there already"):
+        with pytest.raises(BadInputError, match="exists already"):
             result.write(tmp_path / "a")
         assert (tmp_path / "a" / "notes.txt").read_text(encoding="utf-8") == "mine"
 
@@ -323,13 +323,13 @@ class TestPeriod:
         assert run(bundle, end=dt.date(2017, 9, 15)).start > np.datetime64("2017-08-31T20:00", "ns")
 
     def test_an_end_in_the_training_data_needs_a_start(self, bundle, run):
-        with pytest.raises(BadInputError, match="lies within the data model waves/1 was trained on.*give a start too"):
+        with pytest.raises(BadInputError, match="lies within the training data of waves/1.*give a start too"):
             run(bundle, end=dt.date(2017, 5, 1))
 
     def test_nothing_unseen(self, bundle, run):
         data = bundle.manifest.data.model_copy(update={"end": dt.datetime(2018, 1, 1, tzinfo=dt.UTC), "split": {}})
         manifest = bundle.manifest.model_copy(update={"data": data})
-        with pytest.raises(BadInputError, match="nothing it has not seen; import later bars"):
+        with pytest.raises(BadInputError, match="the model has seen all of them; import later bars"):
             run(Bundle(bundle.directory, manifest))
 
 
@@ -422,7 +422,7 @@ class TestHonesty:
         majority = max(
             bundle.manifest.baselines["majority"]["test"]["per_class"].items(), key=lambda item: item[1]["predicted"]
         )[0]
-        assert f"always says {majority}" in baseline.statement
+        assert f"always predicts {majority}" in baseline.statement
         assert ("never trades" in baseline.statement) == (baseline.metrics["trades"] == 0)
 
     def test_a_majority_of_buys_holds(self, bundle, run):
@@ -430,7 +430,7 @@ class TestHonesty:
         buys = Bundle(bundle.directory, bundle.manifest.model_copy(update={"baselines": baselines}))
         (baseline,) = run(buys).baselines
         assert baseline.metrics["trades"] > 0
-        assert "always says BUY" in baseline.statement
+        assert "always predicts BUY" in baseline.statement
 
 
 class TestDeployment:
@@ -489,7 +489,7 @@ class TestBadInput:
 
     def test_a_cold_start_is_said(self, bundle, run):
         result = run(bundle, start=dt.date(2017, 1, 1), end=dt.date(2017, 2, 1))
-        assert any("features are missing and nothing is decided" in warning for warning in result.warnings)
+        assert any("lack features, so the model makes no decision there" in warning for warning in result.warnings)
         assert result.symbols[0].passed["predicted"] < result.symbols[0].bars
 
     def test_cancelled(self, bundle, bar_store, plugins, ledger):
