@@ -1,4 +1,4 @@
-"""Small tables: the account by year, its worst drawdowns, and what each symbol was worth to it."""
+"""Small tables of the report: returns by year, worst drawdowns, and results by symbol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["account_tables"]
 
 
 def account_tables(result: BacktestResult) -> list[Table]:
-    """Return those that have a row; that of symbols only where there are several."""
+    """Return the tables that have rows; the table of symbols only if there are several."""
     tables = [_symbols(result), _years(result)] if len(result.symbols) > 1 else [_years(result)]
     return [table for table in (*tables, _drawdowns(result)) if table.rows]
 
@@ -38,8 +38,8 @@ def _years(result: BacktestResult) -> Table:
         "Returns by year",
         (Column("year"), *(Column(name, number=True) for name in ("strategy", "buy and hold", "excess"))),
         rows,
-        "By calendar year (UTC); the first and the last may be cut short. The excess is the strategy's return less that"
-        " of buying and holding.",
+        "By calendar year (UTC); the first and the last year may be incomplete. The excess is the strategy's return"
+        " minus that of buy and hold.",
     )
 
 
@@ -64,8 +64,8 @@ def _drawdowns(result: BacktestResult) -> Table:
             ]
             for each in worst
         ],
-        "The deepest, each from a high of the equity to the bar that reaches it again. Days are from the high to the"
-        " recovery, or to the end of the backtest; those of recovery from the trough.",
+        "The deepest drawdowns, each from a high of the equity to the bar that reaches it again. Days count from the"
+        " high to the recovery, or to the end of the backtest; days of recovery count from the trough.",
     )
 
 
@@ -75,7 +75,8 @@ def _symbols(result: BacktestResult) -> Table:
         "By symbol",
         (Column("symbol"), *(Column(name, number=True) for name in names)),
         [_symbol(result, symbol) for symbol in result.symbols],
-        "Net profits add up to that of the account. Buying and holding has an equal part of the capital for each.",
+        "The net profits add up to the net profit of the account. Buy and hold invests an equal part of the capital in"
+        " each symbol.",
     )
 
 
@@ -100,7 +101,7 @@ def _symbol(result: BacktestResult, symbol: SymbolResult) -> list[Cell]:
 
 
 def _buy_and_hold_profit(result: BacktestResult, symbol: SymbolResult) -> float | None:
-    """Return what buying and holding the symbol earned; ``None`` for a result without opens."""
+    """Return the net profit of buying and holding the symbol; ``None`` for an old result without opens."""
     settings, positions = result.settings, symbol.positions
     if "open" not in positions:
         return None
