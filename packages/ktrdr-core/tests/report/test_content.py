@@ -36,8 +36,9 @@ def times(values: np.ndarray) -> list[str]:
 
 
 def labels(page: Any, trace: dict[str, Any]) -> list[str]:
-    """Return what the places of a trace over time are called."""
-    return [page.timeline[place] for place in trace["x"]]
+    """Return the labels of the places of a trace over time."""
+    timeline = page.timeline
+    return [timeline[place] for place in trace["x"]]
 
 
 class TestFigures:
