@@ -150,7 +150,7 @@ def _check_free(output: Path | None) -> None:
     from ktrdr.core.errors import BadInputError
 
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise BadInputError(f"--output {output} is there already and not an empty directory; give another place")
+        raise BadInputError(f"--output {output} exists already and is not an empty directory; choose another path")
 
 
 def _run_name(directory: Path) -> str:
