@@ -62,8 +62,9 @@ def test_a_wrong_name_of_a_command_fails():
         OPTIONS.options_table("data lisst")
 
 
+# The page about Python has no commands; its code is run by a test of its own.
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "python"])
 def test_the_commands_of(page, console, prepared, tmp_path):
     directory = tmp_path / "work"
     shutil.copytree(prepared, directory, symlinks=True)

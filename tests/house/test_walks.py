@@ -1,4 +1,4 @@
-"""The walks of CONTRIBUTING lead through files and names that there are."""
+"""The paths through the code that CONTRIBUTING describes name existing files and functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 def hops(text):
     """Return ``(path, name or None)`` of every file that a walk names, with the names that stand behind it."""
-    walks = text.partition("### Three walks")[2].partition("\n## ")[0]
+    walks = text.partition("### Three paths through the code")[2].partition("\n## ")[0]
     found, path = [], None
     for word in re.findall(r"`([^`]+)`", walks):
         if word.endswith(".py"):

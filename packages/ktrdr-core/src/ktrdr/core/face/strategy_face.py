@@ -174,8 +174,8 @@ class Strategy:
         count = len(self.warnings)
         more = f", {count} warning{'' if count == 1 else 's'}" if count else ""
         return (
-            f"<Strategy {self.name}: {strategy.model.type} on {first_words(data.symbols)} {first_words(data.timeframes)},"
-            f" {len(self.features)} features{more}>"
+            f"<Strategy {self.name}: {strategy.model.type} on {first_words(data.symbols)}"
+            f" {first_words(data.timeframes)}, {len(self.features)} features{more}>"
         )
 
     def _repr_html_(self) -> str:
