@@ -179,7 +179,7 @@ class TestReasons:
         assert result.reasons.of(stopped, "exit") is None
 
     def test_values_of_another_timeframe_are_those_of_closed_bars(self, result, bar_store, bundle):
-        from ktrdr.core.indicators.compute import compute_indicator
+        from ktrdr.core.indicators.computation import compute_indicator
 
         bars = stored_inputs(bar_store, "EURUSD", ("4h",))["4h"]
         rsi = compute_indicator("rsi", {"period": 14}, bars)["rsi"]

@@ -15,7 +15,7 @@ from ktrdr.core.cli.main import main
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample, sample_bars
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins import Rule, manager
 from ktrdr.core.plugins.manager import PluginManager

@@ -17,7 +17,7 @@ from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features import sources
 from ktrdr.core.features.pipeline import FeaturePipeline, content_hash
-from ktrdr.core.indicators import compute
+from ktrdr.core.indicators import computation
 from ktrdr.core.strategy.model import Strategy
 
 StrategyMaker = Callable[..., Strategy]
@@ -215,8 +215,8 @@ class TestWarmUp:
                 values["rsi"][[20, 30]] = np.nan, np.inf
             return values
 
-        real = compute.compute_indicator
-        monkeypatch.setattr(compute, "compute_indicator", with_holes)
+        real = computation.compute_indicator
+        monkeypatch.setattr(computation, "compute_indicator", with_holes)
         strategy = make_strategy(
             {"rsi_5": ("rsi", {"period": 5}), "sma_4": ("sma", {"period": 4})},
             {"rsi": ("rsi_5", {"high": ("sigmoid", (50, 0.1))})},
@@ -401,7 +401,7 @@ class TestContract:
         pipeline, bars = FeaturePipeline(rich_strategy, crisp=True), rich_bars()
         matrix = pipeline.compute(bars)
         assert matrix.ids[:3] == ("1h_rsi_value", "1h_rsi_value_lag1", "1h_rsi_value_lag3")
-        rsi = compute.compute_indicator("rsi", rich_strategy.indicators["rsi_5"].parameters, bars["1h"])["rsi"]
+        rsi = computation.compute_indicator("rsi", rich_strategy.indicators["rsi_5"].parameters, bars["1h"])["rsi"]
         np.testing.assert_array_equal(matrix.values[matrix.warm, 0], rsi[matrix.warm].astype(np.float32))
 
     def test_each_indicator_is_computed_once_per_timeframe(self, rich_strategy: Strategy, rich_bars: BarsMaker):
@@ -411,7 +411,7 @@ class TestContract:
             calls.append((type_name, bars.timeframe.name))
             return compute_indicator(type_name, parameters, bars)
 
-        compute_indicator = compute.compute_indicator
+        compute_indicator = computation.compute_indicator
         with patch.object(sources.compute, "compute_indicator", counted):
             FeaturePipeline(rich_strategy).compute(rich_bars())
         assert sorted(calls) == [("macd", "30m"), ("roc", "4h"), ("rsi", "1h"), ("rsi", "4h"), ("sma", "1h")]

@@ -24,7 +24,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest

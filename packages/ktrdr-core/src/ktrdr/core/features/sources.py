@@ -9,7 +9,7 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureColumn
-from ktrdr.core.indicators import compute, registry
+from ktrdr.core.indicators import computation, registry
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["Source", "indicator_values", "sources_of", "warmup_of"]
@@ -42,7 +42,7 @@ def indicator_values(
     values: dict[Source, np.ndarray] = {}
     for (timeframe, identifier), reads in wanted.items():
         definition = strategy.indicators[identifier]
-        outputs = compute.compute_indicator(definition.type, definition.parameters, bars[timeframe])
+        outputs = computation.compute_indicator(definition.type, definition.parameters, bars[timeframe])
         for source, output in reads:
             values[source] = _representable(outputs[output])
     return values

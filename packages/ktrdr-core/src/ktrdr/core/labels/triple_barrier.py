@@ -13,7 +13,7 @@ import numpy as np
 
 from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.indicators import compute
+from ktrdr.core.indicators import computation
 from ktrdr.core.labels.first_touch import first_touch
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.strategy.model import CLASSES
@@ -70,9 +70,9 @@ def barriers(
     returns of the closes, as a fraction of the price.
     """
     if vol_method == "atr":
-        distance = compute.compute_indicator("atr", {"period": vol_span}, bars)["atr"]
+        distance = computation.compute_indicator("atr", {"period": vol_span}, bars)["atr"]
     else:
-        distance = compute.compute_indicator("volatility", {"period": vol_span}, bars)["volatility"] * bars.close
+        distance = computation.compute_indicator("volatility", {"period": vol_span}, bars)["volatility"] * bars.close
     # Without volatility, the barriers have no distance.
     distance = np.where(distance > 0.0, distance, np.nan)
     return bars.close + pt_multiplier * distance, bars.close - sl_multiplier * distance
