@@ -1,18 +1,44 @@
-"""A real backend for tests of core, the example one, which needs numpy alone; and a ledger of trials for each."""
+"""A real backend for tests of core (the example one, which needs numpy alone), a ledger of trials, and a home."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ktrdr.core.data.bar_store import default_store
+from ktrdr.core.data.sample import install_sample
+from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.trials.trial_database import SQLiteDatabase
 from ktrdr.core.trials.trial_ledger import TrialLedger
 
 _EXAMPLE = Path(__file__).parents[3] / "examples" / "ktrdr-ml-example" / "src"
+
+
+_STRATEGY = """
+name: {name}
+training_data:
+  symbols: {{mode: single, symbol: EURUSD}}
+  timeframes: {{mode: single, timeframe: 1h}}
+  date_range: {{start: 2017-01-01, end: 2017-03-31}}
+indicators: {{rsi_14: {{type: rsi, period: 14}}}}
+fuzzy_sets:
+  rsi: {{indicator: rsi_14, low: [0, 25, 45], middle: [30, 50, 70], high: [55, 75, 100]}}
+nn_inputs: [{{fuzzy_set: rsi, timeframes: all}}]
+model: {{type: softmax_regression}}
+decisions: {{confidence_threshold: {threshold}}}
+risk: {{stop_loss: {{atr: {stop}}}}}
+training:
+  labels: {{source: direction, horizon: 4, threshold: 0.0005}}
+  data_split: {{train: 0.7, validation: 0.15, test: 0.15}}
+  epochs: 3
+  batch_size: 64
+  learning_rate: 0.5
+  seed: 1
+"""
 
 
 @pytest.fixture
@@ -33,3 +59,24 @@ def example_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     yield PluginManager(path=[str(site)], environ={})
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example_plugins: PluginManager) -> Path:
+    """A ``KTRDR_HOME`` with a year of hourly EURUSD."""
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(manager, "default_manager", lambda: example_plugins)
+    install_sample(default_store())
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def write_strategy(tmp_path: Path) -> Callable[..., Path]:
+    """Return ``write_strategy(name, threshold=..., stop=...)``: a file with these settings."""
+
+    def write(name: str, *, threshold: float = 0.34, stop: float = 3.0) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(_STRATEGY.format(name=name, threshold=threshold, stop=stop), encoding="utf-8")
+        return path
+
+    return write

@@ -1,4 +1,4 @@
-"""A home of the test's own with the sample, and the two ways to work in it: the command line and Python."""
+"""The two ways to work in a home: the command line and Python."""
 
 from __future__ import annotations
 
@@ -10,58 +10,11 @@ from typing import Any, Protocol
 import pytest
 
 from ktrdr.core.cli.main import main
-from ktrdr.core.data.bar_store import default_store
-from ktrdr.core.data.sample import install_sample
 from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings
-from ktrdr.core.plugins import manager
-from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.runs.run_store import run_name, store_run
 from ktrdr.core.workflows.run_backtest import backtest
 from ktrdr.core.workflows.run_sweep import sweep
 from ktrdr.core.workflows.run_training import train
-
-_STRATEGY = """
-name: {name}
-training_data:
-  symbols: {{mode: single, symbol: EURUSD}}
-  timeframes: {{mode: single, timeframe: 1h}}
-  date_range: {{start: 2017-01-01, end: 2017-03-31}}
-indicators: {{rsi_14: {{type: rsi, period: 14}}}}
-fuzzy_sets:
-  rsi: {{indicator: rsi_14, low: [0, 25, 45], middle: [30, 50, 70], high: [55, 75, 100]}}
-nn_inputs: [{{fuzzy_set: rsi, timeframes: all}}]
-model: {{type: softmax_regression}}
-decisions: {{confidence_threshold: {threshold}}}
-risk: {{stop_loss: {{atr: {stop}}}}}
-training:
-  labels: {{source: direction, horizon: 4, threshold: 0.0005}}
-  data_split: {{train: 0.7, validation: 0.15, test: 0.15}}
-  epochs: 3
-  batch_size: 64
-  learning_rate: 0.5
-  seed: 1
-"""
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example_plugins: PluginManager) -> Path:
-    """A ``KTRDR_HOME`` with a year of hourly EURUSD."""
-    monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(manager, "default_manager", lambda: example_plugins)
-    install_sample(default_store())
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def write_strategy(tmp_path: Path) -> Callable[..., Path]:
-    """Return ``write_strategy(name, threshold=..., stop=...)``: a file with these settings."""
-
-    def write(name: str, *, threshold: float = 0.34, stop: float = 3.0) -> Path:
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(_STRATEGY.format(name=name, threshold=threshold, stop=stop), encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.fixture

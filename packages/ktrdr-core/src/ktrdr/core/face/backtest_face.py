@@ -238,8 +238,8 @@ def backtest(
         >>> backtest.trades[["side", "entry_price", "net"]].shape
         (18, 3)
     """
-    from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.runs.run_store import store_run
+    from ktrdr.core.workflows.places import plugins_or_all
     from ktrdr.core.workflows.run_backtest import backtest as run
 
     settings = settings_of(
@@ -260,7 +260,7 @@ def backtest(
         with running_on(address, progress) as runs:
             result = runs.backtest(remote_name(model), settings)
     else:
-        plugins = default_manager()
+        plugins = plugins_or_all(None)
         bundle = find_bundle(model, plugins)
         with watched(progress) as (receive, cancellation):
             result = run(bundle, settings, plugins=plugins, progress=receive, cancellation=cancellation)

@@ -127,9 +127,9 @@ def explain(
         >>> explanation.inputs.loc["1h_rsi_neutral", "indicator"]
         'rsi_14'
     """
-    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.workflows.places import plugins_or_all
     from ktrdr.core.workflows.run_explanation import explain as run
 
-    plugins = default_manager()
+    plugins = plugins_or_all(None)
     bundle = find_bundle(model, plugins)
     return Explanation(run(bundle, symbol=symbol, at=instant_of(at, "at"), plugins=plugins))

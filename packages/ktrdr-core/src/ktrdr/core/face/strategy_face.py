@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import write_atomically
-from ktrdr.core.plugins.manager import default_manager
 from ktrdr.core.short_texts import first_words
 from ktrdr.core.strategy.document import Node, plain, read_document, write_document
 from ktrdr.core.strategy.editing import node_of, parse_path, with_value
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text, read_strategy_file
+from ktrdr.core.workflows.places import plugins_or_all
 
 if TYPE_CHECKING:
     from ktrdr.core.strategy.model import Strategy as StrategyModel
@@ -257,4 +257,4 @@ def example_strategy() -> Strategy:
 
 def _checked(text: str, name: str) -> LoadedStrategy:
     # Whether a plugin is there is asked where it is needed: on a server it may be another machine's.
-    return load_strategy_text(text, name=name, plugins=default_manager(), plugin_may_be_missing=True)
+    return load_strategy_text(text, name=name, plugins=plugins_or_all(None), plugin_may_be_missing=True)

@@ -144,7 +144,7 @@ def sweep(
         >>> sweep.table.shape[0], sweep.trials
         (2, 3)
     """
-    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.workflows.places import plugins_or_all
     from ktrdr.core.workflows.run_sweep import sweep as run
 
     settings = settings_of(
@@ -165,7 +165,7 @@ def sweep(
     if address is not None:
         with running_on(address, progress) as runs:
             return Sweep(runs.sweep(remote_name(model), settings))
-    plugins = default_manager()
+    plugins = plugins_or_all(None)
     bundle = find_bundle(model, plugins)
     with watched(progress) as (receive, cancellation):
         return Sweep(run(bundle, settings, plugins=plugins, progress=receive, cancellation=cancellation).to_json())

@@ -19,6 +19,7 @@ from ktrdr.core.strategy.diagnostics import Diagnostic
 from ktrdr.core.strategy.yaml_faults import explain_fault
 
 __all__ = [
+    "MOST_DEPTH",
     "Document",
     "Entry",
     "Node",
@@ -30,7 +31,8 @@ __all__ = [
     "write_document",
 ]
 
-_MAX_DEPTH = 16
+MOST_DEPTH = 16
+"""Maps and lists inside each other, at most."""
 _MAX_NODES = 10_000
 _MAX_ALIASES = 100
 _MAX_KEY = 200
@@ -52,6 +54,7 @@ _FLOAT = re.compile(
 )
 # types-PyYAML declares no types for this method.
 _IMPLICIT_TAG: Callable[[type[yaml.Node], str, tuple[bool, bool]], str] = yaml.resolver.Resolver().resolve
+_OTHER_BREAKS = re.compile("[\r\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -147,6 +150,9 @@ def _yaml_node(node: Node) -> yaml.Node:
 
 
 def _yaml_text(text: str) -> yaml.Node:
+    # Inside quotes other line breaks than this one would be folded into spaces; escaped, they are kept.
+    if _OTHER_BREAKS.search(text):
+        return yaml.ScalarNode("tag:yaml.org,2002:str", text, style='"')
     style = "|" if "\n" in text else None if isinstance(_resolve(text), str) else "'"
     return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
 
@@ -277,9 +283,9 @@ class _Composer:
                 "a key must be a word, not a list or a map; put text with brackets between quotes",
                 frame.path,
             )
-        if len(self._frames) >= _MAX_DEPTH:
+        if len(self._frames) >= MOST_DEPTH:
             raise _Unreadable(
-                line, column, f"this is nested more than {_MAX_DEPTH} levels deep; use fewer levels", self._path()
+                line, column, f"this is nested more than {MOST_DEPTH} levels deep; use fewer levels", self._path()
             )
         self._anchor(event.anchor, None)
         node = Node(line, column, {} if isinstance(event, yaml.MappingStartEvent) else [])
@@ -319,9 +325,9 @@ class _Composer:
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
             raise _Unreadable(line, column, "a key must be a word, not an alias; write the word", frame.path)
         self._count(anchored.size, line, column)
-        if len(self._frames) + anchored.height > _MAX_DEPTH:
+        if len(self._frames) + anchored.height > MOST_DEPTH:
             raise _Unreadable(
-                line, column, f"this is nested more than {_MAX_DEPTH} levels deep; use fewer levels", self._path()
+                line, column, f"this is nested more than {MOST_DEPTH} levels deep; use fewer levels", self._path()
             )
         self._add(anchored.node, anchored.height)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
-from typing import Any
+import reprlib
+from collections.abc import Mapping
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.strategy.document import Entry, Node, Path, format_path, read_document
+from ktrdr.core.strategy.document import MOST_DEPTH, Entry, Node, Path, format_path
 
 __all__ = ["node_of", "parse_path", "with_value"]
 
-_STEP = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(\d{1,6})\]")
+_STEP = re.compile(r"(?:^|(?!^)\.)([^.\[\]]+)|\[(\d{1,6})\]")
 
 
 def parse_path(text: str) -> Path:
@@ -38,21 +40,35 @@ def node_of(value: object) -> Node:
     """Return plain Python data as part of a document.
 
     Args:
-        value: maps with text keys, lists, tuples, text, numbers (numpy's too), booleans, dates and ``None``.
+        value: maps with text keys, lists, tuples, text, finite numbers (numpy's too), booleans, dates and ``None``.
 
     Raises:
-        BadInputError: it holds something else, or more than a strategy may.
+        BadInputError: it holds something else, or is nested deeper than a document may be.
     """
-    if value is None:
-        return Node(1, 1, None, "null")
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadInputError(f"{value!r:.100} cannot stand in a strategy: {error}") from None
-    document = read_document(text)
-    if document.root is None or document.problems:
-        raise BadInputError(f"{value!r:.100} cannot stand in a strategy: {document.problems[0].message}")
-    return document.root
+    return _node(value, 0)
+
+
+def _node(value: object, depth: int) -> Node:
+    if depth > MOST_DEPTH:
+        raise BadInputError(f"a value cannot stand in a strategy: it is nested more than {MOST_DEPTH} deep")
+    if isinstance(value, dt.date):
+        value = value.isoformat()
+    elif hasattr(value, "tolist"):  # numbers and arrays of numpy
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str) or not key:
+                raise BadInputError(f"{reprlib.repr(key)} cannot be a key of a strategy, which is text")
+        return Node(1, 1, {key: Entry(1, 1, _node(inner, depth + 1)) for key, inner in value.items()})
+    if isinstance(value, list | tuple):
+        return Node(1, 1, [_node(item, depth + 1) for item in value])
+    if value is None or isinstance(value, bool):
+        return Node(1, 1, value, json.dumps(value))
+    if isinstance(value, str):
+        return Node(1, 1, value, value)
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return Node(1, 1, value, repr(value))
+    raise BadInputError(f"{reprlib.repr(value)} cannot stand in a strategy: it is no text, finite number, list or map")
 
 
 def with_value(root: Node, path: Path, value: Node | None) -> Node:
@@ -106,12 +122,3 @@ def _changed_list(node: Node, step: str | int, rest: Path, done: Path, value: No
 def _given(value: Node | None) -> Node:
     assert value is not None
     return value
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy numbers and arrays as Python's own, and dates as text."""
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no type of text, number, list or map")
