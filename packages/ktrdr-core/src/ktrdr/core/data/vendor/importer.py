@@ -7,33 +7,28 @@ odd is reported.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime as dt
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.data.bar_store import BarStore, WriteReport
-from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendars import check_calendar
-from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.validation import ValidationReport
-from ktrdr.core.data.vendor.import_calendar import known_calendar, noted_calendar
-from ktrdr.core.data.vendor.import_options import ImportOptions
-from ktrdr.core.data.vendor.vendor_bars import checked_bars
+from ktrdr.core.data.vendor.import_calendar import noted_calendar
+from ktrdr.core.data.vendor.staged_import import import_options, store_rows, target_names
 from ktrdr.core.data.vendor.vendor_columns import Wanted, check_roles
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
-from ktrdr.core.data.vendor.vendor_times import parse_offset
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.disk_space import cannot_write, is_out_of_room
 from ktrdr.core.files.temporary import temporary_directory
 from ktrdr.core.names import check_symbol
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
+
+if TYPE_CHECKING:
+    from ktrdr.core.data.vendor.staging import Staging
 
 __all__ = ["ImportReport", "import_file"]
 
@@ -123,12 +118,10 @@ def import_file(
         CancelledError: on request; nothing was changed.
         StoreError: the store or the temporary directory cannot be written; nothing was changed.
     """
-    from ktrdr.core.data.vendor.staging import Spelling, Staging, stage_file
+    from ktrdr.core.data.vendor.staging import Spelling, stage_file
     from ktrdr.core.data.vendor.watched import Watch
 
     path = Path(path)
-    if label not in ("open", "close"):
-        raise BadInputError(f"label `{label}` is neither `open` nor `close`")
     if dates not in (None, "day-first", "month-first"):
         raise BadInputError(f"dates `{dates}` is neither `day-first` nor `month-first`")
     if decimal not in (None, "point", "comma"):
@@ -136,53 +129,19 @@ def import_file(
     check_roles(columns or {})
     if symbol is not None:
         check_symbol(symbol)
-    options = ImportOptions(
-        Timeframe(timeframe) if timeframe is not None else None,
-        _zone(timezone) if timezone is not None else None,
-        check_calendar(calendar) if calendar is not None else None,
-        label,
-        skip_bad,
-        align,
-    )
+    options = import_options(timeframe, timezone, calendar, label, skip_bad=skip_bad, align=align)
     stop = cancellation or Cancellation()
     with _workspace() as workspace:
         progress(ProgressEvent("reading", message=path.name))
         plain = plain_file(path, workspace)
         watch = Watch(progress, stop, "reading", path.name)
         spelling = Spelling(Wanted(columns or {}, symbol), dates, decimal, skip_bad)
-        staging: Staging = stage_file(plain, path, workspace, spelling, watch)
+        staging = stage_file(plain, path, workspace, spelling, watch)
         try:
             progress(ProgressEvent("reading", fraction=1.0, message=path.name))
-            if options.zone is not None and (staging.zoned or staging.zone is not None):
-                raise BadInputError(f"{path}: its times say their own zone; leave out --timezone")
-            names = _names(staging, symbol)
             noted = None if calendar is not None else noted_calendar(plain, str(path))
-
-            def checked(source: str, target: str) -> tuple[Bars, ValidationReport]:
-                known, note = (options.calendar, None) if calendar else known_calendar(store, target, noted)
-                if note is not None and note not in staging.notes:
-                    staging.notes.append(note)
-                return checked_bars(staging, source, target, dataclasses.replace(options, calendar=known))
-
-            validations: list[ValidationReport] = []
-            bars: Bars | None = None
-            for position, (source, target) in enumerate(names.items()):
-                stop.raise_if_requested()
-                bars, validation = checked(source, target)
-                validations.append(validation)
-                done = position + 1
-                progress(ProgressEvent("checking", done, len(names), "symbols", done / len(names), target))
-
-            def each() -> Iterator[Bars]:
-                for position, (source, target) in enumerate(names.items()):
-                    stop.raise_if_requested()
-                    # Of several symbols only one is held at a time, so each is made twice.
-                    kept = bars if len(names) == 1 else None
-                    yield kept if kept is not None else checked(source, target)[0]
-                    done = position + 1
-                    progress(ProgressEvent("writing", done, len(names), "symbols", done / len(names), target))
-
-            writes = store.write_all(each())
+            names = target_names(staging, symbol, lambda: _symbol_of_name(staging))
+            writes, validations = store_rows(staging, names, options, store, noted=noted, progress=progress, stop=stop)
         finally:
             staging.connection.close()
     return ImportReport(path, tuple(writes), tuple(validations), tuple(staging.notes))
@@ -203,60 +162,13 @@ def _workspace() -> Iterator[Path]:
         raise cannot_write(f"to the temporary directory {tempfile.gettempdir()}", error, outcome) from error
 
 
-def _names(staging: Any, symbol: str | None) -> dict[str, str]:
-    """Return, for each symbol to take from the file, the symbol to store it as."""
-    found = list(staging.symbols)
-    if found == [""]:
-        if symbol is None:
-            symbol = _symbol_of_name(staging.shown)
-            staging.notes.append(f"symbol {symbol} is taken from the file's name")
-        return {"": symbol}
-    if "" in found and symbol not in found:
-        row = staging.symbols[""][0]
-        raise BadInputError(
-            f"{staging.shown}, {staging.place(row)}: the symbol is missing; correct the file, or take one symbol with "
-            "--symbol"
-        )
-    if symbol is None:
-        for name in found:
-            try:
-                check_symbol(name)
-            except BadInputError as error:
-                remedy = (
-                    "--symbol gives another name"
-                    if len(found) == 1
-                    else "rename it in the file, or take one with --symbol"
-                )
-                raise BadInputError(f"{staging.shown}: {error}; {remedy}") from None
-        return {name: name for name in found}
-    if symbol in found:
-        others = [name or "none" for name in found if name != symbol]
-        if others:
-            staging.notes.append(f"left out: {len(others)} other symbols ({', '.join(others[:8])})")
-        return {symbol: symbol}
-    if len(found) == 1:
-        staging.notes.append(f"symbol {found[0]} is stored as {symbol}")
-        return {found[0]: symbol}
-    raise BadInputError(f"{staging.shown} has no bars of {symbol}: take {' or '.join(found[:20])} with --symbol")
-
-
-def _symbol_of_name(path: Path) -> str:
-    match = _SYMBOL_IN_NAME.fullmatch(stem(path))
+def _symbol_of_name(staging: Staging) -> str:
+    """Return the symbol that the file's name starts with, and note that."""
+    match = _SYMBOL_IN_NAME.fullmatch(stem(staging.shown))
     if match is None:
         raise BadInputError(
-            f"{path} has no column with the symbol, and its name does not start with one as in EURUSD_1h.csv: "
-            "give it with --symbol"
+            f"{staging.shown} has no column with the symbol, and its name does not start with one as in "
+            "EURUSD_1h.csv: give it with --symbol"
         )
+    staging.notes.append(f"symbol {match['symbol']} is taken from the file's name")
     return check_symbol(match["symbol"])
-
-
-def _zone(name: str) -> ZoneInfo | dt.timezone:
-    minutes = parse_offset(name)
-    if minutes is not None:
-        return dt.timezone(dt.timedelta(minutes=minutes))
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadInputError(
-            f"unknown time zone `{name}`: write it as UTC, +02:00 or Europe/Berlin (names of the IANA database)"
-        ) from None

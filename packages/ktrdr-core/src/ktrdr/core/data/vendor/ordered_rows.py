@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,10 +16,8 @@ from ktrdr.core.data.times import format_time
 from ktrdr.core.data.vendor.import_calendar import settled_calendar
 from ktrdr.core.data.vendor.import_options import ImportOptions
 from ktrdr.core.data.vendor.local_times import to_utc
+from ktrdr.core.data.vendor.raw_bars import StagedRows
 from ktrdr.core.errors import BadInputError
-
-if TYPE_CHECKING:
-    from ktrdr.core.data.vendor.staging import Staging
 
 __all__ = ["OrderedRows", "add_note", "order_rows"]
 
@@ -66,7 +63,7 @@ class _Written:
         return _Written(self.time[chosen], self.rows[chosen], offset)
 
 
-def order_rows(staging: Staging, source: str, target: str, where: str, options: ImportOptions) -> OrderedRows:
+def order_rows(staging: StagedRows, source: str, target: str, where: str, options: ImportOptions) -> OrderedRows:
     """Return the rows of the symbol ``source``, to be stored as ``target``.
 
     Raises:
@@ -109,11 +106,11 @@ def order_rows(staging: Staging, source: str, target: str, where: str, options: 
         keep[unclear] = False
         time, written = time[keep], written.kept(keep)
         columns = {name: values[keep] for name, values in columns.items()}
-    _refuse_disorder(staging, where, time, written, named=zone is not None)
+    _refuse_disorder(staging, where, time, written, named=zone is not None or staging.zoned)
     return OrderedRows(time, written.rows, columns, calendar, read, reasons, len(unclear))
 
 
-def add_note(staging: Staging, text: str) -> None:
+def add_note(staging: StagedRows, text: str) -> None:
     """Note what was assumed, once."""
     if text not in staging.notes:
         staging.notes.append(text)
@@ -147,7 +144,7 @@ def _instants(written: _Written, zone: ZoneInfo | dt.timezone | None) -> tuple[n
 
 
 def _times_read(
-    offset: np.ndarray | None, zone: ZoneInfo | dt.timezone | None, staging: Staging, options: ImportOptions
+    offset: np.ndarray | None, zone: ZoneInfo | dt.timezone | None, staging: StagedRows, options: ImportOptions
 ) -> TimesRead:
     """Return how times are read, whose offsets in the file (minutes east of UTC) are ``offset``."""
     if offset is None:
@@ -157,7 +154,7 @@ def _times_read(
     return TimesRead(said, options.label, said=True)
 
 
-def _reasons(written: _Written, unclear: np.ndarray, zone: object, staging: Staging) -> tuple[str, ...]:
+def _reasons(written: _Written, unclear: np.ndarray, zone: object, staging: StagedRows) -> tuple[str, ...]:
     first = unclear[:_NAMED]
     first = first[np.argsort(written.rows[first])]
     places = staging.places([int(row) for row in written.rows[first]])
@@ -167,7 +164,7 @@ def _reasons(written: _Written, unclear: np.ndarray, zone: object, staging: Stag
     )
 
 
-def _refuse_disorder(staging: Staging, where: str, time: np.ndarray, written: _Written, *, named: bool) -> None:
+def _refuse_disorder(staging: StagedRows, where: str, time: np.ndarray, written: _Written, *, named: bool) -> None:
     """Refuse instants that do not ascend; ``named`` says that a zone is known whose clocks may go back."""
     step = np.diff(time)
     bad = np.flatnonzero(step <= 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,6 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.parquet import connect
 from ktrdr.core.data.vendor.file_survey import survey_file, survey_sample
+from ktrdr.core.data.vendor.raw_bars import RawBars
 from ktrdr.core.data.vendor.row_reading import Reading, text_reading, typed_reading
 from ktrdr.core.data.vendor.vendor_columns import Wanted
 from ktrdr.core.data.vendor.vendor_files import PlainFile
@@ -19,7 +19,7 @@ from ktrdr.core.data.vendor.vendor_source import PRICES, Source, open_source
 from ktrdr.core.data.vendor.watched import Watch
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["RawBars", "Spelling", "Staging", "stage_file"]
+__all__ = ["Spelling", "Staging", "stage_file"]
 
 _ROWS_PER_QUERY = 1_000_000
 _NAMED = 10
@@ -44,23 +44,6 @@ class Spelling:
     dates: str | None = None
     decimal: str | None = None
     skip_bad: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RawBars:
-    """Rows of one symbol in the order of the file.
-
-    Attributes:
-        row: int64 ``(n,)``, position in the file, from 0.
-        time: int64 ``(n,)``, nanoseconds since 1970 as written, before any zone.
-        offset: int64 ``(n,)``, minutes east of UTC as written in the file, or None if it has no zones.
-        prices: ``open``, ``high``, ``low``, ``close``, ``volume`` (NaN if unknown), float64 ``(n,)``.
-    """
-
-    row: np.ndarray
-    time: np.ndarray
-    offset: np.ndarray | None
-    prices: Mapping[str, np.ndarray]
 
 
 @dataclass(slots=True)

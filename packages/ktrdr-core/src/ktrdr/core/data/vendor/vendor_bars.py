@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +14,9 @@ from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.validation import Finding, ValidationReport, validate_bars
 from ktrdr.core.data.vendor.import_options import ImportOptions
 from ktrdr.core.data.vendor.ordered_rows import OrderedRows, add_note, order_rows
+from ktrdr.core.data.vendor.raw_bars import StagedRows
 from ktrdr.core.data.vendor.short_bars import align, describe_short_bars, find_short_bars
 from ktrdr.core.errors import BadInputError
-
-if TYPE_CHECKING:
-    from ktrdr.core.data.vendor.staging import Staging
 
 __all__ = ["checked_bars", "detect_timeframe"]
 
@@ -27,7 +24,9 @@ _MINUTE = 60_000_000_000
 _COLUMNS = ("open", "high", "low", "close", "volume")
 
 
-def checked_bars(staging: Staging, source: str, target: str, options: ImportOptions) -> tuple[Bars, ValidationReport]:
+def checked_bars(
+    staging: StagedRows, source: str, target: str, options: ImportOptions
+) -> tuple[Bars, ValidationReport]:
     """Return the bars of one symbol, in order and without error, and the report on them."""
     where = f"{staging.shown}{': ' + target if source else ''}"
     ordered = order_rows(staging, source, target, where, options)
@@ -71,7 +70,7 @@ class _Opens:
     timeframe: Timeframe
 
 
-def _opens(ordered: OrderedRows, where: str, staging: Staging, options: ImportOptions) -> _Opens:
+def _opens(ordered: OrderedRows, where: str, staging: StagedRows, options: ImportOptions) -> _Opens:
     """Return when the bars open, which the file may say by their closes, refused if that is no whole minute."""
     time = ordered.time
     found = options.timeframe or detect_timeframe(time)

@@ -15,7 +15,16 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.limits import MOST_COLUMNS
 from ktrdr.core.parameters import did_you_mean
 
-__all__ = ["Layout", "Wanted", "assign_roles", "check_roles", "read_layout", "spare_volumes"]
+__all__ = [
+    "Layout",
+    "Wanted",
+    "assign_roles",
+    "check_roles",
+    "columns_of_ticker",
+    "is_spelled",
+    "read_layout",
+    "spare_volumes",
+]
 
 ROLES = ("time", "day", "open", "high", "low", "close", "volume", "symbol")
 """What a column can be. ``day`` and ``time`` together: date and time of day in two columns."""
@@ -131,7 +140,7 @@ def read_layout(path: Path, shown: Path, wanted: Wanted) -> Layout:
 
 
 def assign_roles(
-    names: Sequence[str], shown: Path, given: Mapping[str, str]
+    names: Sequence[str], shown: Path | str, given: Mapping[str, str]
 ) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
     """Return the position of the column for each role, notes, and the names of the columns that are left out.
 
@@ -176,7 +185,7 @@ def _find(
     names: Sequence[str],
     roles: dict[str, int],
     notes: list[str],
-    shown: Path,
+    shown: Path | str,
 ) -> None:
     for spelling in spellings:
         places = [place for place, text in enumerate(plain) if text == spelling and place not in roles.values()]
@@ -211,9 +220,9 @@ def _with_header(
     under = _under_header(body, names)
     heads += under
     tickers = next((row for row in heads if _plain(row[0]) in _TICKERS), None)
-    columns, symbol = (names, "") if tickers is None else _of_ticker(names, tickers, shown, wanted.symbol)
+    columns, symbol = (names, "") if tickers is None else columns_of_ticker(names, tickers, shown, wanted.symbol)
     given = dict(wanted.columns)
-    if not given.keys() & {"time", "day"} and any(_spelled("time", row[0]) for row in under):
+    if not given.keys() & {"time", "day"} and any(is_spelled("time", row[0]) for row in under):
         given["time"] = names[0]  # the index, which has its name on a line of its own
     roles, notes, left_out = assign_roles(columns, shown, given)
     fitting = (_without_empty_ends(row, len(names)) for row in body[len(under) :])
@@ -251,7 +260,9 @@ def _under_header(body: Sequence[Sequence[str]], names: Sequence[str]) -> list[l
     return under if rest and any(map(_is_number, rest[0])) else []
 
 
-def _of_ticker(names: Sequence[str], tickers: Sequence[str], shown: Path, symbol: str | None) -> tuple[list[str], str]:
+def columns_of_ticker(
+    names: Sequence[str], tickers: Sequence[str], shown: Path | str, symbol: str | None
+) -> tuple[list[str], str]:
     """Return the headings of one ticker's columns (the others empty), and the ticker."""
     found = list(dict.fromkeys(ticker for ticker in tickers[1:] if ticker))
     if len(found) == 1:
@@ -297,11 +308,12 @@ def _without_header(lines: Sequence[str], shown: Path, given: Mapping[str, str])
 
 def _is_header(names: Sequence[str], given: Mapping[str, str]) -> bool:
     """A header names at least two of the four prices, or what the user said it does."""
-    found = sum(1 for role in _PRICES if given.get(role) in names or any(_spelled(role, name) for name in names))
+    found = sum(1 for role in _PRICES if given.get(role) in names or any(is_spelled(role, name) for name in names))
     return len(names) >= 4 and found >= 2
 
 
-def _spelled(role: str, name: str) -> bool:
+def is_spelled(role: str, name: str) -> bool:
+    """Tell whether ``name`` is a known heading of a column with this role."""
     return _plain(name) in _SPELLINGS[role]
 
 
