@@ -161,7 +161,7 @@ FORGED = {
     "a best epoch that was none": (keys(facts={"best_epoch": 4000}), r"4000 for `facts\.best_epoch`"),
     "a model of other classes": (
         file("model.json", {"classes": ["SELL", "HOLD", "BUY"]}),
-        r"model\.json says otherwise than manifest\.json for `classes`",
+        r"model\.json contradicts manifest\.json in `classes`",
     ),
     "a model of another architecture": (
         file("model.json", {"architecture": {"hidden_layers": [9]}}),
@@ -169,7 +169,7 @@ FORGED = {
     ),
     "a model of a longer window": (file("model.json", {"window": 10**9}), r"`window`"),
     "a model of other features": (file("model.json", {"feature_ids": ["a"]}), r"`feature_ids`"),
-    "a model that is a list": (file("model.json", []), r"model\.json is no map"),
+    "a model that is a list": (file("model.json", []), r"model\.json is not a map"),
     "rules over other memberships": (
         file(
             "model.json",

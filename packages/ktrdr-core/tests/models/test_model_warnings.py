@@ -27,9 +27,9 @@ def test_the_four_things_there_can_be_too_little_of():
         "24 training samples are too few to learn from: 30 inputs ask for at least 300; train on more bars"
         " or with fewer inputs",
         "4 test samples are too few to judge by: a share of them, such as the accuracy, is uncertain by up to 49"
-        " percentage points either way (95%), and 100 are the least",
-        "the epoch that was kept is the first of 20: no later one was better on the validation part, so nothing that"
-        " was learned after it lasted",
+        " percentage points either way (95%); at least 100 are needed",
+        "the epoch that was kept is the first of 20: no later one was better on the validation part, so the rest of"
+        " the training did not improve the model",
     )
     (one,) = little({**ENOUGH, "validation": 1})
     assert one.startswith("1 validation sample is too few")

@@ -1,8 +1,8 @@
-"""Imports and checks of bundles in a process of its own, with limits: for servers, which have others to answer.
+"""Import, export and verification of bundles in a child process with limits, for servers.
 
-What a file of unknown origin can cost is bounded before it is parsed (:mod:`ktrdr.core.limits`); but parsing holds the
-interpreter for as long as it takes, and memory that was needed once stays with the process. A child gives both back,
-and the system ends it where a bound should have been forgotten.
+The cost of an untrusted file is bounded before it is parsed (:mod:`ktrdr.core.limits`). Parsing still blocks the
+interpreter, and the process keeps the memory it once needed. A child process frees both, and the system ends it if a
+limit is missing.
 """
 
 from __future__ import annotations
@@ -31,21 +31,27 @@ from ktrdr.core.errors import (
 
 __all__ = ["export_apart", "import_apart", "verify_apart"]
 
-# Of processor time: starting takes a second, checking less than one for each hundred megabytes.
+# Limits of CPU time: starting takes one second, checking less than one second per 100 MB.
 _SECONDS, _SECONDS_PER_MEBIBYTE = 6, 0.1
-# Of address space, of which the interpreter and what it loads reserve a part without using it.
+# Limit of address space, part of which the interpreter and its libraries reserve without using it.
 _MEMORY = 2 * 2**30
 _PATIENCE = 600
 
 
 def import_apart(root: Path, path: Path, *, own: bool = False) -> tuple[str, bool]:
-    """Do :func:`~ktrdr.core.models.archive.import_bundle` into the store at ``root``.
+    """Call :func:`~ktrdr.core.models.archive.import_bundle` in a child process, for the store at ``root``.
 
-    Returns ``name/version``, and whether it was added.
+    Args:
+        root: directory of the store.
+        path: path of the exported bundle.
+        own: see :func:`~ktrdr.core.models.archive.import_bundle`.
+
+    Returns:
+        ``name/version`` of the stored bundle, and whether it was added.
 
     Raises:
         BundleError: the file is not an exported bundle, or the bundle is broken, hostile or newer than this core.
-        BadInputError: checking it took more than a bundle of its size can.
+        BadInputError: checking the bundle took more time or memory than its size explains.
         StoreError: the disk is full, or the place is not writable.
     """
     said = _ask({"do": "import", "root": str(root), "path": str(path), "own": own}, path.stat().st_size)
@@ -53,12 +59,12 @@ def import_apart(root: Path, path: Path, *, own: bool = False) -> tuple[str, boo
 
 
 def verify_apart(root: Path, ref: str) -> str:
-    """Do :meth:`ktrdr.core.models.model_store.ModelStore.verify`; return ``name/version``. Raises what that does."""
+    """Call ``ModelStore.verify`` in a child process; return ``name/version`` and raise the same errors."""
     return str(_ask({"do": "verify", "root": str(root), "ref": ref}, _stored_bytes(root, ref))["ref"])
 
 
 def export_apart(root: Path, ref: str, path: Path) -> None:
-    """Do :func:`~ktrdr.core.models.archive.export_bundle`. Raises what that does."""
+    """Call :func:`~ktrdr.core.models.archive.export_bundle` in a child process; raise the same errors."""
     _ask({"do": "export", "root": str(root), "ref": ref, "path": str(path)}, _stored_bytes(root, ref))
 
 
@@ -66,12 +72,12 @@ def _stored_bytes(root: Path, ref: str) -> int:
     try:
         return sum(entry.stat().st_size for entry in os.scandir(root / ref))
     except OSError:
-        return 0  # the child says what is wrong
+        return 0  # the child reports the error
 
 
 def _ask(request: Mapping[str, Any], size: int) -> Mapping[str, Any]:
     seconds = int(_SECONDS + _SECONDS_PER_MEBIBYTE * size / 2**20)
-    # One thread: pools of threads reserve memory for each, and there is nothing to compute.
+    # One thread: a thread pool reserves memory per thread, and there is nothing to compute.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         child = subprocess.run(
@@ -113,10 +119,10 @@ def _main() -> None:
     seconds = request["seconds"]
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # macOS knows this limit, and does not take it.
+    # macOS defines this limit but refuses to set it.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    # Nothing here makes circles, and looking for them takes most of the time where there are a million values.
+    # No reference cycles are made here, and searching a million values for them would take most of the time.
     gc.disable()
     try:
         said = _do(request)

@@ -1,4 +1,4 @@
-"""A bundle as one zip file, to be carried from one store to another."""
+"""Export of a bundle to one zip file, and import of such a file into another store."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _LIMITS = ArchiveLimits(files=MOST_BUNDLE_FILES + 1, size=LARGEST_BUNDLE_FILE)  
 
 @dataclass(frozen=True, slots=True)
 class ImportedBundle:
-    """What an import has come to: the bundle as it is stored, and whether it was ``added`` or had been there."""
+    """The result of an import: the stored bundle, and whether it was ``added`` or stored already."""
 
     bundle: Bundle
     added: bool
 
 
 def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = False, remedy: str = "--force") -> Path:
-    """Write a verified bundle of ``store`` as a zip file, equal bytes for equal bundles, and return its path.
+    """Verify a bundle of ``store``, write it to a zip file and return its path. Equal bundles give equal bytes.
 
     Args:
-        store: that holds the bundle.
+        store: store of the bundle.
         ref: ``name`` for the latest version of a model, ``name/3`` for one version.
-        path: of the file; in an existing directory the file is called ``<name>-<version>.zip``.
+        path: path of the file; in an existing directory the file is called ``<name>-<version>.zip``.
         overwrite: True to replace an existing file.
         remedy: see :func:`~ktrdr.core.files.export_path.check_export_path`.
 
     Raises:
-        BadInputError: there is no such model, no directory to write to, or a file that must not be overwritten.
+        BadInputError: there is no such model or no such directory, or the file exists and ``overwrite`` is False.
         BundleError: the bundle is broken.
         StoreError: the disk is full, or the place is not writable.
     """
@@ -52,18 +52,19 @@ def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = 
 
 
 def import_bundle(store: ModelStore, path: Path, *, own: bool = False, keep_number: bool = False) -> ImportedBundle:
-    """Add an exported bundle to ``store``; it is verified before it becomes visible.
+    """Verify an exported bundle and add it to ``store``.
 
-    It gets the next version of its name there, and what it was called where it was trained becomes its ``origin``. What
-    is stored there already is not added again.
+    It gets the next version of its name; its reference in the store that trained it becomes its ``origin``. A bundle
+    that is stored already is not added again.
 
     Args:
-        store: to add it to.
-        path: of the exported bundle.
-        own: it comes from a worker or goes to one: that is no other store, and makes no origin.
-        keep_number: it keeps its version, if that is free: in the store that a worker has for one operation.
+        store: store to add the bundle to.
+        path: path of the exported bundle.
+        own: True for a bundle that a worker and the API exchange: it gets no origin.
+        keep_number: True to keep its version, if that is free, as in the store that a worker has for one operation.
 
     Raises:
+        BadInputError: there is no such file.
         BundleError: the file is not an exported bundle, or the bundle is broken, hostile or newer than this core.
     """
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A trained model on disk: data that is checked before any of it is believed."""
+"""A trained model on disk, whose files are checked before they are used."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ _CORE_FILES = frozenset({STRATEGY_FILE, NORMALIZERS_FILE, HISTORY_FILE})
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model: its manifest, and the directory that holds its files.
+    """A stored model: its manifest and the directory of its files.
 
-    Reading the manifest says nothing about the other files; :meth:`verify` does, and :meth:`load_predictor` calls it.
-    Nothing here imports an ML framework except :meth:`load_predictor`, through the model's own plugin.
+    The manifest has been checked; :meth:`verify` checks the other files, and :meth:`load_predictor` calls it. Only
+    :meth:`load_predictor` imports an ML framework, through the plugin of the model.
     """
 
     directory: Path
@@ -84,20 +84,20 @@ class Bundle:
 
     @property
     def strategy(self) -> Strategy:
-        """The strategy it was trained with, every override of that run included."""
+        """The strategy the model was trained with, with every override of that run applied."""
         return self.manifest.strategy
 
     @property
     def strategy_text(self) -> str:
-        """The strategy file as the user wrote it. For reading: :attr:`strategy` is what counts."""
+        """The strategy file as the user wrote it. The model trades :attr:`strategy`, which includes overrides."""
         return self._read(STRATEGY_FILE).decode("utf-8")
 
     def normalizers(self) -> dict[str, Any]:
-        """Return what the feature pipeline's ``with_normalizers`` takes."""
+        """Return the normalizers as JSON map, as ``FeaturePipeline.with_normalizers`` takes them."""
         return parse_json(self._read(NORMALIZERS_FILE), NORMALIZERS_FILE)
 
     def history(self) -> tuple[EpochRecord, ...]:
-        """Return the epochs of training in order; a number that was not finite is NaN."""
+        """Return the epochs of training in order; NaN stands for a metric that was not finite."""
         records = parse_json(self._read(HISTORY_FILE), HISTORY_FILE)
         try:
             return tuple(
@@ -111,13 +111,14 @@ class Bundle:
             raise BundleError(f"model {self.ref}: {HISTORY_FILE} is not a list of epochs") from None
 
     def verify(self) -> None:
-        """Check everything that core alone can check.
+        """Check everything that can be checked without the plugin.
 
-        The files are exactly those the manifest names, with the hashes it gives, plain, and each of a kind that cannot
-        hold code; and they say the same as the manifest does: see :func:`~ktrdr.core.models.cross_check.cross_check`.
+        The files must be exactly those of the manifest, with the same hashes, plain files, each of a kind that cannot
+        hold code; and they must agree with the manifest: see :func:`~ktrdr.core.models.cross_check.cross_check`.
 
         Raises:
-            BundleError: the first thing found wrong with a file, or all that does not fit together.
+            BundleError: a file is wrong, or files contradict each other. The message names the first wrong file, or
+                the contradictions.
         """
         try:
             check_contents(self.directory, self.manifest, but=READ_FILES)
@@ -129,11 +130,14 @@ class Bundle:
             raise BundleError(f"model {self.ref} is refused: {'; '.join(findings[:_MOST_TOLD])}{more}")
 
     def load_predictor(self, plugins: PluginManager, device: str = "auto") -> Predictor:
-        """Check the bundle and its fit with the installed plugin, then load it for prediction.
+        """Check the bundle and that the installed plugin fits it, then load it for prediction.
 
         Args:
             plugins: the installed backends.
             device: ``"auto"`` or the name of a device of the plugin.
+
+        Returns:
+            The predictor: float32 ``(n, features)`` to probabilities or values.
 
         Raises:
             BundleError: the bundle is broken, or does not fit the plugin.
@@ -155,7 +159,7 @@ class Bundle:
                 f"model {self.ref} is refused: plugin `{info.name}` {info.version} has no {self.manifest.output} "
                 f"model type `{self.manifest.model_type}`; it was made with version {reference.version}"
             )
-        # What another version of the plugin had is for its loader to judge.
+        # Keys of another version of the plugin are left to its loader.
         known = {parameter.name for parameter in offered.architecture}
         given = {
             name: value for name, value in self.manifest.architecture.items() if name in known and value is not None
@@ -193,17 +197,17 @@ class Bundle:
 
     def _content(self, name: str) -> bytes:
         content = read_plain(self.directory / name, LARGEST_JSON)
-        # Hash what was read, not the file: nothing can change in between.
+        # Hash the bytes that were read: the file could change between two reads.
         if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
             raise BundleError(f"{name} was changed after it was saved")
         return content
 
 
 def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
-    """Read the manifest in ``directory``, which the store knows as ``name/version``.
+    """Return the bundle ``name/version`` in ``directory``. Only its manifest is read.
 
     Raises:
-        BundleError: there is no manifest, it is not valid, or it is that of another model.
+        BundleError: there is no manifest, it is not valid, or it is the manifest of another model.
     """
     try:
         if version > LARGEST_VERSION:
@@ -219,7 +223,11 @@ def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Return the manifest in ``content``; one of a newer format is told from a broken one."""
+    """Return the manifest in ``content``.
+
+    Raises:
+        BundleError: it is not valid, or of a newer format; the message says which.
+    """
     value = parse_json(content, MANIFEST_FILE, most=MOST_MANIFEST_VALUES)
     if not isinstance(value, dict):
         raise BundleError(f"{MANIFEST_FILE} is not a map")
@@ -245,18 +253,18 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
     """Check that ``directory`` holds exactly the files the manifest names, unchanged and of harmless kinds.
 
     Args:
-        directory: of the bundle.
-        manifest: of the bundle.
-        but: files whose kind need not be looked at, as the caller reads them.
+        directory: directory of the bundle.
+        manifest: manifest of the bundle.
+        but: files whose kind is not checked here, because the caller parses them.
 
     Raises:
-        BundleError: the first thing found wrong, naming the file.
+        BundleError: a file is wrong; the message names the first one.
     """
     with os.scandir(directory) as entries:
         found = {entry.name for entry in entries} - {MANIFEST_FILE}
     expected = set(manifest.files)
     if extra := sorted(found - expected):
-        # What it is says more than that it is there.
+        # If its kind is forbidden, that is the more important message.
         if (directory / extra[0]).is_file() and not (directory / extra[0]).is_symlink():
             check_file(directory / extra[0])
         raise BundleError(f"{extra[0]} is not in the manifest")

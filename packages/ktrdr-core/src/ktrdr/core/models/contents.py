@@ -1,6 +1,7 @@
-"""What the files of a bundle may be. A bundle is data: every kind of file in it is known, and none can hold code.
+"""Checks of the files of a bundle: only known kinds of data files, none of which can hold code.
 
-The check is by content: a file must be well-formed of the kind its name says, so a pickle cannot pass under any name.
+The content is checked, not only the name: a file must be well-formed for the kind that its suffix says, so that a
+pickle is refused under every name.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from ktrdr.core.limits import (
 __all__ = ["FILE_KINDS", "BundleError", "check_file", "check_together", "most_schema_values"]
 
 _BLOCK = 2**20
-# Of the entry of a file in the directory of an archive, with its name.
+# Bytes of a file's entry in the directory of an archive, with its name.
 _ENTRY_BYTES = 64
-# A forest has as much for each value in its schema, the arrays of its trees included.
+# A random forest has about this many bytes per value of its schema, with the arrays of its trees.
 _BYTES_PER_SCHEMA_VALUE = 16
-# Of the head of an array: a structured one with dozens of fields is described in a few thousand characters.
+# Header of an .npy array: that of a structured array with dozens of fields has a few thousand characters.
 _LONGEST_HEADER = 4096
 _BEFORE_HEADER = 12
 _MOST_DIMENSIONS = 32
-# What is looked at to tell a pickle: in text it breaks off at once, and one that runs something does so early.
+# Bytes that are searched for a pickle: text fails to parse at once, and a pickle with code calls it early.
 _PICKLE_HEAD = 2**16
 _MOST_OPCODES = 4096
-# Opcodes without which a pickle is only plain values; with one of them it can name and call anything.
+# A pickle without these opcodes holds plain values only; with one of them it can name and call anything.
 _CALLING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD", "EXT1"})
 
 
@@ -52,7 +53,11 @@ class BundleError(FileError):
 
 
 def check_file(path: Path) -> None:
-    """Raise :class:`BundleError` with the reason unless ``path`` is a well-formed file of a kind a bundle may hold."""
+    """Check that ``path`` is a well-formed file of a kind that a bundle may hold.
+
+    Raises:
+        BundleError: it is not; the message says why.
+    """
     check = FILE_KINDS.get(path.suffix.lower())
     if check is None:
         raise BundleError(_unknown_kind(path))
@@ -67,7 +72,11 @@ def check_file(path: Path) -> None:
 
 
 def check_together(paths: Iterable[Path]) -> None:
-    """Raise :class:`BundleError` if checking all these files one by one takes more work than one of them may take."""
+    """Check that the files of a bundle together stay within the limits of one file.
+
+    Raises:
+        BundleError: they do not; the message says which limit is exceeded.
+    """
     found = list(paths)
     texts = [path for path in found if path.suffix.lower() == ".json"]
     if sum(_size(path) for path in texts) > LARGEST_JSON:
@@ -106,11 +115,11 @@ def _unknown_kind(path: Path) -> str:
 
 
 def _disguise(file: BinaryIO) -> str:
-    """Say what code-bearing kind of file this is, or return an empty string."""
+    """Return what kind of file with code this is, or an empty string."""
     head = file.read(4)
     file.seek(0)
     if head == b"PK\x03\x04":
-        # The name of a file stands in its head and in the directory at the end.
+        # A zip has the name of each file in its local header and in the directory at the end.
         size = file.seek(0, 2)
         ends = b""
         for start in (0, max(0, size - _PICKLE_HEAD)):
@@ -125,9 +134,9 @@ def _disguise(file: BinaryIO) -> str:
 
 
 def _is_pickle(content: bytes) -> bool:
-    """Whether ``content`` starts as a pickle does: one of a binary protocol, or one that names or calls something.
+    """Return True if ``content`` starts like a pickle: a binary protocol, or opcodes that name or call something.
 
-    Work is bounded: what goes on for thousands of opcodes without a fault is no text, and judged by what it held.
+    The work is bounded: text does not parse as thousands of opcodes, so the first opcodes decide.
     """
     content = content[:_PICKLE_HEAD]
     if not content:
@@ -138,7 +147,7 @@ def _is_pickle(content: bytes) -> bool:
         for opcode, _, _ in itertools.islice(pickletools.genops(content), _MOST_OPCODES):
             called |= opcode.name in _CALLING
     except (ValueError, UnicodeDecodeError, IndexError, struct.error, OverflowError):
-        # Not complete. Behind a binary protocol's mark that is still a pickle, if a damaged one.
+        # Incomplete: after the mark of a binary protocol it is still a pickle, a damaged one.
         return binary and content[1] >= 2
     return binary or called
 
@@ -167,10 +176,10 @@ def _check_npy(path: Path) -> None:
 
 
 def _check_array(file: IO[bytes], size: int, name: str) -> None:
-    """An .npy whose dtype holds no Python objects, which numpy would store as a pickle."""
+    """Check an .npy array. Its dtype must not hold Python objects, which numpy stores as a pickle."""
     import numpy as np
 
-    # numpy reads as long a head as it is told of, before it looks at its length.
+    # numpy reads a header of any length before it checks the length.
     head = io.BytesIO(file.read(_LONGEST_HEADER + _BEFORE_HEADER))
     try:
         version = np.lib.format.read_magic(head)
@@ -186,7 +195,7 @@ def _check_array(file: IO[bytes], size: int, name: str) -> None:
 
 
 def _check_archive(path: Path, *, members: tuple[str, ...]) -> None:
-    """A zip of plain arrays (and JSON): nothing before it, nothing behind it, nothing that unpacks beyond measure."""
+    """Check a zip of plain arrays and JSON: no bytes before or after it, and a bounded unpacked size."""
     try:
         with open_zip(path, LARGEST_BUNDLE_FILE, MOST_MEMBERS) as archive:
             _check_members(archive, path.name, members, most_schema_values(path.stat().st_size))
@@ -212,7 +221,7 @@ def _check_members(archive: zipfile.ZipFile, name: str, suffixes: tuple[str, ...
             else:
                 _check_array(member, entry.file_size, label)
                 while member.read(_BLOCK):
-                    pass  # what is damaged shows when it is read
+                    pass  # reading to the end checks the CRC
 
 
 def _check_npz(path: Path) -> None:
@@ -231,4 +240,4 @@ FILE_KINDS: Mapping[str, Callable[[Path], None]] = {
     ".npz": _check_npz,
     ".npy": _check_npy,
 }
-"""Suffix -> check, of every kind of file a bundle may hold."""
+"""Check by suffix, for every kind of file that a bundle may hold."""

@@ -1,7 +1,7 @@
-"""Whether a bundle is of one piece: what it shows in several places says the same, so that it trades what it shows.
+"""Checks that the files of a bundle agree with each other, so that the model trades the strategy that is shown.
 
-Hashes tell that files are those which the manifest names; they do not tell that text and manifest, or normalizers and
-features, belong together. Every finding is a sentence that names the file and the key.
+Hashes prove that the files are those of the manifest. They do not prove that strategy text and manifest, or normalizers
+and features, belong together. Every finding is a sentence that names the file and the key.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ __all__ = [
 ]
 
 STRATEGY_FILE = "strategy.yaml"
-"""The strategy as it was written."""
+"""Name of the strategy file."""
 
 NORMALIZERS_FILE = "normalizers.json"
-"""The normalizers of each symbol."""
+"""Name of the file with the normalizers of each symbol."""
 
 HISTORY_FILE = "history.json"
-"""Every epoch of the training."""
+"""Name of the file with the metrics of every epoch."""
 
 MODEL_FILE = "model.json"
-"""What a backend may keep beside its weights. What of it is in the manifest too, says the same."""
+"""Name of the file that a backend may store beside its weights. It must agree with the manifest."""
 
 READ_FILES = frozenset({NORMALIZERS_FILE, HISTORY_FILE, MODEL_FILE})
-"""Of JSON, which are parsed here in any case."""
+"""JSON files that :func:`cross_check` parses."""
 
 _LONGEST_VALUE = 60
 _MOST_FINDINGS = 100
-# What a run may say otherwise than the file: `ktrdr.core.training.overrides`.
+# Keys that a run may override: `ktrdr.core.training.overrides`.
 _OVERRIDES = (
     ("training_data", "symbols"),
     ("training_data", "date_range"),
@@ -63,14 +63,14 @@ _LABELS = ("training", "labels", "parameters")
 
 
 def cross_check(manifest: Manifest, read: Callable[[str], bytes]) -> tuple[str, ...]:
-    """Return what does not fit together, empty if all does.
+    """Return the contradictions between the files of a bundle, one sentence each; empty if there is none.
 
     Args:
-        manifest: of the bundle.
+        manifest: manifest of the bundle.
         read: returns the content of a file that the manifest names.
 
     Raises:
-        FileError: a file is not what it must be for this to be told.
+        FileError: a file cannot be parsed.
     """
     return tuple(islice(_findings(manifest, read), _MOST_FINDINGS))
 
@@ -82,7 +82,7 @@ def _findings(manifest: Manifest, read: Callable[[str], bytes]) -> Iterator[str]
     yield from _manifest(manifest)
     yield from _figures(manifest)
     if features:
-        return  # of which features the other files speak cannot be told
+        return  # the other files cannot be checked without the list of features
     columns = _columns(manifest)
     yield from check_normalizers(read(NORMALIZERS_FILE), NORMALIZERS_FILE, manifest.data.symbols, columns)
     if MODEL_FILE in manifest.files:
@@ -91,7 +91,7 @@ def _findings(manifest: Manifest, read: Callable[[str], bytes]) -> Iterator[str]
 
 
 def same_distribution(one: str, other: str) -> bool:
-    """Return True if both spell the name of one distribution."""
+    """Return True if both are the same distribution: case, ``-``, ``_`` and ``.`` do not matter."""
     return _normalized(one) == _normalized(other)
 
 
@@ -100,7 +100,7 @@ def _normalized(distribution: str) -> str:
 
 
 def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
-    """Compare the text that is shown with the strategy that trades."""
+    """Compare the strategy file, which is shown, with the strategy in the manifest, which trades."""
     try:
         loaded = load_strategy_text(content.decode("utf-8"), name=STRATEGY_FILE)
     except StrategyError as error:
@@ -111,7 +111,7 @@ def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
     for path, shown, used in _differences(written.model_dump(mode="json"), traded.model_dump(mode="json")):
         if any(path[: len(own)] == own for own in _OVERRIDES):
             continue
-        # The declaration of the plugin completes what is written, and sources of labels have got new parameters.
+        # The plugin adds defaults to the architecture, and label sources have got parameters since.
         if path[: len(_ARCHITECTURE)] == _ARCHITECTURE and (shown is None or _same_word(shown, used)):
             continue
         if path[:3] == _LABELS and used is None and ("training", "labels", path[3]) not in loaded.places:
@@ -122,7 +122,7 @@ def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
 
 
 def _overrides(written: Strategy, traded: Strategy) -> Iterator[str]:
-    """Check what a run has put in the place of what the file says: it was not looked at with the file."""
+    """Check the values that a run has overridden: the check of the file did not see them."""
     data, training = traded.training_data, traded.training
     given = {"symbols": data.symbols, "epochs": training.epochs, "seed": training.seed}
     try:
@@ -137,7 +137,7 @@ def _overrides(written: Strategy, traded: Strategy) -> Iterator[str]:
 
 
 def _differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield path and both values wherever two trees of JSON differ; ``None`` for what one does not have."""
+    """Yield path and both values wherever two JSON trees differ; ``None`` for a missing value."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in dict.fromkeys((*one, *other)):
             yield from _differences(one.get(key), other.get(key), (*path, key))
@@ -177,7 +177,7 @@ def _columns(manifest: Manifest) -> tuple[FeatureColumn, ...]:
 
 
 def _manifest(manifest: Manifest) -> Iterator[str]:
-    """Compare what the manifest says of the model with the strategy in it."""
+    """Compare the fields of the manifest with the strategy in it."""
     strategy, data = manifest.strategy, manifest.data
     section = strategy.training_data
     classes = CLASSES if manifest.output == "classification" else ()
@@ -235,7 +235,7 @@ def _period(manifest: Manifest) -> Iterator[str]:
 
 
 def _figures(manifest: Manifest) -> Iterator[str]:
-    """Check that the figures are of this model's parts, classes and features."""
+    """Check that metrics, baselines and importance belong to the parts, classes and features of this model."""
     named = {"metrics": manifest.metrics, **{f"baselines.{name}": parts for name, parts in manifest.baselines.items()}}
     for where, parts in named.items():
         if not isinstance(parts, Mapping) or set(parts) - {"validation", "test"}:
@@ -253,7 +253,7 @@ def _figures(manifest: Manifest) -> Iterator[str]:
 
 def _part(where: str, values: Any, classes: Sequence[str]) -> Iterator[str]:
     if not isinstance(values, Mapping):
-        yield f"{MANIFEST_FILE}: `{where}` is no map of figures"
+        yield f"{MANIFEST_FILE}: `{where}` is not a map of metrics"
         return
     per_class, matrix, calibration = (values.get(key) for key in ("per_class", "confusion_matrix", "calibration"))
     if per_class is not None and (not isinstance(per_class, Mapping) or set(per_class) != set(classes)):
@@ -276,6 +276,6 @@ def _bin_samples(calibration: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    """Quote a value, which may be of any length, on one line."""
+    """Return a value of any length on one short line."""
     text = "nothing" if value is None else f"{value}" if isinstance(value, bool | int | float) else f"{value!r}"
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."

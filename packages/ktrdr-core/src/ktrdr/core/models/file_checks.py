@@ -1,4 +1,4 @@
-"""The files beside the manifest of a bundle, each checked against what the manifest says of it."""
+"""Checks of the JSON files of a bundle against its manifest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPEATED = ("model_type", "output", "classes", "feature_ids", "input_size", "wi
 def check_normalizers(
     content: bytes, name: str, symbols: Sequence[str], columns: Sequence[FeatureColumn]
 ) -> Iterator[str]:
-    """Yield what is wrong: they must be those of ``columns``, for each of ``symbols``."""
+    """Yield what is wrong with the normalizers: there must be those of ``columns`` for each of ``symbols``."""
     value = parse_json(content, name)
     if not isinstance(value, dict) or sorted(value) != sorted(symbols):
         given = ", ".join(sorted(value)[:8]) if isinstance(value, dict) else "no map"
@@ -33,7 +33,7 @@ def check_normalizers(
 
 
 def check_history(content: bytes, name: str, manifest: Manifest) -> Iterator[str]:
-    """Yield what is wrong: epochs must ascend, and be none that the strategy does not ask for."""
+    """Yield what is wrong with the history: epochs must ascend and not exceed those of the strategy."""
     records = parse_json(content, name)
     most = manifest.strategy.training.epochs
     last = 0
@@ -67,19 +67,19 @@ def _is_epoch(record: Any) -> bool:
 
 
 def check_model(content: bytes, name: str, manifest: Manifest, columns: Sequence[FeatureColumn]) -> Iterator[str]:
-    """Yield what a backend says otherwise than the manifest.
+    """Yield the contradictions between the file of a backend and the manifest.
 
-    A key of this file that is one of the manifest's too says the same, and ``fuzzy_variables`` are the
-    :class:`~ktrdr.core.plugins.CrispInput` that the strategy gives.
+    A key that both have must have the same value, and ``fuzzy_variables`` must be the
+    :class:`~ktrdr.core.plugins.CrispInput` of the strategy.
     """
     value = parse_json(content, name)
     if not isinstance(value, dict):
-        yield f"{name} is no map"
+        yield f"{name} is not a map"
         return
     said = manifest.model_dump(mode="json")
     for key in _REPEATED:
         if key in value and value[key] != said[key]:
-            yield f"{name} says otherwise than {MANIFEST_FILE} for `{key}`"
+            yield f"{name} contradicts {MANIFEST_FILE} in `{key}`"
     for variable in value.get("fuzzy_variables") or ():
         if not _is_of_strategy(variable, manifest, columns):
             yield f"{name}: `fuzzy_variables` are not the fuzzy sets of the strategy in {MANIFEST_FILE}"

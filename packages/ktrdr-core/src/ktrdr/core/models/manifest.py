@@ -1,4 +1,4 @@
-"""What a bundle says about itself: `manifest.json`, as pydantic models."""
+"""The manifest of a bundle, `manifest.json`, as pydantic models."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ __all__ = [
 ]
 
 BUNDLE_FORMAT = 3
-"""Version of the format of bundles: of the manifest, where it stands as ``schema_version``, and of core's other files.
+"""Version of the bundle format: of the manifest (key ``schema_version``) and of core's other files.
 
-It is raised when a core from before could not read what this one writes. A bundle of a newer format is refused; every
-older one is read, and written in this one when it is imported. It does not follow the plugin contract: how core speaks
-to a backend does not change what was stored. Format 2 added ``warnings`` and the calendars of the training data, format
-3 the ``origin`` of what was imported.
+It is raised when an older core could not read the bundles of this one. A bundle of a newer format is refused; a bundle
+of an older format is read, and is converted to this one when it is imported. It is independent of the version of the
+plugin contract, which does not affect stored files. Format 2 added ``warnings`` and the calendars of the training data,
+format 3 the ``origin`` of imported bundles.
 """
 
 MANIFEST_FILE = "manifest.json"
-"""The file that lists the others."""
+"""Name of the file that lists all other files of a bundle."""
 
 WEIGHTS_PREFIX = "weights."
-"""How at least one file of the backend begins."""
+"""Prefix of the weights files. A bundle has at least one."""
 
 
 _FILE_NAME = re.compile(NAME_PATTERN + r"(\.[A-Za-z0-9_-]{1,32}){1,3}")
@@ -65,11 +65,11 @@ def _file_name(name: str) -> str:
 
 FileName = Annotated[str, AfterValidator(_file_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# Names that end up in messages and in `pip install` remedies: nothing but what such a name can be.
+# Such names appear in messages and in `pip install` remedies: only characters that these names can have.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$")]
-# Printed as it is: nothing that moves the cursor of a terminal.
+# Printed unchanged: no control characters, which could move the cursor of a terminal.
 Sentence = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-# Results as the steps of training return them: numpy numbers become plain ones, those that are not finite null.
+# Results of the steps of training: numpy numbers become plain numbers, NaN and infinity become null.
 JsonMap = Annotated[dict[str, JsonValue], BeforeValidator(plain_json)]
 
 
@@ -78,9 +78,10 @@ class _Part(BaseModel):
 
 
 class PluginReference(_Part):
-    """The backend that wrote the weights, and the distribution it came in.
+    """The backend that wrote the weights, and its distribution.
 
-    ``contract`` is the plugin contract of that time, for the record: nothing is refused because of it.
+    ``contract`` is the version of the plugin contract at that time. It is for information; no bundle is refused because
+    of it.
     """
 
     name: Word
@@ -90,7 +91,7 @@ class PluginReference(_Part):
 
 
 class Period(_Part):
-    """A half-open span of time, UTC: from the open of the first bar to the close of the last."""
+    """A half-open period, UTC: from the open of the first bar to the close of the last."""
 
     start: AwareDatetime
     end: AwareDatetime
@@ -103,7 +104,7 @@ class Period(_Part):
 
 
 class SplitBoundaries(_Part):
-    """The parts of one symbol's bars; ``None`` for a part that is empty."""
+    """Training, validation and test part of one symbol's bars; ``None`` for an empty part."""
 
     train: Period
     validation: Period | None = None
@@ -116,10 +117,10 @@ class DataReference(_Part):
     Attributes:
         fingerprint: sha256 of the content of the bars.
         symbols, timeframes, base_timeframe: as in the strategy.
-        start, end: of the bars used: open of the first, close of the last, UTC.
-        rows: base bars per symbol.
-        split: parts per symbol.
-        calendars: of the market, by symbol; empty in bundles of format 1.
+        start, end: open of the first bar used and close of the last, UTC.
+        rows: number of base bars by symbol.
+        split: parts by symbol.
+        calendars: trading calendars by symbol; empty in bundles of format 1.
     """
 
     fingerprint: Sha256
@@ -149,7 +150,7 @@ class DataReference(_Part):
 
 
 class Environment(_Part):
-    """Where training ran. ``packages`` maps distribution to version."""
+    """Python, platform and packages of the training run. ``packages`` maps distribution to version."""
 
     python: Sentence
     platform: Sentence
@@ -157,38 +158,39 @@ class Environment(_Part):
 
 
 class GitState(_Part):
-    """The checkout training ran from."""
+    """The git commit of the directory that training ran in. ``dirty``: there were uncommitted changes."""
 
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{4,64}$")]
     dirty: bool
 
 
 class ManifestFields(_Part):
-    """What training knows about a model. The store adds the rest when it commits the bundle.
+    """The fields of a manifest that training fills in. The store adds the others when it commits the bundle.
 
     Attributes:
-        plugin: the backend that trained it.
-        model_type: as the plugin calls it.
-        architecture: complete, as given to the plugin.
+        plugin: the backend that trained the model.
+        model_type: the plugin's name of the model type.
+        architecture: all parameters of the architecture, as given to the plugin.
         input_size: number of feature columns; never null.
-        feature_ids: names of those columns, in order.
-        window: rows one prediction looks at.
-        crisp: True if the features are the crisp values of ``crisp_columns``, False for those of ``feature_columns``.
-        output, classes: what it predicts; classes in label order, empty for regression.
-        strategy: the whole strategy, with every override of the run in it.
-        data: what it was trained on.
-        seed: of every random choice.
-        environment: where it was trained.
-        metrics: ``validation`` and ``test`` (the latter absent where there is no such part).
-        baselines: metrics of the baselines beside the model, by name.
+        feature_ids: names of the feature columns, in order.
+        window: number of rows that one prediction uses.
+        crisp: True if the features are indicator values (``crisp_columns``), False if they are those of
+            ``feature_columns``.
+        output: ``classification`` or ``regression``.
+        classes: class names in label order; empty for regression.
+        strategy: the whole strategy, with every override of the run applied.
+        data: the training data.
+        seed: seed of every random choice.
+        environment: the environment of the training run.
+        metrics: metrics by part, ``validation`` and ``test``; a part without samples is absent.
+        baselines: metrics of the baselines, by name of the baseline and part.
         importance: permutation importance.
-        facts: what the plugin's storage returned.
-        git: the checkout, if there was one.
-        operation: id of the operation that trained it, if there was one. One operation leaves one bundle, however many
-            attempts at it come to an end.
-        warnings: sentences on the data it was trained on, such as that prices look as if they were not adjusted for a
-            split, on what was too little to learn or to judge by, and on baselines that are better; none in bundles of
-            format 1.
+        facts: JSON map that the plugin's storage returned.
+        git: commit of the working directory, if it is a git checkout.
+        operation: id of the operation that trained the model, if there is one. An operation stores one bundle, however
+            many of its attempts finish.
+        warnings: sentences on the training data (such as prices that look unadjusted for a split), on samples that are
+            too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -239,14 +241,15 @@ class ManifestFields(_Part):
 
 
 class Manifest(ManifestFields):
-    """`manifest.json`.
+    """The content of `manifest.json`.
 
     Attributes:
         schema_version: :data:`BUNDLE_FORMAT` of the core that wrote it.
-        name, version: where the bundle stands in the store.
-        created: when it was committed, UTC.
-        origin: ``name/version`` of an imported bundle in the store that trained it; ``None`` where it was trained here.
-        files: sha256 of every file beside the manifest, by name.
+        name: name of the model.
+        version: version of the model in this store.
+        created: when the bundle was committed, UTC.
+        origin: ``name/version`` of an imported bundle in the store that trained it; ``None`` if it was trained here.
+        files: sha256 of every other file of the bundle, by file name.
     """
 
     schema_version: Literal[1, 2, 3]
@@ -258,12 +261,12 @@ class Manifest(ManifestFields):
 
     @property
     def ref(self) -> str:
-        """``name/version``: what commands take."""
+        """``name/version``, as commands and functions take it."""
         return f"{self.name}/{self.version}"
 
     @property
     def weights_hash(self) -> str:
-        """sha256 over names and hashes of the weights files: equal for equal trainings."""
+        """sha256 (hex) over the names and hashes of the weights files; equal for equal trainings."""
         digest = hashlib.sha256()
         for name in sorted(self.files):
             if name.startswith(WEIGHTS_PREFIX):
@@ -276,7 +279,7 @@ class Manifest(ManifestFields):
     __str__ = __repr__
 
     def same_as(self, other: Manifest) -> bool:
-        """Return True if both are of one training and its files, wherever and under whichever numbers they stand."""
+        """Return True if both describe the same training and files; version, origin and format may differ."""
         mine, theirs = (
             each.model_copy(update={"schema_version": BUNDLE_FORMAT, "version": 1, "origin": None})
             for each in (self, other)

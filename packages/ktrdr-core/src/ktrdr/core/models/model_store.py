@@ -39,16 +39,16 @@ __all__ = ["BundleWriter", "ModelEntry", "ModelStore", "default_model_store"]
 
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(VERSION_PATTERN)
-# What an import of before could leave: numbers so long that they were never found again.
+# Older versions could store numbers longer than VERSION_PATTERN, which are listed as broken.
 _BEYOND = re.compile(r"[1-9][0-9]*")
-# Inside a name's directory. None of these can be taken for a version.
+# Files in the directory of a name; they cannot be mistaken for versions.
 _TAKEN = ".versions"
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A line of the listing. Either ``manifest`` is there, or ``problem`` says why the bundle is refused."""
+    """An entry of the list of models: its ``manifest``, or the ``problem`` why the bundle is refused."""
 
     name: str
     version: int
@@ -62,9 +62,9 @@ class ModelEntry:
 
 
 class BundleWriter:
-    """Collects the files of one bundle in :attr:`directory`, which nobody sees before :meth:`commit`.
+    """Collects the files of one bundle in :attr:`directory`, which is not visible in the store before :meth:`commit`.
 
-    A plugin's storage writes into that directory too: plain files at its top level, no directories.
+    A plugin's storage writes into the same directory: plain files only, no subdirectories.
     """
 
     def __init__(self, place: Path, directory: Path, name: str) -> None:
@@ -74,16 +74,16 @@ class BundleWriter:
         self._name = name
 
     def write_strategy(self, text: str) -> None:
-        """Keep the strategy file as the user wrote it."""
+        """Write the strategy file, unchanged."""
         (self.directory / STRATEGY_FILE).write_text(text, encoding="utf-8")
 
     def write_normalizers(self, normalizers: Mapping[str, Any]) -> None:
-        """Keep what the feature pipeline's ``normalizers`` returned. Raises ``ValueError`` for NaN."""
+        """Write what ``FeaturePipeline.normalizers`` returned. Raises ``ValueError`` for NaN."""
         content = json.dumps(normalizers, indent=1, ensure_ascii=False, allow_nan=False)
         (self.directory / NORMALIZERS_FILE).write_text(content + "\n", encoding="utf-8")
 
     def write_history(self, history: Iterable[EpochRecord]) -> None:
-        """Keep the epochs of training; of more than a bundle may hold, every so many of them, and the last."""
+        """Write the epochs of training; of more than a bundle may hold, every n-th epoch and the last."""
         records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in _thinned([*history])]
         content = json.dumps(records, indent=1, allow_nan=False)
         (self.directory / HISTORY_FILE).write_text(content + "\n", encoding="utf-8")
@@ -91,11 +91,11 @@ class BundleWriter:
     def commit(self, fields: ManifestFields) -> Bundle:
         """Hash and check the files, take the next version, and make the bundle visible in one step.
 
-        If there is a bundle of the same ``fields.operation``, that one is returned, and this one is dropped: an attempt
-        that was given up for lost may come to an end all the same.
+        If the store already has a bundle of the same ``fields.operation``, that bundle is returned and this one is
+        dropped: an attempt that was given up as lost may still finish.
 
         Raises:
-            BundleError: a file is missing or of a kind that a bundle must not hold; nothing becomes visible.
+            BundleError: a file is missing or of a forbidden kind; nothing is stored.
         """
         if fields.strategy.name != self._name:
             raise ValueError(f"the strategy is called {fields.strategy.name!r}, the bundle {self._name!r}")
@@ -106,18 +106,21 @@ class BundleWriter:
             return self.bundle or self._complete(fields)
 
     def adopt(self, manifest: Manifest, *, own: bool = False, keep_number: bool = False) -> tuple[Bundle, bool]:
-        """As :meth:`commit`, for a bundle that exists already; return it, and whether it was added.
+        """Store a bundle that was committed in another store.
 
-        It gets the next version here, as what is trained does, and keeps what it was called in the store that trained
-        it as its ``origin``. A bundle that is stored here already is returned, and nothing is added.
+        It gets the next version of its name, as a trained bundle does; its reference in the store that trained it
+        becomes its ``origin``. A bundle that is stored already is not added again.
 
         Args:
-            manifest: of the bundle.
-            own: it comes from a worker or goes to one: that is no other store, and makes no origin.
-            keep_number: it keeps its version, if that is free.
+            manifest: manifest of the bundle.
+            own: True for a bundle that a worker and the API exchange: it gets no origin.
+            keep_number: True to keep its version, if that is free.
+
+        Returns:
+            The stored bundle, and whether it was added.
 
         Raises:
-            BundleError: the bundle does not pass :meth:`Bundle.verify`; nothing becomes visible.
+            BundleError: the bundle does not pass :meth:`Bundle.verify`; nothing is stored.
         """
         Bundle(self.directory, manifest).verify()
         with FileLock(self._place / _LOCK):
@@ -135,18 +138,17 @@ class BundleWriter:
                 try:
                     bundle.verify()
                 except BundleError:
-                    continue  # damaged since: the one that comes in is whole
+                    continue  # the stored copy is damaged, the new one is not
                 return bundle
         return None
 
     def _stored(self) -> Iterator[Bundle]:
-        """Yield what can be read of the bundles that are stored, the latest first."""
+        """Yield the stored bundles whose manifests can be read, the latest first."""
         for version in sorted(_numbers(self._place), reverse=True):
             with suppress(BundleError):
                 yield read_bundle(self._place / str(version), name=self._name, version=version)
 
     def _left_by(self, operation: str) -> Bundle | None:
-        # A broken one is none that this operation could be content with.
         return next((bundle for bundle in self._stored() if bundle.manifest.operation == operation), None)
 
     def _complete(self, fields: ManifestFields) -> Bundle:
@@ -182,7 +184,7 @@ class BundleWriter:
 
 
 class ModelStore:
-    """Bundles below ``root``. Safe for any number of processes; needs core alone, whatever trained the models."""
+    """The bundles below ``root``. Any number of processes may use it at once; no ML framework is needed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -191,8 +193,8 @@ class ModelStore:
     def create(self, name: str) -> Iterator[BundleWriter]:
         """Yield a writer for the next version of ``name``.
 
-        Without :meth:`BundleWriter.commit`, or if the process dies, nothing of it is ever visible; what a dead process
-        left is removed the next time a version of ``name`` is created.
+        Nothing is stored without :meth:`BundleWriter.commit`, or if the process dies. Files that a dead process left
+        behind are removed the next time a version of ``name`` is created.
 
         Raises:
             StoreError: the disk is full, or the place is not writable.
@@ -205,7 +207,7 @@ class ModelStore:
             lock = FileLock(_lock_of(directory))
             with FileLock(place / _LOCK):
                 _sweep(place)
-                # The lock says that we are alive; the system lets go of it when we are not.
+                # The lock shows that this process is alive: the system releases it when the process ends.
                 lock.acquire()
                 directory.mkdir()
             try:
@@ -217,9 +219,9 @@ class ModelStore:
                     _lock_of(directory).unlink(missing_ok=True)
 
     def list(self, name: str | None = None) -> tuple[ModelEntry, ...]:
-        """Return every bundle (of ``name``), by name and version; one that cannot be read is there with its reason.
+        """Return all bundles, or those of ``name``, sorted by name and version; a broken one has a ``problem``.
 
-        Reads manifests only: a changed weights file is found by :meth:`verify`.
+        Only manifests are read: a changed weights file is found by :meth:`verify`.
         """
         entries = []
         for found in self._places() if name is None else [name]:
@@ -242,36 +244,38 @@ class ModelStore:
         return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
 
     def versions(self, name: str) -> tuple[int, ...]:
-        """Return the versions of ``name``, ascending; empty if there is none. The last was trained or imported last."""
+        """Return the versions of ``name``, ascending, empty if there is none. The last is the latest."""
         return tuple(version for version in self._all_versions(name) if version <= LARGEST_VERSION)
 
     def _all_versions(self, name: str) -> tuple[int, ...]:
-        """Return what else is stored under a number, too."""
+        """Return all versions, including numbers above :data:`~ktrdr.core.limits.LARGEST_VERSION`."""
         _check_name(name)
         place = self.root / name
         return tuple(sorted(_numbers(place, _BEYOND))) if place.is_dir() else ()
 
     def get(self, ref: str) -> Bundle:
-        """Return the bundle ``name/version``, or the latest of ``name``. Its manifest is checked, its files are not.
+        """Return the bundle ``name/version``, or the latest of ``name``. Only its manifest is checked.
 
         Raises:
-            BadInputError: there is no such model, with what there is.
-            BundleError: its manifest is broken, or of a newer schema.
+            NotFoundError: there is no such model; the message names what is stored.
+            BadInputError: ``ref`` is not a reference to a model.
+            BundleError: its manifest is broken, or of a newer format.
         """
         name, version = self._resolve(ref)
         return read_bundle(self.root / name / str(version), name=name, version=version)
 
     def verify(self, ref: str) -> Bundle:
-        """Return the bundle after :meth:`Bundle.verify`."""
+        """Return the bundle ``name/version``, or the latest of ``name``, after :meth:`Bundle.verify`."""
         bundle = self.get(ref)
         bundle.verify()
         return bundle
 
     def delete(self, ref: str) -> str:
-        """Remove one version, broken or not, and return its ``name/version``. Its number is not used again.
+        """Delete one version, broken or not, and return its ``name/version``. Its number is not used again.
 
         Raises:
-            BadInputError: there is no such model, or ``ref`` names no version while there are several.
+            NotFoundError: there is no such model.
+            BadInputError: ``ref`` has no version although the model has several.
         """
         name, version = self._resolve(ref)
         if "/" not in ref and len(self.versions(name)) > 1:
@@ -306,7 +310,7 @@ class ModelStore:
 
 
 def default_model_store() -> ModelStore:
-    """Return the store below `$KTRDR_HOME/models`."""
+    """Return the store in `$KTRDR_HOME/models`."""
     return ModelStore(home_directory() / "models")
 
 
@@ -328,9 +332,10 @@ def _numbers(place: Path, pattern: re.Pattern[str] = _VERSION) -> list[int]:
 
 
 def _take_version(place: Path, wanted: int | None) -> int:
-    """Claim a version for good: the greatest so far and one. Making a directory succeeds for one process only.
+    """Claim ``wanted`` if it is free, else the largest version so far plus one, and return it.
 
-    What is beyond :data:`~ktrdr.core.limits.LARGEST_VERSION` does not count.
+    A version is claimed by making a directory, which succeeds in one process only. Numbers above
+    :data:`~ktrdr.core.limits.LARGEST_VERSION` are ignored.
     """
     taken = place / _TAKEN
     taken.mkdir(exist_ok=True)
@@ -360,7 +365,7 @@ def _lock_of(directory: Path) -> Path:
 
 
 def _sweep(place: Path) -> None:
-    """Remove what dead processes left. Call with the lock of ``place`` held."""
+    """Remove the files of dead processes. The caller holds the lock of ``place``."""
     names = {path.name for path in place.iterdir()}
     for name in names:
         if name.startswith(DISCARDED):

@@ -1,5 +1,4 @@
-"""What must be said of a trained model: that there was too little to learn or to judge by, and that it is below its
-baselines."""
+"""Warnings about a trained model: too few samples to train or to evaluate, and baselines that are better."""
 
 from __future__ import annotations
 
@@ -25,23 +24,23 @@ SCORES: Mapping[str, Literal["higher", "lower"]] = {
     "information_coefficient": "higher",
     "pearson": "higher",
 }
-"""Which way each score of a model is better."""
+"""Whether a higher or a lower value of each score is better."""
 
-# Proper scores: nothing but the true probabilities, or the true mean, makes them best.
+# Proper scores: only the true probabilities, or the true mean, give the best value.
 _DECISIVE = {"classification": ("log_loss", "log loss"), "regression": ("rmse", "RMSE")}
 _BASELINES = {"majority": "the majority class", "mean": "the mean", "last_value": "the last value"}
-# That of the test part counts where there is one: the best epoch was chosen by the other.
+# The test part comes first: the best epoch was chosen by the validation part.
 _JUDGED = ("test", "validation")
 
 
 def too_little_warnings(samples: Mapping[str, int], *, inputs: int, best_epoch: int, epochs: int) -> tuple[str, ...]:
-    """Return one sentence for each of the things there were too few of to learn or to judge by.
+    """Return one sentence per warning about too few training samples, evaluated samples or epochs.
 
     Args:
-        samples: per part, of all symbols together; a part of none is left out on purpose and no fault.
-        inputs: feature columns of the model.
-        best_epoch: whose weights were kept, from 1.
-        epochs: that were run.
+        samples: number of samples by part, of all symbols together; a part with 0 samples gives no warning.
+        inputs: number of feature columns of the model.
+        best_epoch: epoch whose weights were kept, from 1.
+        epochs: number of epochs that were run.
     """
     warnings = []
     train, least = samples.get("train", 0), max(FEWEST_SAMPLES_PER_INPUT * inputs, FEWEST_JUDGED_SAMPLES)
@@ -55,24 +54,26 @@ def too_little_warnings(samples: Mapping[str, int], *, inputs: int, best_epoch: 
         if 0 < count < FEWEST_JUDGED_SAMPLES:
             warnings.append(
                 f"{_count(count, f'{part} sample')} too few to judge by: a share of them, such as the accuracy, is"
-                f" uncertain by up to {100 * most_error(count):.0f} percentage points either way (95%), and"
-                f" {FEWEST_JUDGED_SAMPLES} are the least"
+                f" uncertain by up to {100 * most_error(count):.0f} percentage points either way (95%); at"
+                f" least {FEWEST_JUDGED_SAMPLES} are needed"
             )
     if best_epoch == 1 and epochs > 1:
         warnings.append(
             f"the epoch that was kept is the first of {epochs:,}: no later one was better on the validation part, so"
-            " nothing that was learned after it lasted"
+            " the rest of the training did not improve the model"
         )
     return tuple(warnings)
 
 
 def baseline_warnings(output: str, metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return one sentence if a baseline has a better log loss (classification) or RMSE (regression) than the model, on
-    the test part, or on the validation part where there is no other.
+    """Return one sentence if a baseline has a better log loss (classification) or RMSE (regression) than the model.
+
+    The test part is compared, or the validation part if there is no test part.
 
     Args:
         output: ``classification`` or ``regression``.
-        metrics, baselines: as the manifest has them.
+        metrics: metrics by part, as in the manifest.
+        baselines: metrics by baseline and part, as in the manifest.
     """
     score, words = _DECISIVE[output]
     for part in _JUDGED:
@@ -94,14 +95,16 @@ def baseline_warnings(output: str, metrics: Mapping[str, Any], baselines: Mappin
 
 
 def score_of(judged: Any, score: str) -> float | None:
-    """Return one of the scores of a part as the manifest keeps them; ``None`` if it is not there or no number."""
+    """Return a score of a part of the manifest's metrics; ``None`` if it is missing or not a finite number."""
     value = judged.get(score) if isinstance(judged, Mapping) else None
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def most_error(count: int) -> float:
-    """Return half the width of the 95 % interval of a share of ``count``, where it is widest: at a half (the normal
-    approximation, ``1.96 * sqrt(0.25 / count)``), at most 1."""
+    """Return half the width of the 95 % interval of a share of ``count`` samples, at most 1.
+
+    The interval is widest for a share of one half: ``1.96 * sqrt(0.25 / count)`` by the normal approximation.
+    """
     return min(1.96 * math.sqrt(0.25 / count), 1.0)
 
 

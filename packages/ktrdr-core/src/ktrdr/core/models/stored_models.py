@@ -117,7 +117,7 @@ def export(ref: str, path: str | os.PathLike[str], *, overwrite: bool = False) -
 
     Args:
         ref: ``name`` for the latest version of a model, ``name/3`` for one version.
-        path: of the file; in an existing directory the file is called ``<name>-<version>.zip``.
+        path: path of the file; in an existing directory the file is called ``<name>-<version>.zip``.
         overwrite: True to replace an existing file.
 
     Returns:
@@ -145,7 +145,7 @@ def import_file(path: str | os.PathLike[str]) -> Bundle:
     ``manifest.origin``. A model that is stored already is not added again.
 
     Args:
-        path: of the zip file.
+        path: path of the zip file.
 
     Returns:
         The bundle as it is stored here.
