@@ -14,9 +14,6 @@ from ktrdr.core.jobs.job_settings import BacktestSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.results import BacktestResult
-    from ktrdr.core.models.bundle import Bundle
-    from ktrdr.core.models.model_store import ModelStore
-    from ktrdr.core.plugins.manager import PluginManager
 
 __all__ = ["backtest", "compare", "print_result"]
 
@@ -55,12 +52,13 @@ def backtest(
     MODEL is `name` for the latest version of a model, `name/3` for one, or a strategy file for the latest model that
     was trained from it. Decisions are made at the close of a bar and filled at the open of the next.
     """
-    from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.runs.run_store import store_run
+    from ktrdr.core.work.interrupt import cancel_on_interrupt
+    from ktrdr.core.work.progress_display import progress_display
+    from ktrdr.core.workflows.find_model import find_model
     from ktrdr.core.workflows.run_backtest import backtest as trade
 
     _check_free(output)
@@ -68,7 +66,7 @@ def backtest(
         result = _backtest_on_server(server, model, settings, quiet=as_json)
     else:
         plugins = default_manager()
-        bundle = _bundle_of(model, default_model_store(), plugins)
+        bundle = find_model(model, default_model_store(), plugins)
         with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
             result = trade(bundle, settings, plugins=plugins, progress=progress, cancellation=cancellation)
     written: list[Path] = []
@@ -139,43 +137,12 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
 
 
 def _backtest_on_server(server: str, model: str, settings: BacktestSettings, *, quiet: bool) -> BacktestResult:
-    """Return the result of a run on a server; its files are kept here too, as those of a run of one's own."""
-    from ktrdr.core.cli.remote_server import fetch_backtest, run_on_server
+    """Return the result of a run on a server; its files are kept here too, as those of a local run."""
+    from ktrdr.core.cli.remote_server import running_on_server
     from ktrdr.core.client import Client
-    from ktrdr.core.errors import BadInputError
-    from ktrdr.core.jobs.kinds import BacktestJob
-    from ktrdr.core.jobs.refusals import read_settings
 
-    if Path(model).suffix.lower() in (".yaml", ".yml"):
-        raise BadInputError(f"with --server name a model of that server, such as `name` or `name/3`, not {model}")
-    job = read_settings(BacktestJob, {**settings.model_dump(), "model": model})
-    with Client(server) as client:
-        operation_id, _ = run_on_server(client, "backtest", job.model_dump(mode="json"), quiet=quiet)
-        return fetch_backtest(client, operation_id)
-
-
-def _bundle_of(model: str, store: ModelStore, plugins: PluginManager) -> Bundle:
-    """Return the bundle that ``model`` names, or the latest that was trained from the strategy file it names."""
-    from ktrdr.core.errors import BadInputError
-    from ktrdr.core.strategy.loader import load_strategy, load_strategy_text
-
-    path = Path(model)
-    if path.suffix.lower() not in (".yaml", ".yml") and not path.is_file():
-        return store.get(model)
-    loaded = load_strategy(path, plugins=plugins)
-    name = loaded.strategy.name
-    if not store.versions(name):
-        raise BadInputError(f"no model was trained from {path} yet; run `ktrdr train {path}` first")
-    bundle = store.get(name)
-    if bundle.strategy_text != loaded.text:
-        then = load_strategy_text(bundle.strategy_text, name=name, plugins=plugins).strategy
-        changed = [part for part in type(then).model_fields if getattr(then, part) != getattr(loaded.strategy, part)]
-        if changed:
-            raise BadInputError(
-                f"{path} is not what model {bundle.ref} was trained from: {', '.join(changed)} differ; run `ktrdr train"
-                f" {path}` again, or `ktrdr backtest {bundle.ref}` to trade the model as it is"
-            )
-    return bundle
+    with Client(server) as client, running_on_server(client, quiet=quiet) as runs:
+        return runs.backtest(model, settings)
 
 
 def _check_free(output: Path | None) -> None:

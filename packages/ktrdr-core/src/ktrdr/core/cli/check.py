@@ -40,8 +40,8 @@ def check(
     Exit status 1 says that something depends on the future.
     """
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.strategy.loader import load_strategy
+    from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_check import check as check_strategy
 
     loaded = load_strategy(strategy_file)

@@ -76,12 +76,12 @@ def import_(
     Spellings of columns, ways to write dates, and several symbols in one file are recognized. Each file is imported
     whole or not at all; bars that are stored already are replaced, so importing a file again changes nothing.
     """
-    from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.vendor.importer import import_file
     from ktrdr.core.errors import CancelledError, KtrdrError
+    from ktrdr.core.work.interrupt import cancel_on_interrupt
+    from ktrdr.core.work.progress_display import progress_display
 
     roles = _roles(columns)
     store = default_store()

@@ -28,9 +28,7 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     from importlib.resources import as_file, files
 
     from ktrdr.core.cli.backtest import print_result
-    from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.cli.train import print_trained
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
@@ -38,6 +36,8 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     from ktrdr.core.report import write_report
     from ktrdr.core.runs.run_store import run_name, store_run
     from ktrdr.core.strategy.loader import load_strategy
+    from ktrdr.core.work.interrupt import cancel_on_interrupt
+    from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_backtest import backtest
     from ktrdr.core.workflows.run_training import train
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from ktrdr.core.backtesting.results import BacktestResult
     from ktrdr.core.client import Client
+    from ktrdr.core.workflows.on_server import ServerRuns
 
-__all__ = ["fetch_backtest", "run_on_server", "server_option"]
+__all__ = ["running_on_server", "server_option"]
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,35 +22,19 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def run_on_server(
-    client: Client, kind: str, request: Mapping[str, Any], *, quiet: bool, resume: str | None = None
-) -> tuple[str, dict[str, Any]]:
-    """Start an operation, or go on with ``resume``, show its progress, and return its id and result.
+@contextmanager
+def running_on_server(client: Client, *, quiet: bool) -> Iterator[ServerRuns]:
+    """Yield what runs jobs on a server, with their progress on standard error.
 
-    Ctrl+C cancels it and waits until it has stopped; pressed again, it leaves it alone to stop.
+    Ctrl+C cancels an operation and waits until it has stopped; a second Ctrl+C does not wait.
     """
-    from ktrdr.core.cli.interrupt import cancel_on_interrupt
-    from ktrdr.core.cli.progress_display import progress_display
-    from ktrdr.core.client import follow
+    from ktrdr.core.work.interrupt import cancel_on_interrupt
+    from ktrdr.core.work.progress_display import progress_display
+    from ktrdr.core.workflows.on_server import ServerRuns
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            click.echo(sentence, err=True)
 
     with cancel_on_interrupt() as cancellation, progress_display(quiet=quiet) as progress:
-        operation = client.start(kind, request) if resume is None else client.resume(resume)
-
-        def say(sentence: str) -> None:
-            if not quiet:
-                click.echo(sentence, err=True)
-
-        result = follow(client, operation["id"], progress=progress, say=say, cancellation=cancellation)
-        return operation["id"], result
-
-
-def fetch_backtest(client: Client, operation_id: str) -> BacktestResult:
-    """Return a whole backtest from the server."""
-    from ktrdr.core.backtesting.results import read_result
-    from ktrdr.core.files.temporary import temporary_directory
-    from ktrdr.core.runs.run_archive import unpack_run
-
-    with temporary_directory("ktrdr-run-") as directory:
-        archive = client.fetch(f"/backtests/{operation_id}/archive", directory / "run.zip")
-        unpack_run(archive, directory / "run")
-        return read_result(directory / "run")
+        yield ServerRuns(client, progress=progress, say=say, cancellation=cancellation)

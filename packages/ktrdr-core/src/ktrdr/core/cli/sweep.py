@@ -65,16 +65,16 @@ def sweep(
     without training again, such as --set decisions.confidence_threshold=0.4,0.5 --set risk.stop_loss.atr=2,3,4. Each
     combination is recorded as a trial, and the deflated Sharpe ratio of each row counts all that are known.
     """
-    from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress_display import progress_display
-    from ktrdr.core.jobs.kinds import SweepJob
-    from ktrdr.core.jobs.refusals import read_settings
+    from ktrdr.core.cli.remote_server import running_on_server
+    from ktrdr.core.client import Client
+    from ktrdr.core.work.interrupt import cancel_on_interrupt
+    from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_sweep import sweep as sweep_model
 
     if server is not None:
-        job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
-        result = _sweep_on_server(server, job.model_dump(mode="json"), quiet=as_json)
+        with Client(server) as client, running_on_server(client, quiet=as_json) as runs:
+            result = runs.sweep(model, settings)
     else:
         with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
             result = sweep_model(model, settings, progress=progress, cancellation=cancellation).to_json()
@@ -135,14 +135,6 @@ def _on_the_best(rows: Sequence[Mapping[str, Any]]) -> str:
     if len(rows) > 1 and profit is not None and profit <= 0:
         return f"Even the best of {len(rows):,} makes no profit, and a best of so many looks better than it is."
     return f"The best of {len(rows):,} looks better than it is, by luck: the deflated Sharpe ratio counts that in."
-
-
-def _sweep_on_server(server: str, job: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
-    from ktrdr.core.cli.remote_server import run_on_server
-    from ktrdr.core.client import Client
-
-    with Client(server) as client:
-        return run_on_server(client, "sweep", job, quiet=quiet)[1]
 
 
 def _shown(value: Any) -> str:

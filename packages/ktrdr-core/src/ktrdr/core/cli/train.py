@@ -42,12 +42,12 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
     Reads the bars that `ktrdr data import` has stored, and stores the model as the next version of the strategy's name.
     Ctrl+C leaves a checkpoint that --resume goes on from; the result is the same as without the interruption.
     """
-    from ktrdr.core.cli.interrupt import cancel_on_interrupt
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.progress_display import progress_display
     from ktrdr.core.errors import CancelledError
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.loader import load_strategy
+    from ktrdr.core.work.interrupt import cancel_on_interrupt
+    from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_training import train as train_strategy
 
     plugins = default_manager()
@@ -56,10 +56,7 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
     if server is not None:
-        from ktrdr.core.jobs.kinds import TrainingJob
-
-        job = settings.to(TrainingJob, strategy=loaded.text)
-        _train_on_server(server, job.model_dump(mode="json"), resume=resume, as_json=as_json)
+        _train_on_server(server, loaded.text, settings, resume=resume, as_json=as_json)
         return
     stopped: CancelledError | None = None
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
@@ -91,45 +88,24 @@ def _command(context: click.Context) -> str:
     return shlex.join([*words, "--resume"])
 
 
-def _train_on_server(server: str, job: dict[str, Any], *, resume: bool, as_json: bool) -> None:
+def _train_on_server(server: str, text: str, settings: TrainingSettings, *, resume: bool, as_json: bool) -> None:
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.remote_server import run_on_server
+    from ktrdr.core.cli.remote_server import running_on_server
     from ktrdr.core.client import Client
-    from ktrdr.core.errors import BadInputError, CancelledError
-    from ktrdr.core.models.bundle import Bundle
-    from ktrdr.core.models.manifest import Manifest
-    from ktrdr.core.plugins.contract import Device
-    from ktrdr.core.training.result import TrainingResult
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.errors import CancelledError
+    from ktrdr.core.workflows.on_server import training_on_server
 
     with Client(server) as client:
-        stopped = client.last_stopped("training", job) if resume else None
-        if resume and stopped is None:
-            raise BadInputError(f"there is no interrupted run of the very same on {client.url}; leave out --resume")
-        request = {**job, "strategy_text": job["strategy"]}
-        del request["strategy"]
         try:
-            _, result = run_on_server(
-                client, "training", request, quiet=as_json, resume=None if stopped is None else stopped["id"]
-            )
+            with running_on_server(client, quiet=as_json) as runs:
+                result = runs.train(text, settings, resume=resume)
         except CancelledError:
             click.echo(f"Cancelled. Go on with `{_command(click.get_current_context())}`.", err=True)
             sys.exit(CancelledError.exit_status)
         if as_json:
             print_json(result)
-            return
-        count = result.get("trial_count")
-        manifest = Manifest.model_validate(client.model(result["model"])["manifest"])
-        trained = TrainingResult(
-            bundle=Bundle(Path(result["model"]), manifest),
-            device=Device(result["device"], "cpu"),
-            samples=result["samples"],
-            epochs=result["epochs"],
-            best_epoch=result["best_epoch"],
-            resumed=result["resumed"],
-            trial_count=None if count is None else TrialCount.from_json(count),
-        )
-        print_trained(trained, server=client.url)
+        else:
+            print_trained(training_on_server(client, result)[0], server=client.url)
 
 
 def print_trained(result: TrainingResult, *, server: str | None = None) -> None:

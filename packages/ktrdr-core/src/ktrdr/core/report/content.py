@@ -21,7 +21,7 @@ from ktrdr.core.report.tones import tone_of
 from ktrdr.core.report.trade_list import MOST_ROWS, trade_columns, trade_rows
 from ktrdr.core.training.importance import relative_change
 
-__all__ = ["page_of"]
+__all__ = ["account_pictures", "cards_of", "page_of", "sentence"]
 
 _MOST_PRICE_FIGURES = 12
 _MOST_INPUTS = 25
@@ -42,8 +42,8 @@ def page_of(result: BacktestResult) -> Page:
         title=f"{result.manifest.strategy.name}: backtest of {result.manifest.ref}",
         subtitle=_subtitle(result),
         description=result.manifest.strategy.description or "",
-        warnings=[_sentence(warning) for warning in result.warnings],
-        cards=_cards(result),
+        warnings=[sentence(warning) for warning in result.warnings],
+        cards=cards_of(result),
         timeline=timeline.labels,
         wide_figures=_wide_figures(result, timeline),
         tables=account_tables(result),
@@ -53,7 +53,7 @@ def page_of(result: BacktestResult) -> Page:
         no_trades=result.no_trades,
         metric_columns=("strategy", "buy and hold", *(baseline.name for baseline in result.baselines)),
         metrics=_metrics(result),
-        metrics_note=" ".join(_sentence(f"{baseline.name} {baseline.statement}") for baseline in result.baselines),
+        metrics_note=" ".join(sentence(f"{baseline.name} {baseline.statement}") for baseline in result.baselines),
         paired_figures=[*_monthly_pictures(result), *_paired_figures(result)],
         blocks=(
             *facts.blocks(result),
@@ -67,14 +67,16 @@ def _subtitle(result: BacktestResult) -> str:
     names = ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
     bars = len(result.equity["time"])
     span = f"{format_time(result.start)} to {format_end(result.end)} UTC"
-    return f"{names}, {result.timeframe}, {span}, {bars:,} bars. {_sentence(result.period)}"
+    return f"{names}, {result.timeframe}, {span}, {bars:,} bars. {sentence(result.period)}"
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text with a capital letter and a full stop."""
     return text[:1].upper() + text[1:].rstrip(".") + "." if text else ""
 
 
-def _cards(result: BacktestResult) -> list[Card]:
+def cards_of(result: BacktestResult) -> list[Card]:
+    """Return the large numbers at the top of the report."""
     metrics, benchmark = result.metrics, result.benchmark
     rivals = [benchmark, *(baseline.metrics for baseline in result.baselines)]
 
@@ -106,6 +108,14 @@ def _timeline(result: BacktestResult) -> Timeline:
     # With many prices each of them has fewer places, or the page grows with every symbol.
     shared = figures.MOST_PLACES if len(result.symbols) <= 3 else figures.MOST_PLACES // 2
     return Timeline.of(result.equity["time"], shared)
+
+
+def account_pictures(result: BacktestResult) -> tuple[Timeline, list[Picture]]:
+    """Return the report's axis of time, and on it equity, drawdown, the prices of one symbol, and exposure."""
+    timeline = _timeline(result)
+    pictures = {picture.key: picture for picture in _wide_figures(result, timeline)}
+    price = next(key for key in pictures if key.startswith("price-"))
+    return timeline, [pictures[key] for key in ("equity", "drawdown", price, "exposure")]
 
 
 def _wide_figures(result: BacktestResult, timeline: Timeline) -> list[Picture]:

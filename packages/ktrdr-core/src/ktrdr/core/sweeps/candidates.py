@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.strategy.document import Entry, Node, Scalar, read_document
+from ktrdr.core.strategy.document import Node, Scalar, read_document
+from ktrdr.core.strategy.editing import with_value
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.strategy.read_model import read_decisions
 from ktrdr.core.strategy.read_risk import read_risk
@@ -52,7 +53,7 @@ class CandidateStrategies:
                 )
             if name == "decisions.output_format":
                 raise BadInputError(f"`{name}` cannot be swept: what a model gives out is settled by its training")
-            sections[section] = _with(sections[section], keys, value)
+            sections[section] = with_value(sections[section], tuple(keys), _scalar(value))
         report = Report()
         parts = {name: Section.of(report, node, node, (name,)) for name, node in sections.items()}
         decisions = None if parts["decisions"] is None else read_decisions(parts["decisions"]).section
@@ -62,15 +63,6 @@ class CandidateStrategies:
             reason = errors[0].message if errors else "it is not complete"
             raise BadInputError(f"{describe(changes)}: {reason}")
         return self._strategy.model_copy(update={"decisions": decisions, "risk": risk})
-
-
-def _with(node: Node, keys: Sequence[str], value: Scalar) -> Node:
-    """Return a copy of a map in which the key at the path ``keys`` has ``value``."""
-    key, *rest = keys
-    entries = dict(node.value) if isinstance(node.value, dict) else {}
-    inner = entries[key].node if key in entries else Node(1, 1, {})
-    entries[key] = Entry(1, 1, _with(inner, rest, value) if rest else _scalar(value))
-    return Node(node.line, node.column, entries)
 
 
 def _scalar(value: Scalar) -> Node:

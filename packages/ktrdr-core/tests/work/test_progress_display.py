@@ -8,9 +8,9 @@ import select
 
 import pytest
 
-from ktrdr.core.cli import progress_display as module
-from ktrdr.core.cli.progress_display import describe_metrics, progress_display
 from ktrdr.core.work import ProgressEvent
+from ktrdr.core.work import progress_display as module
+from ktrdr.core.work.progress_display import describe_metrics, progress_display
 
 
 @pytest.fixture

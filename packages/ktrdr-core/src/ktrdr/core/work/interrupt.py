@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,8 +15,13 @@ __all__ = ["cancel_on_interrupt"]
 
 
 @contextmanager
-def cancel_on_interrupt() -> Iterator[Cancellation]:
-    """Yield a cancellation that SIGINT and SIGTERM request while the block runs; a second one interrupts at once."""
+def cancel_on_interrupt(
+    signals: Collection[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> Iterator[Cancellation]:
+    """Yield a cancellation that the ``signals`` request while the block runs; a second one interrupts at once.
+
+    Python lets only the main thread receive signals: in any other the cancellation is requested by nobody.
+    """
     cancellation = Cancellation()
     before = {}
 
@@ -27,8 +32,9 @@ def cancel_on_interrupt() -> Iterator[Cancellation]:
         # From a thread: the signal may have come in the middle of a write to the same stream.
         threading.Thread(target=_tell, daemon=True).start()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask)
+    if threading.current_thread() is threading.main_thread():
+        for number in signals:
+            before[number] = signal.signal(number, ask)
     try:
         yield cancellation
     finally:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["describe_metrics", "progress_display"]
+__all__ = ["describe_count", "describe_event", "describe_metrics", "progress_display"]
 
 _SECONDS_BETWEEN_LINES = 2.0
 _NARROW = 110
@@ -48,11 +48,13 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
 
 
-def _describe(event: ProgressEvent) -> str:
+def describe_event(event: ProgressEvent) -> str:
+    """Return the message and the metrics of an event in a few words."""
     return "  ".join(part for part in (event.message, describe_metrics(event.metrics)) if part)
 
 
-def _count(event: ProgressEvent) -> str:
+def describe_count(event: ProgressEvent) -> str:
+    """Return what is done of a step, such as ``12/40 epochs``; empty where the whole is not known."""
     return f"{event.done:,}/{event.total:,} {event.unit}".rstrip() if event.total else ""
 
 
@@ -72,7 +74,7 @@ def _lines() -> Progress:
         left = ""
         if not done and event.fraction >= _TELLING:
             left = f"about {_duration((now - begun) * (1 / event.fraction - 1))} left"
-        text = "  ".join(part for part in (_count(event), _describe(event), left) if part)
+        text = "  ".join(part for part in (describe_count(event), describe_event(event), left) if part)
         print(f"{step}: {text}" if text else step, file=sys.stderr, flush=True)
 
     return receive
@@ -118,11 +120,11 @@ def _bars() -> Iterator[Progress]:
             if finished:
                 return
             if event.fraction < 1:
-                bars.update(task, completed=event.fraction, count=_count(event), detail=_describe(event))
+                bars.update(task, completed=event.fraction, count=describe_count(event), detail=describe_event(event))
                 return
             bars.remove_task(task)
             finished = True
-            text = "  ".join(part for part in (_count(event), _describe(event)) if part)
+            text = "  ".join(part for part in (describe_count(event), describe_event(event)) if part)
             took = time.monotonic() - begun
             line = Text.assemble(
                 (f"{step:<11}", "green"), f" {text}", (f"  {took:.1f} s" if took >= 0.1 else "", "dim")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from ktrdr.core.cli.interrupt import cancel_on_interrupt
+from ktrdr.core.work.interrupt import cancel_on_interrupt
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -31,3 +31,24 @@ def test_handlers_come_back_after_a_failure_too():
     with pytest.raises(RuntimeError, match="broken"), cancel_on_interrupt():
         raise RuntimeError("broken")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_only_the_signals_that_are_named_are_taken_over():
+    before = signal.getsignal(signal.SIGTERM)
+    with cancel_on_interrupt([signal.SIGINT]):
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.getsignal(signal.SIGINT) is not before
+
+
+def test_another_thread_than_the_main_one_gets_a_cancellation_without_signals():
+    before = signal.getsignal(signal.SIGINT)
+    found = []
+
+    def work() -> None:
+        with cancel_on_interrupt() as cancellation:
+            found.append((cancellation.requested, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(False, before)]

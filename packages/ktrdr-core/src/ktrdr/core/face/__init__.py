@@ -1,0 +1,1 @@
+"""The Python interface: what ``import ktrdr.core as kt`` offers, over the workflows."""

@@ -1,0 +1,64 @@
+"""What users pass to the functions of the face, as the workflows take it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from ktrdr.core.data.times import parse_time
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.job_settings import Settings
+from ktrdr.core.jobs.refusals import read_settings
+
+__all__ = ["DayLike", "SymbolsLike", "TimeLike", "instant_of", "settings_of"]
+
+S = TypeVar("S", bound=Settings)
+
+DayLike: TypeAlias = str | dt.date | np.datetime64 | None
+"""A day: ``"2017-01-31"``, a date, or a date and time at midnight (pandas' too); ``None`` for the default."""
+
+TimeLike: TypeAlias = str | dt.datetime | np.datetime64 | None
+"""A time: ISO 8601 text, a datetime (pandas' too) or ``datetime64``; UTC where it has no zone."""
+
+SymbolsLike: TypeAlias = str | Iterable[str] | None
+"""A symbol or several; ``None`` for the default."""
+
+
+def settings_of(kind: type[S], symbols: SymbolsLike, start: DayLike, end: DayLike, **values: Any) -> S:
+    """Return settings of ``kind``.
+
+    Raises:
+        BadInputError: one of them is wrong; the message names it.
+    """
+    given: dict[str, Any] = {
+        "symbols": (symbols,) if isinstance(symbols, str) else None if symbols is None else tuple(symbols),
+        "start": _day_of(start, "start"),
+        "end": _day_of(end, "end"),
+    }
+    return read_settings(kind, given | values)
+
+
+def instant_of(value: TimeLike, name: str) -> np.datetime64 | None:
+    """Return a time as ``datetime64[ns]``, UTC.
+
+    Raises:
+        BadInputError: it is none, or outside the years that nanoseconds can count.
+    """
+    if value is None or isinstance(value, np.datetime64):
+        return value if value is None else value.astype("datetime64[ns]")
+    if isinstance(value, str | dt.datetime | dt.date):
+        return parse_time(value if isinstance(value, str) else value.isoformat(), name)
+    raise BadInputError(f"{name}: {value!r} is no time; give text such as 2017-01-31T14:00, or a datetime")
+
+
+def _day_of(value: DayLike, name: str) -> object:
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[us]").item()
+    if isinstance(value, dt.datetime):
+        if value.time() != dt.time():
+            raise BadInputError(f"{name} is a day, not a time: give {value.date()} instead of {value.isoformat()}")
+        return value.date()
+    return value

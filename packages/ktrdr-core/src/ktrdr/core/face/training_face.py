@@ -1,0 +1,271 @@
+"""Training from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ktrdr.core.errors import CancelledError
+from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
+from ktrdr.core.face.result_frames import metrics_frame
+from ktrdr.core.face.result_html import card_row, result_block, warning_list
+from ktrdr.core.face.strategy_face import Strategy, load_strategy
+from ktrdr.core.face.watching import running_on, watched
+from ktrdr.core.jobs.job_settings import TrainingSettings
+from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.plugins.contract import EpochRecord
+from ktrdr.core.report.page import Card
+from ktrdr.core.training.result import TrainingResult
+from ktrdr.core.work.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+__all__ = ["Training", "train"]
+
+# The metric that tells most of a model, by the kind of its output.
+_HEADLINE = {"classification": "log_loss", "regression": "rmse"}
+
+
+class Training:
+    """A finished training, and the model that it stored. :func:`ktrdr.core.train` makes it."""
+
+    def __init__(self, result: TrainingResult, history: tuple[EpochRecord, ...], server: str | None = None) -> None:
+        self._result = result
+        self._history = history
+        self.server = server
+        """Address of the server that has the model; ``None`` for this machine."""
+
+    @property
+    def model(self) -> str:
+        """The stored model, ``name/version``: what :func:`ktrdr.core.backtest` takes."""
+        return self._result.bundle.ref
+
+    @property
+    def bundle(self) -> Bundle:
+        """The stored model. Of a training on a server it has the manifest alone."""
+        return self._result.bundle
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Metrics of the model and of two baselines that know nothing.
+
+        Rows: ``part`` (``validation``, ``test``) and ``metric``; columns: ``model``, ``majority class`` and ``last
+        value``; float64, NaN where a metric is not defined.
+        """
+        import pandas as pd
+
+        judged, baselines = self._judged()
+        parts = {}
+        for part, metrics in judged.items():
+            names = [name for name, value in metrics.items() if isinstance(value, int | float)]
+            columns = {"model": metrics} | {
+                _BASELINES.get(name, name): own[part] for name, own in baselines.items() if part in own
+            }
+            parts[part] = metrics_frame(columns, names)
+        return pd.concat(parts, names=["part"]) if parts else metrics_frame({"model": {}}, [""]).iloc[:0]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Metrics of each epoch: index ``epoch`` from 1; columns such as ``train_loss`` and ``val_loss``, float64."""
+        import pandas as pd
+
+        frame = pd.DataFrame([dict(record.metrics) for record in self._history])
+        frame.index = pd.Index([record.epoch for record in self._history], name="epoch")
+        return frame
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """Permutation importance: how much worse each score gets when one input is shuffled.
+
+        Rows: fuzzy sets, raw indicators and single features, ``kind`` and ``input``; columns: mean and standard
+        deviation per score, float64, in the score's own units, positive for worse. Empty where it was not computed.
+        """
+        import pandas as pd
+
+        found: Any = self._result.bundle.manifest.importance
+        rows = [] if found is None else [*found["groups"], *({"kind": "feature", **one} for one in found["features"])]
+        scores = [] if found is None else list(found["scores"])
+        index = pd.MultiIndex.from_arrays(
+            [[row["kind"] for row in rows], [row["id"] for row in rows]], names=["kind", "input"]
+        )
+        columns = {
+            f"{score}_{part}": [row[score][part] for row in rows] for score in scores for part in ("mean", "std")
+        }
+        return pd.DataFrame(columns, index=index, dtype=float)
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Samples of each symbol (rows) in each part (columns ``train``, ``validation``, ``test``), int64."""
+        import pandas as pd
+
+        return pd.DataFrame(self._result.samples).rename_axis("symbol").fillna(0).astype("int64")
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch whose weights were kept, from 1."""
+        return self._result.best_epoch
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were run."""
+        return self._result.epochs
+
+    @property
+    def trials(self) -> int | None:
+        """Trials that looked at the same validation and test bars, this one included; ``None`` without such bars."""
+        return None if self._result.trial_count is None else self._result.trial_count.number
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before the model is used, one sentence each."""
+        return tuple(self._result.bundle.manifest.warnings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-ready data, as ``ktrdr train --json`` prints it."""
+        return self._result.to_json()
+
+    def plot(self) -> Figure:
+        """Return loss and other metrics by epoch as a plotly figure."""
+        from plotly.graph_objects import Figure
+
+        from ktrdr.core.report.figures import training_figure
+
+        records = [{"epoch": record.epoch, "metrics": record.metrics} for record in self._history]
+        return Figure(training_figure(records, self.best_epoch))
+
+    def _headline(self) -> tuple[str, str, float, float | None] | None:
+        """Return part, metric, the model's value and that of the majority class, of the last part that was judged."""
+        judged, baselines = self._judged()
+        if not judged:
+            return None
+        part, metrics = list(judged.items())[-1]
+        name = _HEADLINE[self._result.bundle.manifest.output]
+        majority = baselines.get("majority", {}).get(part, {}).get(name)
+        return part, name.replace("_", " "), metrics[name], majority
+
+    def _judged(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return metrics by part, of the model and by baseline."""
+        manifest = self._result.bundle.manifest
+        return dict(manifest.metrics), dict(manifest.baselines)
+
+    def __repr__(self) -> str:
+        result, manifest = self._result, self._result.bundle.manifest
+        text = f"<Training {self.model}: {manifest.model_type} with {manifest.plugin.name} on {result.device.name}"
+        text += f", epoch {result.best_epoch} of {result.epochs} kept"
+        if found := self._headline():
+            part, name, value, majority = found
+            text += f", {part} {name} {value:.4g}" + ("" if majority is None else f" (majority class {majority:.4g})")
+        return text + ">"
+
+    def _repr_html_(self) -> str:
+        result, manifest = self._result, self._result.bundle.manifest
+        samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if own)
+        cards = [
+            Card("Epoch kept", str(result.best_epoch), "", f"of {result.epochs}"),
+            Card("Samples", f"{sum(sum(own.values()) for own in result.samples.values()):,}", "", samples),
+        ]
+        if found := self._headline():
+            part, name, value, majority = found
+            # Of both headline metrics less is better.
+            tone = "" if majority is None else "bad" if value > majority else "good"
+            note = "" if majority is None else f"majority class {majority:.4g}"
+            cards.append(Card(f"{name.capitalize()}, {part}", f"{value:.4g}", tone, note))
+        if self.trials is not None:
+            cards.append(Card("Trials", f"{self.trials:,}", "", "known to the ledger"))
+        title = f"{self.model}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name}"
+        return result_block(title, warning_list(self.warnings), card_row(cards))
+
+
+_BASELINES = {"majority": "majority class", "last_value": "last value"}
+
+
+def train(
+    strategy: Strategy | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    symbols: SymbolsLike = None,
+    start: DayLike = None,
+    end: DayLike = None,
+    seed: int | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    server: str | None = None,
+    progress: bool | Progress = True,
+) -> Training:
+    """Train a strategy on stored bars, and store the model as the next version of the strategy's name.
+
+    The same strategy, data, seed and kind of machine give the same weights, bit for bit. The training is recorded as a
+    trial before its result is returned. Ctrl+C, or the interrupt of a kernel, stops it and leaves a checkpoint that
+    ``resume=True`` continues from; the result is then the same as without the interruption.
+
+    Args:
+        strategy: a :class:`Strategy`, or whatever :func:`load_strategy` takes.
+        symbols: one or more symbols to train on, instead of the strategy's.
+        start: first day of the data, UTC and inclusive, instead of the strategy's.
+        end: last day of the data, UTC and inclusive, instead of the strategy's.
+        seed: of every random choice, 0 to 4,294,967,295, instead of the strategy's.
+        epochs: most passes over the training part, at least 1, instead of the strategy's.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        resume: continue from the checkpoint that an interrupted training of the same strategy, data and settings left.
+            Without it such a checkpoint is discarded.
+        server: address of a KTRDR server to train on, such as ``http://127.0.0.1:8000``; it must have the data. The
+            token is read from ``KTRDR_API_TOKEN``.
+        progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function
+            is called with every progress event.
+
+    Returns:
+        The training: ``.model`` is what :func:`backtest` takes, ``.metrics`` and ``.history`` are DataFrames.
+
+    Raises:
+        BadInputError: the strategy, the data or a setting does not allow it; nothing is stored.
+        CancelledError: it was interrupted; ``error.checkpoint`` is the path of the checkpoint, if there is one.
+        KtrdrError: it cannot be recorded or stored, or failed on the server.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> bars = kt.data.import_sample()
+        >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
+        >>> training.model
+        'neuro_mean_reversion/1'
+        >>> training.history.columns.tolist()
+        ['train_loss', 'train_accuracy', 'val_loss', 'val_accuracy', 'learning_rate']
+        >>> training.metrics.loc["validation"].columns.tolist()
+        ['model', 'majority class', 'last value']
+    """
+    from ktrdr.core.workflows.run_training import train as run
+
+    loaded = strategy if isinstance(strategy, Strategy) else load_strategy(strategy)
+    settings = settings_of(TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, device=device)
+    try:
+        if server is not None:
+            return _train_on(server, loaded, settings, resume, progress)
+        with watched(progress) as (receive, cancellation):
+            result = run(loaded.loaded, settings, resume=resume, progress=receive, cancellation=cancellation)
+    except CancelledError as error:
+        raise _cancelled(error, server) from None
+    return Training(result, result.bundle.history())
+
+
+def _train_on(
+    server: str, strategy: Strategy, settings: TrainingSettings, resume: bool, progress: bool | Progress
+) -> Training:
+    from ktrdr.core.client import Client
+    from ktrdr.core.workflows.on_server import training_on_server
+
+    with running_on(server, progress) as runs:
+        answer = runs.train(strategy.text, settings, resume=resume)
+    with Client(server) as client:
+        return Training(*training_on_server(client, answer), client.url)
+
+
+def _cancelled(error: CancelledError, server: str | None) -> CancelledError:
+    if error.checkpoint is None and server is None:
+        return CancelledError("the training was cancelled before its first batch; there is nothing to resume")
+    again = CancelledError(
+        "the training was cancelled; call train with the same arguments and resume=True to go on from its checkpoint"
+    )
+    again.checkpoint = error.checkpoint
+    return again
