@@ -82,8 +82,8 @@ async def _sweep(count: int, backtests: int) -> Taken:
 
     from ktrdr.api.engine.fan_out import FanOut
     from ktrdr.api.engine.port import Attempt
-    from ktrdr.core.trials.count import TrialCount
     from ktrdr.core.trials.look import Look
+    from ktrdr.core.trials.trial_count import TrialCount
     from ktrdr.core.workflows.places import trials_in
 
     job = {

@@ -18,7 +18,7 @@ from harness import Contest, Figure, find, main
 from made_up import random_walk, warm_allocator
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.indicators.registry import indicator_names
 
 TALIB, PANDAS_TA, ALL = "indicators of TA-Lib", "indicators of pandas-ta-classic", "all indicators"

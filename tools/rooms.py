@@ -3,14 +3,17 @@
     python tools/rooms.py ktrdr-core ktrdr-api
 
 A room is a package or module at the top of a distribution's own package. It stands one floor above the highest room
-that it imports. Imports inside functions and those for types alone count too.
+that it imports. Imports inside functions and those for types alone count too; not those that a contract of
+`pyproject.toml` lists under `ignore_imports`.
 """
 
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import grimp
 
@@ -33,6 +36,20 @@ def imports_of(graph: grimp.ImportGraph, modules: Iterable[str]) -> dict[str, se
     return {module: graph.find_modules_directly_imported_by(module) & known - {module} for module in known}
 
 
+def without_exceptions(graph: grimp.ImportGraph) -> grimp.ImportGraph:
+    """Return ``graph`` without the imports that import-linter is told to ignore."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    for contract in project["tool"]["importlinter"]["contracts"]:
+        for line in contract.get("ignore_imports", ()):
+            importer, pattern = line.split(" -> ")
+            if importer not in graph.modules:
+                continue
+            for imported in graph.find_modules_directly_imported_by(importer):
+                if imported == pattern or (pattern.endswith(".**") and imported.startswith(pattern[:-2])):
+                    graph.remove_import(importer=importer, imported=imported)
+    return graph
+
+
 def show(package: str) -> bool:
     """Print the rooms of ``package``; return whether there is no circle."""
 
@@ -40,7 +57,7 @@ def show(package: str) -> bool:
         return joint.join(module.removeprefix(f"{package}.") for module in modules)
 
     print(package)
-    graph = grimp.build_graph(package, cache_dir=None)
+    graph = without_exceptions(grimp.build_graph(package, cache_dir=None))
     rooms, what = graph.find_children(package), "modules"
     try:
         floors_of(imports_of(graph, graph.modules))

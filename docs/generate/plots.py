@@ -20,7 +20,7 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SET_COLOURS
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES

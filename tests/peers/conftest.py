@@ -249,8 +249,8 @@ def backtesting_book() -> Callable[..., Book]:
         trades = stats["_trades"].sort_values("EntryBar", kind="stable")
         side = np.sign(trades["Size"].to_numpy())
         units = np.abs(trades["Size"].to_numpy()).astype(float)
-        aim = trades["ExitPrice"].to_numpy()
-        exit_price = aim * (1 - side * costs.slippage)
+        reference_price = trades["ExitPrice"].to_numpy()
+        exit_price = reference_price * (1 - side * costs.slippage)
         commission = units * (trades["EntryPrice"].to_numpy() + exit_price) * costs.commission
         net = side * units * (exit_price - trades["EntryPrice"].to_numpy()) - commission
         final = float(stats["Equity Final [$]"])

@@ -9,7 +9,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.sample import install_sample
 from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 
 ASKED = {"symbol": "EURUSD", "timeframe": "1h"}
 

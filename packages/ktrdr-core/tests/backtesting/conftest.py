@@ -69,13 +69,13 @@ def make_signals() -> Callable[..., np.ndarray]:
 
 
 @dataclass
-class Held:
+class Position:
     """A position of the reference."""
 
     side: int
     units: float
     price: float
-    aim: float
+    reference_price: float
     decision: int
     bar: int
     stop: float
@@ -114,17 +114,17 @@ def slow_simulation(
     """Go through time step by step, and in each step through the four phases of a bar, with plain numbers."""
     result = Reference()
     cash = capital
-    held: list[Held | None] = [None] * len(markets)
+    positions: list[Position | None] = [None] * len(markets)
     last_executed = [-(10**9)] * len(markets)
     orders: list[str | None] = [None] * len(markets)
     marks = [math.nan] * len(markets)
     rows = [{int(t): row for row, t in enumerate(market.bars.time.view(np.int64))} for market in markets]
 
-    def leave(number: int, bar: int, aim: float, reason: str) -> None:
+    def close(number: int, bar: int, reference_price: float, reason: str) -> None:
         nonlocal cash
-        position = held[number]
+        position = positions[number]
         assert position is not None
-        price = aim * (1 - position.side * costs.slippage)
+        price = reference_price * (1 - position.side * costs.slippage)
         cash += position.side * position.units * price - position.units * price * costs.commission
         entry_cost = position.units * position.price * costs.commission
         gain = position.side * position.units * (price - position.price)
@@ -142,19 +142,19 @@ def slow_simulation(
                 "net": gain - entry_cost - position.units * price * costs.commission,
             }
         )
-        held[number] = None
+        positions[number] = None
 
     def enter(number: int, bar: int, side: int) -> None:
         nonlocal cash
         market = markets[number]
-        aim = float(market.bars.open[bar])
-        price = aim * (1 + side * costs.slippage)
+        reference_price = float(market.bars.open[bar])
+        price = reference_price * (1 + side * costs.slippage)
         atr = float(market.atr[bar - 1]) if market.atr is not None else math.nan
         stop = distance(risk.stop_loss, price, atr)
         target = distance(risk.take_profit, price, atr)
         trail = distance(risk.trailing_stop, price, atr)
-        equity = cash + sum(p.side * p.units * marks[k] for k, p in enumerate(held) if p is not None)
-        free = equity - sum(p.units * marks[k] for k, p in enumerate(held) if p is not None)
+        equity = cash + sum(p.side * p.units * marks[k] for k, p in enumerate(positions) if p is not None)
+        free = equity - sum(p.units * marks[k] for k, p in enumerate(positions) if p is not None)
         if not (stop > 0 and target > 0 and trail > 0):
             result.refused += 1
             return
@@ -190,11 +190,11 @@ def slow_simulation(
             return
         result.reduced += wanted > most * (1 + 1e-9)
         cash -= side * units * price + units * price * costs.commission
-        held[number] = Held(
+        positions[number] = Position(
             side=side,
             units=units,
             price=price,
-            aim=aim,
+            reference_price=reference_price,
             decision=bar - 1,
             bar=bar,
             stop=price - side * stop,
@@ -209,7 +209,7 @@ def slow_simulation(
         marks[number] = price
 
     def inside(number: int, bar: int) -> None:
-        position = held[number]
+        position = positions[number]
         assert position is not None
         bars = markets[number].bars
         opened, high, low = float(bars.open[bar]), float(bars.high[bar]), float(bars.low[bar])
@@ -239,9 +239,9 @@ def slow_simulation(
                 (reaches(-low, -position.target), position.target, "take_profit"),
             ]
             position.best = min(position.best, low)
-        for true, aim, why in steps:
+        for true, reference_price, why in steps:
             if true:
-                leave(number, bar, aim, why)
+                close(number, bar, reference_price, why)
                 return
 
     for time in sorted({time for own in rows for time in own}):
@@ -249,23 +249,23 @@ def slow_simulation(
         for number, bar in present:
             order = orders[number]
             if order in ("signal", "max_holding_period"):
-                leave(number, bar, float(markets[number].bars.open[bar]), order)
+                close(number, bar, float(markets[number].bars.open[bar]), order)
         for number, bar in present:
             if orders[number] in ("long", "short"):
                 enter(number, bar, 1 if orders[number] == "long" else -1)
             orders[number] = None
         for number, bar in present:
-            if held[number] is not None:
+            if positions[number] is not None:
                 inside(number, bar)
         for number, bar in present:
             bars = markets[number].bars
             marks[number] = float(bars.close[bar])
             if bar == len(bars) - 1:
-                if held[number] is not None:
-                    leave(number, bar, float(bars.close[bar]), "end_of_data")
+                if positions[number] is not None:
+                    close(number, bar, float(bars.close[bar]), "end_of_data")
                 continue
             signal = int(markets[number].direction[bar])
-            position = held[number]
+            position = positions[number]
             separated = bar - last_executed[number] >= rules.min_separation
             if position is None:
                 if separated and (signal == 1 or (signal == -1 and rules.allow_short_from_flat)):
@@ -282,7 +282,7 @@ def slow_simulation(
                 if longest is not None and bar + 1 - position.clock >= longest:
                     orders[number] = "max_holding_period"
         result.cash.append(cash)
-        result.equity.append(cash + sum(p.side * p.units * marks[k] for k, p in enumerate(held) if p is not None))
+        result.equity.append(cash + sum(p.side * p.units * marks[k] for k, p in enumerate(positions) if p is not None))
     result.trades.sort(key=lambda trade: (markets[trade["market"]].bars.time[trade["entry_bar"]], trade["market"]))
     return result
 
@@ -311,11 +311,11 @@ def identities() -> Callable[[list[Market], Simulation], None]:
         for k in range(len(trades)):
             bars = markets[trades.market[k]].bars
             entry = np.searchsorted(simulation.time, bars.time[trades.entry_bar[k]])
-            leave = np.searchsorted(simulation.time, bars.time[trades.exit_bar[k]])
+            exit_row = np.searchsorted(simulation.time, bars.time[trades.exit_bar[k]])
             cash[entry:] -= trades.side[k] * trades.units[k] * trades.entry_price[k] + trades.entry_commission[k]
-            cash[leave:] += trades.side[k] * trades.units[k] * trades.exit_price[k] - trades.exit_commission[k]
-            rows = np.searchsorted(bars.time, simulation.time[entry:leave], side="right") - 1
-            value[entry:leave] += trades.side[k] * trades.units[k] * bars.close[rows]
+            cash[exit_row:] += trades.side[k] * trades.units[k] * trades.exit_price[k] - trades.exit_commission[k]
+            rows = np.searchsorted(bars.time, simulation.time[entry:exit_row], side="right") - 1
+            value[entry:exit_row] += trades.side[k] * trades.units[k] * bars.close[rows]
         np.testing.assert_allclose(simulation.cash, cash, rtol=1e-9, atol=1e-9 * scale)
         np.testing.assert_allclose(simulation.equity, cash + value, rtol=1e-9, atol=1e-9 * scale)
 

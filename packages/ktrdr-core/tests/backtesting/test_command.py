@@ -49,7 +49,13 @@ class TestBacktest:
     def test_it_prints_metrics_beside_the_baselines_and_says_where_the_files_are(self, ktrdr, home, bundle):
         status, out, _ = ktrdr("backtest", bundle.ref, "--commission", "0.0001")
         assert status == 0
-        for text in ("Sharpe ratio", "buy and hold", "majority class", "Majority class: always says", "Decisions on"):
+        for text in (
+            "Sharpe ratio",
+            "buy and hold",
+            "majority class",
+            "Majority class: always predicts",
+            "Decisions on",
+        ):
             assert text in out, text
         directory = home / "runs" / "waves" / f"{bundle.manifest.version}-1"
         assert str(directory) in out
@@ -110,7 +116,7 @@ class TestBacktest:
         assert read_result(tmp_path / "mine").manifest.ref == bundle.ref
         assert left_behind(home) == ["trial backtest"]
         status, _, err = ktrdr("backtest", bundle.ref, "--output", tmp_path / "mine")
-        assert (status, "there already" in err) == (2, True)
+        assert (status, "exists already" in err) == (2, True)
 
     def test_overlap_is_said_on_every_output(self, ktrdr, home, bundle):
         arguments = ("backtest", bundle.ref, "--start", "2017-02-01", "--end", "2017-03-01")

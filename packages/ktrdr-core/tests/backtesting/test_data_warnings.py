@@ -114,11 +114,11 @@ class TestMissingVolume:
         store = lacking([10, first + 100, first + 101, first + 300])
         result = run(with_mfi, store=store)
         assert result.warnings[0] == (
-            "EURUSD 1h: missing volume costs 13 of 2,046 bars their features: 3 of its 2,109 1h bars have no volume"
+            "EURUSD 1h: 13 of 2,046 bars have no features for lack of volume: 3 of its 2,109 1h bars have no volume"
             " (the first: 2017-09-07 04:00), and `roc_5` (mfi) needs 6 in a row; import bars that have a volume, or use"
             " an indicator that does not read it in place of `roc_5`"
         )
-        assert "on 13 of the 2,046 bars of EURUSD features are missing" in result.warnings[1]
+        assert "13 of the 2,046 bars of EURUSD lack features" in result.warnings[1]
 
     def test_no_row_at_all(self, with_mfi, run, lacking):
         message = (
@@ -134,12 +134,13 @@ class TestMissingVolume:
         result = run(filtered, store=lacking(slice(4200, 6225, 100)))
         (warning,) = of_data(result.warnings)
         assert warning == (
-            "EURUSD 1h: decisions.filters.volume_filter lets nothing pass on 420 of 2,046 bars for want of volume: 21"
-            " of its 2,065 1h bars have no volume (the first: 2017-09-03 21:00), and `decisions.filters.volume_filter`"
-            " needs 20 in a row; import bars that have a volume, or train without the filter"
+            "EURUSD 1h: decisions.filters.volume_filter stops every signal on 420 of 2,046 bars because volume is"
+            " missing: 21 of its 2,065 1h bars have no volume (the first: 2017-09-03 21:00), and"
+            " `decisions.filters.volume_filter` needs 20 in a row; import bars that have a volume, or train"
+            " without the filter"
         )
         for volume in (np.nan, 0.0):
-            with pytest.raises(BadInputError, match="no 20 bars in a row of EURUSD have a volume that is not 0 on all"):
+            with pytest.raises(BadInputError, match="no 20 bars in a row of EURUSD with known volumes that are"):
                 run(filtered, store=lacking(slice(None), volume))
 
     def test_nothing_is_said_of_a_volume_of_0_here_and_there(self, bundle, changed, run, lacking):

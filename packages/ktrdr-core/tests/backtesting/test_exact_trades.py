@@ -18,7 +18,7 @@ from ktrdr.core.backtesting.simulation import Costs, Market, Trades, simulate
 from ktrdr.core.backtesting.sizing import round_down
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.strategy.model import CostModel, Decisions, Filters, PriceDistance, Risk, Sizing
 
 _Ticks = tuple[list[int], list[int], list[int], list[int]]

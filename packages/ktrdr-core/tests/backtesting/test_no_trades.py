@@ -22,7 +22,7 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
 @pytest.mark.parametrize(
     ("passed", "signals", "outputs", "decisions", "orders", "cause"),
     [
-        ({"buy or sell": 0, "confidence_threshold": 0}, [0] * 4, HOLD, Decisions(), {}, "It always says HOLD."),
+        ({"buy or sell": 0, "confidence_threshold": 0}, [0] * 4, HOLD, Decisions(), {}, "It always predicts HOLD."),
         (
             {"buy or sell": 4, "confidence_threshold": 0},
             [0] * 4,
@@ -37,7 +37,7 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
             BUY,
             Decisions(filters=Filters(volume_filter=2.0)),
             {},
-            "decisions.filters.volume_filter stops all of them.",
+            "decisions.filters.volume_filter stops all signals.",
         ),
         (
             {"cost_model": 0},
@@ -45,7 +45,7 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
             np.full(4, -0.001),
             Decisions(output_format="regression", cost_model=CostModel()),
             {},
-            "The largest value it predicts is 0.001, and decisions.cost_model asks for 0.0045.",
+            "The largest value it predicts is 0.001, and decisions.cost_model requires 0.0045.",
         ),
         (
             {"buy or sell": 2, "confidence_threshold": 2},
@@ -53,7 +53,7 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
             BUY,
             Decisions(),
             {"refused_lot": 2},
-            "Orders were refused: 2 because they come to less than one lot (risk.lot_size).",
+            "Orders were refused: 2 because their size is below one lot (risk.lot_size).",
         ),
         (
             {"buy or sell": 2, "confidence_threshold": 2},
@@ -61,7 +61,7 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
             BUY[:, ::-1],
             Decisions(),
             {},
-            "All of them are SELL, which opens nothing unless decisions.allow_short_from_flat is true.",
+            "All signals are SELL, which opens a position only if decisions.allow_short_from_flat is true.",
         ),
         (
             {"buy or sell": 1, "confidence_threshold": 1},
@@ -69,7 +69,7 @@ def symbol(passed: dict[str, int], signals: list[int]) -> SymbolResult:
             BUY,
             Decisions(),
             {},
-            "The only signals are on the last bar, after which there is none to fill at.",
+            "The only signals are on the last bar, and there is no later bar to fill them.",
         ),
     ],
 )

@@ -19,8 +19,8 @@ def test_a_strategy_below_its_baselines_is_called_that():
     assert result_warnings(own, {"buy and hold": hold, "the majority class": majority}) == [
         "the strategy is below a baseline: its total return is 0.72% (Sharpe ratio 0.69), that of buy and hold 1.80%"
         " (Sharpe ratio 1.21)",
-        "18 trades are too few to judge by: the win rate is uncertain by up to 23 percentage points either way (95%),"
-        " and 30 are the least that figures of trades should rest on",
+        "18 trades are too few to judge by: the win rate is uncertain by up to 23 percentage points either way (95%);"
+        " figures of trades need at least 30",
     ]
     lost = {**own, "total_return": -0.01, "trades": 1}
     below, few = result_warnings(lost, {"buy and hold": hold, "the majority class": majority})

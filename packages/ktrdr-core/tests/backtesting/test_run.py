@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ktrdr.core.backtesting.prediction import PredictionError
 from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.results import read_result, read_summary
 from ktrdr.core.backtesting.run import run_backtest
+from ktrdr.core.backtesting.tables import read_table
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.sample import sample_bars
@@ -74,7 +76,7 @@ class TestAccount:
         assert (result.trades["entry_decision_time"] >= end).all()
         assert result.end == sample_bars().close_time[-1]
         assert not of_data(result.warnings)
-        assert "everything after" in result.period
+        assert "all bars after" in result.period
 
     def test_every_cent_is_accounted_for(self, result):
         equity, capital = result.equity, result.settings.capital
@@ -89,8 +91,8 @@ class TestAccount:
         trades = result.trades
         both = trades["units"] * (trades["entry_price"] + trades["exit_price"])
         np.testing.assert_allclose(trades["commission"], both * COSTS["commission"], rtol=1e-9)
-        aims = trades["units"] * (trades["entry_aim"] + trades["exit_aim"])
-        np.testing.assert_allclose(trades["slippage"], aims * COSTS["slippage"], rtol=1e-9)
+        reference = trades["units"] * (trades["entry_reference_price"] + trades["exit_reference_price"])
+        np.testing.assert_allclose(trades["slippage"], reference * COSTS["slippage"], rtol=1e-9)
         np.testing.assert_allclose(
             trades["gross"] - trades["commission"] - trades["slippage"], trades["net"], rtol=1e-9, atol=1e-9
         )
@@ -99,7 +101,7 @@ class TestAccount:
         bars = sample_bars()
         row = np.searchsorted(bars.time, result.trades["entry_decision_time"])
         np.testing.assert_array_equal(bars.time[row + 1], result.trades["entry_time"])
-        np.testing.assert_array_equal(bars.open[row + 1], result.trades["entry_aim"])
+        np.testing.assert_array_equal(bars.open[row + 1], result.trades["entry_reference_price"])
 
     def test_benchmark_pays_the_same_costs(self, result):
         bars = sample_bars().between(result.start, None)
@@ -116,8 +118,8 @@ class TestAccount:
         assert result.metrics["sharpe"] == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(6220), rel=0.02)
 
     def test_open_positions_are_closed_at_the_end_and_marked_so(self, bundle, changed, run):
-        held = changed(bundle, decisions={"confidence_threshold": 0.34}, risk=Risk())
-        result = run(held, end=dt.date(2017, 10, 18))
+        always_trades = changed(bundle, decisions={"confidence_threshold": 0.34}, risk=Risk())
+        result = run(always_trades, end=dt.date(2017, 10, 18))
         assert result.trades["exit_reason"][-1] == "end_of_data"
         assert result.equity["positions"][-1] == 0
         assert result.symbols[0].positions["units"][-1] == 0
@@ -177,7 +179,7 @@ class TestReasons:
         assert result.reasons.of(stopped, "exit") is None
 
     def test_values_of_another_timeframe_are_those_of_closed_bars(self, result, bar_store, bundle):
-        from ktrdr.core.indicators.compute import compute_indicator
+        from ktrdr.core.indicators.computation import compute_indicator
 
         bars = stored_inputs(bar_store, "EURUSD", ("4h",))["4h"]
         rsi = compute_indicator("rsi", {"period": 14}, bars)["rsi"]
@@ -245,6 +247,18 @@ class TestFiles:
         assert read.trades.keys() == result.trades.keys()
         assert read_summary(tmp_path / "a") == result.to_json()
 
+    def test_a_stored_run_with_the_old_names_of_reference_prices_is_read(self, result):
+        """`files/run_with_aims` was written when the columns were `entry_aim` and `exit_aim`."""
+        stored = Path(__file__).parent / "files" / "run_with_aims"
+        assert {"entry_aim", "exit_aim"} <= set(read_table(stored / "trades.parquet"))
+        read = read_result(stored)
+        assert list(read.trades) == list(result.trades)
+        rows = json.loads((stored / "trades.json").read_text(encoding="utf-8"))
+        new = {"entry_aim": "entry_reference_price", "exit_aim": "exit_reference_price"}
+        assert read.trade_rows() == [{new.get(name, name): value for name, value in row.items()} for row in rows]
+        paid = read.trades["entry_reference_price"] * (1 + 0.0001 * np.where(read.trades["side"] == "long", 1, -1))
+        np.testing.assert_allclose(read.trades["entry_price"], paid, rtol=1e-12)
+
     def test_trades_as_json_have_their_reasons(self, result, tmp_path):
         result.write(tmp_path / "a")
         rows = json.loads((tmp_path / "a" / "trades.json").read_text(encoding="utf-8"))
@@ -263,7 +277,7 @@ class TestFiles:
     def test_nothing_is_overwritten(self, result, tmp_path):
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "notes.txt").write_text("mine", encoding="utf-8")
-        with pytest.raises(BadInputError, match="there already"):
+        with pytest.raises(BadInputError, match="exists already"):
             result.write(tmp_path / "a")
         assert (tmp_path / "a" / "notes.txt").read_text(encoding="utf-8") == "mine"
 
@@ -309,13 +323,13 @@ class TestPeriod:
         assert run(bundle, end=dt.date(2017, 9, 15)).start > np.datetime64("2017-08-31T20:00", "ns")
 
     def test_an_end_in_the_training_data_needs_a_start(self, bundle, run):
-        with pytest.raises(BadInputError, match="lies within the data model waves/1 was trained on.*give a start too"):
+        with pytest.raises(BadInputError, match="lies within the training data of waves/1.*give a start too"):
             run(bundle, end=dt.date(2017, 5, 1))
 
     def test_nothing_unseen(self, bundle, run):
         data = bundle.manifest.data.model_copy(update={"end": dt.datetime(2018, 1, 1, tzinfo=dt.UTC), "split": {}})
         manifest = bundle.manifest.model_copy(update={"data": data})
-        with pytest.raises(BadInputError, match="nothing it has not seen; import later bars"):
+        with pytest.raises(BadInputError, match="the model has seen all of them; import later bars"):
             run(Bundle(bundle.directory, manifest))
 
 
@@ -329,10 +343,11 @@ class TestPortfolio:
         result = run(eager, start=dt.date(2012, 7, 2))
         assert {symbol.symbol for symbol in result.symbols} == {"AAPL", "FB"} == set(result.trades["symbol"])
         assert result.orders["reduced"] > 0
-        held = [symbol.positions["value"] for symbol in result.symbols]
-        both = np.abs(held[0][-len(held[1]) :]) + np.abs(held[1])
+        first, second = (symbol.positions["value"] for symbol in result.symbols)
+        first = first[-len(second) :]
+        both = np.abs(first) + np.abs(second)
         assert (both <= result.equity["equity"][-len(both) :] * 1.05).all()
-        assert ((held[0][-len(held[1]) :] != 0) & (held[1] != 0)).any()
+        assert ((first != 0) & (second != 0)).any()
         assert abs(10_000 + result.trades["net"].sum() - result.equity["equity"][-1]) <= 1e-9 * 10_000
         assert result.metrics["periods_per_year"] == pytest.approx(252, abs=5)
         assert [symbol.calendar for symbol in result.symbols] == ["XNYS", "XNYS"]
@@ -407,7 +422,7 @@ class TestHonesty:
         majority = max(
             bundle.manifest.baselines["majority"]["test"]["per_class"].items(), key=lambda item: item[1]["predicted"]
         )[0]
-        assert f"always says {majority}" in baseline.statement
+        assert f"always predicts {majority}" in baseline.statement
         assert ("never trades" in baseline.statement) == (baseline.metrics["trades"] == 0)
 
     def test_a_majority_of_buys_holds(self, bundle, run):
@@ -415,7 +430,7 @@ class TestHonesty:
         buys = Bundle(bundle.directory, bundle.manifest.model_copy(update={"baselines": baselines}))
         (baseline,) = run(buys).baselines
         assert baseline.metrics["trades"] > 0
-        assert "always says BUY" in baseline.statement
+        assert "always predicts BUY" in baseline.statement
 
 
 class TestDeployment:
@@ -474,7 +489,7 @@ class TestBadInput:
 
     def test_a_cold_start_is_said(self, bundle, run):
         result = run(bundle, start=dt.date(2017, 1, 1), end=dt.date(2017, 2, 1))
-        assert any("features are missing and nothing is decided" in warning for warning in result.warnings)
+        assert any("lack features, so the model makes no decision there" in warning for warning in result.warnings)
         assert result.symbols[0].passed["predicted"] < result.symbols[0].bars
 
     def test_cancelled(self, bundle, bar_store, plugins, ledger):

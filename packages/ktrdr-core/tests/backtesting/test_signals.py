@@ -136,7 +136,7 @@ class TestByHand:
     @pytest.mark.parametrize("ratio", [None, np.full(4, np.nan)])
     def test_a_volume_filter_without_volume_is_refused(self, ratio):
         decisions = Decisions(filters=Filters(volume_filter=1.0))
-        with pytest.raises(BadInputError, match="no 20 bars in a row have a volume"):
+        with pytest.raises(BadInputError, match="no 20 bars in a row with known volumes"):
             decide(np.full((4, 3), 1 / 3), decisions, ratio)
 
     def test_outputs_must_fit_the_format(self):

@@ -240,12 +240,12 @@ class TestByHand:
         trades = run([FLAT] * 8, [1, 0, 0, 0, 0, 0, 0, 0], risk=fixed_units(max_holding_period=3)).trades
         assert (trades.entry_bar[0], trades.exit_bar[0], trades.exit_decision[0]) == (1, 4, 3)
 
-    def test_a_repeated_signal_renews_the_holding_period_without_position_awareness(self):
+    def test_a_repeated_signal_refreshes_the_holding_period_without_position_awareness(self):
         signals = [1, 0, 1, 0, 0, 0, 0, 0]
-        for aware, leave in ((True, 4), (False, 6)):
+        for aware, exit_bar in ((True, 4), (False, 6)):
             rules = SignalRules(position_awareness=aware)
             simulation = run([FLAT] * 8, signals, risk=fixed_units(max_holding_period=3), rules=rules)
-            assert simulation.trades.exit_bar.tolist() == [leave]
+            assert simulation.trades.exit_bar.tolist() == [exit_bar]
             assert simulation.refreshed[0].tolist() == ([] if aware else [2])
 
     def test_what_is_open_at_the_end_is_closed_at_the_last_close(self):

@@ -15,7 +15,7 @@ from ktrdr.core.strategy.model import PriceDistance, Risk
 def slow_excursions(trades, k: int, bars, reason: str) -> tuple[float, float]:
     """Go through the bars one by one, and take of the last of them what may be at its worst."""
     side, price = int(trades.side[k]), float(trades.entry_price[k])
-    left, leave = float(trades.exit_reference_price[k]), int(trades.exit_bar[k])
+    exit_price, exit_bar = float(trades.exit_reference_price[k]), int(trades.exit_bar[k])
     against = along = 0.0
 
     def see(bad: float, good: float) -> None:
@@ -23,14 +23,14 @@ def slow_excursions(trades, k: int, bars, reason: str) -> tuple[float, float]:
         against = max(against, (price - bad) / price * side)
         along = max(along, (good - price) / price * side)
 
-    for bar in range(int(trades.entry_bar[k]), leave + 1):
+    for bar in range(int(trades.entry_bar[k]), exit_bar + 1):
         extremes = (float(bars.low[bar]), float(bars.high[bar]))
         bad, good = extremes if side > 0 else extremes[::-1]
-        if bar < leave or reason == "end_of_data":
+        if bar < exit_bar or reason == "end_of_data":
             see(bad, good)
-        elif reason == "take_profit" and left != float(bars.open[bar]):
-            see(bad, left)
-    see(left, left)
+        elif reason == "take_profit" and exit_price != float(bars.open[bar]):
+            see(bad, exit_price)
+    see(exit_price, exit_price)
     return against, along
 
 
@@ -52,16 +52,16 @@ def test_equals_the_slow_one(make_bars, make_signals, seed, sizes, density, stop
     assert table["number"].tolist() == list(range(1, len(trades) + 1))
     for k in range(len(trades)):
         bars = markets[trades.market[k]].bars
-        entry, leave = int(trades.entry_bar[k]), int(trades.exit_bar[k])
+        entry, exit_bar = int(trades.entry_bar[k]), int(trades.exit_bar[k])
         reason = table["exit_reason"][k]
         assert table["symbol"][k] == bars.symbol
         assert table["side"][k] == ("long" if trades.side[k] > 0 else "short")
         assert table["entry_time"][k] == bars.time[entry]
-        assert table["exit_time"][k] == bars.time[leave]
+        assert table["exit_time"][k] == bars.time[exit_bar]
         assert table["entry_decision_time"][k] == bars.time[entry - 1]
         assert np.isnat(table["exit_decision_time"][k]) == (reason not in ("signal", "max_holding_period"))
         assert (table["mae"][k], table["mfe"][k]) == slow_excursions(trades, k, bars, reason)
-        assert table["bars"][k] == leave - entry + (reason not in ("signal", "max_holding_period"))
+        assert table["bars"][k] == exit_bar - entry + (reason not in ("signal", "max_holding_period"))
         assert table["return"][k] == table["net"][k] / (trades.units[k] * trades.entry_price[k])
 
 

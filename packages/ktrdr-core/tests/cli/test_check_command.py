@@ -15,7 +15,7 @@ from ktrdr.core.cli.main import main
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.indicators import compute
+from ktrdr.core.indicators import computation
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -51,7 +51,7 @@ def strategy_file(tmp_path: Path) -> str:
 @pytest.fixture
 def leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """RSI is that of the next bar."""
-    honest = compute.compute_indicator
+    honest = computation.compute_indicator
 
     def computed(type_name: str, parameters: Mapping[str, Any], bars: Bars) -> dict[str, np.ndarray]:
         values = honest(type_name, parameters, bars)
@@ -59,7 +59,7 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
             return {name: np.append(column[1:], column[-1:]) for name, column in values.items()}
         return values
 
-    monkeypatch.setattr(compute, "compute_indicator", computed)
+    monkeypatch.setattr(computation, "compute_indicator", computed)
 
 
 def test_the_shipped_strategy_is_clean_on_the_sample(run: Run, strategy_file: str):
@@ -153,4 +153,4 @@ def test_a_period_longer_than_the_data_is_refused_and_not_called_clean(run: Run,
     assert err.startswith(
         "Error: no bar of EURUSD 1h has all features: the data has 6225 bars, and `4h_rsi_oversold_lag3`"
     )
-    assert err.endswith("give more bars or shorten the indicator's period\n")
+    assert err.endswith("use more bars, or a shorter period of the indicator\n")

@@ -15,7 +15,7 @@ from ktrdr.core.cli.main import main
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample, sample_bars
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins import Rule, manager
 from ktrdr.core.plugins.manager import PluginManager
@@ -181,7 +181,7 @@ def test_contributions_and_rules(run: Run, bundle: Bundle) -> None:
     ("arguments", "message"),
     [
         (["--at", "2017-06-17T12:00"], "the nearest open at 2017-06-16 20:00 and 2017-06-18 21:00"),
-        (["--at", "2017-02-01T03:00"], "not all features are known there; the first bar with all of them is"),
+        (["--at", "2017-02-01T03:00"], "because some features are missing there; the first bar with all features is"),
         (["--at", "2019-01-01"], "there is no 1h bar of EURUSD at 2019-01-01 00:00"),
         (["--at", "yesterday"], "is no date"),
         (["--symbol", "GBPUSD"], "GBPUSD"),

@@ -16,7 +16,7 @@ from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.features.causality import LabelValues, check_pipeline
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.indicators import compute, registry
+from ktrdr.core.indicators import computation, registry
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import ProgressEvent
@@ -53,7 +53,7 @@ def with_indicator(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Bars]
     """Plant a user indicator under the name ``user``."""
 
     def plant(function: Callable[[Bars], np.ndarray]) -> None:
-        get_indicator, compute_indicator = registry.get_indicator, compute.compute_indicator
+        get_indicator, compute_indicator = registry.get_indicator, computation.compute_indicator
         user = SimpleNamespace(name="user", parameters=(), outputs=("value",), warmup=lambda parameters: 0)
 
         def computed(type_name: str, parameters: Mapping[str, Any], bars: Bars) -> dict[str, np.ndarray]:
@@ -62,7 +62,7 @@ def with_indicator(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Bars]
             return compute_indicator(type_name, parameters, bars)
 
         monkeypatch.setattr(registry, "get_indicator", lambda name: user if name == "user" else get_indicator(name))
-        monkeypatch.setattr(compute, "compute_indicator", computed)
+        monkeypatch.setattr(computation, "compute_indicator", computed)
 
     return plant
 

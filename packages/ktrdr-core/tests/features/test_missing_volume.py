@@ -135,7 +135,7 @@ def test_no_volume_at_all(make_strategy: StrategyMaker, make_bars: BarMaker, kin
 def test_too_few_bars_are_still_too_few(make_strategy: StrategyMaker, make_bars: BarMaker):
     pipeline = FeaturePipeline(one_input(make_strategy, "mfi", period=14))
     bars = {"1h": lacking(make_bars(10), 4)}
-    with pytest.raises(BadInputError, match=r"the data has 10 bars, and `1h_v_raw` alone needs 14 .*; give more bars"):
+    with pytest.raises(BadInputError, match=r"the data has 10 bars, and `1h_v_raw` needs 14 .*; use more bars"):
         pipeline.require_rows(pipeline.compute(bars), bars=bars)
 
 
@@ -160,7 +160,7 @@ def test_what_some_rows_lack_is_a_sentence(make_strategy: StrategyMaker, make_ba
     loss = pipeline.volume_loss(bars, pipeline.compute(bars))
     assert loss is not None
     assert loss.statement == (
-        "missing volume costs 15 of 86 bars their features: 1 of its 100 1h bars has no volume (the first: 2020-01-08"
+        "15 of 86 bars have no features for lack of volume: 1 of its 100 1h bars has no volume (the first: 2020-01-08"
         " 02:00), and `m` (mfi) needs 15 in a row, `obv` needs it; import bars that have a volume, or use indicators"
         " that do not read it in place of `m` and `obv`"
     )

@@ -17,7 +17,7 @@ from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features import sources
 from ktrdr.core.features.pipeline import FeaturePipeline, content_hash
-from ktrdr.core.indicators import compute
+from ktrdr.core.indicators import computation
 from ktrdr.core.strategy.model import Strategy
 
 StrategyMaker = Callable[..., Strategy]
@@ -215,8 +215,8 @@ class TestWarmUp:
                 values["rsi"][[20, 30]] = np.nan, np.inf
             return values
 
-        real = compute.compute_indicator
-        monkeypatch.setattr(compute, "compute_indicator", with_holes)
+        real = computation.compute_indicator
+        monkeypatch.setattr(computation, "compute_indicator", with_holes)
         strategy = make_strategy(
             {"rsi_5": ("rsi", {"period": 5}), "sma_4": ("sma", {"period": 4})},
             {"rsi": ("rsi_5", {"high": ("sigmoid", (50, 0.1))})},
@@ -263,7 +263,7 @@ class TestSymbolsApart:
 
     def test_bars_of_two_symbols_are_refused(self, rich_strategy: Strategy, rich_bars: BarsMaker):
         bars = rich_bars() | {"4h": rich_bars(symbol="GBPUSD")["4h"]}
-        with pytest.raises(BadInputError, match="one symbol at a time, not EURUSD, GBPUSD"):
+        with pytest.raises(BadInputError, match="one symbol at a time; pass the bars of one of EURUSD, GBPUSD"):
             FeaturePipeline(rich_strategy).compute(bars)
 
     def test_a_symbol_that_was_not_fitted_is_refused(self, matrices):
@@ -346,7 +346,7 @@ class TestFit:
         )
         pipeline = FeaturePipeline(strategy)
         matrix = pipeline.compute({"1h": make_bars(120)})
-        reason = r"no bar of EURUSD 1h .* 100 rows .* 120 bars, and `1h_slow_raw` alone needs 199"
+        reason = r"no bar of EURUSD 1h .* 100 rows .* 120 bars, and `1h_slow_raw` needs 199"
         with pytest.raises(BadInputError, match=reason):
             pipeline.fit({"EURUSD": matrix}, {"EURUSD": np.arange(100)})
         assert pipeline.normalizers() == {}
@@ -401,7 +401,7 @@ class TestContract:
         pipeline, bars = FeaturePipeline(rich_strategy, crisp=True), rich_bars()
         matrix = pipeline.compute(bars)
         assert matrix.ids[:3] == ("1h_rsi_value", "1h_rsi_value_lag1", "1h_rsi_value_lag3")
-        rsi = compute.compute_indicator("rsi", rich_strategy.indicators["rsi_5"].parameters, bars["1h"])["rsi"]
+        rsi = computation.compute_indicator("rsi", rich_strategy.indicators["rsi_5"].parameters, bars["1h"])["rsi"]
         np.testing.assert_array_equal(matrix.values[matrix.warm, 0], rsi[matrix.warm].astype(np.float32))
 
     def test_each_indicator_is_computed_once_per_timeframe(self, rich_strategy: Strategy, rich_bars: BarsMaker):
@@ -411,7 +411,7 @@ class TestContract:
             calls.append((type_name, bars.timeframe.name))
             return compute_indicator(type_name, parameters, bars)
 
-        compute_indicator = compute.compute_indicator
+        compute_indicator = computation.compute_indicator
         with patch.object(sources.compute, "compute_indicator", counted):
             FeaturePipeline(rich_strategy).compute(rich_bars())
         assert sorted(calls) == [("macd", "30m"), ("roc", "4h"), ("rsi", "1h"), ("rsi", "4h"), ("sma", "1h")]

@@ -16,7 +16,7 @@ from ktrdr.core.features import assembly
 from ktrdr.core.features.columns import FeatureColumn
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.fuzzy.membership import membership
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.indicators.registry import get_indicator
 from ktrdr.core.strategy.model import Strategy
 

@@ -16,7 +16,7 @@ import pytest
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.timeframe import Timeframe
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.indicators.registry import default_registry, get_indicator
 
 _STOCKS = Path(__file__).parents[1] / "data" / "files" / "US_stocks_1d_2000_2013.csv.gz"

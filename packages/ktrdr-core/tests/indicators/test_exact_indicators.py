@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.indicators.registry import get_indicator, indicator_names
 
 # Outputs that are in the price's unit; all others are pure numbers.

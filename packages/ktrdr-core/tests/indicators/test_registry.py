@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.indicators.description import describe
 from ktrdr.core.indicators.registry import get_indicator, indicator_names, resolve_name, unknown_indicator
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import talib
 
-from ktrdr.core.indicators.compute import compute_indicator, source_series
+from ktrdr.core.indicators.computation import compute_indicator, source_series
 from ktrdr.core.indicators.registry import get_indicator, indicator_names
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError, PluginError
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.indicators.registry import IndicatorRegistry, default_registry
 
 

@@ -79,7 +79,7 @@ def test_every_class_occurs_and_follows_the_prices(source: str, name: str, eurus
 def test_a_label_set_refuses_spans_beyond_what_is_declared():
     values = np.array([0.0, 1.0, np.nan])
     LabelSet(values, np.array([1, 2, 99]), 1, CLASSES)
-    with pytest.raises(ValueError, match="1 to 2 bars ahead, declared are 1 to 1"):
+    with pytest.raises(ValueError, match="1 to 2 bars ahead, but declare 1 to 1"):
         LabelSet(values, np.array([2, 2, 2]), 1, CLASSES)
     with pytest.raises(ValueError, match="0 to 1 bars ahead"):
         LabelSet(values, np.array([1, 1, 2]), 5, CLASSES)

@@ -124,7 +124,7 @@ def test_rolling_sharpe(stored: BacktestResult, shown: Page):
     name, window = rolling_window(len(equity), periods) or ("", 0)
     assert (name, window) == ("month", round(periods / 12))
     note = next(each.note for each in shown.wide_figures if each.key == "rolling")
-    assert f"last {window:,} bars, a month" in note
+    assert f"last {window:,} bars (a month)" in note
     returns = np.diff(equity, prepend=stored.settings.capital) / np.append(stored.settings.capital, equity[:-1])
     own, _ = picture(shown, "rolling")
     for place, value in list(zip(own["x"], own["y"], strict=True))[::97]:

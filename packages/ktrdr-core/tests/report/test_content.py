@@ -36,8 +36,9 @@ def times(values: np.ndarray) -> list[str]:
 
 
 def labels(page: Any, trace: dict[str, Any]) -> list[str]:
-    """Return what the places of a trace over time are called."""
-    return [page.timeline[place] for place in trace["x"]]
+    """Return the labels of the places of a trace over time."""
+    timeline = page.timeline
+    return [timeline[place] for place in trace["x"]]
 
 
 class TestFigures:
@@ -45,7 +46,7 @@ class TestFigures:
         shown = set(page.text)
         assert {
             "Equity", "Drawdown", "Price and trades, EURUSD", "Exposure", "Rolling Sharpe ratio", "Returns by year",
-            "Worst drawdowns", "Monthly returns", "Trades", "All figures", "Training",
+            "Worst drawdowns", "Monthly returns", "Trades", "All metrics", "Training",
             "Confusion matrix", "What the model relies on", "Fuzzy set rsi, 1h", "Fuzzy set rsi, 4h", "Settings",
             "From bars to trades", "Model", "Provenance", "Strategy file",
         } <= shown  # fmt: skip
@@ -73,7 +74,7 @@ class TestFigures:
         won = trades["net"] > 0
         assert labels(page, data["exit in profit"]) == times(trades["exit_time"][won])
         assert labels(page, data["exit at a loss"]) == times(trades["exit_time"][~won])
-        assert len(data["held"]["x"]) == 3 * len(won)
+        assert len(data["positions"]["x"]) == 3 * len(won)
         for name in ("open", "high", "low", "close"):
             np.testing.assert_allclose(data["price"][name], result.symbols[0].positions[name], rtol=1e-6)
 
@@ -172,16 +173,17 @@ class TestTables:
         made = read_page(
             write_report(dataclasses.replace(result, manifest=manifest), tmp_path / "r.html").read_text("utf-8")
         )
-        assert made.text[made.text.index("warning of its training") + 1] == "AAPL 1d: 1 jump looks like a split <b>"
+        assert made.text[made.text.index("training warning") + 1] == "AAPL 1d: 1 jump looks like a split <b>"
 
     def test_no_trades_say_why(self, result, tmp_path: Path, read_page: Callable[[str], Any]):
         silent = dataclasses.replace(
-            with_trades(result, np.empty(0, dtype=np.int64)), no_trades="The model never traded: it always says HOLD."
+            with_trades(result, np.empty(0, dtype=np.int64)),
+            no_trades="The model never traded: it always predicts HOLD.",
         )
         made = read_page(write_report(silent, tmp_path / "r.html").read_text(encoding="utf-8"))
-        assert "The model never traded: it always says HOLD." in made.text
+        assert "The model never traded: it always predicts HOLD." in made.text
         assert "sortable" not in str(made.tags("table"))
-        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["price", "held"]
+        assert [trace["name"] for trace in made.figures["price-0"]["data"]] == ["price", "positions"]
 
 
 class TestMuch:
@@ -232,8 +234,8 @@ class TestMuch:
             if picture.time:
                 assert all(len(trace["x"]) <= 3 * MOST_PLACES + 1 for trace in picture.figure["data"])
         equity, _, price = made.wide_figures[:3]
-        assert "Of 1,000,000 bars, each 385 in a row are drawn as one place, with a candle for each" in price.note
-        assert "with the lowest, highest and last value of each; zooming in adds none" in equity.note
+        assert "Each point shows 385 successive bars of 1,000,000, as one candle" in price.note
+        assert "with their lowest, highest and last value; zooming in shows no more detail" in equity.note
         # A spike of one bar is not lost.
         assert max(price.figure["data"][0]["high"]) == pytest.approx(walk.max(), rel=1e-6)
         assert max(equity.figure["data"][0]["y"]) == pytest.approx(1e4 * walk.max(), rel=1e-6)

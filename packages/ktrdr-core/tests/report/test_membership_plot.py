@@ -93,11 +93,11 @@ def test_the_histogram_is_of_all_finite_values_in_view(strategy: Strategy, value
     np.testing.assert_allclose(np.asarray(bars["y"]) / np.asarray(bars["y"]).max(), shares / shares.max())
 
 
-def test_says_where_nothing_answers(strategy: Strategy):
+def test_dead_zones_are_in_the_title(strategy: Strategy):
     share = 0.25
     data = np.array([50.0] * 25 + [10.0] * 75)
     figure = membership_figure(strategy, {("1h", "rsi_14"): data})
-    assert sum(f"no membership answers on {share:.1%} of bars" in text for text in texts(figure)) == 1
+    assert sum(f"all memberships are 0 on {share:.1%} of bars" in text for text in texts(figure)) == 1
 
 
 def test_names_that_would_meet_stand_one_above_the_other(strategy: Strategy, values: np.ndarray):

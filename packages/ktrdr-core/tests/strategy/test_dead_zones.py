@@ -8,7 +8,7 @@ import pytest
 from ktrdr.core.data.resample import resample
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.features.dead_zones import dead_zone_warnings, measure_dead_zones
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 
 
 @pytest.fixture(scope="module")

@@ -92,22 +92,22 @@ def test_an_anchor_and_a_merge_mean_what_they_do_in_yaml():
         ("a: !!str 1\n", "1:4: a: YAML tags"),
         ("!thing a: 1\n", "YAML tags"),
         ("a:\n\tb: 1\n", "2:1: : not valid YAML: a tab cannot indent; use spaces"),
-        ("a: *nowhere\n", "1:4: a: `*nowhere` refers to an anchor that does not exist"),
-        ("a: &x [1, *x]\n", "1:11: a[1]: `*x` contains itself"),
+        ("a: *nowhere\n", "1:4: a: there is no anchor `&nowhere` above `*nowhere`; add the anchor"),
+        ("a: &x [1, *x]\n", "1:11: a[1]: `*x` stands inside its own anchor `&x`; remove it"),
         ("[1, 2]: 3\n", "a key must be a word, not a list or a map"),
         ("a: &x k\n*x : 3\n", "a key must be a word, not an alias"),
-        ("? ''\n: 3\n", "a key has no name"),
-        (f"{'k' * 201}: 3\n", "a key has more than 200 characters"),
-        ("a: \x00\n", "1:4: : not a text file: it holds the character U+0000"),
-        ("a: 1\nb: \x1b\n", "2:4: : not a text file: it holds the character U+001B"),
+        ("? ''\n: 3\n", "this key is empty; write a name"),
+        (f"{'k' * 201}: 3\n", "this key has more than 200 characters"),
+        ("a: \x00\n", "1:4: : not a text file: the character U+0000 cannot stand in YAML; remove it"),
+        ("a: 1\nb: \x1b\n", "2:4: : not a text file: the character U+001B cannot"),
         ('a: "\\ud800"\n', "half a character"),
         ('a: "\\xZZ"\n', "not valid YAML"),
         ("%YAML 9.1\n---\na: 1\n", "not valid YAML"),
-        ("a: 1\na: 2\n", "2:1: a: `a` is given twice; the first is at line 1"),
-        ("x: {b: 1, b: 2}\n", "1:11: x.b: `b` is given twice; the first is at line 1"),
-        ("<<: 3\nb: 1\n", "`<<` takes a map, or a list of maps"),
-        ("a: " + "[" * 20 + "]" * 20, "nested more than 16 deep"),
-        ("x" * (LONGEST_STRATEGY + 1), "131,073 characters, and 131,072 is the limit"),
+        ("a: 1\na: 2\n", "2:1: a: `a` is given twice, first at line 1; remove one of them"),
+        ("x: {b: 1, b: 2}\n", "1:11: x.b: `b` is given twice, first at line 1; remove one of them"),
+        ("<<: 3\nb: 1\n", "the value of `<<` must be a map or a list of maps"),
+        ("a: " + "[" * 20 + "]" * 20, "nested more than 16 levels deep; use fewer levels"),
+        ("x" * (LONGEST_STRATEGY + 1), "131,073 characters; shorten it to 131,072 or fewer"),
         ("a: [" + "1," * 10_001 + "]", "more than 10,000 values"),
         ("a: &x 1\nb: [" + "*x," * 101 + "]", "more than 100 aliases"),
     ],
@@ -120,12 +120,12 @@ def test_a_bomb_of_aliases_is_stopped_before_it_grows():
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     for level in range(1, 9):
         lines.append(f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 10)}]")
-    assert "more than 10,000 values, aliases counted in full" in problem("\n".join(lines))
+    assert "more than 10,000 values, counting an alias as every value that it repeats" in problem("\n".join(lines))
 
 
 def test_nesting_by_aliases_counts_as_nesting():
     lines = ["l0: &l0 [x]"] + [f"l{level}: &l{level} [*l{level - 1}]" for level in range(1, 20)]
-    assert "nested more than 16 deep" in problem("\n".join(lines))
+    assert "nested more than 16 levels deep; use fewer levels" in problem("\n".join(lines))
 
 
 def test_every_duplicate_is_reported():

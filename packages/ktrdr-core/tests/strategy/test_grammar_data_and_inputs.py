@@ -45,14 +45,14 @@ def test_a_name_that_cannot_be_one(errors_of, name):
         ({"name": None}, "name: `name` is required"),
         ({"name": ["a"]}, "name: `name` must be text, not a list"),
         ({"description": {"a": 1}}, "description: `description` must be text, not a map"),
-        ({"training_data": ...}, ": `training_data` is required: which symbols, timeframes and dates are used"),
-        ({"indicators": ...}, ": `indicators` is required: what is computed"),
+        ({"training_data": ...}, ": `training_data` is required: the symbols, timeframes and dates to train on"),
+        ({"indicators": ...}, ": `indicators` is required: the indicators to compute"),
         ({"indicators": {}}, "fuzzy_sets.rsi.indicator: there is no indicator `rsi_14`; none is defined"),
-        ({"fuzzy_sets": ...}, ": `fuzzy_sets` is required: `nn_inputs` reads fuzzy sets"),
-        ({"nn_inputs": ...}, ": `nn_inputs` is required: what the model sees"),
+        ({"fuzzy_sets": ...}, ": `fuzzy_sets` is required: define the fuzzy sets that `nn_inputs` reads"),
+        ({"nn_inputs": ...}, ": `nn_inputs` is required: the inputs of the model"),
         ({"nn_inputs": []}, "nn_inputs: `nn_inputs` is an empty list; give at least one item"),
         ({"nn_inputs": "rsi"}, "nn_inputs: `nn_inputs` must be a list, not `rsi`"),
-        ({"model": ...}, ": `model` is required: what is trained"),
+        ({"model": ...}, ": `model` is required: the model to train"),
         ({"decisions": ...}, ": `decisions` is required: how outputs become orders"),
         ({"training": ...}, ": `training` is required: at least `training: {labels: {source: zigzag}}`"),
         ({"version": "3.1"}, 'version: there is no version `3.1`; write `version: "3.0"`'),
@@ -60,10 +60,10 @@ def test_a_name_that_cannot_be_one(errors_of, name):
         ({"risk": [1]}, "risk: `risk` must be a map, not a list"),
         ({"deployement": {}}, "deployement: unknown key `deployement`, did you mean `deployment`?"),
         ({"date_range": {}}, "date_range: unknown key `date_range`: dates belong under `training_data`"),
-        ({"normalization": "zscore"}, "normalization: unknown key `normalization`: it is chosen for each raw input"),
+        ({"normalization": "zscore"}, "normalization: unknown key `normalization`: write it in each raw input"),
         ({"labels": {}}, "labels: unknown key `labels`: write it under `training`"),
-        ({"scope": "universal"}, "scope: unknown key `scope`: it belongs to version 2"),
-        ({"zzz": 1}, "zzz: unknown key `zzz`; known here: name, "),
+        ({"scope": "universal"}, "scope: unknown key `scope`: this is a key of version 2"),
+        ({"zzz": 1}, "zzz: unknown key `zzz`; the known keys are name, "),
     ],
 )
 def test_what_is_wrong_at_the_top_level(errors_of, changes, said):
@@ -145,13 +145,13 @@ def test_timeframes(load, timeframes, expected):
         ({"symbols": {"mode": "single", "symbol": "../x"}}, "training_data.symbols.symbol: '../x' cannot be a symbol"),
         ({"symbols": {"mode": "single", "symbol": "A", "sector": 1}}, "unknown key `sector`"),
         ({"timeframes": "1h"}, "training_data.timeframes: `timeframes` must be a map, such as `{mode: single"),
-        ({"timeframes": {"mode": "single", "timeframe": "3h"}}, "unknown timeframe `3h`; there are 1m, 5m, 15m"),
-        ({"timeframes": {"mode": "single", "timeframe": "90m"}}, "each a whole multiple of those before it"),
+        ({"timeframes": {"mode": "single", "timeframe": "3h"}}, "unknown timeframe `3h`; use one of 1m, 5m, 15m"),
+        ({"timeframes": {"mode": "single", "timeframe": "90m"}}, "each is a whole multiple of the shorter ones"),
         ({"timeframes": {"mode": "single", "timeframe": "1H"}}, "unknown timeframe `1H`, did you mean `1h`?"),
         ({"timeframes": {"mode": "multi_timeframe", "list": ["1h", "7m"]}}, "unknown timeframe `7m`"),
         (
             {"timeframes": {"mode": "multi_timeframe", "list": ["1h", "1d"], "base_timeframe": "5m"}},
-            "training_data.timeframes.base_timeframe: `base_timeframe: 5m` is not one of the timeframes: 1h, 1d",
+            "training_data.timeframes.base_timeframe: `base_timeframe: 5m` is not one of the timeframes; choose 1h or",
         ),
         ({"history_required": -1}, "training_data.history_required: `history_required` must be at least 0, not -1"),
         ({"history_required": "many"}, "`history_required` must be a whole number"),
@@ -194,7 +194,7 @@ def test_history_that_is_shorter_than_the_indicators_need_is_warned_of(load):
     loaded = load({"training_data.history_required": 5})
     assert loaded.strategy.training_data.history_required == 5
     (warning,) = loaded.warnings
-    assert warning.message == "the indicators need 33 bars of history; that many are used, not 5"
+    assert warning.message == "the indicators need 33 bars of history, so 33 are used; remove this key or raise it"
     assert load({"training_data.history_required": 33}).warnings == ()
 
 
@@ -251,7 +251,7 @@ def test_aliases_of_the_predecessor(load, alias, name):
         ({"type": "rsi", "perod": 14}, "indicators.extra.perod: unknown key `perod`, did you mean `period`?"),
         (
             {"type": "rsi", "length": 14},
-            "indicators.extra.length: unknown key `length`; known here: type, period, source",
+            "indicators.extra.length: unknown key `length`; the known keys are type, period, source",
         ),
         ({"type": "rsi", "period": "14"}, "indicators.extra.period: `period` must be a whole number, not '14'"),
         ({"type": "rsi", "period": 14.5}, "`period` must be a whole number, not 14.5"),
@@ -264,7 +264,7 @@ def test_aliases_of_the_predecessor(load, alias, name):
         ({"type": "rsi", "source": "clos"}, "`source` must be one of open, high, low, close, volume, hl2"),
         (
             {"type": "atr", "source": "close"},
-            "indicators.extra.source: unknown key `source`: `atr` does not read one series",
+            "indicators.extra.source: unknown key `source`: `atr` does not read a single price series",
         ),
         (
             {"type": "rsi", "timeframe": "1h"},
@@ -322,9 +322,9 @@ def test_membership_functions(load, written, kind, parameters):
         ([0, 20], "fuzzy_sets.rsi.low: `low` lists 2 numbers: 3 make a triangular membership, 4 a trapezoidal one"),
         ([0, 1, 2, 3, 4], "`low` lists 5 numbers"),
         ([], "`low` lists 0 numbers"),
-        ([40, 20, 0], "`triangular` needs a <= b <= c, and here a = 40 is above b = 20"),
-        ([0, 40, 20], "here b = 40 is above c = 20"),
-        ([0, 20, 60, 40], "`trapezoidal` needs a <= b <= c <= d, and here c = 60 is above d = 40"),
+        ([40, 20, 0], "`triangular` needs a <= b <= c, but a = 40 is above b = 20"),
+        ([0, 40, 20], "but b = 40 is above c = 20"),
+        ([0, 20, 60, 40], "`trapezoidal` needs a <= b <= c <= d, but c = 60 is above d = 40"),
         ([0, "x", 40], "`triangular` takes numbers, not `x`"),
         ([0, True, 40], "`triangular` takes numbers, not `true`"),
         ([0, None, 40], "`triangular` takes numbers, not nothing"),
@@ -425,15 +425,15 @@ def test_lags_and_timeframes(load):
         ({"raw_indicator": "rsi", "timeframes": "all"}, "there is no indicator `rsi`, did you mean `rsi_14`?"),
         ({"raw_indicator": "macd.x", "timeframes": "all"}, "`macd` (macd) has no output `x`"),
         ({"fuzy_set": "rsi", "timeframes": "all"}, "unknown key `fuzy_set`, did you mean `fuzzy_set`?"),
-        ({"fuzzy_set": "rsi", "timeframes": "all", "normalization": "zscore"}, "only raw inputs take it"),
+        ({"fuzzy_set": "rsi", "timeframes": "all", "normalization": "zscore"}, "only raw inputs have this key"),
         ({"raw_indicator": "rsi_14", "timeframes": "all", "normalization": "z"}, "unknown normalization `z`"),
         ({"fuzzy_set": "rsi", "timeframes": "all", "lags": 1}, "`lags` must be a list of whole numbers, not 1"),
         ({"fuzzy_set": "rsi", "timeframes": "all", "lags": [0]}, "`lags` must be at least 1, not 0"),
         ({"fuzzy_set": "rsi", "timeframes": "all", "lags": [-1]}, "`lags` must be at least 1, not -1"),
-        ({"fuzzy_set": "rsi", "timeframes": "all", "lags": [1, 1]}, "`lags` holds a number twice"),
+        ({"fuzzy_set": "rsi", "timeframes": "all", "lags": [1, 1]}, "`lags` has a number twice; remove one"),
         (
             {"raw_indicator": "macd", "timeframes": ["1h"]},
-            "feature `1h_macd_raw` is there already, from `nn_inputs[0]`",
+            "feature `1h_macd_raw` is already made by `nn_inputs[0]`",
         ),
         ("rsi", "nn_inputs[0]: this item must be a map, such as `{fuzzy_set: rsi, timeframes: all}`, not `rsi`"),
     ],
@@ -453,12 +453,14 @@ def test_ids_that_meet_by_their_names_are_refused(errors_of):
         "nn_inputs": [{"fuzzy_set": "a_b", "timeframes": ["1h"]}, {"fuzzy_set": "a", "timeframes": ["1h"]}],
     }
     (error,) = errors_of(changes)
-    assert error.startswith("nn_inputs[1]: feature `1h_a_b_c` is there already, from `nn_inputs[0]`")
+    assert error.startswith("nn_inputs[1]: feature `1h_a_b_c` is already made by `nn_inputs[0]`")
 
 
 def test_too_many_features_are_refused_rather_than_made(errors_of):
     (error,) = errors_of({"nn_inputs.0.lags": list(range(1, 2001))})
-    assert error.startswith("nn_inputs[0]: the model would see 12,007 features, and 10,000 is the limit")
+    assert error.startswith(
+        "nn_inputs[0]: the model would have 12,007 features, and the limit is 10,000; remove lags or inputs"
+    )
 
 
 # --- deployment
@@ -485,7 +487,7 @@ def test_a_deployment_that_allows_nothing_is_warned_of(load):
     (warning,) = load({"deployment": {"target_timeframes": ["1d"]}}).warnings
     assert (warning.path, warning.message) == (
         "deployment.target_timeframes",
-        "`1h`, on whose bars the model decides, is not among them: no backtest will be allowed",
+        "the base timeframe `1h` is missing here, so every backtest will be refused; add it",
     )
 
 
@@ -497,9 +499,9 @@ def test_a_deployment_that_allows_nothing_is_warned_of(load):
         ({"target_symbols": ["../A"]}, "cannot be a symbol"),
         ({"target_timeframes": ["3h"]}, "unknown timeframe `3h`"),
         ({"target_symbols": {"mode": "universal", "list": ["A"]}}, "`mode: universal` takes no list"),
-        ({"target_symbols": {"mode": "x"}}, "`target_symbols` names nothing; write a list"),
-        ({"target_symbols": {"list": ["A"], "supported": ["A"]}}, "`list` and `supported` say the same; keep one"),
-        ({"target_symbols": {"mode": "group", "groups": ["A"]}}, "groups of symbols do not exist"),
+        ({"target_symbols": {"mode": "x"}}, "`target_symbols` has no list; write one, such as"),
+        ({"target_symbols": {"list": ["A"], "supported": ["A"]}}, "`list` and `supported` mean the same; keep one"),
+        ({"target_symbols": {"mode": "group", "groups": ["A"]}}, "groups of symbols are not supported"),
     ],
 )
 def test_what_is_wrong_with_deployment(errors_of, deployment, said):

@@ -62,20 +62,20 @@ def test_keys_of_older_files_are_merged_into_training(load):
     [
         (
             {"model.training": {"epochs": 5}, "training.epochs": 6},
-            "model.training.epochs: `epochs` is given otherwise at line",
+            "model.training.epochs: `epochs` has another value at line",
         ),
         (
             {"model.training": {"early_stopping": {"patience": 1}}, "training.early_stopping": {"patience": 2}},
-            "model.training.early_stopping: `early_stopping` is given otherwise",
+            "model.training.early_stopping: `early_stopping` has another value",
         ),
         (
             {"model.training": {"epochs": 5}, "model.features": {"epochs": 6}},
-            "model.features.epochs: `epochs` is given otherwise",
+            "model.features.epochs: `epochs` has another value",
         ),
         ({"model.training": {"epochs": "x"}}, "model.training.epochs: `epochs` must be a whole number, not 'x'"),
         (
             {"model.training": {"analytics": True}},
-            "model.training.analytics: unknown key `analytics`: of `model.training` only keys that also exist under",
+            "model.training.analytics: unknown key `analytics`: `model.training` may only have keys of",
         ),
         ({"model.features": {"lookback_periods": 2}}, "model.features.lookback_periods: unknown key"),
     ],
@@ -393,7 +393,7 @@ def test_the_loss_of_a_regression(load):
         ({"sample_weights": "x"}, "`sample_weights` must be one of uniqueness, none"),
         (
             {"data_split": {"train": 0.8}},
-            "the shares must sum to 1, and train 0.8 + validation 0.15 + test 0.15 is 1.1",
+            "the fractions must sum to 1, but train 0.8 + validation 0.15 + test 0.15 is 1.1",
         ),
         ({"data_split": {"train": 70, "validation": 15, "test": 15}}, "`train` must be at most 1, not 70"),
         ({"data_split": {"train": 0, "validation": 0.5, "test": 0.5}}, "`train` must be above 0, not 0"),
@@ -410,7 +410,7 @@ def test_the_loss_of_a_regression(load):
         ({"lr_scheduler": {"type": "reduce_on_plateau", "factor": 1}}, "`factor` must be below 1, not 1"),
         ({"early_stopping": 10}, "`early_stopping` must be true or a map such as `{patience: 10}`, not `10`"),
         ({"early_stopping": {"patience": 0}}, "training.early_stopping.patience: `patience` must be at least 1, not 0"),
-        ({"early_stopping": {"enabled": True}}, "unknown key `enabled`: it is on because it is there"),
+        ({"early_stopping": {"enabled": True}}, "unknown key `enabled`: a map turns it on"),
         ({"early_stopping": {"monitor": "loss"}}, "`monitor` must be one of val_loss, val_accuracy, train_loss"),
         ({"early_stopping": {"pateince": 3}}, "unknown key `pateince`, did you mean `patience`?"),
         (
@@ -420,7 +420,7 @@ def test_the_loss_of_a_regression(load):
         ({"date_range": {}}, "training.date_range: unknown key `date_range`: dates belong under `training_data`"),
         (
             {"normalization": "zscore"},
-            "unknown key `normalization`: it is chosen for each raw input, under `nn_inputs`",
+            "unknown key `normalization`: write it in each raw input, under `nn_inputs`",
         ),
         ({"zigzag_threshold": 0.1}, "unknown key `zigzag_threshold`: write it under `labels`"),
         ({"dropout": 0.1}, "unknown key `dropout`: write it under `model.architecture`"),
@@ -515,8 +515,8 @@ def test_every_key_of_risk(load):
         ),
         ({"lot_size": -1}, "`lot_size` must be at least 0, not -1"),
         ({"stop_loss": 0.02}, "risk.stop_loss: `stop_loss` must be a map, such as `stop_loss: {percent: 2}`"),
-        ({"stop_loss": {}}, "`stop_loss` is either `percent` or `atr`"),
-        ({"stop_loss": {"percent": 1, "atr": 1}}, "`stop_loss` is either `percent` or `atr`, not both"),
+        ({"stop_loss": {}}, "`stop_loss` must have either `percent` or `atr`"),
+        ({"stop_loss": {"percent": 1, "atr": 1}}, "`stop_loss` must have either `percent` or `atr`, not both"),
         ({"stop_loss": {"percent": 0}}, "`percent` must be above 0, not 0"),
         ({"stop_loss": {"percent": 100}}, "`percent` must be below 100, not 100"),
         ({"take_profit": {"atr": -1}}, "`atr` must be above 0, not -1"),
@@ -593,7 +593,7 @@ def test_every_training_key_is_accepted_by_a_type_that_uses_it(load, plugins):
                 "model": {"type": "anfis", "architecture": {"rules": 3}},
                 "nn_inputs": [{"raw_indicator": "macd", "timeframes": "all"}],
             },
-            "nn_inputs: model type `anfis` makes rules of fuzzy sets; add a fuzzy input",
+            "nn_inputs: model type `anfis` builds its rules from fuzzy sets; add an input with `fuzzy_set`",
         ),
     ],
 )
@@ -620,7 +620,7 @@ def test_a_plugin_may_be_missing_if_the_caller_says_so(make_text, no_plugins, er
     loaded = load_strategy_text(make_text(), plugins=no_plugins, plugin_may_be_missing=True)
     (warning,) = loaded.warnings
     assert warning.path == "model.type"
-    assert "`pip install ktrdr-ml-torch`; what it would check here is not checked" in warning.message
+    assert "`pip install ktrdr-ml-torch`; without it, `model` and `training` are only partly checked" in warning.message
     (error,) = errors_of({}, no_plugins)
     assert error.startswith("model.type: model type `mlp` needs plugin `torch`")
 

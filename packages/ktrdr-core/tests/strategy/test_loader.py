@@ -123,10 +123,18 @@ def test_what_no_input_reads_is_warned_of(load):
         (
             "warning",
             "training_data.timeframes",
-            "timeframe `1d` is not used: no item of `nn_inputs` names it",
+            "timeframe `1d` is not used: no item of `nn_inputs` names it; use it or remove it",
         ),
-        ("warning", "indicators.unused", "indicator `unused` is not used: no fuzzy set and no raw input reads it"),
-        ("warning", "fuzzy_sets.idle", "fuzzy set `idle` is not used: no item of `nn_inputs` names it"),
+        (
+            "warning",
+            "indicators.unused",
+            "indicator `unused` is not used: no fuzzy set and no raw input reads it; use it or remove it",
+        ),
+        (
+            "warning",
+            "fuzzy_sets.idle",
+            "fuzzy set `idle` is not used: no item of `nn_inputs` names it; use it or remove it",
+        ),
     ]
 
 
@@ -222,7 +230,7 @@ def test_a_path_with_a_null_character():
 
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n\x00\xff", b"name: a\nx: \xff\n"])
 def test_a_binary_file(write, content):
-    with pytest.raises(BadInputError, match=r"is not a text file: line \d holds a byte that is not UTF-8; save it"):
+    with pytest.raises(BadInputError, match=r"is not a text file: line \d contains a byte that is not UTF-8; save it"):
         load_strategy(write(content))
 
 
@@ -234,7 +242,7 @@ def test_a_binary_file(write, content):
         (b"just text\n", "a strategy is a map that begins with `name: ...`, not `just text`"),
         (b"- a\n- b\n", "a strategy is a map that begins with `name: ...`, not a list"),
         (b"a: [1\n", "not valid YAML"),
-        (b"\x00\x00", "not a text file: it holds the character U+0000"),
+        (b"\x00\x00", "not a text file: the character U+0000 cannot"),
     ],
 )
 def test_a_file_that_is_no_strategy(write, content, said):
@@ -248,7 +256,9 @@ def test_a_file_that_is_no_strategy(write, content, said):
 def test_a_file_without_end():
     if not os.path.exists("/dev/zero"):
         pytest.skip("there is no /dev/zero on this system")
-    with pytest.raises(BadInputError, match="is larger than 524,288 bytes, which no strategy is"):
+    with pytest.raises(
+        BadInputError, match="is larger than 524,288 bytes; a strategy file has at most 131,072 characters"
+    ):
         load_strategy("/dev/zero")
 
 

@@ -144,7 +144,7 @@ def test_what_a_version_2_file_loses_is_said_with_its_place_in_the_old_file():
     assert lost == [
         (1, "", "comments are not carried over"),
         (5, "hypothesis", "not carried over: write it into `description`"),
-        (6, "scope", "not carried over: `training_data.symbols` and `deployment` say it"),
+        (6, "scope", "not carried over: version 3 has `training_data.symbols` and `deployment` instead"),
         (18, "indicators.macd_std.typo", "not carried over: version 3 has no such key"),
         (
             19,
@@ -152,9 +152,9 @@ def test_what_a_version_2_file_loses_is_said_with_its_place_in_the_old_file():
             "not carried over: `zigzag` looks into the future, so it cannot be an indicator; it exists as a label "
             "source: `training: {labels: {source: zigzag}}`",
         ),
-        (29, "fuzzy_sets.ZigZag", "not carried over: no indicator of this name is carried over"),
+        (29, "fuzzy_sets.ZigZag", "not carried over: it belongs to no indicator of the new file"),
         (34, "model.features.lookback_periods", "not carried over: use `lags` in `nn_inputs`"),
-        (37, "model.training.epochs", "not carried over: `training` says otherwise"),
+        (37, "model.training.epochs", "not carried over: `training` has another value for it"),
         (47, "training.fitness_metrics", "not carried over: the best epoch is chosen by `early_stopping.monitor`"),
         (48, "orchestrator", "not carried over: positions are sized under `risk`"),
     ]
@@ -213,9 +213,9 @@ def test_early_stopping_that_was_not_enabled_stays_off():
         ("name: old_one\n", "", "`name` is required"),
         ("{labels: {source: zigzag}}", "{}", "training: `labels` is required"),
         ("{name: sma, feature_id: sma_20", "{name: sma, feature_id: rsi", "two indicators are called `rsi`; give them"),
-        ("{name: rsi, period: 14}", "{period: 14}", "indicators[0]: an indicator needs a `name`"),
-        ("{name: rsi, period: 14}", "rsi", "indicators[0]: an indicator needs a `name`"),
-        ("{name: rsi,", "{name: [rsi],", "indicators[0]: an indicator needs a `name`"),
+        ("{name: rsi, period: 14}", "{period: 14}", "indicators[0]: this indicator has no `name`; add one"),
+        ("{name: rsi, period: 14}", "rsi", "indicators[0]: this indicator has no `name`; add one"),
+        ("{name: rsi,", "{name: [rsi],", "indicators[0]: this indicator has no `name`; add one"),
         ("timeframes: [1h]", "timeframes: [3h]", "unknown timeframe `3h`"),
         ("model:", "model: [", "not valid YAML"),
     ],
@@ -228,7 +228,9 @@ def test_what_cannot_be_left_out_is_an_error_with_its_place_in_the_old_file(old,
 
 
 def test_a_file_of_version_3_is_left_alone(make_text):
-    with pytest.raises(BadInputError, match="is no file of version 1 or 2 .*; `ktrdr validate` says whether"):
+    with pytest.raises(
+        BadInputError, match="is not a file of version 1 or 2 .*; check it as version 3 with `ktrdr validate`"
+    ):
         migrate_text(make_text(), name="new.yaml")
 
 

@@ -203,7 +203,9 @@ def test_an_editor_can_offer_every_word(validator):
     assert "bollingerbands" in types
     assert schema["risk"]["properties"]["sizing"]["anyOf"][0]["properties"]["type"]["anyOf"][0]["enum"] == list(SIZINGS)
     assert schema["model"]["properties"]["type"]["anyOf"][0]["enum"] == ["mlp", "anfis", "forest"]
-    assert schema["training"]["properties"]["epochs"]["description"] == "passes over the training part"
+    assert (
+        schema["training"]["properties"]["epochs"]["description"] == "maximum number of passes over the training part"
+    )
 
 
 def properties(node: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -74,7 +74,7 @@ def test_errors_and_warnings_with_their_places(run, write):
     assert status == 2
     assert out.splitlines() == [
         "mine.yaml:18:3: warning: indicators.unused: indicator `unused` is not used: no fuzzy set and no raw input "
-        "reads it"
+        "reads it; use it or remove it"
     ]
     assert err.splitlines() == [
         "mine.yaml:48:3: error: training.epochs: `epochs` must be at least 1, not 0",
@@ -156,7 +156,7 @@ def test_several_files_are_counted(run, write):
         ),
         (
             b"\x89PNG\xff",
-            "Error: `x.yaml` is not a text file: line 1 holds a byte that is not UTF-8; save it as UTF-8\n",
+            "Error: `x.yaml` is not a text file: line 1 contains a byte that is not UTF-8; save it as UTF-8\n",
         ),
         (b"hello\n", "x.yaml:1:1: error: a strategy is a map that begins with `name: ...`, not `hello`\n"),
         (b"a: [\n", "x.yaml:1:4: error: not valid YAML: "),
@@ -315,9 +315,10 @@ def test_migrate_prints_the_new_file_and_says_what_is_lost(run, tmp_path):
     assert status == 0
     assert yaml.safe_load(out)["nn_inputs"] == [{"fuzzy_set": "rsi", "timeframes": "all"}]
     assert err.splitlines() == [
-        "old.yaml:2:1: scope: not carried over: `training_data.symbols` and `deployment` say it",
+        "old.yaml:2:1: scope: not carried over: version 3 has `training_data.symbols` and `deployment` instead",
         "old.yaml: version 1 turned into version 3; 1 thing could not be carried over, see above.",
-        "Warning: indicators.sma: indicator `sma` is not used: no fuzzy set and no raw input reads it",
+        "Warning: indicators.sma: indicator `sma` is not used: no fuzzy set and no raw input reads it; use it "
+        "or remove it",
     ]
 
 
@@ -348,7 +349,7 @@ def test_a_file_with_errors_is_not_migrated(run, tmp_path):
 def test_a_file_of_version_3_is_not_migrated(run, write):
     status, out, err = run("migrate", write())
     assert (status, out) == (2, "")
-    assert err.startswith("Error: `mine.yaml` is no file of version 1 or 2")
+    assert err.startswith("Error: `mine.yaml` is not a file of version 1 or 2")
 
 
 @pytest.mark.parametrize("command", [("validate",), ("migrate",), ("strategy", "features")])

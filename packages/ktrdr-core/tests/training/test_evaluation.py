@@ -157,9 +157,9 @@ def test_mcc_of_many_samples_does_not_overflow():
 @pytest.mark.parametrize(
     ("labels", "probabilities", "message"),
     [
-        ([], np.empty((0, 3)), "cannot judge"),
-        ([0, 1], np.full((3, 3), 1 / 3), "cannot judge"),
-        ([0, 1], np.full((2, 2), 1 / 2), "cannot judge"),
+        ([], np.empty((0, 3)), "cannot evaluate"),
+        ([0, 1], np.full((3, 3), 1 / 3), "cannot evaluate"),
+        ([0, 1], np.full((2, 2), 1 / 2), "cannot evaluate"),
         ([0, 1], np.array([[1.0, 0, 0], [np.nan] * 3]), "1 of 2 samples have no prediction"),
     ],
 )
@@ -231,8 +231,8 @@ def test_edges_of_regression(labels: list[float], predicted: list[float], expect
 @pytest.mark.parametrize(
     ("labels", "predicted", "message"),
     [
-        ([], [], "cannot judge"),
-        ([1.0], [[1.0]], "cannot judge"),
+        ([], [], "cannot evaluate"),
+        ([1.0], [[1.0]], "cannot evaluate"),
         ([1.0, 2.0], [1.0, math.nan], "1 of 2 samples have no prediction"),
     ],
 )

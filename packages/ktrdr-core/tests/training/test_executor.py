@@ -366,7 +366,7 @@ def test_epochs_for_a_model_without_them_are_refused(make_executor, load, exampl
     keys = offered.training_keys - {"epochs"}
     monkeypatch.setattr(example_plugins, "backend_for", lambda *_: (info, replace(offered, training_keys=keys)))
     loaded = load("  epochs: 6\n", "")
-    with pytest.raises(BadInputError, match="has no use for `epochs`"):
+    with pytest.raises(BadInputError, match="`training.epochs` has no effect on model type"):
         make_executor(loaded, epochs=3).execute()
 
 
@@ -382,5 +382,7 @@ def test_a_missing_plugin_is_an_error_before_anything_is_loaded(make_executor, l
 
 def test_more_normalizers_than_a_model_can_keep_are_told_before_it_is_trained(make_executor, load, monkeypatch):
     monkeypatch.setattr("ktrdr.core.training.executor.MOST_NORMALIZERS", 0)
-    with pytest.raises(BadInputError, match=r"needs \d+ normalizers, one for each symbol and raw input, and 0 is the"):
+    with pytest.raises(
+        BadInputError, match=r"needs \d+ normalizers, one for each symbol and raw input, and the limit is 0"
+    ):
         make_executor(load()).execute()

@@ -40,5 +40,5 @@ def test_it_says_that_it_goes_on(fit, tmp_path):
     checkpoint = DirectoryCheckpoint(tmp_path / "run")
     first, _ = fit(checkpoint)
     again, events = fit(checkpoint)
-    assert events[0].message == "going on from the checkpoint"
+    assert events[0].message == "resuming from the checkpoint"
     assert again.history == first.history

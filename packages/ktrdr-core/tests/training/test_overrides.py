@@ -52,5 +52,5 @@ def test_epochs_count_as_given_so_that_a_model_without_them_refuses(load):
 
 
 def test_days_that_are_reversed_together_with_those_of_the_strategy_are_refused(load):
-    with pytest.raises(BadInputError, match=r"begin \(2017-04-01\) after they end \(2017-03-31\)"):
+    with pytest.raises(BadInputError, match=r"start \(2017-04-01\) after they end \(2017-03-31\)"):
         override(load().strategy, TrainingSettings(start=dt.date(2017, 4, 1)))

@@ -7,7 +7,7 @@ import pytest
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.indicators import compute
+from ktrdr.core.indicators import computation
 from ktrdr.core.training.preparation import (
     calculate_indicators,
     first_rows,
@@ -44,8 +44,8 @@ def test_the_two_halves_are_the_pipeline(strategy, bars, matrices):
 
 def test_no_indicator_is_computed_twice(strategy, bars, monkeypatch):
     calls = []
-    honest = compute.compute_indicator
-    monkeypatch.setattr(compute, "compute_indicator", lambda kind, *rest: calls.append(kind) or honest(kind, *rest))
+    honest = computation.compute_indicator
+    monkeypatch.setattr(computation, "compute_indicator", lambda kind, *rest: calls.append(kind) or honest(kind, *rest))
     pipeline = FeaturePipeline(strategy)
     fuzzify(pipeline, bars["FB"], calculate_indicators(pipeline, bars["FB"]))
     assert sorted(calls) == ["roc", "rsi"]

@@ -106,7 +106,7 @@ def test_more_rules_than_a_type_may_have_are_refused_though_the_loader_let_them_
 
 def test_rules_without_a_fuzzy_set_are_refused(unchecked):
     strategy = unchecked("  - {fuzzy_set: rsi, timeframes: all, lags: [1]}\n", "")
-    with pytest.raises(BadInputError, match="made of fuzzy rules, and no item of `nn_inputs` is a fuzzy set"):
+    with pytest.raises(BadInputError, match="builds its rules from fuzzy sets; add an item with `fuzzy_set`"):
         task_of(strategy, RULES)
 
 
@@ -120,7 +120,12 @@ def test_rules_without_a_fuzzy_set_are_refused(unchecked):
             NETWORK,
             "at most 1, not 2; `limit` must be",
         ),
-        ("training", {"given": ("epochs", "optimizer", "embargo")}, NETWORK, "no use for `optimizer`; remove it"),
+        (
+            "training",
+            {"given": ("epochs", "optimizer", "embargo")},
+            NETWORK,
+            "`training.optimizer` has no effect on model type `network`",
+        ),
     ],
 )
 def test_what_the_model_type_does_not_declare_is_refused(strategy, section, change, model_type, message):

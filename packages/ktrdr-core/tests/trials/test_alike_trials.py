@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr.core.trials.count import effective_trials, mean_correlation
 from ktrdr.core.trials.daily_returns import MOST_DAYS, DailyReturns
+from ktrdr.core.trials.trial_count import effective_trials, mean_correlation
 
 
 def reference(trials: list[DailyReturns]) -> float | None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr.core.trials.count import TrialCount
 from ktrdr.core.trials.look import HIGHEST_SHARPE, Look, Span
 from ktrdr.core.trials.transfer import export_trials, import_trials
+from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.trials.trial_database import SQLiteDatabase
 from ktrdr.core.trials.trial_ledger import TrialLedger
 

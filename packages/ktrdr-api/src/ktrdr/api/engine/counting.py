@@ -51,7 +51,7 @@ def keep_count(result: Mapping[str, Any]) -> None:
         return
     from ktrdr.core.backtesting.results import recount
     from ktrdr.core.runs.run_store import RESULT_FILE
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.trial_count import TrialCount
 
     if (Path(directory) / RESULT_FILE).is_file():
         recount(Path(directory), result["metrics"], TrialCount.from_json(result["trial_count"]))

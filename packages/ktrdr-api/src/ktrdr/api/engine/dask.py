@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future, KilledWorker
 
     from ktrdr.core.cluster.exchange import Exchange
-    from ktrdr.core.trials.count import TrialCount
     from ktrdr.core.trials.look import Look
+    from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["DaskEngine"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from ktrdr.core.sweeps.grid import Cell
-    from ktrdr.core.trials.count import TrialCount
     from ktrdr.core.trials.look import Look
+    from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["FanOut"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ktrdr.core.errors import ErrorRecord, KtrdrError
 
 if TYPE_CHECKING:
-    from ktrdr.core.trials.count import TrialCount
     from ktrdr.core.trials.look import Look
+    from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = [
     "Attempt",

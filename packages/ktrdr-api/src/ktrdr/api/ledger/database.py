@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +60,9 @@ class Database:
     """Gives a statement that finds a row as long as this process may write: see
     :class:`~ktrdr.api.ledger.one_server.PostgreSQLHold`."""
 
+    _abandoned: set[asyncio.Task[None]] = field(default_factory=set)
+    """Connections whose opening was cancelled: each is closed as soon as it is open."""
+
     async def migrate(self) -> None:
         """Create or upgrade the tables; several processes may do so at once.
 
@@ -88,7 +92,10 @@ class Database:
         it. SQLite has one writer anyway; PostgreSQL would number them in one order and show them in another.
         """
         with _unavailable(may_conflict), _damaged():
-            async with self.writer.begin() as connection:
+            async with AsyncExitStack() as stack:
+                connection = await self._open_writer()
+                stack.push_async_exit(connection)
+                await stack.enter_async_context(connection.begin())
                 if connection.dialect.name == "postgresql":
                     await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
                 if self.proof is not None:
@@ -109,11 +116,36 @@ class Database:
                 with self.reader.connect() as direct:
                     yield _Direct(direct)
 
+    async def _open_writer(self) -> AsyncConnection:
+        """Return an open connection of the writer; the caller closes it.
+
+        On SQLite the connection is opened in a task of its own, which is never cancelled. When the opening itself is
+        cancelled, aiosqlite leaves the thread of the connection running and does not wait for its end; if the event
+        loop closes before the thread has ended, the thread fails with "Event loop is closed".
+        """
+        if isinstance(self.reader, AsyncEngine):
+            return await self.writer.connect()
+        opening = asyncio.ensure_future(self.writer.connect().start())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            closing_it = asyncio.create_task(_close_when_open(opening), name="closing of an abandoned connection")
+            self._abandoned.add(closing_it)
+            closing_it.add_done_callback(self._abandoned.discard)
+            raise
+
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also those whose opening was cancelled and goes on."""
+        await asyncio.gather(*self._abandoned)
         await self.writer.dispose()
         if isinstance(self.reader, Engine):
             self.reader.dispose()
+
+
+async def _close_when_open(opening: asyncio.Task[AsyncConnection]) -> None:
+    await asyncio.wait({opening})
+    if opening.exception() is None:
+        await opening.result().close()
 
 
 class _Direct:

@@ -33,8 +33,8 @@ from ktrdr.core.errors import ErrorRecord, record_of
 
 if TYPE_CHECKING:
     from ktrdr.api.ledger.ledger import Ledger
-    from ktrdr.core.trials.count import TrialCount
     from ktrdr.core.trials.look import Look
+    from ktrdr.core.trials.trial_count import TrialCount
     from ktrdr.core.trials.trial_ledger import TrialLedger
 
 __all__ = ["OperationService"]

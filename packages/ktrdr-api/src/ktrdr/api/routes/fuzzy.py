@@ -73,7 +73,7 @@ def list_membership_types() -> list[MembershipType]:
 def calculate_memberships(asked: FuzzyRequest, store: Store) -> Series:
     """Compute an indicator on stored bars and how much each value belongs to each membership."""
     from ktrdr.core.fuzzy.membership import membership
-    from ktrdr.core.indicators.compute import compute_indicator
+    from ktrdr.core.indicators.computation import compute_indicator
     from ktrdr.core.indicators.registry import get_indicator
 
     definition, fuzzy_set = _read(asked)

@@ -218,7 +218,7 @@ def calculate_indicator(name: IndicatorName, asked: IndicatorRequest, store: Sto
 
     Every value depends on all bars before it, whatever page is asked for.
     """
-    from ktrdr.core.indicators.compute import compute_indicator
+    from ktrdr.core.indicators.computation import compute_indicator
 
     resolved = _known(name)
     bars = history(asked, store)

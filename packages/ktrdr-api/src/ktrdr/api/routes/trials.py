@@ -10,15 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.services import Opened
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import Day
 from ktrdr.core.names import NAME_PATTERN, SYMBOL_PATTERN, VERSION_PATTERN, check_symbol
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["trials"])
-
-_EPOCH = dt.date(1970, 1, 1).toordinal()
-_SECONDS = 86_400
 
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such trial"}}
 
@@ -229,17 +227,14 @@ def count_trials(
     """Count the distinct trials that looked at any bar of these symbols from the first day to the last."""
     from ktrdr.core.trials.look import Span
 
-    if end < start:
+    names = {check_symbol(symbol) for symbol in symbols.split(",")}
+    try:
+        span = Span.of_days(names, start, end)
+    except BadInputError as error:
         raise ProblemError(
-            422,
-            "bad-input",
-            "The request cannot be carried out",
-            f"the last day, {end}, is before the first, {start}; give `start` and `end` in their order",
-            field="query.end",
-        )
-    names = tuple(sorted({check_symbol(symbol) for symbol in symbols.split(",")}))
-    first, last = ((day.toordinal() - _EPOCH) * _SECONDS for day in (start, end))
-    count = opened.trials.count(Span(names, first, last + _SECONDS), model=model or "", strategy=strategy or "")
+            422, "bad-input", "The request cannot be carried out", str(error), field="query.end"
+        ) from None
+    count = opened.trials.count(span, model=model or "", strategy=strategy or "")
     return TrialCountView(**count.to_json(), statement=count.statement)
 
 

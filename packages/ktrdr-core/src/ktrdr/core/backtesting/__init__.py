@@ -1,1 +1,1 @@
-"""From a model's outputs to trades, equity and figures: decisions, simulation, metrics, results."""
+"""Backtests of trained models: decisions, simulation of orders, metrics and results."""

@@ -1,4 +1,4 @@
-"""From a model's outputs to an account: decisions, then the simulation."""
+"""Trading of a model's outputs: decisions, then the simulation of the account."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Account", "trade", "trade_constant"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Account:
-    """What trading came to.
+    """The result of trading a model's outputs with one account.
 
     Attributes:
-        signals: per symbol.
-        markets: per symbol.
-        simulation: of all of them.
+        signals: signals per symbol.
+        markets: bars and signals per symbol, as the simulation read them.
+        simulation: cash, equity, positions and trades of all symbols together.
         periods_per_year: bars of all symbols together in a year.
     """
 
@@ -44,11 +44,22 @@ def trade(
     settings: BacktestSettings,
     cancellation: Cancellation | None = None,
 ) -> Account:
-    """Trade ``outputs``, those of a model for the traded bars of each of ``inputs``, as ``strategy`` says.
+    """Trade a model's outputs by the rules of a strategy.
+
+    Args:
+        strategy: its ``decisions`` and ``risk`` are the rules.
+        inputs: bars per symbol.
+        outputs: the model's outputs for the traded bars of each symbol, in the order of ``inputs``: float64
+            ``(n, classes)`` or ``(n,)``.
+        settings: capital and costs.
+        cancellation: stops the simulation on request.
+
+    Returns:
+        The account; its markets are in the order of ``inputs``.
 
     Raises:
         BadInputError: see :func:`~ktrdr.core.backtesting.signals.decide`.
-        CancelledError: on request.
+        CancelledError: cancellation was requested.
     """
     signals = [_decide(strategy, symbol, own) for symbol, own in zip(inputs, outputs, strict=True)]
     markets = [_market(strategy, symbol, own) for symbol, own in zip(inputs, signals, strict=True)]
@@ -63,7 +74,18 @@ def trade_constant(
     output: np.ndarray,
     settings: BacktestSettings,
 ) -> Account:
-    """Trade as ``account`` did, on a model that says ``output`` (float64 ``(classes,)``) on every bar."""
+    """Trade a constant model on the bars of ``account``, by the same rules.
+
+    Args:
+        strategy: its ``decisions`` and ``risk`` are the rules.
+        account: the account of the real model, for its markets.
+        inputs: bars per symbol, in the order of the markets.
+        output: float64 ``(classes,)``, what the constant model predicts on every bar.
+        settings: capital and costs.
+
+    Returns:
+        The account of the constant model.
+    """
     unfiltered = strategy.decisions.model_copy(
         update={"filters": strategy.decisions.filters.model_copy(update={"volume_filter": None})}
     )
@@ -105,8 +127,11 @@ def _simulate(
 
 
 def _periods_per_year(markets: Sequence[Market], time: np.ndarray) -> float:
-    """Return bars in a year of all symbols together: of the union of their bars where it is long enough to tell, else
-    of the symbol whose market is open most."""
+    """Return the bars in a year of all symbols together.
+
+    They are measured on the union of the symbols' bars. A union that is too short takes the calendar of the symbol
+    whose market is open most.
+    """
     if len(markets) == 1:
         return markets[0].periods_per_year
     bars = [market.bars for market in markets]

@@ -1,4 +1,4 @@
-"""An evaluation of a model as a row of the ledger of trials."""
+"""Rows of the ledger of trials for backtests: one row (a look) per evaluation of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT_METRICS = (
     "total_return", "sharpe", "sharpe_error", "max_drawdown", "exposure", "trades", "win_rate", "profit_factor",
     "net_profit", "costs",
 )  # fmt: skip
-"""Figures of an account that a row of the ledger has."""
+"""Metrics of an account that a row of the ledger stores."""
 
 
 def backtest_look(
@@ -33,15 +33,15 @@ def backtest_look(
     metrics: Mapping[str, Any],
     operation: str | None,
 ) -> Look:
-    """Return a backtest of a model, as it is, as a look.
+    """Return the row of the ledger of trials for a backtest of a model with its own strategy.
 
     Args:
         bundle: the model.
         settings: capital and costs.
-        traded: bars per symbol.
-        account: that traded them.
-        metrics: of the account.
-        operation: id of the operation it belongs to, if any.
+        traded: the traded bars per symbol.
+        account: the account that traded them.
+        metrics: metrics of the account.
+        operation: id of the operation that the backtest belongs to, if any.
     """
     manifest, simulation = bundle.manifest, account.simulation
     return Look(
@@ -64,7 +64,7 @@ def backtest_look(
 
 
 def span_of(bars: Sequence[Bars]) -> Span:
-    """Return which bars these are: of all symbols together, from the first open to the last close."""
+    """Return the symbols of ``bars`` and the time from their first open to their last close."""
     return Span(
         tuple(sorted(each.symbol for each in bars)),
         seconds_of(min(each.time[0] for each in bars)),
@@ -73,7 +73,7 @@ def span_of(bars: Sequence[Bars]) -> Span:
 
 
 def account_terms(settings: TradingSettings) -> dict[str, float]:
-    """Return what of the settings makes another trial of the same strategy: capital and costs."""
+    """Return capital and costs: the settings whose change makes another trial of the same strategy."""
     return {"capital": settings.capital, "commission": settings.commission, "slippage": settings.slippage}
 
 

@@ -1,4 +1,4 @@
-"""What a strategy has to beat: buy and hold, and the same rules on a prediction that needs no model."""
+"""Benchmarks of a strategy: buy and hold, and the majority class traded by the same rules."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.models.manifest import Manifest
 
-__all__ = ["buy_and_hold", "held_value", "majority_class"]
+__all__ = ["buy_and_hold", "buy_and_hold_value", "majority_class"]
 
 
 def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: Costs) -> np.ndarray:
-    """Return the equity at each of ``time``, float64 ``(n,)``.
+    """Return the equity of buying and holding.
 
-    An equal part of the capital buys each symbol at the open of its first bar, and it is sold at the close of its last;
-    both pay commission and slippage as the strategy's orders do. Fractions of units are bought.
+    An equal part of the capital buys each symbol at the open of its first bar and sells it at the close of its last.
+    Both orders pay commission and slippage as the strategy's orders do. Fractions of units are bought.
 
     Args:
-        bars: of each symbol; not empty.
-        time: ``datetime64[ns]``: opens of the bars of all symbols together.
-        capital: at the start.
-        costs: of each side.
+        bars: bars of each symbol; not empty.
+        time: ``datetime64[ns]`` ``(n,)``: opens of the bars of all symbols together.
+        capital: cash at the start.
+        costs: costs of each side.
+
+    Returns:
+        Equity at the close of each bar, float64 ``(n,)``.
     """
     equity = np.zeros(len(time))
     part = capital / len(bars)
     for each in bars:
-        value = held_value(float(each.open[0]), each.close, part, costs)
+        value = buy_and_hold_value(float(each.open[0]), each.close, part, costs)
         if len(value) == len(time):
             equity += value
         else:
@@ -38,9 +41,18 @@ def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: 
     return equity
 
 
-def held_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) -> np.ndarray:
-    """Return what ``cash`` is worth at each close, float64 ``(n,)``, that buys at ``first_open`` and sells at the last
-    close."""
+def buy_and_hold_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) -> np.ndarray:
+    """Return the value of one symbol that is bought at ``first_open`` and sold at the last close.
+
+    Args:
+        first_open: open of the first bar.
+        close: float64 ``(n,)`` closes.
+        cash: cash that is spent, commission included.
+        costs: costs of each side.
+
+    Returns:
+        Value at each close, float64 ``(n,)``.
+    """
     price = first_open * (1 + costs.slippage)
     units = cash / (price * (1 + costs.commission))
     value = units * close
@@ -49,8 +61,11 @@ def held_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) 
 
 
 def majority_class(manifest: Manifest) -> str | None:
-    """Return the class that was the most frequent one in the training samples; ``None`` where the manifest does not
-    tell: a regression, or a model that was trained without validation and test samples."""
+    """Return the most frequent class of the training samples.
+
+    ``None`` if the manifest does not have it: the model is a regression, or was trained without validation and test
+    samples.
+    """
     judged = manifest.baselines.get("majority")
     if not isinstance(judged, Mapping):
         return None
@@ -62,7 +77,7 @@ def majority_class(manifest: Manifest) -> str | None:
 
 
 def _predicted(metrics: Any, classes: Sequence[str]) -> dict[str, int]:
-    """Return how often the baseline predicted each class: all of it falls on one."""
+    """Return how often the majority baseline predicted each class: only one count is above 0."""
     per_class = metrics.get("per_class") if isinstance(metrics, Mapping) else None
     if not isinstance(per_class, Mapping) or set(per_class) != set(classes):
         return {}

@@ -1,4 +1,4 @@
-"""What a backtest must say of its bars: jumps that may be no moves of the market, and volume that is missing."""
+"""Warnings about the bars of a backtest: suspicious jumps of the price, and missing volume."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def data_warnings(
     warmup: int,
     losses: Mapping[str, VolumeLoss],
 ) -> tuple[str, ...]:
-    """Return one sentence for each thing to say.
+    """Return one sentence per warning.
 
     Args:
-        strategy: of the model.
-        base: base bars of each symbol, up to the last that is traded.
-        first: of each, position of the first that is traded.
-        warmup: bars before it that its features are made of. Jumps further back are in no feature and no trade.
-        losses: what missing volume costs, per symbol that it costs something.
+        strategy: the model's strategy.
+        base: base bars of each symbol, up to the last traded bar.
+        first: position of the first traded bar in the base bars of each symbol.
+        warmup: bars before the first traded bar that its features are computed from. Earlier jumps are in no feature
+            and no trade.
+        losses: bars without features because of missing volume, by symbol; only symbols that have such bars.
     """
     warnings = [*jump_warnings([bars[max(begin - warmup, 0) :] for bars, begin in zip(base, first, strict=True)])]
     for bars, begin in zip(base, first, strict=True):
@@ -42,14 +43,14 @@ def data_warnings(
             continue
         if (loss := _stopped(bars, begin)) is not None:
             warnings.append(
-                f"{name}: {_FILTER} lets nothing pass on {loss.rows:,} of {loss.known:,} bars for want of volume:"
-                f" {loss.reason}; import bars that have a volume, or train without the filter"
+                f"{name}: {_FILTER} stops every signal on {loss.rows:,} of {loss.known:,} bars because volume is"
+                f" missing: {loss.reason}; import bars that have a volume, or train without the filter"
             )
     return tuple(warnings)
 
 
 def _stopped(bars: Bars, first: int) -> VolumeLoss | None:
-    """Return the traded bars that the volume filter stops for want of volume; None if there are none."""
+    """Return the traded bars on which the volume filter stops signals because volume is missing; None if none."""
     missing = measure_missing(bars[max(first - VOLUME_WINDOW + 1, 0) :], _FILTER, VOLUME_WINDOW)
     if missing is None:
         return None

@@ -1,4 +1,4 @@
-"""What a trained model may be used on."""
+"""Limits of a strategy's ``deployment`` section on the symbols and timeframes of a backtest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ __all__ = ["symbols_to_trade"]
 
 
 def symbols_to_trade(manifest: Manifest, asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the symbols of a backtest: those asked for, or else those the model was trained on, as far as the
-    strategy's ``deployment`` allows them, or else all that it names.
+    """Return the symbols of a backtest.
+
+    These are the requested symbols. Without a request they are the symbols of the training that the strategy's
+    ``deployment`` allows, and if it allows none of those, all symbols that ``deployment`` names.
+
+    Args:
+        manifest: manifest of the model.
+        asked: requested symbols; ``None`` for the default.
 
     Raises:
-        BadInputError: the base timeframe or a symbol that was asked for is outside ``deployment``.
+        BadInputError: the base timeframe or a requested symbol is outside ``deployment``.
     """
     strategy = manifest.strategy
     allowed, timeframes = strategy.deployment.target_symbols, strategy.deployment.target_timeframes

@@ -1,4 +1,4 @@
-"""Why a model decides what it does at one bar: what it saw, what each input did to its answer, and the answer."""
+"""Explanation of one decision of a model: its inputs at a bar, the contribution of each, and its outputs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class InputShare:
     """One input of the model at the bar.
 
     Attributes:
-        id: of the feature.
-        indicator: whose value it reads, as ``<id>`` or ``<id>.<output>``.
-        value: of the indicator, in its own units, on the bar that was visible (``lag`` bars before).
-        seen: what the model got: degree of membership, normalized or plain value. ``None`` for a membership that only
-            explains: models that own their membership functions get plain values.
-        degree: of membership, as the strategy's own function has it; ``None`` for inputs without.
-        contributions: per output, what the input added to the answer, compared with that for the average training
-            sample; ``None`` if the model cannot say, or does not get this input.
+        id: id of the feature.
+        indicator: the indicator that the feature reads, as ``<id>`` or ``<id>.<output>``.
+        value: value of the indicator, in its own units, on the bar that was visible (``lag`` bars before).
+        seen: value that the model received: degree of membership, normalized or plain value. ``None`` for a membership
+            that is shown only as an explanation: models with their own membership functions receive plain values.
+        degree: degree of membership by the strategy's own function; ``None`` for inputs without a membership.
+        contributions: per output, how much the input added to it, compared with the output for the average training
+            sample; ``None`` if the model gives no contributions, or does not receive this input.
     """
 
     id: str
@@ -56,17 +56,17 @@ class InputShare:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One decision.
+    """One decision of a model.
 
     Attributes:
         model: ``name/version``.
-        symbol, timeframe: of the base bars.
-        time, known_at: open of the bar and its close, when the decision is made; ``datetime64[ns]``, UTC.
+        symbol, timeframe: symbol and timeframe of the base bars.
+        time, known_at: open of the bar, and its close, when the decision is made; ``datetime64[ns]``, UTC.
         outputs: class -> probability, or ``value`` -> predicted value.
-        decision: ``BUY``, ``SELL`` or ``HOLD``, before what depends on the position.
-        reason: a sentence on how the outputs led to it.
-        inputs: in the order of the features.
-        rules: of a model that is made of rules, the weightiest first; otherwise empty.
+        decision: ``BUY``, ``SELL`` or ``HOLD``, before the rules that depend on the position.
+        reason: one sentence on how the outputs led to the decision.
+        inputs: inputs of the model, in the order of the features.
+        rules: rules of a rule-based model, the largest weight first; empty for other models.
     """
 
     model: str
@@ -116,19 +116,19 @@ def explain(
 
     Args:
         bundle: the model.
-        bar_store: holds the bars.
+        bar_store: the stored bars.
         plugins: the installed backends.
-        symbol: whose bars; by default the first the model was trained on.
+        symbol: symbol of the bars; by default the first one the model was trained on.
         at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar on which the model buys or sells,
-            or the last one if it never does.
+            or the last bar if it never does.
 
     Raises:
-        BadInputError: there is no such bar, or it does not have all features.
+        BadInputError: there is no such bar, or some of its features are missing.
     """
     manifest = bundle.manifest
     strategy = manifest.strategy
     pipeline = FeaturePipeline(strategy, crisp=manifest.crisp)
-    # From where training began, as a backtest does: an indicator may depend on every bar before.
+    # Read from the start of the training data, as a backtest does: an indicator may depend on every earlier bar.
     start = history_start(manifest)
     if at is not None and start is not None and at < start:
         start = None
@@ -137,7 +137,7 @@ def explain(
     if not len(base):
         raise BadInputError(f"there are no bars of {base.symbol} {base.timeframe} since {start}; import some")
     row = None if at is None else _row_at(base, at)
-    # Bars before the model: that they are missing is said without importing the framework of its backend.
+    # Bars are read before the model is loaded: missing bars are reported without importing an ML framework.
     predictor = bundle.load_predictor(plugins)
     pipeline = pipeline.with_normalizers(bundle.normalizers())
     values = pipeline.indicator_values(bars)
@@ -147,8 +147,9 @@ def explain(
         known = matrix.warm[max(row - predictor.window + 1, 0) : row + 1]
         if len(known) < predictor.window or not known.all():
             raise BadInputError(
-                f"model {bundle.ref} decides nothing at {format_time(base.time[row])}, as not all features are known"
-                f" there; the first bar with all of them is {format_time(base.time[np.flatnonzero(matrix.warm)[0]])}"
+                f"model {bundle.ref} makes no decision at {format_time(base.time[row])}, because some features are"
+                " missing there; the first bar with all features is"
+                f" {format_time(base.time[np.flatnonzero(matrix.warm)[0]])}"
             )
     outputs, complete = predict(predictor, matrix, 0, bundle.ref)
     direction = decide(outputs, strategy.decisions, volume_ratio(base.volume), base.symbol).direction
@@ -192,7 +193,10 @@ def _reason(bundle: Bundle, outputs: Mapping[str, float], direction: int) -> str
     if decisions.output_format == "regression":
         edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
         relation = "beyond" if abs(outputs["value"]) > highest_equal(edge) else "within"
-        sentence = f"the predicted value {outputs['value']:+.5g} is {relation} the {edge:g} that trading must earn"
+        sentence = (
+            f"the predicted value {outputs['value']:+.5g} is {relation} the edge of {edge:g} that decisions.cost_model"
+            " requires"
+        )
         acted = relation == "beyond"
     else:
         best = max(outputs, key=lambda name: outputs[name])
@@ -207,7 +211,9 @@ def _reason(bundle: Bundle, outputs: Mapping[str, float], direction: int) -> str
             decisions.output_format == "classification"
             and sum(value >= lowest_equal(max(outputs.values())) for value in outputs.values()) > 1
         )
-        sentence += ", but not alone" if tied else ", but volume is below the volume_filter or missing"
+        sentence += (
+            ", but another class is equally probable" if tied else ", but volume is below the volume_filter or missing"
+        )
     return sentence
 
 
@@ -234,7 +240,7 @@ def _inputs(
             )
         )
         if column.kind == "crisp":
-            # Beside the plain value, what the strategy's own memberships make of it.
+            # The model receives the plain value; the strategy's memberships of it are added for the reader.
             for read in _memberships_of(bundle, column):
                 found.append(InputShare(read.id, read.indicator, value, None, _degree(read, value), None))
     return tuple(found)

@@ -1,17 +1,17 @@
-"""The path of one symbol: which signals become orders, and when and at which price a position ends.
+"""Fills of the orders of one symbol: which signals become orders, and when and at which price a position is closed.
 
-Time conventions. A signal is known at the close of bar ``t`` and fills at the open of ``t + 1``. A position entered at
-the open of bar ``e`` is exposed from that bar on. An exit by signal or by ``max_holding_period`` is decided at a close
-and fills at the next open. Stops and targets work inside the bar: if the bar opens beyond one, the fill is the open;
-else, if it reaches the stop, the fill is the stop, whether or not it reaches the target too; else the target. What is
-still open after the last bar is closed at its close. A price reaches a level that it equals;
-:mod:`ktrdr.core.comparisons` says what is equal.
+Time conventions. A signal is known at the close of bar ``t`` and fills at the open of ``t + 1``. A position that is
+entered at the open of bar ``e`` is exposed from that bar on. An exit by signal or by ``max_holding_period`` is decided
+at a close and fills at the next open. Stops and targets fill inside the bar: if the bar opens beyond one of them, at
+the open; otherwise at the stop if the bar reaches the stop, even if it reaches the target too; otherwise at the target.
+A position that is still open after the last bar is closed at the close of that bar. A price that equals a level reaches
+it; equality has the tolerance of :mod:`ktrdr.core.comparisons`.
 
-A trailing stop follows the best price since the entry, up to and with the *previous* bar: inside a bar nobody knows
-which came first, the new high or the low.
+A trailing stop follows the best price from the entry to the end of the *previous* bar: bars do not tell whether the
+high or the low came first.
 
-The walk is per order, not per bar: the next signal is found by bisection, the next touch of a level by the lowest low
-and highest high of blocks of bars.
+The simulation goes from order to order, not from bar to bar: the next signal is found by bisection, the next bar that
+reaches a level by the lowest low and highest high of blocks of bars.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ EXIT_REASONS: tuple[str, ...] = (
     "max_holding_period",
     "end_of_data",
 )
-"""Why a position ended, by the numbers below."""
+"""Reasons of exits; the constants below are their positions."""
 
 SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, MAX_HOLDING, END_OF_DATA = range(6)
 
@@ -56,18 +56,19 @@ _BLOCK = 1 << _BLOCK_BITS
 _FIRST_CHUNK = 128
 _NEVER = 1 << 60
 NO_DISTANCES = (math.inf, math.inf, math.inf)
-"""Of a position without stop, target and trailing stop."""
+"""Distances of a position without stop, target and trailing stop."""
 
 
 class Fills:
-    """Follows one symbol forward. Bars are numbered by position.
+    """Finds the entries and exits of one symbol in the order of time. A bar is given by its position.
 
     Args:
-        bars: of the symbol.
+        bars: bars of the symbol.
         direction: int8 ``(n,)`` signals.
-        atr: float64 ``(n,)``, needed where a distance of ``risk`` is in multiples of it.
-        rules, risk: of the strategy.
-        extremes: of the bars, where they are at hand: :func:`block_extremes`.
+        atr: float64 ``(n,)``, required if a distance of ``risk`` is in multiples of ATR.
+        rules: rules of the strategy by which signals become orders.
+        risk: the strategy's ``risk``.
+        extremes: :func:`block_extremes` of the bars, if they are computed already.
     """
 
     def __init__(
@@ -87,8 +88,7 @@ class Fills:
         self.bars = bars
         self._atr = atr
         self._risk = risk
-        # A signal of the last bar cannot fill. Behind the others stands one that never comes: a bisection always finds
-        # one.
+        # A signal of the last bar cannot fill. The last entry is a sentinel, so that a bisection always finds a signal.
         self._buys: list[int] = [*np.flatnonzero(direction[:-1] > 0).tolist(), _NEVER]
         self._sells: list[int] = [*np.flatnonzero(direction[:-1] < 0).tolist(), _NEVER]
         self._separation = rules.min_separation
@@ -97,16 +97,18 @@ class Fills:
         self._refreshes = not rules.position_awareness
         self._shorts = rules.allow_short_from_flat
         self._trails = risk.trailing_stop is not None
-        # Nothing inside a bar can end a position.
+        # No stop and no target: a position cannot be closed inside a bar.
         self._free = risk.stop_loss is None and risk.take_profit is None and risk.trailing_stop is None
-        # Nothing but an opposite signal can, and none but the first matters: the usual case, and a short way.
+        # Only the first opposite signal can close a position: the usual case, which has a faster path.
         self._plain = self._free and not self._refreshes and self._longest is None
         if not self._free and not self._trails:
             self._block_low, self._block_high = block_extremes(bars) if extremes is None else extremes
 
     def next_entry(self, start: int) -> tuple[int, int]:
-        """Return the decision bar of the next entry at or after ``start``, and its side (1 or -1); the bar is -1 if
-        there is none that could still fill."""
+        """Return the decision bar of the next entry at or after ``start``, and its side (1 or -1).
+
+        The bar is -1 if no later signal can fill.
+        """
         allowed = self.last_executed + self._separation
         if allowed > start:
             start = allowed
@@ -120,8 +122,11 @@ class Fills:
         return (bar, side) if bar < self.n else (-1, side)
 
     def plain_path(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-        """Return all positions there would be if no order is refused: decision bar, side, and bar, price before
-        slippage and reason of the exit, each ``(k,)``. ``None`` unless a signal alone can end a position.
+        """Return all positions, assuming that no order is refused.
+
+        Returns:
+            Decision bar, side, bar of the exit, reference price of the exit and its reason, each ``(k,)``. ``None`` if
+            anything but a signal can close a position.
         """
         if not self._plain:
             return None
@@ -131,7 +136,7 @@ class Fills:
         if self._shorts:
             entries = np.sort(np.concatenate((entries, sells[:-1])))
             side = np.where(buys[np.searchsorted(buys, entries)] == entries, 1, -1)
-        # Of every signal, as if it entered: the signal that ends it, and from that the next one that may enter.
+        # For every signal, as if it opened a position: the signal that closes it, and the next one that may enter.
         allowed = entries + self._step
         ends = np.where(
             side > 0, sells[np.searchsorted(sells[:-1], allowed)], buys[np.searchsorted(buys[:-1], allowed)]
@@ -150,7 +155,7 @@ class Fills:
     def distances(self, decision: int, price: float) -> tuple[float, float, float] | None:
         """Return the distances of stop, target and trailing stop from ``price``, ``inf`` for none.
 
-        ``None`` if one of them is in multiples of an ATR that is not known yet, or is zero.
+        ``None`` if one of them is a multiple of an ATR that is not known yet or is 0.
         """
         if self._free:
             return NO_DISTANCES
@@ -172,10 +177,16 @@ class Fills:
     def exit(
         self, decision: int, side: int, price: float, distances: tuple[float, float, float]
     ) -> tuple[int, float, int]:
-        """Follow the position entered at ``price`` after the signal of bar ``decision`` to its end.
+        """Return the exit of a position.
+
+        Args:
+            decision: bar of the signal that opened the position.
+            side: 1 for long, -1 for short.
+            price: price of the entry's fill, slippage included.
+            distances: as :meth:`distances` returns them.
 
         Returns:
-            The bar of the exit, the price before slippage, and the reason.
+            The bar of the exit, its reference price, and its reason.
         """
         n = self.n
         against = self._sells if side > 0 else self._buys
@@ -188,7 +199,7 @@ class Fills:
             return n - 1, self.close[n - 1], END_OF_DATA
         along = self._buys if side > 0 else self._sells
         separation, longest = self._separation, self._longest
-        # The separation is a floor from the last executed signal, which is the entry's or one that refreshed it.
+        # The separation counts from the last executed signal: the entry's, or a later one that refreshed the position.
         last = self.last_executed = decision
         begin = decision + 1
         best = price
@@ -222,7 +233,7 @@ class Fills:
     def _touch(
         self, begin: int, end: int, side: int, price: float, best: float, distances: tuple[float, float, float]
     ) -> tuple[tuple[int, float, int] | None, float]:
-        """Return the first exit inside the bars ``[begin, end)``, if any, and the best price up to the last of them."""
+        """Return the first exit inside the bars ``[begin, end)``, if any, and the best price up to their end."""
         stop_distance, target_distance, trail_distance = distances
         stop, target = price - side * stop_distance, price + side * target_distance
         if self._trails:
@@ -255,10 +266,10 @@ class Fills:
         size = _FIRST_CHUNK
         while begin < end:
             stop_at = min(end, begin + size)
-            # best[k]: the best price before bar begin + k; one more for the next chunk.
+            # bests[k]: the best price before bar begin + k; the last one is for the next chunk.
             seen = np.concatenate(([best], extreme[begin:stop_at]))
             bests = np.maximum.accumulate(seen) if side > 0 else np.minimum.accumulate(seen)
-            # Percent of the best price so far; an ATR keeps the size it had at the decision.
+            # A percentage is of the best price so far; a multiple of ATR keeps the ATR of the decision.
             trails = bests[:-1] * (1 - side * trailing.value / 100) if percent else bests[:-1] - side * distance
             low, high = self.bars.low[begin:stop_at], self.bars.high[begin:stop_at]
             if side > 0:
@@ -270,7 +281,7 @@ class Fills:
             position = int(touched.argmax())
             if touched[position]:
                 level = float(levels[position])
-                # The trailing stop decides where it is nearer to the price; where both are at one price, the stop.
+                # The reason is the trailing stop if it is nearer to the price; at the same price it is the stop.
                 nearer = level > highest_equal(stop) if side > 0 else level < lowest_equal(stop)
                 reason = TRAILING_STOP if nearer or math.isinf(stop) else STOP_LOSS
                 return self._fill(begin + position, side, level, target, reason), best

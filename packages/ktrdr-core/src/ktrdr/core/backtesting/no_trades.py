@@ -1,4 +1,4 @@
-"""Why a model never traded."""
+"""The reason why a backtest has no trades."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def why_no_trades(
     outputs: Sequence[np.ndarray],
     orders: OrderCounts,
 ) -> str:
-    """Return one or two sentences: how many bars passed each filter, and what stopped the last of them.
+    """Return two sentences: how many bars passed each filter, and what stopped the last of them.
 
     Args:
-        decisions: of the strategy.
-        symbols: what each symbol came to.
-        outputs: of the model, per symbol.
-        orders: what became of those that were asked for.
+        decisions: the strategy's ``decisions``.
+        symbols: result of each symbol.
+        outputs: outputs of the model, per symbol.
+        orders: counts of filled and refused orders.
     """
     total: dict[str, int] = {}
     for symbol in symbols:
@@ -44,7 +44,7 @@ def _cause(
     orders: OrderCounts,
 ) -> str:
     if total.get("buy or sell") == 0:
-        return "It always says HOLD."
+        return "It always predicts HOLD."
     if total.get("confidence_threshold") == 0:
         highest = max(float(np.nanmax(each[:, [0, 2]])) for each in outputs)
         return (
@@ -54,12 +54,12 @@ def _cause(
     if total.get("cost_model") == 0:
         largest = max(float(np.nanmax(np.abs(each))) for each in outputs)
         edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
-        return f"The largest value it predicts is {largest:.3g}, and decisions.cost_model asks for {edge:.3g}."
+        return f"The largest value it predicts is {largest:.3g}, and decisions.cost_model requires {edge:.3g}."
     if total.get("volume_filter") == 0:
-        return "decisions.filters.volume_filter stops all of them."
+        return "decisions.filters.volume_filter stops all signals."
     refused = {
         "no cash was free": orders.refused_no_cash,
-        "they come to less than one lot (risk.lot_size)": orders.refused_lot,
+        "their size is below one lot (risk.lot_size)": orders.refused_lot,
         "the ATR or the volatility that the order depends on was not known yet": orders.refused_unknown,
     }
     if reason := ", ".join(f"{count:,} because {why}" for why, count in refused.items() if count):
@@ -67,5 +67,5 @@ def _cause(
     # Signals on the last bar have no next bar to fill at.
     signals = [symbol.positions["signal"][:-1] for symbol in symbols]
     if not any((each > 0).any() for each in signals) and any((each < 0).any() for each in signals):
-        return "All of them are SELL, which opens nothing unless decisions.allow_short_from_flat is true."
-    return "The only signals are on the last bar, after which there is none to fill at."
+        return "All signals are SELL, which opens a position only if decisions.allow_short_from_flat is true."
+    return "The only signals are on the last bar, and there is no later bar to fill them."

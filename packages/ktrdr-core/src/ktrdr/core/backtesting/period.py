@@ -1,4 +1,4 @@
-"""Which bars a backtest trades, and whether the model has seen them."""
+"""Choice of the bars that a backtest trades, and a warning if the model was trained on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ __all__ = ["BacktestPeriod", "choose_period", "history_start", "overlap_warnings
 
 @dataclass(frozen=True, slots=True)
 class BacktestPeriod:
-    """Bars that open in ``[start, end)`` (``datetime64[ns]``, UTC; ``None`` is open), and one sentence on why these."""
+    """Period of a backtest.
+
+    Attributes:
+        start, end: traded bars open in ``[start, end)``; ``datetime64[ns]``, UTC; ``None`` for no limit.
+        statement: one sentence on how the period was chosen.
+    """
 
     start: np.datetime64 | None
     end: np.datetime64 | None
@@ -27,53 +32,58 @@ class BacktestPeriod:
 
 
 def history_start(manifest: Manifest) -> np.datetime64 | None:
-    """Return where training began to read bars; a backtest begins there too, so that features go on as they were."""
+    """Return the start of the strategy's training data, ``datetime64[ns]``; ``None`` for the first stored bar.
+
+    A backtest reads bars from there too, so that its features continue those of the training.
+    """
     start = manifest.strategy.training_data.date_range.start
     return None if start is None else np.datetime64(start, "ns")
 
 
 def choose_period(manifest: Manifest, settings: BacktestSettings, bars: Mapping[str, Bars]) -> BacktestPeriod:
-    """Return the days asked for, or else what the model has not seen: the bars after its training data, or, where
-    there are none, the test part of those.
+    """Return the period of a backtest.
+
+    It is the requested days. Without a start it is data the model has not seen: the bars after its training data, or
+    the test part of the training data if there are no later bars.
 
     Args:
-        manifest: of the model.
-        settings: of the backtest.
-        bars: base bars per symbol, from the start of the training data to the end of what is stored.
+        manifest: manifest of the model.
+        settings: settings of the backtest.
+        bars: base bars per symbol, from the start of the training data to the last stored bar.
 
     Raises:
-        BadInputError: there is nothing the model has not seen.
+        BadInputError: there are no bars that the model has not seen.
     """
     seen_until = _time(manifest.data.end)
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
     if settings.start is not None:
         until = "the end of the data" if settings.end is None else str(settings.end)
         return BacktestPeriod(np.datetime64(settings.start, "ns"), end, f"{settings.start} to {until}, as asked for")
-    trained = f"the data model {manifest.ref} was trained on, which end at {format_end(seen_until)}"
+    trained = f"the training data of {manifest.ref}, which end at {format_end(seen_until)}"
     if end is not None and end <= seen_until:
         raise BadInputError(f"a backtest until {settings.end} lies within {trained}; give a start too, or a later end")
     if all(len(each.between(seen_until, end)) for each in bars.values()):
-        return BacktestPeriod(seen_until, end, f"everything after {trained}")
+        return BacktestPeriod(seen_until, end, f"all bars after {trained}")
     tests = [manifest.data.split[symbol].test for symbol in bars if symbol in manifest.data.split]
     known = [test for test in tests if test is not None]
     if end is not None or len(known) < len(bars):
         missing = ", ".join(symbol for symbol, each in bars.items() if not len(each.between(seen_until, end)))
         raise BadInputError(
-            f"there are no bars of {missing} after {trained}, so there is nothing it has not seen; import later bars,"
-            " or give start and end to trade what it has seen"
+            f"there are no bars of {missing} after {trained}, so the model has seen all of them; import later bars, or"
+            " give start and end to trade bars it has seen"
         )
     return BacktestPeriod(
         max(_time(test.start) for test in known),
         max(_time(test.end) for test in known),
-        f"the test part of the data model {manifest.ref} was trained on, as there are no later bars: it was not fitted"
-        " to them, but the strategy may have been chosen by them",
+        f"the test part of the training data of {manifest.ref}, as there are no later bars: the model was not fitted to"
+        " it, but the strategy may have been chosen by it",
     )
 
 
 def overlap_warnings(manifest: Manifest, bars: Mapping[str, Bars]) -> tuple[str, ...]:
-    """Return one sentence if any of the traded ``bars`` were used to fit the model, or to choose its best epoch.
+    """Return one sentence if any of the traded ``bars`` were used to fit the model or to choose its best epoch.
 
-    The test part of the training data is not among those.
+    Bars of the test part of the training data do not count.
     """
     total = sum(len(each) for each in bars.values())
     seen = 0
@@ -86,7 +96,7 @@ def overlap_warnings(manifest: Manifest, bars: Mapping[str, Bars]) -> tuple[str,
     first, last = min(_time(period.start) for period in parts), max(_time(period.end) for period in parts)
     return (
         f"{seen:,} of the {total:,} bars ({seen / total:.0%}) overlap the data the model was trained on"
-        f" ({format_time(first)} to {format_end(last)}): what is shown says little about data it has not seen",
+        f" ({format_time(first)} to {format_end(last)}): the result says little about data it has not seen",
     )
 
 

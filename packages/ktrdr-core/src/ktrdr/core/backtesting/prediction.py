@@ -1,4 +1,4 @@
-"""A model's outputs for every bar of a backtest, in one batch; a broken model ends the run."""
+"""Prediction for every bar of a backtest in one batch; a model that fails ends the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PredictionError", "predict"]
 
 
 class PredictionError(KtrdrError):
-    """The model cannot predict: its plugin failed, or its outputs are not what the contract says."""
+    """The model cannot predict: its plugin failed, or its outputs violate the plugin contract."""
 
     exit_status = 2
 
@@ -21,25 +21,25 @@ class PredictionError(KtrdrError):
 def predict(
     predictor: Predictor, matrix: FeatureMatrix, first: int, model: str, *, lacking: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predict from row ``first`` of ``matrix`` on; earlier rows serve as the window of the first ones.
+    """Predict from row ``first`` of ``matrix`` on; earlier rows fill the window of the first predictions.
 
     Args:
-        predictor: of the model.
+        predictor: predictor of the model.
         matrix: normalized features of one symbol.
-        first: row of the first bar that is traded.
+        first: row of the first traded bar.
         model: name of the model, for messages.
-        lacking: what the features lack, for the message that no row is complete; a clause.
+        lacking: why features are missing, for the message that no row is complete; a clause.
 
     Returns:
-        float64 ``(n, classes)`` or ``(n,)`` outputs, NaN where features are missing; and bool ``(n,)``, where they are
-        complete.
+        Outputs, float64 ``(n, classes)`` or ``(n,)``, NaN where features are missing; and bool ``(n,)``, True where
+        all features are known.
 
     Raises:
         BadInputError: no row is complete.
-        PredictionError: see there.
+        PredictionError: the plugin fails, or its outputs have a wrong shape or NaN on complete rows.
     """
     begin = max(first - (predictor.window - 1), 0)
-    # The pipeline makes an incomplete row NaN throughout, so that one column tells.
+    # The pipeline sets all columns of an incomplete row to NaN, so the first column is enough.
     missing = np.isnan(matrix.values[begin:, 0])
     complete = ~_in_window(missing, predictor.window)[first - begin :]
     if lacking and not complete.any():
@@ -56,15 +56,15 @@ def predict(
         outputs = predictor.predict(matrix.values[begin:])
     except KtrdrError:
         raise
-    except Exception as error:  # a plugin's own code: whatever it raises must end the run, never look like no signal
+    except Exception as error:  # a plugin may raise anything: it must end the run, not be taken for "no signal"
         reason = one_line(error, named=True)
         raise PredictionError(
             f"model {model} failed to predict {matrix.symbol} ({reason}); see `ktrdr plugins`, or train it again"
         ) from error
     n = len(missing)
     if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != (n,) or outputs.ndim not in (1, 2):
-        shape = outputs.shape if isinstance(outputs, np.ndarray) else type(outputs).__name__
-        raise PredictionError(f"model {model} predicted {shape} for {n:,} bars of {matrix.symbol}; update its plugin")
+        given = f"outputs of shape {outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
+        raise PredictionError(f"model {model} returned {given} for {n:,} bars of {matrix.symbol}; update its plugin")
     outputs = outputs[first - begin :]
     unknown = np.isnan(outputs) if outputs.ndim == 1 else np.isnan(outputs).any(axis=1)
     unknown &= complete
@@ -78,7 +78,7 @@ def predict(
 
 
 def _in_window(missing: np.ndarray, window: int) -> np.ndarray:
-    """Return bool ``(n,)``: one of the last ``window`` rows is missing, or there are fewer."""
+    """Return bool ``(n,)``: True where one of the last ``window`` rows is missing, or there are fewer rows."""
     if window == 1:
         return missing
     incomplete = np.ones(len(missing), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""All of a backtest that does not depend on its rules: model, bars, which of them are traded, predictions."""
+"""Preparation of a backtest, the part that does not depend on its rules: model, bars, period, predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
 from ktrdr.core.features.pipeline import FeaturePipeline
-from ktrdr.core.indicators.compute import compute_indicator
+from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
@@ -35,16 +35,16 @@ from ktrdr.core.work.steps import Steps
 __all__ = ["ATR_PERIOD", "Prepared", "SymbolInput", "prepare_backtest", "read_inputs"]
 
 ATR_PERIOD = 14
-"""Bars of the ATR that ``risk`` speaks of."""
+"""Bars of the ATR that distances in ``risk`` are multiples of."""
 
 
 @dataclass(frozen=True, eq=False)
 class SymbolInput:
-    """Bars of one symbol up to the last that is traded, and what is made of them once for every backtest of a sweep.
+    """Bars of one symbol up to the last traded bar, and values that all backtests of a sweep share.
 
     Attributes:
-        bars: per timeframe, the base timeframe first; the base bars end with the last one that is traded.
-        first: position of the first base bar that is traded. Those before it are history.
+        bars: bars per timeframe, the base timeframe first; the base bars end with the last traded bar.
+        first: position of the first traded base bar. Earlier bars are history.
     """
 
     bars: Mapping[str, Bars]
@@ -62,7 +62,7 @@ class SymbolInput:
 
     @functools.cached_property
     def atr(self) -> np.ndarray:
-        """float64 ``(n,)`` of the traded bars: what ``risk`` speaks of, the history counted in."""
+        """ATR of the traded bars, float64 ``(n,)``, computed with the history before them."""
         return compute_indicator("atr", {"period": ATR_PERIOD}, self.base)["atr"][self.first :]
 
     @functools.cached_property
@@ -72,8 +72,10 @@ class SymbolInput:
 
     @functools.cached_property
     def volume_ratio(self) -> np.ndarray:
-        """float64 ``(n,)`` of the traded bars: :func:`~ktrdr.core.backtesting.signals.volume_ratio`, the history
-        counted in: the first traded bar has 19 before it."""
+        """Volume ratio of the traded bars, float64 ``(n,)``, computed with the history before them.
+
+        See :func:`~ktrdr.core.backtesting.signals.volume_ratio`.
+        """
         return volume_ratio(self.base.volume)[self.first :]
 
     @functools.cached_property
@@ -90,12 +92,12 @@ class SymbolInput:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """All of a backtest that does not depend on ``decisions`` and ``risk``.
+    """The part of a backtest that does not depend on ``decisions`` and ``risk``.
 
     Attributes:
-        predictor: of the model.
+        predictor: predictor of the model.
         inputs: bars per symbol.
-        period: which of them are traded, and why.
+        period: the traded period, and how it was chosen.
         evidence: features and the model's outputs, per symbol.
         warnings: sentences on the bars, see :func:`~ktrdr.core.backtesting.data_warnings.data_warnings`.
     """
@@ -115,11 +117,14 @@ class Prepared:
 def prepare_backtest(
     bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, settings: BacktestSettings, steps: Steps
 ) -> Prepared:
-    """Load model and bars, and predict; arguments and errors as of :func:`~ktrdr.core.backtesting.run.run_backtest`."""
+    """Load model and bars, and predict.
+
+    Arguments and errors are those of :func:`~ktrdr.core.backtesting.run.run_backtest`; ``steps`` reports the progress.
+    """
     manifest = bundle.manifest
     names = symbols_to_trade(manifest, settings.symbols)
     pipeline = FeaturePipeline(manifest.strategy, crisp=manifest.crisp)
-    # Bars before the model: that they are missing is said without importing the framework of its backend.
+    # Bars are read before the model is loaded: missing bars are reported without importing an ML framework.
     inputs, period = steps.run(
         "bars",
         lambda: read_inputs(manifest, bar_store, names, pipeline.timeframes, pipeline.warmup, settings),
@@ -147,7 +152,7 @@ def _predict(
     loss = pipeline.volume_loss(symbol.bars, matrix, slice(symbol.first, None))
     lacking = "" if loss is None else f"{loss.reason}; import bars that have a volume"
     outputs, _ = predict(predictor, matrix, symbol.first, bundle.ref, lacking=lacking)
-    # One class after another in memory: decisions compare whole columns, again for every backtest of a sweep.
+    # Column-major: decisions compare whole columns, once per backtest of a sweep.
     return Evidence(symbol.bars, matrix, values, symbol.first, np.asfortranarray(outputs)), loss
 
 
@@ -159,18 +164,18 @@ def read_inputs(
     warmup: int,
     settings: BacktestSettings,
 ) -> tuple[tuple[SymbolInput, ...], BacktestPeriod]:
-    """Return the bars of each symbol, and which of them are traded.
+    """Return the bars of each symbol and the traded period.
 
-    They are read from where training began to read them, so that features are the same as if training had gone on; from
-    the beginning of what is stored, if that leaves fewer than ``warmup`` bars before the start that was asked for.
+    Bars are read from the start of the training data, so that features are the same as if the training data continued.
+    If that leaves fewer than ``warmup`` bars before the requested start, all stored bars are read.
 
     Args:
-        manifest: of the model.
+        manifest: manifest of the model.
         store: market data.
-        symbols: to trade.
-        timeframes: that the features need, the base timeframe first.
+        symbols: symbols to trade.
+        timeframes: timeframes that the features need, the base timeframe first.
         warmup: base bars before the first complete row of features.
-        settings: what was asked for.
+        settings: settings of the backtest.
 
     Raises:
         BadInputError: bars are missing, or there are none in the period.

@@ -1,4 +1,4 @@
-"""Why each trade was made: what the model saw and said at the bars of its decisions."""
+"""Reasons of trades: inputs and outputs of the model at the bars where it decided."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What there is of one symbol to give reasons with.
+    """Features, indicator values and outputs of the model for one symbol.
 
     Attributes:
-        bars: per timeframe, history included; the base timeframe first.
+        bars: bars per timeframe, history included; the base timeframe first.
         matrix: normalized features on the base bars.
         values: indicator values, each on the bars of its own timeframe.
-        first: row of the first bar that is traded.
-        outputs: of the model, from that row on.
+        first: row of the first traded bar.
+        outputs: outputs of the model, from that row on.
     """
 
     bars: Mapping[str, Bars]
@@ -45,11 +45,12 @@ class Evidence:
     outputs: np.ndarray
 
     def values_at(self, source: Source, rows: np.ndarray) -> np.ndarray:
-        """Return indicator values visible at the closes of base bars ``rows``."""
+        """Return the indicator values that are visible at the closes of base bars ``rows``, float64 ``(rows,)``."""
         base_name, base = next(iter(self.bars.items()))
         if source[0] == base_name:
-            return self.values[source][rows]
-        # One bar at a time, as there are few: aligning all of them would cost more than everything else here.
+            values: np.ndarray = self.values[source][rows]
+            return values
+        # One bar at a time, as there are few rows: aligning all bars would take longer than everything else here.
         other = self.bars[source[0]]
         visible = np.array([visible_index(base[row : row + 1], other)[0] for row in rows.tolist()], dtype=np.int64)
         return np.where(visible >= 0, self.values[source][visible], np.nan)
@@ -58,18 +59,19 @@ class Evidence:
 def reasons_of(
     trades: Trades, evidence: Sequence[Evidence], manifest: Manifest, predictor: Predictor, explain: int
 ) -> Reasons:
-    """Gather the reasons of all trades.
+    """Return the reasons of all trades.
 
     Args:
-        trades: of the simulation, whose markets are numbered as ``evidence`` is.
-        evidence: per symbol.
-        manifest: of the model.
-        predictor: of the model; if it is :class:`~ktrdr.core.plugins.contract.Explainable` there are contributions.
-        explain: for how many trades, those with the largest results.
+        trades: trades of the simulation; ``trades.market`` is the position of the symbol in ``evidence``.
+        evidence: features and outputs per symbol.
+        manifest: manifest of the model.
+        predictor: predictor of the model. Contributions are computed if it is
+            :class:`~ktrdr.core.plugins.contract.Explainable`.
+        explain: number of trades to compute contributions for, those with the largest profits and losses.
     """
     strategy = manifest.strategy
     columns = evidence[0].matrix.columns
-    # A model that owns its membership functions sees plain values: what the strategy file reads from them is added.
+    # A model with its own membership functions receives plain values: the strategy's memberships of them are added.
     added = feature_columns(strategy) if manifest.crisp else ()
     added = tuple(column for column in added if column.function is not None)
     sources = sources_of(columns)
@@ -88,15 +90,15 @@ def reasons_of(
         shapes = {"outputs": outputs, "features": features, "values": names, "contributions": features}
         for part, wanted in shapes.items():
             arrays[f"{moment}_{part}"] = np.full((count, len(wanted)), np.nan)
-        # A long position is entered and a short one left by a BUY.
+        # A BUY opens a long position and closes a short one.
         buys = (trades.side > 0) == (moment == "entry")
         for number, own in enumerate(evidence):
             mine = np.flatnonzero((trades.market == number) & (bars >= 0))
             if not len(mine):
                 continue
             rows = bars[mine] + own.first
-            said = own.outputs[bars[mine]]
-            arrays[f"{moment}_outputs"][mine] = said.reshape(len(mine), -1)
+            predicted = own.outputs[bars[mine]]
+            arrays[f"{moment}_outputs"][mine] = predicted.reshape(len(mine), -1)
             arrays[f"{moment}_features"][mine, : len(columns)] = own.matrix.values[rows]
             arrays[f"{moment}_features"][mine, len(columns) :] = _memberships(added, own, rows)
             for position, source in enumerate(sources):
@@ -110,9 +112,9 @@ def reasons_of(
 
 
 def value_histograms(strategy: Strategy, evidence: Sequence[Evidence]) -> tuple[ValueHistogram, ...]:
-    """Return how often each value occurs that a fuzzy set reads, over the traded bars.
+    """Return a histogram of the values that each fuzzy set reads on the traded bars.
 
-    Only the shape matters: of more than 100,000 bars, that many at even distances are counted.
+    Only its shape matters: of more than 100,000 bars, every k-th is counted so that about 100,000 are left.
     """
     pairs = dict.fromkeys(
         (timeframe, item.fuzzy_set)
@@ -148,12 +150,12 @@ def _memberships(columns: Sequence[FeatureColumn], own: Evidence, rows: np.ndarr
 
 
 def _contributions(model: Explainable, window: int, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return float64 ``(rows, features, outputs)``: each row with its own window, one window after the other."""
+    """Return the contributions at ``rows``, each from its own window: float64 ``(rows, features, outputs)``."""
     parts = []
     back = np.arange(1 - window, 1)
     for start in range(0, len(rows), max(1, _ROWS_AT_ONCE // window)):
         chosen = rows[start : start + max(1, _ROWS_AT_ONCE // window)]
-        # A row of NaN before each window: what reaches into two of them has no shares, and costs a backend nothing.
+        # A row of NaN separates the windows: a backend skips every window that contains one.
         stacked = np.full((len(chosen), window + 1, values.shape[1]), np.nan, dtype=np.float32)
         stacked[:, 1:] = values[chosen[:, None] + back]
         parts.append(model.contributions(stacked.reshape(-1, values.shape[1]))[window :: window + 1])

@@ -1,4 +1,4 @@
-"""What must be said of a result: that it is below its baselines, and that there are too few trades to judge it by."""
+"""Warnings about a result: it is below its baselines, or has too few trades to judge it by."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["result_warnings"]
 
 
 def result_warnings(metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
-    """Return one sentence for each thing to say.
+    """Return one sentence per warning.
 
     Args:
-        metrics: of the strategy.
-        baselines: by name, the metrics of each that it has to beat.
+        metrics: metrics of the strategy.
+        baselines: metrics of each baseline, by its name.
     """
     warnings = []
     own = metrics.get("total_return")
@@ -31,14 +31,13 @@ def result_warnings(metrics: Mapping[str, Any], baselines: Mapping[str, Mapping[
         counted = "1 trade is" if trades == 1 else f"{trades} trades are"
         warnings.append(
             f"{counted} too few to judge by: the win rate is uncertain by up to {100 * most_error(trades):.0f}"
-            f" percentage points either way (95%), and {FEWEST_TRADES} are the least that figures of trades should rest"
-            " on"
+            f" percentage points either way (95%); figures of trades need at least {FEWEST_TRADES}"
         )
     return warnings
 
 
 def _return(metrics: Mapping[str, Any]) -> str:
-    """Return the total return, with the Sharpe ratio, as a strategy may earn less at a lower risk."""
+    """Return total return and Sharpe ratio as text: a strategy may earn less at a lower risk."""
     sharpe = metrics.get("sharpe")
     told = "" if sharpe is None else f" (Sharpe ratio {format_metric('sharpe', sharpe)})"
     return format_metric("total_return", metrics["total_return"]) + told

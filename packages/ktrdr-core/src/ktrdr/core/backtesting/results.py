@@ -1,7 +1,7 @@
-"""What a backtest found: everything the report, the command line and the API show, and its files.
+"""Results of backtests, and the reading and writing of their files.
 
-Equal input gives equal bytes, for as long as the ledger of trials knows no more: nothing else in a result depends on
-when or where it was made.
+The report, the command line and the API show the content of a :class:`BacktestResult`. Equal input gives files with
+equal bytes. The only exception is the count of trials, which depends on the ledger of trials at that time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.runs.run_store import RESULT_FILE
-from ktrdr.core.trials.count import TrialCount
 from ktrdr.core.trials.look import Look
+from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = [
     "BacktestResult",
@@ -45,7 +45,10 @@ _METRICS, _SETTINGS, _MODEL, _STRATEGY = "metrics.json", "settings.json", "model
 _TRADES, _TRADES_JSON, _REASONS = "trades.parquet", "trades.json", "reasons.parquet"
 _EQUITY, _POSITIONS = "equity.parquet", "positions.parquet"
 
-# Beside what to_json gives, in the result's file.
+# Columns of trades.parquet in older runs, and their names now.
+_RENAMED_COLUMNS = {"entry_aim": "entry_reference_price", "exit_aim": "exit_reference_price"}
+
+# Keys of the result's file that `to_json` does not have.
 _NOT_IN_SUMMARY = ("history", "histograms")
 
 T = TypeVar("T")
@@ -53,19 +56,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SymbolResult:
-    """One symbol of a backtest.
+    """Result of one symbol of a backtest.
 
     Attributes:
-        symbol: its name.
-        bars: traded.
+        symbol: name of the symbol.
+        bars: number of traded bars.
         start, end: ``datetime64[ns]``, UTC: open of the first bar, close of the last.
-        passed: how many bars were left after each step from a prediction to a trade, in order: ``bars``,
+        passed: number of bars that are left after each step from a prediction to a trade, in order: ``bars``,
             ``predicted``, ``buy or sell``, ``confidence_threshold``, ... , ``executed``.
-        positions: one row per bar: ``time`` (open of the bar), ``open``, ``high``, ``low`` (absent in results from
-            before they were kept), ``close``, ``signal`` (int64: 1, 0, -1, known at the close), ``units`` held at the
-            close (negative: short), ``value`` of them in cash.
-        calendar: name of the market's calendar that figures are annualized by where the bars are too few to tell;
-            ``None`` in results from before it was kept.
+        positions: one row per bar: ``time`` (open of the bar), ``open``, ``high``, ``low`` (these three are absent in
+            old results), ``close``, ``signal`` (int64: 1, 0, -1, known at the close), ``units`` held at the close
+            (negative: short), ``value`` of the units in cash.
+        calendar: name of the market's calendar, which annualizes figures if there are too few bars to measure the bars
+            in a year; ``None`` in old results.
     """
 
     symbol: str
@@ -79,21 +82,22 @@ class SymbolResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reasons:
-    """Why each trade was entered and left, one row per trade, in the order of the trades.
+    """Reasons of entries and exits, one row per trade, in the order of the trades.
 
-    Arrays are at the bar of the decision; those of the exit are NaN where no signal asked for it.
+    Arrays hold the values at the bar of the decision; those of an exit are NaN if no signal caused it.
 
     Attributes:
         outputs: names of the model's outputs: the classes, or ``("value",)``.
-        features: what the model saw (degrees of membership, normalized values), then, for a model that owns its
-            membership functions, the memberships as the strategy file writes them.
-        values: indicator values behind them, ``<timeframe>_<indicator>``.
+        features: names of the model's inputs (degrees of membership, normalized values); for a model with its own
+            membership functions, followed by the memberships that the strategy file defines.
+        values: names of the indicator values that the features read, ``<timeframe>_<indicator>``.
         entry_outputs, exit_outputs: float64 ``(k, outputs)``.
         entry_features, exit_features: float64 ``(k, features)``.
         entry_values, exit_values: float64 ``(k, values)``.
-        entry_contributions, exit_contributions: float64 ``(k, features)``: what each feature did to the output that
-            was acted on (the probability of ``BUY`` or ``SELL``, or the value), NaN where the model's plugin does not
-            say, and for all but the ``settings.explain`` trades with the largest results.
+        entry_contributions, exit_contributions: float64 ``(k, features)``: how much each feature added to the output
+            that caused the order (the probability of ``BUY`` or ``SELL``, or the value). NaN if the model's plugin
+            gives no contributions, and for all but the ``settings.explain`` trades with the largest profits and
+            losses.
     """
 
     outputs: tuple[str, ...]
@@ -109,9 +113,15 @@ class Reasons:
     exit_contributions: np.ndarray
 
     def of(self, trade: int, moment: str) -> dict[str, dict[str, float]] | None:
-        """Return ``{outputs, features, values, contributions}`` by name at the ``entry`` or ``exit`` of a trade.
+        """Return outputs, features, values and contributions at one moment of a trade, each as a map by name.
 
-        ``trade`` counts from 0. ``None`` for an exit no signal asked for; without contributions where there are none.
+        Args:
+            trade: position of the trade, from 0.
+            moment: ``entry`` or ``exit``.
+
+        Returns:
+            A map with the keys ``outputs``, ``features``, ``values`` and ``contributions``; unknown values and empty
+            maps are left out. ``None`` for an exit that no signal caused.
         """
         parts = {}
         for part, names in self._parts().items():
@@ -130,7 +140,7 @@ class Reasons:
         }
 
     def to_table(self) -> Table:
-        """Return columns ``<entry|exit>:<outputs|features|values|contributions>:<name>``."""
+        """Return a table with columns ``<entry|exit>:<outputs|features|values|contributions>:<name>``."""
         return {
             f"{moment}:{part}:{name}": np.ascontiguousarray(getattr(self, f"{moment}_{part}")[:, position])
             for moment in ("entry", "exit")
@@ -140,7 +150,7 @@ class Reasons:
 
     @classmethod
     def from_table(cls, table: Table, trades: int) -> Reasons:
-        """Return what :meth:`to_table` was called on."""
+        """Return the reasons in a table that :meth:`to_table` made, for a number of ``trades``."""
 
         def names(part: str) -> tuple[str, ...]:
             prefix = f"entry:{part}:"
@@ -169,11 +179,11 @@ class Reasons:
 
 @dataclass(frozen=True, slots=True)
 class ValueHistogram:
-    """How often each value of what a fuzzy set reads occurred in the backtest.
+    """Histogram of the indicator values that a fuzzy set reads in the backtest.
 
     Attributes:
-        timeframe, fuzzy_set, indicator: whose values.
-        edges: of the bins, one more than there are counts.
+        timeframe, fuzzy_set, indicator: the fuzzy set, and the indicator and timeframe that it reads.
+        edges: edges of the bins, one more than ``counts``.
         counts: bars per bin, of all symbols together.
     """
 
@@ -186,12 +196,12 @@ class ValueHistogram:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Something simple that a model should beat, traded over the same bars at the same costs.
+    """A simple strategy that the model should beat, traded on the same bars at the same costs.
 
     Attributes:
-        name: such as ``"majority class"``.
-        statement: one sentence on what it does.
-        metrics: as those of the model.
+        name: name of the baseline, such as ``"majority class"``.
+        statement: what it does; a sentence whose subject is the name.
+        metrics: the same metrics as those of the model.
     """
 
     name: str
@@ -201,40 +211,43 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BacktestResult:
-    """A backtest.
+    """The result of a backtest.
 
     Attributes:
-        manifest: of the model: ref, strategy, training data, seed, environment, metrics of training, importance.
+        manifest: manifest of the model: ref, strategy, training data, seed, environment, metrics of training,
+            importance.
         strategy_text: the strategy file as the user wrote it.
-        history: epochs of training.
-        settings: as given.
-        timeframe: of the bars that were traded.
+        history: epochs of the training.
+        settings: settings of the backtest.
+        timeframe: timeframe of the traded bars.
         start, end: ``datetime64[ns]``, UTC: open of the first bar, close of the last, over all symbols.
-        period: one sentence on how these were chosen.
-        symbols: in the order in which they were traded.
-        trades: one row per trade in the order of entries: ``number`` (from 1), ``symbol``, ``side`` (``long``,
-            ``short``), ``entry_decision_time``, ``entry_time``, ``exit_decision_time`` (NaT where the exit was decided
-            inside a bar or by the end), ``exit_time``, ``bars`` (held), ``units``, ``entry_aim``, ``entry_price``,
-            ``exit_aim``, ``exit_price`` (aims are without slippage), ``notional`` (at the entry), ``gross``,
-            ``commission``, ``slippage``, ``net`` (cash), ``return`` (net by notional), ``mae``, ``mfe`` (furthest the
-            price went against and along the position while it was open, as shares of the entry price, both at least
-            0, see :func:`~ktrdr.core.backtesting.trades.excursions`), ``exit_reason``. Times are opens of bars.
-        reasons: per trade.
-        equity: one row per bar of all symbols together: ``time`` (open of the bar; values are those at its close),
-            ``equity``, ``cash``, ``positions`` (value of them), ``drawdown`` (0 to -1, from the highest equity so far),
-            ``benchmark`` (equity of buying every symbol at its first bar and holding, same costs).
-        metrics: of the strategy; :mod:`ktrdr.core.backtesting.metrics` lists them. ``None`` where one is not defined.
-        benchmark: of buy and hold, the same figures as far as they are those of an account and not of trades.
-        baselines: beside it.
-        orders: what became of entries: ``entries``, ``reduced``, ``refused_no_cash``, ``refused_lot``,
+        period: one sentence on how ``start`` and ``end`` were chosen.
+        symbols: result of each symbol, in the order in which they were traded.
+        trades: one row per trade in the order of entries. Columns: ``number`` (from 1), ``symbol``, ``side`` (``long``,
+            ``short``), ``entry_decision_time``, ``entry_time``, ``exit_decision_time`` (NaT if the exit was inside a
+            bar or at the end of the data), ``exit_time``, ``bars`` (number of bars held), ``units``,
+            ``entry_reference_price``, ``entry_price``, ``exit_reference_price``, ``exit_price`` (a reference price is
+            the price before slippage), ``notional`` (at the entry), ``gross``, ``commission``, ``slippage``, ``net``
+            (cash), ``return`` (net divided by notional), ``mae``, ``mfe`` (largest move of the price against and in
+            favour of the position while it was open, as shares of the entry price, both at least 0, see
+            :func:`~ktrdr.core.backtesting.trades.excursions`), ``exit_reason``. Times are opens of bars, UTC.
+        reasons: reasons of entry and exit, one row per trade.
+        equity: one row per bar of all symbols together. Columns: ``time`` (open of the bar; values are those at its
+            close), ``equity``, ``cash``, ``positions`` (their value), ``drawdown`` (0 to -1, from the highest equity so
+            far), ``benchmark`` (equity of buying every symbol at its first bar and holding it, at the same costs).
+        metrics: metrics of the strategy, see :mod:`ktrdr.core.backtesting.metrics`; ``None`` for undefined ones.
+        benchmark: metrics of buying and holding: those of an account, without those of trades.
+        baselines: other simple strategies to compare with.
+        orders: counts of orders to enter: ``entries``, ``reduced``, ``refused_no_cash``, ``refused_lot``,
             ``refused_unknown``.
-        histograms: of what the fuzzy sets read.
-        warnings: sentences that belong on every output, such as that the period overlaps the training data.
-        no_trades: why there is no trade; empty if there is one.
-        trial_count: how many trials it was chosen among; ``None`` for a result from before they were recorded.
-        look: it is, for the ledger of trials; ``None`` for one that was read from its files.
-        provenance: ``core_version``, ``numpy_version``, ``data_fingerprint`` (of the bars that were traded),
-            ``weights_hash``, ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``.
+        histograms: histograms of the values that the fuzzy sets read.
+        warnings: sentences that every output must show, such as that the period overlaps the training data.
+        no_trades: why there are no trades; empty if there are some.
+        trial_count: number of trials that the backtest was chosen among; ``None`` for results from before trials were
+            recorded.
+        look: the row for the ledger of trials; ``None`` for a result that was read from its files.
+        provenance: ``core_version``, ``numpy_version``, ``data_fingerprint`` (of the traded bars), ``weights_hash``,
+            ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``.
     """
 
     manifest: Manifest
@@ -261,9 +274,9 @@ class BacktestResult:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the tables, JSON-ready."""
+        """Return everything but the tables as a JSON-ready map."""
         start, end = time_text(np.array([self.start, self.end]))
-        return plain_json(
+        summary: dict[str, Any] = plain_json(
             {
                 "model": self.manifest.ref,
                 "strategy": self.manifest.strategy.name,
@@ -284,15 +297,18 @@ class BacktestResult:
                 "provenance": self.provenance,
             }
         )
+        return summary
 
     def counted(self, count: TrialCount) -> BacktestResult:
-        """Return the result as it is among so many trials."""
+        """Return the result with this count of trials, and the deflated Sharpe ratio that follows from it."""
         metrics = deflate(self.metrics, count.number, count.spread)
         return dataclasses.replace(self, metrics=metrics, trial_count=count)
 
     def trade_rows(self) -> list[dict[str, Any]]:
-        """Return the trades, JSON-ready, each with what led to it: ``entry_because`` and ``exit_because``,
-        as :meth:`Reasons.of` gives them."""
+        """Return one JSON-ready map per trade, with its reasons.
+
+        The keys are the columns of ``trades``, and ``entry_because`` and ``exit_because``: see :meth:`Reasons.of`.
+        """
         rows = rows_of(self.trades)
         for position, row in enumerate(rows):
             row["entry_because"] = self.reasons.of(position, "entry")
@@ -303,12 +319,12 @@ class BacktestResult:
         """Write the result's files to ``directory``, all of them or none. An empty directory is replaced.
 
         Raises:
-            BadInputError: there is something at that path already.
-            StoreError: the disk is full, or the place is not writable.
+            BadInputError: the path is a file, or a directory that is not empty.
+            StoreError: the disk is full, or the path is not writable.
         """
         directory = Path(directory)
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise BadInputError(f"{directory} is there already and not an empty directory; give another place")
+            raise BadInputError(f"{directory} exists already and is not an empty directory; choose another path")
         directory.parent.mkdir(parents=True, exist_ok=True)
         with new_directory(directory) as temporary:
             self._write_files(temporary)
@@ -336,7 +352,7 @@ class BacktestResult:
 
 
 def read_result(directory: Path) -> BacktestResult:
-    """Return what :meth:`BacktestResult.write` wrote to ``directory``.
+    """Return the result that :meth:`BacktestResult.write` wrote to ``directory``.
 
     Raises:
         BadInputError: there is no result, or it is damaged.
@@ -345,7 +361,7 @@ def read_result(directory: Path) -> BacktestResult:
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
-    """Return :meth:`BacktestResult.to_json` of what was written to ``directory``, without reading its tables.
+    """Return :meth:`BacktestResult.to_json` of the result in ``directory`` without reading its tables.
 
     Raises:
         BadInputError: there is no result, or it is damaged.
@@ -354,11 +370,16 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def recount(directory: Path, metrics: Mapping[str, Any], count: TrialCount) -> None:
-    """Put the metrics of a run that was counted anew in place of those in its files.
+    """Replace the metrics and the count of trials in the files of a run.
+
+    Args:
+        directory: directory of the run.
+        metrics: metrics of the strategy with the new count.
+        count: the new count of trials.
 
     Raises:
         BadInputError: there is no result, or it is damaged.
-        StoreError: the disk is full, or the place is not writable; each file is as it was, or as it is to be.
+        StoreError: the disk is full, or the path is not writable; each file then has its old or its new content.
     """
     summary, stored = _guarded(Path(directory), lambda place: (_load(place, RESULT_FILE), _load(place, _METRICS)))
     for content, name, part, new in (
@@ -370,7 +391,7 @@ def recount(directory: Path, metrics: Mapping[str, Any], count: TrialCount) -> N
 
 
 def read_model(directory: Path) -> tuple[Manifest, str]:
-    """Return the manifest of the model whose backtest was written to ``directory``, and the text of its strategy.
+    """Return the model's manifest and the text of its strategy from the result in ``directory``.
 
     Raises:
         BadInputError: there is no result, or it is damaged.
@@ -407,7 +428,7 @@ def _read_model(directory: Path) -> tuple[Manifest, str]:
 def _read(directory: Path) -> BacktestResult:
     summary, metrics, settings = (_load(directory, name) for name in (RESULT_FILE, _METRICS, _SETTINGS))
     manifest, text = _read_model(directory)
-    trades = read_table(directory / _TRADES)
+    trades = {_RENAMED_COLUMNS.get(name, name): column for name, column in read_table(directory / _TRADES).items()}
     reasons = read_table(directory / _REASONS)
     del reasons["trade"]
     return BacktestResult(

@@ -1,4 +1,4 @@
-"""A backtest from a bundle to its result: bars, features, predictions, decisions, simulation, metrics."""
+"""Backtest of a model, from its bundle to the result: bars, features, predictions, decisions, simulation, metrics."""
 
 from __future__ import annotations
 
@@ -32,24 +32,29 @@ def run_backtest(
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> BacktestResult:
-    """Trade a model on stored bars, and record that in the ledger of trials: nobody gets the result otherwise.
+    """Trade a model on stored bars and record the backtest in the ledger of trials.
 
-    Writes nothing else: that is :meth:`~.results.BacktestResult.write`.
+    The result is returned only after the backtest is recorded. Nothing else is written;
+    :meth:`~.results.BacktestResult.write` writes the result's files.
 
     Args:
-        bundle: the model; verified, and checked against the installed plugin, before anything else.
+        bundle: the model; it is verified, and checked against the installed plugin, before anything else.
         bar_store: market data.
         plugins: the installed backends.
-        trials: records the backtest, and counts those that looked at the same bars.
-        settings: what is asked for.
-        operation: id of the operation it belongs to, if any.
-        progress, cancellation: of the run.
+        trials: ledger that records the backtest and counts the trials on the same bars.
+        settings: settings of the backtest.
+        operation: id of the operation that the backtest belongs to, if any.
+        progress: receives the progress of the run.
+        cancellation: stops the run on request.
+
+    Returns:
+        The result, with its count of trials.
 
     Raises:
-        BadInputError: the model or its plugin does not fit, a symbol or timeframe is outside the strategy's deployment,
-            there are no bars, too few for the warm-up, or none the model has not seen.
+        BadInputError: the model does not fit its plugin, a symbol or timeframe is outside the strategy's deployment,
+            or there are no bars, too few for the warm-up, or none that the model has not seen.
         PredictionError: the model fails, or predicts NaN.
-        CancelledError: on request.
+        CancelledError: cancellation was requested.
         TrialStoreError: the backtest cannot be recorded.
     """
     cancellation = cancellation if cancellation is not None else Cancellation()

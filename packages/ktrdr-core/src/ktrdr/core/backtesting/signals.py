@@ -1,7 +1,7 @@
-"""From a model's outputs to signals: the part of the ``decisions`` section that needs no position.
+"""Signals from a model's outputs: the part of the ``decisions`` section that does not depend on the position.
 
-What depends on the position (position awareness, shorts, separation) is decided where the position is known, in
-:mod:`ktrdr.core.backtesting.fills`; :class:`SignalRules` says what it is. Everything here is one pass over arrays.
+The rules that depend on the position (position awareness, shorts, separation) are :class:`SignalRules`, and
+:mod:`ktrdr.core.backtesting.fills` applies them. All functions here are vectorized.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ktrdr.core.strategy.model import Decisions
 __all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "passed_in_words", "volume_ratio"]
 
 VOLUME_WINDOW = 20
-"""Bars of the mean that ``filters.volume_filter`` compares with, the bar itself among them."""
+"""Bars of the mean volume that ``filters.volume_filter`` compares with; the bar itself is one of them."""
 
 
 _PASSED: Mapping[str, str] = MappingProxyType(
@@ -41,7 +41,7 @@ class Signals:
 
     Attributes:
         direction: int8 ``(n,)``: 1 to buy, -1 to sell, 0 to do nothing, known at the close of the bar.
-        passed: how many bars are left after each filter, in the order in which they are applied.
+        passed: number of bars that are left after each filter, in the order in which filters are applied.
     """
 
     direction: np.ndarray
@@ -50,17 +50,18 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class SignalRules:
-    """How signals become orders, given the position.
+    """Rules by which signals become orders, given the position.
 
-    A buy closes a short, a sell closes a long; neither turns the position round, the next signal may open the other
-    side. From flat, a buy opens a long; a sell opens a short if ``allow_short_from_flat``, and is ignored otherwise.
+    A buy signal closes a short position, a sell signal closes a long one. Neither reverses the position: only a later
+    signal can open the other side. Without a position, a buy signal opens a long position, and a sell signal opens a
+    short one if ``allow_short_from_flat`` is True.
 
     Attributes:
-        position_awareness: a signal that the position already expresses is ignored. If False it counts as executed:
-            it trades nothing, as there is one position per symbol, but the bars of ``min_separation`` and of
-            ``max_holding_period`` are counted from it anew.
-        allow_short_from_flat: see above.
-        min_separation: bars since the decision of the last executed signal before another is executed.
+        position_awareness: True ignores a signal in the direction of the open position. False executes it: it trades
+            nothing, as there is one position per symbol, but refreshes the position: ``min_separation`` and
+            ``max_holding_period`` are counted from this signal.
+        allow_short_from_flat: whether a sell signal opens a short position.
+        min_separation: least number of bars between the decisions of two executed signals.
     """
 
     position_awareness: bool = True
@@ -69,7 +70,7 @@ class SignalRules:
 
     @classmethod
     def of(cls, decisions: Decisions) -> SignalRules:
-        """Return the rules a strategy's ``decisions`` ask for."""
+        """Return the rules in a strategy's ``decisions``."""
         return cls(
             position_awareness=decisions.position_awareness,
             allow_short_from_flat=decisions.allow_short_from_flat,
@@ -78,7 +79,7 @@ class SignalRules:
 
 
 def passed_in_words(passed: Mapping[str, int]) -> str:
-    """Return :attr:`Signals.passed`, with what was ``executed`` if it is known, for a person."""
+    """Return :attr:`Signals.passed` as text; ``executed`` is one of the steps if it is known."""
     return ", ".join(f"{count:,} {_PASSED.get(name, name)}" for name, count in passed.items())
 
 
@@ -87,17 +88,20 @@ def decide(
 ) -> Signals:
     """Turn a model's outputs into signals.
 
-    A class is chosen if it is more probable than every other one, so a tie is ``HOLD``, and acted on if its probability
-    is above ``confidence_threshold``. A value is acted on if its size is above ``round_trip_cost *
-    min_edge_multiplier``. A row with NaN is ``HOLD``. With ``volume_filter``, so is a bar whose volume is below that
-    multiple of the mean of 20 bars, or for which that is not known.
-    :mod:`ktrdr.core.comparisons` says what is equal.
+    BUY or SELL becomes a signal if it is more probable than every other class and its probability is above
+    ``confidence_threshold``; a tie is ``HOLD``. A predicted value becomes a signal if its absolute value is above
+    ``round_trip_cost * min_edge_multiplier``. A row with NaN is ``HOLD``. With ``volume_filter``, a bar is also
+    ``HOLD`` if its volume is unknown or below that multiple of the mean of 20 bars. Probabilities and values are
+    compared with the tolerance of :mod:`ktrdr.core.comparisons`.
 
     Args:
         outputs: float64 ``(n, 3)`` probabilities of BUY, HOLD, SELL, or float64 ``(n,)`` values.
-        decisions: of the strategy.
-        ratio: float64 ``(n,)``, :func:`volume_ratio` of the bars; needed where there is a volume filter.
-        symbol: whose bars they are, for messages.
+        decisions: the strategy's ``decisions``.
+        ratio: float64 ``(n,)``, :func:`volume_ratio` of the bars; required if there is a volume filter.
+        symbol: symbol of the bars, for messages.
+
+    Returns:
+        The signals, and the number of bars that passed each filter.
 
     Raises:
         BadInputError: the shape does not fit ``output_format``, or there is a volume filter and no volume at all.
@@ -109,7 +113,7 @@ def decide(
             raise BadInputError(f"a classifier of BUY, HOLD, SELL gives ({n}, 3) probabilities, not {outputs.shape}")
         buy, hold, sell = outputs[:, 0], outputs[:, 1], outputs[:, 2]
         known = ~(np.isnan(buy) | np.isnan(hold) | np.isnan(sell))
-        # A comparison with NaN is False: such rows are no signal.
+        # A comparison with NaN is False, so rows with NaN give no signal.
         long = buy > highest_equal(np.maximum(hold, sell))
         short = sell > highest_equal(np.maximum(hold, buy))
         long &= known
@@ -133,8 +137,8 @@ def decide(
         if ratio is None or (n and np.isnan(ratio).all()):
             of = "" if symbol is None else f" of {symbol}"
             raise BadInputError(
-                f"the strategy has a volume_filter, and no 20 bars in a row{of} have a volume that is not 0 on all of"
-                " them; import bars with volume, or remove the filter and train again"
+                f"the strategy has a volume_filter, but there are no 20 bars in a row{of} with known volumes that are"
+                " not all 0; import bars with volume, or remove the filter and train again"
             )
         direction[~(ratio >= lowest_equal(least))] = 0
         passed["volume_filter"] = int(np.count_nonzero(direction))
@@ -142,12 +146,19 @@ def decide(
 
 
 def volume_ratio(volume: np.ndarray) -> np.ndarray:
-    """Return volume over its mean of 20 bars, float64 ``(n,)``; NaN where one of them is missing or all are zero."""
+    """Return volume divided by its mean of the last 20 bars.
+
+    Args:
+        volume: float64 ``(n,)``; NaN where it is unknown.
+
+    Returns:
+        float64 ``(n,)``; NaN where one of the 20 volumes is unknown or all are 0.
+    """
     n = len(volume)
     ratio = np.full(n, np.nan)
     if n < VOLUME_WINDOW:
         return ratio
-    # Added up window by window, so that the same bars give the same bits wherever the array starts.
+    # Each window is summed separately, so that the same bars give the same bits wherever the array starts.
     total = np.zeros(n - VOLUME_WINDOW + 1)
     for lag in range(VOLUME_WINDOW):
         total += volume[lag : lag + len(total)]

@@ -1,18 +1,19 @@
-"""Orders, cash and positions: what an account would have gone through.
+"""Simulation of an account: orders, fills, cash, positions and equity.
 
-One account trades any number of symbols, each with at most one position, long or short. Events are taken in the order
-of time; at one bar, exits at the open come first, then entries at the open in the order of the symbols, then exits
-inside the bar, then the closing of what is left after the last bar.
+One account trades any number of symbols, each with at most one position, long or short. Events are processed in the
+order of time. At one bar, exits at the open come first, then entries at the open in the order of the symbols, then
+exits inside the bar, then the closing of open positions after the last bar.
 
-Costs. Every fill is worse than its reference price by ``slippage`` (a share of it), also stops, targets and the last
-close; every side pays ``commission`` on its notional.
+Costs. Every fill is worse than its reference price by ``slippage``, a share of that price; this includes stops, targets
+and the last close. Every side pays ``commission`` on its notional.
 
-Cash. There is no leverage. A short locks its notional as margin, beside the proceeds of its sale, so what is free for a
-new position is the equity less the value of all open positions, long and short, at their last close. An order for
-more than that is reduced to it; one that comes to nothing is refused. Both are counted. Nothing is liquidated: a short
-that loses more than the account has leaves a negative equity, and every later order is refused.
+Cash. There is no leverage. A short position locks its notional as margin, in addition to the proceeds of its sale. So
+the free cash for a new position is the equity minus the value of all open positions, long and short, at their last
+close. An order for more than the free cash is reduced to it, and refused if nothing is free; both are counted. There
+are no margin calls: a short position that loses more than the account has makes the equity negative, and every later
+order is refused.
 
-Volume plays no part: a bar with a volume of zero, or without one, trades like any other.
+Volume is not used: a bar with zero or unknown volume trades like any other.
 """
 
 from __future__ import annotations
@@ -46,7 +47,12 @@ _DUST = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Shares: of the notional per side, and of the price against you."""
+    """Costs of a fill.
+
+    Attributes:
+        commission: share of the notional, per side.
+        slippage: share of the price by which a fill is worse than its reference price.
+    """
 
     commission: float = 0.0
     slippage: float = 0.0
@@ -54,14 +60,14 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """One symbol as the simulation sees it.
+    """Bars and signals of one symbol.
 
     Attributes:
-        bars: to trade on.
+        bars: traded bars.
         direction: int8 ``(n,)`` signals at the closes.
-        atr: float64 ``(n,)``, where ``risk`` speaks of ATR.
+        atr: float64 ``(n,)``, required if ``risk`` has distances in multiples of ATR.
         periods_per_year: bars in a year, for ``volatility_target``.
-        extremes: of the bars, where they are at hand: :func:`~ktrdr.core.backtesting.fills.block_extremes`.
+        extremes: :func:`~ktrdr.core.backtesting.fills.block_extremes` of the bars, if they are computed already.
     """
 
     bars: Bars
@@ -80,10 +86,10 @@ class Trades:
         side: 1 long, -1 short.
         entry_decision, entry_bar, exit_bar: positions of bars; the entry fills at the open of its bar.
         exit_decision: the bar at whose close the exit was decided; -1 for exits inside a bar and at the last close.
-        units: above 0.
-        entry_reference_price, exit_reference_price: prices without slippage.
+        units: traded units, above 0.
+        entry_reference_price, exit_reference_price: prices before slippage.
         entry_price, exit_price: prices of the fills.
-        entry_commission, exit_commission, entry_slippage, exit_slippage: cash.
+        entry_commission, exit_commission, entry_slippage, exit_slippage: costs in cash.
         reason: index into ``EXIT_REASONS``.
     """
 
@@ -109,35 +115,40 @@ class Trades:
 
     @property
     def gross(self) -> np.ndarray:
-        """Profit before costs."""
-        return self.side * self.units * (self.exit_reference_price - self.entry_reference_price)
+        """Profit before costs, in cash, float64 ``(k,)``."""
+        gross: np.ndarray = self.side * self.units * (self.exit_reference_price - self.entry_reference_price)
+        return gross
 
     @property
     def commission(self) -> np.ndarray:
-        """Both sides."""
-        return self.entry_commission + self.exit_commission
+        """Commission of entry and exit, in cash, float64 ``(k,)``."""
+        commission: np.ndarray = self.entry_commission + self.exit_commission
+        return commission
 
     @property
     def slippage(self) -> np.ndarray:
-        """Both sides."""
-        return self.entry_slippage + self.exit_slippage
+        """Slippage of entry and exit, in cash, float64 ``(k,)``."""
+        slippage: np.ndarray = self.entry_slippage + self.exit_slippage
+        return slippage
 
     @property
     def net(self) -> np.ndarray:
-        """Profit after costs: what the trade added to the cash."""
-        return self.side * self.units * (self.exit_price - self.entry_price) - self.commission
+        """Profit after costs, in cash, float64 ``(k,)``: the change of the account's cash by the trade."""
+        net: np.ndarray = self.side * self.units * (self.exit_price - self.entry_price) - self.commission
+        return net
 
 
 @dataclass(slots=True)
 class OrderCounts:
-    """What became of the entries that signals asked for.
+    """Counts of the orders to enter.
 
     Attributes:
-        entries: filled.
-        reduced: of these, filled with fewer units than the sizing rule asked for.
-        refused_no_cash: nothing was free.
-        refused_lot: less than one lot.
-        refused_unknown: the ATR or the volatility that the size or a stop depends on was not known yet.
+        entries: filled orders.
+        reduced: filled orders with fewer units than the sizing rule requires.
+        refused_no_cash: orders that were refused because no cash was free.
+        refused_lot: orders that were refused because their size was below one lot.
+        refused_unknown: orders that were refused because the ATR or the volatility that the size or a stop depends on
+            was not known yet.
     """
 
     entries: int = 0
@@ -149,17 +160,17 @@ class OrderCounts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Simulation:
-    """The account.
+    """The account over time.
 
     Attributes:
-        time: ``datetime64[ns]`` ``(n,)``: opens of the bars, of all symbols together; values are those at the close.
-        cash: float64 ``(n,)``, the proceeds of open shorts among it.
+        time: ``datetime64[ns]`` ``(n,)``: opens of the bars of all symbols together; values are those at the close.
+        cash: float64 ``(n,)``, including the proceeds of open short positions.
         equity: float64 ``(n,)``: cash and positions at their last close.
-        units: per market float64 on its own bars: units held at the close, negative for a short.
-        trades: every trade; all are closed.
-        counts: of orders.
-        refreshed: per market, bars whose signal only refreshed a position.
-        capital: at the start.
+        units: per market float64 on its own bars: units held at the close, negative for a short position.
+        trades: all trades; each is closed.
+        counts: counts of orders.
+        refreshed: per market, int64 positions of the bars whose signal only refreshed a position.
+        capital: cash at the start.
     """
 
     time: np.ndarray
@@ -172,15 +183,15 @@ class Simulation:
     capital: float
 
 
-# A plain tuple, as it is made once per order: market, side, decision, units, reference price and price of the entry;
-# bar, reference price and reason of the exit, which are known from the start.
+# A plain tuple for speed, as there is one per order: market, side, decision, units, reference price and price of the
+# entry; bar, reference price and reason of the exit, which are computed when the position is opened.
 _Position = tuple[int, int, int, float, float, float, int, float, int]
 
 
 class _Account:
-    """State of one run; :func:`simulate` says what it does.
+    """State of one simulation.
 
-    Every order passes through :meth:`enter` and :meth:`close`: their speed is the simulation's.
+    Every order passes through :meth:`enter` and :meth:`close`, so their speed decides that of the simulation.
     """
 
     def __init__(self, markets: Sequence[Market], rules: SignalRules, risk: Risk, capital: float, costs: Costs) -> None:
@@ -194,10 +205,10 @@ class _Account:
         ]
         self.times = [market.bars.time.view(np.int64).data for market in markets]
         self.positions: list[_Position | None] = [None] * len(markets)
-        # What was entered, as columns of positions and, after those, one by one.
+        # Opened positions: first those in columns, from `run_plain`, then the others one by one.
         self.columns = [np.empty(0, dtype=np.float64 if number in (3, 4, 5, 7) else np.int64) for number in range(9)]
         self.entered: list[_Position] = []
-        # When cash changed, and to what: times in a portfolio, positions of bars where there is one market.
+        # When cash changed, and its new value. Events are times in a portfolio, positions of bars in a single market.
         self.events: list[int] = []
         self.event_cash: list[float] = [capital]
 
@@ -208,7 +219,7 @@ class _Account:
             self.run_together(cancellation)
 
     def run_alone(self, cancellation: Cancellation) -> None:
-        """Trade one market: it has at most one event to come, so nothing needs a queue."""
+        """Trade one market, which needs no queue: there is at most one future event."""
         next_entry, enter, close = self.fills[0].next_entry, self.enter, self.close
         decision, side = next_entry(self.run_plain(cancellation))
         orders = 0
@@ -225,10 +236,10 @@ class _Account:
                 cancellation.raise_if_requested()
 
     def run_plain(self, cancellation: Cancellation) -> int:
-        """Trade one market as far as its positions follow from the signals alone, without a call per order.
+        """Trade one market without a call per order, as far as its positions follow from the signals alone.
 
-        That is up to the first order that is refused, if only signals end positions. Returns the bar from which on
-        signals are still to be looked at.
+        That is up to the first refused order, if only signals can close positions. Returns the first bar whose signal
+        is not processed yet.
         """
         fills = self.fills[0]
         path = fills.plain_path()
@@ -306,7 +317,7 @@ class _Account:
                 cancellation.raise_if_requested()
 
     def enter(self, now: int, market: int, decision: int, side: int) -> _Position | None:
-        """Open a position, of which the end is known from the start, or ``None`` if the order is refused."""
+        """Open a position and compute its exit; return ``None`` if the order is refused."""
         fills = self.fills[market]
         reference_price = fills.open[decision + 1]
         price = reference_price * (1 + side * self.slippage)
@@ -343,7 +354,7 @@ class _Account:
                 self.counts.refused_unknown += 1
                 return 0.0
         wanted = units_wanted(sizing, equity, price, commission, distances, volatility)
-        # What rounding leaves of an account that is fully invested is not money.
+        # Rounding leaves a tiny amount in a fully invested account; it does not count as free cash.
         if free <= _DUST * equity or wanted <= 0:
             self.counts.refused_no_cash += 1
             return 0.0
@@ -359,7 +370,7 @@ class _Account:
         return units
 
     def equity_and_free_cash(self, now: int) -> tuple[float, float]:
-        """Return the equity at the time of an entry, and what of it is free for the new position."""
+        """Return the equity at the time of an entry, and the cash that is free for the new position."""
         equity, bound = self.cash, 0.0
         if len(self.positions) == 1:
             return equity, equity
@@ -415,13 +426,22 @@ def simulate(
     costs: Costs,
     cancellation: Cancellation | None = None,
 ) -> Simulation:
-    """Trade the signals of all ``markets`` with one account; the module says how.
+    """Trade the signals of all markets with one account, by the conventions of this module.
 
-    The bars of the markets are of one timeframe, and may begin and end at different times.
+    Args:
+        markets: bars and signals per symbol, all of one timeframe; they may begin and end at different times.
+        rules: rules by which signals become orders.
+        risk: sizing, stops, targets and ``max_holding_period``.
+        capital: cash at the start.
+        costs: commission and slippage.
+        cancellation: stops the simulation on request.
+
+    Returns:
+        Cash, equity, positions and trades of the account.
 
     Raises:
         ValueError: there are no markets, or their timeframes differ.
-        CancelledError: on request.
+        CancelledError: cancellation was requested.
     """
     if len({market.bars.timeframe for market in markets}) != 1:
         raise ValueError("the markets of a simulation have one timeframe")
@@ -435,7 +455,7 @@ def simulate(
         events = np.searchsorted(time.view(np.int64), events)
     cash = _steps(events, np.array(account.event_cash), len(time))
     equity, *others = (_values(market, own, time) for market, own in zip(markets, units, strict=True))
-    # In place: of millions of bars, arrays are what costs.
+    # In place: with millions of bars, new arrays cost most of the time.
     equity += cash
     for values in others:
         equity += values
@@ -452,8 +472,8 @@ def simulate(
 
 
 def _values(market: Market, units: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Return what the units held at each close are worth, on the opens of all markets together."""
-    values = units * market.bars.close
+    """Return the value of the units held at each close, on the bars of all markets together."""
+    values: np.ndarray = units * market.bars.close
     if time is market.bars.time:
         return values
     last = np.searchsorted(market.bars.time, time, side="right") - 1
@@ -461,7 +481,7 @@ def _values(market: Market, units: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def _units_held(trades: Trades, market: int, n: int) -> np.ndarray:
-    """Return the units held at each close: from the entry's bar up to the bar before the exit's."""
+    """Return the units held at each close, from the bar of the entry to the bar before the exit."""
     own = trades.market == market
     bounds = np.stack((trades.entry_bar[own], trades.exit_bar[own]), axis=1).ravel()
     levels = np.zeros(len(bounds) + 1)

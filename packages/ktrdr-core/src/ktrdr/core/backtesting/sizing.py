@@ -1,4 +1,4 @@
-"""How many units an order is for."""
+"""Sizes of orders."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def units_wanted(
     distances: tuple[float, float, float],
     volatility: float,
 ) -> float:
-    """Return the units a sizing rule asks for, before lots and before what the account can pay.
+    """Return the units by a sizing rule, before rounding to lots and before the limit of free cash.
+
+    ``fixed_fraction`` and ``fixed_cash`` are the cash to spend, commission included. ``volatility_target`` is the
+    annual volatility of the position as a share of the equity. ``risk_per_trade`` is the loss before costs as a share
+    of the equity if the stop fills at its own price.
 
     Args:
         sizing: the rule.
         equity: cash and positions, marked at their last close.
-        price: of the fill, slippage included.
+        price: price of the fill, slippage included.
         commission: share of the notional, of one side.
-        distances: from the fill to the stop, the target and the trailing stop; ``inf`` for none.
-        volatility: annualized, of the symbol.
-
-    ``fixed_fraction`` and ``fixed_cash`` are what is spent, commission included. ``volatility_target`` takes the
-    notional whose volatility is that share of the equity; ``risk_per_trade`` loses that share of the equity, before
-    costs, if the stop is hit where it is.
+        distances: distances of the stop, the target and the trailing stop from the fill; ``inf`` for none.
+        volatility: annualized volatility of the symbol.
     """
     match sizing.type:
         case "fixed_fraction":
@@ -48,18 +48,20 @@ def units_wanted(
 
 
 def round_down(units: float, lot: float) -> float:
-    """Return the largest multiple of ``lot`` that is not above ``units``; ``units`` itself for a lot of 0."""
+    """Return the largest multiple of ``lot`` that is not above ``units``; ``units`` itself if ``lot`` is 0."""
     if lot <= 0:
         return units
     lots = units / lot
-    # 0.3 / 0.1 is 2.9999999999999996: what is a whole lot but for rounding is one.
+    # 0.3 / 0.1 is 2.9999999999999996, which must count as 3 lots.
     whole = round(lots)
     return (whole if whole <= highest_equal(lots) else math.floor(lots)) * lot
 
 
 def realized_volatility(close: np.ndarray, bar: int, window: int, periods_per_year: float) -> float:
-    """Return the annualized standard deviation of the last ``window`` log returns up to ``bar``; NaN if there are
-    fewer."""
+    """Return the annualized standard deviation of the last ``window`` log returns up to ``bar``.
+
+    NaN if there are fewer returns.
+    """
     if bar < window:
         return math.nan
     returns = np.diff(np.log(close[bar - window : bar + 1]))

@@ -1,4 +1,4 @@
-"""An account becomes a result: tables, metrics, comparison, warnings."""
+"""Results from accounts: tables, metrics, baselines and warnings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,14 @@ __all__ = ["account_curve", "summarize", "trading_metrics"]
 
 
 def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, account: Account) -> BacktestResult:
-    """Return the result of a backtest; the markets of ``account`` are in the order of the ``prepared`` inputs."""
+    """Return the result of a backtest.
+
+    Args:
+        bundle: the model.
+        settings: settings of the backtest.
+        prepared: bars, features and predictions.
+        account: the account that traded them; its markets are in the order of the ``prepared`` inputs.
+    """
     manifest, simulation = bundle.manifest, account.simulation
     inputs, evidence = prepared.inputs, prepared.evidence
     strategy = manifest.strategy
@@ -97,7 +104,13 @@ def account_curve(account: Account, settings: BacktestSettings) -> AccountCurve:
 
 
 def trading_metrics(table: Table, curve: AccountCurve, account: Account) -> dict[str, Any]:
-    """Return the metrics of trades, turnover and exposure; ``table`` is that of the account's trades."""
+    """Return the metrics of trades, turnover and exposure.
+
+    Args:
+        table: table of the account's trades.
+        curve: equity of the account.
+        account: the account.
+    """
     metrics = trade_metrics(table)
     years = len(curve.equity) / curve.periods_per_year
     mean = float(curve.equity.mean())
@@ -155,7 +168,9 @@ def _baselines(
     traded = trade_constant(manifest.strategy, account, inputs, output, settings)
     curve = account_curve(traded, settings)
     table = trade_table(traded.simulation.trades, [market.bars for market in traded.markets])
-    statement = f"always says {majority}, the most frequent class of the training data, under the same rules and costs"
+    statement = (
+        f"always predicts {majority}, the most frequent class of the training data, with the same rules and costs"
+    )
     if not len(traded.simulation.trades):
         statement += ", so it never trades"
     metrics = account_metrics(curve, seed=settings.seed) | trading_metrics(table, curve, traded)
@@ -171,13 +186,13 @@ def _warnings(
         missing = result.bars - result.passed["predicted"]
         if missing:
             warnings.append(
-                f"on {missing:,} of the {result.bars:,} bars of {result.symbol} features are missing and nothing is"
-                f" decided; {symbol.first:,} bars of history come before them"
+                f"{missing:,} of the {result.bars:,} bars of {result.symbol} lack features, so the model makes no"
+                f" decision there; {symbol.first:,} bars of history come before the first traded bar"
             )
     simulation = account.simulation
     if (spent := simulation.equity <= 0).any():
         when = format_time(simulation.time[int(spent.argmax())])
-        warnings.append(f"the account was worth nothing on {when}: its losses exceeded the capital")
+        warnings.append(f"the equity fell to 0 or below on {when}: the losses exceeded the capital")
     return tuple(warnings)
 
 

@@ -1,4 +1,7 @@
-"""Tables of results: named columns of equal length, to Parquet and back, equal bytes for equal content."""
+"""Tables of results: named columns of equal length, written to and read from Parquet files.
+
+Equal content gives equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,15 @@ _SYMBOL = "symbol"
 
 
 def write_table(tables: Mapping[str, Table], path: Path, *, by_symbol: bool = False) -> None:
-    """Write a table to a Parquet file; with ``by_symbol``, those of several symbols below each other, with a column
-    ``symbol`` in front.
+    """Write one table, or the tables of several symbols, to a Parquet file.
 
-    ``tables`` maps symbols to tables of the same columns, or any one key to the only table.
+    Args:
+        tables: tables with the same columns, by symbol; a single table may have any key.
+        path: file to write.
+        by_symbol: write the rows of all tables one after the other, with a column ``symbol`` in front.
 
     Raises:
-        OSError: the disk is full, or the directory is not there or not writable.
+        OSError: the disk is full, or the directory is missing or not writable.
     """
     with connect() as connection:
         parts = []
@@ -39,7 +44,11 @@ def write_table(tables: Mapping[str, Table], path: Path, *, by_symbol: bool = Fa
 
 
 def read_table(path: Path, symbol: str | None = None) -> Table:
-    """Return what :func:`write_table` wrote; with ``symbol``, its rows, without that column.
+    """Return a table that :func:`write_table` wrote.
+
+    Args:
+        path: file to read.
+        symbol: return only the rows of this symbol, without the column ``symbol``.
 
     Raises:
         OSError, duckdb.Error: the file is missing or damaged.
@@ -55,7 +64,7 @@ def read_table(path: Path, symbol: str | None = None) -> Table:
 
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
-    """Return a table as one JSON-ready map per row: times as ISO text, NaT and numbers not finite as ``None``."""
+    """Return one JSON-ready map per row: times as ISO text; NaT, NaN and infinities as ``None``."""
     columns = {
         name: time_text(column) if column.dtype.kind == "M" else plain_json(column) for name, column in table.items()
     }
@@ -63,7 +72,7 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
 
 
 def time_text(times: np.ndarray) -> list[str | None]:
-    """Return ``YYYY-MM-DDTHH:MM:SSZ`` for each of ``datetime64`` ``times``, ``None`` for NaT."""
+    """Return ``datetime64`` times as ``YYYY-MM-DDTHH:MM:SSZ``, and ``None`` for NaT."""
     texts = np.datetime_as_string(times.astype("datetime64[s]"), unit="s").tolist()
     return [None if text == "NaT" else f"{text}Z" for text in texts]
 

@@ -1,4 +1,4 @@
-"""Trades of a simulation as a table that says in words and times what happened."""
+"""Table of a simulation's trades, with symbols, times and reasons instead of positions and numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ _NO_TIME = np.datetime64("NaT", "ns")
 
 
 def trade_table(trades: Trades, bars: Sequence[Bars]) -> Table:
-    """Return the columns that :class:`~ktrdr.core.backtesting.results.BacktestResult` describes."""
+    """Return the table of trades; :class:`~ktrdr.core.backtesting.results.BacktestResult` describes its columns.
+
+    Args:
+        trades: trades of a simulation.
+        bars: traded bars of each market.
+    """
     count = len(trades)
     times = {name: np.full(count, _NO_TIME) for name in ("entry_decision", "entry", "exit_decision", "exit")}
     mae, mfe = np.zeros(count), np.zeros(count)
@@ -41,9 +46,9 @@ def trade_table(trades: Trades, bars: Sequence[Bars]) -> Table:
         "exit_time": times["exit"],
         "bars": bars_held(trades),
         "units": trades.units,
-        "entry_aim": trades.entry_reference_price,
+        "entry_reference_price": trades.entry_reference_price,
         "entry_price": trades.entry_price,
-        "exit_aim": trades.exit_reference_price,
+        "exit_reference_price": trades.exit_reference_price,
         "exit_price": trades.exit_price,
         "notional": notional,
         "gross": trades.gross,
@@ -58,24 +63,34 @@ def trade_table(trades: Trades, bars: Sequence[Bars]) -> Table:
 
 
 def bars_held(trades: Trades) -> np.ndarray:
-    """Return how many bars each trade was open in, int64 ``(k,)``: the last one counts unless it was left at its
-    open."""
-    return trades.exit_bar - trades.entry_bar + ~_left_at_open(trades)
+    """Return the number of bars each trade was open in, int64 ``(k,)``.
+
+    The bar of the exit counts unless the position was closed at its open.
+    """
+    bars: np.ndarray = trades.exit_bar - trades.entry_bar + ~_closed_at_open(trades)
+    return bars
 
 
 def excursions(trades: Trades, own: np.ndarray, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far the price went against (MAE) and along (MFE) the positions ``own`` (rows of ``trades``, all of one
-    symbol, in order): float64 ``(k,)`` each, as shares of the entry prices, at least 0.
+    """Return the maximum adverse (MAE) and favourable (MFE) excursion of positions.
 
     With the price ``p`` of the entry's fill, slippage included, and the lowest low ``l`` and highest high ``h`` while
-    the position was open: MAE ``(p - l) / p`` and MFE ``(h - p) / p`` of a long, the other way round of a short.
-    Source: J. Sweeney, "Maximum Adverse Excursion" (1997).
+    the position was open, a long position has the MAE ``(p - l) / p`` and the MFE ``(h - p) / p``; a short position has
+    them the other way round. Source: J. Sweeney, "Maximum Adverse Excursion" (1997).
 
-    A bar does not tell what in it came first, so what may have been is taken at its worst. The bar of the entry counts
-    whole, as it is entered at its open. Of the bar of the exit counts the price of the exit, without slippage, and:
-    nothing else where it was left at its open; all of it where it was left at its close, the last of the data; what
-    went against the position where a target was reached inside it, as that may have come before, and nothing that
-    went along with it where a stop was, as that may have come after.
+    A bar does not tell the order of its prices, so the worse order is assumed. The bar of the entry counts with all its
+    prices, as the position is entered at its open. The bar of the exit counts with the reference price of the exit, and
+    with these other prices: none, if the position was closed at the open; all, if it was closed at the last close of
+    the data; those against the position, if a target was reached inside the bar, as they may have come before; none, if
+    a stop was reached, as prices in favour of the position may have come after.
+
+    Args:
+        trades: trades of a simulation.
+        own: rows of ``trades``, all of one symbol, in order.
+        bars: bars of that symbol.
+
+    Returns:
+        MAE and MFE, float64 ``(k,)`` each, as shares of the entry prices, at least 0.
     """
     entry, side, start = trades.entry_bar[own], trades.side[own], trades.entry_price[own]
     last, price, reason = trades.exit_bar[own], trades.exit_reference_price[own], trades.reason[own]
@@ -88,19 +103,20 @@ def excursions(trades: Trades, own: np.ndarray, bars: Bars) -> tuple[np.ndarray,
 
 
 def _between(values: np.ndarray, begin: np.ndarray, end: np.ndarray, reduce: np.ufunc, empty: float) -> np.ndarray:
-    """Return ``reduce`` over ``values[begin:end]`` of intervals that are in order and do not overlap."""
+    """Return ``reduce`` of ``values[begin:end]`` for intervals that are in order and do not overlap."""
     if not len(begin):
         return np.empty(0)
     bounds = np.stack((begin, end), axis=1).ravel()
-    # reduceat takes bounds inside the array only, and gives the value itself where an interval is empty.
+    # `reduceat` takes bounds inside the array only, and returns the value at `begin` for an empty interval.
     if bounds[-1] == len(values):
         bounds = bounds[:-1]
     return np.where(begin < end, reduce.reduceat(values, bounds)[::2], empty)
 
 
-def _left_at_open(trades: Trades) -> np.ndarray:
-    return (trades.reason == SIGNAL) | (trades.reason == MAX_HOLDING)
+def _closed_at_open(trades: Trades) -> np.ndarray:
+    return np.isin(trades.reason, (SIGNAL, MAX_HOLDING))
 
 
 def _words(names: Sequence[str], numbers: np.ndarray) -> np.ndarray:
-    return np.array(names, dtype=object)[numbers]
+    words: np.ndarray = np.array(names, dtype=object)[numbers]
+    return words

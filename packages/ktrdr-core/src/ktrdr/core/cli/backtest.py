@@ -150,7 +150,7 @@ def _check_free(output: Path | None) -> None:
     from ktrdr.core.errors import BadInputError
 
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise BadInputError(f"--output {output} is there already and not an empty directory; give another place")
+        raise BadInputError(f"--output {output} exists already and is not an empty directory; choose another path")
 
 
 def _run_name(directory: Path) -> str:
@@ -179,7 +179,7 @@ def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import last_day, parse_time
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.trial_count import TrialCount
 
     head = [
         ["model", *(summary["model"] for summary in summaries.values())],

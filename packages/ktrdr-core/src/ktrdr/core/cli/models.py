@@ -109,50 +109,21 @@ def show(model: str, as_json: bool) -> None:
 
 
 def _print_bundle(bundle: Bundle, among: int | None) -> None:
-    from ktrdr.core.data.times import last_day
+    from ktrdr.core.models.model_facts import model_facts, score_facts
 
     manifest = bundle.manifest
-    data = manifest.data
-    rows: list[tuple[str, Any]] = [
-        ("model", bundle.ref),
-        ("origin", "" if manifest.origin is None else f"{manifest.origin} in the store that trained it"),
-        ("created", manifest.created.strftime("%Y-%m-%d %H:%M UTC")),
-        ("type", f"{manifest.model_type}, {manifest.output}"),
-        ("backend", f"{manifest.plugin.name} ({manifest.plugin.distribution} {manifest.plugin.version})"),
-        ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
-        ("classes", " ".join(manifest.classes)),
-        (
-            "data",
-            f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
-        ),
-        *(("warning", warning) for warning in manifest.warnings),
-        ("seed", manifest.seed),
+    facts = [
+        *model_facts(manifest),
         ("chosen among", "" if among is None else f"{among:,} settings of a sweep"),
         ("window", f"{manifest.window} bars" if manifest.window > 1 else ""),
         ("features", f"{manifest.input_size}: {', '.join(manifest.feature_ids)}"),
+        *score_facts(manifest),
+        ("weights hash", manifest.weights_hash),
+        ("directory", str(bundle.directory)),
     ]
-    rows += [(f"{part} metrics", _numbers(values)) for part, values in manifest.metrics.items()]
-    rows += [
-        (f"{part} {name}", _numbers(values))
-        for name, parts in manifest.baselines.items()
-        if isinstance(parts, dict)
-        for part, values in parts.items()
-    ]
-    rows += [("weights hash", manifest.weights_hash), ("directory", bundle.directory)]
-    for label, value in rows:
-        if value != "":
-            click.echo(f"{label:<21} {value}")
-
-
-def _numbers(values: Any) -> str:
-    """Return the plain numbers of a map of metrics; tables and curves are for --json."""
-    if not isinstance(values, dict):
-        return str(values)
-    return ", ".join(
-        f"{name} {value:.4g}"
-        for name, value in values.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    )
+    for label, text in facts:
+        if text:
+            click.echo(f"{label:<21} {text}")
 
 
 @models.command()

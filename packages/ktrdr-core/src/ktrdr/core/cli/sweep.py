@@ -90,7 +90,7 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     from ktrdr.core.cli.output import print_table, print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import last_day, parse_time
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.trial_count import TrialCount
 
     labels = {info.name: _SHOWN.get(info.name, info.label) for info in METRICS}
     rows = result["rows"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ktrdr.core.trials.count import TrialCount
+    from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["print_trial_count"]
 

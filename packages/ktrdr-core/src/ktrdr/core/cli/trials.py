@@ -12,8 +12,7 @@ import click
 from ktrdr.core.cli.command_groups import CommandGroup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ktrdr.core.face.stored_trials import StoredTrial
     from ktrdr.core.trials.row import TrialRow
     from ktrdr.core.trials.trial_ledger import Listed, TrialLedger
 
@@ -49,7 +48,7 @@ def list_trials(symbol: str | None, limit: int, before: int | None, as_json: boo
     shown = min(limit, _LARGEST)
     found = ledger.page(symbol=symbol, before=None if before is None else min(before, _LARGEST), limit=shown + 1)
     page, total = found[:shown], ledger.rows()
-    _warn_of(ledger)
+    _print_warnings(ledger.warnings())
     after = page[-1].number if len(found) > shown else None
     if as_json:
         items = [{"number": listed.number, **_row_json(listed.row, "returns")} for listed in page]
@@ -84,16 +83,15 @@ def show(trial_id: str, as_json: bool) -> None:
     ID is what `ktrdr trials list` shows; the first digits of it are enough.
     """
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.face.stored_trials import load
 
-    ledger = _opened()
-    row, text = ledger.get(trial_id)
-    if not row.hash.startswith(trial_id.lower()):
-        click.secho(f"Warning: row {trial_id} was changed after it was written.", fg="yellow", err=True)
+    trial = load(trial_id)
+    _print_warnings(trial.warnings)
     if as_json:
-        print_json(_row_json(row) | {"strategy_text": text})
+        print_json(_row_json(trial.row) | {"strategy_text": trial.strategy_text})
     else:
-        _print_row(row, ledger.id)
-        click.echo(f"\n{text.rstrip()}")
+        _print_row(trial)
+        click.echo(f"\n{trial.strategy_text.rstrip()}")
 
 
 @trials.command()
@@ -108,11 +106,11 @@ def export(path: str, force: bool, as_json: bool) -> None:
     from pathlib import Path
 
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.trials.transfer import export_trials
+    from ktrdr.core.trials.transfer import check_trials_export, export_trials
 
     written = Path(path)
     ledger = _opened()
-    _check_free(written, force)
+    check_trials_export(written, overwrite=force)
     rows = export_trials(ledger, written)
     if as_json:
         print_json({"path": written, "ledger": ledger.id, "rows": rows, "bytes": written.stat().st_size})
@@ -185,27 +183,13 @@ def _opened(*, warn: bool = True) -> TrialLedger:
 
     ledger = trials_in(None)
     if warn:
-        _warn_of(ledger)
+        _print_warnings(ledger.warnings())
     return ledger
 
 
-def _warn_of(ledger: TrialLedger) -> None:
-    if problem := ledger.broken():
-        click.secho(f"Warning: {problem}; `ktrdr trials verify` says more.", fg="yellow", err=True)
-
-
-def _check_free(path: Path, force: bool) -> None:
-    from ktrdr.core.errors import BadInputError
-    from ktrdr.core.trials.trial_database import default_database
-
-    if path.is_dir():
-        raise BadInputError(f"{path} is a directory; name a file to write")
-    if not path.parent.is_dir():
-        raise BadInputError(f"there is no directory {path.parent} to export to")
-    if path.exists() and path.samefile(default_database().path):
-        raise BadInputError(f"{path} is the ledger itself; choose another file")
-    if path.exists() and not force:
-        raise BadInputError(f"{path} exists; choose another file, or overwrite it with --force")
+def _print_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        click.secho(f"Warning: {warning}.", fg="yellow", err=True)
 
 
 def _rows(number: int) -> str:
@@ -238,11 +222,11 @@ def _print_page(page: Sequence[Listed], own: str) -> None:
 
 def _bars(row: TrialRow) -> str:
     from ktrdr.core.data.times import last_day
+    from ktrdr.core.short_texts import first_words
 
-    symbols = " ".join(row.symbols[:3]) + (f" and {len(row.symbols) - 3} more" if len(row.symbols) > 3 else "")
     whose = f"{row.model} on " if row.model else ""
     world = f" ({row.world})" if row.world else ""
-    return f"{whose}{symbols} {row.timeframe}{world}, {row.start:%Y-%m-%d} to {last_day(row.end)}"
+    return f"{whose}{first_words(row.symbols)} {row.timeframe}{world}, {row.start:%Y-%m-%d} to {last_day(row.end)}"
 
 
 def _sharpe(row: TrialRow) -> str:
@@ -277,10 +261,10 @@ def _numbers(values: Mapping[str, Any]) -> str:
     )
 
 
-def _print_row(row: TrialRow, own: str) -> None:
+def _print_row(trial: StoredTrial) -> None:
     from ktrdr.core.data.times import format_end
 
-    whose = "this one" if row.ledger == own else "imported"
+    row, whose = trial.row, "imported" if trial.imported else "this one"
     days = None if row.returns is None else _days(row.returns)
     rows: list[tuple[str, Any]] = [
         ("id", row.id),

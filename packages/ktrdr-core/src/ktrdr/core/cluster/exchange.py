@@ -39,7 +39,7 @@ from ktrdr.core.models.apart import import_apart
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
 

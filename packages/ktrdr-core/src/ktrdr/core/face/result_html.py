@@ -37,7 +37,8 @@ def paragraph(text: str) -> str:
 def warning_list(warnings: Sequence[str]) -> str:
     """Return warnings, each beside a mark; nothing if there are none."""
     return "".join(
-        f'<div style="border-left: 3px solid {RED}; padding: 2px 0 2px 8px; margin: 4px 0">{html.escape(sentence(warning))}</div>'
+        f'<div style="border-left: 3px solid {RED}; padding: 2px 0 2px 8px; margin: 4px 0">'
+        f"{html.escape(sentence(warning))}</div>"
         for warning in warnings
     )
 

@@ -13,7 +13,8 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.backtest_face import Backtest
 from ktrdr.core.face.result_frames import metrics_frame
 from ktrdr.core.runs.run_store import find_run, run_name, runs_root, stored_runs
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.trial_count import TrialCount
+from ktrdr.core.typed_frame import typed_frame
 from ktrdr.core.workflows.compare_runs import summary_by_now
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["compare", "list", "load"]
 
 _METRICS = ("total_return", "sharpe", "deflated_sharpe", "max_drawdown", "trades")
+_COLUMNS = {
+    **dict.fromkeys(("model", "symbols", "timeframe"), "str"),
+    **dict.fromkeys(("start", "end"), "datetime64[ns, UTC]"),
+    **dict.fromkeys(_METRICS, "float64"),
+}
 
 
 def list() -> pd.DataFrame:
@@ -42,28 +48,23 @@ def list() -> pd.DataFrame:
         >>> kt.runs.list().index.name
         'run'
     """
-    import pandas as pd
-
     found = {}
     for directory in stored_runs(runs_root()):
         try:
             found[run_name(directory)] = read_summary(directory)
         except BadInputError as error:
             warnings.warn(str(error), UserWarning, stacklevel=2)
-    summaries = [*found.values()]
-    columns = {
-        "model": pd.Series([each["model"] for each in summaries], dtype=str),
-        "symbols": pd.Series([" ".join(each["symbols"]) for each in summaries], dtype=str),
-        "timeframe": pd.Series([each["timeframe"] for each in summaries], dtype=str),
-        **{
-            side: pd.DatetimeIndex([parse_time(each[side]) for each in summaries]).as_unit("ns").tz_localize("UTC")
-            for side in ("start", "end")
-        },
-        **{name: pd.Series([each["metrics"].get(name) for each in summaries], dtype=float) for name in _METRICS},
-    }
-    frame = pd.DataFrame(columns)
-    frame.index = pd.Index([*found], name="run", dtype=str)
-    return frame
+    rows = [
+        (
+            each["model"],
+            " ".join(each["symbols"]),
+            each["timeframe"],
+            *(parse_time(each[side]) for side in ("start", "end")),
+            *(each["metrics"].get(name) for name in _METRICS),
+        )
+        for each in found.values()
+    ]
+    return typed_frame(_COLUMNS, rows, [*found], index="run", index_dtype="str")
 
 
 def load(run: str) -> Backtest:

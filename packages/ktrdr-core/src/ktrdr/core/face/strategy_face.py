@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.plugins.manager import default_manager
+from ktrdr.core.short_texts import first_words
 from ktrdr.core.strategy.document import Node, plain, read_document, write_document
 from ktrdr.core.strategy.editing import node_of, parse_path, with_value
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text, read_strategy_file
@@ -173,8 +174,8 @@ class Strategy:
         count = len(self.warnings)
         more = f", {count} warning{'' if count == 1 else 's'}" if count else ""
         return (
-            f"<Strategy {self.name}: {strategy.model.type} on {_few(data.symbols)} {_few(data.timeframes)},"
-            f" {len(self.features)} features{more}>"
+            f"<Strategy {self.name}: {strategy.model.type} on {first_words(data.symbols)}"
+            f" {first_words(data.timeframes)}, {len(self.features)} features{more}>"
         )
 
     def _repr_html_(self) -> str:
@@ -257,7 +258,3 @@ def example_strategy() -> Strategy:
 def _checked(text: str, name: str) -> LoadedStrategy:
     # Whether a plugin is there is asked where it is needed: on a server it may be another machine's.
     return load_strategy_text(text, name=name, plugins=default_manager(), plugin_may_be_missing=True)
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"

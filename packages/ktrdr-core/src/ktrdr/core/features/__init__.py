@@ -1,1 +1,1 @@
-"""Features: bars in, the matrix a model sees out."""
+"""Feature pipeline: computes the input matrix of a model from bars."""

@@ -1,4 +1,4 @@
-"""Indicator values to the feature matrix: alignment, lags and membership, the second half of the pipeline."""
+"""Second half of the feature pipeline: alignment, lags and memberships of indicator values."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from ktrdr.core.fuzzy.membership import write_membership
 
 __all__ = ["assemble"]
 
-# Rows at a time: what is computed and the part of the matrix it goes to stay in the processor's cache, whatever the
-# number of bars and columns. Written column by column instead, a matrix of a million rows goes through memory once
-# per column.
+# Rows per block. A block's values and its part of the matrix stay in the processor's cache for any number of bars and
+# columns. Writing whole columns instead would pass a matrix of a million rows through memory once per column.
 _BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Values of one source on the base rows, ``lag`` rows late, and the columns made of them."""
+    """Values of one source on the base rows, delayed by ``lag`` rows, and the columns computed from them."""
 
     values: np.ndarray
     visible: np.ndarray | None
@@ -29,7 +28,7 @@ class _Reader:
     columns: tuple[tuple[int, FeatureColumn], ...]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return float64 ``(stop - start,)``."""
+        """Return the values of rows ``[start, stop)``, float64 ``(stop - start,)``; NaN before the first row."""
         first, last = start - self.lag, stop - self.lag
         if first < 0:
             before = np.full(min(-first, stop - start), np.nan)
@@ -39,7 +38,7 @@ class _Reader:
     def _present(self, first: int, last: int) -> np.ndarray:
         if self.visible is None:
             return self.values[first:last]
-        # Index -1, nothing visible yet, reads the NaN at the end.
+        # The last value is NaN, for index -1, which means that no bar is visible yet.
         return np.take(self.values, self.visible[first:last])
 
 
@@ -52,16 +51,16 @@ def assemble(
     withheld: int,
     complete_rows: bool,
 ) -> np.ndarray:
-    """Return the matrix of ``columns``, raw ones not yet normalized.
+    """Return the matrix of ``columns``, with raw columns not yet normalized.
 
     Args:
-        columns: in order.
+        columns: columns of the matrix, in order.
         values: float64 values of each source on its own timeframe's bars.
-        visible: per timeframe, the row of its bars visible at each base bar's close (-1: none), ``None`` for the
-            base timeframe itself.
+        visible: per timeframe, int ``(rows,)``: the row of its last bar that is complete at each base bar's close, -1
+            for none; ``None`` for the base timeframe itself.
         rows: number of base bars.
-        withheld: leading rows that are left out whatever they hold.
-        complete_rows: make a row NaN throughout if any of its columns is, and withhold the leading ones.
+        withheld: number of leading rows that are always NaN if ``complete_rows``.
+        complete_rows: make every column of a row NaN if any of them is, and of the ``withheld`` rows.
 
     Returns:
         float32, C-contiguous, ``(rows, len(columns))``.
@@ -90,7 +89,7 @@ def _readers(
     values: Mapping[Source, np.ndarray],
     visible: Mapping[str, np.ndarray | None],
 ) -> list[_Reader]:
-    """Group columns that read the same values at the same lag, so that those are fetched once per block."""
+    """Group columns that read the same values at the same lag, to fetch the values once per block."""
     groups: dict[tuple[Source, int], list[tuple[int, FeatureColumn]]] = {}
     for position, column in enumerate(columns):
         groups.setdefault(((column.timeframe, column.indicator), column.lag), []).append((position, column))

@@ -1,8 +1,8 @@
-"""Look-ahead and recursive analysis of a whole pipeline, on real bars.
+"""Look-ahead and recursive analysis of a whole feature pipeline, on real bars.
 
-Look-ahead: cut the data off at a random bar and compute everything again. What changes at or before that bar was made
-from later bars. Recursive: begin the data at a random bar instead. How long the values differ is how much history
-they need.
+Look-ahead analysis ends the data at a random bar and computes everything again: a value at or before that bar that
+changes was computed from later bars. Recursive analysis begins the data at a random bar: the number of bars on which
+values differ is the history that they need.
 """
 
 from __future__ import annotations
@@ -24,17 +24,21 @@ from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 __all__ = ["CheckReport", "Finding", "LabelValues", "check_pipeline"]
 
 LEAST_BARS = 20
-"""Fewer bars than this are not worth cutting."""
+"""Minimum number of bars for an analysis."""
 
-# What counts as the same value: rounding may differ between two ways to sum, by a few of float32's last digits.
+# Tolerances of equality: two orders of summation may differ in the last digits of float32.
 _ROUNDING = 1e-7
 _SETTLED = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class LabelValues:
-    """What is needed of labels: float64 ``values`` ``(n,)`` (NaN: none), and int64 ``span_end`` ``(n,)``, the last
-    bar each was made from."""
+    """Labels to check.
+
+    Attributes:
+        values: float64 ``(n,)``; NaN where a bar has no label.
+        span_end: int64 ``(n,)``; the last bar that each label depends on.
+    """
 
     values: np.ndarray
     span_end: np.ndarray
@@ -42,15 +46,15 @@ class LabelValues:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one feature, or about the labels (id ``label``).
+    """Result of the analysis of one feature, or of the labels.
 
     Attributes:
-        id: feature id.
-        leaks: at how many of the cuts a value changed that should not have.
-        bars_ahead: the most bars a value was seen to reach beyond what it may know; 0 without a leak.
-        example: time, value computed without and value computed with later bars, of one such change.
+        id: feature id; ``label`` for the labels.
+        leaks: number of cuts at which a value changed that should not have changed.
+        bars_ahead: largest number of bars that a value depends on beyond those it may use; 0 without a leak.
+        example: one such change: time, value without later bars, value with later bars.
         settles_after: bars of history after which the value no longer depends on where the data begins, to 1e-6
-            relative; ``None`` if it still did at the end.
+            relative; ``None`` if it still depended on it at the end.
     """
 
     id: str
@@ -62,9 +66,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Everything :func:`check_pipeline` found, features in model input order.
+    """Result of :func:`check_pipeline`.
 
-    ``history_seen`` is the most bars of history the recursive analysis had; ``look_ahead`` what the labels declare.
+    Attributes:
+        symbol: symbol of the bars.
+        timeframe: base timeframe.
+        bars: number of base bars.
+        start: open of the first base bar, ``datetime64[ns]``, UTC.
+        end: close of the last base bar, ``datetime64[ns]``, UTC.
+        cuts: number of bars at which the data was ended.
+        starts: number of bars at which the data was begun.
+        seed: seed of the random choice of those bars.
+        history_seen: largest number of bars of history in the recursive analysis.
+        warmup: base bars before the first complete row, as the pipeline declares it.
+        look_ahead: bars that the labels declare to look ahead; ``None`` without a declaration.
+        features: result for each feature, in model input order.
+        labels: result for the labels; ``None`` if there were none.
     """
 
     symbol: str
@@ -83,12 +100,12 @@ class CheckReport:
 
     @property
     def leaking(self) -> tuple[str, ...]:
-        """Ids of what depends on the future."""
+        """Ids of the features, and ``label``, that depend on later bars than they may."""
         found = (*self.features, self.labels) if self.labels else self.features
         return tuple(finding.id for finding in found if finding.leaks)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map."""
+        """Return the report as a JSON-ready map."""
         return {
             "symbol": self.symbol,
             "timeframe": self.timeframe,
@@ -135,21 +152,24 @@ def check_pipeline(
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> CheckReport:
-    """Compute features and labels of one symbol on many parts of ``bars`` and compare with those of all bars.
+    """Compute features and labels of one symbol on many parts of ``bars``, and compare them with those of all bars.
 
     Args:
-        pipeline: need not be fitted: normalization is fitted on training rows by definition, and left out here.
-        bars: per timeframe, the pipeline's base timeframe among them.
-        labels: makes labels of base bars. They look ahead by design; what is checked is that none depends on bars
-            after its own ``span_end``.
-        look_ahead: bars the labels declare to look ahead, checked too.
-        derived: timeframes to resample anew from each part of the base bars, as it would happen live.
-        cuts: how many random bars to cut the data off at.
-        starts: how many random bars to begin the data at.
-        seed: of the random bars.
+        pipeline: the pipeline to check. It need not be fitted: normalization is fitted on training rows by definition,
+            and is not part of this check.
+        bars: bars per timeframe, including the pipeline's base timeframe.
+        labels: function from base bars to their labels. Labels look ahead by design; the check is that no label
+            depends on bars after its own ``span_end``.
+        look_ahead: number of bars that the labels declare to look ahead, also checked; ``None`` for no check.
+        derived: timeframes to resample from each part of the base bars, as in live use.
+        cuts: number of random bars at which to end the data.
+        starts: number of random bars at which to begin the data.
+        seed: seed of the random choice.
+        progress: receives an event after each part.
+        cancellation: checked before each part; ``None`` for a check that cannot be cancelled.
 
     Raises:
-        BadInputError: too few bars, or none that has all features.
+        BadInputError: there are too few bars, or no bar has all features.
     """
     base_name = pipeline.timeframes[0]
     base = bars[base_name]
@@ -171,7 +191,7 @@ def check_pipeline(
     if whole_labels is not None:
         _check_spans(label_track, whole_labels, base, look_ahead)
 
-    # Rows that nothing is known of show nothing: cut where features are warm.
+    # Rows without values cannot reveal a leak, so the cuts begin where the features are warm.
     first = min(int(computed.warm.argmax()), len(base) - 2)
     for cut in run.over("look-ahead", _choose(random, first, len(base) - 1, cuts)):
         part = pipeline.compute(parts.until(cut), complete_rows=False).values
@@ -209,7 +229,7 @@ def check_pipeline(
 
 
 class _Track:
-    """Collects what is seen of one feature."""
+    """Collects the results for one feature."""
 
     def __init__(self, identifier: str) -> None:
         self._id = identifier
@@ -225,10 +245,10 @@ class _Track:
         self._example = self._example or (time, float(without), float(with_future))
 
     def settle(self, changed: np.ndarray) -> None:
-        """Take in where (bool ``(n,)``, from the first bar on) values depended on the data's first bar."""
+        """Record on which bars (bool ``(n,)``, from the first bar on) values depended on where the data begins."""
         rows = np.flatnonzero(changed)
         after = int(rows[-1]) + 1 if len(rows) else 0
-        # Equal on the last few bars alone is chance: a saturated membership, say.
+        # Values that are equal on the last few bars only may be equal by chance, such as a saturated membership.
         if after > len(changed) - max(1, len(changed) // 10):
             self._settles = None
         elif self._settles is not None:
@@ -239,7 +259,7 @@ class _Track:
 
 
 class _Parts:
-    """Parts of one symbol's bars in all timeframes, as they would have been known."""
+    """Parts of one symbol's bars in all timeframes, each limited to what was known at its end."""
 
     def __init__(self, bars: Mapping[str, Bars], base: str, derived: tuple[str, ...]) -> None:
         self._bars, self._base, self._derived = bars, base, derived
@@ -248,7 +268,7 @@ class _Parts:
         return self._complete(dict(self._bars))
 
     def until(self, row: int) -> dict[str, Bars]:
-        """Return what was known at the close of base bar ``row``."""
+        """Return the bars that were complete at the close of base bar ``row``."""
         base = self._bars[self._base]
         now = base.close_time[row]
         return self._complete(
@@ -259,7 +279,7 @@ class _Parts:
         )
 
     def since(self, row: int) -> dict[str, Bars]:
-        """Return data that begins with base bar ``row``."""
+        """Return the bars from base bar ``row`` on."""
         begin = self._bars[self._base].time[row]
         return self._complete({name: bars.between(begin, None) for name, bars in self._bars.items()})
 
@@ -268,7 +288,7 @@ class _Parts:
 
 
 class _Run:
-    """Progress and cancellation of the loops."""
+    """Progress events and cancellation of the loops."""
 
     def __init__(self, progress: Progress, cancellation: Cancellation) -> None:
         self._progress, self._cancellation = progress, cancellation
@@ -286,7 +306,7 @@ def _choose(random: np.random.Generator, first: int, stop: int, count: int) -> n
 
 
 def _scales(columns: Sequence[FeatureColumn], values: np.ndarray) -> np.ndarray:
-    """Return what is a large change of each column: 1 for degrees of membership, else its spread over all bars."""
+    """Return the size of a large change of each column: 1 for memberships, else the standard deviation of all bars."""
     scales = np.ones(len(columns))
     for position, column in enumerate(columns):
         known = values[:, position][~np.isnan(values[:, position])]
@@ -296,14 +316,15 @@ def _scales(columns: Sequence[FeatureColumn], values: np.ndarray) -> np.ndarray:
 
 
 def _differs(one: np.ndarray, other: np.ndarray, absolute: np.ndarray | float) -> np.ndarray:
-    """Return where values of equal shape differ by more than 1e-6 of themselves plus ``absolute``; NaN equals NaN."""
+    """Return where values differ by more than 1e-6 of themselves plus ``absolute``; NaN equals NaN."""
     with np.errstate(invalid="ignore"):
         near = np.abs(one - other) <= _SETTLED * np.abs(one) + absolute
-    return ~(near | (np.isnan(one) & np.isnan(other)))
+    differs: np.ndarray = ~(near | (np.isnan(one) & np.isnan(other)))
+    return differs
 
 
 def _check_spans(track: _Track, labels: LabelValues, base: Bars, look_ahead: int | None) -> None:
-    """Record a label that says of itself that it looks further ahead than declared."""
+    """Record a leak if the ``span_end`` of a label is further ahead than ``look_ahead``."""
     if look_ahead is None:
         return
     beyond = np.where(np.isnan(labels.values), 0, labels.span_end - np.arange(len(base)) - look_ahead)
@@ -313,7 +334,7 @@ def _check_spans(track: _Track, labels: LabelValues, base: Bars, look_ahead: int
 
 
 def _compare_labels(track: _Track, whole: LabelValues, part: LabelValues, cut: int, time: np.ndarray) -> None:
-    """Compare labels that, by either account, depend on nothing after bar ``cut``."""
+    """Compare the labels whose ``span_end``, in all data or in the part, is not after bar ``cut``."""
     rows = len(part.values)
     complete = (~np.isnan(whole.values[:rows]) & (whole.span_end[:rows] <= cut)) | (
         ~np.isnan(part.values) & (part.span_end <= cut)
@@ -321,6 +342,6 @@ def _compare_labels(track: _Track, whole: LabelValues, part: LabelValues, cut: i
     changed = complete & _differs(whole.values[:rows], part.values, _ROUNDING)
     if changed.any():
         row = int(changed.argmax())
-        # Known by its own account at span_end, and yet it changed with what came after the cut.
+        # The label should be known at span_end, and yet it changed with bars after the cut.
         reach = cut + 1 - min(int(whole.span_end[row]), cut)
         track.leak(reach, (time[row], part.values[row], whole.values[row]))

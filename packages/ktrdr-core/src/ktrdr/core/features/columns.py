@@ -1,4 +1,4 @@
-"""What the columns of a feature matrix are, and the matrix itself."""
+"""Feature matrix and the description of its columns."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ __all__ = ["FeatureColumn", "FeatureMatrix", "crisp_columns", "feature_columns",
 
 @dataclass(frozen=True, slots=True)
 class FeatureColumn:
-    """One column: where it comes from and what it is called.
+    """Id and source of one column of a feature matrix.
 
     Attributes:
-        id: the feature id of the grammar.
-        kind: degree of membership, normalized indicator value, or plain indicator value (for models that own their
-            memberships).
-        timeframe: whose bars it is computed from.
-        indicator: ``<id>`` or ``<id>.<output>``.
-        fuzzy_set, membership, function: for memberships; ``fuzzy_set`` for crisp columns too.
-        normalization: for raw columns.
-        lag: how many base bars back.
+        id: feature id, unique in the strategy.
+        kind: ``membership`` for a degree of membership, ``raw`` for a normalized indicator value, ``crisp`` for a plain
+            indicator value (for models that have memberships of their own).
+        timeframe: timeframe of the bars that it is computed from.
+        indicator: ``<id>`` or ``<id>.<output>`` of the indicator.
+        fuzzy_set: id of the fuzzy set; ``None`` for a raw column.
+        membership: name of the membership; ``None`` unless the kind is ``membership``.
+        function: membership function; ``None`` unless the kind is ``membership``.
+        normalization: method of a raw column; ``None`` for the other kinds.
+        lag: number of base bars that the value is delayed by.
     """
 
     id: str
@@ -45,10 +47,10 @@ class FeatureMatrix:
     """Features of one symbol on its base bars.
 
     Attributes:
-        symbol: whose.
+        symbol: the symbol.
         time: ``datetime64[ns]`` ``(n,)``, open of the base bar; the row is known at its close.
-        values: float32 C-contiguous ``(n, columns)``. A row before every input is warm is NaN throughout.
-        columns: in model input order.
+        values: float32 C-contiguous ``(n, columns)``. Every column is NaN in a row before every input is warm.
+        columns: the columns in model input order.
     """
 
     symbol: str
@@ -58,13 +60,14 @@ class FeatureMatrix:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Feature ids in order."""
+        """Feature ids in the order of the columns."""
         return tuple(column.id for column in self.columns)
 
     @property
     def warm(self) -> np.ndarray:
-        """bool ``(n,)``: rows that hold no NaN."""
-        return ~np.isnan(self.values).any(axis=1)
+        """Mask of the rows without NaN, bool ``(n,)``."""
+        warm: np.ndarray = ~np.isnan(self.values).any(axis=1)
+        return warm
 
 
 def _lagged(suffixless: str, lag: int) -> str:
@@ -72,20 +75,20 @@ def _lagged(suffixless: str, lag: int) -> str:
 
 
 def feature_columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
-    """Expand ``nn_inputs`` into columns, in the order the grammar specifies."""
+    """Return the columns of ``nn_inputs``: by input, timeframe, lag and membership, in the order of the strategy."""
     return tuple(_expand(strategy, crisp=False))
 
 
 def crisp_columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
-    """As :func:`feature_columns`, with one crisp column in the place of the memberships of each fuzzy input."""
+    """Return the columns of ``nn_inputs`` with one crisp column instead of the memberships of each fuzzy input."""
     return tuple(_expand(strategy, crisp=True))
 
 
 def feature_number(strategy: Strategy, *, crisp: bool) -> int:
-    """Return how many columns there are, without making them.
+    """Return the number of columns without making them.
 
     Raises:
-        KeyError: an input is of a fuzzy set that is not defined.
+        KeyError: an input names a fuzzy set that is not defined.
     """
     number = 0
     for item in strategy.nn_inputs:

@@ -1,4 +1,4 @@
-"""Where a strategy's fuzzy sets say nothing, on real bars."""
+"""Dead zones of a strategy's fuzzy sets, measured on bars: values for which every membership is 0."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ __all__ = ["DeadZone", "dead_zone_warnings", "measure_dead_zones"]
 
 @dataclass(frozen=True, slots=True)
 class DeadZone:
-    """How often every membership of a fuzzy set is 0.
+    """Share of bars on which every membership of a fuzzy set is 0.
 
     Attributes:
-        fuzzy_set: its id.
-        symbol, timeframe: whose bars.
-        bars: how many have a value.
-        share: of those, on which no membership answers.
+        fuzzy_set: id of the fuzzy set.
+        symbol: symbol of the bars.
+        timeframe: timeframe of the bars.
+        bars: number of bars on which the indicator has a value.
+        share: fraction of those bars on which every membership is 0.
     """
 
     fuzzy_set: str
@@ -36,16 +37,16 @@ class DeadZone:
     share: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map."""
+        """Return the dead zone as a JSON-ready map."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def measure_dead_zones(strategy: Strategy, bars: Mapping[str, Bars]) -> list[DeadZone]:
-    """Measure every fuzzy set the model sees, on each timeframe it is seen on.
+    """Measure every fuzzy set in ``nn_inputs`` on each of its timeframes.
 
     Args:
-        strategy: complete.
-        bars: of one symbol, per timeframe, as :class:`~ktrdr.core.features.pipeline.FeaturePipeline` takes them.
+        strategy: a complete strategy.
+        bars: one symbol's bars per timeframe, as :class:`~ktrdr.core.features.pipeline.FeaturePipeline` takes them.
     """
     values = FeaturePipeline(strategy).indicator_values(bars)
     wanted = dict.fromkeys(
@@ -65,7 +66,7 @@ def measure_dead_zones(strategy: Strategy, bars: Mapping[str, Bars]) -> list[Dea
 
 
 def dead_zone_warnings(loaded: LoadedStrategy, zones: list[DeadZone]) -> list[Diagnostic]:
-    """Return a warning for every dead zone, at its fuzzy set."""
+    """Return a warning for every dead zone, at the line of its fuzzy set."""
     found = []
     for zone in zones:
         if zone.share > 0:

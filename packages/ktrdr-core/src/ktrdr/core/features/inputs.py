@@ -1,4 +1,4 @@
-"""Bars for every timeframe a pipeline needs, from the store or from the shipped sample."""
+"""Bars of every timeframe that a feature pipeline needs, from the store or from the shipped sample."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ def stored_inputs(
 ) -> dict[str, Bars]:
     """Return ``symbol``'s bars in ``[start, end)`` for each timeframe, the base timeframe first.
 
+    A timeframe that is not stored is resampled from a stored one.
+
     Raises:
-        BadInputError: there is nothing to read them from.
+        BadInputError: a timeframe is neither stored nor can be resampled.
     """
     return {timeframe: load_bars(store, symbol, timeframe, start, end) for timeframe in timeframes}
 
 
 def derived_timeframes(store: BarStore, symbol: str, timeframes: Sequence[str]) -> tuple[str, ...]:
-    """Return those of ``timeframes[1:]`` that are not stored and can be made of the base one, ``timeframes[0]``."""
+    """Return the timeframes that are not stored and can be resampled from the base timeframe, ``timeframes[0]``."""
     base = Timeframe(timeframes[0]).seconds
     return tuple(
         timeframe
@@ -65,15 +67,22 @@ def sample_inputs(timeframes: Sequence[str]) -> dict[str, Bars]:
 def inputs_for(
     strategy: Strategy, timeframes: Sequence[str], *, symbol: str | None, sample: bool, store: BarStore
 ) -> dict[str, Bars]:
-    """Return the bars a command works on: of ``symbol`` or the strategy's first, from ``store`` or the sample.
+    """Return the bars that a command works on.
+
+    Args:
+        strategy: the strategy, whose first symbol is the default.
+        timeframes: timeframes to read, the base timeframe first.
+        symbol: symbol to read; ``None`` for the strategy's first, or for that of the sample.
+        sample: read the shipped sample instead of the store.
+        store: stored bars.
 
     Raises:
-        BadInputError: there are none, or a symbol was asked for that the sample does not hold.
+        BadInputError: there are no such bars, or the sample is of another symbol.
     """
     if not sample:
         return stored_inputs(store, symbol or strategy.training_data.symbols[0], timeframes)
     bars = sample_inputs(timeframes)
-    held = bars[timeframes[0]].symbol
-    if symbol is not None and symbol != held:
-        raise BadInputError(f"the sample holds {held}, not `{symbol}`; leave out --symbol or --sample")
+    sample_symbol = bars[timeframes[0]].symbol
+    if symbol is not None and symbol != sample_symbol:
+        raise BadInputError(f"the sample holds {sample_symbol}, not `{symbol}`; leave out --symbol or --sample")
     return bars

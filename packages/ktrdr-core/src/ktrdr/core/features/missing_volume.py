@@ -1,4 +1,4 @@
-"""Which bars lack the volume that something reads, and what to say of that. Prices are never missing, volume may be."""
+"""Detection of missing volume, and the messages about it. Bars always have prices, but may lack volume."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["MissingVolume", "VolumeLoss", "find_missing_volume", "measure_missin
 
 @dataclass(frozen=True, slots=True)
 class MissingVolume:
-    """Volume that something reads and that some bars lack.
+    """Missing volume that an indicator or a filter reads.
 
     Attributes:
-        reader: what reads it, for messages: an indicator's id, or a key of the strategy.
-        type: of the indicator; empty if it is none.
-        timeframe: of the bars.
-        bars: how many there are.
-        missing: how many of them lack it.
-        first: open of the first that does, ``datetime64[ns]``.
-        needed: volumes in a row that the first value takes.
-        longest: most volumes in a row that there are.
-        above_zero: a volume of 0 counts as missing too.
+        reader: id of the indicator, or key of the strategy, that reads the volume; for messages.
+        type: type of the indicator; empty if the reader is not an indicator.
+        timeframe: timeframe of the bars.
+        bars: number of bars.
+        missing: number of bars without volume.
+        first: open of the first bar without volume, ``datetime64[ns]``, UTC.
+        needed: number of consecutive bars with volume that the reader needs for its first value.
+        longest: largest number of consecutive bars with volume.
+        above_zero: whether a volume of 0 counts as missing, too.
     """
 
     reader: str
@@ -46,12 +46,12 @@ class MissingVolume:
 
 @dataclass(frozen=True, slots=True)
 class VolumeLoss:
-    """What missing volume costs one symbol.
+    """Base bars of one symbol that lose their features because volume is missing.
 
     Attributes:
-        rows: base bars that would have what is wanted of them if no volume were missing, and have not.
-        known: base bars that would have it.
-        missing: what is missing; at least one.
+        rows: number of base bars that lose their features.
+        known: number of base bars that would have features if no volume were missing.
+        missing: missing volume by reader; at least one.
     """
 
     rows: int
@@ -60,8 +60,8 @@ class VolumeLoss:
 
     @property
     def reason(self) -> str:
-        """Where volume is missing and what needs it: a clause."""
-        # What can have no value at all explains more than what has some.
+        """Clause that says where volume is missing and what needs it."""
+        # A reader without any value explains more than a reader that lacks some.
         named = [each for each in self.missing if each.longest < each.needed] or list(self.missing)
         parts: dict[tuple[str, bool], list[MissingVolume]] = {}
         for each in named:
@@ -70,12 +70,12 @@ class VolumeLoss:
 
     @property
     def statement(self) -> str:
-        """What it costs, and why, and what to do: a sentence."""
-        return f"missing volume costs {self.rows:,} of {self.known:,} bars their features: {self.reason}; {self.remedy}"
+        """Sentence that says how many bars lose their features, why, and what to do."""
+        return f"{self.rows:,} of {self.known:,} bars have no features for lack of volume: {self.reason}; {self.remedy}"
 
     @property
     def remedy(self) -> str:
-        """What to do: a clause."""
+        """Clause that says what to do."""
         readers = list(dict.fromkeys(f"`{each.reader}`" for each in self.missing))
         other = "an indicator that does not read it" if len(readers) == 1 else "indicators that do not read it"
         return f"import bars that have a volume, or use {other} in place of {' and '.join(readers)}"
@@ -84,12 +84,12 @@ class VolumeLoss:
 def find_missing_volume(
     strategy: Strategy, sources: Iterable[Source], bars: Mapping[str, Bars]
 ) -> tuple[MissingVolume, ...]:
-    """Return what lacks volume, one entry per indicator and timeframe, in order of ``sources``.
+    """Return the missing volume, one entry per indicator and timeframe, in order of ``sources``.
 
     Args:
-        strategy: defines the indicators.
-        sources: what is read.
-        bars: of one symbol, per timeframe.
+        strategy: strategy that defines the indicators.
+        sources: indicators to check, with their timeframes.
+        bars: one symbol's bars per timeframe.
     """
     found: dict[tuple[str, str], MissingVolume | None] = {}
     for timeframe, reference in sources:
@@ -113,18 +113,18 @@ def find_missing_volume(
 def measure_missing(
     bars: Bars, reader: str, needed: int, *, type_name: str = "", above_zero: bool = False
 ) -> MissingVolume | None:
-    """Return the missing volume of ``bars`` for one reader; None if none is missing. See :class:`MissingVolume`."""
-    there = bars.volume > 0 if above_zero else ~np.isnan(bars.volume)
-    missing = np.flatnonzero(~there)
+    """Return the missing volume of ``bars`` for one reader; ``None`` if none is missing. See :class:`MissingVolume`."""
+    present = bars.volume > 0 if above_zero else ~np.isnan(bars.volume)
+    missing = np.flatnonzero(~present)
     if not len(missing):
         return None
-    # The bars between one that lacks it and the next, the ends of the data included.
-    longest = int(np.diff(missing, prepend=-1, append=len(there)).max()) - 1
+    # The largest gap between two bars without volume, counting both ends of the data as such bars.
+    longest = int(np.diff(missing, prepend=-1, append=len(present)).max()) - 1
     return MissingVolume(
         reader,
         type_name,
         bars.timeframe.name,
-        len(there),
+        len(present),
         len(missing),
         bars.time[missing[0]],
         needed,
@@ -134,19 +134,21 @@ def measure_missing(
 
 
 def with_volume(bars: Mapping[str, Bars], *, above_zero: bool = False) -> dict[str, Bars]:
-    """Return ``bars`` with a volume of 1 where there is none, or with ``above_zero`` also where it is 0.
+    """Return ``bars`` with a volume of 1 where it is missing, or with ``above_zero`` also where it is 0.
 
-    They tell what would be known of the bars if no volume were missing, not what it would be.
+    Indicators of these bars show which bars would have a value if no volume were missing; the values mean nothing.
     """
     filled = {}
     for timeframe, own in bars.items():
-        there = own.volume > 0 if above_zero else ~np.isnan(own.volume)
-        filled[timeframe] = own if there.all() else dataclasses.replace(own, volume=np.where(there, own.volume, 1.0))
+        present = own.volume > 0 if above_zero else ~np.isnan(own.volume)
+        filled[timeframe] = (
+            own if present.all() else dataclasses.replace(own, volume=np.where(present, own.volume, 1.0))
+        )
     return filled
 
 
 def _reason(missing: Sequence[MissingVolume]) -> str:
-    """Return the clause for readers of the same bars."""
+    """Return the clause about readers of the same bars."""
     first = missing[0]
     what = "volume above 0" if first.above_zero else "volume"
     if first.missing == first.bars:

@@ -1,4 +1,4 @@
-"""Normalization of raw indicator values: two numbers per symbol and column, fitted on training rows."""
+"""Normalization of raw indicator values by two numbers per symbol and column, fitted on the training rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
-    """``(value - offset) / scale``, in float64.
+    """Normalization ``(value - offset) / scale``, in float64.
 
     ``zscore``: mean and standard deviation; ``minmax``: minimum and range, so that training values lie in ``[0, 1]``;
     ``robust``: median and interquartile range. A column that is constant on the training rows has scale 1.
@@ -31,12 +31,12 @@ class Normalizer:
     scale: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map; its numbers read back exactly."""
+        """Return a JSON-ready map whose numbers are read back exactly."""
         return {"method": self.method, "offset": self.offset, "scale": self.scale}
 
 
 def normalized_columns(columns: Sequence[FeatureColumn]) -> list[tuple[int, FeatureColumn]]:
-    """Return positions and columns that have a normalizer."""
+    """Return the columns that have a normalizer, with their positions."""
     return [
         (position, column)
         for position, column in enumerate(columns)
@@ -45,8 +45,8 @@ def normalized_columns(columns: Sequence[FeatureColumn]) -> list[tuple[int, Feat
 
 
 def fit_normalizer(method: Normalization, values: np.ndarray) -> Normalizer:
-    """Fit to ``values``, float32 ``(n,)``; NaN are left out, and at least one value must remain."""
-    # In float64 the sum of float32 numbers is exact for any number of bars there is: what is constant has spread 0.
+    """Return a normalizer fitted to ``values``, float32 ``(n,)`` with at least one value; NaN are left out."""
+    # A float64 sum of float32 numbers is exact for any realistic number of bars, so a constant column has spread 0.
     known = values[~np.isnan(values)].astype(np.float64)
     match method:
         case "zscore":
@@ -79,10 +79,10 @@ def apply_normalizers(
 def normalizers_from_json(
     given: Mapping[str, Any], columns: Sequence[FeatureColumn]
 ) -> dict[str, dict[str, Normalizer]]:
-    """Read what :meth:`Normalizer.to_json` gave, per symbol and column id, and check it against ``columns``.
+    """Return normalizers per symbol and column id from the maps of :meth:`Normalizer.to_json`.
 
     Raises:
-        BadInputError: an entry is missing, superfluous, of another method, or not two usable numbers.
+        BadInputError: an entry is missing, unknown in ``columns``, of another method, or without usable numbers.
     """
     expected = {column.id: column.normalization for _, column in normalized_columns(columns)}
     read: dict[str, dict[str, Normalizer]] = {}

@@ -1,4 +1,4 @@
-"""From bars to what a model sees: the only way there is, for training and backtest alike."""
+"""Feature pipeline from bars to the input matrix of a model, shared by training and backtest."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ __all__ = ["FeaturePipeline", "content_hash"]
 
 
 class FeaturePipeline:
-    """Turns the bars of one symbol into its feature matrix.
+    """Computes the feature matrix of one symbol from its bars.
 
-    A row is what is known at the close of its base bar, and depends on no later bar. Rows before every input is warm,
-    rows within ``history_required``, and rows in which any input has no value are NaN throughout. Symbols never meet:
-    a matrix is computed from the bars of one, and normalized with that one's own normalizers.
+    A row contains what is known at the close of its base bar, and depends on no later bar. All columns are NaN in a row
+    before every input is warm, within ``history_required``, or in which any input has no value. Symbols are never
+    mixed: a matrix is computed from the bars of one symbol, and normalized with the normalizers of that symbol.
 
     Args:
-        strategy: as the loader gives it.
-        crisp: one column of plain values per fuzzy input instead of its memberships, for models that own those.
+        strategy: a strategy from the loader.
+        crisp: one column of plain values per fuzzy input instead of its memberships, for models that have memberships
+            of their own.
     """
 
     def __init__(self, strategy: Strategy, *, crisp: bool = False) -> None:
@@ -55,15 +56,15 @@ class FeaturePipeline:
 
     @property
     def timeframes(self) -> tuple[str, ...]:
-        """Timeframes whose bars are needed: the base timeframe first, then the others in order of first use."""
+        """Timeframes that the pipeline needs: the base timeframe first, then the others in order of first use."""
         return tuple(dict.fromkeys((self._base, *(timeframe for timeframe, _ in self._sources))))
 
     @property
     def warmup(self) -> int:
-        """Base bars before the first complete row: ``history_required``, or what the indicators need if that is more.
+        """Number of base bars before the first complete row: ``history_required``, or more if the indicators need more.
 
-        Exact if every input is of the base timeframe; otherwise an upper bound for a market that never closes, on
-        data that may begin within a bar of a longer timeframe.
+        It is exact if every input is of the base timeframe. Otherwise it is an upper bound for a market that never
+        closes, on data that may begin within a bar of a longer timeframe.
         """
         needed = self._strategy.training_data.history_required or 0
         return max(needed, *(self._column_warmup(column) for column in self._columns))
@@ -72,22 +73,22 @@ class FeaturePipeline:
         warmup = warmup_of(self._strategy, column.indicator)
         if column.timeframe != self._base:
             own, base = Timeframe(column.timeframe).seconds, Timeframe(self._base).seconds
-            # Data that begins just after a longer bar has opened lacks that bar.
+            # If the data begins just after the open of a longer bar, that bar is missing.
             span = (warmup + 1) * own + max(own - base, 0)
             warmup = -(-span // base) - 1
         return warmup + column.lag
 
     def indicator_values(self, bars: Mapping[str, Bars]) -> dict[Source, np.ndarray]:
-        """Return float64 values per ``(timeframe, indicator)``, each on the bars of its own timeframe."""
+        """Return the float64 values of each ``(timeframe, indicator)`` on the bars of its own timeframe."""
         self._check(bars)
         return indicator_values(self._strategy, self._sources, bars)
 
     def compute(self, bars: Mapping[str, Bars], *, complete_rows: bool = True) -> FeatureMatrix:
-        """Return the features of one symbol, raw columns not normalized.
+        """Return the features of one symbol, with raw columns not normalized.
 
         Args:
             bars: one symbol's bars per timeframe; at least :attr:`timeframes`.
-            complete_rows: ``False`` keeps what is known of incomplete rows. For diagnosis, never for a model.
+            complete_rows: ``False`` keeps the known values of incomplete rows; for diagnosis, never for a model.
 
         Raises:
             BadInputError: a timeframe is missing, or the bars are of several symbols.
@@ -97,7 +98,7 @@ class FeaturePipeline:
     def assemble(
         self, bars: Mapping[str, Bars], values: Mapping[Source, np.ndarray], *, complete_rows: bool = True
     ) -> FeatureMatrix:
-        """Return what :meth:`compute` does, of :meth:`indicator_values` that are at hand already."""
+        """Return the result of :meth:`compute` from the ``values`` that :meth:`indicator_values` returned."""
         base = self._check(bars)
         matrix = self._assemble(self._columns, bars, values, complete_rows)
         return FeatureMatrix(base.symbol, base.time, matrix, self._columns)
@@ -120,25 +121,25 @@ class FeaturePipeline:
     def volume_loss(
         self, bars: Mapping[str, Bars], matrix: FeatureMatrix, rows: slice | np.ndarray = slice(None)
     ) -> VolumeLoss | None:
-        """Return how many rows have no features for want of volume, and where it is missing; None if there are none.
+        """Return how many rows have no features because volume is missing, and where; ``None`` if there are none.
 
         Args:
             bars: one symbol's bars per timeframe, as in :meth:`compute`.
-            matrix: what :meth:`compute` made of them.
-            rows: ascending positions of base bars, or a mask or slice of them, that are counted.
+            matrix: result of :meth:`compute` for ``bars``.
+            rows: base bars to count: ascending positions, a mask or a slice.
         """
         base = self._check(bars)
         counted = np.arange(len(base))[rows]
         if not len(counted):
             return None
-        # What lies further back than the warm-up is in none of these rows.
+        # Bars before the warm-up of the first counted row affect none of the counted rows.
         since = base.time[max(int(counted[0]) - self.warmup, 0)]
         recent = {timeframe: bars[timeframe].between(since, None) for timeframe in self.timeframes}
         missing = find_missing_volume(self._strategy, self._sources, recent)
         if not missing:
             return None
         filled = with_volume(bars, above_zero=any(each.above_zero for each in missing))
-        # A row is as complete as what its columns read, and many of them read the same.
+        # Many columns read the same values; one of them tells whether a row is complete.
         readers = {(column.timeframe, column.indicator, column.lag): column for column in self._columns}
         complete = self._assemble(tuple(readers.values()), filled, self.indicator_values(filled), True)
         known = ~np.isnan(complete[counted, 0])
@@ -148,11 +149,11 @@ class FeaturePipeline:
     def fit(self, matrices: Mapping[str, FeatureMatrix], train_rows: Mapping[str, np.ndarray]) -> FeaturePipeline:
         """Fit the normalizers of each symbol on its own training rows, replacing those of an earlier fit.
 
-        A lagged column shares the normalizer of the column it repeats: the same value is the same number at each lag.
+        A lagged column shares the normalizer of the column that it repeats, so a value is the same number at every lag.
 
         Args:
-            matrices: per symbol, from :meth:`compute`.
-            train_rows: per symbol, positions or a mask of training rows.
+            matrices: results of :meth:`compute` by symbol.
+            train_rows: positions or a mask of the training rows, by symbol.
 
         Returns:
             This pipeline.
@@ -169,7 +170,7 @@ class FeaturePipeline:
             for position, column in normalized_columns(self._columns):
                 key = (column.timeframe, column.indicator, column.normalization)
                 if key not in by_input:
-                    assert column.normalization is not None  # normalized_columns leaves no other
+                    assert column.normalization is not None  # normalized_columns returns no other columns
                     by_input[key] = fit_normalizer(column.normalization, matrix.values[:, position][train_rows[symbol]])
                 entries[column.id] = by_input[key]
             fitted[symbol] = entries
@@ -177,10 +178,10 @@ class FeaturePipeline:
         return self
 
     def normalize(self, matrix: FeatureMatrix) -> FeatureMatrix:
-        """Return ``matrix`` with its raw columns normalized by its symbol's normalizers; ``matrix`` is left alone.
+        """Return a copy of ``matrix`` with its raw columns normalized by the normalizers of its symbol.
 
         Raises:
-            BadInputError: there are raw columns to normalize and nothing was fitted for the symbol.
+            BadInputError: there are columns to normalize, but no normalizers were fitted for the symbol.
         """
         self._check_columns(matrix)
         if not normalized_columns(self._columns):
@@ -191,24 +192,24 @@ class FeaturePipeline:
         return FeatureMatrix(matrix.symbol, matrix.time, values, matrix.columns)
 
     def transform(self, bars: Mapping[str, Bars]) -> FeatureMatrix:
-        """Return what a model sees: the same bytes as ``normalize(compute(bars))``, without the copy."""
+        """Return the input matrix of the model: the same bytes as ``normalize(compute(bars))``, without the copy."""
         matrix = self.compute(bars)
         if normalized_columns(self._columns):
             apply_normalizers(matrix.values, self._columns, self._normalizers_of(matrix.symbol))
         return matrix
 
     def normalizers(self) -> dict[str, dict[str, Any]]:
-        """Return a JSON-ready map: symbol -> column id -> ``{method, offset, scale}``."""
+        """Return the normalizers as a JSON-ready map: symbol -> column id -> ``{method, offset, scale}``."""
         return {
             symbol: {identifier: normalizer.to_json() for identifier, normalizer in entries.items()}
             for symbol, entries in self._normalizers.items()
         }
 
     def with_normalizers(self, normalizers: Mapping[str, Any]) -> FeaturePipeline:
-        """Return a pipeline like this one with the normalizers that :meth:`normalizers` gave.
+        """Return a copy of this pipeline with the normalizers that :meth:`normalizers` returned.
 
         Raises:
-            BadInputError: they are damaged or belong to other features.
+            BadInputError: the normalizers are damaged or belong to other features.
         """
         other = copy.copy(self)
         other._normalizers = normalizers_from_json(normalizers, self._columns)
@@ -217,9 +218,15 @@ class FeaturePipeline:
     def require_rows(
         self, matrix: FeatureMatrix, rows: np.ndarray | None = None, *, bars: Mapping[str, Bars] | None = None
     ) -> None:
-        """Raise :class:`BadInputError` with the reason if no row (of ``rows``) is complete.
+        """Raise an error with the reason if no row is complete.
 
-        ``bars``, of which the matrix was made, tell whether missing volume is the reason.
+        Args:
+            matrix: the matrix to check.
+            rows: positions or a mask of the training rows, to check only these; ``None`` for all rows.
+            bars: bars that the matrix was computed from, to find out whether missing volume is the reason.
+
+        Raises:
+            BadInputError: no row is complete.
         """
         complete = matrix.warm if rows is None else matrix.warm[rows]
         if complete.any():
@@ -233,8 +240,8 @@ class FeaturePipeline:
         slowest = max(self._columns, key=self._column_warmup)
         raise BadInputError(
             f"no bar of {matrix.symbol} {self._base} has all features{part}: the data has {len(matrix.time)} bars, and"
-            f" `{slowest.id}` alone needs {self._column_warmup(slowest)} before its first value (the strategy"
-            f" {self.warmup}); give more bars or shorten the indicator's period"
+            f" `{slowest.id}` needs {self._column_warmup(slowest)} before its first value (the whole strategy needs"
+            f" {self.warmup}); use more bars, or a shorter period of the indicator"
         )
 
     def _normalizers_of(self, symbol: str) -> dict[str, Normalizer]:
@@ -251,14 +258,18 @@ class FeaturePipeline:
         if missing:
             raise BadInputError(
                 f"strategy `{self._strategy.name}` needs bars of {', '.join(self.timeframes)};"
-                f" {', '.join(missing)} is missing"
+                f" {', '.join(missing)} is missing; pass the bars of every timeframe"
             )
         symbols = {bars[timeframe].symbol for timeframe in self.timeframes}
         if len(symbols) > 1:
-            raise BadInputError(f"features are computed for one symbol at a time, not {', '.join(sorted(symbols))}")
+            raise BadInputError(
+                f"features are computed for one symbol at a time; pass the bars of one of {', '.join(sorted(symbols))}"
+            )
         for timeframe in self.timeframes:
             if bars[timeframe].timeframe.name != timeframe:
-                raise BadInputError(f"the bars given as {timeframe} are {bars[timeframe].timeframe} bars")
+                raise BadInputError(
+                    f"the bars given as {timeframe} are {bars[timeframe].timeframe} bars; pass {timeframe} bars"
+                )
         return bars[self._base]
 
     def _check_columns(self, matrix: FeatureMatrix) -> None:
@@ -270,7 +281,7 @@ class FeaturePipeline:
 
 
 def content_hash(matrix: FeatureMatrix) -> str:
-    """Return the sha256 of symbol, times, feature ids and values, as hexadecimal digits."""
+    """Return the SHA-256 (hex) of symbol, times, feature ids and values."""
     digest = hashlib.sha256()
     head = "\n".join((matrix.symbol, str(len(matrix.time)), *matrix.ids))
     digest.update(head.encode() + b"\0")

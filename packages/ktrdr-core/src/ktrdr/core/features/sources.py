@@ -1,4 +1,4 @@
-"""Indicator values on the bars of their own timeframe: the first half of the pipeline."""
+"""First half of the feature pipeline: indicator values on the bars of their own timeframe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureColumn
-from ktrdr.core.indicators import compute, registry
+from ktrdr.core.indicators import computation, registry
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["Source", "indicator_values", "sources_of", "warmup_of"]
@@ -21,18 +21,18 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def sources_of(columns: Iterable[FeatureColumn]) -> tuple[Source, ...]:
-    """Return what ``columns`` read, each once, in order of first use."""
+    """Return the distinct sources of ``columns``, in order of first use."""
     return tuple(dict.fromkeys((column.timeframe, column.indicator) for column in columns))
 
 
 def indicator_values(
     strategy: Strategy, sources: Iterable[Source], bars: Mapping[str, Bars]
 ) -> dict[Source, np.ndarray]:
-    """Compute ``sources``, each indicator once per timeframe.
+    """Compute the values of ``sources``, each indicator once per timeframe.
 
     Returns:
         float64 ``(bars of that timeframe,)`` for each source; NaN where the indicator is not warm, has no value, or
-        has one that float32 cannot hold (infinities among them).
+        has a value outside the range of float32, such as infinity.
     """
     wanted: dict[tuple[str, str], list[tuple[Source, str]]] = {}
     for source in sources:
@@ -42,21 +42,21 @@ def indicator_values(
     values: dict[Source, np.ndarray] = {}
     for (timeframe, identifier), reads in wanted.items():
         definition = strategy.indicators[identifier]
-        outputs = compute.compute_indicator(definition.type, definition.parameters, bars[timeframe])
+        outputs = computation.compute_indicator(definition.type, definition.parameters, bars[timeframe])
         for source, output in reads:
             values[source] = _representable(outputs[output])
     return values
 
 
 def warmup_of(strategy: Strategy, reference: str) -> int:
-    """Return how many bars pass before the indicator ``reference`` has its first value."""
+    """Return the number of bars before the first value of the indicator ``reference``."""
     identifier, _ = _split(strategy, reference)
     definition = strategy.indicators[identifier]
     return registry.get_indicator(definition.type).warmup(definition.parameters)
 
 
 def _split(strategy: Strategy, reference: str) -> tuple[str, str]:
-    """Return indicator id and output name; a bare id is its first output."""
+    """Return indicator id and output name; an id without output means the first output."""
     identifier, _, output = reference.partition(".")
     if identifier not in strategy.indicators:
         raise BadInputError(
@@ -73,7 +73,7 @@ def _split(strategy: Strategy, reference: str) -> tuple[str, str]:
 
 
 def _representable(values: np.ndarray) -> np.ndarray:
-    """Return ``values`` with NaN in place of what float32 cannot hold; a copy only if there is something to replace."""
+    """Return ``values`` with NaN instead of values outside the range of float32; a copy only if there are any."""
     with np.errstate(invalid="ignore"):
         too_large = np.abs(values) > _LARGEST
     return np.where(too_large, np.nan, values) if too_large.any() else values

@@ -1,1 +1,1 @@
-"""Labels: what a model is to learn, made from prices that were still to come. Nothing is imported here."""
+"""Labels: the targets of training, computed from the bars after each bar."""

@@ -1,4 +1,4 @@
-"""Label source ``direction``: which way the price goes."""
+"""Label source ``direction``: sign of the return over a fixed number of bars."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["direction_labels"]
 def direction_labels(bars: Bars, *, horizon: int, threshold: float) -> LabelSet:
     """Label each bar by its return over the next ``horizon`` bars, close to close.
 
-    BUY where it is more than ``threshold``, SELL where it is less than ``-threshold``, else HOLD: with a threshold of
-    0, only a price that did not change at all. The last ``horizon`` bars have no label.
+    BUY if the return is above ``threshold``, SELL if it is below ``-threshold``, else HOLD. With a threshold of 0, HOLD
+    means that the price did not change at all. The last ``horizon`` bars have no label.
     """
     n = len(bars)
     now, later = bars.close[: max(n - horizon, 0)], bars.close[horizon:]
     labels = np.full(len(now), float(CLASSES.index("HOLD")))
-    # Prices are compared, not returns: a small return has lost the digits that tell whether it is the threshold.
+    # Prices are compared rather than returns, because a small return is too inexact to compare with the threshold.
     labels[later > highest_equal(now * (1.0 + threshold))] = CLASSES.index("BUY")
     labels[later < lowest_equal(now * (1.0 - threshold))] = CLASSES.index("SELL")
     labels[np.isnan(now) | np.isnan(later)] = np.nan

@@ -1,4 +1,4 @@
-"""Label source ``forward_return``: a value to predict."""
+"""Label source ``forward_return``: the return over a fixed number of bars, for regression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Returns over a fixed number of bars: what labels of a fixed horizon have in common."""
+"""Returns over a fixed number of bars, for labels with a fixed horizon."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def forward_returns(close: np.ndarray, horizon: int) -> np.ndarray:
 
 
 def horizon_end(n: int, horizon: int) -> np.ndarray:
-    """Return the position ``horizon`` bars after each of ``n`` bars, or the last one: int64 ``(n,)``."""
+    """Return the position ``horizon`` bars after each of ``n`` bars, at most the last bar: int64 ``(n,)``."""
     return np.minimum(np.arange(n, dtype=np.int64) + horizon, max(n - 1, 0))

@@ -1,4 +1,4 @@
-"""Labels of one symbol, and which bars each was made from."""
+"""Labels of one symbol, with the last bar that each label depends on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ class LabelSet:
 
     Attributes:
         values: float64 ``(n,)``: a class number (position in ``classes``), or the value to predict. NaN where there
-            is no label: the future it would be made from is not in the data, or the past it needs is not.
-        span_end: int64 ``(n,)``: position of the last bar the label of a row depends on, after the row itself and at
-            most ``look_ahead`` after it. The label is known at the close of that bar, and no later bar changes it.
-            Where there is no label it means nothing (``row + look_ahead``, as far as there is data).
-        look_ahead: the most bars ahead that any label of this source can depend on. What to purge by.
+            is no label, because the data lacks the later or the earlier bars that it needs.
+        span_end: int64 ``(n,)``: position of the last bar that the label of a row depends on, 1 to ``look_ahead`` bars
+            after the row. The label is known at the close of that bar, and no later bar changes it. It has no meaning
+            where there is no label (``row + look_ahead``, limited by the data).
+        look_ahead: largest number of bars ahead that any label of this source can depend on; the number of bars to
+            purge.
         classes: class names; empty for values.
     """
 
@@ -35,10 +36,10 @@ class LabelSet:
         if self.span_end.dtype != np.int64 or self.span_end.shape != (n,):
             raise TypeError(f"span_end must be int64 of shape ({n},), not {self.span_end.dtype} {self.span_end.shape}")
         ahead = (self.span_end - np.arange(n))[self.labelled]
-        # Splits are purged by what is declared: a label that reaches further would leak into the next part.
+        # Splits are purged by `look_ahead`: a label that reaches further would leak into the next part.
         if len(ahead) and (ahead.min() < 1 or ahead.max() > self.look_ahead):
             raise ValueError(
-                f"labels depend on {ahead.min()} to {ahead.max()} bars ahead, declared are 1 to {self.look_ahead}"
+                f"labels depend on {ahead.min()} to {ahead.max()} bars ahead, but declare 1 to {self.look_ahead}"
             )
         if len(ahead) and int(self.span_end[self.labelled].max()) >= n:
             raise ValueError("a label depends on bars after the last one")
@@ -48,5 +49,5 @@ class LabelSet:
 
     @property
     def labelled(self) -> np.ndarray:
-        """bool ``(n,)``: rows that have a label."""
+        """Mask of the rows that have a label, bool ``(n,)``."""
         return ~np.isnan(self.values)

@@ -1,4 +1,4 @@
-"""From a strategy's ``training.labels`` and one symbol's bars to its labels: the only way there is."""
+"""Creation of labels from the section ``training.labels`` of a strategy and the bars of one symbol."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ MAKERS: Mapping[str, Callable[..., LabelSet]] = MappingProxyType(
         "direction": direction_labels,
     }
 )
-"""What makes the labels of each source of :data:`ktrdr.core.strategy.label_parameters.LABEL_SOURCES`, whose parameters
-it takes by name."""
+"""Function that makes the labels of each source in :data:`ktrdr.core.strategy.label_parameters.LABEL_SOURCES`.
+
+Each takes the parameters of its source by name."""
 
 
 def make_labels(labels: Labels, bars: Bars) -> LabelSet:
-    """Label the bars of one symbol, from its own prices alone.
+    """Return the labels of one symbol's bars, computed from its own prices only.
 
     Args:
-        labels: of the strategy, parameters complete.
-        bars: of the base timeframe, any number.
+        labels: section ``training.labels`` of the strategy.
+        bars: bars of the base timeframe, any number.
     """
     return MAKERS[labels.source](bars, **labels.parameters)

@@ -1,4 +1,4 @@
-"""Label source ``turning_points``: the lows and highs at which the swings of a zigzag turn."""
+"""Label source ``turning_points``: the lows and highs at which the zigzag of the closes turns."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ _BUY, _HOLD, _SELL = (float(CLASSES.index(name)) for name in ("BUY", "HOLD", "SE
 
 
 def turning_points_labels(bars: Bars, *, reversal: float, max_span: int) -> LabelSet:
-    """Label each bar by whether a swing of the closes turns at it.
+    """Label each bar by whether the zigzag of the closes turns at it.
 
-    The zigzag of the closes goes up and down in turns. A low is confirmed, and ends the way down, by the first close
-    that is at least ``1 + reversal`` times the low; a high by the first close that is at most ``1 - reversal`` times
-    the high. Until then a lower close takes the place of the low, and a higher one that of the high. At the beginning,
-    where the way is not known, both are looked for.
+    The zigzag alternates between up and down. The first close that is at least ``1 + reversal`` times the low confirms
+    the low and ends the move down; the first close that is at most ``1 - reversal`` times the high confirms the high
+    and ends the move up. Until then, a lower close replaces the low, and a higher close replaces the high. At the
+    beginning, where the direction is unknown, both are tracked.
 
-    BUY at a low that is confirmed within ``max_span`` bars, SELL at such a high, settled by the bar that confirms it.
-    HOLD at every other bar: at a low or high that another takes the place of, settled by that one; at one that is
-    neither confirmed nor replaced within ``max_span`` bars, settled by the last of them, though the zigzag turns there
-    if it is confirmed later; and at a bar that is none, settled by the next.
+    BUY at a low that is confirmed within ``max_span`` bars, SELL at such a high; the label is known at the bar that
+    confirms it. HOLD at every other bar:
 
-    A low or high has no label if the data end before it is settled, and the last bar has none.
+    - at a low or high that another one replaces, known at the bar that replaces it;
+    - at a low or high that is neither confirmed nor replaced within ``max_span`` bars, known at the last of these bars,
+      even if a later bar confirms it and the zigzag turns there;
+    - at a bar that is neither a low nor a high, known at the next bar.
+
+    A low or high has no label if the data ends before its label is known. The last bar has no label.
     """
     n = len(bars)
     values = np.full(n, _HOLD)
-    # What is neither a low nor a high when it closes is known not to be one; a label depends on one bar at least.
+    # A bar that is neither a low nor a high at its close never becomes one; a label depends on at least one later bar.
     end = np.minimum(np.arange(n, dtype=np.int64) + 1, max(n - 1, 0))
     values[n - 1 :] = np.nan
 
     def settle(row: int, bar: int, label: float) -> None:
-        """Give a low or high its label, known at ``bar`` if that is soon enough."""
+        """Set the label of a low or high, known at ``bar`` if that is within ``max_span``."""
         last = row + max_span
         soon = bar <= last
         values[row] = label if soon else _HOLD if last < n else math.nan
@@ -71,7 +74,7 @@ def turning_points_labels(bars: Bars, *, reversal: float, max_span: int) -> Labe
                 settle(high, row, _HOLD)
             high, top = row, close
     for row in {low, high} - {-1}:
-        # Not settled by any bar: as if by one that never comes.
+        # No bar confirmed or replaced it: treated as if a bar after `max_span` did.
         settle(row, row + max_span + 1, _HOLD)
     values[np.isnan(bars.close)] = np.nan
     return LabelSet(values, end, max_span, CLASSES)

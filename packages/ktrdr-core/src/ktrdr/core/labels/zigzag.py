@@ -1,6 +1,6 @@
 """Label source ``zigzag``: which of two levels around a bar's own close the closes after it reach first.
 
-A first-passage label. It is named after the zigzag, whose turns are those of :mod:`ktrdr.core.labels.turning_points`.
+This is a first-passage label. The turns of the zigzag itself are in :mod:`ktrdr.core.labels.turning_points`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ __all__ = ["zigzag_labels"]
 
 
 def zigzag_labels(bars: Bars, *, zigzag_threshold: float, label_lookahead: int) -> LabelSet:
-    """Label each bar by the first of the closes after it that is far enough from its own close.
+    """Label each bar by the first later close that is far enough from its own close.
 
-    With ``c`` the close of bar ``t``, and ``j`` the first of the bars ``t + 1`` to ``t + label_lookahead`` whose close
-    is at least ``c * (1 + zigzag_threshold)`` or at most ``c * (1 - zigzag_threshold)``: BUY if it is the former, SELL
-    if the latter; ``j`` settles the label. HOLD if there is no such bar, settled by the last of them.
+    Let ``c`` be the close of bar ``t``, and ``j`` the first of the bars ``t + 1`` to ``t + label_lookahead`` with a
+    close of at least ``c * (1 + zigzag_threshold)`` or at most ``c * (1 - zigzag_threshold)``. The label is BUY in the
+    first case and SELL in the second, known at bar ``j``. If there is no such bar, it is HOLD, known at the last of
+    them.
 
-    A bar without such a close so far, and with fewer than ``label_lookahead`` bars after it, has no label.
+    A bar has no label if no close has been far enough and fewer than ``label_lookahead`` bars follow it.
     """
     close, n = bars.close, len(bars)
     upper, lower = close * (1.0 + zigzag_threshold), close * (1.0 - zigzag_threshold)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.archives import ArchiveError, ArchiveLimits, open_archive, write_archive
+from ktrdr.core.files.export_path import check_export_path
 from ktrdr.core.files.reading import FileError
 from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_MANIFEST, MOST_BUNDLE_FILES
 from ktrdr.core.models.bundle import Bundle, parse_manifest
@@ -27,10 +28,15 @@ class ImportedBundle:
     added: bool
 
 
-def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = False) -> Path:
+def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = False, remedy: str = "--force") -> Path:
     """Write a verified bundle of ``store`` as a zip file, equal bytes for equal bundles, and return its path.
 
-    ``path`` may be a directory: the file is then called ``<name>-<version>.zip``.
+    Args:
+        store: that holds the bundle.
+        ref: ``name`` for the latest version of a model, ``name/3`` for one version.
+        path: of the file; in an existing directory the file is called ``<name>-<version>.zip``.
+        overwrite: True to replace an existing file.
+        remedy: see :func:`~ktrdr.core.files.export_path.check_export_path`.
 
     Raises:
         BadInputError: there is no such model, no directory to write to, or a file that must not be overwritten.
@@ -40,10 +46,7 @@ def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = 
     bundle = store.verify(ref)
     if path.is_dir():
         path = path / f"{bundle.manifest.name}-{bundle.manifest.version}.zip"
-    if not path.parent.is_dir():
-        raise BadInputError(f"there is no directory {path.parent} to export to")
-    if path.exists() and not overwrite:
-        raise BadInputError(f"{path} exists; choose another file, or overwrite it with --force")
+    check_export_path(path, overwrite=overwrite, remedy=remedy)
     write_archive(path, bundle.directory, [MANIFEST_FILE, *sorted(bundle.manifest.files)], _LIMITS)
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import math
 import os
 from collections.abc import Collection
@@ -31,9 +32,11 @@ from ktrdr.core.models.cross_check import (
     same_distribution,
 )
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WEIGHTS_PREFIX, Manifest
+from ktrdr.core.models.model_facts import model_facts, score_facts
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins.contract import EpochRecord, Predictor
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.short_texts import short_repr
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = [
@@ -61,6 +64,18 @@ class Bundle:
 
     directory: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        return short_repr(f"Bundle {self.ref}: {self.manifest.summary}")
+
+    def _repr_html_(self) -> str:
+        facts = [
+            *model_facts(self.manifest),
+            ("features", f"{self.manifest.input_size:,}"),
+            *score_facts(self.manifest),
+        ]
+        rows = "".join(f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in facts)
+        return f"<table>{rows}</table>"
 
     @property
     def ref(self) -> str:

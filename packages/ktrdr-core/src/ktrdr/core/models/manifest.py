@@ -17,9 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+from ktrdr.core.data.times import last_day
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.limits import LARGEST_VERSION, LARGEST_WINDOW
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
+from ktrdr.core.short_texts import first_words, short_repr
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = [
@@ -130,6 +132,21 @@ class DataReference(_Part):
     split: dict[str, SplitBoundaries] = {}
     calendars: dict[str, Sentence] = {}
 
+    @property
+    def days(self) -> str:
+        """First and last day of the bars used: ``2017-01-01 to 2017-09-29``, UTC."""
+        return f"{self.start:%Y-%m-%d} to {last_day(self.end)}"
+
+    @property
+    def summary(self) -> str:
+        """Symbols, timeframes and days on one line: ``EURUSD 1h, 2017-01-01 to 2017-09-29``."""
+        return f"{first_words(self.symbols)} {first_words(self.timeframes)}, {self.days}"
+
+    def __repr__(self) -> str:
+        return short_repr(f"{type(self).__name__} {self.summary}")
+
+    __str__ = __repr__
+
 
 class Environment(_Part):
     """Where training ran. ``packages`` maps distribution to version."""
@@ -197,6 +214,17 @@ class ManifestFields(_Part):
     operation: Word | None = None
     warnings: tuple[Sentence, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """Model type, backend, data and number of features on one line."""
+        inputs = f"{self.input_size:,} input{'' if self.input_size == 1 else 's'}"
+        return f"{self.model_type} trained with {self.plugin.name} on {self.data.summary}, {inputs}"
+
+    def __repr__(self) -> str:
+        return short_repr(f"{type(self).__name__}: {self.summary}")
+
+    __str__ = __repr__
+
     @model_validator(mode="after")
     def _consistent(self) -> ManifestFields:
         if self.input_size != len(self.feature_ids):
@@ -241,6 +269,11 @@ class Manifest(ManifestFields):
             if name.startswith(WEIGHTS_PREFIX):
                 digest.update(f"{name}:{self.files[name]}\n".encode())
         return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return short_repr(f"Manifest {self.ref}: {self.summary}")
+
+    __str__ = __repr__
 
     def same_as(self, other: Manifest) -> bool:
         """Return True if both are of one training and its files, wherever and under whichever numbers they stand."""

@@ -286,7 +286,7 @@ class ModelStore:
         return f"{name}/{version}"
 
     def _resolve(self, ref: str) -> tuple[str, int]:
-        name, slash, number = ref.partition("/")
+        name, slash, number = ref.partition("/") if isinstance(ref, str) else ("", "", "")
         if not _NAME.fullmatch(name) or (slash and not _VERSION.fullmatch(number)):
             raise BadInputError(f"{ref!r} does not name a model; write `name` for the latest version, or `name/3`")
         versions = self.versions(name)

@@ -148,19 +148,23 @@ class PluginManager:
 
     def devices(self, name: str) -> list[Device]:
         """Return the devices plugin ``name`` can use here, best first."""
-        return self._required(name, "ktrdr_list_devices")
+        devices: list[Device] = self._required(name, "ktrdr_list_devices")
+        return devices
 
     def trainer(self, name: str) -> ModelTrainer:
         """Return the trainer of plugin ``name``."""
-        return self._required(name, "ktrdr_model_trainer")
+        trainer: ModelTrainer = self._required(name, "ktrdr_model_trainer")
+        return trainer
 
     def storage(self, name: str) -> ModelStorage:
         """Return the storage of plugin ``name``."""
-        return self._required(name, "ktrdr_model_storage")
+        storage: ModelStorage = self._required(name, "ktrdr_model_storage")
+        return storage
 
     def loader(self, name: str) -> ModelLoader:
         """Return the loader of plugin ``name``."""
-        return self._required(name, "ktrdr_model_loader")
+        loader: ModelLoader = self._required(name, "ktrdr_model_loader")
+        return loader
 
     def _required(self, name: str, hook: str) -> Any:
         manager, info = self._load(name)

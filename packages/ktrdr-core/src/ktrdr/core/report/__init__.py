@@ -1,4 +1,4 @@
-"""The HTML report of a backtest: one file that needs nothing else, not even a network."""
+"""The HTML report of a backtest: one self-contained file that needs no network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ __all__ = ["write_report"]
 
 
 def write_report(result: BacktestResult, path: Path) -> Path:
-    """Write the report of ``result`` to ``path``, whole or not at all, and return ``path``.
+    """Write the report of a backtest as an HTML file.
 
-    The same result gives the same bytes. Directories on the way are made; a file that is there is replaced.
+    The file is written completely or not at all. The same result gives the same bytes. Missing directories are created,
+    and an existing file is replaced.
+
+    Args:
+        result: result of the backtest.
+        path: file to write.
+
+    Returns:
+        ``path``.
 
     Raises:
         BadInputError: ``path`` is a directory.
-        StoreError: the disk is full, or the place is not writable.
+        StoreError: the disk is full, or the path is not writable.
     """
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.files.durable import write_atomically

@@ -1,4 +1,4 @@
-"""Small tables: the account by year, its worst drawdowns, and what each symbol was worth to it."""
+"""Small tables of the report: returns by year, worst drawdowns, and results by symbol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.backtesting.benchmark import held_value
+from ktrdr.core.backtesting.benchmark import buy_and_hold_value
 from ktrdr.core.backtesting.metrics import format_metric, trade_metrics
 from ktrdr.core.backtesting.metrics.over_time import worst_drawdowns
 from ktrdr.core.backtesting.metrics.returns import yearly_returns
@@ -20,17 +20,17 @@ __all__ = ["account_tables"]
 
 
 def account_tables(result: BacktestResult) -> list[Table]:
-    """Return those that have a row; that of symbols only where there are several."""
+    """Return the tables that have rows; the table of symbols only if there are several."""
     tables = [_symbols(result), _years(result)] if len(result.symbols) > 1 else [_years(result)]
     return [table for table in (*tables, _drawdowns(result)) if table.rows]
 
 
 def _years(result: BacktestResult) -> Table:
     time, capital = result.equity["time"], result.settings.capital
-    own, held = (yearly_returns(time, result.equity[name], capital) for name in ("equity", "benchmark"))
+    own, benchmark = (yearly_returns(time, result.equity[name], capital) for name in ("equity", "benchmark"))
     rows = []
     for year, gained in own.items():
-        other = held.get(year)
+        other = benchmark.get(year)
         tone = tone_of("total_return", {"total_return": gained}, [{"total_return": other}])
         excess = None if other is None else gained - other
         rows.append([Cell(year), _percent(gained, tone), _percent(other), _percent(excess, _sign(excess))])
@@ -38,8 +38,8 @@ def _years(result: BacktestResult) -> Table:
         "Returns by year",
         (Column("year"), *(Column(name, number=True) for name in ("strategy", "buy and hold", "excess"))),
         rows,
-        "By calendar year (UTC); the first and the last may be cut short. The excess is the strategy's return less that"
-        " of buying and holding.",
+        "By calendar year (UTC); the first and the last year may be incomplete. The excess is the strategy's return"
+        " minus that of buy and hold.",
     )
 
 
@@ -64,8 +64,8 @@ def _drawdowns(result: BacktestResult) -> Table:
             ]
             for each in worst
         ],
-        "The deepest, each from a high of the equity to the bar that reaches it again. Days are from the high to the"
-        " recovery, or to the end of the backtest; those of recovery from the trough.",
+        "The deepest drawdowns, each from a high of the equity to the bar that reaches it again. Days count from the"
+        " high to the recovery, or to the end of the backtest; days of recovery count from the trough.",
     )
 
 
@@ -75,14 +75,15 @@ def _symbols(result: BacktestResult) -> Table:
         "By symbol",
         (Column("symbol"), *(Column(name, number=True) for name in names)),
         [_symbol(result, symbol) for symbol in result.symbols],
-        "Net profits add up to that of the account. Buying and holding has an equal part of the capital for each.",
+        "The net profits add up to the net profit of the account. Buy and hold invests an equal part of the capital in"
+        " each symbol.",
     )
 
 
 def _symbol(result: BacktestResult, symbol: SymbolResult) -> list[Cell]:
     own = np.flatnonzero(result.trades["symbol"] == symbol.symbol)
     metrics = trade_metrics({name: column[own] for name, column in result.trades.items()})
-    net, held = float(result.trades["net"][own].sum()), _held_profit(result, symbol)
+    net, buy_and_hold = float(result.trades["net"][own].sum()), _buy_and_hold_profit(result, symbol)
     units = symbol.positions["units"]
     metrics |= {"net_profit": net, "exposure": np.count_nonzero(units) / len(units)}
 
@@ -94,19 +95,19 @@ def _symbol(result: BacktestResult, symbol: SymbolResult) -> list[Cell]:
         Cell(symbol.symbol),
         Cell(f"{symbol.bars:,}", "n", symbol.bars),
         *(cell(name) for name in ("exposure", "trades", "win_rate", "profit_factor", "costs")),
-        cell("net_profit", tone_of("net_profit", metrics, [{"net_profit": held}])),
-        Cell(format_metric("net_profit", held), "n", held),
+        cell("net_profit", tone_of("net_profit", metrics, [{"net_profit": buy_and_hold}])),
+        Cell(format_metric("net_profit", buy_and_hold), "n", buy_and_hold),
     ]
 
 
-def _held_profit(result: BacktestResult, symbol: SymbolResult) -> float | None:
-    """Return what buying and holding the symbol earned; ``None`` for a result without opens."""
+def _buy_and_hold_profit(result: BacktestResult, symbol: SymbolResult) -> float | None:
+    """Return the net profit of buying and holding the symbol; ``None`` for an old result without opens."""
     settings, positions = result.settings, symbol.positions
     if "open" not in positions:
         return None
     part = settings.capital / len(result.symbols)
     costs = Costs(settings.commission, settings.slippage)
-    return float(held_value(float(positions["open"][0]), positions["close"], part, costs)[-1]) - part
+    return float(buy_and_hold_value(float(positions["open"][0]), positions["close"], part, costs)[-1]) - part
 
 
 def _percent(value: float | None, tone: str = "") -> Cell:

@@ -1,4 +1,4 @@
-"""From a result to the page: which numbers, which figures, in which words."""
+"""Content of the report's page: the numbers, figures, tables and texts of a result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.report import facts, figures
 from ktrdr.core.report.account_tables import account_tables
-from ktrdr.core.report.membership_figures import fuzzy_sets_of, membership_figure, unanswered_share
+from ktrdr.core.report.membership_figures import dead_zone_share, fuzzy_sets_of, membership_figure
 from ktrdr.core.report.page import Block, Card, MetricRow, Page, Picture
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.report.tones import tone_of
@@ -28,7 +28,7 @@ _MOST_INPUTS = 25
 
 
 def page_of(result: BacktestResult) -> Page:
-    """Return everything the report shows of ``result``."""
+    """Return everything that the report shows of a result."""
     several = len(result.symbols) > 1
     timeline = _timeline(result)
     trades = len(result.trades["number"])
@@ -82,12 +82,12 @@ def cards_of(result: BacktestResult) -> list[Card]:
 
     def card(name: str, label: str = "") -> Card:
         info = next(info for info in METRICS if info.name == name)
-        held = benchmark.get(name)
+        other = benchmark.get(name)
         return Card(
             label or info.label,
             format_metric(name, metrics.get(name)),
             tone_of(name, metrics, rivals),
-            "" if held is None else f"buy and hold {format_metric(name, held)}",
+            "" if other is None else f"buy and hold {format_metric(name, other)}",
         )
 
     low, high = metrics.get("sharpe_low"), metrics.get("sharpe_high")
@@ -105,7 +105,7 @@ def cards_of(result: BacktestResult) -> list[Card]:
 
 
 def _timeline(result: BacktestResult) -> Timeline:
-    # With many prices each of them has fewer places, or the page grows with every symbol.
+    # With many symbols each price figure gets fewer points, to limit the size of the page.
     shared = figures.MOST_PLACES if len(result.symbols) <= 3 else figures.MOST_PLACES // 2
     return Timeline.of(result.equity["time"], shared)
 
@@ -120,14 +120,14 @@ def account_pictures(result: BacktestResult) -> tuple[Timeline, list[Picture]]:
 
 def _wide_figures(result: BacktestResult, timeline: Timeline) -> list[Picture]:
     equity = result.equity
-    merged = _merged(timeline, "the lowest, highest and last value of each")
+    merged = _merged(timeline, "with their lowest, highest and last value")
     positive = bool((equity["equity"] > 0).all() and (equity["benchmark"] > 0).all())
     return [
         Picture(
             "equity",
             "Equity",
             figures.equity_figure(timeline, equity["equity"], equity["benchmark"]),
-            f"At the close of each bar, beside buying at the first bar and holding, at the same costs.{merged}",
+            f"At the close of each bar, compared with buying at the first bar and holding, at the same costs.{merged}",
             time=True,
             log=positive,
         ),
@@ -148,8 +148,8 @@ def _merged(timeline: Timeline, drawn: str) -> str:
     if timeline.width == 1:
         return ""
     return (
-        f" Of {len(timeline.time):,} bars, each {timeline.width:,} in a row are drawn as one place, with {drawn};"
-        " zooming in adds none."
+        f" Each point shows {timeline.width:,} successive bars of {len(timeline.time):,}, {drawn}; zooming in shows no"
+        " more detail."
     )
 
 
@@ -160,7 +160,7 @@ def _exposures(result: BacktestResult) -> tuple[np.ndarray, np.ndarray]:
     for symbol in result.symbols:
         own, value = symbol.positions["time"], symbol.positions["value"]
         if len(own) != len(time):
-            # Until its next bar a position is worth what it was at its last.
+            # Between bars of this symbol, a position keeps its value at the symbol's last close.
             row = np.searchsorted(own, time, side="right") - 1
             value = np.where(row < 0, 0.0, value[row])
         long += np.maximum(value, 0.0)
@@ -175,15 +175,15 @@ def _rolling_pictures(result: BacktestResult, timeline: Timeline) -> list[Pictur
     if window is None:
         return []
     name, bars = window
-    own, held = (_rolling(result, column, bars, periods) for column in ("equity", "benchmark"))
+    own, benchmark = (_rolling(result, column, bars, periods) for column in ("equity", "benchmark"))
     if np.isnan(own).all():
         return []
     return [
         Picture(
             "rolling",
             "Rolling Sharpe ratio",
-            figures.rolling_figure(timeline, own, held),
-            f"Of the last {bars:,} bars, a {name}, at each of them; annualized as the Sharpe ratio of the whole is.",
+            figures.rolling_figure(timeline, own, benchmark),
+            f"Over the last {bars:,} bars (a {name}) at each bar, annualized like the Sharpe ratio of the backtest.",
             time=True,
         )
     ]
@@ -193,7 +193,7 @@ def _rolling(result: BacktestResult, column: str, window: int, periods: float) -
     equity = result.equity[column]
     returns = AccountCurve(result.equity["time"], equity, result.settings.capital, periods).returns
     rolled = np.full(len(equity), np.nan)
-    # An account that is worth nothing has no returns from there on.
+    # Returns end at the bar on which the equity is 0 or below.
     rolled[: len(returns)] = rolling_sharpe(returns, window, periods)
     return rolled
 
@@ -202,7 +202,7 @@ def _price_pictures(result: BacktestResult, timeline: Timeline) -> list[Picture]
     traded = {symbol.symbol: 0 for symbol in result.symbols}
     names, counts = np.unique(result.trades["symbol"].astype(str), return_counts=True)
     traded |= dict(zip(names.tolist(), counts.tolist(), strict=True))
-    # The busiest first where there are too many; otherwise in the order of the result.
+    # The symbols with the most trades are chosen, and drawn in the order of the result.
     chosen = set(sorted(traded, key=lambda name: -traded[name])[:_MOST_PRICE_FIGURES])
     most = figures.MOST_TRADES // len(chosen)
     pictures: list[Picture] = []
@@ -229,7 +229,7 @@ def _price_picture(
         f"price-{number}",
         f"Price and trades, {symbol.symbol}",
         figures.price_figure(timeline, symbol.positions, {name: column[drawn] for name, column in trades.items()}),
-        f"{shown}; entries and exits at the prices of their fills.{note}{_merged(timeline, 'a candle for each')}",
+        f"{shown}; entries and exits at the prices of their fills.{note}{_merged(timeline, 'as one candle')}",
         time=True,
         log=bool((symbol.positions["low" if "low" in symbol.positions else "close"] > 0).all()),
     )
@@ -239,7 +239,7 @@ def _monthly_pictures(result: BacktestResult) -> list[Picture]:
     monthly = result.metrics.get("monthly_returns")
     if not monthly:
         return []
-    note = "In percent, by calendar month (UTC); the first and the last may be cut short."
+    note = "In percent, by calendar month (UTC); the first and the last month may be incomplete."
     return [Picture("monthly", "Monthly returns", figures.monthly_figure(monthly), note)]
 
 
@@ -267,7 +267,7 @@ def _paired_figures(result: BacktestResult) -> list[Picture]:
                 "confusion",
                 "Confusion matrix",
                 figures.confusion_figure(matrix, manifest.classes),
-                f"Labels against predictions on the {part} part of the training data: count, and share of the row.",
+                f"Labels and predictions on the {part} part of the training data: count, and share of the row.",
             )
         )
     if picture := _importance_picture(manifest.importance):
@@ -305,19 +305,19 @@ def _importance_picture(importance: Any) -> Picture | None:
     ranked = sorted(features, key=lambda feature: -abs(feature[score]["mean"]))[:_MOST_INPUTS]
     words = {"log_loss": "log loss", "rmse": "RMSE"}[score]
     note = (
-        f"How much {words} rises when one input is shuffled, as a share of it; whiskers: spread of"
-        f" {importance['repeats']} shuffles."
+        f"Increase of the {words} when one input is shuffled, as a share of the {words}; error bars: standard deviation"
+        f" over {importance['repeats']} shuffles."
     )
     changes = {feature["id"]: relative_change(importance, feature, score) for feature in ranked}
     if len(ranked) < len(features):
-        note += f" The {len(ranked)} largest of {len(features)}."
+        note += f" The {len(ranked)} most important of {len(features)} inputs."
     return Picture(
         "importance",
         "What the model relies on",
         figures.importance_figure(
             {name: mean for name, (mean, _) in changes.items()},
             {name: std for name, (_, std) in changes.items()},
-            f"rise of {words}",
+            f"increase of {words}",
         ),
         note,
     )
@@ -331,9 +331,9 @@ def _membership_pictures(result: BacktestResult) -> list[Picture]:
         fuzzy_set, histogram = strategy.fuzzy_sets[name], histograms.get((name, timeframe))
         note = f"Reads {fuzzy_set.indicator}; grey: how often each value occurred in the backtest."
         if histogram is None:
-            note = f"Reads {fuzzy_set.indicator}, of which there are no values in the backtest."
-        elif share := unanswered_share(fuzzy_set, histogram):
-            note += f" No membership answers on about {share:.1%} of bars."
+            note = f"Reads {fuzzy_set.indicator}, which has no values in the backtest."
+        elif share := dead_zone_share(fuzzy_set, histogram):
+            note += f" All memberships are 0 on about {share:.1%} of bars."
         pictures.append(
             Picture(
                 f"membership-{number}",

@@ -1,4 +1,4 @@
-"""Settings, the way from bars to trades, the model and provenance, as names and values."""
+"""Blocks of names and values below the figures: settings, trials, signals and orders, model, provenance."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def _settings(result: BacktestResult) -> list[tuple[str, str]]:
         ("capital", f"{settings.capital:,.2f}"),
         ("commission", f"{settings.commission:.4%} of the traded value, per side"),
         ("slippage", f"{settings.slippage:.4%} of the price, against every fill"),
-        ("fills", "decided at the close of a bar, filled at the open of the next; stops and targets inside the bar"),
+        ("fills", "decided at the close of a bar, filled at the open of the next; stops and targets fill inside bars"),
     ]
     if decisions.output_format == "classification":
-        entries.append(("acts above", f"a probability of {decisions.confidence_threshold:g}"))
+        entries.append(("signals above", f"a probability of {decisions.confidence_threshold:g}"))
     else:
         edge = decisions.cost_model.round_trip_cost * decisions.cost_model.min_edge_multiplier
-        entries.append(("acts above", f"a predicted move of {edge:.3%}"))
+        entries.append(("signals above", f"a predicted move of {edge:.3%}"))
     entries += [
         ("shorts from flat", "yes" if decisions.allow_short_from_flat else "no"),
-        ("signals apart", f"{decisions.filters.min_signal_separation} bars"),
+        ("signal separation", f"{decisions.filters.min_signal_separation} bars"),
         ("sizing", _sizing(risk)),
     ]
     for name in ("stop_loss", "take_profit", "trailing_stop"):
@@ -60,7 +60,7 @@ def _settings(result: BacktestResult) -> list[tuple[str, str]]:
 def _trials(result: BacktestResult) -> list[tuple[str, str]]:
     count = result.trial_count
     if count is None:
-        return [("counted", "not recorded: this run is from before the ledger of trials")]
+        return [("counted", "not recorded: this run is older than the ledger of trials")]
     return [
         ("counted", count.statement),
         ("ledger", count.ledger),
@@ -84,13 +84,13 @@ def _way(result: BacktestResult) -> list[tuple[str, str]]:
     entries = [(symbol.symbol, passed_in_words(symbol.passed)) for symbol in result.symbols]
     words = {
         "entries": "filled",
-        "reduced": "of these for less than the sizing rule asked for, as cash was short",
+        "reduced": "of these with fewer units than the sizing rule requires, because cash was short",
         "refused_no_cash": "refused: no cash was free",
         "refused_lot": "refused: less than one lot",
         "refused_unknown": "refused: ATR or volatility not known yet",
     }
     orders = [f"{result.orders[name]:,} {text}" for name, text in words.items() if result.orders.get(name)]
-    entries.append(("orders to enter", "; ".join(orders) or "none"))
+    entries.append(("entry orders", "; ".join(orders) or "none"))
     return entries
 
 
@@ -107,7 +107,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
             "trained on",
             f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
-        *(("warning of its training", warning) for warning in manifest.warnings),
+        *(("training warning", warning) for warning in manifest.warnings),
     ]
     for part in ("validation", "test"):
         judged = manifest.metrics.get(part)

@@ -1,10 +1,11 @@
-"""The report's pictures as plotly.js specifications: plain maps of data and layout, no colours of a theme.
+"""Figures of the report as plotly.js specifications: plain maps of data and layout.
 
-In a picture over time ``x`` are places on the page's :class:`~ktrdr.core.report.timeline.Timeline`; the page turns them
-into labels, marks the axis, and fits the other axis to what is in sight.
+In a figure over time, ``x`` are points on the page's :class:`~ktrdr.core.report.timeline.Timeline`. The page replaces
+them by labels, sets the ticks, and fits the other axis to the visible range.
 
-Text, grid and background take the page's colours, light or dark, when the page draws them; only what carries meaning
-(long, short, profit, loss) has a colour here, chosen to be told apart on both grounds and by colour-blind readers.
+Text, grid and background get the page's light or dark colours when the page draws them. Only elements with a meaning
+(long, short, profit, loss) have a colour here; the colours can be distinguished on both backgrounds and by colour-blind
+readers.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ __all__ = [
 ]
 
 Figure = dict[str, Any]
-"""``{"data": [...], "layout": {...}}`` as plotly.js takes it."""
+"""``{"data": [...], "layout": {...}}``, the arguments of plotly.js."""
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3b82c4", "#d9822b", "#1f9d76", "#cf4a5b", "#8a8f98"
 SET_COLOURS = (BLUE, ORANGE, GREEN, "#a569bd", RED, "#2aa5b8", "#8d7b3f", "#7f8ff4")
-"""Of lines that are told apart by colour alone."""
+"""Colours of lines that differ only by colour."""
 
 MOST_PLACES = 2600
-"""On the axis of time: ten years of days. More than a screen has pixels only makes the page large and slow."""
+"""Most points on the time axis: ten years of daily bars. More points than pixels make the page large and slow."""
 MOST_TRADES = 2000
-"""Trades drawn on all prices together."""
+"""Most trades drawn in all price figures together."""
 
 
 def _text(time: np.ndarray) -> list[str]:
@@ -53,7 +54,7 @@ def _text(time: np.ndarray) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Return ``text`` so that plotly shows it as it is: it reads a few HTML tags, links among them."""
+    """Return ``text`` escaped for plotly, which interprets some HTML tags and links."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
@@ -77,7 +78,7 @@ def _line(timeline: Timeline, values: np.ndarray, name: str, colour: str, **more
 
 
 def layout(**more: Any) -> dict[str, Any]:
-    """Return a layout: what all figures have in common, and ``more``."""
+    """Return a layout with the defaults of all figures, updated by ``more``."""
     made: dict[str, Any] = {
         "margin": {"l": 76, "r": 16, "t": 12, "b": 30},
         "hovermode": "x unified",
@@ -89,18 +90,23 @@ def layout(**more: Any) -> dict[str, Any]:
 
 
 def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
-    """Candles with the entries and exits of ``trades``, columns as
-    :class:`~ktrdr.core.backtesting.results.BacktestResult` has them; closes as a line where ``bars`` has no more."""
-    entry, left = timeline.places(trades["entry_time"]), timeline.places(trades["exit_time"])
+    """Return candles with the entries and exits of trades; a line of closes if ``bars`` has no other prices.
+
+    Args:
+        timeline: time axis of the page.
+        bars: the ``positions`` of a :class:`~ktrdr.core.backtesting.results.SymbolResult`.
+        trades: rows of the ``trades`` of a :class:`~ktrdr.core.backtesting.results.BacktestResult`.
+    """
+    entry, exits = timeline.places(trades["entry_time"]), timeline.places(trades["exit_time"])
     paid, got = _numbers(trades["entry_price"]), _numbers(trades["exit_price"])
     data = [
         _candles(timeline, bars) if "open" in bars else _closes(timeline, bars),
         {
-            # One dotted stroke per trade, all in one trace: gaps (null) part them.
+            # One dotted line per trade, all in one trace, separated by gaps (null).
             "type": "scatter",
             "mode": "lines",
-            "name": "held",
-            "x": [place for pair in zip(entry.tolist(), left.tolist(), strict=True) for place in (*pair, None)],
+            "name": "positions",
+            "x": [place for pair in zip(entry.tolist(), exits.tolist(), strict=True) for place in (*pair, None)],
             "y": [value for pair in zip(paid, got, strict=True) for value in (*pair, None)],
             "line": {"color": GREY, "width": 1, "dash": "dot"},
             "hoverinfo": "skip",
@@ -123,13 +129,13 @@ def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
             ]
             name = "exit in profit" if won else "exit at a loss"
             marker = {"symbol": "x", "size": 7, "color": colour}
-            data.append(_markers(name, left[own], [got[row] for row in own], told, marker))
+            data.append(_markers(name, exits[own], [got[row] for row in own], told, marker))
     return {"data": data, "layout": layout(height=440, yaxis={"title": {"text": "price"}, "hoverformat": ".6~g"})}
 
 
 def _candles(timeline: Timeline, bars: Table) -> dict[str, Any]:
     places, candles = timeline.candles(bars)
-    # Rising ones are hollow, falling ones filled: colours are for the trades.
+    # Rising candles are hollow and falling ones filled, so that colours are left for the trades.
     return {
         "type": "candlestick",
         "name": "price",
@@ -162,7 +168,7 @@ def _markers(
 
 
 def equity_figure(timeline: Timeline, equity: np.ndarray, benchmark: np.ndarray) -> Figure:
-    """Equity in the account's currency, beside buying at the first bar and holding."""
+    """Return the equity in the account's currency, and that of buy and hold."""
     return {
         "data": [
             _line(timeline, equity, "strategy", BLUE),
@@ -173,7 +179,7 @@ def equity_figure(timeline: Timeline, equity: np.ndarray, benchmark: np.ndarray)
 
 
 def drawdown_figure(timeline: Timeline, drawdown: np.ndarray) -> Figure:
-    """Drawdown from the highest equity so far, as a share (0 to -1)."""
+    """Return the drawdown from the highest equity so far, as a share (0 to -1)."""
     return {
         "data": [_line(timeline, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})],
         "layout": layout(
@@ -185,7 +191,7 @@ def drawdown_figure(timeline: Timeline, drawdown: np.ndarray) -> Figure:
 
 
 def exposure_figure(timeline: Timeline, long: np.ndarray, short: np.ndarray) -> Figure:
-    """Value of the long and, below 0, of the short positions at the closes, as shares of the equity."""
+    """Return the value of long and (below 0) short positions at the closes, as shares of the equity."""
     step = {"width": 1, "shape": "hv"}
     return {
         "data": [
@@ -200,7 +206,7 @@ def exposure_figure(timeline: Timeline, long: np.ndarray, short: np.ndarray) -> 
 
 
 def rolling_figure(timeline: Timeline, strategy: np.ndarray, benchmark: np.ndarray) -> Figure:
-    """Sharpe ratio of the window that ends at each bar, beside that of buying and holding."""
+    """Return the Sharpe ratio of the window that ends at each bar, and that of buy and hold."""
     return {
         "data": [
             _line(timeline, strategy, "strategy", BLUE),
@@ -214,7 +220,7 @@ def rolling_figure(timeline: Timeline, strategy: np.ndarray, benchmark: np.ndarr
 
 
 def monthly_figure(monthly: Mapping[str, float]) -> Figure:
-    """Monthly returns, ``{"2017-10": 0.012, ...}``, as a table of years and months."""
+    """Return monthly returns, given as ``{"2017-10": 0.012, ...}``, as a table of years and months."""
     months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     years = sorted({key[:4] for key in monthly})
     z = [[monthly.get(f"{year}-{month:02d}") for month in range(1, 13)] for year in years]
@@ -229,7 +235,7 @@ def monthly_figure(monthly: Mapping[str, float]) -> Figure:
                 "z": z,
                 "zmin": -bound,
                 "zmax": bound,
-                # Not the colours of good and bad: a month that gained may be worse than holding.
+                # Not green and red: a month with a gain may be worse than buy and hold.
                 "colorscale": [[0, ORANGE], [0.5, "#e8e6e1"], [1, BLUE]],
                 "showscale": False,
                 "xgap": 2,
@@ -252,7 +258,7 @@ def monthly_figure(monthly: Mapping[str, float]) -> Figure:
 
 
 def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> Figure:
-    """Loss of training and validation by epoch; accuracy on the right axis; the epoch that was kept is marked."""
+    """Return training and validation loss by epoch, accuracy on the right axis, and a mark at the kept epoch."""
     epochs = [record["epoch"] for record in history]
     data = []
     styles = {
@@ -301,7 +307,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None
                 "yref": "paper",
                 "text": f"kept: epoch {best_epoch}",
                 "showarrow": False,
-                # Inside the picture on whichever side of the line there is more room.
+                # On the side of the line with more room.
                 "xanchor": "left" if best_epoch * 2 < epochs[0] + epochs[-1] else "right",
                 "yanchor": "top",
                 "font": {"size": 11, "color": GREEN},
@@ -311,8 +317,13 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None
 
 
 def importance_figure(importance: Mapping[str, float], spread: Mapping[str, float], unit: str) -> Figure:
-    """Permutation importance as shares of a score, largest on top; ``spread`` is the standard deviation over the
-    permutations."""
+    """Return permutation importance, the largest on top.
+
+    Args:
+        importance: increase of a score by input, as a share of the score.
+        spread: standard deviation over the permutations, by input.
+        unit: title of the axis.
+    """
     names = sorted(importance, key=lambda name: importance[name])
     bars: dict[str, Any] = {
         "type": "bar",
@@ -341,7 +352,7 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
 
 
 def confusion_figure(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Confusion matrix: rows are what was, columns what was predicted; shaded by share of the row."""
+    """Return a confusion matrix, shaded by share of the row; rows are labels, columns are predictions."""
     shares = []
     for row in matrix:
         total = sum(row)
@@ -373,6 +384,6 @@ def confusion_figure(matrix: Sequence[Sequence[int]], classes: Sequence[str]) ->
             hovermode="closest",
             margin={"l": 80, "r": 16, "t": 12, "b": 50},
             xaxis={"title": {"text": "predicted"}},
-            yaxis={"title": {"text": "was"}, "autorange": "reversed"},
+            yaxis={"title": {"text": "label"}, "autorange": "reversed"},
         ),
     }

@@ -1,4 +1,4 @@
-"""Membership functions over the values they read, for the report."""
+"""Figures of membership functions over a histogram of the values they read, for the report."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ktrdr.core.fuzzy.membership import corners_of, membership
 from ktrdr.core.report.figures import GREY, SET_COLOURS, Figure, layout, plain
 from ktrdr.core.strategy.model import FuzzyInput, Strategy
 
-__all__ = ["fuzzy_sets_of", "membership_figure", "unanswered_share"]
+__all__ = ["dead_zone_share", "fuzzy_sets_of", "membership_figure"]
 
 _POINTS = 241
 _LEFT_OUT = 0.001
 
 
 def fuzzy_sets_of(strategy: Strategy) -> list[tuple[str, str]]:
-    """Return ``(fuzzy set, timeframe)`` of all that feed the model, in its order."""
+    """Return ``(fuzzy set, timeframe)`` of all fuzzy inputs of the model, in their order."""
     return list(
         dict.fromkeys(
             (item.fuzzy_set, timeframe)
@@ -32,7 +32,7 @@ def fuzzy_sets_of(strategy: Strategy) -> list[tuple[str, str]]:
 
 
 def membership_figure(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> Figure:
-    """Degrees of membership as lines over how often each value occurred, as grey bars without a scale of their own."""
+    """Return degrees of membership as lines, over a histogram of the values as grey bars without a scale."""
     low, high = _range(fuzzy_set, histogram)
     data: list[dict[str, Any]] = []
     if histogram is not None:
@@ -51,7 +51,7 @@ def membership_figure(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> 
             }
         )
     inside = [corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)]
-    # Every corner among the points, so that it is drawn sharp.
+    # Every corner is one of the points, so that it is drawn sharp.
     x = np.unique([*np.linspace(low, high, _POINTS), *(corner for corner in inside if low < corner < high)])
     for number, (name, function) in enumerate(fuzzy_set.memberships.items()):
         data.append(
@@ -76,18 +76,18 @@ def membership_figure(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> 
     }
 
 
-def unanswered_share(fuzzy_set: FuzzySet, histogram: ValueHistogram) -> float:
-    """Return the share of values for which every membership is 0, judged at the middles of the bins."""
+def dead_zone_share(fuzzy_set: FuzzySet, histogram: ValueHistogram) -> float:
+    """Return the share of values for which every membership is 0, computed at the middles of the bins."""
     edges, counts = np.array(histogram.edges), np.array(histogram.counts)
     middles = (edges[:-1] + edges[1:]) / 2
-    answered = np.zeros(len(middles), dtype=np.bool_)
+    covered = np.zeros(len(middles), dtype=np.bool_)
     for function in fuzzy_set.memberships.values():
-        answered |= membership(function, middles) > 0
-    return float(counts[~answered].sum() / max(counts.sum(), 1))
+        covered |= membership(function, middles) > 0
+    return float(counts[~covered].sum() / max(counts.sum(), 1))
 
 
 def _range(fuzzy_set: FuzzySet, histogram: ValueHistogram | None) -> tuple[float, float]:
-    """Return the part of the axis to show: nearly all values, and the corners that are not far from them."""
+    """Return the range of the axis: nearly all values, and the corners that are not far from them."""
     ends = [corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)]
     low, high = min(ends), max(ends)
     if histogram is not None:

@@ -1,4 +1,4 @@
-"""A picture of membership functions over the values they read."""
+"""Interactive figure of membership functions over a histogram of the values they read."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _BINS = 80
 
 
 def membership_figure(strategy: Strategy, values: Mapping[tuple[str, str], np.ndarray]) -> Any:
-    """Draw each fuzzy set that feeds the model, once per timeframe it is read on.
+    """Draw each fuzzy set that the model reads, once per timeframe.
 
     Args:
         strategy: the strategy.
-        values: float64 ``(n,)`` per ``(timeframe, indicator)``, as
-            :meth:`~ktrdr.core.features.pipeline.FeaturePipeline.indicator_values` gives them; NaN are left out. A set
-            without values is drawn without a histogram.
+        values: float64 ``(n,)`` per ``(timeframe, indicator)``, as returned by
+            :meth:`~ktrdr.core.features.pipeline.FeaturePipeline.indicator_values`; NaN are left out. A set without
+            values is drawn without a histogram.
 
     Returns:
         A plotly ``Figure``; one empty panel if the model reads no fuzzy set.
@@ -83,7 +83,7 @@ def _title(name: str, timeframe: str, fuzzy_set: FuzzySet, data: np.ndarray) -> 
     title = f"<b>{name}</b>  reads {fuzzy_set.indicator} on {timeframe}"
     share = dead_zone_share(fuzzy_set, data)
     if share:
-        title += f"   <span style='color:#B3261E'>no membership answers on {share:.1%} of bars</span>"
+        title += f"   <span style='color:#B3261E'>all memberships are 0 on {share:.1%} of bars</span>"
     return title
 
 
@@ -91,7 +91,7 @@ def _draw_panel(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) ->
     low, high = _range(fuzzy_set, data)
     if len(data):
         counts, edges = np.histogram(data, bins=_BINS, range=(low, high))
-        # Of the histogram only the shape matters, so it has no axis: its tallest bar reaches just below 1.
+        # Only the shape of the histogram matters, so it has no axis: its tallest bar reaches just below 1.
         figure.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,
             y=0.95 * counts / max(counts.max(), 1),
@@ -135,9 +135,9 @@ def _draw_panel(figure: Any, row: int, fuzzy_set: FuzzySet, data: np.ndarray) ->
 
 
 def _write_labels(figure: Any, row: int, labels: list[tuple[float, float, str, str]], low: float, high: float) -> int:
-    """Write each membership's name above its peak: nearer than a legend, and readable without color.
+    """Write each membership's name above its peak, where it is readable without color.
 
-    Names that would run into each other stand one above the other. Returns how many such levels there are.
+    Names that would overlap are placed one above the other. Returns the number of such levels.
     """
     ends: list[float] = []
     for x, y, name, color in sorted(labels):
@@ -159,7 +159,7 @@ def _write_labels(figure: Any, row: int, labels: list[tuple[float, float, str, s
 
 
 def _range(fuzzy_set: FuzzySet, data: np.ndarray) -> tuple[float, float]:
-    """Return the part of the axis to show: nearly all values, and the corners of the functions if they are not far."""
+    """Return the range of the axis: nearly all values, and the corners of the functions if they are not far."""
     corners = np.array([corner for function in fuzzy_set.memberships.values() for corner in corners_of(function)])
     low, high = float(corners.min()), float(corners.max())
     if len(data):

@@ -1,6 +1,6 @@
-"""One self-contained HTML page: styles, data and the plotting library's JavaScript inside, nothing fetched.
+"""The report's HTML page, which contains styles, data and the JavaScript of the plotting library.
 
-The library is most of the page, so it is in it compressed, and the browser unpacks it.
+The library is most of the page, so it is compressed, and the browser unpacks it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Block", "Card", "Cell", "Column", "MetricRow", "Page", "Picture", "T
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One large number. ``tone`` is ``good``, ``bad`` or empty; ``note`` is what to compare it with."""
+    """One large number. ``tone`` is ``good``, ``bad`` or empty; ``note`` is a number to compare it with."""
 
     label: str
     value: str
@@ -31,8 +31,16 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure under a title; ``key`` is unique on the page. Those over ``time`` are zoomed together; those that can be
-    have a button for a ``log`` scale."""
+    """A figure with a title.
+
+    Attributes:
+        key: id of the figure, unique on the page.
+        title: title above the figure.
+        figure: plotly.js specification.
+        note: text below the title.
+        time: whether the x axis is the page's time axis; figures over time are zoomed together.
+        log: whether the figure has a button for a log scale.
+    """
 
     key: str
     title: str
@@ -52,7 +60,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """``sort`` is what the column is ordered by, where the text will not do; ``note`` stands below it, smaller."""
+    """A cell of a table.
+
+    Attributes:
+        text: text of the cell.
+        css: CSS classes.
+        sort: number to order the column by; ``None`` to order it by the text.
+        note: smaller text below.
+    """
 
     text: str
     css: str = ""
@@ -62,7 +77,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A small table under a title."""
+    """A small table with a title."""
 
     title: str
     columns: Sequence[Column]
@@ -72,7 +87,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric of the strategy and of what it is compared with."""
+    """One metric of the strategy, the benchmark and the baselines."""
 
     label: str
     values: Sequence[str]
@@ -120,14 +135,14 @@ def render(page: Page) -> str:
     source = files("ktrdr.core.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     figures = {picture.key: picture.figure for picture in (*page.wide_figures, *page.paired_figures)}
     drawn = {"timeline": page.timeline, "figures": figures}
-    # Inside a script element only `</` could end it, and `<!--` change how it is read.
+    # In a script element, `</` could end the element, and `<!--` would change how it is parsed.
     data = json.dumps(drawn, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return environment.from_string(source).render(page=page, drawn_json=data, plotly=_packed_plotly())
 
 
 @functools.cache
 def _packed_plotly() -> str:
-    """Return the plotting library as gzip in base64: four tenths of its length."""
+    """Return the plotting library as gzip in base64, which is 40 % of its size."""
     from plotly.offline import get_plotlyjs
 
     # 16 + 15: a gzip stream, whose header has no time in it.

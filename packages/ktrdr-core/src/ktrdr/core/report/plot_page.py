@@ -1,4 +1,4 @@
-"""A figure as an HTML file that needs nothing else."""
+"""Writing of one figure as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ p {{ margin: 4px 0 12px; color: #5b6270; }}
 </head>
 <body>
 <h1>{title}</h1>
-<p>{subtitle}. Grey: where the values lie; lines: degree of membership.</p>
+<p>{subtitle}. Grey: distribution of the values; lines: degree of membership.</p>
 {figure}
 </body>
 </html>
@@ -35,7 +35,14 @@ p {{ margin: 4px 0 12px; color: #5b6270; }}
 
 
 def write_page(figure: Any, path: Path, *, title: str, subtitle: str) -> None:
-    """Write a plotly ``figure`` with everything it needs to ``path``, whole or not at all."""
+    """Write a plotly figure to a self-contained HTML file, completely or not at all.
+
+    Args:
+        figure: plotly ``Figure`` of membership functions.
+        path: file to write.
+        title: title of the page.
+        subtitle: the bars that the values are from; a sentence without its full stop.
+    """
     text = _PAGE.format(
         title=html.escape(title),
         subtitle=html.escape(subtitle),

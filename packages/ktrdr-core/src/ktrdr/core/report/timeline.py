@@ -1,7 +1,7 @@
-"""The axis of everything that is drawn over time: one place per bar, none for the time a market is closed.
+"""The time axis of the report: one point per bar, and no gaps for times in which the market is closed.
 
-Bars follow each other at equal distances, as on a trader's chart, so no line runs across a weekend. Where there are
-more bars than a screen can show, each place is of a run of bars.
+Bars have equal distances, as on a trader's chart, so no line crosses a weekend. If there are more bars than a screen
+can show, each point stands for several successive bars.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _DAY = np.timedelta64(1, "D")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """Places on the axis.
+    """Points (places) on the time axis.
 
     Attributes:
         time: ``datetime64[ns]`` ``(n,)``: opens of the bars of all symbols together; at least one.
-        width: bars of a place; the last may have fewer.
+        width: bars per place; the last place may have fewer.
     """
 
     time: np.ndarray
@@ -36,18 +36,24 @@ class Timeline:
 
     @property
     def labels(self) -> list[str]:
-        """What each place is called: the open of its first bar, without the hour if no bar has one."""
+        """Label of each place: the open of its first bar; only the date if all bars open at midnight."""
         first = self.time[:: self.width]
         daily = not ((self.time - self.time.astype("datetime64[D]")) % _DAY).any()
         return [text.replace("T", " ") for text in np.datetime_as_string(first, unit="D" if daily else "m").tolist()]
 
     def places(self, time: np.ndarray) -> np.ndarray:
-        """Return the place of each of ``time``, int64: that of the last bar that has opened."""
+        """Return the place of each time, int64: the place of the last bar that has opened."""
         return np.maximum(np.searchsorted(self.time, time, side="right") - 1, 0) // self.width
 
     def thin(self, values: np.ndarray) -> np.ndarray:
-        """Return the positions of ``values``, float64 ``(n,)`` of the bars, to draw: all that are known, or the first,
-        and the lowest, highest and last of each place, so that no spike is lost."""
+        """Return the positions of the values to draw, int64.
+
+        With one bar per place, these are all known values. Otherwise they are the first known value, and the lowest,
+        highest and last value of each place, so that no spike is lost.
+
+        Args:
+            values: values of the bars, float64 ``(n,)``; NaN where they are unknown.
+        """
         if self.width == 1:
             return np.flatnonzero(~np.isnan(values))
         n = len(values)
@@ -62,8 +68,11 @@ class Timeline:
         return np.unique(np.append(np.flatnonzero(~np.isnan(values))[:1], some * self.width + inside))
 
     def candles(self, bars: Table) -> tuple[np.ndarray, Table]:
-        """Return the places that have ``bars`` (columns ``time``, ``open``, ``high``, ``low``, ``close``), and one
-        candle of each: first open, highest high, lowest low, last close."""
+        """Return the places that have bars, and one candle per place: first open, highest high, lowest low, last close.
+
+        Args:
+            bars: table with the columns ``time``, ``open``, ``high``, ``low``, ``close``.
+        """
         places, starts = np.unique(self.places(bars["time"]), return_index=True)
         ends = np.append(starts[1:], len(bars["time"])) - 1
         return places, {

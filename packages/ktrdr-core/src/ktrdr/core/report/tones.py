@@ -1,4 +1,4 @@
-"""Which figures may be shown as good: none that is worse than its baseline."""
+"""Colours of metrics: green only if a metric is not worse than doing nothing and than every baseline."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ __all__ = ["Tone", "tone_of"]
 
 Tone = Literal["good", "bad", ""]
 
-# What an account has that does nothing.
+# Metrics of an account that never trades.
 _NEUTRAL = {"total_return": 0.0, "net_profit": 0.0, "sharpe": 0.0, "profit_factor": 1.0}
 
 
 def tone_of(name: str, metrics: Mapping[str, Any], baselines: Iterable[Mapping[str, Any]]) -> Tone:
-    """Return how the metric ``name`` is shown: ``bad`` if it is worse than that of doing nothing or of any of the
-    ``baselines``, ``good`` if it is better than that of doing nothing and worse than no baseline's, else plain."""
+    """Return how a metric is shown.
+
+    Args:
+        name: name of the metric.
+        metrics: metrics of the strategy.
+        baselines: metrics of each baseline.
+
+    Returns:
+        ``bad`` if the metric is worse than that of an account that never trades, or of any baseline; ``good`` if it is
+        better than that of an account that never trades and not worse than any baseline; empty otherwise.
+    """
     value = metrics.get(name)
     if value is None or name not in _NEUTRAL:
         return ""

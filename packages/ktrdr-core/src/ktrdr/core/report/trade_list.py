@@ -1,4 +1,4 @@
-"""The table of trades: what was done, the result, and what the model saw and said."""
+"""The report's table of trades: orders, results, and the model's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ktrdr.core.report.page import Cell, Column
 __all__ = ["MOST_ROWS", "shown_trades", "trade_columns", "trade_rows"]
 
 MOST_ROWS = 1000
-"""Rows of the table; a page with more is slow on a phone. All trades are in the result's own files."""
+"""Most rows of the table; more rows make the page slow on a phone. The result's files have all trades."""
 
 _MOST_CAUSES = 3
 
 
 def shown_trades(count: int) -> Sequence[int]:
-    """Return which trades the table shows: all, or as many of the first as of the last."""
+    """Return the positions of the trades to show: all, or equally many of the first and of the last."""
     if count <= MOST_ROWS:
         return range(count)
     return [*range(MOST_ROWS // 2), *range(count - MOST_ROWS // 2, count)]
@@ -38,13 +38,13 @@ def trade_columns(several_symbols: bool) -> list[Column]:
         Column("costs", number=True),
         Column("MAE", number=True),
         Column("MFE", number=True),
-        Column("exit because"),
-        Column("entered because"),
+        Column("exit reason"),
+        Column("entry reason"),
     ]
 
 
 def trade_rows(result: BacktestResult, several_symbols: bool) -> list[list[Cell]]:
-    """Return the shown trades as cells; prices are those of the fills."""
+    """Return the cells of the shown trades; prices are those of the fills."""
     shown = list(shown_trades(len(result.trades["number"])))
     rows = rows_of({name: column[shown] for name, column in result.trades.items()})
     return [_row(result, row, position, several_symbols) for position, row in zip(shown, rows, strict=True)]
@@ -71,8 +71,7 @@ def _row(result: BacktestResult, row: Mapping[str, Any], position: int, several_
 
 
 def _excursion(row: Mapping[str, Any], name: str) -> Cell:
-    """Return how far the price went against or along the position, of the entry price and in cash; nothing for trades
-    from before that was kept."""
+    """Return an excursion as a share of the entry price and in cash; ``-`` for old trades without it."""
     share = row.get(name)
     if share is None:
         return Cell("-", "n")
@@ -80,8 +79,10 @@ def _excursion(row: Mapping[str, Any], name: str) -> Cell:
 
 
 def _because(because: Mapping[str, Mapping[str, float]] | None, buying: bool) -> tuple[str, str, None, str]:
-    """Return a cell of what the model said, and what it was told: the inputs that moved its answer most, or, from a
-    model that cannot say, the largest of them."""
+    """Return the arguments of a cell: the model's output, and its inputs with the largest contributions.
+
+    For a model without contributions these are the inputs with the largest values.
+    """
     if because is None:
         return "", "text", None, ""
     seen = because.get("features", {})

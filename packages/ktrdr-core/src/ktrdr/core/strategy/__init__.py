@@ -1,1 +1,1 @@
-"""The strategy language: models, loader, validation, migration."""
+"""The strategy language in YAML: its models, loader, JSON Schema and migration of older files."""

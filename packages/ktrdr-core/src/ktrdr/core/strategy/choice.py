@@ -1,4 +1,4 @@
-"""What of a strategy is a choice: two strategies that differ in nothing else are one and the same."""
+"""Hash of what a strategy chooses: strategies that differ only in name, description, deployment or seed share it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,35 @@ from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["choice_hash", "choice_of", "hash_choice"]
 
-# What it is called and what is said of it changes no result, nor where it may be used, nor which of its keys are
-# written although they are the defaults.
-_NO_CHOICE = {"name", "description", "version", "deployment"}
-_NO_CHOICE_OF_TRAINING = {"given", "seed"}
+# A name, a description and the data allowed for deployment change no result; `given` only lists the keys that the file
+# writes out; another seed repeats the same choice.
+_IGNORED = {"name", "description", "version", "deployment"}
+_IGNORED_IN_TRAINING = {"given", "seed"}
 
 
 def choice_hash(strategy: Strategy) -> str:
-    """Return the sha256 (hex) of everything that a researcher chooses when he writes a strategy.
+    """Return the SHA-256 (hex) of everything that a researcher chooses in a strategy.
 
-    Not of its name, its description, the data it may be used on, and the seed. Keys in another order, and defaults that
-    are written, are the same choice.
+    The name, the description, ``deployment`` and the seed are left out. The order of keys does not change the hash,
+    and neither does writing a default value explicitly.
     """
     return hash_choice(choice_of(strategy))
 
 
 def choice_of(strategy: Strategy, *, only: Collection[str] | None = None) -> dict[str, Any]:
-    """Return the sections of a strategy as far as they are chosen, JSON-ready; ``only`` some of them."""
-    names = [name for name in type(strategy).model_fields if name not in _NO_CHOICE and (only is None or name in only)]
+    """Return the chosen sections of a strategy as a JSON-ready map.
+
+    Args:
+        strategy: the strategy to read.
+        only: names of the sections to return; ``None`` for all of them.
+    """
+    names = [name for name in type(strategy).model_fields if name not in _IGNORED and (only is None or name in only)]
     chosen = strategy.model_dump(mode="json", include=set(names))
     if "training" in chosen:
-        chosen["training"] = strategy.training.model_dump(mode="json", exclude=_NO_CHOICE_OF_TRAINING)
+        chosen["training"] = strategy.training.model_dump(mode="json", exclude=_IGNORED_IN_TRAINING)
     return chosen
 
 
 def hash_choice(chosen: Mapping[str, Any]) -> str:
-    """Return the hash of all sections together."""
+    """Return the SHA-256 (hex) of the sections that :func:`choice_of` returned."""
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What is wrong with a strategy file, and where."""
+"""Errors and warnings about a strategy file, with their line and column."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ __all__ = ["Diagnostic", "StrategyError"]
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding.
+    """One error or warning.
 
     Attributes:
-        line, column: of the key (or list item) it is about, from 1.
-        path: that key from the root, such as ``indicators.rsi_14.period`` or ``nn_inputs[0].timeframes``; empty for
-            the file as a whole.
-        message: what is wrong and the remedy.
-        severity: a file with an error is refused.
+        line: line of the key or list item that the message is about, counted from 1.
+        column: column of that key or list item, counted from 1.
+        path: path of that key from the root, such as ``indicators.rsi_14.period`` or ``nn_inputs[0].timeframes``;
+            empty for the file as a whole.
+        message: what is wrong and what to do.
+        severity: ``"error"`` or ``"warning"``; a file with an error is refused.
     """
 
     line: int
@@ -30,17 +31,18 @@ class Diagnostic:
     severity: Literal["error", "warning"] = "error"
 
     def __post_init__(self) -> None:
-        # Both quote what the file says: on one line, so that nothing in it can pose as a message or steer a terminal.
+        # Both quote the file. Escaping control characters keeps a file from faking further messages or sending
+        # control codes to a terminal.
         object.__setattr__(self, "path", _printable(self.path))
         object.__setattr__(self, "message", _printable(self.message))
 
     def located(self, name: str) -> str:
-        """Return ``name:line:column: path: message``, as compilers write it."""
+        """Return ``name:line:column: path: message``, the format of compilers."""
         where = f"{self.path}: " if self.path else ""
         return f"{name}:{self.line}:{self.column}: {where}{self.message}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map."""
+        """Return the diagnostic as a JSON-ready map."""
         return {
             "line": self.line,
             "column": self.column,
@@ -57,7 +59,12 @@ def _printable(text: str) -> str:
 
 
 class StrategyError(BadInputError):
-    """A strategy file with errors: all of them in :attr:`diagnostics`, warnings too, in the order of the file."""
+    """A strategy file has errors.
+
+    Attributes:
+        name: name of the file.
+        diagnostics: all errors and warnings, in the order of the file.
+    """
 
     def __init__(self, name: str, diagnostics: Sequence[Diagnostic]) -> None:
         self.name = name

@@ -1,14 +1,14 @@
-"""YAML to a tree that knows where everything stands, within limits.
+"""Reader and writer of YAML as a tree of nodes with line and column, within limits of size and depth.
 
-Built from PyYAML's event stream rather than from its constructors: no tag is ever acted on, positions are kept, and a
-limit stops the reading where it is exceeded, before anything is built.
+The tree is built from PyYAML's event stream rather than by its constructors: no YAML tag is executed, positions are
+kept, and reading stops as soon as a limit is exceeded.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +38,8 @@ _MAX_KEY = 200
 Path = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
 
-# YAML 1.1 as older files were read, with three differences: `1e-4` is a number, and `010` and `12:30` are text rather
-# than octal and base 60.
+# The scalars of YAML 1.1, which older files were written for, with three differences: `1e-4` is a number, and `010` and
+# `12:30` are text rather than an octal and a base-60 number.
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = {
     spelling: word in ("yes", "true", "on")
@@ -50,13 +50,14 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?(([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+)", re.ASCII
 )
-_IMPLICIT = yaml.resolver.Resolver()
+# types-PyYAML declares no types for this method.
+_IMPLICIT_TAG: Callable[[type[yaml.Node], str, tuple[bool, bool]], str] = yaml.resolver.Resolver().resolve
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
 class Node:
-    """A value: a scalar, a list of nodes, or a map of entries. ``text`` is a scalar as it is written."""
+    """A value: a scalar, a list of nodes, or a map of entries. ``text`` is a scalar as written in the file."""
 
     line: int
     column: int
@@ -66,7 +67,7 @@ class Node:
 
 @dataclass(slots=True)
 class Entry:
-    """A value in a map, and where its key stands."""
+    """A value in a map, with the line and column of its key."""
 
     line: int
     column: int
@@ -75,7 +76,12 @@ class Entry:
 
 @dataclass(slots=True)
 class Document:
-    """``root`` is ``None`` if the text cannot be read at all; ``problems`` then says why."""
+    """A YAML text that was read.
+
+    Attributes:
+        root: root of the tree; ``None`` if the text cannot be read, and ``problems`` then has the reason.
+        problems: errors found while reading.
+    """
 
     root: Node | None
     problems: list[Diagnostic] = field(default_factory=list)
@@ -105,9 +111,9 @@ class _Unreadable(Exception):
 
 
 def read_document(text: str) -> Document:
-    """Read YAML. Never raises for what the text holds."""
+    """Read YAML; errors in the text are returned in ``problems``, never raised."""
     if len(text) > LONGEST_STRATEGY:
-        return _unreadable(1, 1, f"the file has {len(text):,} characters, and {LONGEST_STRATEGY:,} is the limit")
+        return _unreadable(1, 1, f"the file has {len(text):,} characters; shorten it to {LONGEST_STRATEGY:,} or fewer")
     composer = _Composer()
     try:
         for event in _events(text):
@@ -120,7 +126,7 @@ def read_document(text: str) -> Document:
 
 
 def write_document(root: Node) -> str:
-    """Return YAML that :func:`read_document` reads as ``root``. Scalars are spelled as they were."""
+    """Return YAML that :func:`read_document` reads as ``root``. Scalars keep their spelling."""
     return yaml.serialize(_yaml_node(root), Dumper=yaml.SafeDumper, allow_unicode=True, width=110)
 
 
@@ -137,7 +143,7 @@ def _yaml_node(node: Node) -> yaml.Node:
     if isinstance(node.value, str):
         return _yaml_text(node.value)
     text = "null" if node.value is None else node.text
-    return yaml.ScalarNode(_IMPLICIT.resolve(yaml.ScalarNode, text, (True, False)), text)
+    return yaml.ScalarNode(_IMPLICIT_TAG(yaml.ScalarNode, text, (True, False)), text)
 
 
 def _yaml_text(text: str) -> yaml.Node:
@@ -156,13 +162,15 @@ def _events(text: str) -> Iterator[yaml.Event]:
         before = text[: error.position]
         column = error.position - (before.rfind("\n") + 1) + 1
         raise _Unreadable(
-            before.count("\n") + 1, column, f"not a text file: it holds the character U+{ord(text[error.position]):04X}"
+            before.count("\n") + 1,
+            column,
+            f"not a text file: the character U+{ord(text[error.position]):04X} cannot stand in YAML; remove it",
         ) from None
     except yaml.MarkedYAMLError as error:
         fault = explain_fault(text, error)
         raise _Unreadable(fault.line, fault.column, f"not valid YAML: {fault.message}") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # PyYAML lets the conversion of an impossible escape or version number fail by itself.
+        # PyYAML does not catch the error of converting an impossible escape or version number.
         raise _Unreadable(1, 1, f"not valid YAML: {error}") from None
 
 
@@ -207,7 +215,9 @@ class _Composer:
             self._alias(event.anchor or "", line, column)
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             if event.tag is not None:
-                raise _Unreadable(line, column, f"YAML tags such as `{event.tag[:80]}` are not allowed", self._path())
+                raise _Unreadable(
+                    line, column, f"YAML tags such as `{event.tag[:80]}` are not allowed; remove it", self._path()
+                )
             self._count(1, line, column)
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar(event, line, column)
@@ -219,7 +229,12 @@ class _Composer:
     def _count(self, nodes: int, line: int, column: int) -> None:
         self._nodes += nodes
         if self._nodes > _MAX_NODES:
-            raise _Unreadable(line, column, f"the file has more than {_MAX_NODES:,} values, aliases counted in full")
+            raise _Unreadable(
+                line,
+                column,
+                f"the file has more than {_MAX_NODES:,} values, counting an alias as every value that it repeats; "
+                "remove some",
+            )
 
     def _path(self) -> Path:
         if not self._frames:
@@ -231,14 +246,19 @@ class _Composer:
 
     def _scalar(self, event: yaml.ScalarEvent, line: int, column: int) -> None:
         if _SURROGATE.search(event.value):
-            raise _Unreadable(line, column, "this text holds half a character (a lone surrogate)", self._path())
+            raise _Unreadable(
+                line,
+                column,
+                "this text has half a character (a lone surrogate); write the whole character",
+                self._path(),
+            )
         frame = self._frames[-1] if self._frames else None
         is_plain = event.style is None
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
             if not event.value:
-                raise _Unreadable(line, column, "a key has no name", frame.path)
+                raise _Unreadable(line, column, "this key is empty; write a name before the colon", frame.path)
             if len(event.value) > _MAX_KEY:
-                raise _Unreadable(line, column, f"a key has more than {_MAX_KEY} characters", frame.path)
+                raise _Unreadable(line, column, f"this key has more than {_MAX_KEY} characters; shorten it", frame.path)
             self._anchor(event.anchor, _Anchored(Node(line, column, event.value, event.value), 1, 0))
             frame.key = (event.value, line, column)
             return
@@ -251,9 +271,16 @@ class _Composer:
     def _open(self, event: yaml.CollectionStartEvent, line: int, column: int) -> None:
         frame = self._frames[-1] if self._frames else None
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
-            raise _Unreadable(line, column, "a key must be a word, not a list or a map", frame.path)
+            raise _Unreadable(
+                line,
+                column,
+                "a key must be a word, not a list or a map; put text with brackets between quotes",
+                frame.path,
+            )
         if len(self._frames) >= _MAX_DEPTH:
-            raise _Unreadable(line, column, f"nested more than {_MAX_DEPTH} deep", self._path())
+            raise _Unreadable(
+                line, column, f"this is nested more than {_MAX_DEPTH} levels deep; use fewer levels", self._path()
+            )
         self._anchor(event.anchor, None)
         node = Node(line, column, {} if isinstance(event, yaml.MappingStartEvent) else [])
         self._frames.append(_Frame(node, self._path(), event.anchor, self._nodes - 1))
@@ -272,18 +299,30 @@ class _Composer:
     def _alias(self, name: str, line: int, column: int) -> None:
         self._aliases += 1
         if self._aliases > _MAX_ALIASES:
-            raise _Unreadable(line, column, f"more than {_MAX_ALIASES} aliases")
+            raise _Unreadable(
+                line, column, f"the file has more than {_MAX_ALIASES} aliases; write the values out instead"
+            )
         if name not in self._anchors:
-            raise _Unreadable(line, column, f"`*{name}` refers to an anchor that does not exist", self._path())
+            raise _Unreadable(
+                line,
+                column,
+                f"there is no anchor `&{name}` above `*{name}`; add the anchor, or put a text that begins with `*` "
+                "between quotes",
+                self._path(),
+            )
         anchored = self._anchors[name]
         if anchored is None:
-            raise _Unreadable(line, column, f"`*{name}` contains itself", self._path())
+            raise _Unreadable(
+                line, column, f"`*{name}` stands inside its own anchor `&{name}`; remove it", self._path()
+            )
         frame = self._frames[-1] if self._frames else None
         if frame is not None and isinstance(frame.node.value, dict) and frame.key is None:
-            raise _Unreadable(line, column, "a key must be a word, not an alias", frame.path)
+            raise _Unreadable(line, column, "a key must be a word, not an alias; write the word", frame.path)
         self._count(anchored.size, line, column)
         if len(self._frames) + anchored.height > _MAX_DEPTH:
-            raise _Unreadable(line, column, f"nested more than {_MAX_DEPTH} deep", self._path())
+            raise _Unreadable(
+                line, column, f"this is nested more than {_MAX_DEPTH} levels deep; use fewer levels", self._path()
+            )
         self._add(anchored.node, anchored.height)
 
     def _add(self, node: Node, height: int) -> None:
@@ -306,7 +345,9 @@ class _Composer:
             first = frame.node.value[key]
             where = format_path((*frame.path, key))
             self.problems.append(
-                Diagnostic(line, column, where, f"`{key}` is given twice; the first is at line {first.line}")
+                Diagnostic(
+                    line, column, where, f"`{key}` is given twice, first at line {first.line}; remove one of them"
+                )
             )
         else:
             frame.node.value[key] = entry
@@ -317,14 +358,16 @@ class _Composer:
         for source in sources:
             if not isinstance(source.value, dict):
                 where = format_path((*frame.path, "<<"))
-                self.problems.append(Diagnostic(entry.line, entry.column, where, "`<<` takes a map, or a list of maps"))
+                self.problems.append(
+                    Diagnostic(entry.line, entry.column, where, "the value of `<<` must be a map or a list of maps")
+                )
                 continue
             for key, merged in source.value.items():
                 frame.node.value.setdefault(key, merged)
 
 
 def _resolve(text: str) -> Scalar:
-    """Return the value of a plain scalar. A number that no float can hold stays text."""
+    """Return the value of a plain scalar. A number too large for a float stays text."""
     if _NULL.fullmatch(text):
         return None
     if text in _BOOL:

@@ -1,4 +1,4 @@
-"""Label sources as a strategy names them, with their parameters: one declaration for loader, schema and labels."""
+"""Names and parameters of the label sources, declared once for the loader, the JSON Schema and the labels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ __all__ = ["LABEL_SOURCES", "LabelSource"]
 
 @dataclass(frozen=True, slots=True)
 class LabelSource:
-    """What ``training.labels.source`` names.
+    """One value of ``training.labels.source``.
 
-    ``output`` is the kind of model its labels can train: classes, or a value to predict. ``decisive`` are parameters
-    that decide how many labels each class gets: a strategy that leaves them to their defaults is warned.
+    Attributes:
+        name: the value in a strategy file.
+        description: how the labels are made.
+        output: the kind of model that the labels can train.
+        parameters: the other keys of ``training.labels``.
+        decisive: parameters that decide how many labels each class gets; a strategy that leaves them at their
+            defaults gets a warning.
     """
 
     name: str
@@ -33,7 +38,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
         for source in (
             LabelSource(
                 "zigzag",
-                "buy where the close first rises by the threshold from here, sell where it first falls by it",
+                "BUY where the close first rises by the threshold, SELL where it first falls by it, else HOLD",
                 "classification",
                 (
                     Parameter(
@@ -44,7 +49,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         maximum=1,
                         exclusive_minimum=True,
                         exclusive_maximum=True,
-                        description="rise or fall that counts, as a share of the close",
+                        description="rise or fall that makes a BUY or SELL, as a fraction of the close",
                     ),
                     Parameter(
                         "label_lookahead",
@@ -52,13 +57,13 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         20,
                         minimum=1,
                         maximum=10_000,
-                        description="bars within which it must come",
+                        description="number of bars within which the rise or fall must happen",
                     ),
                 ),
             ),
             LabelSource(
                 "turning_points",
-                "buy at the lows and sell at the highs at which the zigzag of the closes turns, else hold",
+                "BUY at the lows and SELL at the highs where the zigzag of the closes turns, else HOLD",
                 "classification",
                 (
                     Parameter(
@@ -69,7 +74,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         maximum=1,
                         exclusive_minimum=True,
                         exclusive_maximum=True,
-                        description="move away from a low or high that confirms it, as a share of it",
+                        description="move away from a low or high that confirms it, as a fraction of its price",
                     ),
                     Parameter(
                         "max_span",
@@ -77,19 +82,24 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         50,
                         minimum=1,
                         maximum=10_000,
-                        description="bars within which a low or high must be confirmed",
+                        description="number of bars within which a low or high must be confirmed",
                     ),
                 ),
             ),
             LabelSource(
                 "forward_return",
-                "return from this close to the one `horizon` bars later",
+                "return from this close to the close `horizon` bars later",
                 "regression",
-                (Parameter("horizon", "int", 20, minimum=1, maximum=10_000, description="bars ahead"),),
+                (
+                    Parameter(
+                        "horizon", "int", 20, minimum=1, maximum=10_000, description="number of bars to look ahead"
+                    ),
+                ),
             ),
             LabelSource(
                 "triple_barrier",
-                "which is touched first: a profit barrier, a loss barrier, or the end of the holding period",
+                "BUY where the price touches the profit barrier first, SELL where it touches the loss barrier first, "
+                "HOLD where the holding period ends first",
                 "classification",
                 (
                     Parameter(
@@ -98,7 +108,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         2.0,
                         minimum=0,
                         exclusive_minimum=True,
-                        description="distance of the profit barrier, in volatilities",
+                        description="distance of the profit barrier from the close, in multiples of the volatility",
                     ),
                     Parameter(
                         "sl_multiplier",
@@ -106,30 +116,43 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         1.0,
                         minimum=0,
                         exclusive_minimum=True,
-                        description="distance of the loss barrier, in volatilities",
+                        description="distance of the loss barrier from the close, in multiples of the volatility",
                     ),
                     Parameter(
-                        "max_holding_period", "int", 20, minimum=1, maximum=10_000, description="bars until it ends"
+                        "max_holding_period",
+                        "int",
+                        20,
+                        minimum=1,
+                        maximum=10_000,
+                        description="length of the holding period in bars",
                     ),
                     Parameter(
-                        "vol_span", "int", 20, minimum=2, maximum=10_000, description="bars volatility is measured over"
+                        "vol_span",
+                        "int",
+                        20,
+                        minimum=2,
+                        maximum=10_000,
+                        description="number of bars that volatility is measured over",
                     ),
                     Parameter(
                         "vol_method",
                         "str",
                         "atr",
                         choices=("atr", "close"),
-                        description="average true range, or standard deviation of close-to-close returns",
+                        description="average true range (`atr`), or standard deviation of the returns (`close`)",
                     ),
                 ),
                 decisive=("pt_multiplier", "sl_multiplier"),
             ),
             LabelSource(
                 "direction",
-                "sign of the return over `horizon` bars, if it is more than the threshold",
+                "BUY where the return over `horizon` bars is above the threshold, SELL where it is below minus the "
+                "threshold, else HOLD",
                 "classification",
                 (
-                    Parameter("horizon", "int", 1, minimum=1, maximum=10_000, description="bars ahead"),
+                    Parameter(
+                        "horizon", "int", 1, minimum=1, maximum=10_000, description="number of bars to look ahead"
+                    ),
                     Parameter(
                         "threshold",
                         "float",
@@ -137,7 +160,7 @@ LABEL_SOURCES: Mapping[str, LabelSource] = MappingProxyType(
                         minimum=0,
                         maximum=1,
                         exclusive_maximum=True,
-                        description="returns no larger than this are HOLD, as a share of the price",
+                        description="largest return, up or down, that is still HOLD, as a fraction of the price",
                     ),
                 ),
             ),

@@ -1,4 +1,4 @@
-"""From a strategy file to a :class:`~ktrdr.core.strategy.model.Strategy`, or to everything that is wrong with it."""
+"""Loads a strategy file as a :class:`~ktrdr.core.strategy.model.Strategy`, or raises with every error in it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["LoadedStrategy", "load_strategy", "load_strategy_text", "read_strate
 
 @dataclass(frozen=True, slots=True)
 class LoadedStrategy:
-    """A strategy as it was read.
+    """A strategy that was read from YAML.
 
     Attributes:
-        strategy: complete.
-        text: the file as written.
-        warnings: in the order of the file.
+        strategy: the complete strategy, with defaults filled in.
+        text: the text of the file, unchanged.
+        warnings: warnings in the order of the file.
         places: line and column of every key and list item, from 1, by path (``("fuzzy_sets", "rsi")``).
     """
 
@@ -44,8 +44,8 @@ def load_strategy(
     """Read a strategy file; see :func:`load_strategy_text`.
 
     Raises:
-        BadInputError: there is no such file, or it cannot be read as text.
-        StrategyError: it is no strategy; the message has every error with its line and column.
+        BadInputError: the file does not exist, or it cannot be read as text.
+        StrategyError: the file is not a valid strategy; the message has every error with its line and column.
     """
     text = read_strategy_file(path)
     return load_strategy_text(text, name=str(path), plugins=plugins, plugin_may_be_missing=plugin_may_be_missing)
@@ -62,14 +62,14 @@ def load_strategy_text(
 
     Args:
         text: at most :data:`~ktrdr.core.limits.LONGEST_STRATEGY` characters.
-        name: of the file, for messages.
-        plugins: whose declarations ``model`` and ``training`` are checked against, and ``architecture`` is completed
-            from; without, the architecture is taken as it is written.
+        name: name of the file, for messages.
+        plugins: plugins whose declarations are used to check ``model`` and ``training`` and to fill in the defaults of
+            ``architecture``; without them, the architecture is taken as written.
         plugin_may_be_missing: warn, instead of refusing the strategy, if the plugin that trains its model is not
             installed.
 
     Raises:
-        StrategyError: it is no strategy; the message has every error with its line and column.
+        StrategyError: the text is not a valid strategy; the message has every error with its line and column.
     """
     document = read_document(text)
     report = Report()
@@ -82,10 +82,10 @@ def load_strategy_text(
 
 
 def read_strategy_file(path: str | os.PathLike[str]) -> str:
-    """Return the text of a strategy file, which is not larger than a strategy can be.
+    """Return the text of a strategy file.
 
     Raises:
-        BadInputError: there is no such file, or it cannot be read as text.
+        BadInputError: the file does not exist, is larger than a strategy can be, or cannot be read as text.
     """
     limit = 4 * LONGEST_STRATEGY
     try:
@@ -101,13 +101,15 @@ def read_strategy_file(path: str | os.PathLike[str]) -> str:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadInputError(f"`{path}` cannot be read: {reason}") from None
     if len(content) > limit:
-        raise BadInputError(f"`{path}` is larger than {limit:,} bytes, which no strategy is")
+        raise BadInputError(
+            f"`{path}` is larger than {limit:,} bytes; a strategy file has at most {LONGEST_STRATEGY:,} characters"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise BadInputError(
-            f"`{path}` is not a text file: line {line} holds a byte that is not UTF-8; save it as UTF-8"
+            f"`{path}` is not a text file: line {line} contains a byte that is not UTF-8; save it as UTF-8"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""Turn files of versions 1 and 2 into version 3.
+"""Migration of strategy files from versions 1 and 2 to version 3.
 
-The old tree is rearranged, each value keeping its place in the old file, and read as version 3: so what version 3
-does not know is found by the same code that reads it, and reported with its line in the old file.
+The old tree is rearranged and then read as version 3. Each value keeps its line in the old file, so the reader of
+version 3 finds unknown keys and reports them with their line in the old file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ktrdr.core.strategy.training_parameters import TRAINING_KEYS
 __all__ = ["Migration", "migrate_text"]
 
 _REASONS = {
-    "scope": "`training_data.symbols` and `deployment` say it",
+    "scope": "version 3 has `training_data.symbols` and `deployment` instead",
     "hypothesis": "write it into `description`",
     "orchestrator": "positions are sized under `risk`",
     "lookback_periods": "use `lags` in `nn_inputs`",
@@ -38,10 +38,10 @@ class Migration:
     """A migrated file.
 
     Attributes:
-        version: of the old file.
-        text: YAML of version 3, which loads.
-        lost: what was not carried over, and why, with places in the old file.
-        warnings: of the new file, as the loader gives them.
+        version: version of the old file.
+        text: YAML of version 3, which loads without errors.
+        lost: keys that were not carried over and the reason, with line and column in the old file.
+        warnings: warnings of the loader about the new file.
     """
 
     version: int
@@ -54,8 +54,8 @@ def migrate_text(text: str, *, name: str = "strategy") -> Migration:
     """Turn a version 1 or 2 file into version 3.
 
     Raises:
-        BadInputError: it is of version 3 already.
-        StrategyError: what cannot be left out is wrong or missing; places are those in the old file.
+        BadInputError: the file is not of version 1 or 2.
+        StrategyError: a required part is wrong or missing; line and column are those in the old file.
     """
     document = read_document(text)
     if document.root is None or document.problems:
@@ -63,10 +63,19 @@ def migrate_text(text: str, *, name: str = "strategy") -> Migration:
     older = older_version(document.root)
     if older is None:
         if not isinstance(document.root.value, dict):
-            raise StrategyError(name, [_at(document.root, (), f"a strategy is a map, not {kind_of(document.root)}")])
+            raise StrategyError(
+                name,
+                [
+                    _at(
+                        document.root,
+                        (),
+                        f"a strategy is a map that begins with `name: ...`, not {kind_of(document.root)}",
+                    )
+                ],
+            )
         raise BadInputError(
-            f"`{name}` is no file of version 1 or 2 (those have a list of indicators, or `data`); "
-            "`ktrdr validate` says whether it is a valid one of version 3"
+            f"`{name}` is not a file of version 1 or 2 (those have a list of indicators, or `data`); "
+            "check it as version 3 with `ktrdr validate`"
         )
     work = _Migration(name, older[1])
     root = work.rearrange(document.root)
@@ -90,7 +99,7 @@ class _Migration:
     lost: list[Diagnostic] = field(default_factory=list)
 
     def rearrange(self, root: Node) -> Node:
-        """Return a version 3 tree of the old one's values."""
+        """Return a version 3 tree with the values of the old tree."""
         old = dict(_map(root))
         new: dict[str, Entry] = {}
         for key in ("name", "description"):
@@ -118,7 +127,7 @@ class _Migration:
         self.lost.append(_at(place, path, f"not carried over: {reason}"))
 
     def _training_data(self, entry: Entry) -> Entry:
-        """Lists of symbols and timeframes get their mode."""
+        """Add the ``mode`` of version 3 to the symbols and the timeframes."""
         part = dict(_map(entry.node))
         found: dict[str, Entry] = {}
         for plural, single, multiple in (
@@ -150,7 +159,9 @@ class _Migration:
             identifier = part.pop("feature_id", None) or part.get("name")
             kind = part.pop("type", None) or part.get("name")
             if not _is_word(identifier) or not _is_word(kind):
-                raise StrategyError(self.name, [_at(item, path, "an indicator needs a `name`")])
+                raise StrategyError(
+                    self.name, [_at(item, path, "this indicator has no `name`; add one, such as `name: rsi`")]
+                )
             part.pop("name", None)
             for inner in ("params", "parameters"):
                 if inner in part:
@@ -172,7 +183,7 @@ class _Migration:
             if "indicator" not in part:
                 reference = _reference(key, indicators)
                 if reference is None:
-                    self._lose(fuzzy_set, ("fuzzy_sets", key), "no indicator of this name is carried over")
+                    self._lose(fuzzy_set, ("fuzzy_sets", key), "it belongs to no indicator of the new file")
                     continue
                 part = {"indicator": _entry(_text(fuzzy_set.node, reference)), **part}
             name = key.replace(".", "_")
@@ -191,7 +202,7 @@ class _Migration:
         return Entry(fuzzy_sets.line, fuzzy_sets.column, Node(fuzzy_sets.line, fuzzy_sets.column, items))
 
     def _training(self, old: dict[str, Entry]) -> None:
-        """Move what is under ``model.training`` and ``model.features`` to ``training``, where version 3 has it."""
+        """Move the keys of ``model.training`` and ``model.features`` to ``training``, their place in version 3."""
         if "training" not in old or "model" not in old:
             return
         training, model = dict(_map(old["training"].node)), dict(_map(old["model"].node))
@@ -204,7 +215,7 @@ class _Migration:
                 elif key not in training:
                     training[key] = entry
                 elif plain(entry.node) != plain(training[key].node):
-                    self._lose(entry, ("model", name, key), "`training` says otherwise")
+                    self._lose(entry, ("model", name, key), "`training` has another value for it")
         stopping = training.get("early_stopping")
         if stopping is not None and isinstance(stopping.node.value, dict) and "enabled" in stopping.node.value:
             if stopping.node.value["enabled"].node.value is False:
@@ -218,7 +229,7 @@ class _Migration:
             old[key] = Entry(place.line, place.column, Node(place.node.line, place.node.column, part))
 
     def prune(self, root: Node) -> None:
-        """Take out keys that version 3 does not know; whatever else is wrong with it is an error."""
+        """Remove keys that version 3 does not have; raise StrategyError for any other error."""
         report = Report()
         read_strategy(root, report)
         for path in report.unknown:
@@ -232,7 +243,10 @@ class _Migration:
 
 
 def _reference(key: str, indicators: dict[str, Entry]) -> str | None:
-    """Return what a fuzzy set called ``key`` reads: an indicator, or an output of one written with `.` or `_`."""
+    """Return the indicator or ``indicator.output`` that a fuzzy set called ``key`` reads; ``None`` if there is none.
+
+    Older files write the output after a ``.`` or a ``_``.
+    """
     if key in indicators:
         return key
     for identifier, entry in indicators.items():

@@ -1,7 +1,7 @@
-"""The strategy as the rest of KTRDR sees it: complete, validated, defaults filled in.
+"""Pydantic models of a complete, validated strategy, with defaults filled in.
 
-:mod:`ktrdr.core.strategy.loader` turns YAML into this; nothing here reads files. The models are frozen, refuse unknown
-keys, and dump to JSON-ready maps that load to an equal strategy: that is the snapshot a bundle keeps.
+:mod:`ktrdr.core.strategy.loader` makes them from YAML. The models are frozen, refuse unknown keys, and dump to
+JSON-ready maps that load to an equal strategy. A bundle stores such a dump as its snapshot of the strategy.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class _Section(BaseModel):
 
 
 class DateRange(_Section):
-    """Days, UTC, both inclusive; ``None`` leaves that side open."""
+    """First and last day in UTC, both inclusive; ``None`` leaves that side open."""
 
     start: dt.date | None = None
     end: dt.date | None = None
 
 
 class TrainingDataSection(_Section):
-    """Which data a strategy is trained on. ``timeframes`` holds ``base_timeframe``."""
+    """Data that a strategy is trained on. ``timeframes`` includes ``base_timeframe``."""
 
     symbols: tuple[str, ...]
     timeframes: tuple[str, ...]
@@ -67,14 +67,19 @@ class TrainingDataSection(_Section):
 
 
 class IndicatorDefinition(_Section):
-    """``type`` is the registry's own name (aliases resolved); ``parameters`` are complete, ``source`` among them."""
+    """An indicator.
+
+    Attributes:
+        type: canonical name in the registry, with aliases resolved.
+        parameters: every parameter, ``source`` included, with defaults filled in.
+    """
 
     type: str
     parameters: dict[str, Any]
 
 
 class FuzzyInput(_Section):
-    """Memberships of one fuzzy set on each of ``timeframes`` (``all`` resolved), then those of each lag."""
+    """Memberships of one fuzzy set on each of ``timeframes`` (``all`` resolved), without lag first, then by lag."""
 
     kind: Literal["fuzzy_set"] = "fuzzy_set"
     fuzzy_set: str
@@ -97,7 +102,13 @@ NnInput = Annotated[FuzzyInput | RawInput, Field(discriminator="kind")]
 
 
 class ModelSection(_Section):
-    """``architecture`` as written; the plugin's declaration completes it when it is at hand."""
+    """The model to train.
+
+    Attributes:
+        type: model type, in lower case.
+        backend: plugin that trains it; ``None`` for the only one that offers the type.
+        architecture: keys of the model type, with defaults filled in if the plugin is installed, else as written.
+    """
 
     type: str
     backend: str | None = None
@@ -105,21 +116,31 @@ class ModelSection(_Section):
 
 
 class Filters(_Section):
-    """``volume_filter``: the minimum ratio of volume to its 20-bar mean, ``None`` for no filter (``true`` is 1.0)."""
+    """Filters that drop signals.
+
+    Attributes:
+        min_signal_separation: minimum number of bars from one executed signal to the next.
+        volume_filter: minimum ratio of a bar's volume to its 20-bar mean; ``None`` for no filter (``true`` is 1.0).
+    """
 
     min_signal_separation: int = 4
     volume_filter: float | None = None
 
 
 class CostModel(_Section):
-    """A regression acts where its prediction is more than the product of the two; the cost is a share of the price."""
+    """A regression gives a signal where the size of its prediction is above the product of the two values.
+
+    Attributes:
+        round_trip_cost: cost of opening and closing a position, as a fraction of the price.
+        min_edge_multiplier: multiple of the cost.
+    """
 
     round_trip_cost: float = 0.003
     min_edge_multiplier: float = 1.5
 
 
 class Decisions(_Section):
-    """How a model's outputs become signals: see :func:`ktrdr.core.backtesting.signals.decide`."""
+    """Rules that turn a model's outputs into signals; see :func:`ktrdr.core.backtesting.signals.decide`."""
 
     output_format: Literal["classification", "regression"] = "classification"
     confidence_threshold: float = 0.5
@@ -130,14 +151,14 @@ class Decisions(_Section):
 
 
 class Labels(_Section):
-    """``parameters`` are complete for the source."""
+    """Source of the labels and all of its parameters, with defaults filled in."""
 
     source: Literal["zigzag", "turning_points", "forward_return", "triple_barrier", "direction"]
     parameters: dict[str, Any]
 
 
 class DataSplit(_Section):
-    """Shares that sum to 1, chronological per symbol."""
+    """Fractions of each symbol's data in time order; they sum to 1."""
 
     train: float = 0.7
     validation: float = 0.15
@@ -145,14 +166,14 @@ class DataSplit(_Section):
 
 
 class LrScheduler(_Section):
-    """``parameters`` are complete for the type."""
+    """Type of the learning-rate scheduler and all of its parameters, with defaults filled in."""
 
     type: Literal["step", "exponential", "cosine", "reduce_on_plateau"]
     parameters: dict[str, Any]
 
 
 class EarlyStopping(_Section):
-    """Training ends after ``patience`` epochs in which ``monitor`` did not get better by more than ``min_delta``."""
+    """Training stops after ``patience`` epochs in which ``monitor`` did not improve by more than ``min_delta``."""
 
     patience: int = 10
     min_delta: float = 0.0
@@ -160,7 +181,10 @@ class EarlyStopping(_Section):
 
 
 class Training(_Section):
-    """``given`` are the keys the file itself sets: those are refused if the model type has no use for them."""
+    """How a model is trained.
+
+    ``given`` are the keys that the file sets itself; a key in it that has no effect on the model type is refused.
+    """
 
     labels: Labels
     data_split: DataSplit = DataSplit()
@@ -184,11 +208,13 @@ class Training(_Section):
 
 
 class Sizing(_Section):
-    """How many units an order is for.
+    """Rule for the number of units of an order.
 
-    ``value`` is the share of equity (``fixed_fraction``, ``risk_per_trade``), the units (``fixed_units``), the cash
-    (``fixed_cash``) or the annual volatility aimed at (``volatility_target``); ``window`` is the bars volatility is
-    measured over.
+    Attributes:
+        type: the rule.
+        value: the fraction of the equity (``fixed_fraction``, ``risk_per_trade``), the units (``fixed_units``), the
+            cash (``fixed_cash``) or the target annual volatility (``volatility_target``).
+        window: number of bars that volatility is measured over.
     """
 
     type: Literal["fixed_fraction", "fixed_units", "fixed_cash", "volatility_target", "risk_per_trade"] = (
@@ -199,14 +225,14 @@ class Sizing(_Section):
 
 
 class PriceDistance(_Section):
-    """A distance from the entry price: percent of it, or multiples of the 14-bar ATR at the decision bar."""
+    """A distance from a price: in percent of it, or in multiples of the 14-bar ATR at the decision bar."""
 
     kind: Literal["percent", "atr"]
     value: float
 
 
 class Risk(_Section):
-    """How large a position is, and what ends it besides a signal; ``max_holding_period`` is in bars."""
+    """Size of positions, and exits other than a signal; ``max_holding_period`` is in bars."""
 
     sizing: Sizing = Sizing()
     lot_size: float = 0.0
@@ -217,14 +243,14 @@ class Risk(_Section):
 
 
 class Deployment(_Section):
-    """Data a trained model may be used on; ``None`` means no restriction. Enforced by the backtest."""
+    """Data that a trained model may be used on; ``None`` means no restriction. The backtest refuses other data."""
 
     target_symbols: tuple[str, ...] | None = None
     target_timeframes: tuple[str, ...] | None = None
 
 
 class Strategy(_Section):
-    """A complete strategy. Maps keep the order of the file."""
+    """A complete strategy. Maps keep the order of keys in the file."""
 
     name: str
     description: str | None = None

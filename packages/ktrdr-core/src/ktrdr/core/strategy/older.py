@@ -1,4 +1,4 @@
-"""Recognise files of versions 1 and 2."""
+"""Detection of strategy files of versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["older_version"]
 
 
 def older_version(root: Node) -> tuple[str, int] | None:
-    """Return the key that gives an older file away, and its version; ``None`` for anything else.
+    """Return the key that identifies an older file, and the file's version; ``None`` for any other file.
 
-    Version 1 has ``data`` in the place of ``training_data``; version 2 has a list of indicators.
+    A file of version 1 has ``data`` instead of ``training_data``; a file of version 2 has a list of indicators.
     """
     top = root.value
     if not isinstance(top, dict):

@@ -1,4 +1,4 @@
-"""Read ``training_data`` and ``deployment``."""
+"""Reads the sections ``training_data`` and ``deployment`` of a strategy."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ HISTORY = (
         "int",
         minimum=0,
         maximum=10_000_000,
-        description="bars before the first usable one, if more than the indicators need",
+        description="number of bars to read before the first usable bar, if it is more than the indicators need",
     ),
 )
 
 
 def read_training_data(section: Section) -> TrainingDataSection | None:
-    """Read which data the strategy is trained on; ``None`` if any of it is wrong."""
+    """Return the data that the strategy is trained on, or ``None`` after reporting an error."""
     symbols = _read_symbols(section)
     timeframes = _read_timeframes(section)
     dates = _read_dates(section)
@@ -80,13 +80,15 @@ def _read_timeframes(section: Section) -> tuple[list[str], str] | None:
         if base not in TIMEFRAMES:
             part.error("base_timeframe", unknown_timeframe(base))
         else:
-            part.error("base_timeframe", f"`base_timeframe: {base}` is not one of the timeframes: {', '.join(names)}")
+            part.error(
+                "base_timeframe", f"`base_timeframe: {base}` is not one of the timeframes; choose {' or '.join(names)}"
+            )
         return None
     return (names, base or names[0]) if names_fit else None
 
 
 def check_timeframes(section: Section, key: str, names: Sequence[str]) -> bool:
-    """Report the timeframes that do not exist; return True if all do."""
+    """Report every timeframe that does not exist. Return True if all of them exist."""
     unknown = [name for name in names if name not in TIMEFRAMES]
     for name in unknown:
         section.error(key, unknown_timeframe(name))
@@ -94,12 +96,12 @@ def check_timeframes(section: Section, key: str, names: Sequence[str]) -> bool:
 
 
 def unknown_timeframe(name: str) -> str:
-    """Say that ``name`` is no timeframe, and which there are."""
+    """Return the message for an unknown timeframe, with the known ones."""
     if name.lower() in TIMEFRAMES:
         return f"unknown timeframe `{name}`{did_you_mean(name, TIMEFRAMES)}"
-    known = f"there are {', '.join(TIMEFRAMES)}"
+    known = f"use one of {', '.join(TIMEFRAMES)}"
     if re.fullmatch(r"\d+\s*[a-zA-Z]+", name):
-        return f"unknown timeframe `{name}`; {known}, each a whole multiple of those before it"
+        return f"unknown timeframe `{name}`; {known}: each is a whole multiple of the shorter ones"
     return f"unknown timeframe `{name}`; {known}"
 
 
@@ -114,13 +116,15 @@ def _one_or_list(part: Section, single: str, multiple: str) -> list[str] | None:
     many = part.texts("list")
     if mode == multiple:
         if one is not None:
-            part.error(single, f"`mode: {multiple}` takes `list`, not `{single}`; or write `mode: single`")
+            part.error(
+                single, f"`mode: {multiple}` takes `list`, not `{single}`; write `list: [...]`, or `mode: single`"
+            )
             return None
         if many is None and not part.has("list"):
             part.error("mode", f"`mode: {multiple}` needs `list: [...]`")
         return many
     if one is not None and part.has("list"):
-        part.error("list", f"`mode: single` takes `{single}` or a `list` of one, not both")
+        part.error("list", f"`mode: single` takes `{single}` or a `list` of one, not both; remove one of them")
         return None
     if one is not None:
         return [one]
@@ -151,7 +155,7 @@ def _read_dates(section: Section) -> DateRange | None:
     if any(where.has(key) and value is None for key, value in zip(keys, (start, end), strict=True)):
         return None
     if start is not None and end is not None and start > end:
-        where.error(keys[0], f"`{keys[0]}: {start}` is after `{keys[1]}: {end}`")
+        where.error(keys[0], f"`{keys[0]}: {start}` is after `{keys[1]}: {end}`; change one of them")
         return None
     return DateRange(start=start, end=end)
 
@@ -168,7 +172,7 @@ def _read_date(section: Section, key: str) -> dt.date | None:
 
 
 def read_deployment(section: Section, data: TrainingDataSection | None) -> Deployment | None:
-    """Read which data a trained model may be used on; ``None`` if any of it is wrong."""
+    """Return the data that a trained model may be used on, or ``None`` after reporting an error."""
     symbols_fit, symbols = _read_targets(section, "target_symbols", data.symbols if data else None)
     timeframes_fit, timeframes = _read_targets(section, "target_timeframes", data.timeframes if data else None)
     section.finish()
@@ -181,7 +185,7 @@ def read_deployment(section: Section, data: TrainingDataSection | None) -> Deplo
     if data is not None and timeframes is not None and data.base_timeframe not in timeframes:
         section.warn(
             "target_timeframes",
-            f"`{data.base_timeframe}`, on whose bars the model decides, is not among them: no backtest will be allowed",
+            f"the base timeframe `{data.base_timeframe}` is missing here, so every backtest will be refused; add it",
         )
     return Deployment(target_symbols=symbols, target_timeframes=timeframes)
 
@@ -200,7 +204,10 @@ def _checked_deployment_symbols(section: Section, symbols: Sequence[str]) -> boo
 def _read_targets(
     section: Section, key: str, trained_on: tuple[str, ...] | None
 ) -> tuple[bool, tuple[str, ...] | None]:
-    """Read a list, or the map of older files: ``{mode: universal | training_only | ..., list | supported: [...]}``."""
+    """Read a list, or the map of older files: ``{mode: universal | training_only | ..., list | supported: [...]}``.
+
+    Returns whether it is valid, and the names; ``None`` for no restriction.
+    """
     node = section.node(key)
     if node is None:
         return True, None
@@ -216,9 +223,9 @@ def _read_targets(
     listed = part.has("list") or part.has("supported")
     for known in ("list", "supported"):
         part.node(known)
-    part.finish({"groups": f"groups of symbols do not exist; write a list: `{key}: [EURUSD, GBPUSD]`"})
+    part.finish({"groups": f"groups of symbols are not supported; write a list: `{key}: [EURUSD, GBPUSD]`"})
     if part.has("list") and part.has("supported"):
-        part.error("supported", "`list` and `supported` say the same; keep one")
+        part.error("supported", "`list` and `supported` mean the same; keep one of them")
         return False, None
     if listed:
         if mode in ("universal", "training_only"):
@@ -231,6 +238,6 @@ def _read_targets(
         return True, trained_on
     part.error(
         "mode" if part.has("mode") else None,
-        f"`{key}` names nothing; write a list, such as `{key}: [...]`, or `mode: universal` for no restriction",
+        f"`{key}` has no list; write one, such as `{key}: [...]`, or `mode: universal` for no restriction",
     )
     return False, None

@@ -1,4 +1,4 @@
-"""Read ``indicators`` and ``fuzzy_sets``: what is computed, and how it is read."""
+"""Reads the sections ``indicators`` and ``fuzzy_sets`` of a strategy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _INDICATOR_ADVICE = {
     "params": "write the parameters beside `type`",
     "parameters": "write the parameters beside `type`",
     "feature_id": "the key of the indicator is its id",
-    "name": "the key of the indicator is its id, and `type` says what it is",
+    "name": "the key of the indicator is its id, and `type` is the indicator to compute",
 }
 
 
 @dataclass(slots=True)
 class Definitions:
-    """What other sections refer to. A value is ``None`` where the definition itself is wrong, and already reported."""
+    """Indicators and fuzzy sets by id. A value is ``None`` if its definition has an error that is already reported."""
 
     indicators: dict[str, IndicatorDefinition | None]
     fuzzy_sets: dict[str, FuzzySet | None]
@@ -64,7 +64,7 @@ def _read_indicator(section: Section) -> IndicatorDefinition | None:
     values = section.parameters(indicator.parameters)
     advice = dict(_INDICATOR_ADVICE)
     if not indicator.has_source:
-        advice["source"] = f"`{indicator.name}` does not read one series; remove it"
+        advice["source"] = f"`{indicator.name}` does not read a single price series; remove it"
     for parameter in indicator.parameters:
         advice.pop(parameter.name, None)
     section.finish(advice)
@@ -156,7 +156,10 @@ def _checked(section: Section, key: str, kind: str, nodes: Sequence[Node]) -> Me
         section.error(key, fault)
         return None
     if kind in ("triangular", "trapezoidal") and numbers[0] == numbers[1] and numbers[-1] == numbers[-2]:
-        section.warn(key, "a membership that is a shoulder on both sides is 1 for every value")
+        section.warn(
+            key,
+            "this membership is 1 for every value, as its first two and its last two numbers are equal; change them",
+        )
     return MembershipFunction.model_validate({"type": kind, "parameters": numbers})
 
 
@@ -164,11 +167,11 @@ def _fault(kind: str, numbers: list[float]) -> str:
     names = MEMBERSHIP_TYPES[kind]
     if kind in ("triangular", "trapezoidal"):
         if not math.isfinite(numbers[-1] - numbers[0]):
-            return f"the numbers of `{kind}` are too far apart"
+            return f"the numbers of `{kind}` are too far apart; use smaller numbers"
         for left, right, first, second in zip(numbers, numbers[1:], names, names[1:], strict=False):
             if left > right:
                 rule = " <= ".join(names)
-                return f"`{kind}` needs {rule}, and here {first} = {left:g} is above {second} = {right:g}"
+                return f"`{kind}` needs {rule}, but {first} = {left:g} is above {second} = {right:g}"
     for name, number in zip(names, numbers, strict=True):
         if name in ("sigma", "width") and number <= 0:
             return f"`{kind}` needs a {name} above 0, not {number:g}"
@@ -180,7 +183,10 @@ def _fault(kind: str, numbers: list[float]) -> str:
 
 
 def read_reference(section: Section, key: str, definitions: Definitions, *, required: str) -> str | None:
-    """Read ``<id>`` or ``<id>.<output>``; an older name of an output is replaced by its own."""
+    """Return the reference ``<id>`` or ``<id>.<output>`` at ``key``, with the current name of the output.
+
+    Returns ``None`` after reporting an error.
+    """
     text = section.text(key, required=required)
     if text is None:
         return None
@@ -204,8 +210,8 @@ def read_reference(section: Section, key: str, definitions: Definitions, *, requ
 
 
 def closest(name: str, known: Mapping[str, object]) -> str:
-    """Say which of ``known`` was perhaps meant, or which there are."""
-    # Among very many names the search takes seconds for each that is wrong.
+    """Return the end of a message: the closest name in ``known``, or all of them."""
+    # Searching thousands of names would take seconds for each wrong one.
     lowered = {other.lower(): other for other in list(known)[:_MAX_HINTS]}
     hint = did_you_mean(name, lowered)
     if hint:

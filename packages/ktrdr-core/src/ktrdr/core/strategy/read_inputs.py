@@ -1,4 +1,4 @@
-"""Read ``nn_inputs``: what the model sees."""
+"""Reads the section ``nn_inputs`` of a strategy: the inputs of the model."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ __all__ = ["LAGS", "MAX_FEATURES", "NORMALIZATIONS", "read_inputs"]
 
 NORMALIZATIONS = ("zscore", "minmax", "robust", "none")
 LAGS = Parameter(
-    "lags", "int_list", (), minimum=1, maximum=100_000, description="bars back, for earlier values of the same features"
+    "lags",
+    "int_list",
+    (),
+    minimum=1,
+    maximum=100_000,
+    description="each number adds the values of the same features that many bars earlier",
 )
 _KEYS = ("fuzzy_set", "raw_indicator", "timeframes", "lags", "normalization")
 
 MAX_FEATURES = 10_000
-"""Most columns a model may have: beyond it, lags were multiplied by mistake."""
+"""Maximum number of features of a model; a larger number is most likely a mistake in the lags."""
 
 
 def read_inputs(
     report: Report, nodes: Sequence[Node], definitions: Definitions, data: TrainingDataSection | None
 ) -> list[tuple[Node, NnInput]] | None:
-    """Read what the model sees; ``None`` if any of it is wrong."""
+    """Return the inputs of the model, each with its node, or ``None`` after reporting an error."""
     found: list[tuple[Node, NnInput]] = []
     for index, node in enumerate(nodes):
         path: Path = ("nn_inputs", index)
@@ -42,7 +47,7 @@ def read_inputs(
         report.add(
             nodes[0],
             ("nn_inputs", 0),
-            f"the model would see {features:,} features, and {MAX_FEATURES:,} is the limit; leave out lags or inputs",
+            f"the model would have {features:,} features, and the limit is {MAX_FEATURES:,}; remove lags or inputs",
         )
         return None
     return found if _distinct(report, found, definitions) else None
@@ -53,7 +58,7 @@ def _read_input(section: Section, definitions: Definitions, data: TrainingDataSe
     fuzzy_set = reference = None
     if len(kinds) != 1:
         message = "an input is either `fuzzy_set: <id>` or `raw_indicator: <id>`"
-        # A misspelt one is reported as such.
+        # A misspelt key gets its own message from `finish`.
         misspelt = (key for key in section.entries if key not in _KEYS and did_you_mean(key, _KEYS[:2]))
         if kinds or not any(misspelt):
             section.error(kinds[1] if kinds else None, message + (", not both" if kinds else ""))
@@ -78,9 +83,11 @@ def _read_input(section: Section, definitions: Definitions, data: TrainingDataSe
         normalization = chosen or normalization
     timeframes = _read_input_timeframes(section, data)
     lags = section.parameters((LAGS,))
-    section.finish({"normalization": "degrees of membership are between 0 and 1 already; only raw inputs take it"})
+    section.finish(
+        {"normalization": "degrees of membership are between 0 and 1 already; only raw inputs have this key"}
+    )
     if lags is not None and len(set(lags["lags"])) < len(lags["lags"]):
-        section.error("lags", "`lags` holds a number twice")
+        section.error("lags", "`lags` has a number twice; remove one of them")
         lags = None
     if timeframes is None or lags is None or (fuzzy_set is None and reference is None):
         return None
@@ -117,13 +124,14 @@ def _read_input_timeframes(section: Section, data: TrainingDataSection | None) -
             section.error("timeframes", unknown_timeframe(name))
         else:
             section.error(
-                "timeframes", f"`{name}` is not among the timeframes of `training_data`: {', '.join(data.timeframes)}"
+                "timeframes",
+                f"`{name}` is not among the timeframes of `training_data`: {', '.join(data.timeframes)}; add it there",
             )
     return names if fits else None
 
 
 def _distinct(report: Report, inputs: Sequence[tuple[Node, NnInput]], definitions: Definitions) -> bool:
-    """Report features that would have the same id."""
+    """Report features with the same id. Return True if all ids differ."""
     first: dict[str, int] = {}
     distinct = True
     for index, (node, item) in enumerate(inputs):
@@ -136,7 +144,8 @@ def _distinct(report: Report, inputs: Sequence[tuple[Node, NnInput]], definition
             report.add(
                 node,
                 ("nn_inputs", index),
-                f"feature `{name}` is there already, from `nn_inputs[{earlier}]`; remove one, or rename what they read",
+                f"feature `{name}` is already made by `nn_inputs[{earlier}]`; remove one of the two inputs, or rename "
+                "its fuzzy set or indicator",
             )
             distinct = False
     return distinct

@@ -1,4 +1,4 @@
-"""Read ``model`` and ``decisions``: what is trained, and how its outputs become orders."""
+"""Reads the sections ``model`` and ``decisions`` of a strategy."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ DECISIONS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
-        description="classification: act only on a probability above it",
+        description="classification only: probability that a BUY or SELL must exceed",
     ),
+    parameter_of(Decisions, "position_awareness", "bool", description="ignore a BUY while long and a SELL while short"),
     parameter_of(
-        Decisions, "position_awareness", "bool", description="do not repeat what the position already expresses"
+        Decisions,
+        "allow_short_from_flat",
+        "bool",
+        description="let a SELL open a short when there is no position; if false, such a SELL is ignored",
     ),
-    parameter_of(Decisions, "allow_short_from_flat", "bool", description="otherwise SELL is ignored when flat"),
 )
 MIN_SIGNAL_SEPARATION = parameter_of(
     Filters,
@@ -54,7 +57,7 @@ MIN_SIGNAL_SEPARATION = parameter_of(
     "int",
     minimum=0,
     maximum=10_000_000,
-    description="bars since the last executed signal",
+    description="minimum number of bars from one executed signal to the next",
 )
 VOLUME_FILTER = parameter_of(
     Filters,
@@ -63,7 +66,7 @@ VOLUME_FILTER = parameter_of(
     minimum=0,
     maximum=1000,
     exclusive_minimum=True,
-    description="least ratio of the volume to its mean of 20 bars; true is 1",
+    description="minimum ratio of a bar's volume to its 20-bar mean; `true` is 1",
 )
 COST_MODEL: tuple[Parameter, ...] = (
     parameter_of(
@@ -73,7 +76,7 @@ COST_MODEL: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
-        description="cost of opening and closing, as a share of the price",
+        description="cost of opening and closing a position, as a fraction of the price",
     ),
     parameter_of(
         CostModel,
@@ -81,11 +84,11 @@ COST_MODEL: tuple[Parameter, ...] = (
         "float",
         minimum=0,
         maximum=1000,
-        description="act where the prediction is more than this many costs",
+        description="a signal needs a predicted return above this multiple of `round_trip_cost`",
     ),
 )
 OLDER_TRAINING = ("training", "features")
-"""Maps under ``model`` of older files, whose keys belong under ``training``."""
+"""Keys of ``model`` in older files: maps whose keys belong under ``training``."""
 
 _MODEL_ADVICE = dict.fromkeys(
     ("hidden_layers", "activation", "dropout", "batch_norm", "sequence_length", "hidden_size", "num_layers"),
@@ -97,11 +100,11 @@ _REGRESSION_ONLY = ("cost_model",)
 
 @dataclass(frozen=True, slots=True)
 class DecisionsReading:
-    """What ``decisions`` says.
+    """Result of reading ``decisions``.
 
     Attributes:
-        section: ``None`` if any of it is wrong.
-        output: ``None`` if that is.
+        section: the section; ``None`` if it has an error.
+        output: the value of ``output_format``; ``None`` if it is wrong.
     """
 
     section: Decisions | None
@@ -110,12 +113,12 @@ class DecisionsReading:
 
 @dataclass(frozen=True, slots=True)
 class ModelReading:
-    """What ``model`` says.
+    """Result of reading ``model``.
 
     Attributes:
-        section: ``None`` if any of it is wrong.
-        model_type: the plugin's declaration; ``None`` if no plugins were asked.
-        older: keys of ``model.training`` and ``model.features``, and where each is written.
+        section: the section; ``None`` if it has an error.
+        model_type: the plugin's declaration of the model type; ``None`` if it was not looked up or not found.
+        older: keys of ``model.training`` and ``model.features``, each with its value and path.
     """
 
     section: ModelSection | None
@@ -124,9 +127,13 @@ class ModelReading:
 
 
 def read_model(section: Section, plugins: PluginManager | None, *, may_be_missing: bool = False) -> ModelReading:
-    """Read ``model``; with ``plugins``, against the declaration of the one that trains it.
+    """Read ``model``.
 
-    Where that one ``may_be_missing``, it is only warned of, and the architecture is taken as it is written.
+    Args:
+        section: the section to read.
+        plugins: plugins whose declaration of the model type the section is checked against; ``None`` for no check.
+        may_be_missing: warn, instead of reporting an error, if the plugin that trains the model is not installed; the
+            architecture is then taken as written.
     """
     name = section.text("type", required="what is trained, for example `type: mlp`")
     backend = section.text("backend")
@@ -137,7 +144,10 @@ def read_model(section: Section, plugins: PluginManager | None, *, may_be_missin
             _, model_type = plugins.backend_for(name, backend)
         except MissingPluginError as error:
             if may_be_missing:
-                section.warn("backend" if backend else "type", f"{error}; what it would check here is not checked")
+                section.warn(
+                    "backend" if backend else "type",
+                    f"{error}; without it, `model` and `training` are only partly checked",
+                )
             else:
                 section.error("backend" if backend else "type", str(error))
                 wrong = True
@@ -164,7 +174,7 @@ def _read_architecture(section: Section, model_type: ModelType | None) -> dict[s
     part.finish(nothing=f"; model type `{model_type.name}` has no parameters")
     if values is None:
         return None
-    # Lists throughout, as they come back from JSON.
+    # JSON has no tuples: lists make the values equal to those that are read back from a bundle.
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -178,7 +188,7 @@ def _read_older(section: Section) -> tuple[tuple[str, Entry, Path], ...]:
 
 
 def read_decisions(section: Section) -> DecisionsReading:
-    """Read how outputs become orders."""
+    """Read ``decisions``: how the model's outputs become orders."""
     output = _read_output(section)
     wrong = output is None
     values = section.parameters(DECISIONS)

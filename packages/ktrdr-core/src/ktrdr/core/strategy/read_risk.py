@@ -1,4 +1,4 @@
-"""Read ``risk``: how large a position is, and what ends it besides a signal."""
+"""Reads the section ``risk`` of a strategy: size of positions, and exits other than a signal."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
                 minimum=0,
                 maximum=1,
                 exclusive_minimum=True,
-                description="share of the equity that a position is bought for",
+                description="fraction of the equity to invest in a position",
             ),
         ),
         "fixed_units": (
-            Parameter("units", "float", minimum=0, exclusive_minimum=True, description="units of every position"),
+            Parameter("units", "float", minimum=0, exclusive_minimum=True, description="number of units of a position"),
         ),
         "fixed_cash": (
-            Parameter("cash", "float", minimum=0, exclusive_minimum=True, description="cash a position is bought for"),
+            Parameter(
+                "cash", "float", minimum=0, exclusive_minimum=True, description="amount of cash to invest in a position"
+            ),
         ),
         "volatility_target": (
             Parameter(
@@ -39,10 +41,15 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
                 minimum=0,
                 maximum=10,
                 exclusive_minimum=True,
-                description="annual volatility aimed at, as a share of the equity",
+                description="target annual volatility of a position, as a fraction of the equity",
             ),
             parameter_of(
-                Sizing, "window", "int", minimum=2, maximum=10_000, description="bars volatility is measured over"
+                Sizing,
+                "window",
+                "int",
+                minimum=2,
+                maximum=10_000,
+                description="number of bars that volatility is measured over",
             ),
         ),
         "risk_per_trade": (
@@ -52,7 +59,7 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
                 minimum=0,
                 maximum=1,
                 exclusive_minimum=True,
-                description="share of the equity that is lost, before costs, if the stop is hit",
+                description="fraction of the equity that is lost, before costs, if the stop is hit",
             ),
         ),
     }
@@ -61,28 +68,37 @@ SIZINGS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
 
 RISK: tuple[Parameter, ...] = (
     parameter_of(
-        Risk, "lot_size", "float", minimum=0, description="units are rounded down to a multiple of it; 0: fractional"
+        Risk,
+        "lot_size",
+        "float",
+        minimum=0,
+        description="units are rounded down to a multiple of this; 0 allows fractional units",
     ),
     parameter_of(
-        Risk, "max_holding_period", "int", minimum=1, maximum=10_000_000, description="bars until a position is closed"
+        Risk,
+        "max_holding_period",
+        "int",
+        minimum=1,
+        maximum=10_000_000,
+        description="maximum number of bars that a position is held",
     ),
 )
 
-# Every other share in a strategy is a fraction.
+# Below this, a percentage was probably meant as a fraction, which every other key of a strategy uses.
 _FEW_PERCENT = 0.1
 
 DISTANCES: Mapping[str, str] = MappingProxyType(
     {
-        "stop_loss": "the position is closed at a loss of this",
-        "take_profit": "the position is closed at a profit of this",
-        "trailing_stop": "the position is closed this far from its best price",
+        "stop_loss": "close the position at a loss of this distance from the entry price",
+        "take_profit": "close the position at a profit of this distance from the entry price",
+        "trailing_stop": "close the position at this distance from its best price so far",
     }
 )
-"""Keys of ``risk`` that are a distance from a price, and what each does."""
+"""Keys of ``risk`` that are a distance from a price, with their descriptions."""
 
 
 def distance_parameters(key: str) -> tuple[Parameter, ...]:
-    """Return the two ways of writing the distance ``key``."""
+    """Return the parameters ``percent`` and ``atr`` of the distance ``key``; a file gives one of them."""
     # A price cannot fall by 100%: such a stop would have no effect. A profit can be any size.
     return (
         Parameter(
@@ -100,14 +116,14 @@ def distance_parameters(key: str) -> tuple[Parameter, ...]:
 
 
 def warning_of_percent(value: Scalar) -> str:
-    """Return what to warn of where a distance is so few percent that a share may have been meant, else nothing."""
+    """Return a warning if ``value`` percent is so small that a fraction may have been meant, else an empty string."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _FEW_PERCENT:
         return ""
     return f"`percent: {value:g}` is {value:g} % of the price; for {value * 100:g} % write `percent: {value * 100:g}`"
 
 
 def read_risk(section: Section) -> Risk | None:
-    """Read sizing and stops; ``None`` if any of it is wrong."""
+    """Return sizing and stops, or ``None`` after reporting an error."""
     sizing = _read_sizing(section)
     distances = {key: _read_distance(section, key) for key in DISTANCES}
     values = section.parameters(RISK)
@@ -157,6 +173,9 @@ def _read_distance(section: Section, key: str) -> PriceDistance | None:
         part.warn("percent", warning)
     chosen = {kind: value for kind, value in values.items() if value is not None}
     if len(chosen) != 1:
-        section.error(key, f"`{key}` is either `percent` or `atr`" + (", not both" if chosen else ": `{percent: 2}`"))
+        section.error(
+            key,
+            f"`{key}` must have either `percent` or `atr`" + (", not both" if chosen else ", such as `{percent: 2}`"),
+        )
         return None
     return PriceDistance.model_validate(dict(zip(("kind", "value"), *chosen.items(), strict=True)))

@@ -1,4 +1,4 @@
-"""Read a whole strategy, section by section, and hold the sections against each other."""
+"""Reads a whole strategy section by section, and checks that the sections fit each other."""
 
 from __future__ import annotations
 
@@ -30,20 +30,24 @@ _ADVICE = {
     "date_range": "dates belong under `training_data`",
     "symbols": "write it under `training_data`",
     "timeframes": "write it under `training_data`",
-    "normalization": "it is chosen for each raw input, under `nn_inputs`",
+    "normalization": "write it in each raw input, under `nn_inputs`",
     "labels": "write it under `training`",
     "architecture": "write it under `model`",
-    "scope": "it belongs to version 2; `training_data.symbols` and `deployment` say it in version 3",
-    "data": "it belongs to version 1; `training_data` says it in version 3",
+    "scope": "this is a key of version 2; version 3 has `training_data.symbols` and `deployment` instead",
+    "data": "this is a key of version 1; version 3 has `training_data` instead",
 }
 
 
 def read_strategy(
     root: Node, report: Report, plugins: PluginManager | None = None, may_be_missing: bool = False
 ) -> Strategy | None:
-    """Return the strategy ``root`` holds, or ``None`` if ``report`` has errors.
+    """Return the strategy in ``root``, or ``None`` if there are errors.
 
-    ``plugins`` and ``may_be_missing`` are those of :func:`~ktrdr.core.strategy.read_model.read_model`.
+    Args:
+        root: root of the file.
+        report: receives every error and warning.
+        plugins: see :func:`~ktrdr.core.strategy.read_model.read_model`.
+        may_be_missing: see :func:`~ktrdr.core.strategy.read_model.read_model`.
     """
     if not isinstance(root.value, dict):
         report.add(root, (), f"a strategy is a map that begins with `name: ...`, not {kind_of(root)}")
@@ -84,7 +88,8 @@ def read_strategy(
         warn_of_unused(top, definitions, [item for _, item in inputs], data)
     if report.failed:
         return None
-    # A part that could not be read has been reported: were one missing here, this would fail rather than leave it out.
+    # Every part with an error has been reported. Explicit None values make validation fail here, rather than fall back
+    # to a default, if a report were ever forgotten.
     return Strategy.model_validate(
         {
             **named,
@@ -116,21 +121,23 @@ def _read_name(top: Section) -> dict[str, Any]:
 
 
 def _read_data(top: Section) -> TrainingDataSection | None:
-    part = top.section("training_data", required="which symbols, timeframes and dates are used")
+    part = top.section("training_data", required="the symbols, timeframes and dates to train on")
     return None if part is None else read_training_data(part)
 
 
 def _read_features(
     top: Section, definitions: Definitions, data: TrainingDataSection | None
 ) -> list[tuple[Node, NnInput]] | None:
-    part = top.section("indicators", required="what is computed, for example `rsi_14: {type: rsi, period: 14}`")
+    part = top.section(
+        "indicators", required="the indicators to compute, for example `rsi_14: {type: rsi, period: 14}`"
+    )
     if part is not None:
         read_indicators(part, definitions.indicators)
-    nodes = top.items("nn_inputs", required="what the model sees, for example `- {fuzzy_set: rsi, timeframes: all}`")
-    fuzzy = any(isinstance(node.value, dict) and "fuzzy_set" in node.value for node in nodes or ())
-    part = top.section(
-        "fuzzy_sets", required="`nn_inputs` reads fuzzy sets; only raw inputs do without them" if fuzzy else ""
+    nodes = top.items(
+        "nn_inputs", required="the inputs of the model, for example `- {fuzzy_set: rsi, timeframes: all}`"
     )
+    fuzzy = any(isinstance(node.value, dict) and "fuzzy_set" in node.value for node in nodes or ())
+    part = top.section("fuzzy_sets", required="define the fuzzy sets that `nn_inputs` reads" if fuzzy else "")
     if part is not None:
         read_fuzzy_sets(part, definitions)
     if nodes is None or (not top.has("indicators")) or (fuzzy and not top.has("fuzzy_sets")):
@@ -139,7 +146,7 @@ def _read_features(
 
 
 def _read_model(top: Section, plugins: PluginManager | None, may_be_missing: bool) -> ModelReading:
-    part = top.section("model", required="what is trained, for example `model: {type: mlp}`")
+    part = top.section("model", required="the model to train, for example `model: {type: mlp}`")
     return ModelReading(None, None, ()) if part is None else read_model(part, plugins, may_be_missing=may_be_missing)
 
 
@@ -151,7 +158,8 @@ def _check_output(top: Section, model: ModelReading, output: str) -> None:
         top.report.add(
             entry,
             ("model", "type"),
-            f"model type `{model.model_type.name}` is for {kinds}, and `decisions.output_format` is {output}",
+            f"model type `{model.model_type.name}` is for {kinds}, and `decisions.output_format` is {output}; "
+            "change one of them",
         )
     elif output == "regression" and model.section and model.section.architecture.get("output_activation") is not None:
         activation = model.section.architecture["output_activation"]
@@ -168,7 +176,10 @@ def _check_crisp(top: Section, model: ModelReading, inputs: Sequence[NnInput], d
         return
     fuzzy = [item for item in inputs if isinstance(item, FuzzyInput)]
     if not fuzzy:
-        top.error("nn_inputs", f"model type `{model.model_type.name}` makes rules of fuzzy sets; add a fuzzy input")
+        top.error(
+            "nn_inputs",
+            f"model type `{model.model_type.name}` builds its rules from fuzzy sets; add an input with `fuzzy_set`",
+        )
         return
     if model.section is None:
         return

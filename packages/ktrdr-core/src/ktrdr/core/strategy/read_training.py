@@ -1,4 +1,4 @@
-"""Read ``training``: labels, splits, and everything the model is fitted with."""
+"""Reads the section ``training`` of a strategy: labels, data split, and how the model is fitted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ADVICE = {
     "date_range": _DATES,
     "start_date": _DATES,
     "end_date": _DATES,
-    "normalization": "it is chosen for each raw input, under `nn_inputs`",
+    "normalization": "write it in each raw input, under `nn_inputs`",
     "source": _LABELS,
     "zigzag_threshold": _LABELS,
     "label_lookahead": _LABELS,
@@ -48,31 +48,31 @@ _ADVICE = {
     "validation_split": "write `data_split: {train: 0.7, validation: 0.15, test: 0.15}`",
     "fitness_metrics": "the best epoch is chosen by `early_stopping.monitor`",
 }
-_ENABLED = "it is on because it is there; to turn it off, leave the whole of it out"
+_ENABLED = "a map turns it on; to turn it off, remove the whole map"
 
 
 def adopt_older(section: Section, model: ModelReading) -> None:
-    """Add keys that older files write under ``model.training`` and ``model.features``."""
+    """Add the keys of ``model.training`` and ``model.features`` of older files to ``training``."""
     for key, entry, path in model.older:
         where = f"`{path[0]}.{path[1]}`"
         if key not in TRAINING_KEYS:
-            section.report.add(
-                entry, path, f"unknown key `{key}`: of {where} only keys that also exist under `training` are read"
-            )
+            section.report.add(entry, path, f"unknown key `{key}`: {where} may only have keys of `training`; remove it")
         elif entry.node.value is None:
             continue
         elif not section.has(key):
             section.adopt(key, entry, path)
         elif plain(entry.node) != plain(section.entries[key].node):
             line = section.entries[key].line
-            section.report.add(entry, path, f"`{key}` is given otherwise at line {line}; keep the one under `training`")
+            section.report.add(entry, path, f"`{key}` has another value at line {line}; keep the one under `training`")
 
 
 def read_training(section: Section, decisions: DecisionsReading, model: ModelReading) -> Training | None:
-    """Read how the model is trained; ``None`` if any of it is wrong.
+    """Return how the model is trained, or ``None`` after reporting an error.
 
-    ``decisions`` and ``model`` say what the rest must fit; where they are wrong themselves, only what does not depend
-    on them is checked.
+    Args:
+        section: the section ``training``.
+        decisions: the section that labels and loss must fit; a part of it with an error is not compared.
+        model: the section whose model type decides which keys have an effect; not compared if it has an error.
     """
     source, labels = _read_labels(section)
     split = _read_split(section)
@@ -123,7 +123,7 @@ def _read_labels(section: Section) -> tuple[LabelSource | None, Labels | None]:
 
 
 def _warn_of_defaults(section: Section, source: LabelSource, values: Mapping[str, Any]) -> None:
-    """Warn where nobody has chosen what decides how many labels each class gets."""
+    """Warn if the file does not set the parameters that decide how many labels each class gets."""
     left = [name for name in source.decisive if not section.has(name)]
     if left:
         names = " and ".join(f"`{name}`" for name in left)
@@ -146,7 +146,7 @@ def _read_split(section: Section) -> DataSplit | None:
     total = sum(values.values())
     if abs(total - 1) > 1e-6:
         shares = " + ".join(f"{name} {value:g}" for name, value in values.items())
-        section.error("data_split", f"the shares must sum to 1, and {shares} is {total:g}")
+        section.error("data_split", f"the fractions must sum to 1, but {shares} is {total:g}")
         return None
     return DataSplit(**values)
 
@@ -192,7 +192,7 @@ def _read_stopping(section: Section) -> tuple[bool, EarlyStopping | None]:
 
 
 def _refuse_useless(section: Section, given: tuple[str, ...], model_type: ModelType) -> None:
-    """Report keys that the model type has no use for."""
+    """Report keys that have no effect on the model type."""
     uses = [key for key in TRAINING_KEYS if key in model_type.training_keys]
     for key in given:
         if key in TRAINING_KEYS and key not in CORE_KEYS and key not in model_type.training_keys:
@@ -204,7 +204,7 @@ def _refuse_useless(section: Section, given: tuple[str, ...], model_type: ModelT
 
 
 def _warn_of_idle(section: Section, given: tuple[str, ...], model: ModelReading) -> None:
-    """Warn of keys that the model type has a use for, but not with this architecture."""
+    """Warn of keys that have an effect on the model type, but not with this architecture."""
     if model.model_type is None or model.section is None:
         return
     for idle in model.model_type.idle_keys:
@@ -241,7 +241,9 @@ def _fit_loss(section: Section, values: dict[str, Any], given: tuple[str, ...], 
     fits = True
     for key, loss in (("focal_gamma", "focal"), ("huber_delta", "huber")):
         if key in given and values["loss"] != loss:
-            section.error(key, f"`{key}` has an effect on `loss: {loss}` only, and the loss is {values['loss']}")
+            section.error(
+                key, f"`{key}` has an effect on `loss: {loss}` only, and the loss is {values['loss']}; remove it"
+            )
             fits = False
     if output == "regression" and values["class_weights"] != "none":
         section.error("class_weights", "a regression has no classes to weight; remove `class_weights`")
@@ -252,7 +254,8 @@ def _fit_loss(section: Section, values: dict[str, Any], given: tuple[str, ...], 
 def _fit_momentum(section: Section, values: dict[str, Any]) -> bool:
     if values["momentum"] and values["optimizer"] not in ("sgd", "rmsprop"):
         section.error(
-            "momentum", f"`momentum` has an effect on the optimizers sgd and rmsprop, not on {values['optimizer']}"
+            "momentum",
+            f"`momentum` has an effect on the optimizers sgd and rmsprop, not on {values['optimizer']}; remove it",
         )
         return False
     return True

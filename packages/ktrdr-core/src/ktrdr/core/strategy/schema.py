@@ -1,7 +1,7 @@
-"""The grammar as a JSON Schema, for editors.
+"""JSON Schema of a strategy file, for editors.
 
-Made of the declarations the loader reads with, so it cannot differ from them. It accepts every strategy the loader
-accepts; what holds between sections (ids that are referred to, labels that fit the output) only the loader knows.
+It is built from the same declarations as the loader, so the two cannot differ. It accepts every strategy that the
+loader accepts. Only the loader checks rules between sections, such as references to ids, or labels that fit the output.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ __all__ = ["strategy_schema"]
 
 
 def strategy_schema(plugins: PluginManager | None = None) -> Schema:
-    """Return the JSON Schema (2020-12) of a strategy file; with the model types of ``plugins``, if given."""
+    """Return the JSON Schema (2020-12) of a strategy file, including the model types of ``plugins`` if given."""
     types = _model_types(plugins)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"KTRDR strategy, version {VERSION}",
         **closed_map(
             {
-                "name": name_schema("of the strategy, and of its model in the model store"),
-                "description": described(optional(TEXT), "for people; it changes nothing"),
+                "name": name_schema("name of the strategy, and of its model in the model store"),
+                "description": described(optional(TEXT), "a description for readers; it has no effect"),
                 "version": described(
                     optional({"enum": [VERSION, float(VERSION)]}),
-                    "of the grammar the file is written in",
+                    "version of the strategy language",
                     default=VERSION,
                 ),
                 "training_data": training_data(),
@@ -91,7 +91,7 @@ def strategy_schema(plugins: PluginManager | None = None) -> Schema:
 
 
 def _model_types(plugins: PluginManager | None) -> list[ModelType]:
-    """Return the model types that exactly one plugin offers; of others, only the loader knows which is meant."""
+    """Return the model types that exactly one plugin offers; for the others, only the loader can choose the plugin."""
     offered: dict[str, list[ModelType]] = {}
     for info in plugins.infos().values() if plugins else ():
         for model_type in info.model_types:
@@ -109,25 +109,26 @@ def _model(types: Sequence[ModelType]) -> Schema:
         {
             "type": described(
                 {"anyOf": [{"enum": [model_type.name for model_type in types]}, TEXT]} if types else TEXT,
-                "what is trained; the plugins that are installed say which types there are",
+                "model type; the installed plugins declare the types",
             ),
-            "backend": described(optional(TEXT), "plugin to use, where several offer the type"),
+            "backend": described(optional(TEXT), "plugin that trains the model, if several offer the type"),
             "architecture": described(
-                optional({"type": "object"}), "keys of the type; its plugin says which, and what they default to"
+                optional({"type": "object"}),
+                "parameters of the model type; its plugin declares them and their defaults",
             ),
-            # An empty value counts as absent, also where `training` itself would not take it.
+            # An empty value counts as absent here, even for keys that may not be empty under `training`.
             **{
                 name: optional(
                     closed_map(
                         {key: optional(value) for key, value in training.items()},
-                        description="of older files: keys that belong under `training`",
+                        description="only in older files: keys that belong under `training`",
                     )
                 )
                 for name in OLDER_TRAINING
             },
         },
         required=("type",),
-        description="what is trained",
+        description="the model to train",
     )
     schema["allOf"] = [
         {
@@ -138,7 +139,7 @@ def _model(types: Sequence[ModelType]) -> Schema:
                         closed_map(
                             parameter_schemas(model_type.architecture),
                             required=required_of(model_type.architecture),
-                            description=f"keys of {model_type.name}",
+                            description=f"parameters of {model_type.name}",
                         )
                     )
                 },
@@ -151,7 +152,7 @@ def _model(types: Sequence[ModelType]) -> Schema:
 
 
 def _use_of_training(model_type: ModelType) -> Schema:
-    """A key that has no effect on the model type is refused."""
+    """Return a rule that refuses the keys of ``training`` that have no effect on the model type."""
     useless = [key for key in TRAINING_KEYS if key not in CORE_KEYS and key not in model_type.training_keys]
     return {
         "if": {"properties": {"model": _is(model_type)}},
@@ -170,15 +171,15 @@ def _decisions() -> Schema:
         {
             "output_format": described(
                 optional(any_case(OUTPUT_FORMATS)),
-                "what the model gives: the probabilities of BUY, HOLD and SELL, or the return to come",
+                "output of the model: probabilities of BUY, HOLD and SELL (classification) or a return (regression)",
                 default=OUTPUT_FORMATS[0],
             ),
             **parameter_schemas(DECISIONS),
-            "filters": optional(closed_map(filters, description="which signals are left out")),
+            "filters": optional(closed_map(filters, description="filters that drop signals")),
             "cost_model": optional(
                 closed_map(
                     parameter_schemas(COST_MODEL),
-                    description="regression: how large a predicted return must be, as a multiple of what trading costs",
+                    description="regression only: minimum predicted return, as a multiple of the trading cost",
                 )
             ),
         },
@@ -192,27 +193,30 @@ def _training() -> Schema:
 
 def _training_properties() -> dict[str, Schema]:
     sources = {name: source.parameters for name, source in LABEL_SOURCES.items()}
-    scheduler = map_by_type("type", LR_SCHEDULERS, "how the learning rate changes")
+    scheduler = map_by_type("type", LR_SCHEDULERS, "type of the scheduler; the other keys depend on it")
     stopping = closed_map(parameter_schemas(EARLY_STOPPING))
     return {
-        "method": described(optional(any_case(METHODS)), "of older files; there is one", default=METHODS[0]),
+        "method": described(
+            optional(any_case(METHODS)), "only in older files; there is one method", default=METHODS[0]
+        ),
         "labels": described(
-            map_by_type("source", sources, "how they are made; it says which other keys there are"),
-            "what the model is to learn, made from the bars that follow",
+            map_by_type("source", sources, "how the labels are made; the other keys depend on it"),
+            "targets that the model learns, computed from the bars after each bar",
         ),
         "data_split": optional(
             closed_map(
-                parameter_schemas(DATA_SPLIT), description="shares of each symbol's data, in time order; they sum to 1"
+                parameter_schemas(DATA_SPLIT),
+                description="fractions of each symbol's data, in time order; they must sum to 1",
             )
         ),
         **parameter_schemas(TRAINING),
         "lr_scheduler": described(
             optional({"anyOf": [{"type": "boolean"}, scheduler]}),
-            "how the learning rate changes, if it does; `true` is `{type: reduce_on_plateau}`",
+            "changes the learning rate during training; `true` is `{type: reduce_on_plateau}`",
         ),
         "early_stopping": described(
             optional({"anyOf": [{"type": "boolean"}, stopping]}),
-            "when training ends before `epochs`, if it may; `true` takes the defaults",
+            "stops training before `epochs` if there is no improvement; `true` is the defaults",
         ),
     }
 
@@ -230,11 +234,11 @@ def _risk() -> Schema:
             }
         ) | {"description": description}
     sizing = described(
-        optional(map_by_type("type", SIZINGS, "how; it says which other keys there are")),
-        "how large a position is; a quarter of the equity without it",
+        optional(map_by_type("type", SIZINGS, "sizing rule; the other keys depend on it")),
+        "size of a position; without it, a quarter of the equity",
         default={"type": next(iter(SIZINGS)), "fraction": 0.25},
     )
     return closed_map(
         {"sizing": sizing, **distances, **parameter_schemas(RISK)},
-        description="how large a position is, and what ends it besides a signal",
+        description="size of positions, and exits other than a signal",
     )

@@ -1,4 +1,4 @@
-"""The part of the JSON Schema about data and what is computed from it: all but ``model`` and what follows it."""
+"""Parts of the JSON Schema about data, indicators, fuzzy sets, inputs and deployment."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _TIMEFRAME: Schema = {"enum": list(TIMEFRAMES)}
 
 def training_data() -> Schema:
     """Return the schema of ``training_data``."""
-    first = described(optional(_DATE), "first day of the data, UTC; without it, from where the stored data begins")
-    last = described(optional(_DATE), "last day of the data, UTC; without it, to where the stored data ends")
+    first = described(optional(_DATE), "first day of the data, UTC; without it, the first stored day")
+    last = described(optional(_DATE), "last day of the data, UTC; without it, the last stored day")
     base = described(
         optional(_TIMEFRAME),
-        "one of `list`, on whose bars the model decides and is labelled; the first without it",
+        "the timeframe in `list` on whose bars the model decides and labels are made; without it, the first",
     )
     return closed_map(
         {
             "symbols": described(
-                _one_or_list("symbol", "multi_symbol", described(TEXT, "the symbol"), {}), "whose bars are read"
+                _one_or_list("symbol", "multi_symbol", described(TEXT, "the symbol"), {}), "symbols whose bars are read"
             ),
             "timeframes": described(
                 _one_or_list(
@@ -51,13 +51,16 @@ def training_data() -> Schema:
                     described(_TIMEFRAME, "the length of a bar"),
                     {"base_timeframe": base},
                 ),
-                "how long the bars are",
+                "timeframes of the bars",
             ),
             "date_range": optional(
-                closed_map({"start": first, "end": last}, description="days, UTC, both inclusive; all data without it")
+                closed_map(
+                    {"start": first, "end": last},
+                    description="first and last day, UTC, both inclusive; without it, all data",
+                )
             ),
-            "start_date": described(first, "`date_range.start`, as older files write it"),
-            "end_date": described(last, "`date_range.end`, as older files write it"),
+            "start_date": described(first, "`date_range.start` in older files"),
+            "end_date": described(last, "`date_range.end` in older files"),
             **parameter_schemas(HISTORY),
         },
         required=("symbols", "timeframes"),
@@ -67,7 +70,7 @@ def training_data() -> Schema:
 
 def _one_or_list(single: str, multiple: str, item: Schema, extra: Mapping[str, Schema]) -> Schema:
     def alternative(mode: str, key: str, value: Schema, other: str) -> Schema:
-        said = described(any_case((mode,)), f"`single`: one {single}; `{multiple}`: those in `list`")
+        said = described(any_case((mode,)), f"`single` for one {single}, `{multiple}` for those in `list`")
         return closed_map({"mode": said, key: value, other: NULL, **extra}, required=("mode", key))
 
     many: Schema = {
@@ -75,7 +78,7 @@ def _one_or_list(single: str, multiple: str, item: Schema, extra: Mapping[str, S
         "minItems": 1,
         "uniqueItems": True,
         "items": item,
-        "description": f"the {single}s; with `mode: single`, a list of one in place of `{single}`",
+        "description": f"the {single}s; with `mode: single`, a list of one instead of `{single}`",
     }
     return {
         "anyOf": [
@@ -94,16 +97,16 @@ def indicators() -> Schema:
         try:
             indicator = registry.get_indicator(name)
         except KtrdrError:
-            continue  # a user indicator that is broken: the loader refuses it too
+            continue  # The loader refuses a broken user indicator, too.
         kinds[name] = indicator.parameters
         spellings[name] = (name, *indicator.aliases)
     return {
         "type": "object",
         "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
         "additionalProperties": map_by_type(
-            "type", kinds, "the indicator to compute; it says which other keys there are", spellings=spellings
+            "type", kinds, "the indicator to compute; the other keys depend on it", spellings=spellings
         ),
-        "description": "what is computed: id, then type and parameters",
+        "description": "indicators to compute, by id",
     }
 
 
@@ -146,12 +149,14 @@ def fuzzy_sets() -> Schema:
             "required": ["indicator"],
             "minProperties": 2,
             "properties": {
-                "indicator": described(TEXT, "whose values are read: `<id>`, or `<id>.<output>` where it has several")
+                "indicator": described(
+                    TEXT, "indicator whose values are read: `<id>`, or `<id>.<output>` if it has several outputs"
+                )
             },
             "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
             "additionalProperties": function,
         },
-        "description": "how values are read: id, then indicator and memberships",
+        "description": "fuzzy sets by id, each with an indicator and its memberships",
     }
 
 
@@ -162,14 +167,14 @@ def nn_inputs() -> Schema:
             {"const": "all"},
             {"type": "array", "minItems": 1, "uniqueItems": True, "items": _TIMEFRAME},
         ],
-        "description": "on which timeframes of `training_data`: `all`, or a list",
+        "description": "timeframes of `training_data` to use: `all`, or a list",
     }
     common = {"timeframes": timeframes, "lags": parameter_schema(LAGS)}
-    fuzzy_set = described(TEXT, "id of a fuzzy set: the input is its degrees of membership")
-    raw = described(TEXT, "`<id>` or `<id>.<output>` of an indicator: the input is its value, normalized")
+    fuzzy_set = described(TEXT, "id of a fuzzy set, whose degrees of membership are the input")
+    raw = described(TEXT, "`<id>` or `<id>.<output>` of an indicator, whose normalized value is the input")
     normalization = described(
         optional(any_case(NORMALIZATIONS)),
-        "how values are scaled; what it needs is measured on the training part alone",
+        "how values are scaled; the scale is fitted on the training part only",
         default=NORMALIZATIONS[0],
     )
     return {
@@ -186,7 +191,7 @@ def nn_inputs() -> Schema:
                 ),
             ]
         },
-        "description": "what the model sees, in this order",
+        "description": "inputs of the model, in this order",
     }
 
 
@@ -195,16 +200,18 @@ def deployment() -> Schema:
 
     def targets(item: Schema, what: str) -> Schema:
         many: Schema = {"type": "array", "minItems": 1, "uniqueItems": True, "items": item}
-        listed = described(optional(many), f"the {what}, as older files write them")
+        listed = described(optional(many), f"the {what}, in older files")
         older = {
             "mode": described(
-                optional(TEXT), "of older files: `universal` is no restriction, `training_only` is those trained on"
+                optional(TEXT),
+                f"only in older files: `universal` for no restriction, `training_only` for the {what} trained on",
             ),
             "list": listed,
             "supported": described(listed, "another word for `list`"),
         }
         return described(
-            optional({"anyOf": [many, closed_map(older)]}), f"{what} a trained model may be used on; any without it"
+            optional({"anyOf": [many, closed_map(older)]}),
+            f"{what} that a trained model may be used on; without it, any",
         )
 
     return closed_map(
@@ -212,5 +219,5 @@ def deployment() -> Schema:
             "target_symbols": targets(TEXT, "symbols"),
             "target_timeframes": targets(_TIMEFRAME, "timeframes"),
         },
-        description="data a trained model may be used on; the backtest refuses other data",
+        description="data that a trained model may be used on; the backtest refuses other data",
     )

@@ -1,4 +1,4 @@
-"""Parts of the JSON Schema: maps without unknown keys, declared parameters, words in any case."""
+"""Building blocks of the JSON Schema: maps without unknown keys, declared parameters, words in any case."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = [
 Schema: TypeAlias = dict[str, Any]
 
 TEXT: Schema = {"type": ["string", "number", "boolean"]}
-"""`symbol: NO` and `name: 2024` are text to the loader, and something else to YAML."""
+"""Text. YAML reads `symbol: NO` and `name: 2024` as other types, and the loader accepts them as text."""
 NULL: Schema = {"type": "null"}
 
 
 def closed_map(properties: Mapping[str, Schema], *, required: Iterable[str] = (), description: str = "") -> Schema:
-    """Return a map with these keys and no others."""
+    """Return the schema of a map with these keys and no others."""
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": dict(properties)}
     if names := list(required):
         schema["required"] = names
@@ -41,17 +41,17 @@ def closed_map(properties: Mapping[str, Schema], *, required: Iterable[str] = ()
 
 
 def optional(schema: Schema) -> Schema:
-    """Allow an empty value too: such a key counts as absent."""
+    """Return ``schema`` extended by the empty value, which counts as absent."""
     if "type" in schema and not {"enum", "allOf", "anyOf"} & schema.keys():
-        # Said of the type, so that a validator's message is about the key that is wrong.
+        # Extending the type, rather than using anyOf, makes a validator's message name the wrong key.
         types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         return {**schema, "type": list(dict.fromkeys((*types, "null")))}
-    said: Schema = {key: value for key, value in schema.items() if key in ("description", "default")}
-    return {"anyOf": [{key: value for key, value in schema.items() if key not in said}, NULL], **said}
+    annotations: Schema = {key: value for key, value in schema.items() if key in ("description", "default")}
+    return {"anyOf": [{key: value for key, value in schema.items() if key not in annotations}, NULL], **annotations}
 
 
 def described(schema: Schema, description: str, **more: Any) -> Schema:
-    """Say what ``schema`` is for, in place of what it says itself; ``more`` are further keywords, such as a default."""
+    """Return ``schema`` with this description and further keywords, such as a default, in place of its own."""
     return {**schema, "description": description, **more}
 
 
@@ -61,12 +61,12 @@ def name_schema(description: str) -> Schema:
 
 
 def any_case(words: Sequence[str]) -> Schema:
-    """Accept ``words`` in any case; editors offer them as they are."""
+    """Return a schema that accepts ``words`` in any case; editors suggest the given spelling."""
     return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": pattern_of(words)}]}
 
 
 def pattern_of(words: Sequence[str]) -> str:
-    """Return a regular expression for ``words`` in any case."""
+    """Return a regular expression that matches ``words`` in any case."""
     spelled = (
         "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word) for word in words
     )
@@ -120,9 +120,13 @@ def map_by_type(
     *,
     spellings: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Schema:
-    """Return a map whose ``key`` says which other keys it has.
+    """Return the schema of a map whose other keys depend on the value of ``key``.
 
-    ``description`` is of ``key``; ``spellings`` are further words for a kind.
+    Args:
+        key: key that selects the kind.
+        kinds: parameters of each kind, by name.
+        description: description of ``key``.
+        spellings: every accepted name of a kind, where it has aliases.
     """
     every = [spelling for kind in kinds for spelling in spellings.get(kind, (kind,))]
     return {

@@ -1,4 +1,4 @@
-"""Read maps key by key, so that every key is either used or reported."""
+"""Reader of maps that either uses or reports every key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 400
 
 
 class Report:
-    """Collects what is found wrong; ``unknown`` are the paths of keys that nobody knows."""
+    """Collects errors and warnings; ``unknown`` are the paths of unknown keys."""
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
@@ -28,19 +28,19 @@ class Report:
         message: str,
         severity: Literal["error", "warning"] = "error",
     ) -> None:
-        """Add one finding about ``place``."""
+        """Add an error or warning about ``place``."""
         if len(message) > _LONGEST:
             message = message[: _LONGEST - 1] + "…"
         self.diagnostics.append(Diagnostic(place.line, place.column, format_path(path), message, severity))
 
     @property
     def failed(self) -> bool:
-        """True once there is an error."""
+        """True if there is an error."""
         return any(item.severity == "error" for item in self.diagnostics)
 
 
 def kind_of(node: Node) -> str:
-    """Say what a node is, for messages."""
+    """Return a short description of a node, for messages."""
     if isinstance(node.value, dict):
         return "a map"
     if isinstance(node.value, list):
@@ -54,8 +54,8 @@ def kind_of(node: Node) -> str:
 class Section:
     """A map that is being read.
 
-    Keys asked for are known; :meth:`finish` reports the others. A key whose value is empty counts as absent, and is
-    reported where it is required.
+    Every key that a method reads becomes known; :meth:`finish` reports the other keys. A key with an empty value counts
+    as absent, and is reported if it is required.
     """
 
     def __init__(self, report: Report, place: Entry | Node, entries: Mapping[str, Entry], path: Path) -> None:
@@ -77,34 +77,39 @@ class Section:
         return None
 
     def adopt(self, key: str, entry: Entry, path: Path) -> None:
-        """Add an entry that is written elsewhere."""
+        """Add an entry that stands in another section of the file, at ``path``."""
         self.entries[key] = entry
         self._paths[key] = path
 
     def path_of(self, key: str) -> Path:
-        """Return where ``key`` is written."""
+        """Return the path of ``key`` in the file."""
         return self._paths.get(key, (*self.path, key))
 
     def error(self, key: str | None, message: str) -> None:
-        """Report an error at ``key``, or at the section itself if it is ``None`` or not given."""
+        """Report an error at ``key``, or at the section itself if ``key`` is ``None`` or absent."""
         if key is not None and key in self.entries:
             self.report.add(self.entries[key], self.path_of(key), message)
         else:
             self.report.add(self.place, self.path, message)
 
     def warn(self, key: str | None, message: str) -> None:
-        """As :meth:`error`, for a warning."""
+        """Report a warning; see :meth:`error`."""
         if key is not None and key in self.entries:
             self.report.add(self.entries[key], self.path_of(key), message, "warning")
         else:
             self.report.add(self.place, self.path, message, "warning")
 
     def has(self, key: str) -> bool:
-        """Return True if ``key`` is given and not empty."""
+        """Return True if ``key`` is present and not empty."""
         return key in self.entries and self.entries[key].node.value is not None
 
     def node(self, key: str, *, required: str = "") -> Node | None:
-        """Return the value of ``key``; ``required`` says what it should hold, if it must be there."""
+        """Return the value of ``key``, or ``None`` if it is absent.
+
+        Args:
+            key: key to read.
+            required: what to write there, for the error if the key is absent; empty if the key is optional.
+        """
         if key not in self._known:
             self._known.append(key)
         if self.has(key):
@@ -121,7 +126,7 @@ class Section:
         return Section.of(self.report, self.entries[key], node, self.path_of(key), example)
 
     def text(self, key: str, *, required: str = "") -> str | None:
-        """Return the text at ``key``, as it is written: `NO` and `2024` are text where text is asked for."""
+        """Return the text at ``key`` as written, even if YAML reads it as another type, such as `NO` or `2024`."""
         node = self.node(key, required=required)
         if node is None:
             return None
@@ -131,7 +136,7 @@ class Section:
         return node.text
 
     def choice(self, key: str, choices: Sequence[str], *, required: str = "") -> str | None:
-        """Return the text at ``key``, which must be one of ``choices``; case does not matter."""
+        """Return the text at ``key`` in lower case; it must be one of ``choices``, in any case."""
         text = self.text(key, required=required)
         if text is None or text.lower() in choices:
             return text and text.lower()
@@ -169,7 +174,7 @@ class Section:
         return found if len(found) == len(nodes) else None
 
     def parameters(self, declared: Sequence[Parameter], *, noun: str = "") -> dict[str, Any] | None:
-        """Return the values of ``declared`` keys, defaults filled in; ``None`` if one of them is wrong."""
+        """Return the values of the ``declared`` keys with defaults filled in, or ``None`` after reporting an error."""
         given: dict[str, Any] = {}
         for parameter in declared:
             node = self.node(parameter.name)
@@ -185,9 +190,11 @@ class Section:
         return None if problems else values
 
     def finish(self, advice: Mapping[str, str] | None = None, *, nothing: str = "") -> None:
-        """Report every key that nobody asked for.
+        """Report every unknown key.
 
-        ``advice`` has what to say about some of them, ``nothing`` what to say where no key is known.
+        Args:
+            advice: end of the message for some unknown keys.
+            nothing: end of the message if the section has no known keys.
         """
         names = self._known
         for key in self.entries:
@@ -197,11 +204,17 @@ class Section:
             if advice and key in advice:
                 self.error(key, f"unknown key `{key}`: {advice[key]}")
                 continue
-            hint = did_you_mean(key, names) or (f"; known here: {', '.join(names)}" if names else nothing)
+            hint = did_you_mean(key, names) or (f"; the known keys are {', '.join(names)}" if names else nothing)
             self.error(key, f"unknown key `{key}`{hint}")
 
     def each(self, read: Callable[[str, Section], Any], *, what: str, valid: Callable[[str], bool]) -> None:
-        """Call ``read`` with every key whose value is a map; keys must be names."""
+        """Call ``read`` with every key whose value is a map.
+
+        Args:
+            read: called with the key and the section at it.
+            what: what a key names, for messages.
+            valid: returns True for a valid key.
+        """
         for key, entry in self.entries.items():
             self._known.append(key)
             if not valid(key):

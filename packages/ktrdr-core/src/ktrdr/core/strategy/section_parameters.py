@@ -1,4 +1,4 @@
-"""Parameters that are keys of a section: their defaults stand in the section's model alone."""
+"""Declaration of a section's keys as parameters, with the defaults of the section's model."""
 
 from __future__ import annotations
 
@@ -12,5 +12,12 @@ __all__ = ["parameter_of"]
 
 
 def parameter_of(section: type[BaseModel], name: str, kind: ParameterKind, **more: Any) -> Parameter:
-    """Return the parameter ``name`` with the default that ``section`` has for it; ``more`` as of a parameter."""
+    """Return the parameter ``name`` with its default in ``section``.
+
+    Args:
+        section: model of the section.
+        name: field of the model.
+        kind: kind of the value.
+        **more: further fields of :class:`~ktrdr.core.parameters.Parameter`.
+    """
     return Parameter(name, kind, section.model_fields[name].default, **more)

@@ -1,4 +1,4 @@
-"""The keys of ``training``: one declaration for loader, schema, and the backends that act on them."""
+"""Keys of the section ``training``, declared once for the loader, the JSON Schema and the backends."""
 
 from __future__ import annotations
 
@@ -29,12 +29,19 @@ TRAINING: tuple[Parameter, ...] = (
         minimum=0,
         maximum=0.5,
         exclusive_maximum=True,
-        description="share of the data left out after each split boundary, beside what labels look ahead",
+        description="fraction of the data left out after each split boundary, besides the bars that labels look ahead",
     ),
     parameter_of(
-        Training, "epochs", "int", minimum=1, maximum=MOST_EPOCHS, description="passes over the training part"
+        Training,
+        "epochs",
+        "int",
+        minimum=1,
+        maximum=MOST_EPOCHS,
+        description="maximum number of passes over the training part",
     ),
-    parameter_of(Training, "batch_size", "int", minimum=1, maximum=10_000_000, description="samples per step"),
+    parameter_of(
+        Training, "batch_size", "int", minimum=1, maximum=10_000_000, description="number of samples per optimizer step"
+    ),
     parameter_of(
         Training,
         "learning_rate",
@@ -53,7 +60,7 @@ TRAINING: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
-        description="of the optimizers sgd and rmsprop",
+        description="momentum of the optimizers sgd and rmsprop",
     ),
     parameter_of(
         Training,
@@ -61,34 +68,38 @@ TRAINING: tuple[Parameter, ...] = (
         "float",
         minimum=0,
         exclusive_minimum=True,
-        description="largest norm of the gradient",
+        description="maximum norm of the gradient; a longer gradient is scaled down to it",
     ),
     parameter_of(
         Training,
         "loss",
         "str",
         choices=("cross_entropy", "focal", "huber", "mse"),
-        description="what is minimized; regression has huber and mse (its default)",
+        description="loss function; for regression huber or mse (the default there)",
     ),
-    parameter_of(Training, "focal_gamma", "float", minimum=0, maximum=100, description="of the focal loss"),
-    parameter_of(Training, "huber_delta", "float", minimum=0, exclusive_minimum=True, description="of the huber loss"),
+    parameter_of(Training, "focal_gamma", "float", minimum=0, maximum=100, description="gamma of the focal loss"),
+    parameter_of(
+        Training, "huber_delta", "float", minimum=0, exclusive_minimum=True, description="delta of the Huber loss"
+    ),
     parameter_of(
         Training,
         "class_weights",
         "str",
         choices=("balanced", "none"),
-        description="balanced: every class counts the same in total",
+        description="`balanced` gives every class the same total weight",
     ),
     parameter_of(
         Training,
         "sample_weights",
         "str",
         choices=("uniqueness", "none"),
-        description="uniqueness: samples whose labels overlap count less",
+        description="`uniqueness` gives samples with overlapping labels less weight",
     ),
-    parameter_of(Training, "seed", "int", minimum=0, maximum=LARGEST_SEED, description="of every random choice"),
+    parameter_of(
+        Training, "seed", "int", minimum=0, maximum=LARGEST_SEED, description="seed of all random numbers in training"
+    ),
 )
-"""Plain keys of ``training``; ``labels``, ``data_split``, ``lr_scheduler`` and ``early_stopping`` are maps."""
+"""Keys of ``training`` with one value; ``labels``, ``data_split``, ``lr_scheduler`` and ``early_stopping`` are maps."""
 
 TRAINING_KEYS: tuple[str, ...] = (
     "method",
@@ -101,7 +112,7 @@ TRAINING_KEYS: tuple[str, ...] = (
 """Every key of ``training``."""
 
 CORE_KEYS = frozenset({"labels", "data_split", "embargo", "sample_weights", "seed", "method"})
-"""Keys that have their effect in core, whatever the model type."""
+"""Keys that core applies itself, for every model type."""
 
 CLASSIFICATION_LOSSES = ("cross_entropy", "focal")
 REGRESSION_LOSSES = ("mse", "huber")
@@ -114,7 +125,7 @@ DATA_SPLIT: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_minimum=True,
-        description="share the model is fitted on, the earliest",
+        description="earliest fraction of the data, used to fit the model",
     ),
     parameter_of(
         DataSplit,
@@ -123,7 +134,7 @@ DATA_SPLIT: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
-        description="share that decides which epoch is kept",
+        description="middle fraction of the data, used to choose the best epoch",
     ),
     parameter_of(
         DataSplit,
@@ -132,25 +143,32 @@ DATA_SPLIT: tuple[Parameter, ...] = (
         minimum=0,
         maximum=1,
         exclusive_maximum=True,
-        description="share nothing is decided by, the latest",
+        description="latest fraction of the data, used only to evaluate the model",
     ),
 )
 
 EARLY_STOPPING: tuple[Parameter, ...] = (
     parameter_of(
-        EarlyStopping, "patience", "int", minimum=1, maximum=MOST_EPOCHS, description="epochs without improvement"
+        EarlyStopping,
+        "patience",
+        "int",
+        minimum=1,
+        maximum=MOST_EPOCHS,
+        description="number of epochs without improvement",
     ),
-    parameter_of(EarlyStopping, "min_delta", "float", minimum=0, description="least change that is an improvement"),
+    parameter_of(
+        EarlyStopping, "min_delta", "float", minimum=0, description="minimum change that counts as an improvement"
+    ),
     parameter_of(
         EarlyStopping,
         "monitor",
         "str",
         choices=("val_loss", "val_accuracy", "train_loss"),
-        description="what is to improve",
+        description="metric that must improve",
     ),
 )
 
-_MIN_LR = Parameter("min_lr", "float", 0.0, minimum=0, description="the learning rate does not go below")
+_MIN_LR = Parameter("min_lr", "float", 0.0, minimum=0, description="minimum learning rate")
 
 
 def _gamma(default: float, description: str) -> Parameter:
@@ -160,10 +178,10 @@ def _gamma(default: float, description: str) -> Parameter:
 LR_SCHEDULERS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
     {
         "step": (
-            Parameter("step_size", "int", 30, minimum=1, description="epochs between two steps"),
-            _gamma(0.1, "factor at every step"),
+            Parameter("step_size", "int", 30, minimum=1, description="number of epochs between two steps"),
+            _gamma(0.1, "factor on the learning rate at every step"),
         ),
-        "exponential": (_gamma(0.95, "factor at every epoch"),),
+        "exponential": (_gamma(0.95, "factor on the learning rate at every epoch"),),
         "cosine": (_MIN_LR,),
         "reduce_on_plateau": (
             Parameter(
@@ -174,14 +192,22 @@ LR_SCHEDULERS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
                 maximum=1,
                 exclusive_minimum=True,
                 exclusive_maximum=True,
-                description="factor when there is no improvement",
+                description="factor on the learning rate when there is no improvement",
             ),
-            Parameter("patience", "int", 5, minimum=0, description="epochs without improvement before that"),
-            Parameter("threshold", "float", 1e-4, minimum=0, description="relative change that is an improvement"),
+            Parameter("patience", "int", 5, minimum=0, description="number of epochs without improvement to wait"),
+            Parameter(
+                "threshold",
+                "float",
+                1e-4,
+                minimum=0,
+                description="minimum relative change that counts as an improvement",
+            ),
             _MIN_LR,
         ),
     }
 )
-"""Parameters of each ``training.lr_scheduler.type``. The first three act once per epoch; ``cosine`` reaches
-``min_lr`` at the last of ``training.epochs``; ``reduce_on_plateau`` watches the validation loss, or the training loss
-where there is no validation part."""
+"""Parameters of each ``training.lr_scheduler.type``.
+
+``step``, ``exponential`` and ``cosine`` act once per epoch. ``cosine`` reaches ``min_lr`` at the last of
+``training.epochs``. ``reduce_on_plateau`` monitors the validation loss, or the training loss if there is no validation
+part."""

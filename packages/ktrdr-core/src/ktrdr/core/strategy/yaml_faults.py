@@ -1,4 +1,4 @@
-"""What makes a text no YAML, in words: the line to mend, and how, in place of what a parser was doing at the time."""
+"""Explanations of YAML syntax errors: the line to change and how, instead of the message of the parser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _LONGEST = 40
 
 
 class YamlFault(NamedTuple):
-    """Where something is wrong, ``line`` and ``column`` counted from 1, and a sentence with the remedy."""
+    """A syntax error.
+
+    Attributes:
+        line: line to change, counted from 1.
+        column: column to change, counted from 1.
+        message: what is wrong and what to do.
+    """
 
     line: int
     column: int
@@ -28,13 +34,14 @@ class YamlFault(NamedTuple):
 
 
 def explain_fault(text: str, error: yaml.MarkedYAMLError) -> YamlFault:
-    """Return what is wrong with ``text``, of which PyYAML's ``error`` is about the place where it noticed.
+    """Return the syntax error in ``text`` that PyYAML reported as ``error``.
 
-    That is often not the place to mend: a quote that is not closed is noticed at the next one, or at the end.
+    PyYAML often reports a place after the one to change: it notices an unclosed quote at the next quote or at the end
+    of the text.
     """
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return YamlFault(1, 1, "this is no YAML")
+        return YamlFault(1, 1, "the text cannot be read; write each line as `key: value` or `- item`")
     start = error.context_mark or mark
     context, problem = error.context or "", error.problem or ""
     swallowed = _swallowed(text, mark.line)
@@ -45,7 +52,7 @@ def explain_fault(text: str, error: yaml.MarkedYAMLError) -> YamlFault:
     for phrase, explain in _EXPLANATIONS:
         if phrase in problem or phrase in context:
             return explain(text, start, mark, problem)
-    return _at(mark, "this is no YAML here; `key: value` and `- item` are what a line may be, or it goes on from above")
+    return _at(mark, "this cannot stand here; a line is `key: value`, `- item`, or the rest of the value above")
 
 
 def _at(mark: yaml.Mark, message: str) -> YamlFault:
@@ -55,34 +62,34 @@ def _at(mark: yaml.Mark, message: str) -> YamlFault:
 def _unclosed(quote: str) -> str:
     other = _QUOTES[quote == "'"]
     return (
-        f"the quote {quote} that opens here is not closed; write {quote} where the text ends, or put a text that has"
-        f" {quote} in it between {other}"
+        f"the quote {quote} that opens here is not closed; write {quote} at the end of the text, or put a text that"
+        f" contains {quote} between {other}"
     )
 
 
 def _swallowed(text: str, line: int) -> YamlFault | None:
-    """Return the quote that opened on an earlier line, if the text that it began has ended on ``line``."""
+    """Return the fault of a quote that opened on an earlier line, if YAML reads its text as ending on ``line``."""
     last = None
     for token in _tokens(text):
         if isinstance(token, yaml.ScalarToken) and token.style in _QUOTES and token.start_mark.line <= line:
             last = token
     if last is None or last.end_mark.line != line or last.start_mark.line == line:
         return None
-    return _at(last.start_mark, f"{_unclosed(last.style)} (it is taken to end on line {line + 1})")
+    return _at(last.start_mark, f"{_unclosed(last.style)} (YAML takes its text to end on line {line + 1})")
 
 
 def _tokens(text: str) -> Iterator[yaml.Token]:
-    """The tokens before the fault that is to be explained."""
+    """Yield the tokens before the syntax error."""
     with contextlib.suppress(yaml.YAMLError):
         yield from yaml.scan(text, Loader=yaml.SafeLoader)
 
 
 def _colon(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
-    """A colon where no key can be."""
+    """Explain a colon where no key can stand."""
     lines = text.splitlines()
     line = lines[mark.line]
     if re.search(r":\s", line[: mark.column]) and _indent(line) <= mark.column:
-        return _at(mark, "a second `: ` stands here; put a value that has a colon in it between quotes")
+        return _at(mark, "this is a second `: ` on the line; put a value that contains a colon between quotes")
     before = next((number for number in range(mark.line - 1, -1, -1) if _content(lines[number])), None)
     if before is not None:
         glued, valued = _GLUED.fullmatch(lines[before]), _WITH_VALUE.fullmatch(lines[before])
@@ -98,12 +105,12 @@ def _colon(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFa
             return YamlFault(
                 mark.line + 1,
                 _indent(line) + 1,
-                f"`{key}` is indented deeper than line {before + 1}, which has a value already; indent it as line"
-                f" {before + 1} is, by {_spaces(_indent(lines[before]))}",
+                f"`{key}` is indented deeper than line {before + 1}, which has a value already; indent it like line"
+                f" {before + 1}, by {_spaces(_indent(lines[before]))}",
             )
         if ":" not in lines[before]:
             return _no_colon(lines[before], before)
-    return _at(mark, "a colon cannot stand here; put a value that has a colon in it between quotes")
+    return _at(mark, "a colon cannot stand here; put a value that contains a colon between quotes")
 
 
 def _missing_colon(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
@@ -116,35 +123,38 @@ def _no_colon(line: str, number: int, column: int | None = None) -> YamlFault:
     return YamlFault(
         number + 1,
         first + 1,
-        f"a colon is missing after `{word}`; a text that goes on from the line above must be indented deeper than that",
+        f"a colon is missing after `{word}`; if this is the rest of the text above, indent it deeper than that line",
     )
 
 
 def _indentation(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
-    """A line whose indentation fits nothing above it."""
+    """Explain a line whose indentation fits no line above it."""
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if line[: mark.column].strip(" -"):
-        # Not the first thing on its line.
+        # The fault does not begin its line, so the indentation is not the reason.
         what = problem.rpartition("found ")[2].strip("'")
         if what in ("]", "}"):
-            return _at(mark, f"`{what}` closes nothing that is open; remove it")
+            return _at(mark, f"this `{what}` has no opening bracket; remove it")
         return _at(
             mark,
-            "more stands here after the value has ended; put all of the value between one pair of quotes, of the kind"
-            " that is not in it",
+            "there is more text after the end of the value; put the whole value between one pair of quotes, of a kind"
+            " that it does not contain",
         )
     if mark.column == start.column and line[mark.column : mark.column + 2].rstrip() == "-":
-        return _at(mark, f"an item (`- `) stands where line {start.line + 1} began `key: value` pairs; write one, too")
+        return _at(
+            mark,
+            f"this is an item (`- `), but line {start.line + 1} began `key: value` pairs; write it as `key: value`",
+        )
     if mark.column == start.column and lines[start.line][start.column :].startswith("-"):
-        return _at(mark, f"line {start.line + 1} began a list, and this is no item of it; begin it with `- `")
+        return _at(mark, f"line {start.line + 1} began a list, but this is not an item; begin it with `- `")
     levels = [str(level) for level in sorted(_levels(lines[: mark.line], start.column))]
     fitting = " or ".join(filter(None, [", ".join(levels[:-1]), levels[-1]]))
-    return _at(mark, f"this is indented by {_spaces(mark.column)}, and the lines above allow for {fitting} only")
+    return _at(mark, f"this is indented by {_spaces(mark.column)}, but the lines above allow only {fitting}; change it")
 
 
 def _levels(lines: list[str], floor: int) -> set[int]:
-    """Return the columns at which keys and items above began that are still open, none of them left of ``floor``."""
+    """Return the columns of the keys and items above that are still open, from ``floor`` on."""
     open_levels: list[int] = []
     for line in lines:
         if not _content(line):
@@ -164,8 +174,8 @@ def _unclosed_bracket(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str
     bracket = text[start.index]
     closing = _CLOSING.get(bracket, "]")
     if mark.line == start.line:
-        return _at(mark, f"a comma, or the `{closing}` that closes `{bracket}`, is missing before this")
-    return _at(start, f"the `{bracket}` that opens here is not closed; write `{closing}` where it ends")
+        return _at(mark, f"a comma, or the `{closing}` that closes `{bracket}`, is missing before this; add it")
+    return _at(start, f"the `{bracket}` that opens here is not closed; write `{closing}` at its end")
 
 
 def _content_missing(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
@@ -177,7 +187,7 @@ def _content_missing(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str)
             elif isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken):
                 opened.pop()
         return _unclosed_bracket(text, opened[-1], mark, problem)
-    return _at(mark, "a value is missing before this, or this is to be put between quotes")
+    return _at(mark, "a value is missing before this; add it, or put this between quotes")
 
 
 def _first_character(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
@@ -194,13 +204,13 @@ def _anchor(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlF
 def _escape(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
     return _at(
         mark,
-        "a backslash means something else between double quotes, and nothing with what follows it here; write two of"
-        " them, or put the text between single quotes",
+        "a backslash begins an escape between double quotes, and this escape does not exist; write two backslashes,"
+        " or put the text between single quotes",
     )
 
 
 def _block_text(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
-    return _at(start, "a text of several lines begins on the line after `|` or `>`, which stand alone")
+    return _at(start, "nothing may follow `|` or `>`; begin the text on the next line")
 
 
 def _item(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
@@ -208,22 +218,22 @@ def _item(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFau
 
 
 def _directive(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
-    return _at(start, "a line that begins with `%` is for YAML itself, and a strategy needs none; remove it")
+    return _at(start, "a line that begins with `%` is a YAML directive, which a strategy does not need; remove it")
 
 
 def _document(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
-    return _at(mark, "a strategy ends at a line `...` or `---`, and more stands here; remove that line")
+    return _at(mark, "this comes after a line `...` or `---`, which ends the strategy; remove that line")
 
 
 def _tag(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
-    return _at(start, "a text cannot begin with `!`, which is for the tags of YAML; put it between quotes")
+    return _at(start, "a text cannot begin with `!`, which begins a YAML tag; put it between quotes")
 
 
 def _complex_key(text: str, start: yaml.Mark, mark: yaml.Mark, problem: str) -> YamlFault:
     return _at(mark, "a text cannot begin with `? `; put it between quotes")
 
 
-# What PyYAML says, or what it was doing, and who puts that into words. The first that fits is taken.
+# A phrase in PyYAML's problem or context, and the function that explains it. The first match counts.
 _EXPLANATIONS = (
     ("mapping values are not allowed", _colon),
     ("could not find expected ':'", _missing_colon),

@@ -37,9 +37,9 @@ from ktrdr.core.strategy.document import Scalar
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.strategy.read_risk import DISTANCES, warning_of_percent
 from ktrdr.core.sweeps.candidates import CandidateStrategies
-from ktrdr.core.trials.count import TrialCount
 from ktrdr.core.trials.daily_returns import daily_returns, day_ends
 from ktrdr.core.trials.look import Look
+from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.work.steps import Steps
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""Training: one module per step, and the executor that calls them in order."""
+"""Training of models: one module per step, and the executor that runs the steps in order."""

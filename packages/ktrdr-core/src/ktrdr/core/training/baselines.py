@@ -1,6 +1,7 @@
-"""What a model has to beat: predictions that need none.
+"""Baseline predictions that a model must beat.
 
-Fitted on the training samples of all symbols, and judged on the same samples by the same metrics as the model.
+They are fitted on the training samples of all symbols, and evaluated on the same samples by the same metrics as the
+model.
 """
 
 from __future__ import annotations
@@ -22,18 +23,26 @@ _JUDGED = ("validation", "test")
 def evaluate_baselines(
     labels: Mapping[str, LabelSet], splits: Mapping[str, SymbolSplit]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Judge the baselines.
+    """Return the metrics of the baselines.
 
-    Classification: ``majority`` predicts the most frequent class of the training samples, with the classes'
-    frequencies as probabilities; ``last_value`` predicts the class of the most recent label that is known at the time,
-    with the share of training samples on which that is right as its probability (each outcome counted once more, so
-    that it is never certain), and the rest divided among the others by their frequency. Regression: ``mean`` predicts
-    the mean label of the training samples; ``last_value`` the most recent label that is known at the time, the last
-    return of that length. Before any label is known, ``last_value`` predicts what the other baseline does.
+    Baselines of a classification:
+
+    - ``majority`` predicts the most frequent class of the training samples, with the frequencies of the classes as
+      probabilities.
+    - ``last_value`` predicts the class of the most recent label that is known at the time. Its probability is the
+      fraction of training samples for which this is right (each outcome counted once more, so that it is never
+      certain); the rest is divided among the other classes by their frequency.
+
+    Baselines of a regression:
+
+    - ``mean`` predicts the mean label of the training samples.
+    - ``last_value`` predicts the most recent label that is known at the time: the last return of that length.
+
+    Before any label is known, ``last_value`` predicts the same as the other baseline.
 
     Args:
-        labels: per symbol, of all its bars.
-        splits: per symbol.
+        labels: labels of all bars, by symbol.
+        splits: samples of each part, by symbol.
 
     Returns:
         name of the baseline -> ``validation`` and ``test`` -> metrics, as :func:`evaluate_classification` or
@@ -41,16 +50,16 @@ def evaluate_baselines(
     """
     classes = next(iter(labels.values())).classes
     parts = {part: _collect(labels, splits, part) for part in ("train", *_JUDGED)}
-    judge = _classification if classes else _regression
-    judged = {part: judge(parts["train"], parts[part], classes) for part in _JUDGED if len(parts[part][0])}
+    evaluate = _classification if classes else _regression
+    judged = {part: evaluate(parts["train"], parts[part], classes) for part in _JUDGED if len(parts[part][0])}
     names = next(iter(judged.values()), {})
     return {name: {part: metrics[name] for part, metrics in judged.items()} for name in names}
 
 
 def last_settled(labels: LabelSet) -> np.ndarray:
-    """Return the label that is known at the close of each bar: float64 ``(n,)``, NaN before the first.
+    """Return the most recent label known at the close of each bar: float64 ``(n,)``, NaN before the first.
 
-    Of the labels whose span has ended, that of the latest row.
+    This is the label of the latest row among the labels whose span has ended.
     """
     n = len(labels)
     rows = np.flatnonzero(labels.labelled)
@@ -60,7 +69,7 @@ def last_settled(labels: LabelSet) -> np.ndarray:
     return np.where(latest >= 0, labels.values[np.maximum(latest, 0)], np.nan)
 
 
-_Samples = tuple[np.ndarray, np.ndarray]  # labels, and what was known of earlier ones
+_Samples = tuple[np.ndarray, np.ndarray]  # labels, and the most recent label known at each of them
 
 
 def _collect(labels: Mapping[str, LabelSet], splits: Mapping[str, SymbolSplit], part: str) -> _Samples:
@@ -78,7 +87,7 @@ def _classification(train: _Samples, judged: _Samples, classes: tuple[str, ...])
     right = _hit_rate(*train, majority)
     truth = judged[0].astype(np.int64)
     chosen = np.where(np.isnan(judged[1]), majority, judged[1]).astype(np.int64)
-    # Row c: the probabilities where class c came last.
+    # Row c has the probabilities if class c is the last known label.
     by_last = np.empty((len(classes), len(classes)))
     for last in range(len(classes)):
         others = frequencies.copy()
@@ -92,9 +101,9 @@ def _classification(train: _Samples, judged: _Samples, classes: tuple[str, ...])
     }
 
 
-def _hit_rate(truth: np.ndarray, known: np.ndarray, otherwise: int) -> float:
-    """Return how often the last known class is right, by Laplace's rule of succession."""
-    hits = int((np.where(np.isnan(known), otherwise, known) == truth).sum())
+def _hit_rate(truth: np.ndarray, known: np.ndarray, default: int) -> float:
+    """Return the probability that the last known class is right, by Laplace's rule of succession."""
+    hits = int((np.where(np.isnan(known), default, known) == truth).sum())
     return (hits + 1) / (len(truth) + 2)
 
 

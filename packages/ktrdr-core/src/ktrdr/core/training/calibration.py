@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration of predicted probabilities: do they agree with the observed frequencies?"""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import numpy as np
 __all__ = ["BINS", "calibration"]
 
 BINS = 10
-"""Bins of equal width that confidences are sorted into."""
+"""Number of bins of equal width that confidences are sorted into."""
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
-    """Compare how sure predictions are with how often they are right.
+    """Compare the confidence of predictions with their accuracy.
 
-    Expected calibration error: mean over all samples of the difference between confidence and accuracy of the bin they
-    fall into. Formula: Guo et al., On Calibration of Modern Neural Networks (2017), equation 3.
+    The expected calibration error is the mean, over all samples, of the absolute difference between the mean
+    confidence and the accuracy of the sample's bin. Formula: Guo et al., On Calibration of Modern Neural Networks
+    (2017), equation 3.
 
     Args:
         confidence: float64 ``(m,)``, at least one: the probability of the predicted class, 0 to 1.
-        correct: bool ``(m,)``.
+        correct: bool ``(m,)``: whether the prediction is right.
 
     Returns:
-        ``ece``, 0 (best) to 1, and ``bins``: for each that is not empty, ascending, ``above`` and ``up_to`` (its
-        bounds; 0 itself is in the lowest bin), ``samples``, and their mean ``confidence`` and ``accuracy``.
+        ``ece``, the error from 0 (best) to 1, and ``bins``, ascending, without empty ones. Each bin has its bounds
+        ``above`` and ``up_to`` (0 itself is in the lowest bin), the number of ``samples``, and their mean
+        ``confidence`` and ``accuracy``.
     """
-    # Bins are open below, as in the paper: a confidence on a bound belongs to the lower bin.
+    # As in the paper, a confidence that equals a bound belongs to the lower bin.
     bounds = np.arange(1, BINS) / BINS
     places = np.searchsorted(bounds, confidence, side="left")
     counts = np.bincount(places, minlength=BINS)

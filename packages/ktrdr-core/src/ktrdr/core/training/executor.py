@@ -1,4 +1,4 @@
-"""The one way to train a model: the steps, in order."""
+"""Training of a model: runs all steps in order, from stored bars to a stored bundle."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ from ktrdr.core.work.steps import Steps
 
 __all__ = ["TrainingExecutor"]
 
-_AS_THE_STRATEGY_SAYS = TrainingSettings()
-_JUDGED = ("validation", "test")
-_DISCARDED = "that of an interrupted run is discarded; resuming would have gone on from it"
+_NO_OVERRIDES = TrainingSettings()
+_EVALUATED = ("validation", "test")
+_DISCARDED = "the checkpoint of an interrupted run is discarded; to continue from such a checkpoint, resume the run"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What is to be trained, and with what."""
+    """Task, backend and device of a training."""
 
     plugin: PluginInfo
     device: Device
@@ -73,9 +73,14 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Samples:
-    """What is learned from: features of all symbols, and per symbol where they begin, labels and parts.
+    """Samples of a training.
 
-    ``losses`` say what missing volume costs.
+    Attributes:
+        features: float32 ``(n, columns)``, rows of all symbols one after another.
+        first_row: row of ``features`` at which each symbol begins.
+        labels: labels of all bars, by symbol.
+        split: samples of each part, by symbol.
+        losses: warnings about rows that missing volume leaves without features.
     """
 
     features: np.ndarray
@@ -89,27 +94,28 @@ class _Samples:
 
 
 class TrainingExecutor:
-    """Trains a strategy and stores the model: for the command line, for workers and for tests alike.
+    """Trains a strategy and stores the model, for the command line, workers and tests.
 
-    The same strategy, data, seed and kind of machine give the same weights, also across a kill and a resume.
+    The same strategy, data, seed and kind of machine give the same weights, even if the run is killed and resumed.
 
     Args:
-        strategy: as the loader gives it.
-        text: of the strategy file as the user wrote it; kept in the bundle.
-        bar_store: holds the data.
-        model_store: takes the model.
-        trials: records the training, before its model is stored.
+        strategy: a strategy from the loader.
+        text: text of the strategy file, unchanged; kept in the bundle.
+        bar_store: store of the bars.
+        model_store: store that the model is added to.
+        trials: ledger that the training is recorded in, before its model is stored.
         plugins: the installed backends.
-        settings: what is not ``None`` stands in place of what the strategy says, also in the strategy that the bundle
-            keeps.
-        resume: go on from the checkpoint that an interrupted run of the very same left. Without it such a checkpoint
-            is discarded.
-        operation: id of the operation this is an attempt at, if any: all its attempts leave one bundle.
-        checkpoint_root: below which checkpoints are kept, by default ``$KTRDR_HOME/checkpoints``.
-        progress, cancellation: see :mod:`ktrdr.core.work`.
+        settings: overrides of the strategy; fields that are ``None`` override nothing. The bundle keeps the strategy
+            with the overrides.
+        resume: resume from the checkpoint that an interrupted run with the same strategy, data, seed, backend and kind
+            of device left. If False, such a checkpoint is discarded.
+        operation: id of the operation that this run is an attempt of, if any; all its attempts store one bundle.
+        checkpoint_root: directory of the checkpoints, by default ``$KTRDR_HOME/checkpoints``.
+        progress: receives an event for each step.
+        cancellation: stops the run between two batches or steps; see :mod:`ktrdr.core.work`.
 
     Raises:
-        BadInputError: what is to stand in place of the strategy's is wrong.
+        BadInputError: the overrides do not fit the strategy.
     """
 
     def __init__(
@@ -121,7 +127,7 @@ class TrainingExecutor:
         model_store: ModelStore,
         plugins: PluginManager,
         trials: TrialLedger,
-        settings: TrainingSettings = _AS_THE_STRATEGY_SAYS,
+        settings: TrainingSettings = _NO_OVERRIDES,
         resume: bool = False,
         operation: str | None = None,
         checkpoint_root: Path | None = None,
@@ -141,16 +147,16 @@ class TrainingExecutor:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The newest checkpoint of this run, if there is one: what ``resume`` would go on from."""
+        """Newest checkpoint of this run, which ``resume`` would continue from; ``None`` if there is none."""
         return None if self._checkpoint is None else self._checkpoint.latest()
 
     def execute(self) -> TrainingResult:
         """Train, evaluate and store the model.
 
         Raises:
-            BadInputError: the strategy, the data or the device does not allow it; nothing is stored.
-            NothingToResumeError: there is no checkpoint to go on from.
-            CancelledError: on request, within a batch; a checkpoint is left if training had begun.
+            BadInputError: the strategy, the data or the device is not suitable; nothing is stored.
+            NothingToResumeError: there is no checkpoint to resume from.
+            CancelledError: the run was cancelled; a checkpoint is left if training had begun.
             TrialStoreError: the training cannot be recorded; no model is stored.
         """
         plan, bars = self._plan()
@@ -166,12 +172,12 @@ class TrainingExecutor:
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
             data = data_reference(self.strategy, data_print, base, periods)
-            of_data = (*jump_warnings(list(base.values())), *samples.losses)
-            # They are as large as the features, and have said all they have to say.
+            data_warnings = (*jump_warnings(list(base.values())), *samples.losses)
+            # The bars take as much memory as the features, and are not needed any more.
             del bars, base
             model = self._fit(plan, samples, checkpoint)
-            found = self._judge(plan, samples, model)
-            warnings = (*of_data, *_too_little(plan, samples, model), *_below(plan, found))
+            found = self._evaluate(plan, samples, model)
+            warnings = (*data_warnings, *_size_warnings(plan, samples, model), *_baseline_warnings(plan, found))
             look = training_look(
                 self.strategy, self._text, data, plain_json(found["metrics"]), changes=self._changes,
                 model=self.strategy.name,
@@ -200,7 +206,7 @@ class TrainingExecutor:
             )
             checkpoint.clear()
         counts = {part: {symbol: len(rows) for symbol, rows in samples.rows(part).items()} for part in PARTS}
-        # Not the length of the history: a backend may report every tenth epoch only.
+        # The length of the history would be wrong, as a backend may report only every tenth epoch.
         epochs = max((record.epoch for record in model.history), default=0)
         return TrainingResult(
             bundle, plan.device, counts, epochs, model.best_epoch, resumed, count, look
@@ -209,7 +215,7 @@ class TrainingExecutor:
     def _plan(self) -> tuple[_Plan, dict[str, dict[str, Bars]]]:
         """Choose backend and device, create the task, and read the bars.
 
-        These come first: that they are missing is said without importing the backend's framework.
+        The bars come before the device: missing bars are then reported without importing the backend's framework.
         """
         section = self.strategy.model
         plugin, model_type = self._plugins.backend_for(section.type, section.backend)
@@ -224,12 +230,12 @@ class TrainingExecutor:
         return _Plan(plugin, device, task, window_of(task, model_type), crisp, pipeline), bars
 
     def _count_normalizers(self, pipeline: FeaturePipeline) -> None:
-        """Refuse now what could not be stored when it has been trained."""
+        """Raise an error if the model would have more normalizers than a bundle can store."""
         number = len(normalized_columns(pipeline.columns)) * len(self.strategy.training_data.symbols)
         if number > MOST_NORMALIZERS:
             raise BadInputError(
                 f"strategy `{self.strategy.name}`: it needs {number:,} normalizers, one for each symbol and raw input, "
-                f"and {MOST_NORMALIZERS:,} is the limit; leave out symbols, raw inputs or their lags"
+                f"and the limit is {MOST_NORMALIZERS:,}; remove symbols, raw inputs or their lags"
             )
 
     def _load(self, timeframes: Sequence[str]) -> dict[str, dict[str, Bars]]:
@@ -242,16 +248,16 @@ class TrainingExecutor:
         )
 
     def _prepare(self, plan: _Plan, bars: Mapping[str, Mapping[str, Bars]]) -> _Samples:
-        """Turn bars into features, labels and parts."""
+        """Compute features and labels, and split them into parts."""
         each, pipeline, training = self._steps.each, plan.pipeline, self.strategy.training
         values = each("indicators", bars, lambda symbol: calculate_indicators(pipeline, bars[symbol]))
-        # Taken out of `values` one by one: a symbol's indicators are not needed once it has its matrix.
+        # `pop` frees the memory of a symbol's indicators as soon as its matrix is computed.
         matrices = each("fuzzy sets", bars, lambda symbol: fuzzify(pipeline, bars[symbol], values.pop(symbol)))
         labels = each(
             "labels",
             bars,
             lambda symbol: label_symbol(training.labels, bars[symbol][pipeline.timeframes[0]]),
-            _say_labels,
+            _labels_in_words,
         )
         losses = {
             symbol: loss
@@ -270,7 +276,7 @@ class TrainingExecutor:
                 window=plan.window,
                 lacking=f"{losses[symbol].reason}; {losses[symbol].remedy}" if symbol in losses else "",
             ),
-            _say_split,
+            _split_in_words,
         )
         first_row = first_rows(matrices.values())
 
@@ -279,8 +285,8 @@ class TrainingExecutor:
             return stack_symbols(pipeline, matrices)
 
         features = self._steps.run("features", engineer, lambda made: f"{made.shape[1]} columns, {len(made):,} rows")
-        said = tuple(f"{symbol} {pipeline.timeframes[0]}: {loss.statement}" for symbol, loss in losses.items())
-        return _Samples(features, first_row, labels, split, said)
+        statements = tuple(f"{symbol} {pipeline.timeframes[0]}: {loss.statement}" for symbol, loss in losses.items())
+        return _Samples(features, first_row, labels, split, statements)
 
     def _fit(self, plan: _Plan, samples: _Samples, checkpoint: DirectoryCheckpoint) -> TrainedModel:
         train = samples.rows("train")
@@ -300,12 +306,12 @@ class TrainingExecutor:
             checkpoint=checkpoint,
         )
 
-    def _judge(self, plan: _Plan, samples: _Samples, model: TrainedModel) -> dict[str, Any]:
-        """Return metrics, baselines and importance, of parts that have samples."""
+    def _evaluate(self, plan: _Plan, samples: _Samples, model: TrainedModel) -> dict[str, Any]:
+        """Return metrics, baselines and importance of the parts that have samples."""
         predictor = model.predictor()
         judged = {
             part: judged_samples(samples.features, samples.first_row, samples.rows(part), samples.labels)
-            for part in _JUDGED
+            for part in _EVALUATED
         }
         judged = {part: own for part, own in judged.items() if own}
         metrics = self._steps.run(
@@ -333,7 +339,7 @@ class TrainingExecutor:
         }
 
 
-def _too_little(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[str, ...]:
+def _size_warnings(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[str, ...]:
     return too_little_warnings(
         {part: sum(len(rows) for rows in samples.rows(part).values()) for part in PARTS},
         inputs=len(plan.task.feature_ids),
@@ -342,11 +348,11 @@ def _too_little(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[st
     )
 
 
-def _below(plan: _Plan, found: Mapping[str, Any]) -> tuple[str, ...]:
+def _baseline_warnings(plan: _Plan, found: Mapping[str, Any]) -> tuple[str, ...]:
     return baseline_warnings(plan.task.output, found["metrics"], found["baselines"])
 
 
-def _say_labels(labels: Mapping[str, LabelSet]) -> str:
+def _labels_in_words(labels: Mapping[str, LabelSet]) -> str:
     total: dict[str, int] = {}
     for own in labels.values():
         for name, count in count_labels(own).items():
@@ -354,5 +360,5 @@ def _say_labels(labels: Mapping[str, LabelSet]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in total.items())
 
 
-def _say_split(split: Mapping[str, SymbolSplit]) -> str:
+def _split_in_words(split: Mapping[str, SymbolSplit]) -> str:
     return ", ".join(f"{part} {sum(len(getattr(own, part)) for own in split.values()):,}" for part in PARTS)

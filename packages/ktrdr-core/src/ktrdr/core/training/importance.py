@@ -1,8 +1,8 @@
-"""How much worse a model gets when it is told nonsense in the place of an input: permutation importance.
+"""Permutation importance: how much worse a model's predictions get when the values of an input are shuffled.
 
-Breiman, Random Forests (2001), section 10. It says what this model relies on, not what is true of the market. Inputs
-that say much the same share their importance: single memberships of a fuzzy set seem to matter little beside each
-other, which is why whole fuzzy sets are permuted too.
+The method is from Breiman, Random Forests (2001), section 10. It shows which inputs this model relies on, not which
+inputs predict the market. Correlated inputs share their importance: single memberships of a fuzzy set seem to matter
+little beside each other, so whole fuzzy sets are permuted as well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 __all__ = ["JudgedSamples", "change_in_words", "permutation_importance", "relative_change"]
 
 _Score = Callable[[np.ndarray, np.ndarray], float]
-# Each with the sign that makes the change for the worse positive.
+# Each score has the sign that makes a change for the worse positive.
 _SCORES: Mapping[OutputKind, Mapping[str, tuple[_Score, int]]] = {
     "classification": {"log_loss": (log_loss, 1), "accuracy": (accuracy, -1)},
     "regression": {"rmse": (rmse, 1)},
@@ -32,11 +32,11 @@ _SCORES: Mapping[OutputKind, Mapping[str, tuple[_Score, int]]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedSamples:
-    """Samples of one symbol that a model is judged on.
+    """Samples of one symbol that a model is evaluated on.
 
     Attributes:
-        features: float32 ``(n, columns)``, consecutive base bars of the symbol, as the model sees them.
-        rows: int64 ``(m,)`` ascending rows of ``features``; of a window, the last.
+        features: float32 ``(n, columns)``, normalized features on consecutive base bars of the symbol.
+        rows: int64 ``(m,)`` ascending rows of ``features``; for a window, its last row.
         labels: int64 ``(m,)`` class numbers, or float ``(m,)`` values, of ``rows``.
     """
 
@@ -58,34 +58,33 @@ def permutation_importance(
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
-    """Permute one input after the other and see how much worse the predictions get.
+    """Permute one input after the other, and measure how much worse the predictions get.
 
-    What is permuted: the values that a column has on the rows samples look at are exchanged among those rows, within
-    each symbol. A row that several windows share has its one new value in all of them. For a model that looks at
-    ``window`` rows, blocks of that many consecutive rows change places as wholes, so that what happens within a window
-    stays like what happens in the market, and only belongs to another time. All columns of a group move together. Each
-    repeat has one permutation, the same for every input.
+    The values of a column on the rows that samples use are exchanged among those rows, within each symbol. A row that
+    several windows share has the same new value in all of them. For a model with a window of ``window`` rows, blocks of
+    that many consecutive rows are exchanged, so that the values within a window stay realistic and only belong to
+    another time. All columns of a group move together. Each repeat uses one permutation for every input.
 
     Args:
-        predict: as :meth:`ktrdr.core.plugins.Predictor.predict`: float32 ``(n, columns)``, consecutive bars of one
-            symbol, to ``(n, classes)`` probabilities or ``(n,)`` values.
-        samples: per symbol; usually the validation part.
-        columns: of the features, in order.
-        output: of the model.
-        window: rows one prediction looks at.
-        repeats: permutations of each input, at least 1.
-        seed: of the permutations.
-        max_samples: if there are more, the latest of each symbol are used, in proportion.
-        progress: gets the step ``importance``, counted in inputs.
-        cancellation: looked at before every prediction.
+        predict: function like :meth:`ktrdr.core.plugins.Predictor.predict`: from float32 ``(n, columns)``, consecutive
+            bars of one symbol, to ``(n, classes)`` probabilities or ``(n,)`` values.
+        samples: samples of each symbol, usually the validation part.
+        columns: columns of the features, in order.
+        output: kind of output of the model.
+        window: number of rows that one prediction uses.
+        repeats: number of permutations of each input, at least 1.
+        seed: seed of the permutations.
+        max_samples: maximum number of samples; of more, the latest of each symbol are used, in proportion.
+        progress: receives events of the step ``importance``, counted in inputs.
+        cancellation: checked before every prediction.
 
     Returns:
         - ``samples``, ``repeats``, ``seed``
-        - ``scores``: of the model on these samples: ``log_loss`` and ``accuracy``, or ``rmse``
-        - ``features``: per column, in order, a map of ``id`` and, for each of the scores, the change for the worse
-          (log loss and RMSE rise, accuracy falls) as ``mean`` and ``std``, the population standard deviation over the
-          repeats. They are in the unit of the score, which for the RMSE of returns is a small number: for a person
-          they are shown as a share of the score, :func:`relative_change`
+        - ``scores``: scores of the model on these samples: ``log_loss`` and ``accuracy``, or ``rmse``
+        - ``features``: a map for each column, in order, of ``id`` and, for each score, the change for the worse (log
+          loss and RMSE rise, accuracy falls) as ``mean`` and ``std``, the population standard deviation over the
+          repeats. They are in the unit of the score, which for the RMSE of returns is a small number; for display, use
+          :func:`relative_change`
         - ``groups``: the same for each fuzzy set (``kind: fuzzy_set``) with all its memberships, lags and timeframes,
           and for each indicator that is an input itself (``kind: raw_indicator``); ``columns`` are their feature ids
 
@@ -94,7 +93,7 @@ def permutation_importance(
     """
     parts = [_Part(part, window) for part in _latest(samples, max_samples)]
     if not parts:
-        raise ValueError("there is no sample to judge the model by")
+        raise ValueError("there is no sample to evaluate the model on")
     run = _Run(predict, parts, _SCORES[output], window, repeats, seed, cancellation or Cancellation())
     groups = _groups(columns)
     inputs = [(position,) for position in range(len(columns))] + list(groups.values())
@@ -117,24 +116,26 @@ def permutation_importance(
 
 
 def relative_change(importance: Mapping[str, Any], entry: Mapping[str, Any], score: str) -> tuple[float, float]:
-    """Return mean and standard deviation of a change for the worse as shares of the score itself.
+    """Return mean and standard deviation of a change for the worse as fractions of the score.
 
     Args:
-        importance: as :func:`permutation_importance` returns it.
+        importance: result of :func:`permutation_importance`.
         entry: one of its ``features`` or ``groups``.
         score: name of the score.
 
     Returns:
-        Both NaN where the score is 0, of which nothing is a share, or is not told.
+        Mean and standard deviation; both NaN if the score is 0 or absent.
     """
-    of = abs(importance.get("scores", {}).get(score, 0.0))
+    base = abs(importance.get("scores", {}).get(score, 0.0))
     change = entry[score]
-    return (change["mean"] / of, change["std"] / of) if of else (math.nan, math.nan)
+    return (change["mean"] / base, change["std"] / base) if base else (math.nan, math.nan)
 
 
 def change_in_words(importance: Mapping[str, Any], entry: Mapping[str, Any], score: str) -> str:
-    """Return a change for the worse in percent of the score, such as ``+1.25% ± 0.07%``: three digits, however
-    small it is. In the unit of the score where that is 0."""
+    """Return a change for the worse in percent of the score, such as ``+1.25% ± 0.07%``, with three digits.
+
+    It is in the unit of the score if the score is 0.
+    """
     mean, std = relative_change(importance, entry, score)
     if math.isnan(mean):
         return f"{entry[score]['mean']:+.3g} ± {entry[score]['std']:.3g}"
@@ -160,18 +161,18 @@ def _latest(samples: Sequence[JudgedSamples], most: int) -> Iterator[JudgedSampl
 
 
 class _Part:
-    """A copy of the rows that one symbol's samples look at."""
+    """Copy of the rows that the samples of one symbol use."""
 
     def __init__(self, samples: JudgedSamples, window: int) -> None:
         first = int(samples.rows[0]) - window + 1
         self.features = samples.features[first : int(samples.rows[-1]) + 1].copy()
         self.rows = samples.rows - first
         self.labels = samples.labels
-        # Rows between samples may have no value; they stay as they are.
+        # Rows between samples may be NaN; they are not permuted.
         self.seen = np.unique((self.rows[:, None] - np.arange(window)).ravel())
 
     def permute(self, positions: tuple[int, ...], order: np.ndarray) -> np.ndarray:
-        """Put the columns' values on the seen rows into ``order``; return what the columns were."""
+        """Permute the columns' values on the rows in use by ``order``, and return the previous columns."""
         kept = self.features[:, positions]
         permuted = kept.copy()
         permuted[self.seen] = kept[self.seen[order]]
@@ -180,7 +181,7 @@ class _Part:
 
 
 class _Run:
-    """Scores with and without what a column says."""
+    """Scores of the model with and without permuted columns."""
 
     def __init__(
         self,
@@ -202,7 +203,7 @@ class _Run:
         self.scores = self._score()
 
     def change(self, positions: tuple[int, ...]) -> dict[str, dict[str, float]]:
-        """Return mean and standard deviation of what permuting the columns at ``positions`` costs, per score."""
+        """Return, by score, mean and standard deviation of the change for the worse from permuting ``positions``."""
         changes = []
         for orders in self._orders:
             kept = [part.permute(positions, order) for part, order in zip(self._parts, orders, strict=True)]
@@ -227,7 +228,7 @@ class _Run:
 
 
 def _block_permutation(n: int, length: int, random: np.random.Generator) -> np.ndarray:
-    """Return the numbers below ``n`` in blocks of ``length`` consecutive ones, the blocks in random order."""
+    """Return the numbers below ``n`` in blocks of ``length`` consecutive numbers, with the blocks in random order."""
     starts = np.arange(0, n, length)
     random.shuffle(starts)
     blocks = starts[:, None] + np.arange(length)

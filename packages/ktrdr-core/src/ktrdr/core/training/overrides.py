@@ -1,4 +1,4 @@
-"""Overrides of a strategy for one run, written into the strategy that the model keeps."""
+"""Overrides of a strategy for one training run; the model keeps the strategy with the overrides."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["override"]
 
 
 def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
-    """Return ``strategy`` with what ``settings`` say in place of what it says.
+    """Return a copy of ``strategy`` with the fields of ``settings`` that are not ``None``.
 
     Raises:
-        BadInputError: the dates of both together are reversed.
+        BadInputError: the resulting start is after the resulting end.
     """
     data = strategy.training_data
     data_changes: dict[str, Any] = {}
@@ -26,7 +26,7 @@ def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
         date_range = data.date_range.model_copy(update=dates)
         if date_range.start and date_range.end and date_range.start > date_range.end:
             raise BadInputError(
-                f"the dates to train on begin ({date_range.start}) after they end ({date_range.end});"
+                f"the training dates start ({date_range.start}) after they end ({date_range.end});"
                 " both days are included, so give a start that is not after the end"
             )
         data_changes["date_range"] = date_range
@@ -37,7 +37,7 @@ def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
         training_changes["seed"] = settings.seed
     if settings.epochs is not None:
         training_changes["epochs"] = settings.epochs
-        # As if the file said so: refused where the model type has no epochs.
+        # Counts as given in the file, so it is refused if the model type has no epochs.
         training_changes["given"] = tuple(dict.fromkeys((*training.given, "epochs")))
     return strategy.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""Evaluation's first half: the model's predictions for the samples it is judged by, made as a backtest makes them."""
+"""Evaluation of a model on one part of the data, with predictions made as in a backtest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ktrdr.core.work.cancellation import Cancellation
 
 __all__ = ["evaluate_part", "judged_samples", "predict_rows"]
 
-# So few that a request to stop is soon heard, so many that asking costs nothing.
+# Small enough to react to a cancellation soon, large enough that checking for it costs nothing.
 _ROWS_AT_ONCE = 1 << 14
 
 
@@ -25,13 +25,13 @@ def judged_samples(
     rows: Mapping[str, np.ndarray],
     labels: Mapping[str, LabelSet],
 ) -> tuple[JudgedSamples, ...]:
-    """Return the samples of one part per symbol; a symbol without any is absent.
+    """Return the samples of one part, one entry per symbol; symbols without samples are left out.
 
     Args:
-        features: float32, of all symbols one after another.
-        first_row: per symbol, where it begins there.
-        rows: per symbol, int64 rows of its own bars, ascending.
-        labels: per symbol, of all its bars.
+        features: float32 ``(n, columns)``, rows of all symbols one after another.
+        first_row: row of ``features`` at which each symbol begins.
+        rows: int64 ``(m,)`` ascending rows of each symbol's own bars.
+        labels: labels of all bars, by symbol.
     """
     judged = []
     for symbol, own in rows.items():
@@ -46,9 +46,16 @@ def judged_samples(
 def predict_rows(
     predictor: Predictor, features: np.ndarray, rows: np.ndarray, cancellation: Cancellation | None = None
 ) -> np.ndarray:
-    """Return predictions for ``rows``, ascending and at least one, of one symbol: float64 ``(m, classes)`` or ``(m,)``.
+    """Return the predictions for some rows of one symbol, made in blocks.
 
-    Made in blocks; ``cancellation`` is looked at before each.
+    Args:
+        predictor: the model.
+        features: float32 ``(n, columns)``, consecutive base bars of the symbol.
+        rows: int64 ``(m,)`` ascending rows, at least one.
+        cancellation: checked before each block.
+
+    Returns:
+        float64 ``(m, classes)`` probabilities or ``(m,)`` values.
     """
     found = []
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -66,7 +73,7 @@ def evaluate_part(
     task: TrainingTask,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
-    """Return the metrics of one part, over all symbols; ``samples`` is not empty."""
+    """Return the metrics of one part over all symbols; ``samples`` must not be empty."""
     truth = np.concatenate([part.labels for part in samples])
     outputs = np.concatenate([predict_rows(predictor, part.features, part.rows, cancellation) for part in samples])
     if task.output == "classification":

@@ -1,4 +1,4 @@
-"""From stored bars to the samples of a backend: load, compute indicators, fuzzify, normalize, stack, weigh."""
+"""Preparation of samples from stored bars: load, compute indicators, fuzzify, normalize, stack and weight."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ __all__ = [
 
 
 def span_of(dates: DateRange) -> tuple[np.datetime64 | None, np.datetime64 | None]:
-    """Return the half-open span ``[start, end)`` of inclusive days, as ``datetime64[ns]``; ``None`` is open."""
+    """Return inclusive days as a half-open span ``[start, end)``, ``datetime64[ns]`` UTC; ``None`` for an open side."""
     start = None if dates.start is None else np.datetime64(dates.start, "ns")
     end = None if dates.end is None else np.datetime64(dates.end, "ns") + np.timedelta64(1, "D")
     return start, end
 
 
 def load_symbol(store: BarStore, symbol: str, timeframes: Sequence[str], dates: DateRange) -> dict[str, Bars]:
-    """Return ``symbol``'s bars that open on ``dates``, for each timeframe, the base timeframe first.
+    """Return the bars of ``symbol`` that open on ``dates``, for each timeframe, the base timeframe first.
 
     Raises:
-        BadInputError: there are none; the message says what is stored.
+        BadInputError: there are no such bars; the message names the stored ones.
     """
     start, end = span_of(dates)
     bars = stored_inputs(store, symbol, timeframes, start, end)
@@ -58,20 +58,20 @@ def load_symbol(store: BarStore, symbol: str, timeframes: Sequence[str], dates: 
 
 
 def calculate_indicators(pipeline: FeaturePipeline, bars: Mapping[str, Bars]) -> dict[Source, np.ndarray]:
-    """Return one symbol's indicator values: float64 per ``(timeframe, indicator)``, on that timeframe's own bars."""
+    """Return one symbol's indicator values, float64 by ``(timeframe, indicator)``, on the bars of each timeframe."""
     return pipeline.indicator_values(bars)
 
 
 def fuzzify(
     pipeline: FeaturePipeline, bars: Mapping[str, Bars], indicator_values: Mapping[Source, np.ndarray]
 ) -> FeatureMatrix:
-    """Return one symbol's matrix: its indicator values aligned, lagged and read through fuzzy sets.
+    """Return one symbol's feature matrix: indicator values aligned, lagged and turned into memberships.
 
-    Raw columns are not normalized yet: that needs the training rows.
+    Raw columns are not normalized yet, because that needs the training rows.
 
     Raises:
-        BadInputError: no row has all features; the message names the input that needs the most bars, or the volume
-            that is missing.
+        BadInputError: no row has all features; the message names the input that needs the most bars, or the missing
+            volume.
     """
     matrix = pipeline.assemble(bars, indicator_values)
     pipeline.require_rows(matrix, bars=bars)
@@ -81,28 +81,28 @@ def fuzzify(
 def fit_normalizers(
     pipeline: FeaturePipeline, matrices: Mapping[str, FeatureMatrix], train_rows: Mapping[str, np.ndarray], window: int
 ) -> None:
-    """Fit each symbol's normalizers on what the model sees of it in training, and on nothing else.
+    """Fit each symbol's normalizers on the rows that its training samples use, and on no other rows.
 
     Args:
-        pipeline: is fitted.
-        matrices: per symbol, not normalized.
-        train_rows: per symbol, int64 rows of the training samples.
-        window: rows of a sample; those before its last count as seen.
+        pipeline: the pipeline to fit.
+        matrices: feature matrices by symbol, not normalized.
+        train_rows: int64 rows of the training samples, by symbol.
+        window: number of rows of a sample; all of them are used.
 
     Raises:
         BadInputError: a symbol has no training row.
     """
-    seen = {}
+    used = {}
     for symbol, rows in train_rows.items():
         mask = np.zeros(len(matrices[symbol].time), dtype=bool)
         for lag in range(window):
             mask[rows - lag] = True
-        seen[symbol] = mask
-    pipeline.fit(matrices, seen)
+        used[symbol] = mask
+    pipeline.fit(matrices, used)
 
 
 def first_rows(matrices: Iterable[FeatureMatrix]) -> dict[str, int]:
-    """Return where each symbol begins in the matrix of all."""
+    """Return the row at which each symbol begins in the matrix of all symbols."""
     starts: dict[str, int] = {}
     row = 0
     for matrix in matrices:
@@ -112,9 +112,9 @@ def first_rows(matrices: Iterable[FeatureMatrix]) -> dict[str, int]:
 
 
 def stack_symbols(pipeline: FeaturePipeline, matrices: MutableMapping[str, FeatureMatrix]) -> np.ndarray:
-    """Normalize and return all symbols' rows one after another, float32 C-contiguous ``(n, features)``.
+    """Return the normalized rows of all symbols one after another, float32 C-contiguous ``(n, features)``.
 
-    Takes each matrix out of ``matrices`` when it is copied, so that no more than one is held twice.
+    Each matrix is removed from ``matrices`` when it is copied, so at most one is in memory twice.
     """
     if len(matrices) == 1:
         _, only = matrices.popitem()
@@ -135,13 +135,13 @@ def make_part(
     first_row: Mapping[str, int],
     weights: Mapping[str, np.ndarray] | None = None,
 ) -> Split:
-    """Return the samples of one part of the data, symbol after symbol, each in order of time.
+    """Return the samples of one part of the data, symbol after symbol, each in time order.
 
     Args:
-        rows: per symbol, int64 rows of its own matrix.
-        labels: per symbol, for all of its rows.
-        first_row: per symbol, where its matrix begins in the matrix of all.
-        weights: per symbol, float64 one for each of ``rows``; ``None`` weighs all samples alike.
+        rows: int64 rows of each symbol's own matrix.
+        labels: labels of all rows, by symbol.
+        first_row: row at which each symbol begins in the matrix of all symbols.
+        weights: float64 weights of ``rows``, by symbol; ``None`` for equal weights.
     """
     dtype = np.int64 if next(iter(labels.values())).classes else np.float32
     count = sum(len(each) for each in rows.values())
@@ -158,11 +158,11 @@ def make_part(
 
 
 def weigh_samples(rows: Mapping[str, np.ndarray], labels: Mapping[str, LabelSet]) -> dict[str, np.ndarray]:
-    """Return per symbol float64 weights, of mean 1 over all symbols: the uniqueness of each sample's label.
+    """Return the uniqueness of each sample's label as float64 weights, by symbol, with mean 1 over all symbols.
 
     Args:
-        rows: per symbol, int64 rows of the training samples.
-        labels: per symbol, for all of its rows.
+        rows: int64 rows of the training samples, by symbol.
+        labels: labels of all rows, by symbol.
     """
     unique = {symbol: uniqueness_weights(labels[symbol].span_end, own) for symbol, own in rows.items()}
     mean = np.concatenate(list(unique.values())).mean()

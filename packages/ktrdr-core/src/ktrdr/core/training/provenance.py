@@ -1,4 +1,4 @@
-"""Where a training runs: interpreter, system, versions, and the state of the checkout."""
+"""Description of the environment of a training: interpreter, system, versions and Git state."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from ktrdr.core.models.manifest import Environment, GitState
 
 __all__ = ["describe_environment", "git_state"]
 
-# Beside the backend's own: what the numbers of core come from.
+# Packages, besides those of the backend, that results depend on.
 _PACKAGES = ("ktrdr-core", "numpy", "pandas", "TA-Lib")
 _GIT_SECONDS = 10.0
 
 
 def describe_environment(distributions: Iterable[str] = ()) -> Environment:
-    """Return interpreter, system, and the versions of core, what it computes with, and ``distributions``."""
+    """Return the interpreter, the system, and the versions of core, its numeric packages and ``distributions``."""
     packages = {}
     for name in dict.fromkeys((*_PACKAGES, *distributions)):
         try:
             packages[name] = importlib_metadata.version(name)
         except importlib_metadata.PackageNotFoundError:
-            continue  # run from a path, or a plugin names what it does not need after all
+            continue  # Not installed as a distribution, or named by a plugin that does not need it.
     return Environment(python=platform.python_version(), platform=platform.platform(), packages=packages)
 
 
 def git_state(directory: Path | None = None) -> GitState | None:
-    """Return commit and cleanliness of the checkout that ``directory`` (default: the current one) lies in.
+    """Return the commit of the checkout that contains ``directory``, and whether it has uncommitted changes.
 
-    ``None`` if it lies in none, there is no commit yet, or git is not installed or does not answer within 10 seconds.
+    Args:
+        directory: a directory; ``None`` for the current one.
+
+    Returns:
+        ``None`` outside of a checkout, before the first commit, or if git is not installed or takes more than 10
+        seconds.
     """
     commit = _git(directory, "rev-parse", "--verify", "HEAD")
     changes = _git(directory, "status", "--porcelain")
@@ -44,7 +49,7 @@ def git_state(directory: Path | None = None) -> GitState | None:
 def _git(directory: Path | None, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            # Without the lock that `status` may take: another git command could be at work here.
+            # `status` may take a lock, which could disturb another git command in this checkout.
             ["git", "--no-optional-locks", *arguments],
             cwd=directory,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Result: what a training run comes to."""
+"""Result of a training run."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Device
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.short_texts import short_repr
 from ktrdr.core.trials.look import Look
+from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["TrainingResult"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """A finished training. Metrics, baselines, importance and warnings stand in ``bundle.manifest``.
+    """A finished training. Metrics, baselines, importance and warnings are in ``bundle.manifest``.
 
     Attributes:
         bundle: the stored model.
-        device: it was trained on.
-        samples: per part, how many each symbol gave.
-        epochs: that were run.
-        best_epoch: whose weights were kept, from 1.
-        resumed: True if it went on from a checkpoint.
-        trial_count: trials that looked at its validation and test part, itself among them; ``None`` if it has neither.
-        look: it is at these, for the ledger of trials.
+        device: the device that it was trained on.
+        samples: number of samples of each symbol, by part.
+        epochs: number of epochs that were run.
+        best_epoch: epoch whose weights were kept, counted from 1.
+        resumed: True if the run resumed from a checkpoint.
+        trial_count: number of trials on its validation and test part, including this one; ``None`` without these parts.
+        look: record of this trial for the ledger of trials; ``None`` without these parts.
     """
 
     bundle: Bundle
@@ -39,8 +40,12 @@ class TrainingResult:
     trial_count: TrialCount | None = None
     look: Look | None = None
 
+    def __repr__(self) -> str:
+        epochs = f"{self.epochs:,} epoch{'' if self.epochs == 1 else 's'} on {self.device.name}"
+        return short_repr(f"TrainingResult {self.bundle.ref}: {epochs}, best epoch {self.best_epoch:,}")
+
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map."""
+        """Return the result as a JSON-ready map."""
         manifest = self.bundle.manifest
         return plain_json(
             {

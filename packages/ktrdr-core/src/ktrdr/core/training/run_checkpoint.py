@@ -1,4 +1,4 @@
-"""Which checkpoint belongs to a run: that of the same strategy, data, seed, backend and kind of device alone."""
+"""Lookup of the checkpoint that belongs to a run: same strategy, data, seed, backend and kind of device."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 
 __all__ = ["NothingToResumeError", "default_checkpoint_root", "reserve_checkpoint", "run_key"]
 
-# What else a strategy says has no part in what is learned: it may change before a run is resumed.
+# Sections that affect the trained weights. The others may change before a run is resumed.
 _DETERMINING = {"training_data", "indicators", "fuzzy_sets", "nn_inputs", "model", "training"}
 
 
 class NothingToResumeError(BadInputError):
-    """A run was to be resumed, and there is no checkpoint of it."""
+    """There is no checkpoint of the run that should be resumed."""
 
 
 def default_checkpoint_root() -> Path:
@@ -33,16 +33,16 @@ def default_checkpoint_root() -> Path:
 
 
 def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: Device) -> str:
-    """Return 24 hexadecimal digits over everything the trained weights depend on.
+    """Return a hash, 24 hexadecimal digits, of everything that the trained weights depend on.
 
     Args:
-        strategy: with every override of the run, the seed among them.
-        fingerprint: of the bars.
-        plugin: that trains.
-        device: it trains on; its kind counts, not its number.
+        strategy: the strategy with every override of the run, including the seed.
+        fingerprint: fingerprint of the bars.
+        plugin: plugin that trains the model.
+        device: device to train on; only its kind affects the hash.
     """
     snapshot = strategy.model_dump(mode="json", include=_DETERMINING)
-    # Where a setting came from does not matter.
+    # It does not matter whether a setting is from the file or a default.
     del snapshot["training"]["given"]
     run = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
     return hashlib.sha256(json.dumps(run, allow_nan=False).encode()).hexdigest()[:24]
@@ -50,13 +50,13 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
 
 @contextmanager
 def reserve_checkpoint(root: Path, name: str, key: str, *, resume: bool) -> Iterator[DirectoryCheckpoint]:
-    """Yield the place for a run's checkpoints below ``root``, which no other process uses meanwhile.
+    """Yield a directory for the checkpoints of a run below ``root``, locked against other processes.
 
-    It may hold what an earlier attempt has left. Two processes that train the very same at the same time get a place
-    each.
+    It may contain a checkpoint of an earlier attempt. Two processes that train the same run at the same time get a
+    directory each.
 
     Raises:
-        NothingToResumeError: ``resume`` is asked for, and no attempt has left a checkpoint that is not in use.
+        NothingToResumeError: ``resume`` is set, but there is no checkpoint of an earlier attempt, or all are in use.
     """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
@@ -70,10 +70,10 @@ def reserve_checkpoint(root: Path, name: str, key: str, *, resume: bool) -> Iter
 
 
 def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, FileLock]:
-    """Return a place and the lock held on it. Call with the lock of ``root`` held."""
+    """Return a directory and the acquired lock on it. The caller must hold the lock of ``root``."""
     first = root / f"{name}-{key}"
-    for directory in _left_by(first) if resume else _places(first):
-        # The system lets go of the lock when its process dies, however it dies.
+    for directory in _existing(first) if resume else _candidates(first):
+        # The system releases the lock when its process ends, even if it is killed.
         lock = FileLock(_lock_of(directory), blocking=False)
         try:
             lock.acquire()
@@ -91,17 +91,17 @@ def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, File
     )
 
 
-def _places(first: Path) -> Iterator[Path]:
+def _candidates(first: Path) -> Iterator[Path]:
     yield first
     for number in itertools.count(2):
         yield first.with_name(f"{first.name}-{number}")
 
 
-def _left_by(first: Path) -> Iterator[Path]:
-    """Yield the places that there are."""
+def _existing(first: Path) -> Iterator[Path]:
+    """Yield the existing directories of a run."""
     if first.is_dir():
         yield first
-    # The key has a fixed length: what follows is the number of a place.
+    # The key has a fixed length, so a suffix is always a number.
     yield from sorted(path for path in first.parent.glob(f"{first.name}-*") if path.is_dir())
 
 

@@ -1,4 +1,4 @@
-"""Saving: everything that is known about a trained model, in one bundle."""
+"""Saving of a trained model and its metadata as a bundle."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def data_reference(
     base_bars: Mapping[str, Bars],
     split: Mapping[str, SplitBoundaries],
 ) -> DataReference:
-    """Return what the manifest says about the data.
+    """Return the description of the training data for the manifest.
 
     Args:
-        strategy: with every override of the run.
-        fingerprint: of all bars.
-        base_bars: per symbol, of the base timeframe; not empty.
-        split: per symbol.
+        strategy: the strategy with every override of the run.
+        fingerprint: fingerprint of all bars.
+        base_bars: bars of the base timeframe by symbol; not empty.
+        split: periods of the parts by symbol.
     """
     return DataReference(
         fingerprint=fingerprint,
@@ -67,23 +67,26 @@ def save_model(
     operation: str | None = None,
     warnings: Sequence[str] = (),
 ) -> Bundle:
-    """Store the model and return its bundle; until it is complete, nobody sees anything of it.
+    """Store the model and return its bundle. The bundle becomes visible only when it is complete.
 
     Args:
-        store: takes the bundle, as the next version of the strategy's name.
+        store: store that the bundle is added to, as the next version of the strategy's name.
         plugins: the installed backends.
-        plugin: that trained the model.
-        model: to save.
-        task: it was trained for.
-        window: rows of a sample.
+        plugin: the plugin that trained the model.
+        model: the model to save.
+        task: the task that it was trained for.
+        window: number of rows of a sample.
         crisp: whether the features are crisp values.
-        strategy: with every override of the run: what the manifest keeps.
-        text: of the strategy file as the user wrote it.
-        normalizers: of the feature pipeline.
-        data: it was trained on.
-        metrics, baselines, importance: of the evaluation.
-        operation: id of the operation that trained it. If a bundle of that operation is there already, it is returned.
-        warnings: of the data and of the result.
+        strategy: the strategy with every override of the run, for the manifest.
+        text: text of the strategy file, unchanged.
+        normalizers: normalizers of the feature pipeline.
+        data: description of the training data.
+        metrics: metrics by part.
+        baselines: metrics of the baselines by name and part.
+        importance: permutation importance; ``None`` without evaluated samples.
+        operation: id of the operation that trained the model. If the store already has a bundle of that operation, it
+            is returned.
+        warnings: warnings about the data and the result.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)

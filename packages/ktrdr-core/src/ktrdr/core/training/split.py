@@ -1,17 +1,17 @@
-"""Which rows a model is fitted on, which choose its best epoch, and which judge it: chronological, without a leak.
+"""Chronological split of samples into a training, a validation and a test part, without leakage.
 
-The bars of each symbol are cut into a training, a validation and a test part, in this order, by shares of **all** its
-bars: where a test part begins depends on the data and on ``data_split`` alone, so that strategies with different
-indicators, or different labels, are judged on the same bars.
+The bars of each symbol are split in this order by fractions of **all** its bars. So the start of the test part depends
+only on the data and on ``data_split``, and strategies with different indicators or labels are evaluated on the same
+bars.
 
-- Purge: a label is made from bars after its row. A row whose label *may* reach the next part, ``look_ahead`` bars on,
-  is left out. It is also left out if its own label happens to be settled before: near a boundary those are the large
-  moves alone, and a part that keeps them is no fair sample. The end of the data is such a boundary too.
-- Embargo: the first bars of a part after a boundary are left out, beside the purge (López de Prado, Advances in
+- Purge: a label depends on bars after its row. A row whose label *may* reach the next part, ``look_ahead`` bars later,
+  is left out, even if its own label is known earlier: near a boundary, only large moves are known earlier, and keeping
+  them would bias the part. The end of the data is such a boundary, too.
+- Embargo: in addition to the purge, the first bars of a part after a boundary are left out (López de Prado, Advances in
   Financial Machine Learning, 2018, section 7.4).
-- Windows: a sample of a model that looks at ``window`` rows needs that many complete rows. In the validation and test
-  parts they may begin in the part before: they are features, known at the time, as every indicator's own history is.
-  Only labels must not cross.
+- Windows: a sample of a model with a window of ``window`` rows needs that many complete rows. In the validation and
+  test parts, a window may begin in the previous part: features are known at their time, like the history of an
+  indicator. Only labels must not cross a boundary.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ktrdr.core.strategy.model import DataSplit
 __all__ = ["PARTS", "SymbolSplit", "part_ranges", "split_periods", "split_rows"]
 
 PARTS = ("train", "validation", "test")
-"""Parts of the data, in time order."""
+"""Names of the parts of the data, in time order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +39,10 @@ class SymbolSplit:
     """Samples of one symbol.
 
     Attributes:
-        train, validation, test: int64 ``(m,)`` ascending rows of the symbol's feature matrix; of a window, the last.
-        ranges: per part, the half-open range of bars it may use, embargo excluded; empty for a part without a share.
+        train: int64 ``(m,)`` ascending rows of the symbol's feature matrix; for a window, its last row.
+        validation: rows of the validation part, as ``train``.
+        test: rows of the test part, as ``train``.
+        ranges: half-open range of bars of each part, without the embargo; empty for a part with a fraction of 0.
     """
 
     train: np.ndarray
@@ -50,19 +52,20 @@ class SymbolSplit:
 
 
 def part_ranges(n: int, data_split: DataSplit, embargo: float) -> dict[str, tuple[int, int]]:
-    """Cut ``n`` bars into parts.
+    """Split ``n`` bars into parts.
 
     Args:
-        n: bars of the symbol.
-        data_split: shares that sum to 1.
-        embargo: share of ``n`` left out after each boundary, rounded up to whole bars.
+        n: number of bars of the symbol.
+        data_split: fractions that sum to 1.
+        embargo: fraction of ``n`` left out after each boundary, rounded up to whole bars.
 
     Returns:
-        Half-open range of bars per part; empty, ``(end, end)``, for one without a share, or shorter than the embargo.
+        Half-open range of bars by part; empty, ``(end, end)``, for a part with a fraction of 0 or shorter than the
+        embargo.
     """
     shares = (data_split.train, data_split.validation, data_split.test)
     last_used = max(position for position, share in enumerate(shares) if share > 0)
-    # Rounded first: shares are decimal fractions, and 0.01 of 5,700 bars are 57 and not 58.
+    # Rounded first, because 0.01 * 5700 is above 57 in floating point and must not become 58.
     left_out = math.ceil(round(embargo * n, 6))
     ranges: dict[str, tuple[int, int]] = {}
     end = 0
@@ -87,19 +90,20 @@ def split_rows(
 ) -> SymbolSplit:
     """Choose the samples of each part for one symbol.
 
-    A sample is a row with a label and with ``window`` consecutive complete rows up to and including it, that lies in
-    the part's range and whose label cannot reach beyond it.
+    A sample is a row in the range of the part that has a label and ``window`` consecutive complete rows up to and
+    including it, and whose label cannot reach beyond the range.
 
     Args:
-        symbol: for messages.
+        symbol: the symbol, for messages.
         warm: bool ``(n,)``: rows whose features are complete (:attr:`FeatureMatrix.warm`).
-        labels: of the same bars.
-        data_split, embargo: of the strategy.
-        window: rows one sample looks at.
-        lacking: what the features lack, for the message about a part without a complete row; a clause.
+        labels: labels of the same bars.
+        data_split: fractions of the parts.
+        embargo: fraction of the bars left out after each boundary.
+        window: number of rows that one sample uses.
+        lacking: clause that says what the features lack, for the message about a part without a complete row.
 
     Raises:
-        BadInputError: a part that has a share has no sample.
+        BadInputError: a part with a fraction above 0 has no sample.
     """
     if len(warm) != len(labels):
         raise ValueError(f"{len(warm)} rows of features, {len(labels)} labels")
@@ -117,13 +121,13 @@ def split_rows(
 
 
 def split_periods(split: SymbolSplit, bars: Bars) -> SplitBoundaries:
-    """Return when each part is, for the manifest: from the open of its first bar to the close of its last, UTC.
+    """Return the period of each part for the manifest: open of its first bar to close of its last bar, UTC.
 
     Embargoed bars belong to no part.
 
     Args:
-        split: of the symbol.
-        bars: the base bars it was made for.
+        split: samples of the symbol.
+        bars: base bars of the symbol.
     """
     periods = {
         part: Period(start=_utc(bars.time[first]), end=_utc(bars.close_time[end - 1]))
@@ -138,7 +142,7 @@ def _utc(time: np.datetime64) -> dt.datetime:
 
 
 def _complete_windows(warm: np.ndarray, window: int) -> np.ndarray:
-    """Return where the last ``window`` rows, the row itself among them, are all warm: bool ``(n,)``."""
+    """Return on which rows the last ``window`` rows, including the row itself, are all warm: bool ``(n,)``."""
     if window == 1:
         return warm
     counts = np.concatenate(([0], np.cumsum(warm)))
@@ -155,6 +159,6 @@ def _no_sample(symbol: str, part: str, bars: int, look_ahead: int, embargo: floa
     else:
         why = f"an embargo of {embargo:g} leaves it no bars"
     return (
-        f"{symbol} has no {part} sample: {why}; give it more data, or shorten what the indicators or"
-        " `training.labels` need, or change `training.data_split` or `training.embargo`"
+        f"{symbol} has no {part} sample: {why}; use more data, or shorter periods in the indicators or"
+        " in `training.labels`, or change `training.data_split` or `training.embargo`"
     )

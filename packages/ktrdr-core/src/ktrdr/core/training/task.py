@@ -1,4 +1,4 @@
-"""What a backend is asked to do, and the asking: the task, the device, the training itself."""
+"""Training task of a backend: creation of the task, choice of the device, and the call of the trainer."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _NOT_SETTINGS = {"labels", "data_split", "embargo", "sample_weights", "seed", "g
 def create_task(
     strategy: Strategy, model_type: ModelType, columns: tuple[FeatureColumn, ...], device: Device
 ) -> TrainingTask:
-    """Return what to train, complete with every default.
+    """Return the training task, with every default filled in.
 
     Args:
-        strategy: as the loader gives it, overrides in it.
-        model_type: the backend's declaration of its ``model.type``.
-        columns: of the feature matrix.
-        device: to train on.
+        strategy: a strategy from the loader, with overrides.
+        model_type: the backend's declaration of ``model.type``.
+        columns: columns of the feature matrix.
+        device: device to train on.
 
     Raises:
-        BadInputError: the strategy asks for what this model type does not do; whatever the loader has let pass because
-            it did not know the plugin.
+        BadInputError: the strategy does not fit the model type. This repeats checks that the loader skips if it does
+            not know the plugin.
     """
     output = strategy.decisions.output_format
     if output not in model_type.outputs:
@@ -76,12 +76,12 @@ def create_task(
 
 
 def window_of(task: TrainingTask, model_type: ModelType) -> int:
-    """Return how many rows one sample has."""
+    """Return the number of rows of one sample."""
     return 1 if model_type.window_parameter is None else int(task.architecture[model_type.window_parameter])
 
 
 def _architecture(strategy: Strategy, model_type: ModelType) -> dict[str, Any]:
-    # A key that is not given and one that is None say the same: the loader may have filled in a default of None.
+    # None counts as not given, because the loader may have filled in a default of None.
     given = {name: value for name, value in strategy.model.architecture.items() if value is not None}
     complete, problems = validate_parameters(given, model_type.architecture)
     if problems:
@@ -99,8 +99,8 @@ def _settings(strategy: Strategy, model_type: ModelType) -> dict[str, Any]:
     if useless:
         known = ", ".join(sorted(model_type.training_keys)) or "none"
         raise BadInputError(
-            f"strategy `{strategy.name}`: model type `{model_type.name}` has no use for"
-            f" {', '.join(f'`{key}`' for key in useless)}; remove it (it takes {known})"
+            f"strategy `{strategy.name}`: {', '.join(f'`training.{key}`' for key in useless)} has no effect on model"
+            f" type `{model_type.name}`, which uses {known}; remove it"
         )
     settings = training.model_dump(exclude=_NOT_SETTINGS)
     if strategy.decisions.output_format == "regression" and training.loss not in REGRESSION_LOSSES:
@@ -117,36 +117,39 @@ def _crisp_inputs(strategy: Strategy, columns: tuple[FeatureColumn, ...]) -> tup
     crisp = [(position, column) for position, column in enumerate(columns) if column.kind == "crisp"]
     inputs = []
     for position, column in crisp:
-        assert column.fuzzy_set is not None  # crisp columns stand for fuzzy inputs
+        assert column.fuzzy_set is not None  # every crisp column belongs to a fuzzy set
         alone = sum(other.fuzzy_set == column.fuzzy_set for _, other in crisp) == 1
         memberships = strategy.fuzzy_sets[column.fuzzy_set].memberships
         inputs.append(
             CrispInput(
-                # What its rules call it: the timeframe and the lag only where they tell two inputs apart.
-                column.fuzzy_set if alone else _place(column),
+                # Name in the rules, with timeframe and lag only if several inputs read the same fuzzy set.
+                column.fuzzy_set if alone else _full_name(column),
                 position,
                 {name: (function.type, function.parameters) for name, function in memberships.items()},
             )
         )
     if not inputs:
         raise BadInputError(
-            f"strategy `{strategy.name}`: model type `{strategy.model.type}` is made of fuzzy rules, and no item of"
-            " `nn_inputs` is a fuzzy set; add one"
+            f"strategy `{strategy.name}`: model type `{strategy.model.type}` builds its rules from fuzzy sets; add an"
+            " item with `fuzzy_set` to `nn_inputs`"
         )
     return tuple(inputs)
 
 
-def _place(column: FeatureColumn) -> str:
+def _full_name(column: FeatureColumn) -> str:
     return f"{column.timeframe}_{column.fuzzy_set}{f'_lag{column.lag}' if column.lag else ''}"
 
 
 def detect_device(plugins: PluginManager, plugin: str, wanted: str = "auto") -> Device:
-    """Return the device of ``plugin`` that ``wanted`` names.
+    """Return a device of ``plugin``.
 
-    ``auto`` is the best there is; a kind (``cuda``) is the first of that kind; else it is the name of a device.
+    Args:
+        plugins: the installed backends.
+        plugin: name of the backend.
+        wanted: name of a device (``cuda:1``), a kind (``cuda``) for the first of that kind, or ``auto`` for the best.
 
     Raises:
-        BadInputError: there is no such device here; the message says what there is.
+        BadInputError: there is no such device on this machine; the message names the devices.
         PluginError: the plugin cannot be used.
     """
     devices = plugins.devices(plugin)
@@ -169,13 +172,13 @@ def fit_model(
     cancellation: Cancellation,
     checkpoint: CheckpointWriter,
 ) -> TrainedModel:
-    """Return the model of the best epoch, going on from ``checkpoint`` if it holds one.
+    """Train and return the model of the best epoch, resuming from ``checkpoint`` if it has one.
 
     Raises:
-        CancelledError: on request; the backend has left a checkpoint.
-        BadInputError: the samples cannot be learned from, or the checkpoint is damaged.
+        CancelledError: the training was cancelled; the backend has left a checkpoint.
+        BadInputError: the samples are not suitable for training, or the checkpoint is damaged.
     """
     epochs = task.settings["epochs"]
-    message = "" if checkpoint.latest() is None else "going on from the checkpoint"
+    message = "" if checkpoint.latest() is None else "resuming from the checkpoint"
     progress(ProgressEvent("training", 0, epochs, "epochs", 0.0, message))
     return trainer.train(task, data, progress=progress, cancellation=cancellation, checkpoint=checkpoint)

@@ -1,4 +1,4 @@
-"""A training as a row of the ledger of trials: its validation and its test part are data it was not fitted to."""
+"""Record of a training for the ledger of trials: a trial on its validation and test part."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def training_look(
     operation: str | None = None,
     before_ledger: bool = False,
 ) -> Look | None:
-    """Return a training as a look; ``None`` where it kept no part of its data for validation or test.
+    """Return the record of a training, or ``None`` if it has neither a validation nor a test part.
 
     Args:
-        strategy: with every override of the run.
-        text: of the file.
-        data: it was trained on.
-        metrics: of each part.
+        strategy: the strategy with every override of the run.
+        text: text of the strategy file.
+        data: description of the training data.
+        metrics: metrics by part.
         changes: :func:`overrides_of` the run.
-        model: ``name/version``, once it has one.
-        operation: id of the operation it is an attempt at, if any.
-        before_ledger: it was trained before there was a ledger.
+        model: ``name/version``, once the model is stored.
+        operation: id of the operation that the run is an attempt of, if any.
+        before_ledger: whether the model was trained before the ledger was created.
     """
     parts = [period for split in data.split.values() for period in (split.validation, split.test) if period is not None]
     if not parts:
@@ -67,5 +67,5 @@ def training_look(
 
 
 def overrides_of(settings: TrainingSettings) -> dict[str, Any]:
-    """Return what a run says in place of its strategy, JSON-ready."""
+    """Return the overrides of the strategy for one run as a JSON-ready map."""
     return settings.model_dump(mode="json", exclude_none=True, exclude={"device"})

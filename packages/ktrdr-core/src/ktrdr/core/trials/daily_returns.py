@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.short_texts import short_repr
 
 __all__ = ["MOST_DAYS", "DailyReturns", "daily_returns", "day_ends"]
 
@@ -32,6 +33,9 @@ class DailyReturns:
     first: int
     values: np.ndarray
     packed: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(f"DailyReturns: {len(self.values):,} days from {_EPOCH + dt.timedelta(days=self.first)}")
 
     def to_json(self) -> dict[str, str]:
         """Return ``{"first": "2017-10-02", "float32": base64 of the compressed little-endian values}``."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.short_texts import first_words, short_repr
 from ktrdr.core.trials.daily_returns import DailyReturns
 
-__all__ = ["HIGHEST_SHARPE", "LOOKS", "REAL_BARS", "Look", "Span", "canonical_json", "digest", "sharpe_of"]
+__all__ = [
+    "HIGHEST_SHARPE",
+    "LOOKS",
+    "REAL_BARS",
+    "Look",
+    "Span",
+    "canonical_json",
+    "digest",
+    "look_summary",
+    "sharpe_of",
+]
 
 LOOKS = "looks"
 """Key of a result under which whoever has another ledger than the one who made it finds its looks."""
@@ -21,6 +33,9 @@ HIGHEST_SHARPE = 1e6
 
 REAL_BARS = ""
 """The world of bars that somebody imported. Synthetic bars have a world of another name each, and count only there."""
+
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+_SECONDS_OF_DAY = 86_400
 
 
 def canonical_json(value: Any) -> str:
@@ -41,6 +56,14 @@ def sharpe_of(metrics: Mapping[str, Any]) -> float | None:
     return float(value)
 
 
+def look_summary(kind: str, model: str, span: Span, timeframe: str, metrics: Mapping[str, Any]) -> str:
+    """Return a look on one line: ``backtest of waves/1 on EURUSD 1h, 2017-10-01 to 2017-12-29, Sharpe 0.81``."""
+    of_model = f" of {model}" if model else ""
+    rated = None if kind == "training" else sharpe_of(metrics)
+    text = f"{kind}{of_model} on {first_words(span.symbols)} {timeframe}, {span.days}"
+    return text if rated is None else f"{text}, Sharpe {rated:.2f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Bars that were looked at.
@@ -55,6 +78,29 @@ class Span:
     start: int
     end: int
     world: str = REAL_BARS
+
+    @classmethod
+    def of_days(cls, symbols: Iterable[str], first: dt.date, last: dt.date) -> Span:
+        """Return the bars of these symbols on the days (UTC) from ``first`` to ``last``, both included.
+
+        Raises:
+            BadInputError: the last day is before the first.
+        """
+        if last < first:
+            raise BadInputError(
+                f"the last day, {last}, is before the first, {first}; give `start` and `end` in their order"
+            )
+        opens, closes = ((day.toordinal() - _EPOCH) * _SECONDS_OF_DAY for day in (first, last))
+        return cls(tuple(sorted(set(symbols))), opens, closes + _SECONDS_OF_DAY)
+
+    @property
+    def days(self) -> str:
+        """First and last day (UTC) with a bar: ``2017-10-01 to 2017-12-29``."""
+        opens, closes = (dt.datetime.fromtimestamp(at, dt.UTC) for at in (self.start, max(self.start, self.end - 1)))
+        return f"{opens:%Y-%m-%d} to {closes:%Y-%m-%d}"
+
+    def __repr__(self) -> str:
+        return short_repr(f"Span {first_words(self.symbols)}, {self.days}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,6 +144,14 @@ class Look:
     chosen_among: int | None = None
     operation: str | None = None
     before_ledger: bool = False
+
+    @property
+    def summary(self) -> str:
+        """Kind, model, bars and Sharpe ratio on one line."""
+        return look_summary(self.kind, self.model, self.span, self.timeframe, self.metrics)
+
+    def __repr__(self) -> str:
+        return short_repr(f"Look: {self.summary}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""

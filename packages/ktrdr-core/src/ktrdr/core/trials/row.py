@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.trials.look import Look, canonical_json
+from ktrdr.core.short_texts import short_repr
+from ktrdr.core.trials.look import Look, Span, canonical_json, look_summary
 
 __all__ = ["LEDGER_PATTERN", "TrialRow", "content_of", "first_link", "hash_of", "text_hash"]
 
@@ -95,6 +96,21 @@ class TrialRow(BaseModel):
         if self.end < self.start:
             raise ValueError("its bars end before they start")
         return self
+
+    @property
+    def span(self) -> Span:
+        """The bars that were looked at."""
+        return Span(self.symbols, int(self.start.timestamp()), int(self.end.timestamp()), self.world)
+
+    @property
+    def summary(self) -> str:
+        """Kind, model, bars and Sharpe ratio on one line."""
+        return look_summary(self.kind, self.model, self.span, self.timeframe, self.metrics)
+
+    def __repr__(self) -> str:
+        return short_repr(f"TrialRow {self.id}: {self.summary}")
+
+    __str__ = __repr__
 
     @classmethod
     def read(cls, content: str) -> TrialRow:

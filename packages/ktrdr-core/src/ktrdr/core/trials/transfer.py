@@ -10,11 +10,13 @@ from typing import Any, TypeGuard
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import new_file
+from ktrdr.core.files.export_path import check_export_path
 from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.trials.row import text_hash
+from ktrdr.core.trials.trial_database import default_database
 from ktrdr.core.trials.trial_ledger import TrialLedger
 
-__all__ = ["export_trials", "import_trials"]
+__all__ = ["check_trials_export", "export_trials", "import_trials"]
 
 _FORMAT = 1
 _HEADER = "ktrdr_trials"
@@ -23,6 +25,22 @@ _LONGEST_LINE = 16 * LONGEST_STRATEGY
 _LONGEST_ROW = 131_072
 _MOST_ROWS = 5_000_000
 _MOST_TEXT = 256 * 2**20
+
+
+def check_trials_export(path: Path, *, overwrite: bool, remedy: str = "--force") -> None:
+    """Check that the rows of a ledger can be written to the file ``path``.
+
+    Args:
+        path: of the file, which need not exist.
+        overwrite: True if an existing file may be replaced.
+        remedy: see :func:`~ktrdr.core.files.export_path.check_export_path`.
+
+    Raises:
+        BadInputError: ``path`` is a directory or the ledger itself, its directory does not exist, or the file exists.
+    """
+    if path.exists() and path.samefile(default_database().path):
+        raise BadInputError(f"{path} is the ledger itself; choose another file")
+    check_export_path(path, overwrite=overwrite, remedy=remedy)
 
 
 def export_trials(ledger: TrialLedger, path: Path) -> int:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktrdr.core.errors import BadInputError, NotFoundError
-from ktrdr.core.trials.count import TrialCount, effective_trials, mean_correlation
 from ktrdr.core.trials.daily_returns import DailyReturns
 from ktrdr.core.trials.look import Look, Span
 from ktrdr.core.trials.row import TrialRow, first_link, hash_of
 from ktrdr.core.trials.trial_check import Chain, LedgerCheck
+from ktrdr.core.trials.trial_count import TrialCount, effective_trials, mean_correlation
 from ktrdr.core.trials.trial_database import TrialDatabase, TrialStoreError
 from ktrdr.core.trials.trial_queries import (
     distinct_trials,
@@ -228,6 +228,11 @@ class TrialLedger:
         with self._database.reading() as session:
             return read_meta(session).get("broken", "")
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return what a user must know of this ledger, a sentence each: that it is damaged."""
+        problem = self.broken()
+        return (f"{problem}; `ktrdr trials verify` says more",) if problem else ()
+
     def page(self, *, symbol: str | None = None, before: int | None = None, limit: int = 20) -> list[Listed]:
         """Return rows, those written last first, a page of them.
 
@@ -319,7 +324,7 @@ class TrialLedger:
         """Check every row, its place in its chain, and what is derived from it; remember what is found.
 
         Other commands go on with a ledger that is broken, and say so: see
-        :attr:`ktrdr.core.trials.count.TrialCount.broken`.
+        :attr:`ktrdr.core.trials.trial_count.TrialCount.broken`.
         """
         check, more = LedgerCheck(self.id), True
         # A page at a time, so that others record meanwhile; what they have added is read when nobody can.

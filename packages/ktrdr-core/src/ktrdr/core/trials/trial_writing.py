@@ -112,7 +112,6 @@ def _look_at_head(session: Session, ledger: str, head: str) -> None:
 
 def entry_of_row(row: TrialRow, content: str) -> Entry:
     """Return a row that was recorded elsewhere as one that is to be written."""
-    span = Span(row.symbols, int(row.start.timestamp()), int(row.end.timestamp()), row.world)
     return Entry(
         hash=row.hash,
         content=content,
@@ -122,7 +121,7 @@ def entry_of_row(row: TrialRow, content: str) -> Entry:
         strategy=row.strategy,
         trades=row.kind != "training",
         chosen_among=row.chosen_among,
-        span=span,
+        span=row.span,
         sharpe=None if row.kind == "training" else sharpe_of(row.metrics),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from ktrdr.core.backtesting.metrics import deflate
 from ktrdr.core.backtesting.results import read_model, read_summary
 from ktrdr.core.strategy.choice import choice_hash
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.workflows.places import trials_in
 from ktrdr.core.workflows.take_in import summary_span

@@ -19,7 +19,7 @@ from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Device, EpochRecord
 from ktrdr.core.runs.run_archive import unpack_run
 from ktrdr.core.training.result import TrainingResult
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
+from ktrdr.core.jobs.refusals import message_of
 from ktrdr.core.models.contents import BundleError
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins import CrispInput, ModelType, TrainingTask
@@ -156,7 +157,6 @@ def _validated(value: Any, name: str) -> Description:
     try:
         return Description.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise BundleError(f"{name} is not valid{f' at {place}' if place else ''}: {reason}") from None
+        raise BundleError(f"{name} is not valid{f' at {place}' if place else ''}: {message_of(first)}") from None

@@ -1,4 +1,4 @@
-"""Figures of an account: pure functions over arrays; ``None`` stands for what is not defined."""
+"""Metrics of accounts and trades: pure functions over arrays. A metric that is not defined is ``None``."""
 
 from ktrdr.core.backtesting.metrics.account_curve import AccountCurve, account_metrics, deflate
 from ktrdr.core.backtesting.metrics.catalogue import METRICS, MetricInfo, format_metric, worse_than

@@ -1,4 +1,4 @@
-"""Figures of an account from its equity at each bar."""
+"""Metrics of an account, computed from its equity at each bar."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class AccountCurve:
 
     Attributes:
         time: ``datetime64[ns]`` ``(n,)``, opens of the bars.
-        equity: float64 ``(n,)`` at their closes.
-        capital: before the first.
+        equity: float64 ``(n,)``, equity at the closes of the bars.
+        capital: equity before the first bar.
         periods_per_year: bars in a year of this market.
-        bar: length of a bar; ``None``: the shortest time between two opens.
+        bar: length of a bar; ``None`` for the shortest time between two opens.
     """
 
     time: np.ndarray
@@ -44,19 +44,19 @@ class AccountCurve:
 
     @property
     def bar_length(self) -> np.timedelta64:
-        """Length of a bar; 0 where nothing tells it."""
+        """Length of a bar; 0 if it is not given and there is only one bar."""
         if self.bar is not None:
             return self.bar
         return np.diff(self.time).min() if len(self.time) > 1 else np.timedelta64(0, "ns")
 
     @property
     def drawdown(self) -> np.ndarray:
-        """float64 ``(n,)``: 0 to -1."""
+        """Drawdown from the highest equity so far, float64 ``(n,)``: 0 to -1."""
         return drawdowns(self.equity, self.capital)
 
     @property
     def returns(self) -> np.ndarray:
-        """Per bar, up to and with the bar on which the account is worth nothing, if there is one."""
+        """Returns per bar, float64, up to and including the first bar on which the equity is 0 or below."""
         spent = self.equity <= 0
         return simple_returns(self.equity[: int(spent.argmax()) + 1] if spent.any() else self.equity, self.capital)
 
@@ -70,19 +70,23 @@ def account_metrics(
     drawdown: np.ndarray | None = None,
     returns: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of an account, as if nothing else had been tried: see :func:`deflate`.
+    """Return the metrics of an account as if it were the only trial; :func:`deflate` counts other trials in.
 
     Args:
-        curve: the account.
-        benchmark: returns of another account over the same bars, for alpha and beta.
-        seed: of the bootstrap.
-        brief: leave out what a sweep does not show: the interval of the Sharpe ratio, which costs more than everything
-            else, value at risk, alpha and beta, the longest drawdown, and the returns of months.
-        drawdown, returns: of the curve, if they are at hand already.
+        curve: equity of the account.
+        benchmark: returns of another account over the same bars, float64 ``(n,)``, for alpha and beta.
+        seed: seed of the bootstrap.
+        brief: leave out the metrics that a sweep does not show: the interval of the Sharpe ratio, which takes longer
+            than everything else, value at risk, alpha and beta, the longest drawdown, and the returns of months.
+        drawdown: drawdown of the curve, if it is computed already.
+        returns: returns of the curve, if they are computed already.
+
+    Returns:
+        Metrics by name; undefined ones are ``None``.
     """
     periods, bars = curve.periods_per_year, len(curve.equity)
     if not (curve.equity != curve.capital).any():
-        # Nothing ever happens, which a few bars show as well as a million.
+        # The equity never changes: two bars give the same metrics as a million.
         drawdown, returns, benchmark = np.zeros(0), np.zeros(min(bars, 2)), None if benchmark is None else benchmark[:2]
     drawdown = curve.drawdown if drawdown is None else drawdown
     returns = curve.returns if returns is None else returns
@@ -133,8 +137,15 @@ def account_metrics(
 
 
 def deflate(metrics: Mapping[str, Any], trials: int, spread: float | None) -> dict[str, Any]:
-    """Return the figures of an account that was chosen among ``trials`` whose annualized Sharpe ratios vary by
-    ``spread``; figures from before their error was kept stay as they are."""
+    """Return metrics of an account with the deflated Sharpe ratio for a number of trials.
+
+    Metrics without ``sharpe_error``, from old results, are returned unchanged.
+
+    Args:
+        metrics: metrics of the account.
+        trials: number of trials that the account was chosen among.
+        spread: standard deviation of the trials' annualized Sharpe ratios; ``None`` if it is not known.
+    """
     sharpe, error = metrics.get("sharpe"), metrics.get("sharpe_error")
     if sharpe is None:
         return {**metrics, "trials": trials}

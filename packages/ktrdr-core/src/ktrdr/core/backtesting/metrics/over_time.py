@@ -1,4 +1,4 @@
-"""How an account went over time: its worst drawdowns, and its Sharpe ratio as it would have been seen on the way."""
+"""Worst drawdowns and rolling Sharpe ratio of an account."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _WINDOWS = {"year": 1.0, "half year": 0.5, "quarter": 0.25, "month": 1 / 12}
 
 @dataclass(frozen=True, slots=True)
 class Drawdown:
-    """From a high of the equity to the bar that reaches it again.
+    """A drawdown, from a high of the equity to the bar that reaches it again.
 
     Attributes:
-        depth: the largest distance from the high, as a share of it: below 0.
+        depth: largest distance from the high, as a share of the high; below 0.
         start: open of the bar at whose close the high was; of the first bar, if the high is the capital.
         trough: open of the bar at whose close the equity was lowest.
-        end: open of the bar at whose close the high was reached again; ``None`` if it was not.
-        bars: below the high.
-        days: from the high to the end, or to the last bar.
-        recovery_days: from the trough to the end; ``None`` without one.
+        end: open of the bar at whose close the high was reached again; ``None`` if it was not reached.
+        bars: number of bars below the high.
+        days: days from the high to the end, or to the last bar.
+        recovery_days: days from the trough to the end; ``None`` if there is no end.
     """
 
     depth: float
@@ -42,14 +42,14 @@ class Drawdown:
 def worst_drawdowns(
     time: np.ndarray, equity: np.ndarray, capital: float, bar: np.timedelta64, most: int = 5
 ) -> list[Drawdown]:
-    """Return the deepest drawdowns, the deepest first, of equals the first.
+    """Return the deepest drawdowns, the deepest first; of equal ones the earlier first.
 
     Args:
         time: ``datetime64[ns]`` ``(n,)``: opens of the bars.
-        equity: float64 ``(n,)``: at their closes.
-        capital: before the first bar, held at its open.
+        equity: float64 ``(n,)``: equity at the closes of the bars.
+        capital: equity at the open of the first bar.
         bar: length of a bar.
-        most: how many.
+        most: largest number of drawdowns to return.
     """
     below = drawdowns(equity, capital)
     bounds = np.flatnonzero(np.diff(below < -TOLERANCE, prepend=False, append=False))
@@ -58,7 +58,7 @@ def worst_drawdowns(
         lowest = first + int(below[first:after].argmin())
         ended = after < len(time)
         finish = time[after] if ended else time[-1]
-        # The closes of two bars are as far apart as their opens; the capital was held a bar before the first close.
+        # Times between closes equal times between opens; the capital is the equity one bar before the first close.
         begin = time[first - 1] if first else time[0] - bar
         found.append(
             Drawdown(
@@ -75,8 +75,11 @@ def worst_drawdowns(
 
 
 def rolling_window(bars: int, periods_per_year: float) -> tuple[str, int] | None:
-    """Return the name and the bars of the longest of a year, half a year, a quarter and a month that goes into ``bars``
-    at least twice and has at least 20 of them; ``None`` if there is none."""
+    """Return the name and the number of bars of the window for rolling metrics.
+
+    It is the longest of a year, half a year, a quarter and a month that has at least 20 bars and at most half of
+    ``bars``; ``None`` if there is none.
+    """
     for name, share in _WINDOWS.items():
         window = round(periods_per_year * share)
         if _FEWEST_BARS <= window <= bars / 2:
@@ -85,22 +88,31 @@ def rolling_window(bars: int, periods_per_year: float) -> tuple[str, int] | None
 
 
 def rolling_sharpe(returns: np.ndarray, window: int, periods_per_year: float) -> np.ndarray:
-    """Return the Sharpe ratio of the last ``window`` returns at each of them: float64 ``(n,)``, NaN before there are so
-    many and where they do not vary.
+    """Return the rolling Sharpe ratio of the last ``window`` returns.
 
-    Mean by standard deviation (n - 1), annualized by the root of ``periods_per_year``, risk-free rate 0: the definition
-    of the metric ``sharpe`` (W. F. Sharpe, 1994).
+    It is the mean divided by the standard deviation (n - 1), annualized by the root of ``periods_per_year``, with a
+    risk-free rate of 0: the definition of the metric ``sharpe`` (W. F. Sharpe, 1994).
+
+    Args:
+        returns: returns per bar, float64 ``(n,)``.
+        window: number of returns.
+        periods_per_year: bars in a year.
+
+    Returns:
+        float64 ``(n,)``; NaN where there are fewer returns than ``window`` and where they do not vary.
     """
     import pandas as pd
 
     rolled = pd.Series(returns).rolling(window)
     mean, spread = rolled.mean().to_numpy(), rolled.std(ddof=1).to_numpy()
-    # Where an account rests nothing varies, but pandas' running sums keep what rounding left in them.
+    # Without trades the returns do not vary, but the running sums of pandas keep rounding errors of earlier returns.
     changed = (
         pd.Series(np.diff(returns, prepend=returns[:1]) != 0, dtype=np.float64).rolling(window - 1).sum().to_numpy()
     )
     known = (changed > 0.5) & (spread > 1e-12 * np.abs(mean))
-    return np.divide(mean, spread, out=np.full(len(returns), np.nan), where=known) * math.sqrt(periods_per_year)
+    rolling: np.ndarray = np.divide(mean, spread, out=np.full(len(returns), np.nan), where=known)
+    rolling *= math.sqrt(periods_per_year)
+    return rolling
 
 
 def _days(span: np.timedelta64) -> float:

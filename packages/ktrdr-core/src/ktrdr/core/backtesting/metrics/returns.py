@@ -1,12 +1,12 @@
-"""Figures of a series of returns.
+"""Metrics of a series of returns.
 
-Returns are simple returns per bar, float64 ``(n,)``; ``periods_per_year`` is how many bars a year of that market has,
-so nothing is annualized by a number of days that the data do not have. The risk-free rate is zero.
+Returns are simple returns per bar, float64 ``(n,)``. ``periods_per_year`` is the number of bars in a year of that
+market; metrics are annualized by it, never by an assumed number of days. The risk-free rate is 0.
 
-Sources: F. A. Sortino and L. N. Price,
-"Performance Measurement in a Downside Risk Framework" (Journal of Investing, 1994); T. W. Young, "Calmar Ratio: A
-Smoother Tool" (Futures, 1991); R. T. Rockafellar and S. Uryasev, "Optimization of Conditional Value-at-Risk" (Journal
-of Risk, 2000); M. C. Jensen, "The Performance of Mutual Funds in the Period 1945-1964" (Journal of Finance, 1968).
+Sources: F. A. Sortino and L. N. Price, "Performance Measurement in a Downside Risk Framework" (Journal of Investing,
+1994); T. W. Young, "Calmar Ratio: A Smoother Tool" (Futures, 1991); R. T. Rockafellar and S. Uryasev, "Optimization of
+Conditional Value-at-Risk" (Journal of Risk, 2000); M. C. Jensen, "The Performance of Mutual Funds in the Period
+1945-1964" (Journal of Finance, 1968).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = [
     "yearly_returns",
 ]
 
-# Rows at a time: what is made of them stays in the processor's cache, however long the series.
+# Rows per block: intermediate arrays of this size stay in the processor's cache.
 _BLOCK = 1 << 16
-# A spread of this share of a mean is what rounding leaves of none.
+# A standard deviation below this share of the mean is rounding error of a constant series.
 _ROUNDING = 1e-12
 
 
 def simple_returns(equity: np.ndarray, capital: float) -> np.ndarray:
-    """Return the change of equity over each bar as a share of the equity before it, the first of ``capital``.
+    """Return the change of equity over each bar as a share of the equity before it, float64 ``(n,)``.
 
-    Equities must be above 0, but for the last.
+    The first return is from ``capital``. All equities but the last must be above 0.
     """
     returns = np.empty(len(equity))
     if len(equity):
@@ -50,18 +50,18 @@ def simple_returns(equity: np.ndarray, capital: float) -> np.ndarray:
 
 
 def annual_return(final: float, capital: float, bars: int, periods_per_year: float) -> float | None:
-    """Return the constant return per year that leads from ``capital`` to ``final`` in ``bars``; -1 for total loss."""
+    """Return the compound annual growth rate from ``capital`` to ``final`` in ``bars``; -1 for a total loss."""
     if not bars:
         return None
     if final <= 0:
         return -1.0
     exponent = math.log(final / capital) * periods_per_year / bars
-    # A few good minutes extrapolate to more than a float holds.
+    # A high return over few bars can annualize to more than a float holds.
     return math.expm1(exponent) if exponent < 700 else None
 
 
 def sortino_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
-    """Return mean by downside deviation (root mean square of what is below 0), annualized."""
+    """Return the mean divided by the downside deviation (root mean square of the losses), annualized."""
     if not len(returns):
         return None
     losses = np.minimum(returns, 0.0)
@@ -70,8 +70,10 @@ def sortino_ratio(returns: np.ndarray, periods_per_year: float) -> float | None:
 
 
 def drawdowns(equity: np.ndarray, capital: float) -> np.ndarray:
-    """Return the distance from the highest equity so far, ``capital`` among it, as a share of it: 0 to -1 (below -1
-    where the equity is negative)."""
+    """Return the distance of the equity from its highest value so far, as a share of that value: float64 ``(n,)``.
+
+    ``capital`` counts as the first value. Drawdowns are between 0 and -1, and below -1 where the equity is negative.
+    """
     highest = np.maximum.accumulate(equity)
     np.maximum(highest, capital, out=highest)
     np.divide(equity, highest, out=highest)
@@ -80,23 +82,24 @@ def drawdowns(equity: np.ndarray, capital: float) -> np.ndarray:
 
 
 def longest_drawdown(time: np.ndarray, drawdown: np.ndarray, bar: np.timedelta64) -> tuple[int, float]:
-    """Return the most bars in a row below an earlier high, and the most days from such a high to the next, or the end.
+    """Return the length of the longest drawdown in bars and in days.
 
+    Bars are those below an earlier high. Days are from the high to the bar that reaches it again, or to the last bar.
     The two may be of different drawdowns. An equity that equals the high has reached it again.
 
     Args:
         time: ``datetime64[ns]`` ``(n,)``: opens of the bars.
-        drawdown: float64 ``(n,)``: at their closes, as :func:`drawdowns` gives it.
-        bar: length of a bar. A drawdown that begins with the first bar is from the capital, which was held at the open
-            of that bar: one bar before its close.
+        drawdown: float64 ``(n,)``: drawdown at the closes of the bars, as :func:`drawdowns` returns it.
+        bar: length of a bar. A drawdown that begins with the first bar is from the capital, which is the equity at the
+            open of that bar: one bar before its close.
     """
-    # The first bars of runs, and the first bars after them.
+    # First bars of the drawdowns, and the first bars after them.
     bounds = np.flatnonzero(np.diff(drawdown < -TOLERANCE, prepend=False, append=False))
     starts, ends = bounds[::2], bounds[1::2]
     if not len(starts):
         return 0, 0.0
-    # From the close of the bar of the high, the one before the run, to the close of the bar that reaches it again. The
-    # closes of two bars are as far apart as their opens.
+    # From the close of the bar of the high, the one before the drawdown, to the close of the bar that reaches it again.
+    # Times between closes equal times between opens.
     begin = time[np.maximum(starts - 1, 0)]
     finish = time[np.minimum(ends, len(time) - 1)]
     length = finish - begin
@@ -106,8 +109,11 @@ def longest_drawdown(time: np.ndarray, drawdown: np.ndarray, bar: np.timedelta64
 
 
 def value_at_risk(returns: np.ndarray, share: float = 0.05) -> tuple[float, float] | None:
-    """Return the return per bar that is undercut on ``share`` of the bars, the historical quantile between its two
-    neighbours, and the mean of the worst ``share`` of the returns, at least of one (conditional value at risk)."""
+    """Return the value at risk and the conditional value at risk, as returns per bar.
+
+    The value at risk is the historical quantile of the returns at ``share``, interpolated linearly. The conditional
+    value at risk is the mean of the worst ``share`` of the returns, at least of one.
+    """
     n = len(returns)
     if not n:
         return None
@@ -122,7 +128,13 @@ def value_at_risk(returns: np.ndarray, share: float = 0.05) -> tuple[float, floa
 def alpha_beta(
     returns: np.ndarray, benchmark: np.ndarray, periods_per_year: float
 ) -> tuple[float | None, float | None]:
-    """Return Jensen's alpha, compounded to a year, and beta (slope of the regression on the benchmark)."""
+    """Return Jensen's alpha, compounded to a year, and beta, the slope of the regression on the benchmark.
+
+    Args:
+        returns: returns per bar, float64 ``(n,)``.
+        benchmark: returns of the benchmark over the same bars, float64 ``(n,)``.
+        periods_per_year: bars in a year.
+    """
     if len(returns) < 2:
         return None, None
     mean = float(benchmark.mean())
@@ -160,7 +172,7 @@ def _returns_by(
     table: dict[str, float] = {}
     before, position = capital, -1
     for span, row in zip(spans.tolist(), last.tolist(), strict=True):
-        # No bar in it: the market was closed, or there are no data.
+        # No bar in this span: the market was closed, or data are missing.
         if row == position:
             continue
         after = float(equity[row])

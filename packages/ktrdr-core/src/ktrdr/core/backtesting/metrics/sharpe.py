@@ -1,13 +1,13 @@
-"""The Sharpe ratio, and how much of it may be luck.
+"""The Sharpe ratio, its standard error and interval, and the probability that it is not luck.
 
 Ratios here are per bar, not annualized; the risk-free rate is zero.
 
 Sources: W. F. Sharpe, "The Sharpe Ratio" (Journal of Portfolio Management, 1994); D. H. Bailey and M. Lopez de Prado,
 "The Sharpe Ratio Efficient Frontier" (Journal of Risk, 2012) for the probabilistic ratio, and "The Deflated Sharpe
 Ratio" (Journal of Portfolio Management, 2014); A. W. Lo, "The Statistics of Sharpe Ratios" (Financial Analysts Journal,
-2002) for what serial correlation does to it, W. K. Newey and K. D. West (Econometrica, 1987) and D. W. K. Andrews and
-J. C. Monahan (Econometrica, 1992) for how that is measured; D. N. Politis and J. P. Romano, "A Circular
-Block-Resampling Procedure for Stationary Data" (1992) for the interval.
+2002) for the effect of serial correlation, W. K. Newey and K. D. West (Econometrica, 1987) and D. W. K. Andrews and
+J. C. Monahan (Econometrica, 1992) for its estimate; D. N. Politis and J. P. Romano, "A Circular Block-Resampling
+Procedure for Stationary Data" (1992) for the interval.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _NORMAL = NormalDist()
 _RESAMPLES = 1000
 _MOST_BLOCKS = 1000
 _MOST_STARTS = 20_000
-# Rows at a time: what is made of them stays in the processor's cache, however long the series.
+# Rows per block: intermediate arrays of this size stay in the processor's cache.
 _BLOCK = 1 << 16
-# A spread of this share of a mean is what rounding leaves of none.
+# A standard deviation below this share of the mean is rounding error of a constant series.
 _ROUNDING = 1e-12
-# Of first order: beyond it a series of this length cannot tell a correlation from a trend.
+# Limit of the first-order autocorrelation: above it, a series of this length does not tell correlation from a trend.
 _MOST_CORRELATION = 0.97
 
 
 @dataclass(frozen=True, slots=True)
 class SharpeEvidence:
-    """What a series of returns says about its own Sharpe ratio.
+    """Sharpe ratio of a series of returns, with its standard error.
 
     Attributes:
         spread: standard deviation (n - 1) of the returns.
-        ratio: mean by spread.
-        deviation: standard error of the ratio: skewness, fat tails and serial correlation included.
-        skewness, kurtosis: of the returns; a normal distribution has 0 and 3.
+        ratio: mean divided by ``spread``.
+        deviation: standard error of the ratio; it accounts for skewness, fat tails and serial correlation.
+        skewness, kurtosis: moments of the returns; a normal distribution has 0 and 3.
     """
 
     spread: float
@@ -62,7 +62,7 @@ class SharpeEvidence:
 
 
 def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
-    """Return the evidence in ``returns``, float64 ``(n,)``; ``None`` where they do not vary."""
+    """Return Sharpe ratio and standard error of ``returns``, float64 ``(n,)``; ``None`` if they do not vary."""
     n = len(returns)
     if n < 2 or not returns.any():
         return None
@@ -74,11 +74,11 @@ def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
     rows = max(1, _BLOCK // step)
     for place in range(0, places, rows):
         stop = min(place + rows, places)
-        # The last bars, too few for a place of their own, count in the moments.
+        # The last bars, too few for another group of `step` bars, count in the moments only.
         deviations = returns[place * step : n if stop == places else stop * step] - mean
         squares = deviations * deviations
         total += float(squares.sum())
-        # Not by `@`: for products of this size its threads cost more than they give.
+        # Not by `@`: for products of this size its threads take longer than they save.
         third += float(np.einsum("i,i->", squares, deviations))
         fourth += float(np.einsum("i,i->", squares, squares))
         used = (stop - place) * step
@@ -91,20 +91,23 @@ def evidence_of(returns: np.ndarray) -> SharpeEvidence | None:
     kurtosis = fourth / n / variance**2
     spread = math.sqrt(total / (n - 1))
     ratio = mean / spread
-    # Not negative, as kurtosis >= 1 + skewness^2, and 0 only for two values: then nothing is known of the error.
+    # Not negative, as kurtosis >= 1 + skewness^2. It is 0 only for two distinct values, which do not tell the error.
     error = 1 - skewness * ratio + (kurtosis - 1) / 4 * ratio**2
-    # What each bar, or each few bars, moves the ratio by.
+    # Influence of each bar, or group of bars, on the ratio.
     influence = first / math.sqrt(variance) - ratio / 2 * (second / variance - step)
     error = max(error, long_run_variance(influence) / step, _ROUNDING)
     return SharpeEvidence(spread, ratio, math.sqrt(error / (n - 1)), skewness, kurtosis)
 
 
 def long_run_variance(values: np.ndarray) -> float:
-    """Return the variance of ``sqrt(n)`` times the mean of a series with serial correlation, float64 ``(n,)``.
+    """Return the variance of ``sqrt(n)`` times the mean of a series with serial correlation.
 
-    The autocorrelation of first order is taken out, what is left is weighed with Bartlett's kernel over as many lags as
-    the cube root of ``n``, and the first is put back: Newey and West (1987) after the prewhitening of Andrews and
-    Monahan (1992), with which noise of the first order comes out right in short series too.
+    The estimate of Newey and West (1987), with the prewhitening of Andrews and Monahan (1992): the first-order
+    autocorrelation is removed, the residuals are weighted with Bartlett's kernel over as many lags as the cube root of
+    ``n``, and the first-order autocorrelation is put back. This is accurate for first-order noise in short series too.
+
+    Args:
+        values: the series, float64 ``(n,)``, with a mean of 0.
     """
     n = len(values)
     whole = float(np.einsum("i,i->", values, values))
@@ -113,16 +116,17 @@ def long_run_variance(values: np.ndarray) -> float:
     first = min(max(float(np.einsum("i,i->", values[1:], values[:-1])) / whole, -_MOST_CORRELATION), _MOST_CORRELATION)
     left = values[1:] - first * values[:-1]
     lags = max(1, round(n ** (1 / 3)))
-    # The sum over the kernel is the mean square of the moving sums, which run over both ends.
+    # The sum over the kernel equals the mean square of moving sums that extend beyond both ends of the series.
     sums = np.zeros(len(left) + 2 * lags - 1)
     np.cumsum(left, out=sums[lags : lags + len(left)])
     sums[lags + len(left) :] = sums[lags + len(left) - 1]
     moving = sums[lags:] - sums[:-lags]
-    return float(np.einsum("i,i->", moving, moving)) / lags / len(left) / (1 - first) ** 2
+    variance: float = float(np.einsum("i,i->", moving, moving)) / lags / len(left) / (1 - first) ** 2
+    return variance
 
 
 def expected_maximum(trials: int) -> float:
-    """Return the largest of ``trials`` independent standard normal numbers that is to be expected; 0 for one."""
+    """Return the expected maximum of ``trials`` independent standard normal numbers; 0 for one."""
     if trials < 2:
         return 0.0
     gamma = 0.5772156649015329
@@ -130,25 +134,36 @@ def expected_maximum(trials: int) -> float:
 
 
 def deflated_probability(ratio: float, error: float, trials: int, spread: float | None) -> float:
-    """Return the probability that the true ratio is above what the best of ``trials`` worthless ones would show.
+    """Return the deflated Sharpe ratio.
+
+    It is the probability that the true ratio is above the expected best ratio of ``trials`` strategies whose true
+    ratios are 0.
 
     Args:
-        ratio: that was found.
+        ratio: observed ratio.
         error: its standard error.
-        trials: how many were tried.
-        spread: standard deviation of their ratios, ``None`` where it is not known. The error counts where it is larger:
-            trials that are alike say little of what luck can do.
+        trials: number of trials.
+        spread: standard deviation of the ratios of the trials, ``None`` if it is not known. ``error`` is used instead
+            if it is larger: the ratios of similar trials vary less than luck can make them.
     """
     threshold = max(error, spread or 0.0) * expected_maximum(trials)
     return _NORMAL.cdf((ratio - threshold) / error)
 
 
 def sharpe_interval(returns: np.ndarray, seed: int, share: float = 0.95) -> tuple[float, float] | None:
-    """Return the interval that holds ``share`` of the ratios (per bar) of 1000 resampled series.
+    """Return the interval that contains ``share`` of the ratios (per bar) of 1000 resampled series.
 
-    Circular block bootstrap. Blocks are as long as the cube root of the number of bars, which keeps most of what
-    neighbours have in common, and longer where a series would have more than 1000 of them. They begin at every bar, or
-    at 20,000 places at even distances in a longer series, so that the cost hardly grows with its length.
+    Circular block bootstrap. The length of a block is the cube root of the number of bars, which keeps most of the
+    serial correlation; it is larger if there would be more than 1000 blocks. Blocks begin at every bar. In a series of
+    more than 20,000 bars they begin at up to 20,000 evenly spaced bars, so that the time hardly grows with the length.
+
+    Args:
+        returns: returns per bar, float64 ``(n,)``.
+        seed: seed of the resampling.
+        share: share of the resampled ratios inside the interval.
+
+    Returns:
+        Low and high end; ``None`` for fewer than 20 returns or returns that do not vary.
     """
     n = len(returns)
     if n < 20 or not returns.any():
@@ -156,7 +171,7 @@ def sharpe_interval(returns: np.ndarray, seed: int, share: float = 0.95) -> tupl
     mean = float(returns.mean())
     step = -(-n // _MOST_STARTS)
     places = n // step
-    # Around the mean, or the squares of small returns drown in rounding.
+    # Centred on the mean, because rounding would dominate the squares of small returns.
     first, second = np.empty(places), np.empty(places)
     for start in range(0, places, rows := max(1, _BLOCK // step)):
         stop = min(start + rows, places)
@@ -181,6 +196,7 @@ def sharpe_interval(returns: np.ndarray, seed: int, share: float = 0.95) -> tupl
 
 
 def _block_sums(values: np.ndarray, length: int) -> np.ndarray:
-    """Return the sum of ``length`` values from each place on, going on at the beginning after the end."""
-    sums = np.cumsum(np.concatenate(([0.0], values, values[: length - 1])))
-    return sums[length:] - sums[:-length]
+    """Return the sums of ``length`` successive values from each position on; the series is circular."""
+    sums: np.ndarray = np.cumsum(np.concatenate(([0.0], values, values[: length - 1])))
+    blocks: np.ndarray = sums[length:] - sums[:-length]
+    return blocks

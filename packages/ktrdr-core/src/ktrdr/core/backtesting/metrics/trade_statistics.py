@@ -1,7 +1,7 @@
-"""Figures of trades.
+"""Metrics of trades.
 
-Source of the system quality number: V. K. Tharp, "Trade Your Way to Financial Freedom" (2nd edition, 2007), taken over
-the net results of the trades.
+Source of the system quality number: V. K. Tharp, "Trade Your Way to Financial Freedom" (2nd edition, 2007), computed
+from the net results of the trades.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ __all__ = ["trade_metrics"]
 
 
 def trade_metrics(trades: Table) -> dict[str, Any]:
-    """Return the figures of a table of trades, as :class:`~ktrdr.core.backtesting.results.BacktestResult` has it."""
+    """Return the metrics of a table of trades.
+
+    Args:
+        trades: the table that :class:`~ktrdr.core.backtesting.results.BacktestResult` describes, or rows of it.
+
+    Returns:
+        Metrics by name; undefined ones are ``None``.
+    """
     net, count = trades["net"], len(trades["net"])
     won, lost = net[net > 0], net[net < 0]
     gains, losses = float(won.sum()), -float(lost.sum())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.indicators.compute import compute_indicator, source_series
+from ktrdr.core.indicators.computation import compute_indicator, source_series
 from ktrdr.core.indicators.registry import get_indicator, indicator_names
 from ktrdr.core.indicators.types import SOURCES
 
