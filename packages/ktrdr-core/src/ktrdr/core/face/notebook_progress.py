@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import sys
 import time
 from collections.abc import Iterator
@@ -27,17 +28,15 @@ def in_notebook() -> bool:
     # Where a kernel runs, IPython has been imported: nothing else has to import it.
     if "IPython" not in sys.modules:
         return False
-    from IPython import get_ipython
-
-    return getattr(get_ipython(), "kernel", None) is not None
+    return getattr(sys.modules["IPython"].get_ipython(), "kernel", None) is not None
 
 
 @contextmanager
 def notebook_progress() -> Iterator[Progress]:
     """Yield a receiver of progress that draws a bar below the present cell and removes it afterwards."""
-    from IPython.display import HTML, display
-
-    handle = display(HTML(""), display_id=True)
+    # By name, since it is no dependency: only a notebook comes here, and that has it.
+    display = importlib.import_module("IPython.display")
+    handle = display.display(display.HTML(""), display_id=True)
     step, last = "", 0.0
 
     def receive(event: ProgressEvent) -> None:
@@ -47,9 +46,11 @@ def notebook_progress() -> Iterator[Progress]:
             return
         step, last = event.step, now
         text = "  ".join(part for part in (describe_count(event), describe_event(event)) if part)
-        handle.update(HTML(_BAR.format(step=html.escape(step), fraction=event.fraction, text=html.escape(text))))
+        handle.update(
+            display.HTML(_BAR.format(step=html.escape(step), fraction=event.fraction, text=html.escape(text)))
+        )
 
     try:
         yield receive
     finally:
-        handle.update(HTML(""))
+        handle.update(display.HTML(""))

@@ -94,7 +94,8 @@ class Bundle:
 
     def normalizers(self) -> dict[str, Any]:
         """Return the normalizers as JSON map, as ``FeaturePipeline.with_normalizers`` takes them."""
-        return parse_json(self._read(NORMALIZERS_FILE), NORMALIZERS_FILE)
+        found: dict[str, Any] = parse_json(self._read(NORMALIZERS_FILE), NORMALIZERS_FILE)
+        return found
 
     def history(self) -> tuple[EpochRecord, ...]:
         """Return the epochs of training in order; NaN stands for a metric that was not finite."""

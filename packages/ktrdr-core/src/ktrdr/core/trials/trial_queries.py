@@ -32,7 +32,7 @@ def floor_of(meta: Mapping[str, str], model: str) -> int:
     That is its version, or the one it had where it was trained, if that is more.
     """
     name, _, version = model.partition("/")
-    before = json.loads(meta.get("before", "{}"))
+    before: dict[str, int] = json.loads(meta.get("before", "{}"))
     return max(min(before.get(name, 0), int(version or 0)), before.get(model, 0))
 
 
