@@ -1,1 +1,1 @@
-"""The store of results."""
+"""The store of results of backtests."""
