@@ -272,7 +272,7 @@ def test_the_token_is_sent(Server, engine, monkeypatch, home):
         with pytest.raises(BadInputError, match="set KTRDR_API_TOKEN"):
             Client(url, token="other").operation("01K9ZJ5T3C8E6W2V4R7Q1M0N8B")
         monkeypatch.delenv("KTRDR_API_TOKEN")
-        with pytest.raises(BadInputError, match="wants a token"):
+        with pytest.raises(BadInputError, match="needs a token"):
             Client(url).operation("01K9ZJ5T3C8E6W2V4R7Q1M0N8B")
 
 
@@ -336,8 +336,8 @@ def test_a_start_is_asked_for_again_with_the_same_key(monkeypatch):
         ((404, {"detail": "there is no model `x`"}), NotFoundError, "no model"),
         ((422, {"detail": "wrong"}), BadInputError, "wrong"),
         ((500, {"detail": "a fault"}), KtrdrError, "failed: a fault"),
-        ((404, {"no": "problem"}), KtrdrError, "is no KTRDR server"),
-        ((502, ["<html>"]), KtrdrError, "is no KTRDR server: it answered 502"),
+        ((404, {"no": "problem"}), KtrdrError, "is not a KTRDR server"),
+        ((502, ["<html>"]), KtrdrError, "is not a KTRDR server: it answered 502"),
     ],
 )
 def test_what_answers_mean(answer, error, message):

@@ -163,7 +163,7 @@ def test_a_row_that_was_changed_on_its_way_adds_nothing(database, tmp_path):
     rows = [(digest, content) for digest, content, _ in other.export()]
     texts = {text_hash(look(number).text): look(number).text for number in (1, 2)}
     rows[1] = (rows[1][0], rows[1][1].replace('"m/3"', '"m/9"'))
-    with pytest.raises(BadInputError, match="is not what it was"):
+    with pytest.raises(BadInputError, match="was changed after it was written"):
         ledger.add(rows, texts)
     with pytest.raises(BadInputError, match="the row before"):
         ledger.add([(digest, content) for digest, content, _ in other.export()][1:], texts)

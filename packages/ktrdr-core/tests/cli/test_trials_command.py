@@ -192,7 +192,11 @@ def test_a_row_is_shown_whole_with_its_strategy_last(ktrdr: Ktrdr, ledger: Trial
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("zzzz", "'zzzz' is no id of a trial"), ("ab", "'ab' is no id of a trial"), ("", "'' is no id of a trial")],
+    [
+        ("zzzz", "'zzzz' is not the id of a trial"),
+        ("ab", "'ab' is not the id of a trial"),
+        ("", "'' is not the id of a trial"),
+    ],
 )
 def test_what_is_no_id_is_one_sentence(ktrdr: Ktrdr, ledger: TrialLedger, given: str, said: str) -> None:
     assert ktrdr("show", given) == (2, "", f"Error: {said}; `ktrdr trials list` shows them\n")
@@ -291,7 +295,7 @@ def test_a_row_that_was_changed_is_found_and_the_other_commands_go_on(
     damage("UPDATE trial_meta SET value = 'abcdefabcdef' WHERE name = 'id'")
     status, _, err = ktrdr("import", tmp_path / "file")
     assert status == 2
-    assert f"row {backtest} is not what it was when it was written" in err
+    assert f"row {backtest} was changed after it was written" in err
 
 
 def test_a_row_that_is_gone_is_found(ktrdr: Ktrdr, ledger: TrialLedger, damage: Callable[[str], None]) -> None:

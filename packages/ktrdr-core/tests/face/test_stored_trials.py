@@ -188,7 +188,7 @@ def test_a_row_by_the_first_digits_of_its_id(recorded: TrialLedger) -> None:
     )
     with pytest.raises(NotFoundError, match="there is no trial 00000000 in this ledger"):
         trials.load("00000000")
-    with pytest.raises(NotFoundError, match="'neuro_mean_reversion' is no id of a trial"):
+    with pytest.raises(NotFoundError, match="'neuro_mean_reversion' is not the id of a trial"):
         trials.load("neuro_mean_reversion")
 
 

@@ -52,21 +52,25 @@ DAMAGE: dict[str, tuple[tuple[str, ...], int | None, str]] = {
     ),
     "not counted any more": (("UPDATE trial_rows SET counted = 0 WHERE number = 5",), 5, "is counted wrongly"),
     "counted twice": (("UPDATE trial_rows SET counted = 1 WHERE number = 6",), 6, "is counted wrongly"),
-    "another trial": (("UPDATE trial_rows SET trial = 'other' WHERE number = 5",), 5, "is filed under what it is not"),
-    "another choice": (("UPDATE trial_rows SET fitted = 'other' WHERE number = 5",), 5, "is filed under"),
-    "another strategy": (("UPDATE trial_rows SET strategy = 'other' WHERE number = 5",), 5, "is filed under"),
-    "of another ledger": (("UPDATE trial_rows SET ledger = 'other' WHERE number = 5",), 5, "is filed under"),
-    "one among fewer": (("UPDATE trial_rows SET chosen_among = 2 WHERE number = 6",), 6, "is filed under"),
-    "a training that trades": (("UPDATE trial_rows SET trades = 1 WHERE number = 1",), 1, "is filed under"),
+    "another trial": (
+        ("UPDATE trial_rows SET trial = 'other' WHERE number = 5",),
+        5,
+        "is stored with columns that differ from its content",
+    ),
+    "another choice": (("UPDATE trial_rows SET fitted = 'other' WHERE number = 5",), 5, "is stored with columns"),
+    "another strategy": (("UPDATE trial_rows SET strategy = 'other' WHERE number = 5",), 5, "is stored with columns"),
+    "of another ledger": (("UPDATE trial_rows SET ledger = 'other' WHERE number = 5",), 5, "is stored with columns"),
+    "one among fewer": (("UPDATE trial_rows SET chosen_among = 2 WHERE number = 6",), 6, "is stored with columns"),
+    "a training that trades": (("UPDATE trial_rows SET trades = 1 WHERE number = 1",), 1, "is stored with columns"),
     "other bars": (
         ("UPDATE trial_rows SET span = (SELECT span FROM trial_rows WHERE number = 5) WHERE number = 7",), 7,
-        "is filed under",
+        "is stored with columns",
     ),
     "bars that end later": (
         ("UPDATE trial_spans SET closes = 2000000000 WHERE id = (SELECT span FROM trial_rows WHERE number = 7)",), 7,
-        "is filed under",
+        "is stored with columns",
     ),
-    "bars of another world": (("UPDATE trial_spans SET world = 'made up' WHERE id = 1",), 1, "is filed under"),
+    "bars of another world": (("UPDATE trial_spans SET world = 'made up' WHERE id = 1",), 1, "is stored with columns"),
     "symbols of bars": (("UPDATE trial_span_symbols SET closes = closes - 1 WHERE span = 1",), None, "the symbols"),
     "bars without a symbol": (("DELETE FROM trial_span_symbols WHERE span = 1",), None, "the symbols"),
     "a sum": (("UPDATE trial_spans SET evaluations = evaluations - 1 WHERE id = 1",), None, "the numbers"),
@@ -160,7 +164,9 @@ def test_recording_notices_what_became_of_the_last_row(ledger, hashes, damage, l
 def test_a_head_that_was_set_back_is_found(ledger, hashes, damage):
     damage("UPDATE trial_meta SET value = (SELECT hash FROM trial_rows WHERE number = 4) WHERE name = 'head'")
     (problem,) = problems(ledger)
-    assert problem == f"row {hashes[4][:16]} of the ledger of trials is said to be the last one, and another follows it"
+    assert (
+        problem == f"row {hashes[4][:16]} of the ledger of trials is stored as the last one, but another row follows it"
+    )
 
 
 def test_what_was_put_back_is_clean_again(ledger, hashes, damage, look, is_clean):

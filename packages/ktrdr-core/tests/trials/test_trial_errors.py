@@ -68,7 +68,7 @@ def test_a_ledger_that_does_not_know_whose_it_is(ledger, place, damage, statemen
     damage(statement)
     with pytest.raises(TrialStoreError) as error:
         TrialLedger(SQLiteDatabase(place))
-    assert said(error, str(place), "has lost what says whose it is; put back a copy of it, or move it away")
+    assert said(error, str(place), "has lost its id, format or last row; put back a copy of it, or move it away")
 
 
 def test_one_who_does_not_let_go(ledger, place, look, monkeypatch):
@@ -124,7 +124,7 @@ def test_rows_are_found_by_what_tells_them_from_others(ledger, ids):
 def test_an_id_that_is_none(ledger, given):
     with pytest.raises(NotFoundError) as error:
         ledger.get(given)
-    assert said(error, "is no id of a trial; `ktrdr trials list` shows them")
+    assert said(error, "is not the id of a trial; `ktrdr trials list` shows them")
 
 
 def test_an_id_that_nobody_has(ledger, look):

@@ -135,28 +135,28 @@ DEEP = "[" * 200_000
 BOMB = zlib.compress(bytes(50_000_000), 9)
 HOSTILE: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "empty": (lambda lines: [], "the file is empty"),
-    "no header": (lambda lines: lines[1:], "does not begin as"),
-    "header of a newer one": (lambda lines: ['{"ktrdr_trials": 2}', *lines[1:]], "does not begin as"),
-    "header alone is a list": (lambda lines: ["[]"], "line 1: it is no JSON map"),
-    "an empty line": (lambda lines: [*lines, ""], "line 7: it is no JSON"),
+    "no header": (lambda lines: lines[1:], "is not the header of"),
+    "header of a newer one": (lambda lines: ['{"ktrdr_trials": 2}', *lines[1:]], "is not the header of"),
+    "header alone is a list": (lambda lines: ["[]"], "line 1: it is not a JSON map"),
+    "an empty line": (lambda lines: [*lines, ""], "line 7: it is not JSON"),
     "a huge line": (lambda lines: [*lines, "x" * (17 * LONGEST_STRATEGY)], "line 7: the line is too long"),
-    "cut off": (lambda lines: [*lines[:-1], lines[-1][:-20]], "line 6: it is no JSON"),
-    "deep": (lambda lines: [*lines, DEEP], "line 7: it is no JSON"),
-    "deep in a map": (lambda lines: [*lines, f'{{"row": {DEEP}'], "line 7: it is no JSON"),
-    "a number": (lambda lines: [*lines, "5"], "line 7: it is no JSON map"),
-    "a number of many digits": (lambda lines: [*lines, "5" * 10_000], "line 7: it is no JSON"),
+    "cut off": (lambda lines: [*lines[:-1], lines[-1][:-20]], "line 6: it is not JSON"),
+    "deep": (lambda lines: [*lines, DEEP], "line 7: it is not JSON"),
+    "deep in a map": (lambda lines: [*lines, f'{{"row": {DEEP}'], "line 7: it is not JSON"),
+    "a number": (lambda lines: [*lines, "5"], "line 7: it is not a JSON map"),
+    "a number of many digits": (lambda lines: [*lines, "5" * 10_000], "line 7: it is not JSON"),
     "something else": (lambda lines: [*lines, '{"a": 1}'], "line 7: it is neither a row nor a strategy"),
     "a hash that is none": (lambda lines: [*lines, '{"hash": "\\ud800", "row": ""}'], "line 7: it is neither"),
     "a hash that is a list": (lambda lines: [*lines, '{"hash": [], "row": ""}'], "line 7: it is neither"),
     "a row that is a map": (lambda lines: [*lines, '{"hash": "a", "row": {}}'], "line 7: it is neither"),
     "a long row": (lambda lines: [*lines, json.dumps({"hash": "a" * 64, "row": "x" * 200_000})], "line 7: it is neit"),
-    "a text that is a number": (lambda lines: [*lines, '{"text": 5}'], "line 7: the strategy is no text"),
+    "a text that is a number": (lambda lines: [*lines, '{"text": 5}'], "line 7: the strategy is not text"),
     "a long text": (lambda lines: [*lines, json.dumps({"text": "x" * (LONGEST_STRATEGY + 1)})], "or too long"),
-    "half a character": (lambda lines: [*lines, '{"text": "\\ud800"}'], "line 7: the strategy is no text"),
-    "a text with a zero": (lambda lines: [*lines, '{"text": "\\u0000"}'], "line 7: the strategy is no text"),
+    "half a character": (lambda lines: [*lines, '{"text": "\\ud800"}'], "line 7: the strategy is not text"),
+    "a text with a zero": (lambda lines: [*lines, '{"text": "\\u0000"}'], "line 7: the strategy is not text"),
     "another text": (replaced("strategy 1", "strategy 9"), "the strategy of row .* is missing"),
     "no texts": (lambda lines: [line for line in lines if '"text": ' not in line[:10]], "the strategy of row"),
-    "a row changed": (replaced("10000.0", "20000.0"), "is not what it was when it was written"),
+    "a row changed": (replaced("10000.0", "20000.0"), "was changed after it was written"),
     "rows swapped": (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], "the row before .* is missing"),
     "the first row missing": (lambda lines: [*lines[:2], *lines[3:]], "the row before .* is missing"),
     "a row missing": (lambda lines: [*lines[:3], *lines[4:]], "the row before .* is missing"),
@@ -249,7 +249,7 @@ def test_a_ratio_that_is_none_is_no_ratio(sharpe, file, other, look, is_clean):
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"PK\x03\x04" + bytes(range(256)), bytes(100)])
 def test_no_text(content, file, other):
     file.write_bytes(content)
-    refused(other, file, "is no file of trials: it is not text|line 1: it is no JSON")
+    refused(other, file, "is not a file of trials: it is not text|line 1: it is not JSON")
 
 
 def test_no_file(other, tmp_path):
@@ -263,7 +263,7 @@ def test_many_rows_are_taken_in_at_once_or_not_at_all(file, ledger, other, look,
     rows = export_trials(ledger, file)
     lines = file.read_text(encoding="utf-8").splitlines()
     edited(file, [*lines[:-1], lines[-1].replace("10000.0", "1.0")])
-    refused(other, file, "is not what it was")
+    refused(other, file, "was changed after it was written")
     edited(file, lines)
     assert import_trials(other, file) == (rows, 0)
     assert is_clean(other)

@@ -1,4 +1,4 @@
-"""A thin client of the API, for commands that run their work on a server."""
+"""Client of the API, for commands that run on a server."""
 
 from ktrdr.core.client.following import follow
 from ktrdr.core.client.http import Client

@@ -1,4 +1,4 @@
-"""Follow an operation on a server as if it ran here: the same progress, the same cancellation, the same errors."""
+"""Waiting for an operation on a server, with the progress, cancellation and errors of a local run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ServerEvent:
 
 
 def parse_events(lines: Iterable[str]) -> Iterator[ServerEvent]:
-    """Yield the events in the lines of a stream; comments and events without data are left out.
+    """Yield the Server-Sent Events in the lines of a stream; comments and events without data are left out.
 
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, "Interpreting an event stream".
     """
@@ -67,14 +67,21 @@ def follow(
     say: Callable[[str], object] = _say_nothing,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
-    """Return the result of an operation once it has completed. ``say`` is told why it waits, if it does.
+    """Wait for an operation to complete, and return its result.
 
-    A server that goes away is waited for, five minutes at most; the operation does not mind.
+    A server that does not answer is tried again for five minutes; the operation is not affected.
+
+    Args:
+        client: client of the server.
+        operation_id: id of the operation.
+        progress: called with every progress event.
+        say: called with a sentence when the operation is queued.
+        cancellation: to cancel the operation.
 
     Raises:
-        CancelledError: it was cancelled, here or elsewhere.
-        RemoteError: it failed, as it would have here.
-        KtrdrError: the server stayed away.
+        CancelledError: the operation was cancelled, here or elsewhere.
+        RemoteError: the operation failed; the message and exit status are those of a local run.
+        KtrdrError: the server did not answer for five minutes.
     """
     reader = _Reader(client, operation_id)
     reader.start()
@@ -113,9 +120,9 @@ def _outcome(operation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Reader(threading.Thread):
-    """Reads the stream, beside whoever must stay able to react to Ctrl+C, and comes back when it breaks.
+    """A thread that reads the stream of events and reconnects, so that the main thread can react to Ctrl+C.
 
-    ``news`` gets the events, ``None`` once the operation has ended, or the error that ends the following.
+    ``news`` receives the events, then ``None`` when the operation has ended, or the error that ends the wait.
     """
 
     def __init__(self, client: Client, operation_id: str) -> None:
@@ -138,7 +145,9 @@ class _Reader(threading.Thread):
                     return
             except ServerAwayError as error:
                 if time.monotonic() - heard > _LONGEST_SILENCE:
-                    message = f"{error}; operation {self._operation_id} goes on without us, its result will be there"
+                    message = (
+                        f"{error}; operation {self._operation_id} continues on the server, which will have its result"
+                    )
                     self.news.put(KtrdrError(message))
                     return
             except KtrdrError as error:

@@ -1,4 +1,4 @@
-"""Requests to the API, and what its answers mean."""
+"""HTTP client of the API."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ _TRY_AGAIN = frozenset({429, 503})
 
 
 class ServerAwayError(KtrdrError):
-    """The server does not answer just now."""
+    """The server does not answer, or is busy; a later request may succeed."""
 
 
 class Client:
-    """Asks the server at ``url``, such as ``http://127.0.0.1:8000``, with ``KTRDR_API_TOKEN`` if that is set.
+    """Client of the server at ``url``, such as ``http://127.0.0.1:8000``.
 
-    What is safe to ask again is asked again when the server does not answer: reading, and starting with a key.
+    Requests that can be repeated safely are repeated when the server does not answer: reading, and starting with an
+    idempotency key. The token is ``KTRDR_API_TOKEN`` if ``token`` is not given.
 
     Raises:
-        BadInputError: ``url`` is no address of a server.
+        BadInputError: ``url`` is not the address of a server.
     """
 
     def __init__(self, url: str, *, token: str | None = None, transport: httpx2.BaseTransport | None = None) -> None:
@@ -62,20 +63,20 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close connections."""
+        """Close all connections."""
         self._http.close()
 
     def start(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Start a ``training``, ``backtest`` or ``sweep``, once however often that is asked; return the operation."""
+        """Start a ``training``, ``backtest`` or ``sweep`` and return the operation. Repeated requests start it once."""
         key = str(uuid4())
         return self._ask("POST", f"/{kind}s", json=dict(request), headers={"Idempotency-Key": key})
 
     def operation(self, operation_id: str) -> dict[str, Any]:
-        """Return an operation with its job."""
+        """Return an operation, with its job."""
         return self._ask("GET", f"/operations/{operation_id}")
 
     def cancel(self, operation_id: str) -> dict[str, Any]:
-        """Ask an operation to stop; one that has ended is returned as it is."""
+        """Cancel an operation and return it; one that has ended is returned unchanged."""
         try:
             return self._ask("POST", f"/operations/{operation_id}/cancel")
         except BadInputError:
@@ -86,7 +87,7 @@ class Client:
         return self._ask("POST", f"/operations/{operation_id}/resume")
 
     def last_stopped(self, kind: str, job: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the newest cancelled or failed operation with that very job among the last hundred, or ``None``."""
+        """Return the newest of the last 100 cancelled or failed operations with the same job, or ``None``."""
         parameters = {"kind": kind, "state": ["cancelled", "failed"], "limit": 100}
         for found in self._ask("GET", "/operations", params=parameters)["items"]:
             operation = self.operation(found["id"])
@@ -99,7 +100,7 @@ class Client:
         return self._ask("GET", f"/models/{ref}")
 
     def fetch(self, path: str, file: Path) -> Path:
-        """Write what ``path`` answers with to ``file``."""
+        """Download ``path`` to ``file``."""
         with self._answering(), self._http.stream("GET", path) as answer:
             if answer.is_error:
                 answer.read()
@@ -111,9 +112,9 @@ class Client:
 
     @contextmanager
     def lines(self, path: str, *, last: str | None) -> Iterator[Iterator[str]]:
-        """Yield the lines of a stream of events after the one with the id ``last``."""
+        """Yield the lines of a stream of events, starting after the event with the id ``last``."""
         headers = {} if last is None else {"Last-Event-ID": last}
-        # The server says something every fifteen seconds.
+        # The server sends at least a comment every fifteen seconds.
         with self._answering(), self._http.stream("GET", path, headers=headers, timeout=60.0) as answer:
             if answer.is_error:
                 answer.read()
@@ -152,11 +153,13 @@ class Client:
             problem = answer.json()
             detail = str(problem["detail"])
         except (ValueError, KeyError, TypeError):
-            raise KtrdrError(f"{self.url} is no KTRDR server: it answered {answer.status_code}") from None
+            raise KtrdrError(f"{self.url} is not a KTRDR server: it answered {answer.status_code}") from None
         if answer.status_code in _TRY_AGAIN:
             raise ServerAwayError(f"the server at {self.url} is busy: {detail}")
         if answer.status_code == 401:
-            raise BadInputError(f"the server at {self.url} wants a token; set KTRDR_API_TOKEN to the one it has")
+            raise BadInputError(
+                f"the server at {self.url} needs a token; set KTRDR_API_TOKEN to the token of the server"
+            )
         if answer.status_code >= 500:
             raise KtrdrError(f"the server at {self.url} failed: {detail}")
         error: Callable[[str], KtrdrError] = NotFoundError if answer.status_code == 404 else BadInputError

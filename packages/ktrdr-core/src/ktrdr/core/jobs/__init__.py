@@ -1,1 +1,1 @@
-"""Descriptions of long work: plain data, from which it can be carried out anywhere."""
+"""Jobs: plain data that describe a training, a backtest or a sweep, to be run in any process."""

@@ -1,7 +1,7 @@
-"""What may be asked of a training, a backtest and a sweep: each field with its bounds, default and description, once.
+"""Settings of a training, a backtest and a sweep: each field with its bounds, default and description.
 
-Jobs and the API's requests are subclasses, and the command line makes its options of the fields: the description of a
-field is the help of its option, and its description in the OpenAPI document.
+Jobs and the requests of the API are subclasses, and the options of the command line are made from the fields. The
+description of a field is the help of its option and its description in the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = [
 S = TypeVar("S", bound="Settings")
 
 MOST_TRIALS = 10_000
-"""Combinations one sweep may have."""
+"""Largest number of combinations of a sweep."""
 
 _MOST = 1_000_000_000
 
 Value = bool | int | float | str | None
-"""What a key of a strategy is set to in a sweep."""
+"""A value of a strategy key in a sweep."""
 
 
 _MOST_SYMBOLS = 100
@@ -52,13 +52,13 @@ def _each_once(symbols: tuple[str, ...]) -> tuple[str, ...]:
     return symbols
 
 
-# The pattern is for the schema alone: what is wrong with a symbol `check_symbol` says better.
+# The pattern is for the JSON schema only: `check_symbol` gives the better message.
 Symbol = Annotated[
     str,
     AfterValidator(validator(check_symbol)),
     Field(json_schema_extra={"pattern": f"^{SYMBOL_PATTERN}$", "examples": ["EURUSD"]}),
 ]
-"""Name of a data set."""
+"""A symbol, the name of a data set."""
 
 Symbols = Annotated[
     tuple[Symbol, ...],
@@ -68,18 +68,19 @@ Symbols = Annotated[
 ]
 
 Day = Annotated[dt.date, Strict(), BeforeValidator(validator(parse_day))]
-"""A day as the command line, the API and jobs write it."""
+"""A day, ``YYYY-MM-DD``."""
 
 Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", examples=["auto", "cpu", "cuda:1"])]
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-"""Seed of a generator of random numbers."""
+"""Seed of a random number generator."""
 
 
 class Settings(FewKeys):
-    """What all three have in common. Frozen; unknown keys, infinite numbers and reversed days are refused.
+    """Settings that trainings, backtests and sweeps share.
 
-    ``None`` stands for what the strategy says. Days are UTC and inclusive.
+    ``None`` stands for the value of the strategy. Days are UTC and included. Unknown keys, infinite numbers and an end
+    before the start are refused. Instances are frozen.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -96,13 +97,13 @@ class Settings(FewKeys):
         return self
 
     def to(self, kind: type[S], **more: Any) -> S:
-        """Return settings of ``kind``: ``more``, and whatever fields of it are here too."""
+        """Return settings of class ``kind`` with the shared fields of these and the values of ``more``."""
         shared = {name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields}
         return kind(**{**shared, **more})
 
 
 class TrainingSettings(Settings):
-    """What may be asked of a training, beside the strategy; ``None`` stands for what that says."""
+    """Settings of a training; ``None`` stands for the value of the strategy."""
 
     symbols: Symbols | None = Field(default=None, description="Symbols to train on, instead of the strategy's.")
     start: Day | None = Field(default=None, description="First day (UTC) of the data, instead of the strategy's.")
@@ -117,7 +118,7 @@ class TrainingSettings(Settings):
 
 
 class TradingSettings(Settings):
-    """What may be asked of everything that trades a model."""
+    """Settings that backtests and sweeps share."""
 
     symbols: Symbols | None = Field(
         default=None, description="Symbols to trade, instead of the strategy's; they share the capital."
@@ -144,7 +145,7 @@ class TradingSettings(Settings):
 
 
 class BacktestSettings(TradingSettings):
-    """What may be asked of a backtest, beside the model."""
+    """Settings of a backtest."""
 
     explain: int = Field(
         default=100,
@@ -158,7 +159,7 @@ class BacktestSettings(TradingSettings):
 
 
 class SweepSettings(TradingSettings):
-    """What may be asked of a sweep, beside the model. Every combination of the values in ``settings`` is a trial."""
+    """Settings of a sweep. Every combination of the values in ``settings`` is a trial."""
 
     settings: Annotated[
         dict[
@@ -180,5 +181,5 @@ class SweepSettings(TradingSettings):
     )
 
     def backtest(self) -> BacktestSettings:
-        """Return the settings of each backtest."""
+        """Return the settings of the backtest of one combination."""
         return self.to(BacktestSettings)

@@ -1,7 +1,7 @@
-"""Jobs: plain descriptions of long work, from which it can be carried out anywhere.
+"""Kinds of jobs: training, backtest and sweep.
 
-What travels between the API, the ledger and a worker is a kind and a JSON map, never code. A job is its subject and
-its settings, in one flat map.
+The API, its ledger and workers exchange the kind of a job and a JSON map, never code. The map is flat: it has the
+subject of the job (strategy or model) and its settings.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from ktrdr.core.names import REFERENCE_PATTERN
 __all__ = ["JOB_KINDS", "BacktestJob", "ModelReference", "StrategyText", "SweepJob", "TrainingJob", "parse_job"]
 
 StrategyText = Annotated[str, Field(min_length=1, max_length=LONGEST_STRATEGY)]
-"""A strategy file."""
+"""The text of a strategy file."""
 
 ModelReference = Annotated[str, Field(pattern=f"^{REFERENCE_PATTERN}$", examples=["rsi_reversion/1"])]
-"""A stored model: ``name/version``, or the latest of ``name``."""
+"""A stored model: ``name/version``, or ``name`` for its latest version."""
 
 
 class TrainingJob(TrainingSettings):
-    """Train a strategy: the text of its file, so that the job does not change when the file does."""
+    """Train a strategy. The job has the text of the file, so that later changes of the file do not matter."""
 
     strategy: StrategyText
 
 
 class BacktestJob(BacktestSettings):
-    """Trade a stored model on stored data."""
+    """Backtest a stored model on stored data."""
 
     model: ModelReference
 
 
 class SweepJob(SweepSettings):
-    """Trade a stored model once for every combination of settings."""
+    """Backtest a stored model once for every combination of settings."""
 
     model: ModelReference
 
 
 JOB_KINDS: Mapping[str, type[Settings]] = {"training": TrainingJob, "backtest": BacktestJob, "sweep": SweepJob}
-"""Kinds of job by name."""
+"""Class of each kind of job, by name."""
 
 
 def parse_job(kind: str, data: Mapping[str, Any]) -> Settings:

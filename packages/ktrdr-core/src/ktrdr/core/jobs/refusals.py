@@ -1,4 +1,4 @@
-"""What is wrong with settings, in one sentence."""
+"""Messages about wrong settings: pydantic's errors as one sentence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
 def read_settings(kind: type[M], values: Mapping[str, Any], *, called: Callable[[str], str] = lambda name: name) -> M:
-    """Return the settings, or the job, that ``values`` describe.
+    """Return the settings or the job that ``values`` describe.
 
     Args:
-        kind: its class.
-        values: JSON-ready, or of the types of the fields.
-        called: gives the name of a field in the sentence, such as that of its option.
+        kind: class of the settings.
+        values: values by field, JSON-ready or of the types of the fields.
+        called: returns the name of a field for the message, such as the name of its option.
 
     Raises:
-        BadInputError: a value is missing, unknown or wrong; the message is about the first of several.
+        BadInputError: a value is missing, unknown or wrong; the message is about the first one.
     """
     try:
         return kind.model_validate(dict(values))
@@ -36,9 +36,9 @@ def read_settings(kind: type[M], values: Mapping[str, Any], *, called: Callable[
 
 
 def validator(check: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """Return ``check`` as pydantic calls it: a :class:`BadInputError` becomes the message of a field.
+    """Return ``check`` as a pydantic validator: a :class:`BadInputError` becomes the message of the field.
 
-    What is no text is left to the type of the field.
+    Values that are not text are left to the type of the field.
     """
 
     def run(value: Any) -> Any:
@@ -53,7 +53,7 @@ def validator(check: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 
 def message_of(error: ErrorDetails) -> str:
-    """Return what is wrong with a field: in our own words where a validator of ours says it, else in pydantic's."""
+    """Return the message about a field: that of our validator if it raised the error, else that of pydantic."""
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
 
 
@@ -85,7 +85,7 @@ def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str]
 
 
 def _plain(text: str) -> str:
-    """Make a sentence part of another."""
+    """Return a sentence without capital and full stop, to be part of another one."""
     return text[:1].lower() + text[1:].removesuffix(".")
 
 

@@ -1,7 +1,7 @@
 """The plugin contract: generic types, hook specs, and the manager that finds, checks and loads backends.
 
-What a plugin's ``hooks`` module needs is here: ``from ktrdr.core.plugins import ModelType, PluginInfo, hookimpl``. The
-names are imported when they are first used, so that looking for entry points does not cost numpy.
+The ``hooks`` module of a plugin imports from here: ``from ktrdr.core.plugins import ModelType, PluginInfo, hookimpl``.
+Names are imported on first access, so that the search for entry points does not import numpy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Types that cross the line between core and an ML backend: plain data, numpy arrays and protocols.
+"""Types of the interface between core and an ML backend: plain data, numpy arrays and protocols.
 
-No type of any framework stands here, or in a signature that uses these: pydantic and FastAPI may inspect annotations at
-run time.
+No type of a framework is named here, or in a signature with these types: pydantic and FastAPI may inspect annotations
+at run time.
 """
 
 from __future__ import annotations
@@ -43,19 +43,23 @@ __all__ = [
 CONTRACT_VERSION = "2.0"
 """Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer.
 
-The major is raised when what every plugin must have changes; the minor when core learns to ask for one more ability
-that a plugin may have, as :class:`Explainable` is. Stored models do not follow it: their format has its own version.
+The major is raised when a requirement of every plugin changes; the minor when an optional ability is added, such as
+:class:`Explainable`. The format of stored models has a version of its own.
 """
 
 OutputKind = Literal["classification", "regression"]
-"""What a model gives: probabilities of classes, or a value."""
+"""Output of a model: probabilities of classes, or a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device a framework can compute on.
+    """A device that a framework can compute on.
 
-    ``name`` is what a user writes (``cuda:0``, ``mps``, ``cpu``); ``memory`` in bytes, ``None`` if not known.
+    Attributes:
+        name: as a user writes it: ``cuda:0``, ``mps``, ``cpu``.
+        kind: ``cuda``, ``mps`` or ``cpu``.
+        description: name of the hardware, for a person.
+        memory: in bytes; ``None`` if it is not known.
     """
 
     name: str
@@ -66,12 +70,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class IdleKeys:
-    """Keys under ``training`` that have no effect where parameters of the architecture have certain values.
+    """Keys under ``training`` that have no effect with certain values of architecture parameters.
 
     Attributes:
-        keys: names of them.
-        when: ``(parameter, value)``, all of which must hold.
-        remedy: what to change for them to have an effect, as the end of a sentence.
+        keys: names of the keys.
+        when: pairs ``(parameter, value)``; the keys have no effect if the architecture has all these values.
+        remedy: how to give the keys an effect, as the end of a sentence.
     """
 
     keys: frozenset[str]
@@ -88,21 +92,21 @@ class ModelType:
     """A value of ``model.type`` that a plugin trains.
 
     Attributes:
-        name: what the strategy says, in lower case.
+        name: value of ``model.type`` in a strategy, in lower case.
         description: one line.
-        outputs: the kinds of output it can be trained for.
+        outputs: kinds of output that the type can be trained for.
         architecture: declared keys of ``model.architecture``.
         training_keys: names of the optional keys under ``training`` that have an effect on this type (``epochs``,
-            ``optimizer``, ...). Any other such key in a strategy is refused rather than ignored.
-        window_parameter: name of the architecture parameter that says how many consecutive rows one sample has;
-            ``None`` for a model that sees one row.
+            ``optimizer``, ...). Core refuses a strategy with any other such key.
+        window_parameter: name of the architecture parameter with the number of consecutive rows of a sample;
+            ``None`` for a model that uses one row.
         inputs: ``"features"``: the columns of the feature pipeline. ``"crisp"``: one column of indicator values per
-            fuzzy input, and the membership functions in :attr:`TrainingTask.crisp_inputs`, for models that own their
-            memberships.
-        rules_parameter: name of the architecture parameter that says how many fuzzy rules there may be at most, for
-            a type that makes one for each combination of its inputs' memberships; ``None`` for any other. Core refuses
-            a strategy with more.
-        idle_keys: which :attr:`training_keys` have no effect with certain values of the architecture.
+            fuzzy input, and the membership functions in :attr:`TrainingTask.crisp_inputs`, for models that train
+            their membership functions.
+        rules_parameter: name of the architecture parameter with the largest number of fuzzy rules, for a type that
+            makes one rule for each combination of memberships; ``None`` for any other type. Core refuses a strategy
+            with more rules.
+        idle_keys: :attr:`training_keys` that have no effect with certain values of the architecture.
     """
 
     name: str
@@ -118,15 +122,15 @@ class ModelType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginInfo:
-    """What a plugin says about itself.
+    """Description of a plugin.
 
     Attributes:
-        name: equals the name of its entry point.
-        version: of its distribution.
-        contract: the contract version it was written for, as a literal such as ``"2.0"``. Never
-            :data:`CONTRACT_VERSION` itself: that is the version of the core it happens to run on.
-        model_types: what it trains.
-        requires: distributions its framework comes from, named in messages.
+        name: the name of its entry point.
+        version: version of its distribution.
+        contract: contract version that the plugin was written for, as a literal such as ``"2.0"``; not
+            :data:`CONTRACT_VERSION`, which is the version of the installed core.
+        model_types: model types that the plugin trains.
+        requires: distributions of its framework, for messages.
     """
 
     name: str
@@ -138,9 +142,12 @@ class PluginInfo:
 
 @dataclass(frozen=True, slots=True)
 class CrispInput:
-    """Membership functions over one crisp column: ``functions`` maps name to ``(type, parameters)`` as in the grammar.
+    """Membership functions over one column of indicator values.
 
-    ``column`` is the position of the indicator's value in the feature matrix.
+    Attributes:
+        name: name of the fuzzy input.
+        column: position of the indicator values in the feature matrix.
+        functions: membership functions by name, as ``(type, parameters)`` of the strategy grammar.
     """
 
     name: str
@@ -150,7 +157,7 @@ class CrispInput:
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """What to train. Plain data.
+    """Description of a model to train, as plain data.
 
     Attributes:
         model_type: a name from :attr:`PluginInfo.model_types`.
@@ -161,9 +168,9 @@ class TrainingTask:
         settings: the optimisation keys of ``training`` (``epochs``, ``batch_size``, ``learning_rate``, ``optimizer``,
             ``weight_decay``, ``momentum``, ``gradient_clip``, ``lr_scheduler``, ``early_stopping``, ``loss``,
             ``focal_gamma``, ``huber_delta``, ``class_weights``), complete with defaults, plain values and maps.
-        seed: of every random choice.
-        device: ``"auto"`` or a name from :class:`Device`; a device that is absent is an error.
-        crisp_inputs: for model types with ``inputs="crisp"``.
+        seed: seed of every random choice.
+        device: ``"auto"`` or the name of a :class:`Device`; a missing device is an error.
+        crisp_inputs: membership functions for model types with ``inputs="crisp"``.
     """
 
     model_type: str
@@ -179,10 +186,10 @@ class TrainingTask:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Samples of one part of the data, by row of the shared feature matrix.
+    """Samples of one part of the data, as rows of the shared feature matrix.
 
     Attributes:
-        rows: int64 ``(m,)``; the sample's row, or the last row of its window.
+        rows: int64 ``(m,)``; row of each sample, or last row of its window.
         labels: int64 ``(m,)`` class numbers, or float32 ``(m,)`` values.
         weights: float32 ``(m,)``.
     """
@@ -197,10 +204,15 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """float32 C-contiguous ``(n, features)`` of all symbols one after another, and the samples that point into it.
+    """Feature matrix of all symbols, and the samples of its training and validation part.
 
     A sample of a model with a window of ``w`` rows is ``features[row - w + 1 : row + 1]``. Core has checked that no
-    window crosses a symbol's start and that every row a sample refers to is finite.
+    window starts before the first row of its symbol and that all rows of a sample are finite.
+
+    Attributes:
+        features: float32 ``(n, features)``, C-contiguous, the rows of one symbol after those of another.
+        train: samples to train with.
+        validation: samples to choose the best epoch with.
     """
 
     features: np.ndarray
@@ -210,8 +222,13 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """Numbers of one epoch. ``metrics`` holds at least ``train_loss``; ``val_loss`` and, for classification,
-    ``train_accuracy`` and ``val_accuracy`` where there are such samples; and ``learning_rate`` where there is one."""
+    """Metrics of one epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        metrics: at least ``train_loss``; ``val_loss`` if there are validation samples; for classification also
+            ``train_accuracy`` and ``val_accuracy``; ``learning_rate`` if the trainer has one.
+    """
 
     epoch: int
     metrics: Mapping[str, float]
@@ -219,39 +236,39 @@ class EpochRecord:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A model ready to predict."""
+    """A model that is loaded for prediction."""
 
     @property
     def input_size(self) -> int:
-        """Number of feature columns expected."""
+        """Number of feature columns that :meth:`predict` takes."""
         ...
 
     @property
     def window(self) -> int:
-        """Rows one prediction looks at, itself included; 1 for models without memory."""
+        """Number of rows that one prediction uses, including its own; 1 for models without memory."""
         ...
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``, consecutive bars of one symbol.
 
         Returns float64 ``(n, classes)`` probabilities that sum to 1, or float64 ``(n,)`` values. A row whose window is
-        incomplete or holds a NaN gives NaN. Deterministic; a row's result does not depend on how many rows come with
-        its window (to 1e-6).
+        incomplete or has a NaN gives NaN. The result is deterministic, and that of a row does not depend on rows
+        outside its window (to 1e-6).
         """
         ...
 
 
 @runtime_checkable
 class Explainable(Protocol):
-    """What a :class:`Predictor` may offer besides: what each feature did to a prediction."""
+    """Optional ability of a :class:`Predictor`: the contribution of each feature to a prediction."""
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """Split every prediction into shares of the features.
+        """Split every prediction into contributions of the features.
 
-        Takes what :meth:`Predictor.predict` takes. Returns float64 ``(n, features, outputs)``, outputs being the
-        classes, or 1 for a value. Summed over the features, a row's shares are the prediction less the one for the
-        average training sample (to a few percent of the largest difference); a window's rows are added up. NaN where
-        the prediction is.
+        Takes the same features as :meth:`Predictor.predict`. Returns float64 ``(n, features, outputs)``; ``outputs`` is
+        the number of classes, or 1 for a value. The contributions of a row sum to its prediction minus the prediction
+        for the average training sample (to a few percent of the largest difference); those of the rows of a window are
+        added up. NaN where the prediction is NaN.
         """
         ...
 
@@ -261,10 +278,10 @@ class Rule:
     """One fuzzy rule of a model.
 
     Attributes:
-        conditions: ``(fuzzy input, membership)``, all of which must hold.
-        weight: share of the training samples this rule decided, 0 to 1; over all rules they sum to 1.
-        outputs: class name, or ``"value"`` -> what the rule alone predicts at the mean of the training samples weighted
-            by how strongly it fires on each: a probability, or a value in units of the labels.
+        conditions: pairs ``(fuzzy input, membership)``, joined by "and".
+        weight: share of the training samples that this rule decided, 0 to 1; the weights of all rules sum to 1.
+        outputs: prediction of the rule alone, by class name, or for ``"value"``: a probability, or a value in units of
+            the labels. It is taken at the mean of the training samples, weighted by the firing strength of the rule.
         text: the rule in words.
     """
 
@@ -276,25 +293,25 @@ class Rule:
 
 @runtime_checkable
 class RuleBased(Protocol):
-    """What a :class:`Predictor` may offer besides: its rules."""
+    """Optional ability of a :class:`Predictor`: its fuzzy rules."""
 
     def rules(self) -> Sequence[Rule]:
-        """Return every rule, the one with the largest weight first."""
+        """Return all rules, sorted by weight, the largest first."""
         ...
 
 
 @runtime_checkable
 class TrainedModel(Protocol):
-    """Opaque handle of a trained model; core hands it back to the plugin's own storage."""
+    """A trained model, which core passes to the storage of the same plugin."""
 
     @property
     def history(self) -> Sequence[EpochRecord]:
-        """Every epoch that was run, in order."""
+        """Metrics of every epoch that was run, in order."""
         ...
 
     @property
     def best_epoch(self) -> int:
-        """Number (from 1) of the epoch whose weights these are."""
+        """Number (from 1) of the epoch whose weights were kept."""
         ...
 
     def predictor(self) -> Predictor:
@@ -304,10 +321,10 @@ class TrainedModel(Protocol):
 
 @runtime_checkable
 class CheckpointWriter(Protocol):
-    """Where training may put, and find again, its state. Written atomically by core; the newest one counts."""
+    """Checkpoints of a training. Core writes them atomically, and the newest one is used."""
 
     def due(self, epoch: int) -> bool:
-        """Return True if a checkpoint should be written now (asked for after every epoch, and during long ones)."""
+        """Return True if a checkpoint should be written now. Called after every epoch, and during long epochs."""
         ...
 
     def save(self, epoch: int, write: Callable[[Path], None]) -> None:
@@ -315,7 +332,7 @@ class CheckpointWriter(Protocol):
         ...
 
     def latest(self) -> Path | None:
-        """Return the directory of the newest whole checkpoint, or ``None``."""
+        """Return the directory of the newest complete checkpoint, or ``None``."""
         ...
 
 
@@ -333,15 +350,15 @@ class ModelTrainer(Protocol):
     ) -> TrainedModel:
         """Train and return the best epoch's model.
 
-        Resumes from ``checkpoint.latest()`` if there is one, and then ends with the same weights as an uninterrupted
-        run. Looks at ``cancellation`` at least once per batch; when asked to stop it saves a checkpoint and raises
-        :class:`~ktrdr.core.errors.CancelledError`. Reports at most 10 times a second.
+        Resumes from ``checkpoint.latest()`` if there is one, and then gives the same weights as an uninterrupted run.
+        Checks ``cancellation`` at least once per batch; if it is requested, saves a checkpoint and raises
+        :class:`~ktrdr.core.errors.CancelledError`. Reports progress at most 10 times a second.
         """
         ...
 
 
 class ModelStorage(Protocol):
-    """Writes models. Never a pickle."""
+    """Writes models, without pickle."""
 
     def save(self, model: TrainedModel, directory: Path) -> dict[str, Any]:
         """Write everything the loader needs into ``directory`` and return JSON-ready facts for the manifest.
@@ -352,11 +369,11 @@ class ModelStorage(Protocol):
 
 
 class ModelLoader(Protocol):
-    """Reads models. Cannot execute code from the files it reads."""
+    """Reads models. It must not be able to execute code from the files."""
 
     def load(self, directory: Path, device: str = "auto") -> Predictor:
-        """Read what :meth:`ModelStorage.save` wrote.
+        """Return a predictor from files that :meth:`ModelStorage.save` wrote.
 
-        Raises :class:`~ktrdr.core.errors.BadInputError` if the files are not what that method writes.
+        Raises :class:`~ktrdr.core.errors.BadInputError` if the files are malformed.
         """
         ...

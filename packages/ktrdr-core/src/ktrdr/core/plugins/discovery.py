@@ -1,4 +1,4 @@
-"""Find entry points without importing what they point to."""
+"""Search for entry points without importing the modules they name."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PluginState = Literal["available", "blocked", "clash"]
 
 @dataclass(frozen=True, slots=True)
 class PluginRecord:
-    """What is known of an entry point before anything of it is imported.
+    """An entry point, whose module has not been imported.
 
-    ``message`` says why the state is not ``available``, and is empty otherwise.
+    ``message`` says why the state is not ``available``; it is empty otherwise.
     """
 
     name: str
@@ -46,9 +46,13 @@ def discover(
 ) -> tuple[PluginRecord, ...]:
     """List the entry points of ``group``, sorted by name and distribution.
 
-    ``path`` is searched instead of ``sys.path``. ``KTRDR_BLOCK_PLUGINS`` and ``KTRDR_LOAD_PLUGINS`` (comma-separated
-    names; the second, if set, lists the only ones wanted) mark entries as blocked. A name given by two distributions
-    is a clash, whichever comes first.
+    A name that two distributions provide is a clash.
+
+    Args:
+        group: group of the entry points.
+        path: directories to search instead of ``sys.path``.
+        environ: environment variables instead of those of the process. ``KTRDR_BLOCK_PLUGINS`` lists names to block,
+            ``KTRDR_LOAD_PLUGINS`` the only names not to block, separated by commas.
     """
     environ = os.environ if environ is None else environ
     blocked = _names(environ.get("KTRDR_BLOCK_PLUGINS", ""))
@@ -88,9 +92,9 @@ def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str,
     for distribution in distributions:
         entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
         if not entry_points:
-            continue  # reading a name parses the metadata, which costs more than all the rest
+            continue  # the name needs the metadata to be parsed, which takes longer than all the rest
         name = distribution.metadata["Name"] or "unknown"
-        # A distribution may be found twice, on an editable path and in site-packages: the first on the path counts.
+        # A distribution may be found twice, on an editable path and in site-packages: the first one is used.
         key = name.lower().replace("_", "-").replace(".", "-")
         if key in seen:
             continue

@@ -1,4 +1,4 @@
-"""Load backends on demand, check that they fit, and choose the one a strategy needs."""
+"""Manager of plugins: loads backends on demand, checks that they fit, and chooses one for a strategy."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ KNOWN_BACKENDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "torch": ("ktrdr-ml-torch", ("mlp", "lstm", "gru", "anfis")),
     "sklearn": ("ktrdr-ml-sklearn", ("gradient_boosting", "random_forest", "logistic_regression")),
 }
-"""Plugin -> distribution and model types of KTRDR's own backends, so that a remedy can name one that is missing.
+"""Distribution and model types of KTRDR's own backends by plugin name, so that a message can name a missing one.
 
-Where they are installed they say it themselves; a test in `tests/contract` holds this to what they say.
+Installed backends declare their model types; a test in `tests/contract` compares both.
 """
 
 
 class PluginManager:
     """The ML backends installed here.
 
-    Nothing is imported until a plugin is asked for by name, or a model type has to be looked up; then only the
-    ``hooks`` modules are, which import no framework. A plugin that was asked for and cannot be used raises
-    :class:`~ktrdr.core.errors.PluginError`; one that was not is left out and kept in :attr:`broken`.
+    A plugin is imported when it is requested by name or when a model type is looked up, and then only its ``hooks``
+    module, which imports no framework. A requested plugin that cannot be used raises
+    :class:`~ktrdr.core.errors.PluginError`; any other is left out and reported in :attr:`broken`.
     """
 
     def __init__(self, *, path: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -50,16 +50,20 @@ class PluginManager:
         self._broken: dict[str, str] = {}
 
     def records(self) -> tuple[PluginRecord, ...]:
-        """Return every entry point found, usable or not, without importing any."""
+        """Return all entry points, usable or not, without importing any."""
         return self._records
 
     @property
     def broken(self) -> Mapping[str, str]:
-        """Name -> reason, of the plugins that could not be used when they were tried."""
+        """Reasons by name, of the plugins that could not be loaded."""
         return dict(self._broken)
 
     def record(self, name: str) -> PluginRecord:
-        """Return the usable entry point called ``name``; raise ``PluginError`` with the remedy if there is none."""
+        """Return the entry point of plugin ``name``, without importing it.
+
+        Raises:
+            PluginError: it is not installed, blocked, or provided by two distributions; the message has the remedy.
+        """
         for record in self._records:
             if record.name != name:
                 continue
@@ -76,11 +80,11 @@ class PluginManager:
         raise PluginError(f"no plugin `{name}` is installed{hint}")
 
     def info(self, name: str) -> PluginInfo:
-        """Return what plugin ``name`` says about itself, loading its hooks if need be."""
+        """Return the description of plugin ``name``, and load its hooks if necessary."""
         return self._load(name)[1]
 
     def infos(self) -> dict[str, PluginInfo]:
-        """Return the info of every plugin that can be used; the others are in :attr:`broken`."""
+        """Return the descriptions of all usable plugins by name; the others are in :attr:`broken`."""
         found = {}
         for name in sorted({record.name for record in self._records if record.state != "blocked"}):
             try:
@@ -90,11 +94,11 @@ class PluginManager:
         return found
 
     def backend_for(self, model_type: str, backend: str | None = None) -> tuple[PluginInfo, ModelType]:
-        """Choose the plugin that trains ``model_type``: ``backend`` if given, else the only one that offers it.
+        """Return the plugin that trains ``model_type``: ``backend`` if given, else the only one that offers the type.
 
         Raises:
-            MissingPluginError: the plugin that is known to offer it is not installed; with the command that does.
-            PluginError: none offers it, several do, or the one named cannot be used; with the remedy.
+            MissingPluginError: the plugin that offers it is not installed; the message has the command to install it.
+            PluginError: no plugin offers it, several do, or ``backend`` cannot be used; the message has the remedy.
         """
         wanted = model_type.lower()
         if backend is not None:
@@ -126,7 +130,7 @@ class PluginManager:
                 continue
             if name in self._broken:
                 return PluginError(f"model type `{model_type}` needs plugin `{name}`: {self._broken[name]}")
-            # Blocked, or not installed at all: the record says which.
+            # `record` raises the right message: the plugin is blocked, or not installed.
             try:
                 self.record(name)
             except PluginError as error:
@@ -142,7 +146,11 @@ class PluginManager:
         return PluginError(f"no installed plugin trains model type `{model_type}`{hint}{broken}")
 
     def validate(self, name: str) -> None:
-        """Import the framework of plugin ``name`` and raise ``PluginError`` with the remedy if it does not work."""
+        """Import the framework of plugin ``name``.
+
+        Raises:
+            PluginError: the framework is missing or broken; the message has the remedy.
+        """
         manager, _ = self._load(name)
         self._ask(manager, name, "ktrdr_validate_environment")
 
@@ -190,7 +198,7 @@ class PluginManager:
         if name in self._loaded:
             return self._loaded[name]
         record = self.record(name)
-        # One pluggy manager per plugin: a hook call reaches the plugin that was asked for and no other.
+        # One pluggy manager per plugin: a hook call reaches only the requested plugin.
         manager = pluggy.PluginManager(PROJECT)
         info = _register(manager, record)
         self._loaded[name] = (manager, info)
@@ -207,7 +215,7 @@ def _register(manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo
         manager.register(importlib.import_module(record.module), record.name)
         info = _ask_who_it_is(manager)
         if isinstance(info, PluginInfo):
-            # Before its hooks are held to the specs: those of another contract do not fit, and there is more to say.
+            # Checked before the hook specs: hooks of another contract fail them with a less helpful message.
             _check_contract(info, record)
         manager.add_hookspecs(specs)
         manager.check_pending()
@@ -234,7 +242,7 @@ def _ask_who_it_is(manager: pluggy.PluginManager) -> Any:
     """Return what the plugin's ``ktrdr_plugin_info`` returns, or ``None`` if it has none."""
     if not hasattr(manager.hook, "ktrdr_plugin_info"):
         return None
-    # Without the spec, pluggy gives the answers of all that were asked: here of one.
+    # Without hook specs pluggy returns the answers of all plugins, here of one.
     return next(iter(manager.hook.ktrdr_plugin_info()), None)
 
 
@@ -261,10 +269,10 @@ def _check_contract(info: PluginInfo, record: PluginRecord) -> None:
 
 @cache
 def default_manager() -> PluginManager:
-    """Return the manager of the running process, made at first use."""
+    """Return the manager of this process, which is made on first use."""
     return PluginManager()
 
 
 def known_backend(model_type: str) -> str | None:
-    """Return the plugin of KTRDR's own that trains ``model_type``, installed or not, or ``None``."""
+    """Return the name of KTRDR's own plugin for ``model_type``, installed or not, or ``None``."""
     return next((name for name, (_, types) in KNOWN_BACKENDS.items() if model_type.lower() in types), None)

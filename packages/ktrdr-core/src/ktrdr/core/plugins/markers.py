@@ -1,4 +1,4 @@
-"""The pluggy markers of the contract: ``@hookimpl`` is what a plugin's ``hooks`` module uses."""
+"""The pluggy markers of the contract. The ``hooks`` module of a plugin uses ``@hookimpl``."""
 
 from __future__ import annotations
 

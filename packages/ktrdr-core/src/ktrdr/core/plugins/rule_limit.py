@@ -1,4 +1,4 @@
-"""How many fuzzy rules a model would have, and what is said where they are too many."""
+"""Check of the number of fuzzy rules of a model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ _MOST_TOLD = 10**15
 
 
 def too_many_rules(model_type: ModelType, architecture: Mapping[str, Any], memberships: Sequence[int]) -> str:
-    """Return what is wrong with the number of rules, or an empty string if nothing is.
+    """Return a message if a model would have too many rules, else an empty string.
 
     Args:
-        model_type: a type that makes one rule for each combination of memberships, bounded by its
-            :attr:`~ktrdr.core.plugins.ModelType.rules_parameter`; of any other there is nothing to say.
-        architecture: complete.
-        memberships: of each fuzzy input, how many it has.
+        model_type: model type; one without :attr:`~ktrdr.core.plugins.ModelType.rules_parameter` has no limit.
+        architecture: complete parameters of the architecture.
+        memberships: number of memberships of each fuzzy input.
     """
     name = model_type.rules_parameter
     if name is None:

@@ -1,4 +1,4 @@
-"""Hook specifications of an ML backend. The manager asks one plugin at a time."""
+"""Hook specifications of an ML backend. The manager calls the hooks of one plugin at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
 
 @hookspec(firstresult=True)
 def ktrdr_plugin_info() -> PluginInfo:  # type: ignore[empty-body]
-    """Say who the plugin is: name, version, contract, model types. Must not import the framework."""
+    """Return name, version, contract and model types of the plugin. Must not import the framework."""
 
 
 @hookspec(firstresult=True)
@@ -27,7 +27,7 @@ def ktrdr_validate_environment() -> None:
 
 @hookspec(firstresult=True)
 def ktrdr_list_devices() -> list[Device]:  # type: ignore[empty-body]
-    """List the devices the framework can use here, best first; the CPU is always one of them."""
+    """Return the devices that the framework can use here, best first; the CPU is always included."""
 
 
 @hookspec(firstresult=True)

@@ -1,4 +1,4 @@
-"""A run as one zip file, to be carried from a server to a client or from a worker to the API."""
+"""Packing of a run into one zip file, which a worker sends to the API and a server to a client."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ _LIMITS = ArchiveLimits(files=64, size=4 * 2**30)
 
 
 def pack_run(directory: Path, path: Path) -> None:
-    """Write the files of a run to the zip file ``path``; what somebody put beside them in directories stays out.
+    """Write the files of a run to the zip file ``path``, without subdirectories.
 
     Raises:
-        FileError: the directory holds files of odd names, or more than a run has.
+        FileError: the directory holds files with invalid names, or more files than a run has.
         StoreError: the disk is full, or the place is not writable.
     """
     write_archive(path, directory, [name for name in files_below(directory) if "/" not in name], _LIMITS)
 
 
 def unpack_run(path: Path, directory: Path) -> None:
-    """Write the files in ``path``, of whatever origin, to ``directory``, which is made. They may be no run at all.
+    """Write the files of the untrusted zip file ``path`` to ``directory``, which is made.
+
+    Whether the files are a run is not checked.
 
     Raises:
-        BadInputError: it is damaged, or holds what no run has.
+        BadInputError: the zip file is damaged, or holds more or other files than a run has.
     """
     try:
         with open_archive(path, _LIMITS) as archive:

@@ -1,4 +1,4 @@
-"""The store of results: `$KTRDR_HOME/runs/<model>/<version>-<number>/`, one directory each."""
+"""The store of results, one directory per run: `$KTRDR_HOME/runs/<model>/<version>-<number>/`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 RESULT_FILE = "result.json"
-"""The file that tells a directory with a result."""
+"""Name of the file that every directory with a result has."""
 
 
 class _ModelVersion(Protocol):
@@ -37,14 +37,14 @@ class _ModelVersion(Protocol):
 
 
 class StorableResult(Protocol):
-    """A result of work with a model, which writes its own files."""
+    """A result for a model, which writes its own files."""
 
     @property
     def manifest(self) -> _ModelVersion:
-        """The model."""
+        """Name and version of the model."""
 
     def write(self, directory: Path) -> None:
-        """Write the files to ``directory``, all of them or none, :data:`RESULT_FILE` among them."""
+        """Write the files, including :data:`RESULT_FILE`, to ``directory``; all of them, or none."""
 
 
 def runs_root() -> Path:
@@ -53,12 +53,12 @@ def runs_root() -> Path:
 
 
 def run_name(directory: Path) -> str:
-    """Return what commands take for a run: ``model/2-1`` below the root, the path elsewhere."""
+    """Return the name of a run as commands take it: ``model/2-1`` below the root, the path elsewhere."""
     return f"{directory.parent.name}/{directory.name}" if directory.parent.parent == runs_root() else str(directory)
 
 
 def claim_run(result: StorableResult, root: Path | None = None) -> Path:
-    """Make an empty directory for the next run of the result's model, and return it. It is nobody else's."""
+    """Make an empty directory for the next run of the result's model, and return it. No other process gets it."""
     place = (runs_root() if root is None else root) / result.manifest.name
     place.mkdir(parents=True, exist_ok=True)
     version = result.manifest.version
@@ -69,7 +69,7 @@ def claim_run(result: StorableResult, root: Path | None = None) -> Path:
         try:
             directory.mkdir()
         except FileExistsError:
-            number += 1  # another process was faster
+            number += 1  # another process has made it
         else:
             return directory
 
@@ -80,10 +80,14 @@ def store_run(
     *,
     then: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Write a result to ``directory``, or to the next one below :func:`runs_root`, and return it.
+    """Write a result to a directory, and return the directory.
 
-    ``then`` is called with the directory afterwards, to add a file; if it or the writing fails, a directory that was
-    made here is gone.
+    If writing or ``then`` fails, a directory that was made here is removed.
+
+    Args:
+        result: result to write.
+        directory: directory of the run; the next one below :func:`runs_root` if None.
+        then: called with the directory afterwards, to add a file.
     """
     made = directory is None or not directory.exists()
     place = claim_run(result) if directory is None else directory
@@ -99,10 +103,14 @@ def store_run(
 
 
 def find_run(name: str) -> Path:
-    """Return the directory of the run ``model/2-1``, or of one that is given as a path.
+    """Return the directory of a run.
+
+    Args:
+        name: ``model/2-1``, or the path of the directory.
 
     Raises:
-        NotFoundError: there is no such run; the message says which there are.
+        NotFoundError: there is no such run; the message names the stored runs.
+        BadInputError: ``name`` is neither the name of a run nor a path.
     """
     given = re.fullmatch(RUN_PATTERN, name)
     if given and ((directory := runs_root() / name) / RESULT_FILE).is_file():
@@ -110,18 +118,18 @@ def find_run(name: str) -> Path:
     if (Path(name) / RESULT_FILE).is_file():
         return Path(name)
     if not given and not Path(name).exists() and "/" in name:
-        raise BadInputError(f"{name!r} names no run: write it as model/2-1, or give the directory of one")
+        raise BadInputError(f"{name!r} is not the name of a run: write it as model/2-1, or give the directory of one")
     root = runs_root()
     known = sorted(f"{path.parent.name}/{path.name}" for path in stored_runs(root))
     there = f"there are {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}" if known else "there are none yet"
-    # Of a model that has runs, they are listed already: a near number would say nothing.
+    # The runs of a known model are listed already: a similar number would not help.
     misspelt = not any(run.startswith(f"{name.partition('/')[0]}/") for run in known)
     hint = (did_you_mean(name, known) if misspelt else "") or ", and `ktrdr backtest` makes one"
     raise NotFoundError(f"there is no backtest run `{name}` in {root}; {there}{hint}")
 
 
 def stored_runs(root: Path) -> list[Path]:
-    """Return the directories of all runs below ``root``, sorted; what a killed writer left is none."""
+    """Return the directories of all runs below ``root``, sorted, without those of killed writers."""
     found = (path.parent for path in root.glob(f"*/*/{RESULT_FILE}"))
     return sorted(path for path in found if not path.name.startswith((UNFINISHED, DISCARDED)))
 

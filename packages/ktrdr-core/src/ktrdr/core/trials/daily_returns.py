@@ -1,4 +1,4 @@
-"""Net returns per UTC day, small enough to keep for every trial."""
+"""Net returns per UTC day, compact enough to store for every trial."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ktrdr.core.short_texts import short_repr
 __all__ = ["MOST_DAYS", "DailyReturns", "daily_returns", "day_ends"]
 
 MOST_DAYS = 1_000
-"""Calendar days that are kept of a trial, the newest."""
+"""Number of calendar days kept of a trial, the newest."""
 
 _EPOCH = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DailyReturns:
-    """Returns on consecutive calendar days (UTC), 0 where there is no bar.
+    """Returns on consecutive calendar days (UTC), 0 on days without a bar.
 
     Attributes:
-        first: the first of the days, counted from 1970-01-01.
+        first: the first day, as number of days since 1970-01-01.
         values: float32 ``(days,)``, at most :data:`MOST_DAYS`, finite.
-        packed: what :meth:`to_json` gives, where it has been made: packing costs more than the rest of a row.
+        packed: the result of :meth:`to_json`, if it is known already: packing costs more than the rest of a row.
     """
 
     first: int
@@ -49,34 +49,34 @@ class DailyReturns:
 
     @classmethod
     def from_json(cls, data: dict[str, str]) -> DailyReturns:
-        """Return what :meth:`to_json` was called on.
+        """Return the returns that :meth:`to_json` described.
 
         Raises:
-            BadInputError: it is something else, or holds more than :data:`MOST_DAYS` days.
+            BadInputError: ``data`` is not such a map, or holds more than :data:`MOST_DAYS` days.
         """
         try:
             first = (dt.date.fromisoformat(data["first"]) - _EPOCH).days
             packed = base64.b64decode(data["float32"], validate=True)
             unpacking = zlib.decompressobj()
-            # One byte more than allowed, so that a bomb is noticed and not unpacked.
+            # Unpack at most one byte more than allowed: a decompression bomb is refused, not unpacked.
             content = unpacking.decompress(packed, 4 * MOST_DAYS + 1)
             if not unpacking.eof or not content or len(content) % 4 or len(content) > 4 * MOST_DAYS:
-                raise ValueError("it has another length")
+                raise ValueError("its length is wrong")
             values = np.frombuffer(content, dtype="<f4").astype(np.float32)
             if not np.isfinite(values).all():
                 raise ValueError("it holds a number that is not finite")
         except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
             raise BadInputError(
-                f"the daily returns of a trial cannot be read ({error}); export it anew where it comes from"
+                f"the daily returns of a trial cannot be read ({error}); export it again from its ledger"
             ) from None
         return cls(first, values, {"first": data["first"], "float32": data["float32"]})
 
 
 def day_ends(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the days (int64, from 1970-01-01) that have a bar, and the position of the last bar of each.
+    """Return the days with a bar (int64, days since 1970-01-01), and the position of the last bar of each day.
 
     Args:
-        time: ``datetime64[ns]`` ``(n,)``, opens of bars, ascending.
+        time: ``datetime64[ns]`` ``(n,)``: opens of bars, ascending, UTC.
     """
     days = time.astype("datetime64[D]").astype(np.int64)
     last = np.flatnonzero(np.diff(days, append=days[-1:] + 1))
@@ -84,14 +84,14 @@ def day_ends(time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def daily_returns(equity: np.ndarray, capital: float, ends: tuple[np.ndarray, np.ndarray]) -> DailyReturns | None:
-    """Return the returns of an account per day, ``None`` where there is no bar.
+    """Return the daily returns of an account, ``None`` if there is no bar.
 
-    After the day on which the equity is not above 0, returns are 0.
+    Returns are 0 after the first day that ends with an equity of 0 or less.
 
     Args:
-        equity: float64 ``(n,)`` at the closes of bars.
-        capital: before the first.
-        ends: :func:`day_ends` of the bars.
+        equity: float64 ``(n,)``: equity at the closes of the bars.
+        capital: equity before the first bar.
+        ends: result of :func:`day_ends` for the bars.
     """
     days, last = ends
     if not len(days):
@@ -105,6 +105,6 @@ def daily_returns(equity: np.ndarray, capital: float, ends: tuple[np.ndarray, np
     first = max(int(days[0]), int(days[-1]) - MOST_DAYS + 1)
     kept = days >= first
     values = np.zeros(int(days[-1]) - first + 1, dtype=np.float32)
-    # What is no float32 any more (a gain of 1e38 and above) is no return either.
+    # Clipped, so that every value fits into float32.
     values[days[kept] - first] = np.clip(returns[kept], -1e6, 1e6)
     return DailyReturns(first, values)

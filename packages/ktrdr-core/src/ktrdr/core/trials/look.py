@@ -1,4 +1,4 @@
-"""A look at out-of-sample results, and by what it is known again."""
+"""A look at out-of-sample results, and the hashes that identify it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = [
 ]
 
 LOOKS = "looks"
-"""Key of a result under which whoever has another ledger than the one who made it finds its looks."""
+"""Key of a result with its looks, for a receiver that has another ledger than the sender."""
 
 HIGHEST_SHARPE = 1e6
-"""What is above comes from returns that hardly vary at all, and would make the spread of all others vanish."""
+"""Sharpe ratios above this come from returns that hardly vary; they would dominate the spread of all others."""
 
 REAL_BARS = ""
-"""The world of bars that somebody imported. Synthetic bars have a world of another name each, and count only there."""
+"""The world of imported bars. Synthetic bars have a world with a name, and are counted only in that world."""
 
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 _SECONDS_OF_DAY = 86_400
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces. Raises ``ValueError`` for NaN."""
+    """Return the canonical JSON text of a value: sorted keys, no spaces. Raises ``ValueError`` for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -49,7 +49,7 @@ def digest(value: Any) -> str:
 
 
 def sharpe_of(metrics: Mapping[str, Any]) -> float | None:
-    """Return the annualized Sharpe ratio among metrics; ``None`` where there is none that counts."""
+    """Return the annualized Sharpe ratio of ``metrics``; ``None`` if it is missing or beyond the limit."""
     value = metrics.get("sharpe")
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= HIGHEST_SHARPE:
         return None
@@ -66,11 +66,11 @@ def look_summary(kind: str, model: str, span: Span, timeframe: str, metrics: Map
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bars that were looked at.
+    """Symbols and period of the bars that were looked at.
 
     Attributes:
-        symbols: whose bars.
-        start, end: seconds since 1970-01-01 UTC: open of the first bar, close of the last.
+        symbols: symbols of the bars.
+        start, end: open of the first bar and close of the last, in seconds since 1970-01-01 UTC.
         world: see :data:`REAL_BARS`.
     """
 
@@ -108,23 +108,23 @@ class Look:
     """One look at out-of-sample results.
 
     Attributes:
-        kind: ``training`` (its validation and test part), ``backtest``, ``sweep`` (one of its cells).
+        kind: ``training`` (its validation and test part), ``backtest`` or ``sweep`` (one cell of a sweep).
         strategy: hash of the resolved strategy, without its name, description and seed.
         text: the strategy file as it was written.
-        changes: what differs from it, by dotted key.
-        parent: ``strategy`` of what was changed, ``None`` where nothing was.
-        seed: of every random choice; ``None`` for an evaluation of several, whose seeds are members of one trial.
+        changes: overrides of the strategy file, by dotted key.
+        parent: ``strategy`` of the unchanged strategy; ``None`` if nothing was changed.
+        seed: seed of every random choice; ``None`` for an evaluation of several models, whose seeds are one trial.
         training_data: fingerprint of the data the model was fitted to.
         data: fingerprint of the bars looked at.
-        timeframe: of these.
-        span: which they are.
-        account: capital and costs; empty for a training, which trades nothing.
-        metrics: plain numbers; ``sharpe``, annualized, among those of an account.
-        returns: net, per day; ``None`` for a training.
-        model: ``name/3``, for a person.
-        chosen_among: cells of the sweep it belongs to; ``None`` outside of one.
-        operation: id of the operation it was taken in.
-        before_ledger: it was taken before there was this ledger.
+        timeframe: timeframe of these bars.
+        span: symbols and period of these bars.
+        account: capital and costs; empty for a training.
+        metrics: plain numbers; with the annualized ``sharpe`` if an account was simulated.
+        returns: net returns per day; ``None`` for a training.
+        model: ``name/version``, for display.
+        chosen_among: number of cells of the sweep; ``None`` outside a sweep.
+        operation: id of the operation that took the look.
+        before_ledger: True if it was taken before the ledger was made.
     """
 
     kind: str
@@ -168,10 +168,10 @@ class Look:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Look:
-        """Return what :meth:`to_json` was called on.
+        """Return the look that :meth:`to_json` described.
 
         Raises:
-            BadInputError: it is something else.
+            BadInputError: ``data`` is not such a map.
         """
         try:
             symbols, start, end, world = data["span"]
@@ -185,17 +185,17 @@ class Look:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(
-                f"a worker tells of a trial in a form that is not known here ({error}); update the older side"
+                f"a worker reports a trial in an unknown format ({error}); update KTRDR on the older side"
             ) from None
 
     @property
     def fitted(self) -> str:
-        """Hash of the choice of a model: a training and the first backtest of its model have it in common."""
+        """Hash of the choice of a model; a training and the backtests of its model share it."""
         return digest([self.strategy, self.seed, self.training_data])
 
     @property
     def trial(self) -> str:
-        """Hash of the choice that could have been picked: equal for the same choice, whoever makes it, and when."""
+        """Hash of the trial: equal for the same choice on the same bars, in every ledger and at any time."""
         span = self.span
         return digest(
             [
@@ -213,5 +213,5 @@ class Look:
 
     @property
     def sharpe(self) -> float | None:
-        """The annualized Sharpe ratio, ``None`` where there is none."""
+        """The annualized Sharpe ratio; ``None`` for a training, or if it is missing."""
         return None if self.kind == "training" else sharpe_of(self.metrics)

@@ -1,4 +1,4 @@
-"""A row of the ledger: a look, who recorded it and when, and the hash of the row before."""
+"""Rows of the ledger of trials: a look, its ledger and time, and the hash of the row before."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from ktrdr.core.trials.look import Look, Span, canonical_json, look_summary
 __all__ = ["LEDGER_PATTERN", "TrialRow", "content_of", "first_link", "hash_of", "text_hash"]
 
 LEDGER_PATTERN = r"[0-9a-f]{12}"
-"""The id of a ledger."""
+"""Pattern of the id of a ledger."""
 
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-# Far more than a sweep has cells, and a number that every database holds.
+# Far more cells than a sweep may have, and within the integers of every database.
 _MOST_CELLS = 10**9
 _DEEPEST = 32
 
 
 def _in_seconds(value: Any) -> Any:
-    """Refuse the other ways to write a time: what one row has, every reader shall understand in the same way."""
+    """Refuse other formats of a time, so that every reader understands a row in the same way."""
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value):
         raise ValueError("a time is written as 2026-01-31T23:59:59Z")
     if not isinstance(value, str | dt.datetime):
@@ -48,17 +48,17 @@ _Time = Annotated[AwareDatetime, BeforeValidator(_in_seconds)]
 
 
 class TrialRow(BaseModel):
-    """A row as everybody reads it. Its fields are those of :class:`~ktrdr.core.trials.look.Look`, and:
+    """A row of the ledger. Its fields are those of :class:`~ktrdr.core.trials.look.Look`, and these.
 
     Attributes:
-        id: the first 16 digits of its hash.
-        hash: sha256 of its content.
-        ledger: that recorded it.
-        time: when it was recorded.
-        text: hash of the strategy file, which is kept once.
-        trial: see :attr:`ktrdr.core.trials.look.Look.trial`: rows of the same trial count once.
+        id: first 16 digits of ``hash``.
+        hash: sha256 (hex) of the content of the row.
+        ledger: id of the ledger that recorded the row.
+        time: time of recording, UTC.
+        text: hash of the strategy file, which is stored once.
+        trial: see :attr:`ktrdr.core.trials.look.Look.trial`; rows of the same trial are counted once.
         fitted: see :attr:`ktrdr.core.trials.look.Look.fitted`.
-        previous: hash of the row before it in its ledger; of the first one :func:`first_link`.
+        previous: hash of the row before in the same ledger; :func:`first_link` for the first row.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -117,27 +117,27 @@ class TrialRow(BaseModel):
         """Return the row with this content.
 
         Raises:
-            BadInputError: it is none.
+            BadInputError: ``content`` is not the content of a row.
         """
         try:
             digest = hash_of(content)
             fields = json.loads(content)
             _check_depth(fields)
-            # The one text of these fields, which has no NaN, no key twice, and no half of a character.
+            # The canonical text has no NaN, no repeated key and no lone surrogate.
             if canonical_json(fields) != content or not fields.keys().isdisjoint(("id", "hash")):
-                raise ValueError("it is another text")
+                raise ValueError("it is not the canonical text")
             return cls.model_validate({**fields, "id": digest[:16], "hash": digest})
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             reason = (
                 error.errors()[0]["msg"]
                 if isinstance(error, ValidationError)
-                else "it is no JSON map as it is written here"
+                else "it is not a JSON map in canonical form"
             )
             raise BadInputError(f"a row of the ledger cannot be read: {reason}; update KTRDR if it is older") from None
 
 
 def _check_depth(value: JsonValue, levels: int = _DEEPEST) -> None:
-    """Refuse what is nested so deep that reading it elsewhere may fail."""
+    """Raise ``ValueError`` for a value that is nested too deep for other readers."""
     if levels < 0:
         raise ValueError("it is nested too deep")
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -145,7 +145,7 @@ def _check_depth(value: JsonValue, levels: int = _DEEPEST) -> None:
 
 
 def content_of(look: Look, *, ledger: str, time: dt.datetime, previous: str) -> str:
-    """Return what a new row holds, as the text its hash is taken of."""
+    """Return the content of a new row, as the canonical JSON text that is hashed."""
     span = look.span
     return canonical_json(
         {
@@ -179,17 +179,17 @@ def content_of(look: Look, *, ledger: str, time: dt.datetime, previous: str) -> 
 
 
 def hash_of(content: str) -> str:
-    """Return the hash of a row."""
+    """Return the sha256 (hex) of the content of a row."""
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def text_hash(text: str) -> str:
-    """Return the hash by which the text of a strategy is kept."""
+    """Return the sha256 (hex) of a strategy file, which identifies it in the ledger."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def first_link(ledger: str) -> str:
-    """Return what stands for the hash of the row before the first one of a ledger."""
+    """Return the value of ``previous`` for the first row of a ledger."""
     return hashlib.sha256(f"ktrdr trials {ledger}".encode()).hexdigest()
 
 

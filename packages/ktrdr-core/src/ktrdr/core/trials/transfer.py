@@ -1,4 +1,4 @@
-"""A ledger as a file: one JSON value a line, so that a team can merge what each of them tried."""
+"""Export and import of a ledger as a file with one JSON value per line, so that a team can merge its trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["check_trials_export", "export_trials", "import_trials"]
 
 _FORMAT = 1
 _HEADER = "ktrdr_trials"
-# Each character of a text may take twelve bytes of JSON.
+# A character of a text may take twelve bytes of JSON.
 _LONGEST_LINE = 16 * LONGEST_STRATEGY
 _LONGEST_ROW = 131_072
 _MOST_ROWS = 5_000_000
@@ -31,7 +31,7 @@ def check_trials_export(path: Path, *, overwrite: bool, remedy: str = "--force")
     """Check that the rows of a ledger can be written to the file ``path``.
 
     Args:
-        path: of the file, which need not exist.
+        path: path of the file, which need not exist.
         overwrite: True if an existing file may be replaced.
         remedy: see :func:`~ktrdr.core.files.export_path.check_export_path`.
 
@@ -44,10 +44,10 @@ def check_trials_export(path: Path, *, overwrite: bool, remedy: str = "--force")
 
 
 def export_trials(ledger: TrialLedger, path: Path) -> int:
-    """Write every row of a ledger, and of those it has copies of, to ``path``, and return how many there are.
+    """Write all rows of a ledger, including those imported from others, to ``path``; return the number of rows.
 
-    The first line says what the file is; a line with a ``text`` is a strategy file, and comes before the first ``row``
-    that has it.
+    The first line is a header. A line with a ``text`` is a strategy file, and comes before the first ``row`` that
+    refers to it.
 
     Raises:
         StoreError: the disk is full, or the place is not writable; nothing is written.
@@ -64,10 +64,10 @@ def export_trials(ledger: TrialLedger, path: Path) -> int:
 
 
 def import_trials(ledger: TrialLedger, path: Path) -> tuple[int, int]:
-    """Add what :func:`export_trials` wrote; return how many rows were added, and how many were known.
+    """Add the rows of a file that :func:`export_trials` wrote; return the number of new and of known rows.
 
     Raises:
-        BadInputError: it is no such file, or a row in it is broken; nothing is added.
+        BadInputError: it is not such a file, or a row in it is broken; nothing is added.
     """
     texts: dict[str, str] = {}
     total = 0
@@ -79,7 +79,7 @@ def import_trials(ledger: TrialLedger, path: Path) -> tuple[int, int]:
             if "text" in line:
                 text = line["text"]
                 if not isinstance(text, str) or len(text) > LONGEST_STRATEGY or not _storable(text):
-                    raise _refused(path, number, "the strategy is no text, or too long")
+                    raise _refused(path, number, "the strategy is not text, or too long")
                 size += len(text)
                 if size > _MOST_TEXT:
                     raise _refused(path, number, f"there are more than {_MOST_TEXT:,} characters of strategies")
@@ -98,7 +98,7 @@ def import_trials(ledger: TrialLedger, path: Path) -> tuple[int, int]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines after the first, from 2."""
+    """Yield number and value of each line after the first."""
     try:
         with path.open("r", encoding="utf-8", newline="\n") as file:
             number = 0
@@ -108,11 +108,13 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if number > 1:
                     yield number, value
                 elif value.get(_HEADER) != _FORMAT:
-                    raise _refused(path, number, "it does not begin as a file of trials of this version does")
+                    raise _refused(path, number, "it is not the header of a file of trials of this version")
             if not number:
                 raise _refused(path, 1, "the file is empty")
     except UnicodeDecodeError:
-        raise BadInputError(f"{path} is no file of trials: it is not text; `ktrdr trials export` makes one") from None
+        raise BadInputError(
+            f"{path} is not a file of trials: it is not text; `ktrdr trials export` makes one"
+        ) from None
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror}; name a file of `ktrdr trials export`") from None
 
@@ -123,9 +125,9 @@ def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        raise _refused(path, number, "it is no JSON") from None
+        raise _refused(path, number, "it is not JSON") from None
     if not isinstance(value, dict):
-        raise _refused(path, number, "it is no JSON map")
+        raise _refused(path, number, "it is not a JSON map")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Checking a ledger of trials: every row, its place in its chain, and what is derived from it."""
+"""Check of a ledger of trials: every row, its link to the row before, and everything derived from it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ktrdr.core.trials.trial_sql import BATCH, broken_row, is_whole, read_meta, 
 
 __all__ = ["Chain", "LedgerCheck"]
 
-# What the content of a row has.
+# Keys of the content of a row.
 _FIELDS = TrialRow.model_fields.keys() - {"id", "hash"}
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One ledger's rows here. ``problem`` names the first row that is broken, or is empty."""
+    """The rows of one ledger in this database. ``problem`` names the first broken row, or is empty."""
 
     ledger: str
     own: bool
@@ -32,7 +32,7 @@ class Chain:
 
 
 class LedgerCheck:
-    """What is known of the rows that were read so far, and what is wrong with them."""
+    """The state of a check: what was read so far, and what is wrong with it."""
 
     def __init__(self, own: str) -> None:
         self._own = own
@@ -47,7 +47,7 @@ class LedgerCheck:
         self._derived = _Derived()
 
     def read(self, session: Session) -> bool:
-        """Read the next rows; return False where there are none."""
+        """Read the next rows; return False if there is none."""
         statement = f"SELECT {', '.join(_Kept._fields)} FROM trial_rows WHERE number > ? ORDER BY number LIMIT ?"
         page = [_Kept(*values) for values in session.execute(statement, (self._last, BATCH))]
         rows = [_row_of(kept.content) if is_whole(kept.hash, kept.content) else None for kept in page]
@@ -71,7 +71,7 @@ class LedgerCheck:
         if row is None:
             return "was changed"
         if not _is_filed_right(kept, row, self._spans.get(kept.span)):
-            return "is filed under what it is not"
+            return "is stored with columns that differ from its content"
         if row["previous"] != first_link(kept.ledger) and row["previous"] not in self._links:
             return "follows a row that is missing"
         if row["text"] not in self._texts:
@@ -79,13 +79,13 @@ class LedgerCheck:
         return "" if bool(kept.counted) == (kept.trial not in self._counted) else "is counted wrongly"
 
     def chains(self, session: Session) -> list[Chain]:
-        """Return what was found, after everything that hangs on all rows has been looked at."""
+        """Return the result per ledger, after the checks that need all rows."""
         own, problems = self._own, self._problems
         head = read_meta(session)["head"]
         if head != first_link(own) and head not in self._links:
             problems.setdefault(own, broken_row(head, "is missing"))
         elif head in self._links and head not in self._ends:
-            problems.setdefault(own, broken_row(head, "is said to be the last one, and another follows it"))
+            problems.setdefault(own, broken_row(head, "is stored as the last one, but another row follows it"))
         if not problems and self._derived != _Derived.stored(session):
             problems[own] = "the numbers that the ledger of trials counts with are not those of its rows"
         if not problems and _all_span_symbols(session) != {
@@ -99,7 +99,7 @@ class LedgerCheck:
 
 
 class _Kept(NamedTuple):
-    """A row as it is stored: its content, and by what it is found."""
+    """A row as it is stored: its content, and the columns derived from it."""
 
     number: int
     hash: str
@@ -136,13 +136,13 @@ def _all_span_symbols(session: Session) -> set[tuple[int, str, str, int, int]]:
 
 
 def _whole_texts(session: Session, hashes: set[str]) -> set[str]:
-    """Return those of a batch of hashes whose strategy files are what they were."""
+    """Return those of a batch of hashes whose strategy files are stored unchanged."""
     found = select_in(session, "SELECT hash, text FROM trial_texts WHERE hash IN", sorted(hashes))
     return {digest for digest, text in found.items() if isinstance(text, str) and text_hash(text) == digest}
 
 
 def _row_of(content: str) -> dict[str, Any] | None:
-    """Return the fields of a row, ``None`` where it is none: whoever changes a row may change its hash as well."""
+    """Return the fields of a row; ``None`` if it is malformed, since a changed row may have a changed hash."""
     try:
         row = json.loads(content)
     except (ValueError, RecursionError):
@@ -171,7 +171,7 @@ def _seconds(time: Any) -> int | None:
 
 
 class _Derived:
-    """Sums per span and pairs, as counted rows come to them or as they are stored."""
+    """Sums per span and pairs of trials, computed from the counted rows or read from the tables."""
 
     def __init__(self) -> None:
         self.sums: dict[int, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0, 0.0])

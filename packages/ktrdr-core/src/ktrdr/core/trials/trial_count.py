@@ -1,4 +1,4 @@
-"""How many trials a result was chosen among, and how much alike they are."""
+"""The number of trials that a result was chosen among, and how similar they are."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["TrialCount", "effective_trials", "mean_correlation"]
 
 @dataclass(frozen=True, slots=True)
 class TrialCount:
-    """What a ledger knows of the trials that looked at the bars of a result.
+    """The count of the trials that looked at the bars of a result.
 
     Attributes:
-        known: distinct trials, the result's own among them.
-        ledger: id of the ledger that knows them.
-        spread: standard deviation of their annualized Sharpe ratios; ``None`` where fewer than two have one.
-        effective: number of trials that are not alike which these come to; ``None`` where that cannot be told. For
-            information: nothing passes because of it.
-        elsewhere: trials that the user says were made elsewhere.
-        chosen_among: settings of the largest sweep in which the strategy was one; ``None`` where it was in none.
-        broken: one sentence where the ledger is known to be damaged, else empty.
+        known: number of distinct trials in the ledger, including the result's own.
+        ledger: id of the ledger.
+        spread: standard deviation of the trials' annualized Sharpe ratios; ``None`` if fewer than two have one.
+        effective: effective number of independent trials, by their correlation; ``None`` if it is not known. It is for
+            information: all trials are counted.
+        elsewhere: number of trials that the user reports from elsewhere.
+        chosen_among: number of settings of the largest sweep that included the strategy; ``None`` if none did.
+        broken: one sentence if the ledger is known to be damaged, else empty.
     """
 
     known: int
@@ -38,18 +38,18 @@ class TrialCount:
 
     @property
     def number(self) -> int:
-        """Trials that are counted."""
+        """The number of counted trials: those of the ledger and those from elsewhere."""
         return self.known + self.elsewhere
 
     @property
     def statement(self) -> str:
-        """The number and the ledger, in words."""
+        """The number of trials, in words."""
         words = f"{self.known:,} trial{'' if self.known == 1 else 's'} known to this ledger"
         return words + (f", {self.elsewhere:,} made elsewhere" if self.elsewhere else "")
 
     @property
     def facts(self) -> dict[str, str]:
-        """What belongs beside the number: one sentence each, by a name for it."""
+        """Further facts about the trials: one sentence each, by name."""
         found = {}
         if self.spread is not None:
             found["spread"] = f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}."
@@ -63,11 +63,11 @@ class TrialCount:
         return found
 
     def with_elsewhere(self, elsewhere: int | None) -> TrialCount:
-        """Return the count with what was tried elsewhere."""
+        """Return the count with this number of trials from elsewhere."""
         return replace(self, elsewhere=elsewhere or 0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map: the attributes, and ``number``."""
+        """Return a JSON-ready map of the attributes and ``number``."""
         return {
             "number": self.number,
             "known": self.known,
@@ -81,15 +81,16 @@ class TrialCount:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialCount:
-        """Return what :meth:`to_json` was called on."""
+        """Return the count that :meth:`to_json` described."""
         return cls(**{name: value for name, value in data.items() if name != "number"})
 
 
 def mean_correlation(trials: Sequence[DailyReturns]) -> float | None:
-    """Return the mean correlation of all pairs of trials over the days from the first to the last of any.
+    """Return the mean correlation of the daily returns of all pairs of trials.
 
-    The newest :data:`~ktrdr.core.trials.daily_returns.MOST_DAYS` of these days. Trials whose returns do not vary are
-    left out; ``None`` for fewer than two.
+    The days are those from the first to the last of any trial, at most the newest
+    :data:`~ktrdr.core.trials.daily_returns.MOST_DAYS`; a trial has a return of 0 on days outside its own. Trials whose
+    returns do not vary are left out. ``None`` for fewer than two trials.
     """
     if not trials:
         return None
@@ -100,20 +101,20 @@ def mean_correlation(trials: Sequence[DailyReturns]) -> float | None:
         values = each.values[max(start - each.first, 0) :]
         place = max(each.first - start, 0)
         row[place : place + len(values)] = values
-    # Compared with the first, since the mean of equal numbers need not be that number.
+    # Compared with the first value: the mean of equal numbers may differ from them by rounding.
     table = table[(table != table[:, :1]).any(axis=1)]
     count = len(table)
     if count < 2:
         return None
     table -= table.mean(axis=1, keepdims=True)
     length = np.sqrt(np.einsum("ij,ij->i", table, table))
-    # The squared length of the sum of unit vectors holds every pair twice, and each with itself once.
+    # The squared length of the sum of unit vectors contains every pair twice, and each vector with itself once.
     total = (table / length[:, np.newaxis]).sum(axis=0)
     return (float(total @ total) - count) / (count * (count - 1))
 
 
 def effective_trials(number: int, correlation: float) -> float:
-    """Return how many independent trials ``number`` trials come to whose mean correlation is this.
+    """Return the effective number of independent trials among ``number`` trials with this mean correlation.
 
     ``p + (1 - p) n``, for p from 0 to 1: D. H. Bailey and M. Lopez de Prado, "The Deflated Sharpe Ratio" (Journal of
     Portfolio Management, 2014), appendix 3.

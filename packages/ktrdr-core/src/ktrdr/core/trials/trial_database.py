@@ -1,4 +1,4 @@
-"""Where a ledger of trials is kept: a SQLite file, or another database that speaks the same SQL."""
+"""The database of a ledger of trials: a SQLite file, or another database with the same SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ktrdr.core.home import home_directory
 __all__ = ["TRIALS_FILE", "SQLiteDatabase", "Session", "TrialDatabase", "TrialStoreError", "default_database"]
 
 TRIALS_FILE = "trials.sqlite"
-"""The ledger of trials below ``KTRDR_HOME``."""
+"""Name of the file of the ledger of trials in ``KTRDR_HOME``."""
 
 _SECONDS_TO_WAIT = 60.0
 _KIB_OF_PAGES = 131_072
@@ -26,10 +26,10 @@ class TrialStoreError(StoreError):
 
 
 class Session(Protocol):
-    """A transaction. Statements have ``?`` where parameters go, and no other question mark."""
+    """A transaction. In statements ``?`` stands for a parameter, and for nothing else."""
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> Iterable[Sequence[Any]]:
-        """Return the rows that a statement gives."""
+        """Execute a statement and return its rows."""
         ...
 
     def execute_many(self, statement: str, parameters: Iterable[Sequence[Any]]) -> None:
@@ -38,35 +38,35 @@ class Session(Protocol):
 
 
 class TrialDatabase(Protocol):
-    """A database that any number of processes use at once."""
+    """A database that any number of processes may use at once."""
 
     place: str
-    """For messages."""
+    """Name of the database in messages."""
 
     integer: str
-    """Type of a 64-bit integer."""
+    """SQL type of a 64-bit integer."""
 
     key: str
-    """Type of a primary key that the database numbers itself, ascending in the order of writing."""
+    """SQL type of a primary key that the database assigns, ascending in the order of writing."""
 
     def has(self, session: Session, table: str) -> bool:
         """Return True if there is such a table."""
         ...
 
     def reading(self) -> AbstractContextManager[Session]:
-        """Return a context with a session that sees one state of the database."""
+        """Return a context with a session that reads a consistent state of the database."""
         ...
 
     def writing(self) -> AbstractContextManager[Session]:
-        """Return a context with a session that no other writer overlaps; all of it is written, or nothing."""
+        """Return a context with an exclusive write transaction, which is rolled back if it fails."""
         ...
 
 
 class SQLiteDatabase:
     """A SQLite file.
 
-    Its journal is not the write-ahead log, which only processes of one machine can share: a home may lie on a network
-    file system. A writer that is killed leaves a journal behind, and whoever comes next rolls back what it had begun.
+    It uses a rollback journal, not a write-ahead log, which only processes of one machine can share: a home may be on a
+    network file system. If a writer is killed, the next process rolls back its transaction with the journal.
     """
 
     integer = "INTEGER"
@@ -98,23 +98,23 @@ class SQLiteDatabase:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
             try:
-                # A byte that was changed makes no text, and shall be found where it is read.
+                # A changed byte may not be UTF-8; it is found where the row is read.
                 connection.text_factory = partial(str, encoding="utf-8", errors="replace")
                 connection.execute("PRAGMA synchronous=FULL")
-                # Hashes lie anywhere in their indexes: taking in many rows changes the same pages over and over.
+                # Hashes are spread over their indexes: writing many rows changes the same pages again and again.
                 connection.execute(f"PRAGMA cache_size={-_KIB_OF_PAGES}")
                 connection.execute(begin)
                 yield _SQLiteSession(connection)
                 connection.execute("COMMIT")
             finally:
-                # What is not committed is rolled back.
+                # Closing rolls back what is not committed.
                 connection.close()
         except (sqlite3.Error, OSError) as error:
             raise TrialStoreError(f"the ledger of trials {self.place} {outcome}: {_reason(error)}") from error
 
 
 def default_database() -> SQLiteDatabase:
-    """Return the file below ``KTRDR_HOME``, which need not be there yet."""
+    """Return the database file in ``KTRDR_HOME``, which need not exist."""
     return SQLiteDatabase(home_directory() / TRIALS_FILE)
 
 

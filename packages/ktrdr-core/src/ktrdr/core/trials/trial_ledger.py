@@ -1,11 +1,11 @@
-"""The ledger of trials: append-only, each row chained to the one before, counted by the bars that were looked at.
+"""The ledger of trials: an append-only table of looks, in which each row has the hash of the row before.
 
-Rows are texts, and the hash of a row is taken of its text. Whatever else the tables hold is derived from these texts:
-by what a row is found, and per span of bars the number of trials and the sums of their Sharpe ratios, so that the count
-for a result takes no longer with a million rows than with one.
+A row is a text, and its hash is the hash of this text. All other columns and tables are derived from the texts: the
+columns that rows are found by and, per span of bars, the number of trials and the sums of their Sharpe ratios. Counting
+the trials for a result therefore takes the same time with a million rows as with one.
 
-A trial is counted once, however many rows it has, and in whichever ledgers. A training and the first evaluation of the
-same choice of a model are one trial: such a pair is counted once where both looked at bars of the result.
+A trial is counted once, however many rows and ledgers have it. A training and the first evaluation of the same model
+are one trial if both looked at bars of the result.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ from ktrdr.core.trials.trial_writing import (
 
 __all__ = ["Listed", "TrialLedger"]
 
-# More than any row has; what every database holds.
+# Larger than the number of any row, and within the integers of every database.
 _LARGEST_NUMBER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row in a list. ``number`` is its place in this database, by which a list goes on."""
+    """A row of a list. ``number`` is its number in this database; the next page starts below it."""
 
     number: int
     row: TrialRow
 
 
 class TrialLedger:
-    """A ledger, and copies of others, in one database. Safe for any number of processes.
+    """A ledger, and copies of rows of other ledgers, in one database. Any number of processes may use it at once.
 
     Args:
-        database: that holds it; the tables are made where there are none.
-        take_in: gives the looks that were taken before there was a ledger, when it is made.
-        versions: gives the highest version of each model that was stored then, by name; by ``name/version`` that of the
-            origin of one that was imported.
+        database: database of the ledger; missing tables are created.
+        take_in: called when the tables are created; returns the looks that were taken before.
+        versions: called when the tables are created; returns the highest version of each stored model by name, and by
+            ``name/version`` the version of the origin of an imported model.
 
     Raises:
         TrialStoreError: the database cannot be used.
@@ -86,8 +86,8 @@ class TrialLedger:
                 made = read_meta(session)
         if not {"id", "schema", "head"} <= made.keys() or not made["schema"].isdecimal():
             raise TrialStoreError(
-                f"the ledger of trials {database.place} has lost what says whose it is; put back a copy of it, or move"
-                " it away: a new ledger then begins, which knows only the models and runs that are stored here"
+                f"the ledger of trials {database.place} has lost its id, format or last row; put back a copy of it, or"
+                " move it away: a new ledger then begins, which knows only the models and runs that are stored here"
             )
         if int(made["schema"]) > SCHEMA_VERSION:
             raise BadInputError(
@@ -95,43 +95,44 @@ class TrialLedger:
                 f" one reads {SCHEMA_VERSION}); update KTRDR"
             )
         self.id = made["id"]
-        """Twelve hexadecimal digits."""
+        """Id of the ledger: twelve hexadecimal digits."""
 
     # Writing.
 
     def record(self, looks: Sequence[Look]) -> None:
-        """Append a row for each look that is not known yet; all of them, or none.
+        """Append a row for each new look, in one transaction.
 
-        A look that was taken before (the same choice, on the same bars) is known: it adds nothing.
+        A look that was recorded before (the same choice on the same bars) adds no row.
 
         Raises:
-            TrialStoreError: that cannot be done; the results must not be shown.
+            TrialStoreError: the rows cannot be written; the results must not be shown.
         """
         with self._database.writing() as session:
             record_looks(session, self.id, looks)
 
     def judge(self, looks: Sequence[Look], *, model: str = "") -> TrialCount:
-        """Record looks at the same bars, and return what is known then of the trials that looked at them.
+        """Record looks at the same bars, and return the count of the trials that looked at these bars.
 
         Args:
-            looks: one at least; all cells of a sweep, say.
+            looks: at least one look, such as all cells of a sweep.
             model: see :meth:`count`.
 
         Raises:
-            TrialStoreError: they cannot be recorded; the results must not be shown.
+            TrialStoreError: the looks cannot be recorded; the results must not be shown.
         """
         self.record(looks)
         return self.count(looks[0].span, strategy=looks[0].strategy, model=model)
 
     def add(self, rows: Iterable[tuple[str, str]], texts: Mapping[str, str]) -> int:
-        """Add rows of other ledgers, in their order, and return how many were not known.
+        """Add rows of other ledgers, in their order, and return the number of new rows.
 
         Args:
-            rows: hash and content of each.
+            rows: hash and content of each row.
             texts: strategy files of the rows, by hash.
 
         Raises:
-            BadInputError: a row is not what its hash says, or the row before it is missing; nothing is added.
+            BadInputError: the content of a row does not match its hash, or the row before it is missing; nothing is
+                added.
         """
         added = 0
         with self._database.writing() as session:
@@ -145,25 +146,25 @@ class TrialLedger:
                     row = TrialRow.read(content)
                     if row.hash != given:
                         raise BadInputError(
-                            f"row {given[:16]} is not what it was when it was written; export it anew from a ledger"
-                            " that `ktrdr trials verify` accepts"
+                            f"row {given[:16]} was changed after it was written; export it again from a ledger that"
+                            " `ktrdr trials verify` accepts"
                         )
                     if given in known:
                         continue
                     known.add(given)
                     if row.text not in texts:
-                        raise BadInputError(f"the strategy of row {row.id} is missing; export it anew")
+                        raise BadInputError(f"the strategy of row {row.id} is missing; export it again")
                     if row.previous != first_link(row.ledger) and row.previous not in known:
                         known |= known_hashes(session, [row.previous])
                         if row.previous not in known:
                             raise BadInputError(
                                 f"the row before {row.id} in ledger {row.ledger} is missing; export the whole ledger"
-                                " anew"
+                                " again"
                             )
                     if row.returns is not None:
                         DailyReturns.from_json(row.returns)
                     if row.ledger == self.id and row.previous == head:
-                        # This is an older copy of the ledger that wrote the row: go on where that stopped.
+                        # This is an older copy of the ledger that wrote the row: continue its chain.
                         head = row.hash
                     entries.append(entry_of_row(row, content))
                 write_texts(session, {row_text: texts[row_text] for row_text in {text_of(e) for e in entries}})
@@ -176,13 +177,13 @@ class TrialLedger:
     # Counting.
 
     def count(self, span: Span, *, strategy: str = "", model: str = "") -> TrialCount:
-        """Return what is known of the trials that looked at bars of ``span``.
+        """Return the count of the trials that looked at any bar of ``span``.
 
         Args:
             span: the bars of a result; its own trial has been recorded.
-            strategy: hash of its strategy, to tell whether that was a cell of a sweep.
-            model: ``name/version`` that it is of. For a model from before the ledger no fewer are counted than its
-                version, which is what was counted then.
+            strategy: hash of the strategy of the result, for ``chosen_among``.
+            model: ``name/version`` of the model of the result. For a model from before the ledger at least as many
+                trials are counted as its version, which was the count at that time.
         """
         with self._database.reading() as session:
             meta = read_meta(session)
@@ -208,10 +209,10 @@ class TrialLedger:
         )
 
     def chosen_among(self, strategy: str) -> int | None:
-        """Return how many settings the largest sweep had in which a strategy was one; ``None`` where it was in none.
+        """Return the number of settings of the largest sweep that included a strategy; ``None`` if none did.
 
         Args:
-            strategy: its hash.
+            strategy: hash of the strategy.
         """
         with self._database.reading() as session:
             return most_settings(session, strategy)
@@ -219,29 +220,29 @@ class TrialLedger:
     # Reading.
 
     def rows(self) -> int:
-        """Return how many rows there are, of all ledgers here."""
+        """Return the number of rows, including those of other ledgers."""
         with self._database.reading() as session:
             return int(next(iter(session.execute("SELECT count(*) FROM trial_rows")))[0])
 
     def broken(self) -> str:
-        """Return what :meth:`verify`, or the last recording, has found wrong, in one sentence; empty for nothing."""
+        """Return the damage that :meth:`verify` or a later read found, in one sentence; empty if there is none."""
         with self._database.reading() as session:
             return read_meta(session).get("broken", "")
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what a user must know of this ledger, a sentence each: that it is damaged."""
+        """Return one sentence if the ledger is known to be damaged, else nothing."""
         problem = self.broken()
         return (f"{problem}; `ktrdr trials verify` says more",) if problem else ()
 
     def page(self, *, symbol: str | None = None, before: int | None = None, limit: int = 20) -> list[Listed]:
-        """Return rows, those written last first, a page of them.
+        """Return a page of rows, newest first.
 
         A row that cannot be read is left out, and :meth:`broken` names it from then on.
 
         Args:
-            symbol: only those that looked at its bars.
-            before: only those with a smaller number: the last one of the page before.
-            limit: how many at most.
+            symbol: to return only rows that looked at bars of this symbol.
+            before: to return only rows with a smaller number: the last number of the previous page.
+            limit: largest number of rows.
         """
         below = _LARGEST_NUMBER if before is None else before
         with self._database.reading() as session:
@@ -259,7 +260,7 @@ class TrialLedger:
         return listed
 
     def symbols(self) -> tuple[str, ...]:
-        """Return the symbols whose bars were looked at, sorted."""
+        """Return the symbols that any row looked at, sorted."""
         with self._database.reading() as session:
             found = session.execute("SELECT symbol, 1 FROM trial_span_symbols GROUP BY symbol ORDER BY symbol")
             return tuple(str(symbol) for symbol, _ in found)
@@ -271,16 +272,19 @@ class TrialLedger:
                     write_meta(session, "broken", broken_row(digest, "was changed"))
 
     def get(self, row_id: str) -> tuple[TrialRow, str]:
-        """Return a row, by its id or by as much of it as tells it from others, and the text of its strategy.
+        """Return a row and the text of its strategy.
+
+        Args:
+            row_id: id or hash of the row, or the first digits of it (at least 4), if no other row begins with them.
 
         Raises:
-            NotFoundError: there is none, or more than one.
+            NotFoundError: there is no such row, or there are several.
         """
         wanted = row_id.lower()
         if not 4 <= len(wanted) <= 64 or not set(wanted) <= set("0123456789abcdef"):
-            raise NotFoundError(f"{row_id!r} is no id of a trial; `ktrdr trials list` shows them")
+            raise NotFoundError(f"{row_id!r} is not the id of a trial; `ktrdr trials list` shows them")
         with self._database.reading() as session:
-            # A hash ends with a digit up to f: what begins with it lies between it and it with a g.
+            # Digits go up to f, so hashes with this prefix sort between the prefix and the prefix with a g.
             found = [
                 content
                 for (content,) in session.execute(
@@ -296,8 +300,10 @@ class TrialLedger:
         return row, texts[0] if texts else ""
 
     def export(self) -> Iterator[tuple[str, str, str | None]]:
-        """Yield hash and content of every row, in the order of writing, and its strategy's text with the first row
-        that has it."""
+        """Yield hash, content and strategy text of every row, in the order of writing.
+
+        The text comes with the first row that refers to it; it is ``None`` for later rows.
+        """
         told: set[str] = set()
         last = 0
         while True:
@@ -321,13 +327,13 @@ class TrialLedger:
                 last = number
 
     def verify(self) -> list[Chain]:
-        """Check every row, its place in its chain, and what is derived from it; remember what is found.
+        """Check every row, its link to the row before, and everything derived from it; store what is found.
 
-        Other commands go on with a ledger that is broken, and say so: see
+        Other functions continue to work with a broken ledger and report it: see
         :attr:`ktrdr.core.trials.trial_count.TrialCount.broken`.
         """
         check, more = LedgerCheck(self.id), True
-        # A page at a time, so that others record meanwhile; what they have added is read when nobody can.
+        # Page by page, so that others can record meanwhile; the rows they add are read under the write lock.
         while more:
             with self._database.reading() as session:
                 more = check.read(session)

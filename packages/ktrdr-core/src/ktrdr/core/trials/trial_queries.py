@@ -1,4 +1,4 @@
-"""Questions to a ledger of trials. What they cost does not grow with its rows."""
+"""Queries of a ledger of trials. Their cost does not grow with the number of rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = [
     "text_named",
 ]
 
-# What the effective number is told from: the newest trials, of the spans looked at last.
+# The effective number of trials is computed from the newest trials of the newest spans.
 _CORRELATED, _CORRELATED_SPANS = 100, 20
 
 
 def floor_of(meta: Mapping[str, str], model: str) -> int:
-    """Return the number of trials that a model ``name/version`` from before the ledger counted; else 0.
+    """Return the number of trials that were counted for a model from before the ledger; 0 for any other model.
 
-    That is its version, or the one it had where it was trained, if that is more.
+    It is the larger of its version and of the version it had in the store that trained it.
     """
     name, _, version = model.partition("/")
     before: dict[str, int] = json.loads(meta.get("before", "{}"))
@@ -37,7 +37,7 @@ def floor_of(meta: Mapping[str, str], model: str) -> int:
 
 
 def overlapping_spans(session: Session, span: Span) -> dict[int, dict[str, Any]]:
-    """Return the sums of every span that has a bar of ``span``, by id."""
+    """Return the sums of every stored span that overlaps ``span``, by id."""
     names = ("evaluations", "trainings", "rated", "total", "squares")
     marks = ", ".join("?" * len(span.symbols))
     statement = (
@@ -62,16 +62,16 @@ def distinct_trials(session: Session, spans: Mapping[int, Mapping[str, Any]]) ->
 
 
 def most_settings(session: Session, strategy: str) -> int | None:
-    """Return how many settings the largest sweep had in which a strategy was one."""
+    """Return the number of settings of the largest sweep that included a strategy; ``None`` if none did."""
     statement = "SELECT max(chosen_among) FROM trial_rows WHERE strategy = ?"
     ((most,),) = session.execute(statement, (strategy,))
     return None if most is None else int(most)
 
 
 def newest_of_symbol(session: Session, symbol: str, below: int, limit: int) -> list[tuple[int, str]]:
-    """Return number and content of the newest rows that looked at a symbol; no row is touched that is not among them.
+    """Return number and content of the newest rows that looked at a symbol, without reading other rows.
 
-    They are in the spans whose newest rows are newest, and of each span among its own newest.
+    They are among the newest rows of the spans with the newest rows.
     """
     spans = session.execute(
         "SELECT span, newest FROM (SELECT span, (SELECT max(number) FROM trial_rows WHERE trial_rows.span = spans.span"
@@ -95,7 +95,7 @@ def _contents(session: Session, numbers: Sequence[int]) -> list[tuple[int, str]]
 
 
 def newest_returns(session: Session, spans: Iterable[int]) -> list[DailyReturns]:
-    """Return the daily returns of the newest trials of these spans, as far as they have any."""
+    """Return the daily returns of the newest trials of these spans; trials without returns are left out."""
     numbers: list[int] = []
     for span in sorted(spans)[-_CORRELATED_SPANS:]:
         rows = session.execute(
@@ -111,12 +111,12 @@ def newest_returns(session: Session, spans: Iterable[int]) -> list[DailyReturns]
             if returns is not None:
                 found.append(DailyReturns.from_json(returns))
         except (ValueError, KeyError, TypeError, RecursionError, BadInputError):
-            continue  # a broken row: `verify` says so
+            continue  # a broken row, which `verify` reports
     return found
 
 
 def text_named(digest: str, content: str) -> str:
-    """Return the hash of the strategy's text that a row names.
+    """Return the hash of the strategy file that a row refers to.
 
     Raises:
         BadInputError: the row was changed.
@@ -124,7 +124,7 @@ def text_named(digest: str, content: str) -> str:
     try:
         if isinstance(content, str):
             return str(json.loads(content)["text"])
-        raise TypeError("it is no text")
+        raise TypeError("it is not text")
     except (ValueError, TypeError, KeyError, RecursionError):
         raise BadInputError(
             f"{broken_row(digest, 'was changed')} and cannot be exported; put back a copy of the ledger"

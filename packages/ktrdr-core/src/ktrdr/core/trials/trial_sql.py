@@ -1,4 +1,4 @@
-"""Small statements that the parts of a ledger of trials share."""
+"""Small SQL statements that the modules of the ledger share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from ktrdr.core.trials.trial_database import Session
 __all__ = ["BATCH", "batches", "broken_row", "is_whole", "read_meta", "select_in", "write_meta"]
 
 BATCH = 500
-"""Rows that are read or written at once."""
+"""Number of rows that are read or written at once."""
 
 
 def read_meta(session: Session) -> dict[str, str]:
-    """Return what a ledger says of itself: ``id``, ``schema``, ``created``, ``head`` (hash of its last row), ``before``
-    (highest version of each model from before it), ``broken`` (what is known to be damaged)."""
+    """Return the metadata of a ledger.
+
+    ``id``, ``schema``, ``created``, ``head`` (hash of its last row), ``before`` (highest version of each model from
+    before the ledger) and ``broken`` (known damage).
+    """
     return dict(session.execute("SELECT name, value FROM trial_meta"))  # type: ignore[arg-type]
 
 
 def write_meta(session: Session, name: str, value: str) -> None:
-    """Put a value in place of what was said under this name."""
+    """Set a value of the metadata."""
     session.execute(
         "INSERT INTO trial_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
@@ -29,7 +32,7 @@ def write_meta(session: Session, name: str, value: str) -> None:
 
 
 def select_in(session: Session, statement: str, values: Sequence[Any], rest: str = "") -> dict[Any, Any]:
-    """Return ``{first column: second}`` of a statement that ends with ``IN``; at most a batch of values."""
+    """Execute a statement that ends with ``IN`` for at most a batch of values; return ``{first column: second}``."""
     if not values:
         return {}
     marks = ", ".join("?" * len(values))
@@ -49,11 +52,11 @@ def batches(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def broken_row(digest: str, what: str) -> str:
-    """Return the sentence that a row was changed, say."""
+    """Return a sentence about a broken row, such as that it was changed."""
     return f"row {digest[:16]} of the ledger of trials {what}"
 
 
 def is_whole(digest: str, content: Any) -> bool:
-    """Return True if a row is what its hash says."""
-    # SQLite keeps bytes where there should be a text.
+    """Return True if the content of a row matches its hash."""
+    # SQLite may hold bytes where text is expected.
     return isinstance(content, str) and hash_of(content) == digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["SCHEMA_VERSION", "TABLES"]
 
 SCHEMA_VERSION = 1
-"""Version of these tables and of the content of rows. A ledger of a newer one is refused."""
+"""Version of these tables and of the content of rows. A ledger of a newer version is refused."""
 
 TABLES = (
     "CREATE TABLE trial_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -20,7 +20,7 @@ TABLES = (
     # Trainings whose model was evaluated: one trial of two rows, counted once where both spans overlap a result's.
     "CREATE TABLE trial_pairs (training_span {integer} NOT NULL, evaluation_span {integer} NOT NULL,"
     " pairs {integer} NOT NULL, PRIMARY KEY (training_span, evaluation_span))",
-    # The content is the row; the other columns are what it is found by. Counted is the first row of each trial.
+    # The content is the row; the other columns are derived from it. `counted` marks the first row of each trial.
     "CREATE TABLE trial_rows (number {key}, hash TEXT NOT NULL UNIQUE, ledger TEXT NOT NULL, trial TEXT NOT NULL,"
     " fitted TEXT NOT NULL, strategy TEXT NOT NULL, trades {integer} NOT NULL, span {integer} NOT NULL,"
     " counted {integer} NOT NULL, chosen_among {integer}, content TEXT NOT NULL)",
@@ -31,5 +31,5 @@ TABLES = (
     "CREATE INDEX trial_rows_returns ON trial_rows (span, trades, counted, number)",
     "CREATE INDEX trial_span_symbols_symbol ON trial_span_symbols (symbol, span)",
 )
-"""Statements that make them, with the types ``key`` and ``integer`` of a
-:class:`~ktrdr.core.trials.trial_database.TrialDatabase` to be filled in."""
+"""Statements that create the tables; ``{key}`` and ``{integer}`` stand for the types of a
+:class:`~ktrdr.core.trials.trial_database.TrialDatabase`."""

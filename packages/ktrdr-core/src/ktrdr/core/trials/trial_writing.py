@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row that is to be written, and what is derived from it."""
+    """A row to be written, and the values derived from it."""
 
     hash: str
     content: str
@@ -46,7 +46,7 @@ class Entry:
 def make_tables(
     session: Session, database: TrialDatabase, take_in: Callable[[], Iterable[Look]], versions: Mapping[str, int]
 ) -> None:
-    """Make the tables of a new ledger, and take in what was looked at before there was one."""
+    """Create the tables of a new ledger, and record the looks that were taken before."""
     for statement in TABLES:
         session.execute(statement.format(integer=database.integer, key=database.key))
     ledger = secrets.token_hex(6)
@@ -67,7 +67,7 @@ def make_tables(
 
 
 def record_looks(session: Session, ledger: str, looks: Sequence[Look]) -> None:
-    """Append a row for each look that is not known yet, or known as one among fewer, to the chain of ``ledger``."""
+    """Append a row to the chain of ``ledger`` for each look that is new, or was part of a smaller sweep before."""
     meta = read_meta(session)
     head, now = meta["head"], dt.datetime.now(dt.UTC)
     _look_at_head(session, ledger, head)
@@ -84,7 +84,6 @@ def record_looks(session: Session, ledger: str, looks: Sequence[Look]) -> None:
         }
         entries = []
         for trial, look in zip(trials, batch, strict=True):
-            # Known, and as one among no fewer.
             if trial in known and known[trial] >= (look.chosen_among or 0):
                 continue
             known[trial] = look.chosen_among or 0
@@ -102,7 +101,7 @@ def record_looks(session: Session, ledger: str, looks: Sequence[Look]) -> None:
 
 
 def _look_at_head(session: Session, ledger: str, head: str) -> None:
-    """Remember that the chain is broken where the row that the next one follows is not what it was."""
+    """Mark the ledger as broken if its last row is missing or was changed."""
     if head == first_link(ledger):
         return
     found = [content for (content,) in session.execute("SELECT content FROM trial_rows WHERE hash = ?", (head,))]
@@ -111,7 +110,7 @@ def _look_at_head(session: Session, ledger: str, head: str) -> None:
 
 
 def entry_of_row(row: TrialRow, content: str) -> Entry:
-    """Return a row that was recorded elsewhere as one that is to be written."""
+    """Return the entry of a row that another ledger recorded."""
     return Entry(
         hash=row.hash,
         content=content,
@@ -127,19 +126,19 @@ def entry_of_row(row: TrialRow, content: str) -> Entry:
 
 
 def text_of(entry: Entry) -> str:
-    """Return the hash of its strategy's text."""
+    """Return the hash of the strategy file of an entry."""
     return str(json.loads(entry.content)["text"])
 
 
 def write_texts(session: Session, texts: Mapping[str, str]) -> None:
-    """Keep strategy files by their hashes; those that are kept already stay."""
+    """Store strategy files by their hashes; known ones are not written again."""
     session.execute_many(
         "INSERT INTO trial_texts (hash, text) VALUES (?, ?) ON CONFLICT DO NOTHING", sorted(texts.items())
     )
 
 
 def write_entries(session: Session, entries: Sequence[Entry]) -> None:
-    """Write rows and what is derived from them: whether they count, sums per span, pairs."""
+    """Write rows and the values derived from them: which rows are counted, sums per span, pairs."""
     known = set(
         select_in(session, "SELECT trial, 1 FROM trial_rows WHERE counted = 1 AND trial IN", _each(entries, "trial"))
     )
@@ -220,7 +219,7 @@ def _span_id(session: Session, span: Span) -> int:
 
 
 def known_hashes(session: Session, hashes: Sequence[str]) -> set[str]:
-    """Return those of a batch of hashes that rows here have."""
+    """Return those of a batch of hashes that are stored."""
     return set(select_in(session, "SELECT hash, 1 FROM trial_rows WHERE hash IN", hashes))
 
 

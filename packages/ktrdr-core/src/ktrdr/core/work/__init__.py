@@ -1,4 +1,4 @@
-"""Progress, cancellation and job descriptions: what long work says and hears, whoever runs it."""
+"""Progress reports and cancellation of long work."""
 
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent

@@ -10,7 +10,7 @@ __all__ = ["Cancellation"]
 
 
 class Cancellation:
-    """A flag that one thread sets and long work asks for at least once per batch."""
+    """A flag that any thread can set, and that long work checks at least once per batch."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -23,15 +23,15 @@ class Cancellation:
 
     @property
     def reason(self) -> str:
-        """Why: what was given to :meth:`cancel`."""
+        """The reason given to :meth:`cancel`."""
         return self._reason
 
     def cancel(self, reason: str = "cancelled") -> None:
-        """Ask the work to stop at its next look at the flag. Safe from a signal handler and from any thread."""
+        """Request that the work stops when it next checks the flag. Safe in a signal handler and in any thread."""
         self._reason = reason
         self._event.set()
 
     def raise_if_requested(self) -> None:
-        """Raise :class:`~ktrdr.core.errors.CancelledError` if cancellation was asked for."""
+        """Raise :class:`~ktrdr.core.errors.CancelledError` if cancellation was requested."""
         if self._event.is_set():
             raise CancelledError(self._reason)

@@ -1,4 +1,4 @@
-"""What long work reports."""
+"""Progress reports of long work."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class ProgressEvent:
 
     Attributes:
         step: name of the step, such as ``"training"``.
-        done: units of the step finished so far (epochs, bars, files).
-        total: units of the whole step; 0 if not known.
-        unit: what is counted.
-        fraction: share of the step finished, 0 to 1, finer than ``done / total`` where there is something finer
-            (batches inside an epoch).
+        done: number of units finished so far (epochs, bars, files).
+        total: number of units of the whole step; 0 if it is not known.
+        unit: name of the unit.
+        fraction: finished share of the step, 0 to 1; finer than ``done / total`` if the work can tell, such as by
+            batches inside an epoch.
         message: a few words for a person, or empty.
-        metrics: numbers worth showing beside the bar (loss, accuracy).
+        metrics: numbers to show beside the progress bar (loss, accuracy).
     """
 
     step: str
@@ -34,7 +34,7 @@ class ProgressEvent:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map; metrics that are not finite are left out."""
+        """Return a JSON-ready map, without metrics that are not finite."""
         return {
             "step": self.step,
             "done": self.done,
@@ -47,7 +47,7 @@ class ProgressEvent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ProgressEvent:
-        """Return the event that :meth:`to_json` described, and defaults for what ``data`` lacks."""
+        """Return the event that :meth:`to_json` described; missing keys get defaults."""
         return cls(
             step=str(data.get("step", "")),
             done=int(data.get("done", 0)),

@@ -1,4 +1,4 @@
-"""Progress and cancellation around the steps of a run."""
+"""Runs the steps of long work, with progress reports and cancellation between them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _silent(result: object) -> str:
 
 
 class Steps:
-    """Runs steps one after another: says when each begins and ends, and stops between them on request."""
+    """Runs steps one after another, reports the start and end of each, and stops between them on request."""
 
     def __init__(self, progress: Progress, cancellation: Cancellation) -> None:
         self._progress = progress
         self._cancellation = cancellation
 
     def run(self, step: str, function: Callable[[], T], say: Callable[[T], str] = _silent) -> T:
-        """Return ``function()``; ``say`` puts its result into a few words for the last report."""
+        """Run ``function`` and return its result; ``say`` describes the result in a few words for the last report."""
         self._cancellation.raise_if_requested()
         self._progress(ProgressEvent(step))
         result = function()
@@ -41,7 +41,7 @@ class Steps:
     ) -> dict[str, T]:
         """Return ``{symbol: function(symbol)}``, in order, with a report after every symbol."""
         names = tuple(symbols)
-        # One of one says nothing.
+        # "1 of 1" would not inform anybody.
         total, unit = (len(names), "symbols") if len(names) > 1 else (0, "")
         results: dict[str, T] = {}
         for done, symbol in enumerate(names):
