@@ -116,7 +116,7 @@ def test_a_worker_without_the_store_is_found_out(cluster, s3, store, sklearn_tex
     cluster.start_api(KTRDR_STORE=url)
     cluster.start_worker("first", KTRDR_BLOCK_PLUGINS="torch")
     operation = cluster.wait_for(cluster.start_training(sklearn_text), "failed")
-    assert "start it with the KTRDR_STORE of the API" in operation["error"]["message"]
+    assert "start it with the same KTRDR_STORE as the API" in operation["error"]["message"]
 
 
 class TestExchange:
@@ -240,7 +240,10 @@ class TestExchange:
     def test_an_operation_nobody_provided_for_is_refused(self, exchange):
         from ktrdr.core.errors import BadInputError
 
-        with pytest.raises(BadInputError, match="start the API with the KTRDR_STORE of the worker"), exchange.home("X"):
+        with (
+            pytest.raises(BadInputError, match="start the API with the same KTRDR_STORE as the worker"),
+            exchange.home("X"),
+        ):
             pass
 
 

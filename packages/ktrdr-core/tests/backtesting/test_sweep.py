@@ -104,7 +104,7 @@ def test_more_trials_deflate_the_same_result_more(make_job, run):
         ({"training.epochs": (1, 2)}, "cannot be swept on a trained model"),
         ({"decisions": (1,)}, "cannot be swept on a trained model"),
         ({"risk.": (1,)}, "cannot be swept on a trained model"),
-        ({"decisions.output_format": ("regression",)}, "settled by its training"),
+        ({"decisions.output_format": ("regression",)}, "cannot be swept, as it is fixed by the training; remove it"),
         ({"decisions.confidence_treshold": (0.5,)}, "did you mean `confidence_threshold`"),
         ({"decisions.confidence_threshold": (0.5, 7)}, "confidence_threshold=7: "),
         ({"risk.max_holding_period": (5, 0)}, "max_holding_period=0: "),

@@ -1,4 +1,4 @@
-"""A leak that is planted must be found, blamed on the right feature, and nothing else blamed."""
+"""A planted leak must be found, and reported for the right feature only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def next_close(bars: Bars) -> np.ndarray:
 
 
 def wrapped_around(bars: Bars) -> np.ndarray:
-    """As `np.roll` leaks: no NaN gives it away."""
+    """A leak like that of `np.roll`: no NaN reveals it."""
     return np.roll(bars.close, -1)
 
 
@@ -216,7 +216,7 @@ class TestLabels:
         assert report.labels is not None
         assert report.labels.bars_ahead == 1
 
-    def test_that_admit_more_than_they_declare_are_found(self, pipeline: FeaturePipeline, make_bars: BarMaker):
+    def test_with_spans_beyond_the_declared_look_ahead_are_found(self, pipeline: FeaturePipeline, make_bars: BarMaker):
         report = check_pipeline(
             pipeline, {"1h": make_bars(500)}, labels=lambda bars: self.returns(bars, 6, 6), look_ahead=4
         )

@@ -1,4 +1,4 @@
-"""Volume that an indicator reads and that bars lack: how many rows it costs, and what is said of it."""
+"""Missing volume that an indicator reads: the number of lost rows, and the messages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def slow_runs(there: list[bool]) -> int:
 
 
 @given(there=st.lists(st.booleans(), min_size=1, max_size=40), needed=st.integers(1, 30))
-def test_what_is_measured_is_what_a_slow_loop_finds(make_bars: BarMaker, there: list[bool], needed: int):
+def test_measured_counts_equal_those_of_a_slow_loop(make_bars: BarMaker, there: list[bool], needed: int):
     bars = lacking(make_bars(len(there)), np.flatnonzero(~np.array(there)))
     found = measure_missing(bars, "v", needed)
     if all(there):
@@ -151,7 +151,7 @@ def test_a_volume_of_0_is_missing_where_a_logarithm_is_taken(make_strategy: Stra
     ) in str(refused.value)
 
 
-def test_what_some_rows_lack_is_a_sentence(make_strategy: StrategyMaker, make_bars: BarMaker):
+def test_the_statement_about_volume_that_some_rows_lack(make_strategy: StrategyMaker, make_bars: BarMaker):
     strategy = make_strategy(
         {"m": ("mfi", {"period": 14}), "obv": ("obv", {})}, {}, [{"raw_indicator": "m"}, {"raw_indicator": "obv"}]
     )
@@ -173,7 +173,7 @@ def test_volume_that_nothing_reads_and_volume_far_back_cost_nothing(make_strateg
         assert pipeline.volume_loss(bars, pipeline.compute(bars), rows) is None
 
 
-def test_the_stand_in_changes_nothing_but_missing_volume(make_bars: BarMaker):
+def test_with_volume_changes_only_missing_volume(make_bars: BarMaker):
     bars = lacking(lacking(make_bars(20), 3), 5, volume=0.0)
     filled, above = (with_volume({"1h": bars}, above_zero=zero)["1h"] for zero in (False, True))
     assert np.flatnonzero(filled.volume != bars.volume).tolist() == [3]

@@ -96,7 +96,7 @@ class TestCausal:
     def test_resampling_anew_from_the_cut_base_bars_changes_nothing(
         self, sample: dict[str, Bars], sample_strategy: Strategy
     ):
-        """As it happens live: the day's bar is made of the hours so far, and is not to be seen before the day ends."""
+        """As in live use: the day's bar is made of the hours so far, and must not be visible before the day ends."""
         pipeline = FeaturePipeline(sample_strategy)
         whole = pipeline.compute(sample).values
         for row in np.random.default_rng(8).integers(0, len(whole), 25):

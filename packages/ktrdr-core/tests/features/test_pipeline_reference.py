@@ -1,4 +1,4 @@
-"""The pipeline against one that walks bar by bar and knows nothing of arrays."""
+"""The pipeline compared with a slow reference that computes bar by bar without arrays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def known_at(bars: Bars, moment: np.datetime64) -> Bars:
 def value_at(
     strategy: Strategy, column: FeatureColumn, bars: Mapping[str, Bars], row: int, cache: dict[object, float]
 ) -> float:
-    """The value of one column at one base row, from nothing but the bars closed by then."""
+    """The value of one column at one base row, from the bars that have closed by then only."""
     row -= column.lag
     if row < 0:
         return math.nan
@@ -91,7 +91,7 @@ def test_equals_the_pipeline_that_walks_bar_by_bar(
 
 
 def test_the_reference_sees_warm_rows(rich_strategy: Strategy, rich_bars: Callable[..., dict[str, Bars]]):
-    """Otherwise the comparison above would compare NaN with NaN."""
+    """Without warm rows, the comparison above would only compare NaN with NaN."""
     columns = FeaturePipeline(rich_strategy).columns
     expected = slow_matrix(rich_strategy, columns, rich_bars(70, seed=3))
     assert np.isfinite(expected).all(axis=1).sum() > 10

@@ -30,8 +30,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 def changed_by_later_bars(maker: Maker, bars: Bars, other: Bars, cut: int) -> list[int]:
-    """Rows whose label, settled at bar ``cut`` or before, is not the same if ``other`` follows after ``cut``, or
-    nothing at all."""
+    """Rows whose label, known at bar ``cut`` or before, changes if ``other`` or nothing follows after ``cut``."""
     mixed = replace(
         bars,
         **{
@@ -90,7 +89,7 @@ def test_no_label_depends_on_bars_after_its_span_in_real_data(source: str, eurus
 
 
 def understated(bars: Bars) -> LabelSet:
-    """The class of the return over five bars, which says that it needs four."""
+    """The class of the return over five bars, with a declared look-ahead of four."""
     n = len(bars)
     values = np.full(n, np.nan)
     values[: max(n - 5, 0)] = np.where(bars.close[5:] > bars.close[: max(n - 5, 0)], 0.0, 2.0)
@@ -113,7 +112,7 @@ def test_a_label_that_reaches_further_than_it_says_is_found(maker: Maker, eurusd
     assert changed_by_later_bars(maker, bars, other, 120)
 
 
-def test_of_two_symbols_each_has_labels_of_its_own_prices(stocks: dict[str, Bars], labels_section: Section):
+def test_each_symbol_has_labels_of_its_own_prices(stocks: dict[str, Bars], labels_section: Section):
     section = labels_section("zigzag", zigzag_threshold=0.03)
     apple = make_labels(section, stocks["AAPL"])
     make_labels(section, stocks["FB"])

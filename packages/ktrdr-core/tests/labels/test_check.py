@@ -62,7 +62,7 @@ def test_every_source_is_clean(check: Check, source: str, parameters: dict[str, 
 
 
 def one_bar_short(bars: Bars, **parameters: Any) -> LabelSet:
-    """The direction of the next ten bars, which says that it needs nine."""
+    """The direction over ten bars, with a declared look-ahead of nine."""
     n = len(bars)
     values = np.full(n, np.nan)
     values[: max(n - 10, 0)] = np.where(bars.close[10:] > bars.close[: max(n - 10, 0)], 0.0, 2.0)
@@ -70,7 +70,7 @@ def one_bar_short(bars: Bars, **parameters: Any) -> LabelSet:
 
 
 def filled_up(bars: Bars, **parameters: Any) -> LabelSet:
-    """As though HOLD could be said of bars whose future is not known yet."""
+    """HOLD for bars whose future is not known yet."""
     n = len(bars)
     values = np.full(n, 1.0)
     values[: max(n - 10, 0)] = np.where(bars.close[10:] > bars.close[: max(n - 10, 0)], 0.0, 2.0)

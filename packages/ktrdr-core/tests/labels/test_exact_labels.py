@@ -1,4 +1,4 @@
-"""Labels of decimal prices are those of exact arithmetic, in whatever unit the prices are quoted."""
+"""Labels of decimal prices equal those of exact arithmetic, in any unit of the prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels against slow ones, made bar by bar as the docstrings say it."""
+"""Labels compared with slow ones that follow the docstrings bar by bar."""
 
 from __future__ import annotations
 

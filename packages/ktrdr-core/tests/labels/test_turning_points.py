@@ -1,4 +1,4 @@
-"""Turning points against a zigzag that is drawn anew, in decimals, at every bar."""
+"""Turning points compared with a zigzag that is drawn from the start, in decimals, at every bar."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def drawn(closes: Sequence[Decimal], reversal: Decimal) -> tuple[dict[int, float
 
 
 def slow(closes: Sequence[Decimal], reversal: Decimal, max_span: int) -> tuple[list[float], list[int]]:
-    """Label by label: is the bar a low or high when it closes, and what has come of it when the next ones close."""
+    """Return the labels one by one: is the bar a low or high at its close, and do later ones confirm or replace it?"""
     n = len(closes)
     pictures = [drawn(closes[: row + 1], reversal) for row in range(n)]
     values, ends = [math.nan] * n, [-1] * n
@@ -72,7 +72,7 @@ def assert_as_slow(made: LabelSet, expected: tuple[list[float], list[int]]) -> N
     reversal=st.sampled_from(["0.005", "0.01", "0.02", "0.1"]),
     max_span=st.integers(1, 15),
 )
-def test_equal_the_zigzag_that_is_drawn_anew(
+def test_equal_a_zigzag_drawn_from_the_start_at_every_bar(
     moves: list[int],
     step: int,
     exponent: int,
@@ -90,7 +90,7 @@ def test_equal_the_zigzag_that_is_drawn_anew(
 
 
 @pytest.mark.parametrize(("reversal", "max_span"), [("0.003", 24), ("0.005", 8), ("0.001", 3)])
-def test_equal_the_zigzag_that_is_drawn_anew_on_eurusd(
+def test_equal_a_zigzag_drawn_from_the_start_at_every_bar_on_eurusd(
     eurusd: Bars, labels_section: Section, reversal: str, max_span: int
 ):
     bars = eurusd[1000:1400]
@@ -110,7 +110,7 @@ def test_a_low_is_bought_where_the_close_has_risen_by_the_reversal(bars_of: Bars
     assert made.look_ahead == 5
 
 
-def test_a_turn_that_is_confirmed_too_late_is_held(bars_of: BarsOf, labels_section: Section):
+def test_a_turn_that_is_confirmed_too_late_is_labelled_hold(bars_of: BarsOf, labels_section: Section):
     closes = [100, 102, 97, *[98.5] * 4, 100, 103, 99, 98]
     for max_span, label in ((4, HOLD), (5, BUY)):
         made = make_labels(labels_section("turning_points", reversal=0.03, max_span=max_span), bars_of(closes))

@@ -63,6 +63,6 @@ def test_only_the_samples_count():
 
 
 @pytest.mark.parametrize("end", [1, 3])
-def test_a_span_that_is_none_is_refused(end: int):
+def test_an_invalid_span_is_refused(end: int):
     with pytest.raises(ValueError, match="end after its row, and within the data"):
         uniqueness_weights(np.array([1, end, 2]), np.array([1]))

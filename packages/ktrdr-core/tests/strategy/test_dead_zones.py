@@ -1,4 +1,4 @@
-"""Dead zones: the share of real bars to which no membership of a set answers."""
+"""Dead zones: the share of real bars on which every membership of a set is 0."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_shoulders_have_no_dead_zone(load, bars):
     assert dead_zone_warnings(loaded, zones) == []
 
 
-def test_a_zone_that_is_hardly_ever_met_is_told_as_such(load, bars):
+def test_a_rare_dead_zone_is_shown_as_under_a_tenth_of_a_percent(load, bars):
     values = compute_indicator("rsi", {"period": 14}, bars["1h"])["rsi"]
     third = float(np.sort(values[~np.isnan(values)])[-3])
     sets = {"indicator": "rsi_14", "low": [0, 0, 50], "high": [40, 60, third - 1, third]}
@@ -55,7 +55,7 @@ def test_a_zone_that_is_hardly_ever_met_is_told_as_such(load, bars):
     assert "on under 0.1% of 6,211 bars" in dead_zone_warnings(loaded, zones)[0].message
 
 
-def test_only_sets_that_are_seen_are_measured(load, bars):
+def test_only_the_sets_in_nn_inputs_are_measured(load, bars):
     changes = {"fuzzy_sets.idle": {"indicator": "rsi_14", "low": [0, 1, 2]}, "nn_inputs.0.timeframes": ["1d"]}
     zones = measure_dead_zones(load(changes).strategy, bars)
     assert [(zone.fuzzy_set, zone.timeframe) for zone in zones] == [("rsi", "1d")]

@@ -1,4 +1,4 @@
-"""YAML within limits: whatever the text, a tree with places or a list of problems."""
+"""YAML within limits: any text gives a tree with places or a list of problems."""
 
 from __future__ import annotations
 

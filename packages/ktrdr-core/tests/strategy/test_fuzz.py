@@ -1,4 +1,4 @@
-"""Whatever is in a file: a strategy, or a list of errors."""
+"""Any file gives a strategy or a list of errors."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def test_a_document_is_written_as_it_was_read(tree):
 @TAKES_FIXTURES
 @given(st.text(alphabet=string.printable, max_size=30))
 def test_what_a_message_quotes_stays_on_its_line(text):
-    """A file's text cannot pose as a message, or steer a terminal."""
+    """Text in a file cannot fake further messages or send control codes to a terminal."""
     tree = {"name": text, f"x{text}": text}
     with pytest.raises(StrategyError) as caught:
         load_strategy_text(yaml.safe_dump(tree, allow_unicode=True))

@@ -25,14 +25,14 @@ def test_a_name(load, name):
     assert load({"name": name}).strategy.name == name
 
 
-def test_a_name_may_look_like_something_else(load):
+def test_a_name_may_look_like_a_number_or_a_bool(load):
     """Unquoted `2024` and `NO` are text where text is asked for."""
     strategy = load({"name": 2024, "training_data.symbols.symbol": "NO", "description": 3.10}).strategy
     assert (strategy.name, strategy.training_data.symbols, strategy.description) == ("2024", ("NO",), "3.1")
 
 
 @pytest.mark.parametrize("name", ["", "_a", "-a", "a b", "a/b", "../x", "a.b", "é", "A" * 65, "x\n"])
-def test_a_name_that_cannot_be_one(errors_of, name):
+def test_an_invalid_name_is_refused(errors_of, name):
     (error,) = errors_of({"name": name})
     assert error.startswith("name: ")
     assert "cannot be a name" in error
@@ -287,7 +287,7 @@ def test_sources(load, source):
     assert definition.parameters["source"] == source.lower()
 
 
-def test_an_identifier_that_cannot_be_one(errors_of):
+def test_an_invalid_identifier_is_refused(errors_of):
     errors = errors_of({"indicators/a.b": {"type": "rsi"}, "fuzzy_sets/x y": {"indicator": "rsi_14", "low": [0, 1, 2]}})
     assert "cannot be the name of an indicator" in errors[0]
     assert "cannot be the name of a fuzzy set" in errors[1]
@@ -443,7 +443,7 @@ def test_what_is_wrong_with_an_input(errors_of, item, said):
     assert any(said in error for error in errors), errors
 
 
-def test_ids_that_meet_by_their_names_are_refused(errors_of):
+def test_inputs_that_give_the_same_feature_id_are_refused(errors_of):
     """`a_b` + `c` and `a` + `b_c` would be the same feature."""
     changes = {
         "fuzzy_sets": {

@@ -215,7 +215,7 @@ def test_a_default_that_decides_the_classes_is_warned_of(load, given, said):
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parents[4] / "strategies").glob("*.yaml")), ids=lambda p: p.name
 )
-def test_what_is_shipped_leaves_no_decision_to_a_default(path):
+def test_shipped_strategies_set_every_decisive_label_parameter(path):
     loaded = load_strategy_text(path.read_text(encoding="utf-8"))
     assert [item.message for item in loaded.warnings if "not given" in item.message] == []
 
@@ -250,7 +250,7 @@ def test_classes_are_no_labels_for_a_regression(errors_of):
     refused(errors_of, {"decisions.output_format": "regression"}, said)
 
 
-def test_labels_are_held_against_the_output_whatever_else_is_wrong(errors_of):
+def test_labels_are_compared_with_the_output_despite_other_errors(errors_of):
     errors = errors_of({"decisions": {"output_format": "regression", "x": 1}, "training.labels.y": 2})
     assert [error.partition(": ")[0] for error in errors] == ["decisions.x", "training.labels", "training.labels.y"]
 
@@ -283,7 +283,7 @@ def test_defaults_of_training(load):
 
 
 def test_every_key_of_training(load):
-    """None of the keys that the predecessor accepted and dropped."""
+    """Every key has an effect; earlier versions accepted some of them without."""
     given = {
         "method": "supervised",
         "labels": {"source": "zigzag"},
@@ -337,7 +337,7 @@ def test_schedulers(load, written, kind, parameters):
     assert (found.type, found.parameters) == (kind, parameters)
 
 
-def test_what_is_off_is_off(load):
+def test_false_turns_scheduler_and_stopping_off(load):
     training = load({"training.lr_scheduler": False, "training.early_stopping": False}).strategy.training
     assert (training.lr_scheduler, training.early_stopping) == (None, None)
 
@@ -444,7 +444,7 @@ def test_what_is_wrong_with_training(errors_of, changes, said):
         ({"early_stopping": {"monitor": "val_accuracy"}}, "a regression has no accuracy; monitor `val_loss` or"),
     ],
 )
-def test_what_a_regression_has_no_use_for(errors_of, changes, said):
+def test_keys_without_effect_on_a_regression_are_refused(errors_of, changes, said):
     refused(errors_of, REGRESSION | {f"training.{key}": value for key, value in changes.items()}, said)
 
 
@@ -469,7 +469,7 @@ def test_sizing(load, sizing, value, window):
 
 @pytest.mark.parametrize("key", ["stop_loss", "take_profit", "trailing_stop"])
 def test_a_share_in_the_place_of_a_percentage_is_warned_of(load, key):
-    """Every other share is a fraction: 0.03 percent may have been meant as 3 %."""
+    """Other keys are fractions, so 0.03 percent may have been meant as 3 %."""
     for given, meant in ((0.03, "3"), (0.0999, "9.99"), (0.005, "0.5")):
         (warning,) = load({"risk": {key: {"percent": given}}}).warnings
         assert warning.path == f"risk.{key}.percent"
@@ -614,7 +614,7 @@ def test_keys_with_their_effect_in_core_are_fine_for_every_type(load, plugins):
     assert load(changes, plugins).strategy.model.architecture == {}
 
 
-def test_a_plugin_may_be_missing_if_the_caller_says_so(make_text, no_plugins, errors_of):
+def test_a_missing_plugin_is_a_warning_if_the_caller_allows_it(make_text, no_plugins, errors_of):
     from ktrdr.core.strategy.loader import load_strategy_text
 
     loaded = load_strategy_text(make_text(), plugins=no_plugins, plugin_may_be_missing=True)
@@ -625,7 +625,7 @@ def test_a_plugin_may_be_missing_if_the_caller_says_so(make_text, no_plugins, er
     assert error.startswith("model.type: model type `mlp` needs plugin `torch`")
 
 
-def test_a_type_nobody_knows_is_never_only_a_warning(make_text, no_plugins):
+def test_an_unknown_type_is_an_error_even_if_a_plugin_may_be_missing(make_text, no_plugins):
     from ktrdr.core.strategy.diagnostics import StrategyError
     from ktrdr.core.strategy.loader import load_strategy_text
 

@@ -1,4 +1,4 @@
-"""Files: every error at once, each with its place; what loads can be kept and read again."""
+"""Loading of files: all errors at once, each with its line; a loaded strategy can be stored and read again."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_line_numbers_are_those_of_an_editor_whatever_ends_a_line(write, make_te
         load_strategy(path)
 
 
-def test_a_file_of_the_largest_size_and_all_of_it_wrong_is_told_in_reasonable_length():
+def test_the_errors_of_a_file_of_the_largest_size_have_a_reasonable_length():
     text = "name: x\nindicators:\n" + "".join(f"  i{number}: {{type: x{number}}}\n" for number in range(900))
     text += "nn_inputs:\n" + "".join(f"  - {{raw_indicator: j{number}, timeframes: all}}\n" for number in range(900))
     with pytest.raises(StrategyError) as caught:

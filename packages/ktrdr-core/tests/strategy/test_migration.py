@@ -1,4 +1,4 @@
-"""Versions 1 and 2 become version 3, and what cannot is said."""
+"""Migration of versions 1 and 2 to version 3, with a message for every key that is lost."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_version_2_file():
     }
 
 
-def test_what_a_version_2_file_loses_is_said_with_its_place_in_the_old_file():
+def test_keys_that_a_version_2_file_loses_are_listed_with_their_line_in_the_old_file():
     lost = [(item.line, item.path, item.message) for item in migrate_text(VERSION_2).lost]
     assert lost == [
         (1, "", "comments are not carried over"),
@@ -194,7 +194,7 @@ def test_a_version_1_file():
         ("{symbols: {mode: single, symbol: A}, timeframes: {mode: single, timeframe: 1h}}", ("A",), ("1h",), "1h"),
     ],
 )
-def test_ways_version_1_says_what_data(data, symbols, timeframes, base):
+def test_spellings_of_the_data_in_version_1(data, symbols, timeframes, base):
     text = VERSION_1.replace("{symbols: [AAPL], timeframes: [1h], history_required: 100}", data)
     found = load_strategy_text(migrate_text(text).text).strategy.training_data
     assert (found.symbols, found.timeframes, found.base_timeframe) == (symbols, timeframes, base)
@@ -220,7 +220,7 @@ def test_early_stopping_that_was_not_enabled_stays_off():
         ("model:", "model: [", "not valid YAML"),
     ],
 )
-def test_what_cannot_be_left_out_is_an_error_with_its_place_in_the_old_file(old, new, said):
+def test_a_wrong_required_part_is_an_error_with_its_line_in_the_old_file(old, new, said):
     assert old in VERSION_1
     with pytest.raises(StrategyError) as caught:
         migrate_text(VERSION_1.replace(old, new), name="old.yaml")
@@ -235,6 +235,6 @@ def test_a_file_of_version_3_is_left_alone(make_text):
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "text\n", "a: *b\n"])
-def test_a_file_that_is_none(text):
+def test_text_that_is_no_strategy_is_refused(text):
     with pytest.raises(StrategyError):
         migrate_text(text)

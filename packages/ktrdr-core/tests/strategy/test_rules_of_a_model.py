@@ -1,4 +1,4 @@
-"""What a strategy may ask of a model type that is made of rules, checked before anything is trained."""
+"""Limits on the rules of a rule-based model type, checked before training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RULED = ModelType(
 
 
 class Plugins:
-    """As far as the loader asks: whatever the type is called, it is this one."""
+    """Stands in for the plugin manager: every type name gives this model type."""
 
     def backend_for(self, name, backend=None):
         return "stub", RULED
@@ -56,23 +56,23 @@ def test_each_remedy_of_the_message_works(errors_of, load, ruled):
     load({"model": lags["model"]}, ruled)
 
 
-def test_what_cannot_be_raised_so_far_is_not_advised(errors_of, ruled):
+def test_a_limit_that_cannot_be_raised_enough_is_no_remedy(errors_of, ruled):
     (error,) = errors_of({"model": {"type": "ruled"}, "nn_inputs.0.lags": [1, 2, 3]}, ruled)
     assert error.endswith("more than `most: 8`; use fewer fuzzy inputs, lags or memberships")
 
 
-def test_numbers_beyond_all_bounds_are_told_in_a_line(errors_of, ruled):
+def test_the_message_about_very_many_rules_is_short(errors_of, ruled):
     (error,) = errors_of({"model": {"type": "ruled"}, "nn_inputs.0.lags": list(range(1, 1500))}, ruled)
     assert "more than 1,000,000,000,000,000 rules (3 x 3 x" in error
     assert " x ... memberships of 3000 fuzzy inputs)" in error
     assert len(error) < 300
 
 
-def test_of_a_type_without_such_a_bound_nothing_is_said():
+def test_a_type_without_a_limit_of_rules_gets_no_message():
     assert too_many_rules(ModelType("mlp", "none"), {}, [9] * 99) == ""
 
 
-def test_a_wrong_architecture_is_told_alone(errors_of, ruled):
+def test_a_wrong_architecture_is_the_only_error(errors_of, ruled):
     (error,) = errors_of({"model": {"type": "ruled", "architecture": {"most": 0}}}, ruled)
     assert error.startswith("model.architecture.most: `most` must be at least 1")
 

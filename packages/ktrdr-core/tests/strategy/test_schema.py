@@ -1,4 +1,4 @@
-"""The JSON Schema: it accepts what the loader accepts, and refuses what an editor can know to be wrong."""
+"""The JSON Schema accepts what the loader accepts, and refuses the errors that a schema can express."""
 
 from __future__ import annotations
 
@@ -182,14 +182,14 @@ INVALID: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", INVALID, ids=str)
-def test_what_an_editor_can_know_to_be_wrong(validator, make_text, plugins, changes):
+def test_errors_that_the_schema_finds(validator, make_text, plugins, changes):
     text = make_text(changes)
     with pytest.raises(StrategyError):
         load_strategy_text(text, plugins=plugins)
     assert not validator.is_valid(as_data(text))
 
 
-def test_an_error_is_said_of_the_key_that_is_wrong(validator, make_text):
+def test_an_error_of_the_schema_names_the_wrong_key(validator, make_text):
     (error,) = validator.iter_errors(
         as_data(make_text({"training.early_stopping": {"patience": 3}, "training.epochs": 0}))
     )
@@ -209,7 +209,7 @@ def test_an_editor_can_offer_every_word(validator):
 
 
 def properties(node: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Every property at any depth, but for those that only repeat what is said elsewhere, or forbid."""
+    """Every property at any depth, except those that repeat a key without its schema, or forbid it."""
     own = [(f"{path}.{key}", value) for key, value in node.get("properties", {}).items()]
     inner = [found for at, value in own if isinstance(value, dict) for found in properties(value, at)]
     nested = [node.get("additionalProperties"), node.get("items"), *node.get("anyOf", ())]

@@ -253,7 +253,7 @@ def test_features_as_json(run, write):
     }
 
 
-def test_a_model_with_memberships_inside_sees_the_values_themselves(run, write):
+def test_a_model_with_its_own_memberships_reads_plain_values(run, write):
     name = write({"model": {"type": "anfis", "architecture": {"rules": 3}}})
     status, out, _ = run("strategy", "features", name)
     assert status == 0

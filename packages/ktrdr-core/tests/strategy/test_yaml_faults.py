@@ -1,4 +1,4 @@
-"""What is wrong with a text that is no YAML is said of the line to mend, in words, and the remedy works."""
+"""Every YAML syntax error gets a message with the line to change and a remedy that works."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_line_to_mend_and_a_remedy_that_works(name):
+def test_the_line_to_change_and_a_remedy_that_works(name):
     text, line, column, said, mended = FAULTS[name]
     (problem,) = read_document(text).problems
     assert (problem.line, problem.column) == (line, column), problem
@@ -72,7 +72,7 @@ JARGON = ("<", "scalar", "token", "while ", "mapping", "sequence", "stream", "al
 
 
 @given(data=st.data())
-def test_no_fault_of_a_strategy_is_told_in_the_parsers_words(data):
+def test_no_message_repeats_the_words_of_the_parser(data):
     lines = STRATEGY.splitlines(keepends=True)
     for _ in range(data.draw(st.integers(1, 3))):
         number = data.draw(st.integers(0, len(lines) - 1))
@@ -91,7 +91,7 @@ def test_no_fault_of_a_strategy_is_told_in_the_parsers_words(data):
 
 
 @given(st.text(alphabet=" abc:-[]{}'\"\n#|>&*!%@`?\\,\t", max_size=60))
-def test_any_text_is_read_or_told_of(text):
+def test_any_text_is_read_or_gets_a_message(text):
     for problem in read_document(text).problems:
         assert problem.line >= 1
         assert problem.column >= 1

@@ -1,4 +1,4 @@
-"""Baselines know the training labels and what is settled, and nothing else."""
+"""Baselines use only the training labels and the labels that are known at the time."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_part_without_samples_is_absent():
 
 
 @pytest.mark.parametrize("classes", [CLASSES, ()])
-def test_training_labels_of_one_value_are_no_trouble(classes: tuple[str, ...]):
+def test_training_labels_of_one_value_are_allowed(classes: tuple[str, ...]):
     labels = labels_of([1.0, 1.0, 1.0, 2.0, 0.0, math.nan], 1, classes)
     found = evaluate_baselines({"X": labels}, {"X": split_of([0, 1], [2, 3], [4])})
     json.dumps(found, allow_nan=False)

@@ -1,4 +1,4 @@
-"""The newest whole checkpoint counts, whenever the process was killed."""
+"""The newest complete checkpoint counts, whenever the process was killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def put(text):
     return lambda directory: (directory / "state.txt").write_text(text)
 
 
-def test_it_is_what_the_contract_asks_for(checkpoint):
+def test_it_implements_the_protocol_of_the_contract(checkpoint):
     assert isinstance(checkpoint, CheckpointWriter)
 
 
@@ -35,7 +35,7 @@ def test_the_newest_replaces_the_one_before(checkpoint):
     assert len(list(checkpoint.directory.iterdir())) == 1
 
 
-def test_another_process_finds_it_and_goes_on(checkpoint):
+def test_another_process_finds_the_checkpoint_and_continues(checkpoint):
     checkpoint.save(1, put("one"))
     resumed = DirectoryCheckpoint(checkpoint.directory)
     assert (resumed.latest() / "state.txt").read_text() == "one"
@@ -85,7 +85,7 @@ checkpoint.save(2, lambda directory: (directory / "state.txt").write_text("two")
     ("stop", "expected"),
     [("writing", "one"), ("before the rename", "one"), ("after the rename", "two"), ("clearing", None)],
 )
-def test_a_kill_leaves_a_whole_one(checkpoint, stop, expected):
+def test_a_kill_leaves_a_complete_checkpoint(checkpoint, stop, expected):
     child = subprocess.run([sys.executable, "-c", CHILD, str(checkpoint.directory), stop], timeout=60, check=False)
     assert child.returncode == -signal.SIGKILL
     found = checkpoint.latest()
@@ -132,6 +132,6 @@ def test_due_within_a_long_epoch(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [{"every_epochs": 0}, {"every_seconds": 0}])
-def test_nonsense_is_refused(tmp_path, wrong):
+def test_invalid_intervals_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="every_"):
         DirectoryCheckpoint(tmp_path, **wrong)

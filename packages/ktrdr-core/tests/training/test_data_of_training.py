@@ -1,4 +1,4 @@
-"""What a training says of its data: missing volume, and jumps that may be no moves of the market."""
+"""Warnings of a training about its data: missing volume, and price jumps that may be no market moves."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SPLIT = (
 
 
 def of_data(warnings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the warnings that are not of how good the result is, nor of how little there was to judge it by."""
+    """Return the warnings about the data, without those about the result and the number of samples."""
     return tuple(each for each in warnings if not re.search("too few to|is below|the epoch that was kept", each))
 
 
 @pytest.fixture
 def with_volume_input(load: Callable[..., LoadedStrategy]) -> Callable[..., LoadedStrategy]:
-    """Return ``make(indicator)``: the strategy of hourly EURUSD, with what else it reads in place of ``roc_5``."""
+    """Return ``make(indicator)``: the strategy on hourly EURUSD, with this indicator in place of ``roc_5``."""
     return lambda indicator: load("roc_5: {type: roc, period: 5}", f"roc_5: {{{indicator}}}")
 
 
@@ -67,7 +67,7 @@ def write_csv(path: Path, *, volume: Callable[[int], str]) -> Path:
 
 
 def test_volume_with_gaps_that_leave_no_row(load, make_executor, model_store, tmp_path: Path):
-    """From the file to the refusal; then the advice of the refusal, both ways, from the file to the model."""
+    """The training is refused; then each of the two remedies in the message leads to a model."""
     symbol = ("symbol: EURUSD", "symbol: NANVUSDT", "  date_range: {start: 2017-01-01, end: 2017-03-31}\n", "")
     loaded = load(*symbol, "roc_5: {type: roc, period: 5}", "vr: {type: volume_ratio, period: 20}",
                   "raw_indicator: roc_5", "raw_indicator: vr")  # fmt: skip
@@ -92,7 +92,7 @@ def test_volume_with_gaps_that_leave_no_row(load, make_executor, model_store, tm
 
 
 @pytest.mark.parametrize("indicator", ["type: mfi, period: 14", "type: cmf, period: 21"])
-def test_what_missing_volume_costs_is_a_warning(indicator: str, with_volume_input, make_executor, store_lacking):
+def test_rows_lost_to_missing_volume_are_a_warning(indicator: str, with_volume_input, make_executor, store_lacking):
     result = make_executor(with_volume_input(indicator), bar_store=store_lacking([200, 900])).execute()
     needed = int(indicator[-2:]) + ("mfi" in indicator)
     (warning,) = of_data(result.bundle.manifest.warnings)
@@ -102,7 +102,7 @@ def test_what_missing_volume_costs_is_a_warning(indicator: str, with_volume_inpu
     assert result.to_json()["warnings"] == list(result.bundle.manifest.warnings)
 
 
-def test_a_part_without_volume_is_told_so(with_volume_input, make_executor, store_lacking):
+def test_a_part_without_volume_is_refused_with_the_reason(with_volume_input, make_executor, store_lacking):
     loaded = with_volume_input("type: mfi, period: 14")
     with pytest.raises(BadInputError) as refused:
         make_executor(loaded, bar_store=store_lacking(slice(1000, None))).execute()
@@ -113,7 +113,7 @@ def test_a_part_without_volume_is_told_so(with_volume_input, make_executor, stor
     )
 
 
-def test_missing_volume_that_nothing_reads_is_no_matter(load, make_executor, store_lacking):
+def test_missing_volume_that_nothing_reads_gives_no_warning(load, make_executor, store_lacking):
     assert of_data(make_executor(load(), bar_store=store_lacking(slice(None))).execute().bundle.manifest.warnings) == ()
 
 

@@ -1,4 +1,4 @@
-"""Which device a wish names. The devices are made up: no machine has all of these."""
+"""Choice of a device by name, by kind or with `auto`. The devices are invented: no machine has all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn and scipy, and what they are where those have no value."""
+"""Metrics compared with scikit-learn and scipy, and their values where those libraries have none."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_calibration_equals_its_definition(pairs: list[tuple[float, bool]]):
     assert all(b["above"] <= b["confidence"] + 1e-12 and b["confidence"] <= b["up_to"] + 1e-12 for b in ours["bins"])
 
 
-def test_honest_probabilities_are_calibrated_and_boastful_ones_are_not():
+def test_true_probabilities_are_calibrated_and_overconfident_ones_are_not():
     random = np.random.default_rng(3)
     honest = random.dirichlet([1, 1, 1], 40_000)
     labels = (honest.cumsum(axis=1) < random.random((len(honest), 1))).sum(axis=1)
@@ -163,7 +163,7 @@ def test_mcc_of_many_samples_does_not_overflow():
         ([0, 1], np.array([[1.0, 0, 0], [np.nan] * 3]), "1 of 2 samples have no prediction"),
     ],
 )
-def test_what_cannot_be_judged_is_refused(labels: list[int], probabilities: np.ndarray, message: str):
+def test_unusable_probabilities_are_refused(labels: list[int], probabilities: np.ndarray, message: str):
     with pytest.raises(ValueError, match=message):
         evaluate_classification(np.array(labels), probabilities, CLASSES)
 
@@ -236,6 +236,6 @@ def test_edges_of_regression(labels: list[float], predicted: list[float], expect
         ([1.0, 2.0], [1.0, math.nan], "1 of 2 samples have no prediction"),
     ],
 )
-def test_values_that_cannot_be_judged_are_refused(labels: list[float], predicted: list[Any], message: str):
+def test_unusable_values_are_refused(labels: list[float], predicted: list[Any], message: str):
     with pytest.raises(ValueError, match=message):
         evaluate_regression(np.array(labels), np.array(predicted))

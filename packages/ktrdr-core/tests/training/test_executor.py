@@ -1,4 +1,4 @@
-"""The whole of training, with a real backend that needs numpy alone, on real data."""
+"""A whole training on real data, with a real backend that needs only numpy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_from_strategy_to_stored_model(make_executor, load, model_store):
 
 
 def test_epochs_are_those_that_were_run_not_those_that_were_reported(make_executor, load, monkeypatch):
-    """As of a backend that reports every other epoch: the last one it tells of is how many there were."""
+    """If a backend reports every other epoch, the last reported epoch is the number of epochs."""
     honest = executor_module.fit_model
 
     def fit_seldom_told(*given, **more):
@@ -77,7 +77,7 @@ def test_epochs_are_those_that_were_run_not_those_that_were_reported(make_execut
     assert (result.best_epoch, result.epochs) == (6, 6)
 
 
-def test_the_manifest_says_everything(make_executor, load):
+def test_the_manifest_is_complete(make_executor, load):
     manifest = make_executor(load()).execute().bundle.manifest
     bars = sample_bars().between(np.datetime64("2017-01-01"), np.datetime64("2017-04-01"))
     assert (manifest.plugin.name, manifest.plugin.distribution) == ("example", "ktrdr-ml-example")
@@ -102,7 +102,7 @@ def test_the_manifest_says_everything(make_executor, load):
 def test_metrics_are_those_of_the_stored_model_on_the_rows_of_each_part(
     make_executor, load, example_plugins, bar_store
 ):
-    """Recomputed from the bundle, by another way than training went."""
+    """The metrics are computed again from the bundle, independently of the training."""
     result = make_executor(load()).execute()
     bundle = result.bundle
     bars = {"1h": sample_bars().between(np.datetime64("2017-01-01"), np.datetime64("2017-04-01"))}
@@ -231,7 +231,7 @@ def test_without_validation_or_test_part(make_executor, load):
 
 
 class CancelAtLook(Cancellation):
-    """Is asked to stop when the backend looks for the n-th time, which is before the n-th batch."""
+    """Cancelled when the backend checks for the n-th time, which is before the n-th batch."""
 
     def __init__(self, looks):
         super().__init__()
@@ -276,7 +276,7 @@ def test_cancelled_in_training_it_leaves_a_checkpoint_that_gives_the_same_weight
         make_executor(load(), resume=True).execute()
 
 
-def test_cancelled_after_training_nothing_is_learned_twice(make_executor, load):
+def test_a_run_cancelled_after_training_does_not_train_again(make_executor, load):
     cancellation = Cancellation()
     executor = make_executor(
         load(),

@@ -1,4 +1,4 @@
-"""The training step hands the backend's answer on, and says when it goes on from a checkpoint."""
+"""The training step returns the model of the backend, and reports when it resumes from a checkpoint."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def fit(example_plugins, tmp_path):
     return run
 
 
-def test_it_says_how_many_epochs_there_are_before_the_first(fit, tmp_path):
+def test_progress_has_the_number_of_epochs_before_the_first(fit, tmp_path):
     model, events = fit(DirectoryCheckpoint(tmp_path / "run"))
     assert (events[0].step, events[0].done, events[0].total, events[0].message) == ("training", 0, 4, "")
     assert len(model.history) == 4
 
 
-def test_it_says_that_it_goes_on(fit, tmp_path):
+def test_progress_says_that_a_run_resumes(fit, tmp_path):
     checkpoint = DirectoryCheckpoint(tmp_path / "run")
     first, _ = fit(checkpoint)
     again, events = fit(checkpoint)

@@ -1,4 +1,4 @@
-"""Permutation importance: what it says of models whose inputs are known to matter, or not to."""
+"""Permutation importance of models whose inputs are known to matter or not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = (membership("rsi", "low"), membership("rsi", "high"), membership("turn
 
 
 def logistic(features: np.ndarray) -> np.ndarray:
-    """Probabilities of three classes from columns 0 and 2; column 2 counts for less, 1 and 3 for nothing."""
+    """Probabilities of three classes from columns 0 and 2; column 2 has less weight, columns 1 and 3 have none."""
     up = 8 * (features[:, 0].astype(np.float64) - 0.5) + 2 * (features[:, 2] - 0.5)
     scores = np.exp(np.stack([up, np.zeros(len(up)), -up], axis=1))
     return scores / scores.sum(axis=1, keepdims=True)
@@ -50,7 +50,7 @@ def by_id(result: dict[str, Any], score: str) -> dict[str, float]:
     return {item["id"]: item[score]["mean"] for item in result["features"]}
 
 
-def test_what_matters_more_costs_more_and_what_is_not_read_costs_nothing():
+def test_stronger_inputs_are_more_important_and_unused_ones_are_not_important():
     result = permutation_importance(logistic, [samples_for(logistic)], COLUMNS, "classification")
     for score in ("log_loss", "accuracy"):
         costs = by_id(result, score)
@@ -62,7 +62,7 @@ def test_what_matters_more_costs_more_and_what_is_not_read_costs_nothing():
 
 
 class _Model:
-    """What scikit-learn takes for a model."""
+    """A model with the interface of scikit-learn."""
 
     classes_ = np.arange(3)
 
@@ -159,7 +159,7 @@ def mean_of_window(window: int) -> Predict:
 
 
 def test_windows_lie_within_the_rows_that_samples_look_at():
-    """Rows before, after and between the samples' windows are not warm, and stay out of it."""
+    """Rows before, after and between the samples' windows are not warm, and are not used."""
     window, random = 4, np.random.default_rng(0)
     features = random.random((120, 2), dtype=np.float32)
     rows = np.concatenate([np.arange(13, 50), np.arange(63, 110)])
@@ -176,7 +176,7 @@ def test_windows_lie_within_the_rows_that_samples_look_at():
     np.testing.assert_array_equal(features, before)
 
 
-def test_what_happens_within_a_window_stays_as_it_was_for_most_of_it():
+def test_most_steps_within_a_window_stay_unchanged():
     """The model reads the steps between neighbouring rows, which are all 1: permuted row by row they would be wild."""
     window, n, seen = 10, 200, []
 
@@ -270,7 +270,7 @@ def test_no_sample_and_no_prediction_are_refused():
     ],
 )
 def test_a_change_is_shown_as_a_share_of_the_score_with_three_digits(score, mean, std, words):
-    """An RMSE of hourly returns is about 0.001: what it gets worse by has its first digit where others are cut off."""
+    """An RMSE of hourly returns is about 0.001, so its change needs more decimal places."""
     importance = {"scores": {"rmse": score}}
     entry = {"id": "1h_rsi_low", "rmse": {"mean": mean, "std": std}}
     assert change_in_words(importance, entry, "rmse") == words
@@ -280,7 +280,7 @@ def test_a_change_is_shown_as_a_share_of_the_score_with_three_digits(score, mean
     )
 
 
-def test_a_model_that_says_no_scores_has_no_shares():
-    """Its manifest may come from anywhere."""
+def test_without_scores_there_is_no_relative_change():
+    """A manifest of other origin may have no scores."""
     entry = {"id": "1h_rsi_low", "rmse": {"mean": 0.5, "std": 0.25}}
     assert change_in_words({}, entry, "rmse") == "+0.5 ± 0.25"

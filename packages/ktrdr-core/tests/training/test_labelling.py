@@ -12,12 +12,12 @@ from ktrdr.core.training.labelling import count_labels, label_symbol
 DIRECTION = Labels(source="direction", parameters={"horizon": 4, "threshold": 0.0005})
 
 
-def test_they_are_those_of_the_labels_room():
+def test_label_symbol_equals_make_labels():
     bars = sample_bars()[:500]
     np.testing.assert_array_equal(label_symbol(DIRECTION, bars).values, make_labels(DIRECTION, bars).values)
 
 
-def test_they_are_counted_per_class():
+def test_labels_are_counted_by_class():
     made = label_symbol(DIRECTION, sample_bars()[:500])
     counts = count_labels(made)
     assert list(counts) == ["BUY", "HOLD", "SELL"]

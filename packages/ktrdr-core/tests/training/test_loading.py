@@ -1,4 +1,4 @@
-"""Days are UTC and inclusive, and what is not there is said."""
+"""Loading of bars: days are UTC and inclusive, and missing bars are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples are judged by what the model says about their own rows."""
+"""Samples are evaluated with the model's predictions for their own rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_rows_get_the_prediction_they_have_among_all_rows(window):
     assert predictor.calls == [20 - 5 + window]
 
 
-def test_blocks_make_no_difference_and_a_request_to_stop_is_heard_between_them(monkeypatch):
+def test_blocks_make_no_difference_and_cancellation_is_checked_between_them(monkeypatch):
     monkeypatch.setattr(part_evaluation, "_ROWS_AT_ONCE", 4)
     features, rows = features_of(30), np.arange(3, 30, 2)
     predictor = MeanOfWindow(3, classes=3)

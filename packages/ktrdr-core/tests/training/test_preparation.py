@@ -35,7 +35,7 @@ def matrices(strategy, bars):
     return {symbol: fuzzify(pipeline, own, calculate_indicators(pipeline, own)) for symbol, own in bars.items()}
 
 
-def test_the_two_halves_are_the_pipeline(strategy, bars, matrices):
+def test_indicators_and_fuzzify_together_equal_the_pipeline(strategy, bars, matrices):
     for symbol, own in bars.items():
         whole = FeaturePipeline(strategy).compute(own)
         assert matrices[symbol].values.tobytes() == whole.values.tobytes()

@@ -1,4 +1,4 @@
-"""What a bundle says of where it was made. A real git, in checkouts made here."""
+"""The environment that a bundle records. The tests use a real git, in checkouts made here."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def leave(root, key="k" * 24, text="state"):
         checkpoint.save(1, put(text))
 
 
-def test_whatever_determines_the_weights_is_in_the_key(load):
+def test_everything_that_affects_the_weights_is_in_the_key(load):
     strategy = load().strategy
     keys = {
         "plain": run_key(strategy, "f" * 64, PLUGIN, CPU),
@@ -54,7 +54,7 @@ def test_whatever_determines_the_weights_is_in_the_key(load):
     assert all(len(key) == 24 for key in keys.values())
 
 
-def test_what_does_not_is_not(load):
+def test_other_sections_are_not_in_the_key(load):
     strategy = load().strategy
     key = run_key(strategy, "f" * 64, PLUGIN, CUDA)
     assert run_key(strategy, "f" * 64, PLUGIN, Device("cuda:1", "cuda")) == key
@@ -72,7 +72,7 @@ def test_the_default_place_is_below_home(home):
     assert default_checkpoint_root() == home / "checkpoints"
 
 
-def test_a_run_goes_on_from_its_own(tmp_path):
+def test_a_run_resumes_from_its_own_checkpoint(tmp_path):
     leave(tmp_path)
     with reserve_checkpoint(tmp_path, "waves", "k" * 24, resume=True) as checkpoint:
         assert state(checkpoint) == "state"
@@ -80,7 +80,7 @@ def test_a_run_goes_on_from_its_own(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
 
 
-def test_nothing_to_resume_is_said(tmp_path):
+def test_resuming_without_a_checkpoint_is_refused(tmp_path):
     with (
         pytest.raises(NothingToResumeError, match=r"there is nothing to resume.*leave out --resume") as caught,
         reserve_checkpoint(tmp_path, "waves", "k" * 24, resume=True),
@@ -102,13 +102,13 @@ def test_a_checkpoint_of_another_run_is_not_used_and_not_touched(tmp_path):
         assert state(checkpoint) == "state"
 
 
-def test_a_run_that_starts_afresh_gets_the_same_place(tmp_path):
+def test_a_fresh_run_gets_the_same_directory(tmp_path):
     leave(tmp_path)
     with reserve_checkpoint(tmp_path, "waves", "k" * 24, resume=False) as checkpoint:
         assert state(checkpoint) == "state"  # to discard, or not
 
 
-def test_two_of_the_same_at_the_same_time_have_a_place_each(tmp_path):
+def test_two_equal_runs_at_the_same_time_get_a_directory_each(tmp_path):
     key = "k" * 24
     with reserve_checkpoint(tmp_path, "waves", key, resume=False) as one:
         one.save(1, put("one"))
@@ -134,7 +134,7 @@ with reserve_checkpoint(Path(sys.argv[1]), "waves", "k" * 24, resume=False) as c
 """
 
 
-def test_a_process_that_was_killed_holds_nothing(tmp_path):
+def test_a_killed_process_releases_its_lock(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

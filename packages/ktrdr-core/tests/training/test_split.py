@@ -1,4 +1,4 @@
-"""No label of one part reaches into another: as a property, with a test that the property catches what breaks it."""
+"""No label of one part reaches into another, as a property, with a test that the property finds broken splits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def begins_of_parts(n: int, data_split: DataSplit) -> dict[str, int]:
 def leaks(
     split: SymbolSplit, warm: np.ndarray, labels: LabelSet, data_split: DataSplit, embargo: float, window: int
 ) -> list[str]:
-    """What is wrong with a split, sample by sample; nothing of the code under test is used."""
+    """Return what is wrong with a split, sample by sample, without the code under test."""
     n = len(labels)
     begins = begins_of_parts(n, data_split)
     found = []
@@ -191,7 +191,7 @@ def _real_case() -> dict[str, Any]:
 
 
 def _unpurged(case: dict[str, Any], split: SymbolSplit) -> SymbolSplit:
-    """Every row that has a label, as though labels did not look ahead."""
+    """Every row that has a label, ignoring that labels look ahead."""
     rows = np.flatnonzero(case["labels"].labelled & case["warm"])
     parts = {part: rows[(rows >= first) & (rows < end)] for part, (first, end) in split.ranges.items()}
     return replace(split, **{part: own[own >= 40] for part, own in parts.items()})
@@ -240,7 +240,7 @@ def test_a_broken_split_is_caught(broken: Callable[[dict[str, Any], SymbolSplit]
 
 
 def test_parts_depend_on_the_data_and_the_shares_alone():
-    """Strategies with other indicators, windows and labels are judged on the same bars."""
+    """Strategies with other indicators, windows and labels are evaluated on the same bars."""
     case = _real_case()
     other = case | {
         "warm": np.arange(len(case["warm"])) >= 900,

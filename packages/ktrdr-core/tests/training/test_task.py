@@ -1,4 +1,4 @@
-"""From a strategy to a task: complete, and what a model type cannot do is refused, whoever has let it pass."""
+"""Creation of a task: it is complete, and settings that do not fit the model type are refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLASSIFIER = ModelType("classifier", "no values", outputs=("classification",), t
 
 @pytest.fixture
 def unchecked(load):
-    """Return ``unchecked(old, new, ...)``: as ``load``, but nobody has held `model` against a declaration."""
+    """Return ``unchecked(old, new, ...)``: as ``load``, without a check of `model` against a declaration."""
     return lambda *replacements: load_strategy_text(load(*replacements).text).strategy
 
 
@@ -77,7 +77,7 @@ def test_given_architecture_takes_the_place_of_defaults_and_none_is_a_default(st
     assert task.architecture == {"hidden_layers": [8], "dropout": 0.0, "limit": None}
 
 
-def test_a_window_is_what_the_architecture_says(strategy):
+def test_the_window_is_that_of_the_architecture(strategy):
     assert window_of(task_of(strategy, RECURRENT), RECURRENT) == 20
 
 

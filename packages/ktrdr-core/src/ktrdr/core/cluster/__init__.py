@@ -1,1 +1,1 @@
-"""What API and workers share: settings of Dask, calls by name, and an object store."""
+"""Parts that the API and workers share: settings of Dask, remote calls by name, and the object store."""

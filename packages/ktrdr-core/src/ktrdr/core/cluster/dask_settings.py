@@ -1,6 +1,7 @@
-"""What every process of a Dask cluster of KTRDR must agree on: settings, certificates, versions.
+"""Settings, certificates and versions that all processes of a Dask cluster of KTRDR must agree on.
 
-Used by the API and by workers, which both depend on `distributed`; core does not, so it is imported inside functions.
+The API and workers use this module. Both depend on `distributed`, but core does not, so it is imported inside
+functions.
 """
 
 from __future__ import annotations
@@ -27,39 +28,39 @@ __all__ = [
 ]
 
 PROTOCOL_VERSION = 3
-"""Version of what API and workers say to each other. It changes when an older side could not follow."""
+"""Version of the protocol between API and workers; raised when an older side would not understand a newer one."""
 
 PROTOCOL_RESOURCE = f"ktrdr-protocol-{PROTOCOL_VERSION}"
-"""Dask resource that every worker offers and every operation needs: a worker of another protocol is given nothing."""
+"""Dask resource that every worker offers and every operation requires, so a worker of another version gets no work."""
 
 VERSIONS_KEY = "ktrdr-versions"
-"""Where in the scheduler's metadata the API leaves its :func:`versions`."""
+"""Key in the scheduler's metadata under which the API stores its :func:`versions`."""
 
 CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
-"""What a directory of certificates holds: the authority's certificate, this process's own, and its key."""
+"""Files in a directory of certificates: certificate of the authority, own certificate, and own key."""
 
 DASK_SETTINGS: Mapping[str, Any] = MappingProxyType(
     {
-        # A network cut of a minute is no reason to lose a job that runs on regardless.
+        # A job keeps running during a network failure of a minute, and must not be lost.
         "distributed.comm.timeouts.tcp": "600s",
         "distributed.scheduler.worker-ttl": "120s",
-        # The ledger decides about running again, with the history of attempts in view.
+        # The ledger decides whether to run an operation again, as it knows all attempts.
         "distributed.scheduler.allowed-failures": 0,
-        # Operations are children of the worker, and may have children of their own.
+        # Operations are child processes of the worker, and may have child processes of their own.
         "distributed.worker.daemon": False,
-        # The worker itself holds little: its children's memory is theirs.
+        # The worker itself uses little memory; Dask does not measure that of its child processes.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
         "distributed.worker.profile.enabled": False,
-        # What joins and leaves is said in our own words; Dask is to speak when something is wrong.
+        # KTRDR logs itself which workers join and leave; Dask should only log problems.
         "logging.distributed": "warning",
         "distributed.admin.tick.interval": "500ms",
         "distributed.admin.system-monitor.interval": "5s",
     }
 )
-"""Settings of Dask that every process of a cluster is started with."""
+"""Settings of Dask for every process of a cluster."""
 
 ADJUSTABLE = (
     "distributed.comm.timeouts.tcp",
@@ -68,13 +69,13 @@ ADJUSTABLE = (
     "distributed.admin.system-monitor.interval",
     "logging.distributed",
 )
-"""Those of the settings that an operator may know better; the others keep what the ledger relies on."""
+"""Settings that an operator may override; the ledger relies on the others."""
 
 
 def configure() -> None:
     """Apply :data:`DASK_SETTINGS` to this process. Call it before `distributed` is imported, which sets up logging.
 
-    :data:`ADJUSTABLE` ones give way to the environment: ``DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=30s``.
+    Environment variables override :data:`ADJUSTABLE` settings: ``DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=30s``.
     """
     import dask.config
 
@@ -84,25 +85,27 @@ def configure() -> None:
 
 
 def configure_scheduler(dask_scheduler: Any) -> None:
-    """Apply the settings where a scheduler runs that somebody else started; ``dask_scheduler`` is filled in by Dask."""
+    """Apply the settings to a scheduler that KTRDR did not start; Dask passes ``dask_scheduler``."""
     import dask.config
     from dask.utils import parse_timedelta
 
     configure()
     dask_scheduler.allowed_failures = DASK_SETTINGS["distributed.scheduler.allowed-failures"]
     dask_scheduler.worker_ttl = parse_timedelta(dask.config.get("distributed.scheduler.worker-ttl"))
-    looking = dask_scheduler.periodic_callbacks.get("worker-ttl")
-    if looking is not None and looking.callback_time != dask_scheduler.worker_ttl * 1000:
-        looking.stop()
-        looking.callback_time = dask_scheduler.worker_ttl * 1000
-        looking.start()
+    check = dask_scheduler.periodic_callbacks.get("worker-ttl")
+    if check is not None and check.callback_time != dask_scheduler.worker_ttl * 1000:
+        check.stop()
+        check.callback_time = dask_scheduler.worker_ttl * 1000
+        check.start()
 
 
 def tls_security(directory: Path | None) -> Any:
-    """Return what `distributed` calls ``Security``: mutual certificates from ``directory``, or ``None`` without one.
+    """Return a ``distributed.Security`` for mutual TLS with the certificates in ``directory``.
+
+    ``None`` for no encryption if ``directory`` is ``None``.
 
     Raises:
-        BadInputError: a file is missing, with the command that makes a set.
+        BadInputError: a file is missing; the message has the command that makes the certificates.
     """
     if directory is None:
         return None
@@ -124,7 +127,7 @@ def tls_security(directory: Path | None) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return what this side is: protocol, core and plugin contract."""
+    """Return the versions of this side: protocol, core and plugin contract."""
     from ktrdr.core import __version__
     from ktrdr.core.plugins.contract import CONTRACT_VERSION
 
@@ -132,7 +135,7 @@ def versions() -> dict[str, str]:
 
 
 def versions_table(api: Mapping[str, str], worker: Mapping[str, str]) -> str:
-    """Return both sides' versions as an aligned table, the line that does not fit marked."""
+    """Return the versions of both sides as an aligned table, with a mark at a protocol that differs."""
     rows = [("", "API", "worker")]
     rows += [(name, api.get(name, "?"), worker.get(name, "?")) for name in ("protocol", "core", "contract")]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

@@ -1,15 +1,15 @@
-"""How API and workers that share no directory exchange what an operation needs and leaves, through an object store.
+"""Exchange of inputs, checkpoints and results between API and workers through an object store.
 
-Of an operation ``id`` the store holds below ``operations/<id>/``:
+It is for an API and workers that share no directory. Below ``operations/<id>/``, the store has for each operation:
 
-- ``inputs.json``: the data sets and the model it works on, as they were when it was first handed out: every attempt
-  works on the same. The files themselves are in ``data/`` and ``models/``, once, under names that tell their content.
-- ``checkpoints/<number>-<attempt>.zip``: one object per checkpoint; the greatest number, of whichever attempt, is what
-  the next attempt goes on from.
-- ``model.zip`` or ``run.zip``: the result. The API takes it into its own stores, a model once per operation.
+- ``inputs.json``: its data sets and its model, as they were when it was first handed out, so that every attempt has the
+  same inputs. The files themselves are stored once, below ``data/`` and ``models/``, under names that identify their
+  content.
+- ``checkpoints/<number>-<attempt>.zip``: one object per checkpoint. The next attempt resumes from the checkpoint with
+  the highest number, whichever attempt wrote it.
+- ``model.zip`` or ``run.zip``: the result. The API adds it to its own stores, a model only once per operation.
 
-A worker carries out an operation in a home of its own, which holds these inputs and nothing else, and is gone when it
-has ended.
+A worker runs each operation in a home directory of its own, which contains only these inputs and is removed at the end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from ktrdr.core.trials.trial_count import TrialCount
 __all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
 
 DELIVERED = "delivered"
-"""Key of a result that says what was left in the store: ``model`` or ``run``."""
+"""Key of a result that names what the worker put into the store: ``model`` or ``run``."""
 
 _INPUTS = "inputs.json"
 _MODEL, _RUN = "model.zip", "run.zip"
@@ -54,28 +54,28 @@ _TRIES = 20
 
 
 class Exchange:
-    """One object store, seen from either side."""
+    """Access of the API and of workers to one object store."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     @classmethod
     def from_environment(cls) -> Exchange | None:
-        """Return the exchange that ``KTRDR_STORE`` names, ``None`` where it is not set.
+        """Return the exchange in the store of ``KTRDR_STORE``; ``None`` if the variable is not set.
 
         Raises:
-            BadInputError: it is no address of a store, or the library for it is missing.
+            BadInputError: the variable is not an address of a store, or the library for it is missing.
         """
         url = store_url()
         return None if url is None else cls(ObjectStore(url))
 
-    # On the side of the API.
+    # Methods for the API.
 
     def provide(self, operation: str, kind: str, job: Mapping[str, Any]) -> None:
-        """Put into the store what a worker needs for an operation. Once: a second attempt finds what the first had.
+        """Put the inputs of an operation into the store, unless an earlier attempt already has.
 
         Raises:
-            BadInputError: the model or the strategy is not what it was when the operation was queued.
+            BadInputError: the model or the strategy has become unusable since the operation was queued.
             OSError: the store does not answer.
         """
         if self._store.has(_of(operation, _INPUTS)):
@@ -89,41 +89,41 @@ class Exchange:
         self._store.put(_of(operation, _INPUTS), json.dumps(inputs).encode())
 
     def take_in(self, operation: str, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Take what a worker left into the stores of this home; return the result as it is here.
+        """Add the result of a worker to the stores of this home, and return it with its names and paths here.
 
-        Its trials are recorded, and its figures counted by them, before. A model is taken in once per operation,
-        however often this is called.
+        Before this call, the trials of the result must be recorded and counted. A model is added only once per
+        operation, even if this is called several times.
 
         Raises:
-            KtrdrError: what is there is broken, or the worker left nothing.
+            KtrdrError: the files of the result are damaged, or the worker put none into the store.
             OSError: the store does not answer.
         """
         own = dict(result)
         delivered = own.pop(DELIVERED, None)
         if delivered is None:
             raise BadInputError(
-                "the worker has left nothing in the object store: start it with the KTRDR_STORE of the API"
+                "the worker has put no result into the object store; start it with the same KTRDR_STORE as the API"
             )
         with temporary_directory("ktrdr-") as folder:
-            place = folder
             if delivered == "model":
-                return own | self._take_model(operation, place, own["weights_hash"])
-            return own | self._take_run(operation, place, own)
+                return own | self._take_model(operation, folder, own["weights_hash"])
+            return own | self._take_run(operation, folder, own)
 
-    # On the side of a worker.
+    # Methods for a worker.
 
     @contextmanager
     def home(self, operation: str) -> Iterator[Path]:
-        """Yield a directory with the inputs of an operation, in the layout of ``KTRDR_HOME``.
+        """Yield a temporary directory with the inputs of an operation, in the layout of ``KTRDR_HOME``.
 
         Raises:
-            BadInputError: the API has not provided any.
+            BadInputError: the API has not provided inputs.
             OSError: the store does not answer.
         """
         content = self._store.get(_of(operation, _INPUTS))
         if content is None:
             raise BadInputError(
-                "the object store has no inputs of this operation: start the API with the KTRDR_STORE of the worker"
+                "the object store has no inputs of this operation; start the API with the same KTRDR_STORE as the"
+                " worker"
             )
         inputs = json.loads(content)
         root = home_directory() / "work"
@@ -146,7 +146,7 @@ class Exchange:
             shutil.rmtree(home, ignore_errors=True)
 
     def restore_checkpoint(self, operation: str, home: Path) -> None:
-        """Put the newest checkpoint of any attempt where a training in ``home`` goes on from it, if there is one."""
+        """Copy the newest checkpoint of all attempts, if any, to ``home``, where a training resumes from it."""
         names = self._store.names(_of(operation, "checkpoints"))
         if not names:
             return
@@ -160,7 +160,7 @@ class Exchange:
         archive.unlink()
 
     def keep_checkpoint(self, operation: str, attempt: int, directory: Path) -> None:
-        """Put a checkpoint into the store, and remove the one before it of the same attempt."""
+        """Put a checkpoint into the store, and remove the previous one of the same attempt."""
         match = _CHECKPOINT.fullmatch(directory.name)
         assert match is not None
         name = _of(operation, f"checkpoints/{match[1]}-{attempt:04d}.zip")
@@ -177,13 +177,16 @@ class Exchange:
     def deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         """Put the files of an operation's result into the store, and return the result for the API.
 
-        Hours of work may be in it: if the store is away, it is tried again for a few minutes.
+        If the store does not answer, this tries again for a few minutes, because the result may have taken hours.
         """
         for wait in (5, 10, 20, 40, 80):
             try:
                 return self._deliver(operation, home, result)
             except (OSError, StoreError) as error:
-                print(f"ktrdr worker: the object store does not take the result yet: {error}", file=sys.stderr)
+                print(
+                    f"ktrdr worker: the result could not be put into the object store, trying again: {error}",
+                    file=sys.stderr,
+                )
                 time.sleep(wait)
         return self._deliver(operation, home, result)
 
@@ -204,7 +207,7 @@ class Exchange:
             self._store.delete(name)
         return own | {DELIVERED: "model"}
 
-    # Parts.
+    # Helpers.
 
     def _provide_data(self, symbol: str) -> Iterator[dict[str, Any]]:
         root = home_directory() / "data"
@@ -213,7 +216,11 @@ class Exchange:
                 yield self._provide_dataset(root / symbol / info.timeframe, symbol, info.timeframe)
 
     def _provide_dataset(self, directory: Path, symbol: str, timeframe: str) -> dict[str, Any]:
-        """Files of a data set never change; a write meanwhile replaces them by others, and we begin again."""
+        """Put a data set into the store and return its entry in ``inputs.json``.
+
+        Files of a data set never change. If a write replaces them by other files during the copy, the copy starts
+        again.
+        """
         for _ in range(_TRIES):
             manifest = read_manifest(directory)
             if manifest is None:
@@ -227,7 +234,9 @@ class Exchange:
             except FileNotFoundError:
                 continue
             return {"symbol": symbol, "timeframe": timeframe, "files": names, "manifest": manifest.to_json()}
-        raise BadInputError(f"the bars of {symbol} {timeframe} are being replaced all the time; try again later")
+        raise BadInputError(
+            f"the bars of {symbol} {timeframe} were replaced each time they were copied; try again later"
+        )
 
     def _provide_model(self, bundle: Bundle) -> str:
         with temporary_directory("ktrdr-") as folder:
@@ -256,7 +265,7 @@ class Exchange:
         self._store.get_file(_of(operation, _RUN), place / _RUN)
         unpack_run(place / _RUN, place / "run")
         if result.get("trial_count") is not None:
-            # The worker had a ledger of trials that knew of nothing else.
+            # The worker counted its own trials only, as its ledger had no others.
             recount(place / "run", result["metrics"], TrialCount.from_json(result["trial_count"]))
         directory = claim_run(read_result(place / "run"))
         with new_directory(directory) as copy:
@@ -265,7 +274,7 @@ class Exchange:
 
 
 class CheckpointKeeper:
-    """Puts every new checkpoint of a training in ``home`` into the store; receives its progress to know of them."""
+    """Puts every new checkpoint of a training in ``home`` into the store."""
 
     def __init__(self, exchange: Exchange, operation: str, attempt: int, home: Path) -> None:
         self._keep: Callable[[Path], None] = lambda path: exchange.keep_checkpoint(operation, attempt, path)
@@ -273,7 +282,10 @@ class CheckpointKeeper:
         self._kept = self._newest()
 
     def keep(self) -> None:
-        """Put the newest checkpoint into the store, unless it is there. If the store is away, the next one will do."""
+        """Put the newest checkpoint into the store, unless it is already there.
+
+        If the store does not answer, a later checkpoint is put there instead.
+        """
         newest = self._newest()
         if newest is None or newest == self._kept:
             return

@@ -1,4 +1,4 @@
-"""A place for whole objects that API and workers both reach: S3, or what speaks its protocol."""
+"""Object store that the API and workers share: S3 or a service with the same protocol."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?",
 
 
 def store_url(environ: Mapping[str, str] | None = None) -> str | None:
-    """Return ``KTRDR_STORE``, ``None`` where it is not set.
+    """Return the value of ``KTRDR_STORE``; ``None`` if it is not set.
 
     Raises:
-        BadInputError: it is no address of a store.
+        BadInputError: the value is not an address of a store.
     """
     url = (os.environ if environ is None else environ).get("KTRDR_STORE", "")
     if not url:
@@ -31,42 +31,48 @@ def store_url(environ: Mapping[str, str] | None = None) -> str | None:
 
 
 class ObjectStore:
-    """Objects below ``url``. Each is written whole or not at all, and seen by all at once.
+    """Objects below ``url``. An object is written completely or not at all, and becomes visible to everyone at once.
 
-    Credentials and endpoint come from where every S3 client has them: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` and
-    so on. What goes wrong on the way is an ``OSError``, as with files.
+    Credentials and endpoint come from the usual variables of S3 clients, such as ``AWS_ACCESS_KEY_ID`` and
+    ``AWS_ENDPOINT_URL``. Failures of the store or the network raise ``OSError``, as with files.
     """
 
     def __init__(self, url: str) -> None:
         try:
             import s3fs
         except ImportError:
-            raise BadInputError("KTRDR_STORE needs the library s3fs; `pip install 'ktrdr-core[s3]'`") from None
+            raise BadInputError(
+                "KTRDR_STORE needs the library s3fs; install it with `pip install 'ktrdr-core[s3]'`"
+            ) from None
         self._root = url.removeprefix("s3://")
-        # Listings are asked for anew: other machines write too.
+        # Listings are not cached, because other machines write, too.
         self._files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object, replacing one that is there."""
+        """Write an object, replacing an existing one."""
         self._call(lambda: self._files.pipe_file(self._path(name), content))
 
     def put_file(self, name: str, path: Path) -> None:
-        """Write an object from a file."""
+        """Write an object from a file, replacing an existing one."""
         self._call(lambda: self._files.put_file(str(path), self._path(name)))
 
     def get(self, name: str) -> bytes | None:
-        """Return an object, ``None`` if there is none."""
+        """Return the content of an object, or ``None`` if there is no such object."""
         try:
             return self._call(lambda: self._files.cat_file(self._path(name)))
         except FileNotFoundError:
             return None
 
     def get_file(self, name: str, path: Path) -> None:
-        """Write an object to a file. Raises ``FileNotFoundError`` if there is none."""
+        """Write an object to a file.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
         self._call(lambda: self._files.get_file(self._path(name), str(path)))
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such an object."""
+        """Return True if there is such an object."""
         return bool(self._call(lambda: self._files.exists(self._path(name))))
 
     def names(self, prefix: str) -> list[str]:
@@ -75,7 +81,7 @@ class ObjectStore:
         return sorted(str(path).removeprefix(f"{self._root}/") for path in found)
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Remove an object if it exists."""
         with suppress(FileNotFoundError):
             self._call(lambda: self._files.rm_file(self._path(name)))
 

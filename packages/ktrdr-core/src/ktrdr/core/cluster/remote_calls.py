@@ -1,4 +1,4 @@
-"""What API and workers say to each other, in names: neither needs the other installed."""
+"""Remote calls between API and workers by name, so that neither needs the other installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 OPERATIONS_TOPIC = "ktrdr-operations"
-"""Topic of the messages a worker sends about its operations."""
+"""Topic of the messages that a worker sends about its operations."""
 
 RUN_OPERATION = "ktrdr.worker.children:run_operation"
 RUN_CHUNK = "ktrdr.worker.chunks:run_chunk"
@@ -30,21 +30,20 @@ _TARGETS = frozenset({RUN_OPERATION, RUN_CHUNK, STOP_OPERATION, DRAIN})
 
 
 def failed(error: BaseException) -> dict[str, Any]:
-    """Return the ending of work that ended with ``error``."""
+    """Return the event for work that failed with ``error``."""
     return {"event": "failed", "error": record_of(error).to_json()}
 
 
 def call_by_name(target: str, *args: Any) -> Any:
-    """Call one of the functions above where this runs; anything else is refused.
+    """Call one of the functions named above in this process; refuse any other name.
 
-    This and :func:`await_by_name` are the only functions that are sent to a worker, so what runs there is the worker's
-    own code.
+    Only this function and :func:`await_by_name` are sent to a worker, so a worker runs nothing but its own code.
     """
     return _resolve(target)(*args)
 
 
 async def await_by_name(target: str, *args: Any, dask_worker: Any = None) -> Any:
-    """As :func:`call_by_name`, for a coroutine function that also wants the worker, which Dask fills in."""
+    """Await a coroutine function by name, as :func:`call_by_name`; Dask passes ``dask_worker`` on to it."""
     return await _resolve(target)(*args, dask_worker=dask_worker)
 
 

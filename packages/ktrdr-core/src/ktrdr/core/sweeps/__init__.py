@@ -1,1 +1,1 @@
-"""Many backtests of one model, each with other settings of the strategy."""
+"""Sweeps: many backtests of one model, each with different settings of its strategy."""

@@ -1,10 +1,11 @@
-"""Many backtests of one model that differ in `decisions` and `risk`: prepared once, then a millisecond or two each.
+"""Steps of a sweep: many backtests of one model that differ in `decisions` and `risk`.
 
-Each cell is a trial. The figures that depend on how many there are, are computed when all of them are known and
-recorded; the interval of the Sharpe ratio, which is resampled, for the rows that are shown.
+Bars and predictions are prepared once; each backtest then takes a millisecond or two. Each cell is a trial. Metrics
+that depend on the number of trials are computed when all trials are recorded. The interval of the Sharpe ratio needs
+resampling, and is computed for the shown rows only.
 
-The pieces here are what every way of running a sweep is made of: in this process
-(:mod:`~ktrdr.core.workflows.run_sweep`), or in chunks on the workers of a cluster.
+A sweep runs these steps in one process (:mod:`~ktrdr.core.workflows.run_sweep`) or in chunks on the workers of a
+cluster.
 """
 
 from __future__ import annotations
@@ -68,22 +69,22 @@ _METRICS = {
     }
 }  # fmt: skip
 _RESAMPLED = ("sharpe_low", "sharpe_high")
-_OF_A_CELL = ("strategy", "changes", "metrics", "returns")
+_CELL_FIELDS = ("strategy", "changes", "metrics", "returns")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedSweep:
-    """What all cells of a sweep have in common.
+    """Data that all cells of a sweep share.
 
     Attributes:
-        settings: of each backtest.
-        candidates: strategies of the cells.
-        prepared: model, bars, predictions.
-        look: of the model as it is; what a cell differs in is replaced.
-        choice: that the model's strategy is; see :func:`~ktrdr.core.strategy.choice.choice_of`.
-        cells: what each of them changes: :func:`trials_of` the settings.
+        settings: settings of each backtest.
+        candidates: makes the strategy of each cell.
+        prepared: model, bars and predictions.
+        look: trial of the unchanged model; each cell replaces the fields in which it differs.
+        choice: choices of the model's strategy; see :func:`~ktrdr.core.strategy.choice.choice_of`.
+        cells: changed values of each cell: :func:`trials_of` the settings.
         day_ends: see :func:`~ktrdr.core.trials.daily_returns.day_ends`.
-        facts: what the result says of model and data.
+        facts: description of model and data for the result.
     """
 
     settings: BacktestSettings
@@ -98,33 +99,33 @@ class PreparedSweep:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One backtest of a sweep: its metrics, as if it were the only one, and the look that it is."""
+    """One backtest of a sweep: its metrics, as those of a single trial, and its record for the ledger of trials."""
 
     metrics: Mapping[str, Any]
     look: Look
 
 
 def trials_of(asked: SweepSettings) -> list[dict[str, Scalar]]:
-    """Return every combination of the settings' values, the last setting changing fastest.
+    """Return every combination of the settings' values; the last setting changes fastest.
 
     Raises:
-        BadInputError: there are too many, or a setting has a value twice.
+        BadInputError: there are too many combinations, or a setting has a value twice.
     """
     total = 1
     for name, values in asked.settings.items():
         if len({(type(value), value) for value in values}) < len(values):
-            raise BadInputError(f"`{name}` has the same value twice")
+            raise BadInputError(f"`{name}` has the same value twice; remove one of them")
         total *= len(values)
     if total > MOST_TRIALS:
-        raise BadInputError(f"these are {total:,} combinations, and a sweep may have {MOST_TRIALS:,}; try fewer values")
+        raise BadInputError(f"these are {total:,} combinations, and the limit is {MOST_TRIALS:,}; try fewer values")
     return [dict(zip(asked.settings, values, strict=True)) for values in itertools.product(*asked.settings.values())]
 
 
 def check_sweep(asked: SweepSettings, bundle: Bundle) -> list[Strategy]:
-    """Return the strategy of each trial, so that a mistake in the last is found before the first runs.
+    """Return the strategy of each trial, to find a mistake in any of them before the first one runs.
 
     Raises:
-        BadInputError: a setting or the metric is not one that can be swept or ordered by.
+        BadInputError: a setting cannot be swept, or the sweep cannot be ordered by the metric.
     """
     if asked.metric in _RESAMPLED:
         raise BadInputError(
@@ -148,7 +149,7 @@ def prepare_sweep(
     steps: Steps,
     operation: str | None = None,
 ) -> PreparedSweep:
-    """Load and predict; see :func:`~ktrdr.core.backtesting.prepare.prepare_backtest`, whose errors this raises."""
+    """Load bars and predict; raises as :func:`~ktrdr.core.backtesting.prepare.prepare_backtest`."""
     manifest = bundle.manifest
     settings = asked.backtest()
     prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
@@ -165,7 +166,7 @@ def prepare_sweep(
         "symbols": [bars.symbol for bars in traded],
         "timeframe": manifest.strategy.training_data.base_timeframe,
         "start": time_text(time[:1])[0],
-        # As of a backtest: the close of the last bar.
+        # The close of the last bar, as in a backtest.
         "end": time_text(np.array([max(bars.end for bars in traded)]))[0],
         "period": prepared.period.statement,
         "warnings": [*prepared.warnings, *_warnings(asked.settings)],
@@ -186,14 +187,14 @@ def prepare_sweep(
 
 
 def _warnings(settings: Mapping[str, Sequence[Scalar]]) -> list[str]:
-    """Return what a strategy file with these values would be warned of."""
+    """Return the warnings that a strategy file with these values would get."""
     distances = {f"risk.{key}.percent" for key in DISTANCES}
     found = ((name, warning_of_percent(value)) for name in settings if name in distances for value in settings[name])
     return [f"{name}: {warning}" for name, warning in found if warning]
 
 
 def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> Cell:
-    """Return one cell: the figures that a backtest of the changed strategy comes to, without what is resampled."""
+    """Return one cell: the metrics of a backtest of the changed strategy, without resampled ones."""
     strategy, prepared, settings = sweep.candidates.strategy(changes), sweep.prepared, sweep.settings
     account = trade(strategy, prepared.inputs, prepared.outputs, settings)
     table = trade_table(account.simulation.trades, [symbol.traded for symbol in prepared.inputs])
@@ -211,7 +212,7 @@ def run_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> Cell:
 
 
 def resample_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[str, Any]:
-    """Return the figures of one cell that are resampled."""
+    """Return the resampled metrics of one cell."""
     strategy, prepared, settings = sweep.candidates.strategy(changes), sweep.prepared, sweep.settings
     curve = account_curve(trade(strategy, prepared.inputs, prepared.outputs, settings), settings)
     interval = sharpe_interval(curve.returns, settings.seed)
@@ -222,19 +223,19 @@ def resample_trial(sweep: PreparedSweep, changes: Mapping[str, Scalar]) -> dict[
 
 
 def pack_cells(sweep: PreparedSweep, cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return cells of one sweep, JSON-ready: what they have in common once."""
+    """Return cells of one sweep as a JSON-ready map, with their shared fields once."""
     return {
         "metrics": [dict(cell.metrics) for cell in cells],
         "look": dataclasses.replace(sweep.look, chosen_among=len(sweep.cells), returns=None).to_json(),
-        "looks": [{name: whole[name] for name in _OF_A_CELL} for whole in (cell.look.to_json() for cell in cells)],
+        "looks": [{name: whole[name] for name in _CELL_FIELDS} for whole in (cell.look.to_json() for cell in cells)],
     }
 
 
 def unpack_cells(packed: Mapping[str, Any]) -> list[Cell]:
-    """Return what :func:`pack_cells` was called on.
+    """Return the cells that :func:`pack_cells` packed.
 
     Raises:
-        BadInputError: it is something else.
+        BadInputError: ``packed`` is not from :func:`pack_cells`.
     """
     try:
         return [
@@ -243,20 +244,20 @@ def unpack_cells(packed: Mapping[str, Any]) -> list[Cell]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(
-            f"a worker tells of a sweep in a form that is not known here ({error}); update the older side"
+            f"a worker sent the cells of a sweep in an unknown form ({error}); update the older of API and worker"
         ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep comes to.
+    """Result of a sweep.
 
     Attributes:
-        facts: of the model and the bars; see :class:`PreparedSweep`.
-        metric: the rows are ordered by.
-        resampled: rows, from the first, that have an interval of the Sharpe ratio.
-        trial_count: trials that looked at these bars, all cells among them.
-        rows: one per cell, the best first: its number as ``trial``, its ``settings`` and its ``metrics``.
+        facts: description of the model and the bars; see :class:`PreparedSweep`.
+        metric: metric that the rows are ordered by.
+        resampled: number of leading rows that have an interval of the Sharpe ratio.
+        trial_count: number of trials on these bars, including all cells.
+        rows: one row per cell, the best first, with its number as ``trial``, its ``settings`` and its ``metrics``.
     """
 
     facts: Mapping[str, Any]
@@ -266,7 +267,7 @@ class SweepResult:
     rows: tuple[Mapping[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready map."""
+        """Return the result as a JSON-ready map."""
         return {
             **self.facts,
             "metric": self.metric,
@@ -278,13 +279,12 @@ class SweepResult:
 
 
 def rank(asked: SweepSettings, metrics: Sequence[Mapping[str, Any]], count: TrialCount) -> list[dict[str, Any]]:
-    """Return the rows of a sweep among so many trials, the best by ``asked.metric`` first; where that is not defined,
-    last.
+    """Return the rows of a sweep, the best by ``asked.metric`` first and rows without this metric last.
 
     Args:
-        asked: what was carried out.
-        metrics: of each cell, in the order of :func:`trials_of`.
-        count: with all of them recorded.
+        asked: settings of the sweep.
+        metrics: metrics of each cell, in the order of :func:`trials_of`.
+        count: number of trials, with all cells recorded.
     """
     sign = -1 if _METRICS[asked.metric].better == "higher" else 1
     rows = [
@@ -292,11 +292,11 @@ def rank(asked: SweepSettings, metrics: Sequence[Mapping[str, Any]], count: Tria
         for number, (changes, own) in enumerate(zip(trials_of(asked), metrics, strict=True), start=1)
     ]
 
-    def place(row: Mapping[str, Any]) -> tuple[bool, float]:
+    def sort_key(row: Mapping[str, Any]) -> tuple[bool, float]:
         value = row["metrics"][asked.metric]
         return value is None, 0.0 if value is None else sign * value
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=sort_key)
 
 
 def sweep_result(
@@ -309,11 +309,11 @@ def sweep_result(
     """Return the table of a sweep.
 
     Args:
-        asked: what was carried out.
-        facts: of :class:`PreparedSweep`.
-        rows: of :func:`rank`.
-        intervals: of :func:`resample_trial`, of the first of them.
-        count: with all of them recorded.
+        asked: settings of the sweep.
+        facts: facts of :class:`PreparedSweep`.
+        rows: rows of :func:`rank`.
+        intervals: results of :func:`resample_trial` for the first rows.
+        count: number of trials, with all cells recorded.
     """
     shown = [{**row, "metrics": {**row["metrics"], **interval}} for row, interval in zip(rows, intervals, strict=False)]
     return SweepResult(facts, asked.metric, len(shown), count, (*shown, *rows[len(shown) :]))

@@ -1,1 +1,1 @@
-"""From a job to its result: the wiring of stores, plugins and engines."""
+"""Workflows from a job to its result, such as training a strategy; they connect stores, plugins and engines."""

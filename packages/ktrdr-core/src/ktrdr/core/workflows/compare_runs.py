@@ -1,4 +1,4 @@
-"""A stored run among all trials that are known by now, which may be more than when it was made."""
+"""Summary of a stored run, with its metrics deflated by all trials known now."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["summary_by_now"]
 
 
 def summary_by_now(directory: Path, *, trials: TrialLedger | None = None) -> dict[str, Any]:
-    """Return the summary of a run, its figures deflated by the number of trials that is known now.
+    """Return the summary of a run, with its metrics deflated by the number of trials known now.
 
-    Where more were known when it was made (on a server, say), or nothing was recorded of its error yet, it stays as it
-    was stored.
+    The stored summary is returned unchanged if more trials were known when the run was made (on a server, for example),
+    or if it has no trial count.
 
     Args:
-        directory: of the run.
+        directory: directory of the run.
         trials: the ledger; by default ``$KTRDR_HOME/trials.sqlite``.
 
     Raises:
-        BadInputError: there is no result, or it is damaged.
+        BadInputError: the directory has no result, or the result is damaged.
         TrialStoreError: the ledger cannot be read.
     """
     summary, (manifest, _) = read_summary(directory), read_model(directory)

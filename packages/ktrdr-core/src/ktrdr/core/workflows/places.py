@@ -1,4 +1,4 @@
-"""Stores and plugins of a workflow that is given none: those below `KTRDR_HOME`, and all that are installed."""
+"""Default stores and plugins of a workflow: the stores below `KTRDR_HOME`, and all installed plugins."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ __all__ = ["bars_in", "bundle_of", "models_in", "plugins_or_all", "trials_in"]
 
 
 def bars_in(store: BarStore | None) -> BarStore:
-    """Return ``store``, or the one below ``KTRDR_HOME``."""
+    """Return ``store``, or by default the one below ``KTRDR_HOME``."""
     return bar_stores.default_store() if store is None else store
 
 
 def models_in(store: ModelStore | None) -> ModelStore:
-    """Return ``store``, or the one below ``KTRDR_HOME``."""
+    """Return ``store``, or by default the one below ``KTRDR_HOME``."""
     return model_stores.default_model_store() if store is None else store
 
 
 def trials_in(ledger: TrialLedger | None) -> TrialLedger:
-    """Return ``ledger``, or the one below ``KTRDR_HOME``; one that is made takes in the models and runs stored there.
+    """Return ``ledger``, or by default the one below ``KTRDR_HOME``.
+
+    A new ledger starts with the trials of the models and runs that are stored there.
 
     Raises:
-        TrialStoreError: it cannot be used.
+        TrialStoreError: the ledger cannot be used.
     """
     if ledger is not None:
         return ledger
     return TrialLedger(trial_database.default_database(), _looks_before, _versions_before)
 
 
-# What a home holds is read once in its life: nothing of that is imported before.
+# Existing models and runs are read only when a ledger is created, so the code for that is imported only then.
 
 
 def _looks_before() -> Iterable[Look]:
@@ -56,14 +58,14 @@ def _versions_before() -> dict[str, int]:
 
 
 def plugins_or_all(plugins: PluginManager | None) -> PluginManager:
-    """Return ``plugins``, or all that are installed."""
+    """Return ``plugins``, or by default all installed plugins."""
     return manager.default_manager() if plugins is None else plugins
 
 
 def bundle_of(model: Bundle | str, store: ModelStore | None) -> Bundle:
-    """Return a model that may be given by its reference.
+    """Return the bundle of a model that is given as a bundle or by its reference.
 
     Raises:
-        NotFoundError: there is none of that name or version.
+        NotFoundError: there is no model of that name or version.
     """
     return model if isinstance(model, Bundle) else models_in(store).get(model)

@@ -1,4 +1,4 @@
-"""Backtest a model."""
+"""Workflow that backtests a model."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def backtest(
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> BacktestResult:
-    """Trade a model on stored bars, and record that as a trial.
+    """Trade a model on stored bars, and record the backtest as a trial.
 
-    :func:`~ktrdr.core.runs.run_store.store_run` keeps the result.
+    The result is not stored; :func:`~ktrdr.core.runs.run_store.store_run` stores it.
 
     Args:
         model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
-        settings: capital, costs, days, symbols; by default what the model has not seen, without costs.
-        bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
-        model_store: holds the model; by default ``$KTRDR_HOME/models``.
-        plugins: backends to predict with; by default all that are installed.
+        settings: capital, costs, days, symbols; by default the data that the model was not trained on, without costs.
+        bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
+        model_store: store of the model; by default ``$KTRDR_HOME/models``.
+        plugins: backends to predict with; by default all installed ones.
         trials: the ledger that the backtest is recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
-        operation: id of the operation it belongs to, if any.
-        progress: receives reports of each step.
-        cancellation: stops it between two steps.
+        operation: id of the operation that the backtest belongs to, if any.
+        progress: receives events of each step.
+        cancellation: stops the backtest between two steps.
 
     Returns:
-        Trades, equity and metrics, beside those of buying and holding and of simple baselines.
+        Trades, equity and metrics, with the metrics of buy and hold and of simple baselines for comparison.
 
     Raises:
-        BadInputError: the model, the data or a setting does not allow it.
+        BadInputError: the model, the data or a setting is not suitable.
         PredictionError: the model fails, or predicts NaN.
-        CancelledError: on request.
+        CancelledError: the backtest was cancelled.
         TrialStoreError: the backtest cannot be recorded.
     """
     return run_backtest(

@@ -1,4 +1,4 @@
-"""Look for look-ahead in a strategy."""
+"""Workflow that checks a strategy for look-ahead bias."""
 
 from __future__ import annotations
 
@@ -28,23 +28,25 @@ def check(
     bar_store: BarStore | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> CheckReport:
-    """Cut the data off at random bars, compute every feature and label again, and compare.
+    """Check a strategy for look-ahead bias.
+
+    The data is cut off at random bars, every feature and label is computed again, and the values are compared.
 
     Args:
-        strategy: the path of its file, or the loaded strategy.
-        symbol: whose bars; by default the strategy's first.
+        strategy: path of the strategy file, or the loaded strategy.
+        symbol: symbol of the bars; by default the strategy's first.
         sample: use the shipped EURUSD sample instead of stored bars.
-        cuts: how many random bars the data are cut off at.
-        last: how many of the most recent base bars are used.
-        seed: of the random bars.
-        bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
-        progress: receives reports.
+        cuts: number of random bars at which the data is cut off.
+        last: number of base bars to use, the most recent ones.
+        seed: seed of the random choice.
+        bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
+        progress: receives events of each step.
 
     Returns:
-        What each feature and the label was found to read: ``report.leaking`` names those that depend on later bars.
+        Results for each feature and the labels; ``report.leaking`` has the ids of those that depend on later bars.
 
     Raises:
-        BadInputError: the strategy has errors, or there are no bars for it.
+        BadInputError: the strategy has errors, or there are no suitable bars.
     """
     loaded = strategy if isinstance(strategy, LoadedStrategy) else load_strategy(strategy)
     training = loaded.strategy.training

@@ -1,4 +1,4 @@
-"""Explain one decision of a model."""
+"""Workflow that explains one decision of a model."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def explain(
 
     Args:
         model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
-        symbol: whose bars; by default the first the model was trained on.
-        at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar on which the model buys or sells.
-        bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
-        model_store: holds the model; by default ``$KTRDR_HOME/models``.
-        plugins: backends to predict with; by default all that are installed.
+        symbol: symbol of the bars; by default the first that the model was trained on.
+        at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar with a BUY or SELL of the model.
+        bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
+        model_store: store of the model; by default ``$KTRDR_HOME/models``.
+        plugins: backends to predict with; by default all installed ones.
 
     Returns:
-        What the model saw at that bar, what each input added to its answer, and the answer.
+        Inputs and output of the model at that bar, and the contribution of each input to the output.
 
     Raises:
         BadInputError: there is no such model or bar, or the bar does not have all features.

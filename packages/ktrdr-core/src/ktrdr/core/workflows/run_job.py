@@ -1,4 +1,4 @@
-"""Carry out a job, whatever its kind."""
+"""Workflow that runs a job of any kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["run_job"]
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What an attempt at a job has beside the job."""
+    """Parameters of an attempt at a job, besides the job itself."""
 
     resume: bool
     operation: str | None
@@ -34,30 +34,30 @@ def run_job(
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
-    """Carry out a job against ``KTRDR_HOME``.
+    """Run a job with the stores below ``KTRDR_HOME``.
 
     Args:
-        kind: of the job.
-        data: the job.
-        resume: a training goes on from the last checkpoint of an earlier attempt; where there is none, it begins.
-        operation: id of the operation this is an attempt at: all its attempts leave one result.
-        progress: receives reports of each step.
-        cancellation: stops it.
+        kind: kind of the job.
+        data: the job as a JSON-ready map.
+        resume: let a training resume from the last checkpoint of an earlier attempt, or start if there is none.
+        operation: id of the operation that this run is an attempt of; all its attempts store one result.
+        progress: receives events of each step.
+        cancellation: stops the job.
 
     Returns:
-        The result as a JSON-ready map, the :data:`LOOKS` that were taken among it. That of a backtest has the ``run``
-        as commands take it, and the ``directory`` of its files.
+        The result as a JSON-ready map, with its trials under :data:`LOOKS`. The result of a backtest has the name of
+        the ``run``, as commands accept it, and the ``directory`` of its files.
 
     Raises:
-        BadInputError: it is no job, or the model, the data or a setting does not allow it.
-        CancelledError: on request.
+        BadInputError: the job is not valid, or the model, the data or a setting is not suitable.
+        CancelledError: the job was cancelled.
     """
     attempt = _Attempt(resume, operation, progress, cancellation if cancellation is not None else Cancellation())
     job = parse_job(kind, data)
     return _RUNNERS[type(job)](job, attempt)
 
 
-# What another kind needs is not imported.
+# Imports are inside the functions, so that a job imports only what its kind needs.
 
 
 def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
@@ -84,9 +84,9 @@ def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
     try:
         result = run(resume=attempt.resume)
     except NothingToResumeError:
-        # It died before its first checkpoint. That costs no more than what it had done by then.
+        # The earlier attempt ended before its first checkpoint, so there is nothing to resume from.
         result = run(resume=False)
-    return {**result.to_json(), LOOKS: _told(result.look)}
+    return {**result.to_json(), LOOKS: _looks_to_json(result.look)}
 
 
 def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
         **result.to_json(),
         "run": run_name(directory),
         "directory": str(directory),
-        LOOKS: _told(result.look),
+        LOOKS: _looks_to_json(result.look),
     }
 
 
@@ -122,7 +122,7 @@ def _sweep(job: SweepJob, attempt: _Attempt) -> dict[str, Any]:
     ).to_json()
 
 
-def _told(look: Look | None) -> list[dict[str, Any]]:
+def _looks_to_json(look: Look | None) -> list[dict[str, Any]]:
     return [] if look is None else [look.to_json()]
 
 

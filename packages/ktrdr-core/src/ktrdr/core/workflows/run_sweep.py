@@ -1,4 +1,4 @@
-"""Sweep a model, all of it in this process."""
+"""Workflow that sweeps a model in this process."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def sweep(
     Args:
         model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
         settings: values to try, metric to rank by, capital, costs, days, symbols.
-        bar_store: holds the bars; by default ``$KTRDR_HOME/data``.
-        model_store: holds the model; by default ``$KTRDR_HOME/models``.
-        plugins: backends to predict with; by default all that are installed.
+        bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
+        model_store: store of the model; by default ``$KTRDR_HOME/models``.
+        plugins: backends to predict with; by default all installed ones.
         trials: the ledger that the cells are recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
-        operation: id of the operation it belongs to, if any.
-        progress: receives a report now and then.
-        cancellation: stops it between two backtests.
+        operation: id of the operation that the sweep belongs to, if any.
+        progress: receives events, at most ten a second.
+        cancellation: stops the sweep between two backtests.
 
     Returns:
         One row per combination, the best first.
 
     Raises:
-        BadInputError: the model, the data or a setting does not allow it; nothing was tried.
-        CancelledError: on request; nothing was shown, and nothing is recorded before the last cell was traded.
+        BadInputError: the model, the data or a setting is not suitable; no backtest was run.
+        CancelledError: the sweep was cancelled. Trials are recorded only if all backtests had been run.
         TrialStoreError: the cells cannot be recorded.
     """
     ledger = trials_in(trials)

@@ -1,4 +1,4 @@
-"""Train a strategy."""
+"""Workflow that trains a strategy."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ def train(
 ) -> TrainingResult:
     """Train a strategy, and store the model as the next version of its name.
 
-    The same strategy, data, seed and kind of machine give the same weights, also across a kill and a resume.
+    The same strategy, data, seed and kind of machine give the same weights, even if the run is killed and resumed.
 
     Args:
-        strategy: the path of its file, or the loaded strategy.
-        settings: what stands in place of what the strategy says; by default nothing.
-        resume: go on from the checkpoint that an interrupted run of the very same left. Without it such a checkpoint
-            is discarded.
-        operation: id of the operation this is an attempt at, if any: all its attempts leave one model.
-        bar_store: holds the data; by default ``$KTRDR_HOME/data``.
-        model_store: takes the model; by default ``$KTRDR_HOME/models``.
-        plugins: backends to train with; by default all that are installed.
+        strategy: path of the strategy file, or the loaded strategy.
+        settings: overrides of the strategy; by default none.
+        resume: resume from the checkpoint that an interrupted run with the same strategy, data, seed, backend and kind
+            of device left. If False, such a checkpoint is discarded.
+        operation: id of the operation that this run is an attempt of, if any; all its attempts store one model.
+        bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
+        model_store: store that the model is added to; by default ``$KTRDR_HOME/models``.
+        plugins: backends to train with; by default all installed ones.
         trials: the ledger that the training is recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
-        checkpoint_root: below which checkpoints are kept; by default ``$KTRDR_HOME/checkpoints``.
-        progress: receives reports of each step.
+        checkpoint_root: directory of the checkpoints; by default ``$KTRDR_HOME/checkpoints``.
+        progress: receives events of each step.
         cancellation: stops the training between two batches.
 
     Returns:
-        The stored model, with counts of samples and epochs; its metrics stand in ``result.bundle.manifest``.
+        The stored model, with numbers of samples and epochs; its metrics are in ``result.bundle.manifest``.
 
     Raises:
-        BadInputError: the strategy, the data or the device does not allow it; nothing is stored.
+        BadInputError: the strategy, the data or the device is not suitable; nothing is stored.
         TrialStoreError: the training cannot be recorded; nothing is stored.
-        NothingToResumeError: there is no checkpoint to go on from.
-        CancelledError: on request; ``checkpoint`` of the error is what ``resume`` would go on from.
+        NothingToResumeError: there is no checkpoint to resume from.
+        CancelledError: the training was cancelled; ``checkpoint`` of the error is what ``resume`` continues from.
     """
     known = plugins_or_all(plugins)
     loaded = strategy if isinstance(strategy, LoadedStrategy) else load_strategy(strategy, plugins=known)

@@ -1,4 +1,4 @@
-"""What a home holds from before there was a ledger of trials, as looks."""
+"""Trials of the models and runs that were stored before there was a ledger of trials."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["looks_before", "summary_span", "versions_before"]
 
 
 def looks_before(home: Path) -> Iterator[Look]:
-    """Yield a look for each model and each run below ``home``; what cannot be read is left out.
+    """Yield a trial for each model and each run below ``home``; unreadable ones are left out.
 
-    Daily returns are not among them: they would have to be read from every run.
+    The trials have no daily returns, because these would have to be read from the files of every run.
     """
     store = ModelStore(home / "models")
     for entry in store.list():
@@ -56,9 +56,11 @@ def looks_before(home: Path) -> Iterator[Look]:
 
 
 def versions_before(home: Path) -> dict[str, int]:
-    """Return the highest version of each model below ``home``, by name; and by ``name/version`` that of its origin.
+    """Return the highest version of each model below ``home``.
 
-    A model that was imported had as many before it as its number says where it was trained.
+    Returns:
+        The highest version by ``name``, and for an imported model its original version by ``name/version``: it tells
+        how many versions there were before it where it was trained.
     """
     store = ModelStore(home / "models")
     versions = {name: store.versions(name)[-1] for name in store.names()}
@@ -69,7 +71,7 @@ def versions_before(home: Path) -> dict[str, int]:
 
 
 def summary_span(summary: Mapping[str, Any]) -> Span:
-    """Return the bars that a run traded, of its summary."""
+    """Return the symbols and the period that a run traded, from its summary."""
     return Span(tuple(sorted(summary["symbols"])), _seconds(summary["start"]), _seconds(summary["end"]))
 
 
