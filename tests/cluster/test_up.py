@@ -38,7 +38,7 @@ def test_killed_it_takes_its_workers_with_it(cluster, kill_process, wait, family
     said = cluster.wait_for_log("up", "workers to join")
     assert "Waiting for 2 workers to join tcp://127.0.0.1:" in said
     wait(lambda: len(cluster.get("/workers")) == 2, "both workers have joined")
-    assert "2 workers joined; another one can, with `ktrdr worker tcp://" in cluster.wait_for_log("up", "joined;")
+    assert "2 workers joined; start another one with `ktrdr worker tcp://" in cluster.wait_for_log("up", "joined;")
     members = family(process.pid)
     kill_process(process)
     wait(lambda: not alive(members), "nothing of it is left")

@@ -162,7 +162,7 @@ def test_a_home_that_cannot_be_locked_is_said_in_one_sentence(hold, tmp_path):
 def test_what_the_file_beside_the_lock_says_is_taken_for_what_it_is(hold, home, told):
     hold(home).take()
     (home / "server.lock.json").write_text(told)
-    with pytest.raises(BadInputError, match="another server, which has not said yet who it is; stop that one first"):
+    with pytest.raises(BadInputError, match="another server, whose process is not known yet; stop that one first"):
         hold(home).take()
 
 

@@ -149,8 +149,8 @@ def test_symbols_that_cannot_be_worked_on_are_refused_at_once(stocked, path):
     assert absent.status_code == 422
     assert absent.json()["type"] == "urn:ktrdr:problem:unknown-symbol"
     assert absent.json()["field"] == "body.symbols"
-    assert absent.json()["detail"] == "there are no bars of GBPUSD on this server; there are those of EURUSD"
-    assert start("eurusd").json()["detail"].endswith("; there are those of EURUSD, did you mean `EURUSD`?")
+    assert absent.json()["detail"] == "there are no bars of GBPUSD on this server; stored are EURUSD"
+    assert start("eurusd").json()["detail"].endswith("; stored are EURUSD, did you mean `EURUSD`?")
     assert stocked.get("/api/v1/operations").json()["items"] == []
     assert start("EURUSD").status_code == 202
 

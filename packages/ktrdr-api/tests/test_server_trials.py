@@ -309,7 +309,7 @@ def test_a_database_that_is_not_there_is_named_without_its_password():
         TrialLedger(database)
     said = str(caught.value)
     assert f"the ledger of trials at postgresql://me:***@127.0.0.1:{port}/none cannot be read: " in said
-    assert said.endswith("; see that the database of KTRDR_API_DATABASE runs, and try again")
+    assert said.endswith("; check that the database of KTRDR_API_DATABASE runs, and try again")
     assert "s3cret" not in said
     assert "\n" not in said
 
@@ -370,7 +370,7 @@ def test_a_damaged_file_of_the_home_is_not_left_out_in_silence(home, new_databas
     with pytest.raises(BadInputError) as caught:
         open_trials(settings, home, lambda place: [])
     assert f"the ledger of trials {home / TRIALS_FILE} cannot be added" in str(caught.value)
-    assert str(caught.value).endswith("or move it away to start without what it knows")
+    assert str(caught.value).endswith("or move it away to start without its trials")
     (home / TRIALS_FILE).rename(home / "aside")
     assert open_trials(settings, home, lambda place: []).rows() == 0
 

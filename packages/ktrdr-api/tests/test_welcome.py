@@ -117,4 +117,4 @@ def test_its_own_workers_are_expected_until_they_are_there():
         await engine._announcing
         return said
 
-    assert asyncio.run(work())[1:] == ["2 workers joined; another one can, with `ktrdr worker tcp://127.0.0.1:9`."]
+    assert asyncio.run(work())[1:] == ["2 workers joined; start another one with `ktrdr worker tcp://127.0.0.1:9`."]

@@ -1,4 +1,4 @@
-"""Build the application."""
+"""Construction of the FastAPI application."""
 
 from __future__ import annotations
 
@@ -51,19 +51,28 @@ __all__ = ["create_app"]
 _log = logging.getLogger(__name__)
 
 _TAGS = [
-    {"name": "health", "description": "Is it alive, is it ready."},
-    {"name": "data", "description": "Bars: import, read, check."},
-    {"name": "indicators", "description": "The catalogue, and values on stored bars."},
+    {"name": "health", "description": "Liveness, readiness and metrics of the server."},
+    {"name": "data", "description": "Bars: import, read and check them."},
+    {"name": "indicators", "description": "The catalogue of indicators, and their values on stored bars."},
     {"name": "fuzzy", "description": "Membership functions, and degrees of membership on stored bars."},
-    {"name": "strategies", "description": "Strategy files and what they mean."},
-    {"name": "models", "description": "Trained models, none of which needs an ML framework to be kept."},
+    {
+        "name": "strategies",
+        "description": "Strategy files: store and validate them, and list the features they define.",
+    },
+    {
+        "name": "models",
+        "description": "Trained models: inspect, verify, download and upload them, without an ML framework.",
+    },
     {"name": "trainings", "description": "Train a strategy on a worker."},
-    {"name": "backtests", "description": "Trade a model on a worker; metrics, trades, equity, report."},
-    {"name": "sweeps", "description": "One model under many settings, on all workers at once."},
-    {"name": "trials", "description": "What was tried, and among how many trials a result was chosen."},
-    {"name": "operations", "description": "What runs, how far it is, how it ended."},
-    {"name": "workers", "description": "Who is there, and what each can do."},
-    {"name": "plugins", "description": "ML backends installed beside the API."},
+    {"name": "backtests", "description": "Backtest a model on a worker; metrics, trades, equity and report."},
+    {"name": "sweeps", "description": "Backtest one model with many combinations of settings, on all workers at once."},
+    {
+        "name": "trials",
+        "description": "The ledger of trials: every choice whose results were looked at, and how many there were.",
+    },
+    {"name": "operations", "description": "Long-running work: its state, progress and result."},
+    {"name": "workers", "description": "Connected workers and their capabilities."},
+    {"name": "plugins", "description": "ML backends installed in the environment of the API."},
 ]
 
 
@@ -72,10 +81,13 @@ def create_app(
 ) -> FastAPI:
     """Return the API.
 
-    Nothing is read or opened before the server starts: settings that are not given are read from the environment
-    then, and say which engine to use if none is given. Without one operations are accepted, stay queued, and say what
-    they wait for. ``hold`` is this server's on its home and ledger, where it was taken before; it is given back when
-    the server stops.
+    Nothing is read or opened before the server starts.
+
+    Args:
+        settings: of the server; by default they are read from the environment when the server starts.
+        engine: executes operations; by default the one that the settings name. Without any, operations are accepted
+            and stay queued, with a text that says what they wait for.
+        hold: the locks on the home and the ledger, if they are taken already. They are released when the server stops.
     """
 
     @asynccontextmanager
@@ -112,7 +124,7 @@ def create_app(
     app.state.give_up = _end_process
     install_problem_handlers(app)
     install_openapi(app)
-    # Looked through in this order for each request: those come first that are asked several times a second.
+    # Routes are matched in this order for each request: the ones that clients poll come first.
     _include(app, operations, events)
     app.include_router(health.router, prefix=PREFIX)
     app.include_router(welcome.router)
@@ -131,7 +143,7 @@ def create_app(
         workers,
         metrics,
     )
-    # The last one added is the first to see a request.
+    # The middleware that is added last receives a request first.
     app.add_middleware(HeadAsGet)
     app.add_middleware(Measure, state=app.state)
     app.add_middleware(Guard, state=app.state)
@@ -139,7 +151,7 @@ def create_app(
 
 
 def _include(app: FastAPI, *modules: ModuleType) -> None:
-    """Include routes that want a token, where one is set."""
+    """Include routes that require a token, if the server has one."""
     for module in modules:
         app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(require_token)])
 
@@ -151,6 +163,6 @@ def _hold(settings: ApiSettings) -> ServerHold:
 
 
 def _end_process(reason: str) -> None:
-    """End a server that others made, as whoever stops it would; ours are asked themselves."""
+    """Stop the process with SIGTERM, for servers that do not set ``give_up``: `uvicorn ktrdr.api.main:app`."""
     _log.error("%s; this server stops", reason)
     signal.raise_signal(signal.SIGTERM)

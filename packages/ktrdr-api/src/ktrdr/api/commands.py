@@ -1,4 +1,4 @@
-"""Commands that this distribution adds to `ktrdr`."""
+"""The commands `serve`, `up` and `cluster` of `ktrdr`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _address_options(command: _Command) -> _Command:
 def serve(host: str | None, port: int | None, scheduler: str | None, listen_workers: str | None) -> None:
     """Run the API server.
 
-    Without a scheduler it accepts operations, keeps them queued and says what they wait for. On any other address than
-    loopback it refuses to start without KTRDR_API_TOKEN or KTRDR_API_TOKEN_FILE.
+    Without a scheduler the server accepts operations, keeps them queued and shows what they wait for. On an address
+    other than loopback it starts only with KTRDR_API_TOKEN or KTRDR_API_TOKEN_FILE.
     """
     from ktrdr.api.engine.choose import choose_engine
 
@@ -90,7 +90,7 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
 
 @click.group(cls=CommandGroup)
 def cluster() -> None:
-    """What a cluster of several machines needs."""
+    """Prepare a cluster of several machines."""
 
 
 @cluster.command()
@@ -122,7 +122,7 @@ def _settings(**given: Any) -> ApiSettings:
 
 
 def _check_address(settings: ApiSettings) -> None:
-    """Raise ``BadInputError`` if the address cannot be listened on: it is taken, or not this machine's."""
+    """Raise ``BadInputError`` if the server cannot listen on the address: it is in use, or of another machine."""
     import errno
     import socket
 
@@ -144,7 +144,7 @@ def _check_address(settings: ApiSettings) -> None:
             free = True
         except OSError as error:
             failures.append(error)
-    # A name may have an address, of IPv6 say, that this machine does without.
+    # A name may resolve to an address, such as one of IPv6, that this machine does not have.
     serious = [error for error in failures if error.errno in (errno.EADDRINUSE, errno.EACCES) or not free]
     if serious:
         raise BadInputError(
@@ -164,8 +164,8 @@ def _run(settings: ApiSettings, engine: ExecutionEngine, connect: Callable[[Serv
     from ktrdr.core.errors import KtrdrError
     from ktrdr.core.home import home_directory
 
-    # Before the server starts, so that what is wrong is one sentence and not a failed start. Who else is there comes
-    # first: it may well have the address too.
+    # Checked before the server starts, so that the user sees one sentence instead of a failed start. The locks come
+    # first: another server of this home probably uses the address too.
     hold = server_hold(settings, home_directory())
     hold.take()
     try:

@@ -1,4 +1,4 @@
-"""The server that `ktrdr serve` and `ktrdr up` run."""
+"""The uvicorn server that `ktrdr serve` and `ktrdr up` run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SECONDS_FOR_REQUESTS = 5
 
 
 class Server(uvicorn.Server):
-    """Ends the streams of events first when it is told to stop: by themselves they never do.
+    """A uvicorn server that ends all event streams when it stops; they would keep it running otherwise.
 
     Attributes:
-        gave_up: why it has stopped by itself, empty while it has not.
-        on_started: called once it answers.
+        gave_up: why the server has stopped by itself; empty if it has not.
+        on_started: called once the server accepts requests.
     """
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
 
     @property
     def url(self) -> str:
-        """Where it answers, from its own machine; empty before it has started."""
+        """URL of the server for clients on this machine; empty before it has started."""
         for server in self.servers:
             for each in server.sockets:
                 host, port, *_ = each.getsockname()
@@ -43,14 +43,14 @@ class Server(uvicorn.Server):
         return ""
 
     def give_up(self, reason: str) -> None:
-        """Stop, for a reason of its own."""
+        """Stop the server by itself, and keep the ``reason``."""
         self.gave_up = reason
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, tell who else wants this home where it answers, and take what has been made so far for permanent.
+        """Start, publish the URL beside the lock on the home, and exclude all present objects from garbage collection.
 
-        A full collection of garbage looks at every object there is: 150,000 of them, which stops all answers for 0.1 s.
+        A full collection visits all 150,000 objects of the started server, and no request is answered for 0.1 s.
         """
         await super().startup(sockets)
         hold = getattr(self._app.state, "hold", None)
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
             self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what is being answered, and stop."""
+        """Finish the requests in progress, and stop."""
         services = getattr(self._app.state, "services", None)
         if services is not None:
             services.operations.broadcast.end()

@@ -1,4 +1,4 @@
-"""What routes work with, made when the server starts."""
+"""The objects that routes work with; they are created when the server starts and closed when it stops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SECONDS_BETWEEN_LOOKS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything with a life from start to stop of the server. ``trials`` is for threads: it waits for its database."""
+    """Everything that is open while the server runs. ``trials`` blocks: call it in a thread, not in the event loop."""
 
     settings: ApiSettings
     home: Path
@@ -44,7 +44,7 @@ class Services:
     keeper: asyncio.Task[None] | None
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Stop the background tasks and close the connections."""
         if self.keeper is not None:
             self.keeper.cancel()
             await asyncio.gather(self.keeper, return_exceptions=True)
@@ -57,16 +57,16 @@ async def open_services(
 ) -> Services:
     """Open the ledgers, bring them up to date, and connect the engine.
 
-    The database's libraries are loaded here: whoever only imports the API does without them.
+    The libraries of the database are imported here, so that the import of the API does not load them.
 
     Args:
         settings: of the server.
-        engine: that carries operations out.
-        hold: of this server on its home and its ledger; it is taken before anything else is done.
-        give_up: called, with the reason, if another server has taken the ledger while its database was away.
+        engine: executes operations.
+        hold: the locks on the home and the ledger; they are taken before anything else is done.
+        give_up: called with the reason if another server has locked the ledger while the database was unreachable.
 
     Raises:
-        BadInputError: another server has the home or the ledger, or the ledger cannot be used.
+        BadInputError: another server uses the home or the ledger, or the ledger cannot be used.
     """
     from ktrdr.api.ledger.database import open_database, prepare_database
     from ktrdr.api.ledger.ledger import Ledger
@@ -98,7 +98,7 @@ async def open_services(
 
 
 async def _keep(hold: ServerHold, give_up: Callable[[str], None]) -> None:
-    """Hold on to the ledger, and give up where another server has taken it."""
+    """Check the lock on the ledger at intervals and take it again if it was lost; give up if another server has it."""
     held = True
     while True:
         await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -109,7 +109,11 @@ async def _keep(hold: ServerHold, give_up: Callable[[str], None]) -> None:
             give_up(str(error))
             return
         if held != before:
-            _log.warning("this server holds its ledger again" if held else "this server has lost hold of its ledger")
+            _log.warning(
+                "this server has the lock on its ledger again"
+                if held
+                else "this server has lost the lock on its ledger"
+            )
 
 
 async def services(request: Request) -> Services:

@@ -21,7 +21,7 @@ _PREFIX = "KTRDR_API_"
 
 
 class Tokens:
-    """What clients must send: ``write`` for everything, ``read`` for what changes nothing. ``None``: nothing."""
+    """The tokens of clients: ``write`` allows everything, ``read`` only what changes nothing. ``None``: not set."""
 
     __slots__ = ("read", "write")
 
@@ -31,16 +31,17 @@ class Tokens:
 
 
 class ApiSettings(BaseSettings):
-    """Where to listen, who may ask how much, where the ledger is.
+    """Settings of the server: address, tokens, limits, ledger and workers.
 
-    ``token_file`` and ``read_token_file`` hold a token on their first line and are read when the server starts; a token
-    given directly wins. ``database`` is a SQLAlchemy URL, by default a SQLite file below ``KTRDR_HOME``. ``max_body``
-    and ``max_upload`` are in bytes, ``rate_limit`` in requests per second and client address (0: no limit),
-    ``cors_origins`` are separated by commas.
+    ``token_file`` and ``read_token_file`` contain a token on their first line and are read when the server starts; a
+    token that is given directly takes precedence. ``database`` is a SQLAlchemy URL, by default a SQLite file below
+    ``KTRDR_HOME``. ``max_body`` and ``max_upload`` are in bytes, ``rate_limit`` in requests per second and client
+    address (0: no limit), ``cors_origins`` are separated by commas.
 
-    Operations run on the cluster whose Dask scheduler is at ``scheduler``, or on workers that join a scheduler of our
-    own at ``listen_workers``; with neither they stay queued. ``certificates`` is the directory of mutual certificates
-    for an address that begins with ``tls://``, and ``grace`` the seconds that a cancelled operation is given.
+    Operations run on the cluster whose Dask scheduler is at ``scheduler``, or on workers that join the server's own
+    scheduler at ``listen_workers``; with neither they stay queued. ``certificates`` is the directory of mutual
+    certificates for an address that begins with ``tls://``. A cancelled operation has ``grace`` seconds to stop by
+    itself.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid")
@@ -75,7 +76,7 @@ class ApiSettings(BaseSettings):
         return value
 
     def tokens(self) -> Tokens:
-        """Return the tokens clients must send. Raises ``BadInputError`` for a file that does not hold one."""
+        """Return the tokens of clients. Raises ``BadInputError`` for a file that does not contain one."""
         write = _token(self.token, self.token_file, "TOKEN_FILE")
         read = _token(self.read_token, self.read_token_file, "READ_TOKEN_FILE")
         if read is not None and write is None:
@@ -99,9 +100,9 @@ class ApiSettings(BaseSettings):
 
 
 def load_settings(given: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> ApiSettings:
-    """Return the settings of the environment, those ``given`` first.
+    """Return the settings from the environment; values in ``given`` take precedence.
 
-    Raises ``BadInputError`` for a value that does not fit, and for a ``KTRDR_API_*`` variable that means nothing.
+    Raises ``BadInputError`` for a value that is not valid, and for an unknown ``KTRDR_API_*`` variable.
     """
     environ = os.environ if environ is None else environ
     known = {_PREFIX + name.upper() for name in ApiSettings.model_fields}

@@ -1,4 +1,4 @@
-"""Strategy files kept by the server: `<home>/strategies/<name>.yaml`, each replaced whole or not at all."""
+"""Strategy files of the server, `<home>/strategies/<name>.yaml`; each is written atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ChangedError", "StoredStrategy", "StrategyStore"]
 
 
 class ChangedError(Exception):
-    """The file is not what the client takes it for; ``etag`` is its state now, ``None`` if there is none."""
+    """The file is not in the state that the client expects; ``etag`` is its state now, ``None`` if it is missing."""
 
     def __init__(self, name: str, etag: str | None) -> None:
         super().__init__(name)
@@ -24,7 +24,7 @@ class ChangedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredStrategy:
-    """A file as it is stored. ``etag`` changes when its content does."""
+    """A stored strategy file. ``etag`` changes when the content changes."""
 
     name: str
     text: str
@@ -36,13 +36,13 @@ class StoredStrategy:
 
 
 class StrategyStore:
-    """Files below ``root``. Safe for several processes."""
+    """The strategy files below ``root``. Several processes may use it at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def names(self) -> list[str]:
-        """Return the names there are, sorted."""
+        """Return the names of all stored strategies, sorted."""
         if not self.root.is_dir():
             return []
         found = [path.name.removesuffix(".yaml") for path in self.root.iterdir() if path.name.endswith(".yaml")]
@@ -51,7 +51,7 @@ class StrategyStore:
     def get(self, name: str) -> StoredStrategy:
         """Return one file. Raises ``NotFoundError``."""
         try:
-            # A link would lead out of the directory.
+            # A symbolic link could point outside the directory.
             descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"there is no strategy `{name}`") from None
@@ -66,11 +66,11 @@ class StrategyStore:
                 raise NotFoundError(f"strategy `{name}` cannot be read: it is not a UTF-8 text file") from None
 
     def put(self, name: str, text: str, *, expected: str | None) -> StoredStrategy:
-        """Write a file if its state is ``expected``: an ``etag``, or ``None`` for a file that is not there yet.
+        """Write a file if its state is ``expected``: an ``etag``, or ``None`` for a file that does not exist yet.
 
         Raises:
-            ChangedError: it is another.
-            StoreError: the disk is full, or the place is not writable.
+            ChangedError: the file is in another state.
+            StoreError: the disk is full, or the directory is not writable.
         """
         from ktrdr.core.files.durable import write_atomically
 

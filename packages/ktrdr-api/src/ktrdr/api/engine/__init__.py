@@ -1,1 +1,1 @@
-"""Where operations are carried out: the port the ledger speaks to, and what stands behind it."""
+"""Execution of operations: the interface of an engine, and the engines on Dask."""

@@ -1,4 +1,4 @@
-"""Mutual certificates for a cluster: an authority of its own, and one certificate that all its processes share."""
+"""Mutual TLS certificates for a cluster: a new authority, and one certificate that all processes share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ __all__ = ["make_certificates"]
 
 
 def make_certificates(directory: Path, *, days: int = 365) -> None:
-    """Write ``ca.pem``, ``cert.pem`` and ``key.pem``, readable by their owner only. The authority's key is not kept.
+    """Write ``ca.pem``, ``cert.pem`` and ``key.pem``, readable by their owner only.
 
-    Dask checks that the other side has a certificate of the same authority, not what host it names.
+    The key of the authority is not kept. Dask checks that the other side has a certificate of the same authority, but
+    not its host name.
 
     Raises:
         BadInputError: one of the files exists.

@@ -1,4 +1,4 @@
-"""From settings to an engine."""
+"""Choice of the engine by the settings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(\d{1,5}
 
 
 def choose_engine(settings: ApiSettings) -> ExecutionEngine:
-    """Return the engine the settings ask for. `distributed` is imported only if there is one.
+    """Return the engine of the settings. `distributed` is imported only for an engine on Dask.
 
     Raises:
-        BadInputError: an address or a certificate is wrong, or both kinds of scheduler are asked for.
+        BadInputError: an address or a certificate is wrong, or the settings name both kinds of scheduler.
     """
     if settings.scheduler is not None and settings.listen_workers is not None:
         raise BadInputError(
-            "KTRDR_API_SCHEDULER names a scheduler to use and KTRDR_API_LISTEN_WORKERS asks for one of our own;"
-            " set one of them"
+            "KTRDR_API_SCHEDULER names a scheduler to use and KTRDR_API_LISTEN_WORKERS starts another one; set only one"
+            " of them"
         )
     if settings.listen_workers is not None:
         return embedded_engine(settings, settings.listen_workers, workers=0)
@@ -44,7 +44,7 @@ def choose_engine(settings: ApiSettings) -> ExecutionEngine:
 def embedded_engine(
     settings: ApiSettings, listen: str, *, workers: int, require: tuple[str, ...] = ()
 ) -> EmbeddedEngine:
-    """Return an engine with a scheduler of our own at ``listen``, and local worker processes.
+    """Return an engine with its own scheduler at ``listen``, and local worker processes.
 
     Raises:
         BadInputError: the address is wrong, or other machines could reach it without certificates.
@@ -68,7 +68,7 @@ def embedded_engine(
 
 
 def _exchange() -> Exchange | None:
-    """Return what ``KTRDR_STORE`` asks for. Without it nothing of the kind is imported."""
+    """Return the exchange over the object store of ``KTRDR_STORE``; without that variable import nothing."""
     from ktrdr.core.cluster.object_store import store_url
 
     if store_url() is None:

@@ -1,7 +1,7 @@
-"""The trials of a result that a worker tells of: recorded here, in the server's ledger, and counted by it.
+"""Recording of a worker's trials in the server's ledger, which counts them.
 
-A worker that shares no directory with the server has a ledger that knows of nothing but its own operation, and one that
-shares the directory may have another than a server whose ledger is in PostgreSQL.
+The ledger of a worker is not sufficient: a worker that shares no directory with the server knows only its own
+operation, and a worker that shares the directory does not use the ledger of a server on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -17,12 +17,18 @@ __all__ = ["counted", "keep_count"]
 
 
 async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Record the looks in a result of :func:`ktrdr.core.workflows.run_job.run_job`, and return it without them, its
-    figures among the trials that are known then.
+    """Record the looks in a result of a worker as trials, and return the result with the count of trials.
+
+    Args:
+        listener: records the looks.
+        result: of :func:`ktrdr.core.workflows.run_job.run_job`.
+
+    Returns:
+        The result without the looks; its deflated metrics are for the trials that the ledger knows now.
 
     Raises:
         StoreError: the ledger of trials cannot be written now.
-        BadInputError: the worker tells of them in a form that is not known here.
+        BadInputError: the worker sent the looks in an unknown form.
     """
     from ktrdr.core.trials.look import LOOKS, Look
 
@@ -41,10 +47,10 @@ async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[s
 
 
 def keep_count(result: Mapping[str, Any]) -> None:
-    """Write the figures of a counted backtest into its files, where they are here.
+    """Write the metrics and the count of a counted backtest into its files, if they are on this machine.
 
     Raises:
-        StoreError: they cannot be written now.
+        StoreError: the files cannot be written now.
     """
     directory = result.get("directory")
     if "run" not in result or result.get("trial_count") is None or not directory:

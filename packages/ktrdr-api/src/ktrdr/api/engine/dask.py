@@ -1,7 +1,8 @@
-"""The engine on Dask: submits attempts by name, hears of them by topic, finds them again by key.
+"""The engine on Dask: submits attempts by function name, receives events by topic, finds tasks again by key.
 
-The scheduler keeps its state in memory only, and a client that has lost its scheduler stays lost: this rebuilds the
-client, and whatever the new scheduler does not know is reported lost, so that the ledger submits it again.
+The scheduler keeps its state in memory only, and a Dask client does not recover from the loss of its scheduler. The
+engine then builds a new client and reports the attempts that the new scheduler does not know as lost, so that they are
+submitted again.
 """
 
 from __future__ import annotations
@@ -48,19 +49,19 @@ def _key(attempt: Attempt) -> str:
 
 
 def _attempt(key: str) -> Attempt:
-    """Return whose task that is; those of a fan-out have a third part."""
+    """Return the attempt of a task's key; keys of a fan-out have a third part."""
     operation_id, number, *_ = key.split(":")
     return Attempt(operation_id, int(number))
 
 
 class DaskEngine:
-    """Executes on the cluster whose scheduler is at ``address``.
+    """Executes operations on the cluster whose scheduler is at ``address``.
 
     Args:
         address: ``tcp://host:port``, or ``tls://host:port`` with certificates.
-        grace: seconds that running operations are given to stop in.
+        grace: seconds that a running operation has to stop by itself.
         certificates: directory of mutual certificates.
-        exchange: with workers that do not share ``KTRDR_HOME``; ``None`` where they do.
+        exchange: transfers data to and from workers that do not share ``KTRDR_HOME``; ``None`` if they share it.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class DaskEngine:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: EngineListener) -> None:
-        """Connect now if the scheduler is there, and keep connected.
+        """Connect if the scheduler answers, and reconnect whenever the connection is lost.
 
         Raises:
-            BadInputError: it is there, and cannot serve us.
+            BadInputError: the scheduler answers, but cannot load this version of ktrdr-core.
         """
         configure()
         self._listener = listener
@@ -99,7 +100,7 @@ class DaskEngine:
         self._keeper.add_done_callback(log_failure)
 
     async def close(self) -> None:
-        """Disconnect; published work goes on."""
+        """Disconnect; published tasks continue."""
         tasks = [task for task in (self._keeper, *self._watched.values(), *self._tasks) if task is not None]
         for task in tasks:
             task.cancel()
@@ -114,9 +115,9 @@ class DaskEngine:
         return self._client is not None and self._client.status == "running"
 
     async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
-        """Hand an attempt to the scheduler and publish it, so that it outlives this client.
+        """Submit an attempt to the scheduler and publish it, so that it outlives this client.
 
-        A sweep is cut into chunks here instead, and ends with this client: what it has cost by then is little.
+        A sweep is split into chunks here instead, and ends with this client: little work is lost.
         """
         if attempt in self._watched:
             return
@@ -125,7 +126,7 @@ class DaskEngine:
             try:
                 await asyncio.to_thread(self._exchange.provide, attempt.operation_id, kind, job)
             except StoreError as error:
-                # No fault of the operation: the round is put off.
+                # The operation is not at fault: the round is postponed.
                 raise OSError(str(error)) from error
             except KtrdrError as error:
                 await self._tell().on_failed(attempt, record_of(error))
@@ -153,7 +154,7 @@ class DaskEngine:
         self._watch(attempt, future)
 
     async def stop(self, attempt: Attempt) -> None:
-        """Ask the worker that has it to stop it, by force after the grace period."""
+        """Tell the worker of an attempt to stop it, by force after the grace period."""
         if attempt in self._fans:
             self._fans[attempt].stopping.set()
             return
@@ -164,11 +165,11 @@ class DaskEngine:
             await client.run(call_by_name, STOP_OPERATION, key, self._grace, workers=holders)
 
     async def workers(self) -> list[WorkerInfo]:
-        """Return the workers of the newest look."""
+        """Return the workers as of the newest query."""
         return list(self._workers)
 
     async def scheduler(self) -> SchedulerInfo | None:
-        """Return the scheduler as of the newest look, ``None`` while it does not answer."""
+        """Return the scheduler as of the newest query, ``None`` while it does not answer."""
         return self._scheduler_info if await self.healthy() else None
 
     async def joining(self) -> Joining:
@@ -176,7 +177,7 @@ class DaskEngine:
         return Joining(self._address, await self.healthy())
 
     async def reattach(self) -> set[Attempt]:
-        """Watch again what is published from before this client."""
+        """Follow the published attempts of earlier clients."""
         if self._client is None:
             return set()
         known = set()
@@ -217,10 +218,10 @@ class DaskEngine:
             return
         try:
             await client.set_metadata(VERSIONS_KEY, versions())
-            # With its own settings a scheduler would run again by itself what was lost, behind the ledger's back.
+            # A scheduler with default settings would run lost tasks again by itself, without the ledger.
             await client.run_on_scheduler(configure_scheduler)
         except (OSError, TimeoutError) as error:
-            _log.warning("the scheduler at %s has gone again: %s", self._address, one_line(error))
+            _log.warning("the connection to the scheduler at %s was lost again: %s", self._address, one_line(error))
             await _close(client)
             return
         except (ImportError, AttributeError) as error:
@@ -234,7 +235,7 @@ class DaskEngine:
         await self._look()
 
     async def _reconnect(self) -> None:
-        """Build a new client, and report lost what the scheduler no longer has."""
+        """Build a new client, and report the attempts that the scheduler no longer has as lost."""
         await self._drop_client()
         await self._connect()
         if self._client is None:
@@ -264,7 +265,7 @@ class DaskEngine:
         return self._listener
 
     async def _look(self) -> bool:
-        """Look who is there and what each runs; return False if the scheduler does not answer."""
+        """Query the workers and their tasks; return False if the scheduler does not answer."""
         client = self._client
         if client is None or client.scheduler is None:
             return False
@@ -287,7 +288,7 @@ class DaskEngine:
             await self._tell().on_workers_changed()
         return True
 
-    # News.
+    # Reports.
 
     def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
         _, message = event
@@ -299,7 +300,7 @@ class DaskEngine:
             self._spawn(self._tell().on_progress(attempt, message["progress"]))
 
     def _slots(self, requires: Sequence[str]) -> int:
-        """Return how many operations with these requirements the present workers can run at once."""
+        """Return how many operations with these requirements the connected workers can run at once."""
         return sum(worker.facts["threads"] for worker in self._workers if set(requires) <= set(worker.capabilities))
 
     def _spawn(self, work: Any) -> None:
@@ -326,9 +327,9 @@ class DaskEngine:
             await self._finish(attempt, listener.on_lost(attempt, _lost_with(ending), counts=began))
             return
         if isinstance(ending, asyncio.CancelledError | FutureCancelledError | CommClosedError):
-            return  # the client has lost its scheduler: the next one finds out what became of it
+            return  # the client has lost its scheduler; the next client finds the state of the attempt
         if isinstance(ending, BaseException):
-            # A fault of ours, or a worker that lacks what it was asked for: the operation must not hang for it.
+            # An error in KTRDR, or a worker without the function: the operation must not stay running forever.
             _log.error("%s failed on its worker", _key(attempt), exc_info=ending)
             await self._finish(attempt, listener.on_failed(attempt, record_of(ending)))
             return
@@ -342,15 +343,16 @@ class DaskEngine:
             case "cancelled":
                 news = listener.on_cancelled(attempt)
             case "drained":
-                news = listener.on_lost(attempt, "its worker left", counts=False)
+                news = listener.on_lost(attempt, "its worker was drained", counts=False)
             case _:
                 news = listener.on_lost(attempt, ending["message"], counts=True)
         await self._finish(attempt, news)
 
     async def _taken_in(self, attempt: Attempt, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Record the trials of a result, and take what a worker left in the object store into our own.
+        """Record the trials of a result, and copy the worker's files from the object store into the home.
 
-        What is away (store, database, disk) is waited for: without its trials recorded nobody sees the result.
+        Waits while the store, the database or the disk cannot be used: a result is shown only once its trials are
+        recorded.
         """
         while True:
             try:
@@ -360,7 +362,7 @@ class DaskEngine:
                 else:
                     await asyncio.to_thread(keep_count, own)
             except (OSError, StoreError) as error:
-                _log.warning("the result of %s cannot be taken in yet: %s", _key(attempt), one_line(error))
+                _log.warning("the result of %s cannot be stored yet: %s", _key(attempt), one_line(error))
                 await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
             except KtrdrError as error:
                 return failed(error)
@@ -368,7 +370,7 @@ class DaskEngine:
                 return {"event": "completed", "result": own}
 
     async def _judged(self, attempt: Attempt, looks: Sequence[Look], model: str) -> TrialCount:
-        """Record the cells of a sweep; wait for the ledger of trials if it is away."""
+        """Record the cells of a sweep as trials; wait while the ledger of trials cannot be written."""
         while True:
             try:
                 return await self._tell().judge(looks, model)
@@ -393,7 +395,7 @@ def _scheduler(identity: Mapping[str, Any]) -> SchedulerInfo:
 
 
 def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> WorkerInfo:
-    """Return a worker as the ledger sees it. One of another protocol offers nothing, and says what it is."""
+    """Return the description of a worker. A worker with another protocol has no capabilities."""
     own = facts.get("ktrdr", {})
     fits = PROTOCOL_RESOURCE in facts["resources"]
     shown = {"threads": facts["nthreads"], "fits": fits, **{key: own[key] for key in own if key != "capabilities"}}
@@ -410,14 +412,14 @@ def _worker(address: str, facts: Mapping[str, Any], keys: Sequence[Any]) -> Work
 
 
 def _lost_with(error: KilledWorker) -> str:
-    """Return why an attempt was lost. Dask's own words are about its settings."""
+    """Return why an attempt was lost; the message of Dask is about its settings."""
     address = getattr(error.last_worker, "address", None)
     worker = f"its worker at {address}" if address else "its worker"
-    return f"{worker} was lost: it was killed, or nothing was heard of it for too long"
+    return f"{worker} was lost: it was killed, or it did not answer for too long"
 
 
 def _told(error: Any) -> ErrorRecord:
-    """Return what a worker says of a failure; the operation ends as well where that cannot be understood."""
+    """Return the error that a worker reported, or an error that says that the report cannot be read."""
     try:
         return ErrorRecord.from_json(error)
     except KtrdrError as misunderstood:

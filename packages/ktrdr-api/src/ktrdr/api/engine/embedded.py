@@ -1,4 +1,4 @@
-"""A whole cluster in and below this process: a scheduler here, workers as children. Nothing to install or start."""
+"""A whole cluster on this machine: the scheduler in this process, the workers as child processes."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ __all__ = ["UNFIT", "EmbeddedEngine"]
 _log = logging.getLogger(__name__)
 
 UNFIT = 78
-"""Exit status of a worker that lacks what it must have: starting it again will not help."""
+"""Exit status of a worker that lacks a required capability; starting it again does not help."""
 
 _LONGEST_PAUSE = 30.0
 _SECONDS_BETWEEN_COUNTS = 0.2
 
 
 class EmbeddedEngine(DaskEngine):
-    """Runs a scheduler at ``listen``, and ``workers`` worker processes that end with this one.
+    """Runs a scheduler at ``listen``, and ``workers`` worker processes that end with this process.
 
-    The workers are the ones that ``ktrdr worker`` starts on any machine; more may join from elsewhere.
+    The workers are those of the command ``ktrdr worker``; workers on other machines may join too.
 
     Args:
         listen: address of the scheduler; port 0 takes a free one.
-        workers: how many local worker processes to keep running.
-        require: what each of them must have, see ``ktrdr worker --require``.
-        grace: seconds that running operations are given to stop in.
+        workers: number of local worker processes to keep running.
+        require: capabilities that each of them must have, see ``ktrdr worker --require``.
+        grace: seconds that a running operation has to stop by itself.
         certificates: directory of mutual certificates, for an address that begins with ``tls://``.
         exchange: see :class:`~ktrdr.api.engine.dask.DaskEngine`.
         http: ``host:port`` of the scheduler's ``/health`` and ``/metrics``.
 
     Attributes:
-        on_unfit: called for each local worker that lacks what it must have, and so is not started again.
+        on_unfit: called for each local worker that lacks a required capability, and is therefore not started again.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class EmbeddedEngine(DaskEngine):
 
     @property
     def address(self) -> str:
-        """Where workers join; known after :meth:`start`."""
+        """Address that workers join; known after :meth:`start`."""
         return self._address
 
     async def start(self, listener: EngineListener) -> None:
         """Start the scheduler, connect, and start the workers.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: the scheduler cannot listen on the address.
         """
         configure()
         from distributed import Scheduler
@@ -104,13 +104,13 @@ class EmbeddedEngine(DaskEngine):
         ]
 
     async def joining(self) -> Joining:
-        """Return where workers join, and how many of those started here have not yet."""
+        """Return the address that workers join, and the number of local workers that have not joined yet."""
         there = {worker.name for worker in self._workers}
         own = {f"local-{number}" for number in range(1, self._count + 1)}
         return Joining(self._address, await self.healthy(), len(own - there))
 
     def announce(self, say: Callable[[str], object]) -> None:
-        """Have it said that the workers started here are waited for, and when they have joined."""
+        """Call ``say`` with a message now, and with another once all local workers have joined."""
         self._announcing = asyncio.create_task(self._announce(say), name="announcement of workers")
         self._announcing.add_done_callback(log_failure)
 
@@ -119,10 +119,10 @@ class EmbeddedEngine(DaskEngine):
         say(f"Waiting for {workers} to join {self._address} ...")
         while (await self.joining()).expected:
             await asyncio.sleep(_SECONDS_BETWEEN_COUNTS)
-        say(f"{workers} joined; another one can, with `{worker_command(self._address)}`.")
+        say(f"{workers} joined; start another one with `{worker_command(self._address)}`.")
 
     async def close(self) -> None:
-        """Have the workers hand back what they run, then stop them, the client and the scheduler."""
+        """Drain and stop the workers, then stop the client and the scheduler."""
         self._closing = True
         if self._announcing is not None:
             self._announcing.cancel()
@@ -137,7 +137,7 @@ class EmbeddedEngine(DaskEngine):
             await self._scheduler.close()
 
     async def _keep_worker(self, name: str) -> None:
-        """Run one worker process; start another when it dies, unless it says that starting it again will not help."""
+        """Run one worker process; start another when it dies, unless its exit status is :data:`UNFIT`."""
         pause = 1.0
         while not self._closing:
             began = asyncio.get_running_loop().time()
@@ -159,7 +159,7 @@ class EmbeddedEngine(DaskEngine):
             options += ["--require", item]
         if self._certificates is not None:
             options += ["--certificates", self._certificates]
-        # Its standard input is a pipe from this process: when this one dies, however it dies, the worker leaves too.
+        # Its standard input is a pipe from this process: the worker ends when this process ends, even if it is killed.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -168,7 +168,7 @@ class EmbeddedEngine(DaskEngine):
             self._address,
             *map(str, options),
             stdin=asyncio.subprocess.PIPE,
-            # Ctrl+C on the terminal is for this process, which then asks the workers to drain.
+            # Ctrl+C on the terminal must reach only this process, which then drains the workers.
             start_new_session=True,
         )
         self._processes.add(process)

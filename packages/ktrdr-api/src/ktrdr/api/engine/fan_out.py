@@ -1,4 +1,4 @@
-"""One operation as many small tasks: a sweep is cut into chunks that every fitting worker takes its share of."""
+"""Execution of a sweep as many small tasks: chunks of backtests for all workers that meet its requirements."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["FanOut"]
 _SECONDS_PER_CHUNK = 0.25
 _FIRST_CHUNK = 4
 _MOST_LOSSES = 3
-# One at work and one waiting, so that a worker is never idle while news travels.
+# One running and one waiting, so that a worker is not idle while its result is sent.
 _CHUNKS_PER_SLOT = 2
 
 
@@ -39,23 +39,25 @@ class _Chunk:
 
 @dataclass(slots=True)
 class FanOut:
-    """Carries out one attempt at a sweep.
+    """Executes one attempt of a sweep.
 
-    Chunks are handed out a few at a time, and grow to a quarter of a second of work, as the first of them tell how long
-    a backtest takes. A chunk that is lost with its worker is run again, three times at most.
+    A few chunks are submitted at a time. Their size grows to a quarter of a second of work, by the measured time of a
+    backtest. A chunk that is lost with its worker is run again; the sweep fails when the same backtests are lost three
+    times.
 
     Args:
         client: of the scheduler.
-        attempt: that is carried out.
+        attempt: to execute.
         job: of the sweep, checked.
-        requires: what a worker must offer.
-        slots: returns how many operations the workers that offer it can run at once, now.
-        report: is given progress.
-        judge: records looks as trials, of a model, and returns what is known then.
+        requires: capabilities that a worker must have.
+        slots: returns how many operations the workers with these capabilities can run at once.
+        report: receives progress.
+        judge: records looks at the results of a model as trials, and returns their count.
 
     Attributes:
-        stopping: when set, it ends as cancelled.
-        seconds, preparing: spent by all workers together, in the backtests and before them.
+        stopping: set it to end the sweep as cancelled.
+        seconds: time of all workers together in the backtests.
+        preparing: time of all workers together before the backtests.
     """
 
     client: Client
@@ -76,9 +78,9 @@ class FanOut:
     _submitted: int = 0
 
     async def run(self) -> dict[str, Any]:
-        """Return how it ended, in the terms of :func:`ktrdr.worker.children.run_operation`.
+        """Return the ending of the attempt, in the form of :func:`ktrdr.worker.children.run_operation`.
 
-        Raises what a future of Dask raises when its scheduler has gone.
+        Raises the error of a Dask future whose scheduler is lost.
         """
         from ktrdr.core.jobs.kinds import SweepJob
         from ktrdr.core.sweeps.grid import rank, sweep_result, trials_of
@@ -92,7 +94,7 @@ class FanOut:
                 return ending
             assert self._facts is not None
             cells = [self._cells[number] for number in range(total)]
-            # Nobody sees a figure of a sweep that is not recorded.
+            # The trials are recorded before any result of the sweep is shown.
             count = await self.judge([cell.look for cell in cells], self._facts["model"])
             count = count.with_elsewhere(job.trials)
             rows = rank(job, [cell.metrics for cell in cells], count)
@@ -113,7 +115,7 @@ class FanOut:
     async def _carry_out(
         self, waiting: list[int], stopped: asyncio.Future[Any], *, resample: bool
     ) -> dict[str, Any] | None:
-        """Run the cells ``waiting``; return how the whole ends, if they settle it."""
+        """Run the cells ``waiting``; return the ending of the sweep if it ends early, else ``None``."""
         total = len(waiting)
         while waiting or self._running:
             self._hand_out(waiting, resample=resample)
@@ -132,7 +134,7 @@ class FanOut:
         slots = max(self.slots(), 1)
         most = _CHUNKS_PER_SLOT * slots
         while waiting and len(self._running) < most:
-            # Towards the end they shrink, so that all workers end at about the same time, but not to nothing.
+            # Towards the end chunks shrink, to a quarter at least, so that all workers finish at about the same time.
             size, share = self._size(), math.ceil(len(waiting) / most)
             numbers = waiting[: min(size, max(share, math.ceil(size / 4)))]
             del waiting[: len(numbers)]
@@ -154,12 +156,12 @@ class FanOut:
             self._running[asyncio.create_task(_result(future), name=f"chunk {future.key}")] = _Chunk(future, numbers)
 
     def _size(self) -> int:
-        """Return how many trials make a chunk."""
+        """Return the number of trials per chunk."""
         done = len(self._cells) + len(self._intervals)
         return max(1, round(_SECONDS_PER_CHUNK * done / max(self.seconds, 1e-6))) if done else _FIRST_CHUNK
 
     def _take_in(self, task: asyncio.Task[Mapping[str, Any]], waiting: list[int]) -> dict[str, Any] | None:
-        """Take in a chunk that has ended; return how the whole ends, if this settles it."""
+        """Record a finished chunk; return the ending of the sweep if the chunk ends it, else ``None``."""
         from distributed import KilledWorker
 
         from ktrdr.core.sweeps.grid import unpack_cells
@@ -169,7 +171,7 @@ class FanOut:
             for number in numbers:
                 self._losses[number] = self._losses.get(number, 0) + 1
             if max(self._losses[number] for number in numbers) >= _MOST_LOSSES:
-                message = f"{_MOST_LOSSES} workers were lost under the same backtests"
+                message = f"{_MOST_LOSSES} workers were lost while they ran the same backtests"
                 return failed(WorkerLostError(message))
             waiting[:0] = numbers
             return None
@@ -177,7 +179,7 @@ class FanOut:
         if "error" in chunk:
             return {"event": "failed", "error": chunk["error"]}
         if self._facts is not None and self._facts != chunk["facts"]:
-            message = "the workers do not have the same model and bars, or they changed meanwhile; run it again"
+            message = "the workers do not have the same model and bars, or these changed during the sweep; run it again"
             return failed(BadInputError(message))
         self._facts = chunk["facts"]
         self.seconds += chunk["seconds"]

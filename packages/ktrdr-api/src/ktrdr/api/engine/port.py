@@ -1,7 +1,7 @@
-"""The port between the ledger and whatever executes.
+"""The interface between the service of operations and an engine that executes them.
 
-The ledger owns what is to be done and how it ended; an engine owns where and when it runs. An engine may forget
-everything (a scheduler restarts): the ledger then submits again.
+The ledger decides what runs and stores the results; an engine decides where and when an attempt runs. An engine may
+lose its state when a scheduler restarts: the lost attempts are then submitted again.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _log = logging.getLogger(__name__)
 
 
 def log_failure(task: asyncio.Future[Any]) -> None:
-    """As a callback of a task that nobody awaits: it must not fail in silence."""
+    """Log the error of a task; a callback for tasks that nothing awaits."""
     if not task.cancelled() and task.exception() is not None:
         _log.error("%s failed", task, exc_info=task.exception())
 
 
 class WorkerLostError(KtrdrError):
-    """Work cost too many workers: they were killed, ran out of memory, or fell silent."""
+    """An operation lost too many workers: they were killed, ran out of memory, or did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of one operation: what an engine knows work by."""
+    """One attempt of one operation: the key by which an engine identifies work."""
 
     operation_id: str
     number: int
@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker that is there: what it offers, and what it runs."""
+    """A connected worker, its capabilities and its running attempts."""
 
     address: str
     name: str
@@ -65,7 +65,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerInfo:
-    """What hands work to the workers: where they join, and where it answers at ``/health`` and ``/metrics``."""
+    """The scheduler: the ``address`` that workers join, and the URL below which ``/health`` and ``/metrics`` are."""
 
     address: str
     http: str | None = None
@@ -73,12 +73,12 @@ class SchedulerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """How workers come to be there.
+    """How workers can join.
 
     Attributes:
-        address: of the scheduler that they join; ``None`` where there is none to join.
-        answers: the scheduler does.
-        expected: workers of the server's own that are on their way.
+        address: of the scheduler that workers join; ``None`` if there is no scheduler.
+        answers: whether the scheduler answers.
+        expected: number of the server's own workers that are starting.
     """
 
     address: str | None
@@ -93,75 +93,75 @@ def worker_command(address: str, plugins: Sequence[str] = ()) -> str:
 
 
 class EngineListener(Protocol):
-    """Who is told. News of an attempt that is not the ledger's current one is dropped by the listener."""
+    """Receiver of an engine's reports. It drops reports of attempts that are not the present ones in the ledger."""
 
     async def on_started(self, attempt: Attempt, worker: str) -> None:
-        """Say that a worker began."""
+        """Report that a worker has started an attempt."""
 
     async def on_progress(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
-        """Pass progress on."""
+        """Report the progress of an attempt."""
 
     async def judge(self, looks: Sequence[Look], model: str) -> TrialCount:
-        """Record looks at the same bars as trials, and return what is known of these trials then.
+        """Record looks at the same bars as trials, and return the count of the known trials on these bars.
 
         Raises ``StoreError`` if the ledger of trials cannot be written now.
         """
         ...
 
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
-        """Say that the work is done."""
+        """Report that an attempt is completed."""
 
     async def on_failed(self, attempt: Attempt, error: ErrorRecord) -> None:
-        """Say that the work itself failed: running it again would fail again."""
+        """Report that the job itself failed: it would fail again."""
 
     async def on_cancelled(self, attempt: Attempt) -> None:
-        """Say that the work stopped on request."""
+        """Report that an attempt stopped on request."""
 
     async def on_lost(self, attempt: Attempt, reason: str, *, counts: bool) -> None:
-        """Say that the worker was lost or drained. ``counts``: the work may be to blame (it had begun)."""
+        """Report that the worker was lost or drained. ``counts``: the job, which had started, may be the cause."""
 
     async def on_workers_changed(self) -> None:
-        """Say that workers came or went, so that what waits may be tried again."""
+        """Report that workers have joined or left, so that waiting operations are tried again."""
 
 
 class ExecutionEngine(Protocol):
-    """Executes attempts."""
+    """An engine that executes attempts."""
 
     async def start(self, listener: EngineListener) -> None:
-        """Connect; from now on the listener is told what happens."""
+        """Connect, and send reports to ``listener`` from now on."""
 
     async def close(self) -> None:
-        """Disconnect. Work goes on where workers are not ours."""
+        """Disconnect. Attempts on workers that the server has not started continue."""
 
     async def healthy(self) -> bool:
         """Return True if work can be submitted now."""
         ...
 
     async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
-        """Hand over an attempt. Submitting one twice is the same as once."""
+        """Submit an attempt. Submitting an attempt twice has no further effect."""
 
     async def stop(self, attempt: Attempt) -> None:
-        """Ask a running attempt to stop, and force it after the engine's grace period."""
+        """Ask a running attempt to stop; stop it by force after the engine's grace period."""
 
     async def workers(self) -> list[WorkerInfo]:
-        """Return the workers that are there now."""
+        """Return the connected workers."""
         ...
 
     async def scheduler(self) -> SchedulerInfo | None:
-        """Return what hands out the work, ``None`` while there is nothing of the kind."""
+        """Return the scheduler, ``None`` while none is connected."""
         ...
 
     async def joining(self) -> Joining:
-        """Return how workers come to be there."""
+        """Return how workers can join."""
         ...
 
     async def reattach(self) -> set[Attempt]:
-        """Return the attempts the engine still has after the API was away; their news flows again."""
+        """Return the attempts that the engine still has after a restart of the server, and report on them again."""
         ...
 
 
 class NoEngine:
-    """No engine is configured: everything waits, and says so."""
+    """The engine of a server without a scheduler: all operations wait."""
 
     async def start(self, listener: EngineListener) -> None:
         """Do nothing."""
@@ -174,7 +174,7 @@ class NoEngine:
         return False
 
     async def submit(self, attempt: Attempt, kind: str, job: Mapping[str, Any], requires: Sequence[str]) -> None:
-        """Refuse: the service asks for workers first, and there are none."""
+        """Raise ``RuntimeError``; the service submits nothing while there are no workers."""
         raise RuntimeError("no engine is configured")
 
     async def stop(self, attempt: Attempt) -> None:
@@ -189,9 +189,9 @@ class NoEngine:
         return None
 
     async def joining(self) -> Joining:
-        """Return that no worker can."""
+        """Return that there is no scheduler to join."""
         return Joining(None)
 
     async def reattach(self) -> set[Attempt]:
-        """Return nothing."""
+        """Return no attempts."""
         return set()

@@ -1,4 +1,4 @@
-"""Answer with a file that is made for the answer."""
+"""Responses with a file that is created for the response and removed afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
 def temporary_file(make: Callable[[Path], Any], *, filename: str, media_type: str) -> FileResponse:
-    """Return an answer with the file that ``make`` writes at the path it is given; it is removed when it was sent."""
+    """Return a response with the file that ``make`` writes to the given path; the file is removed after sending."""
     directory = new_temporary_directory("ktrdr-download-")
     try:
         make(directory / filename)

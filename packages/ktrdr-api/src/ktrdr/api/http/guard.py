@@ -1,7 +1,7 @@
-"""What every request passes before anything looks at it, and what every answer carries.
+"""The outermost middleware: host and origin checks, rate limit, body limit, and security headers on every response.
 
-The outermost layer of the application. It reads its settings when a request comes, not when the application is made:
-they are known once the server has started.
+It reads the settings when a request arrives, not when the application is created: they are known only once the server
+has started.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _DOCS_POLICY = (
 
 
 class RateLimiter:
-    """A bucket of tokens per client, refilled at ``rate`` per second, holding two seconds' worth.
+    """A token bucket per client, refilled at ``rate`` tokens per second, with a capacity of two seconds.
 
-    Remembers ``most`` clients: one that has been quiet longest is forgotten first, which at worst fills its bucket.
+    Keeps the buckets of the ``most`` clients seen last; a client that is dropped starts again with a full bucket.
     """
 
     def __init__(self, rate: float, *, most: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """Take one token; return 0, or the seconds until there will be one."""
+        """Take one token; return 0, or the seconds until one is available."""
         now = self._clock()
         level, then = self._buckets.pop(client, (self._size, now))
         level = min(self._size, level + (now - then) * self._rate)
@@ -70,7 +70,7 @@ class RateLimiter:
 
 
 class Guard:
-    """ASGI middleware; ``state`` is the application's, with ``settings`` and ``tokens`` once it has started."""
+    """ASGI middleware; ``state`` is that of the application, with ``settings`` and ``tokens`` once it has started."""
 
     def __init__(self, app: ASGIApp, *, state: Any) -> None:
         self._app = app
@@ -80,7 +80,7 @@ class Guard:
         self._limiter: RateLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or hand on."""
+        """Refuse the request, or pass it on."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
@@ -116,17 +116,17 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str, str, dict[str, str]] | None:
         server, client = scope.get("server"), scope.get("client")
         if self._state.tokens.write is None:
-            # A server started with another address than ours to check: `uvicorn ktrdr.api.main:app --host 0.0.0.0`.
+            # Our settings do not know the address of `uvicorn ktrdr.api.main:app --host 0.0.0.0`.
             if server is not None and server[1] is not None and not is_loopback(server[0]):
                 detail = "without KTRDR_API_TOKEN this server answers on loopback only"
                 return 403, "exposed", "No token is set", detail, {}
-            # A name of somebody else that resolves to this machine: a web page is trying to reach us (DNS rebinding).
+            # DNS rebinding: a web page reaches this server by a foreign name that resolves to this machine.
             if not is_loopback(_host_name(headers.get("host", ""))):
                 detail = "without KTRDR_API_TOKEN this server answers to localhost and loopback addresses only"
                 return 403, "foreign-host", "The Host header names another machine", detail, {}
         origin = headers.get("origin")
         if origin is not None and scope["method"] not in _SAFE and not self._is_own(origin, scope, headers):
-            detail = f"pages of {origin[:200]} may not change anything here; see KTRDR_API_CORS_ORIGINS"
+            detail = f"pages of {origin[:200]} may not change anything on this server; see KTRDR_API_CORS_ORIGINS"
             return 403, "foreign-origin", "The request comes from another site", detail, {}
         if self._limiter is not None and scope["path"] not in _UNLIMITED:
             wait = self._limiter.take(client[0] if client else "")
@@ -141,7 +141,7 @@ class Guard:
         return origin == own or origin in self._state.settings.cors_origins
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start and stop; what is the user's to mend is said in one sentence, without a trace."""
+        """Start and stop; an error that the user can correct becomes one sentence, without a traceback."""
 
         async def tell(message: Message) -> None:
             refusal = getattr(self._state, "refusal", None)
@@ -166,11 +166,11 @@ def _is_upload(scope: Scope) -> bool:
 
 
 def _too_large(limit: int) -> str:
-    return f"at most {limit} bytes are taken here; see KTRDR_API_MAX_BODY and KTRDR_API_MAX_UPLOAD"
+    return f"this server accepts at most {limit} bytes; see KTRDR_API_MAX_BODY and KTRDR_API_MAX_UPLOAD"
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """Count what comes: a body sent in chunks does not say how long it is."""
+    """Limit the bytes that are received: a body sent in chunks does not declare its length."""
     seen = 0
 
     async def counted() -> Message:

@@ -1,4 +1,4 @@
-"""HEAD where there is GET: the same head, and no body."""
+"""HEAD for every route that answers GET: the same headers, without the body."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["HeadAsGet"]
 
 
 class HeadAsGet:
-    """ASGI middleware that has GET answered where HEAD is asked for, and keeps the body back."""
+    """ASGI middleware that handles HEAD as GET and drops the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on."""
+        """Pass the request on, HEAD as GET."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -33,7 +33,7 @@ class HeadAsGet:
         answering = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, sending))
         ending = asyncio.create_task(endless.wait(), name="end of HEAD")
         try:
-            # What makes a file for its answer removes it at the end; a stream of events has none.
+            # A response with a temporary file removes it at its end, so wait for it; a stream of events has no end.
             await asyncio.wait({answering, ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ending.cancel()

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with problem details under their own media type."""
+"""The OpenAPI document of FastAPI, with problem details under their own media type."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PROBLEM = "#/components/schemas/Problem"
 
 
 def operation_id(route: APIRoute) -> str:
-    """Return the name of the function: short, unique, and the same after a route has moved."""
+    """Return the name of the route's function: it is short and unique, and does not depend on the path."""
     return route.name
 
 
 def install_openapi(app: FastAPI) -> None:
-    """Have ``app.openapi()`` return the document, made once."""
+    """Make ``app.openapi()`` return the document, which is built once."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -43,7 +43,7 @@ def install_openapi(app: FastAPI) -> None:
 
 
 def _move_problem(content: dict[str, Any]) -> None:
-    """FastAPI files every model under the route's own media type."""
+    """Move a problem to its media type: FastAPI lists every model under the media type of the route."""
     for media_type, described in list(content.items()):
         if described.get("schema", {}).get("$ref") == _PROBLEM:
             del content[media_type]

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: a stable type, the remedy, never a stack trace or a path of the server."""
+"""Errors as RFC 9457 problem details: a stable type and the remedy, without tracebacks or paths of the server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _TYPES = "urn:ktrdr:problem:"
 
 
 class FieldError(BaseModel):
-    """One thing wrong: ``field`` is its place in the request, or in the strategy file at ``line`` and ``column``."""
+    """One error: ``field`` is its place in the request, or in the strategy file at ``line`` and ``column``."""
 
     field: str
     message: str
@@ -54,9 +54,9 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457. ``type`` is stable and meant for programs, ``detail`` names the remedy and is meant for people.
+    """An error (RFC 9457): ``type`` is stable, for programs; ``detail`` names the remedy, for people.
 
-    ``field`` is the place in the request at fault, where there is one; ``errors`` lists all of several.
+    ``field`` is the wrong part of the request, if there is one; ``errors`` lists all errors if there are several.
     """
 
     model_config = ConfigDict(
@@ -83,23 +83,23 @@ class Problem(BaseModel):
 _TOLD = {
     400: "The body cannot be read",
     401: "A token is needed",
-    403: "This may not be done with this token, from this site or under this name",
+    403: "Not allowed with this token, from this site or with this Host header",
     422: "The request is not valid, or cannot be carried out",
     429: "Too many requests",
     413: "The body is too large",
-    500: "A fault of the server",
-    503: "A ledger, or what the server has stored, cannot be used just now",
+    500: "An error in the server",
+    503: "A ledger or the stored data of the server cannot be used just now",
     507: "The server's disk is full",
 }
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description} for status, description in sorted(_TOLD.items())
 }
-"""What every route may answer besides its own."""
+"""The error responses that every route may give, besides its own."""
 
 
 class ProblemError(Exception):
-    """Raise to answer with a problem."""
+    """An exception that is answered with a problem."""
 
     def __init__(
         self,
@@ -125,19 +125,19 @@ class ProblemError(Exception):
 
 
 def not_found(kind: str, name: str) -> ProblemError:
-    """Return the problem of a thing that is not there."""
+    """Return the problem for something that does not exist."""
     return ProblemError(404, "not-found", "Not found", f"there is no {kind} `{name}`")
 
 
 def problem_response(
     status: int, kind: str, title: str, detail: str, *, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """Return the answer that says so."""
+    """Return a response with a problem."""
     return _answer(Problem(type=_TYPES + kind, title=title, status=status, detail=detail), headers)
 
 
 def _without_paths(message: str) -> str:
-    """Core names the directory it looked in, which is no business of a client."""
+    """Remove paths of the server from a message of core: clients must not see them."""
     message = message.replace(str(home_directory()), "$KTRDR_HOME")
     return re.sub(rf"[^\s'\"`]*/{UPLOAD_PREFIX}[^/\s]*/", "", message)
 
@@ -149,7 +149,7 @@ def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONR
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every error of ``app`` as a problem."""
+    """Make ``app`` answer every error with a problem."""
 
     @app.exception_handler(ProblemError)
     async def own(request: Request, error: ProblemError) -> JSONResponse:
@@ -165,8 +165,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(TransitionError)
     async def transition(request: Request, error: TransitionError) -> JSONResponse:
-        detail = f"operation {error.operation.id} is {error.operation.state}, from which this cannot be done"
-        return problem_response(409, "wrong-state", "Not in this state", detail)
+        detail = f"operation {error.operation.id} is {error.operation.state}; in this state the request is not possible"
+        return problem_response(409, "wrong-state", "Not possible in this state", detail)
 
     @app.exception_handler(IdempotencyConflictError)
     async def conflict(request: Request, error: IdempotencyConflictError) -> JSONResponse:
@@ -201,24 +201,27 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(DiskFullError)
     async def full(request: Request, error: Exception) -> JSONResponse:
         _log.error("no space is left: %s", error)
-        detail = "no space is left on the server's disk; make some, and try again"
+        detail = "the server's disk is full; free some space, and try again"
         return problem_response(507, "disk-full", "The disk is full", detail)
 
     @app.exception_handler(StoreError)
     async def unusable(request: Request, error: StoreError) -> JSONResponse:
-        # Its message names files and machines, which are no business of a client.
+        # The message names files and machines of the server, which clients must not see.
         _log.error("%s", error)
-        detail = "what the server keeps cannot be read or written just now; try again, and see its log for the reason"
+        detail = (
+            "the stored data of the server cannot be read or written just now; try again, and see the server's log"
+            " for the reason"
+        )
         return problem_response(503, "store-unusable", "Try again", detail, headers={"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> JSONResponse:
-        # The trace is in the server's log, where whoever runs it finds it.
-        return problem_response(500, "fault", "A fault of the server", "the server's log says more")
+        # The traceback is in the server's log only.
+        return problem_response(500, "fault", "An error in the server", "see the server's log for the reason")
 
 
 def _allowed(request: Request) -> set[str]:
-    """Return every method of the path: Starlette names those of the first route that fits alone."""
+    """Return every method of the path: Starlette names only those of the first route that matches."""
     methods: set[str] = set()
     for template, operations in request.app.openapi()["paths"].items():
         pattern = "".join(

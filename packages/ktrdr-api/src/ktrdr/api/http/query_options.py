@@ -1,4 +1,4 @@
-"""Options of the command line in a message of core, as the query parameters that do the same here."""
+"""Translation of command line options in messages of core to query parameters of the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 __all__ = ["as_query"]
 
-# A value behind an option: a choice in small letters, or a word with something in it that no plain word has.
+# The value after an option: one of the lower-case choices, or a word with a character that plain words do not have.
 _CHOICES = "(?:day|month)-first|point|comma|open|close"
 _VALUE = rf"(?: (?P<value>(?:{_CHOICES})\b|(?=[^\s,;:()]*[A-Z0-9=/+])[^\s,;:()]+))?"
 
@@ -17,9 +17,9 @@ def as_query(message: str, parameters: Collection[str], flags: Collection[str]) 
     """Return ``message`` with ``--skip-bad`` as ``skip_bad=true``, ``--dates day-first`` as ``dates=day-first``.
 
     Args:
-        message: of core, which speaks of the command line.
-        parameters: names of query parameters; an option of another name is left as it is.
-        flags: those of them that are true or false.
+        message: of core, with options of the command line.
+        parameters: names of query parameters; options of other names are not changed.
+        flags: the parameters that are true or false.
     """
 
     def spelled(match: re.Match[str]) -> str:
@@ -29,7 +29,7 @@ def as_query(message: str, parameters: Collection[str], flags: Collection[str]) 
         value = match["value"]
         if name in flags:
             return f"{name}=true" + ("" if value is None else f" {value}")
-        # As it stands in an address, where a plus is a blank.
+        # Quoted as in a URL, where a plus means a space.
         return name if value is None else f"{name}={quote(value, safe='=/:.-')}"
 
     return re.sub(rf"--(?P<name>[a-z]+(?:-[a-z]+)*){_VALUE}", spelled, message)

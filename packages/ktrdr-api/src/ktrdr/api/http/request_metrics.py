@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: requests as they are answered, the rest when it is asked for."""
+"""Metrics for Prometheus: requests are counted as they are answered, the rest is measured on each scrape."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "ktrdr_api_request_seconds",
-            "Time until the head of the answer.",
+            "Time until the headers of the response.",
             ("method", "route"),
             buckets=_BUCKETS,
             registry=self._registry,
@@ -39,14 +39,14 @@ class Metrics:
         self._free = Gauge("ktrdr_home_free_bytes", "Free disk below KTRDR_HOME.", registry=self._registry)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request; ``route`` is its template, so that there are only so many."""
+        """Count a request; ``route`` is the path template, which bounds the number of label values."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
     def text(
         self, *, operations: Mapping[str, int], workers: int, running: int, listeners: int, free_bytes: int
     ) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         from prometheus_client import generate_latest
 
         for state, count in operations.items():
@@ -59,14 +59,14 @@ class Metrics:
 
 
 class Measure:
-    """ASGI middleware that counts requests and takes their time."""
+    """ASGI middleware that counts requests and measures their time."""
 
     def __init__(self, app: ASGIApp, *, state: Any) -> None:
         self._app = app
         self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on and count."""
+        """Pass the request on and count it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,7 +83,7 @@ class Measure:
 
 
 def _template(scope: Scope) -> str:
-    # Unknown paths are as many as somebody cares to try.
+    # All unknown paths share one label: clients can invent any number of them.
     path: str = getattr(scope.get("route"), "path", "none")
-    # A route knows its path without the prefix it was included with.
+    # The path of a route lacks the prefix that the router was included with.
     return path if path in ("none", "/") or path.startswith(PREFIX) else PREFIX + path

@@ -1,4 +1,4 @@
-"""Who may ask for what."""
+"""Bearer tokens: which requests need one, and which token allows what."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MARK = "__ktrdr_changes_nothing__"
 _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="token",
-    description="KTRDR_API_TOKEN, or KTRDR_API_READ_TOKEN for what changes nothing. Not needed where none is set.",
+    description="KTRDR_API_TOKEN, or KTRDR_API_READ_TOKEN for requests that change nothing. Needed only if it is set.",
 )
 
 
 def changes_nothing(endpoint: _F) -> _F:
-    """Mark an endpoint that is asked by POST and may be asked with a read-only token."""
+    """Mark a POST endpoint that a read-only token may use."""
     setattr(endpoint, _MARK, True)
     return endpoint
 
@@ -34,12 +34,12 @@ def changes_nothing(endpoint: _F) -> _F:
 async def require_token(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
-    """Refuse the request unless it carries a token that is good for it, where one is set."""
+    """Refuse a request without a sufficient token, if the server has a token."""
     tokens: Tokens = request.app.state.tokens
     if tokens.write is None:
         return
     given = "" if credentials is None else credentials.credentials
-    # Both comparisons always run: how long it takes tells nothing about either.
+    # Both comparisons always run, so that the time they take reveals nothing about either token.
     may_write = _same(given, tokens.write)
     may_read = tokens.read is not None and _same(given, tokens.read)
     if may_write:

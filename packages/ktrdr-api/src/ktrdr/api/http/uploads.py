@@ -1,4 +1,4 @@
-"""Take in a body that is too large for memory."""
+"""Uploads: a large request body is written to a temporary file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _T = TypeVar("_T")
 
 
 async def one_of_few(state: Any, work: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-    """Run ``work`` in a thread, as one of two at most that take in what was uploaded; the others wait their turn.
+    """Run ``work`` in a thread; at most two uploads are processed at once, the others wait.
 
     Args:
         state: of the application.
-        work: what is to be done.
-        arguments, options: of it.
+        work: function to call.
+        *arguments: of ``work``.
+        **options: of ``work``.
     """
     limiter = getattr(state, "taking_in", None)
     if limiter is None:
@@ -38,9 +39,9 @@ async def one_of_few(state: Any, work: Callable[..., _T], *arguments: Any, **opt
 
 @asynccontextmanager
 async def receive(request: Request, filename: str) -> AsyncIterator[Path]:
-    """Write the body to ``filename`` in a directory of its own, which is removed afterwards.
+    """Write the request body to ``filename`` in a temporary directory, which is removed afterwards.
 
-    ``filename`` must have been checked to be a plain name. The server's limit on uploads holds.
+    The caller has checked that ``filename`` contains no directory. The server's limit on uploads applies.
     """
     with temporary_directory(UPLOAD_PREFIX) as directory:
         path = directory / filename

@@ -1,1 +1,1 @@
-"""The ledger of operations: what was asked for, how far it is, how it ended. SQLite or PostgreSQL."""
+"""The ledger of operations: their jobs, states, progress and results, in SQLite or PostgreSQL."""

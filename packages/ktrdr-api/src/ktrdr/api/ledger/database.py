@@ -1,4 +1,4 @@
-"""Open the ledger's database and bring its tables up to date."""
+"""The ledger's database: connections, transactions and the migration of its tables."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from ktrdr.core.errors import BadInputError, KtrdrError, one_line
 __all__ = ["Database", "open_database", "prepare_database"]
 
 _WRITERS_LOCK = 7_466_772
-"""Any number, as long as every process takes the same one."""
+"""Key of the advisory lock of writers. The number is arbitrary, but must be the same in every process."""
 
 
 class Reading(Protocol):
-    """A connection that is only read from."""
+    """A connection for reading."""
 
     async def execute(self, statement: Executable, parameters: Mapping[str, Any] | None = None, /) -> Result[Any]:
-        """Return what ``statement`` finds."""
+        """Return the result of ``statement``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Two ways in.
+    """The connections of the ledger: an engine to write and one to read.
 
-    On SQLite a writer takes the lock when it begins, so that it never has to give way half-way, and a reader asks in
-    the event loop's own thread: a question takes less time than handing it to a thread and back, several times over.
+    On SQLite a write transaction takes the lock when it begins, so that it cannot fail half-way for another writer.
+    Queries run in the thread of the event loop: one takes a fraction of the time that a change of threads takes.
     """
 
     writer: AsyncEngine
     reader: AsyncEngine | Engine
     proof: Callable[[], str] | None = None
-    """Gives a statement that finds a row as long as this process may write: see
+    """Returns a statement that finds a row only while this process may write: see
     :class:`~ktrdr.api.ledger.one_server.PostgreSQLHold`."""
 
     _abandoned: set[asyncio.Task[None]] = field(default_factory=set)
@@ -66,7 +66,7 @@ class Database:
     async def migrate(self) -> None:
         """Create or upgrade the tables; several processes may do so at once.
 
-        Raises ``BadInputError`` if the database cannot be reached or is of a newer version of KTRDR.
+        Raises ``BadInputError`` if the database cannot be reached, or was made by a newer version of KTRDR.
         """
         try:
             async with self.writing() as connection:
@@ -80,16 +80,19 @@ class Database:
 
     @asynccontextmanager
     async def writing(self, *, may_conflict: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection in a transaction that no other writer, here or in another process, overlaps.
+        """Yield a connection in a transaction that overlaps no other write transaction, of this or another process.
 
-        ``may_conflict``: a constraint that does not hold is the caller's to deal with, as SQLAlchemy's
-        ``IntegrityError``. Otherwise the rows contradict each other, and the ledger is damaged.
+        Events therefore become visible in the order of their numbers, and a listener that has read one has missed none
+        before it. SQLite has one writer anyway; PostgreSQL could commit transactions in another order than it has
+        numbered their events.
 
-        This and :meth:`reading` raise ``LedgerUnavailableError`` if the database cannot be reached or is too busy, and
-        its subclass ``LedgerDamagedError`` if what it finds there makes no sense to it.
+        Args:
+            may_conflict: the caller handles a violated constraint, SQLAlchemy's ``IntegrityError``. Otherwise a
+                violation means that rows contradict each other, and that the ledger is damaged.
 
-        So events become visible in the order of their numbers, and a listener that has seen one has missed none before
-        it. SQLite has one writer anyway; PostgreSQL would number them in one order and show them in another.
+        Raises:
+            LedgerUnavailableError: the database cannot be reached or is too busy.
+            LedgerDamagedError: rows or tables of the ledger cannot be understood.
         """
         with _unavailable(may_conflict), _damaged():
             async with AsyncExitStack() as stack:
@@ -99,15 +102,15 @@ class Database:
                 if connection.dialect.name == "postgresql":
                     await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
                 if self.proof is not None:
-                    # Asked behind the writers' lock: whoever takes the ledger over writes after this transaction.
+                    # Checked under the writers' lock: a server that takes the ledger over writes only afterwards.
                     found = await connection.exec_driver_sql(self.proof())
                     if found.first() is None:
-                        raise LedgerUnavailableError("this server does not hold the ledger just now")
+                        raise LedgerUnavailableError("this server does not have the lock on its ledger just now")
                 yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reading]:
-        """Yield a connection to read from, in one statement: further ones may see what was written since."""
+        """Yield a connection for one query; a second query may see later writes. Raises as :meth:`writing`."""
         with _unavailable(), _damaged():
             if isinstance(self.reader, AsyncEngine):
                 async with self.reader.connect() as connection:
@@ -149,7 +152,7 @@ async def _close_when_open(opening: asyncio.Task[AsyncConnection]) -> None:
 
 
 class _Direct:
-    """Asks without leaving the thread."""
+    """A connection whose queries run in the calling thread."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -161,7 +164,7 @@ class _Direct:
 def open_database(url: str, proof: Callable[[], str] | None = None) -> Database:
     """Return the database at a SQLAlchemy URL: ``sqlite:///path`` or ``postgresql://user@host/name``.
 
-    Nothing is opened before it is used; ``proof`` as in :class:`Database`. Raises ``BadInputError`` for any other kind.
+    The first use opens a connection. ``proof`` as in :class:`Database`. Raises ``BadInputError`` for other databases.
     """
     try:
         parsed = make_url(url)
@@ -193,7 +196,7 @@ def open_database(url: str, proof: Callable[[], str] | None = None) -> Database:
 
 
 async def prepare_database(url: str) -> None:
-    """Make the database at ``url`` if it is a file, bring it up to date, and leave it.
+    """Create the database at ``url`` if it is a file, and upgrade its tables.
 
     Raises ``BadInputError`` if it cannot be used; see :meth:`Database.migrate`.
     """
@@ -206,7 +209,7 @@ async def prepare_database(url: str) -> None:
 
 
 def _make_file(url: URL) -> None:
-    """Open it once without the driver, whose thread would outlive the event loop if this fails."""
+    """Open the file once without aiosqlite, whose thread would outlive the event loop if that fails."""
     if url.get_backend_name() != "sqlite":
         return
     path = Path(str(url.database))
@@ -220,9 +223,9 @@ def _make_file(url: URL) -> None:
 
 @contextmanager
 def _unavailable(may_conflict: bool = False) -> Iterator[None]:
-    """Tell what the database is not able to do from what it was asked wrongly.
+    """Translate errors of the database, but not those of wrong statements.
 
-    A file that was damaged says so with the most general error of the driver, or it lacks a table.
+    A damaged file raises the most general error of the driver, or lacks a table.
     """
     try:
         yield
@@ -240,7 +243,7 @@ def _unavailable(may_conflict: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _damaged() -> Iterator[None]:
-    """Inside a transaction everything is statements and rows: what makes no sense then stands so in the database."""
+    """Take an error of values inside a transaction for damage: there is nothing but statements and rows in it."""
     try:
         yield
     except (ValueError, TypeError, KtrdrError) as error:
@@ -248,7 +251,7 @@ def _damaged() -> Iterator[None]:
 
 
 def _prepare_sqlite(engine: Engine, *, milliseconds: int) -> None:
-    """``milliseconds`` are those to wait for a lock; who only reads meets one when the file is made or repaired."""
+    """Set each connection up; ``milliseconds`` to wait for a lock, which readers meet only in creation or recovery."""
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: Any) -> None:

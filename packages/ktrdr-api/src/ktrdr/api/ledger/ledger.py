@@ -1,4 +1,4 @@
-"""What can be done with operations. Every change of state is one compare-and-set statement with its event."""
+"""Reads and writes operations. Every change of state is one compare-and-set statement, together with its event."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ktrdr.core.errors import ErrorRecord
 
 __all__ = ["Ledger"]
 
-# Questions that are asked often are put once: SQLAlchemy takes longer to put one than SQLite to answer it.
+# Frequent queries are built once: SQLAlchemy takes longer to build a query than SQLite to run it.
 _OPERATIONS, _ATTEMPTS, _EVENTS = OperationRow.__table__.c, AttemptRow.__table__.c, EventRow.__table__.c
 _SUMMARY = [_OPERATIONS[name] for name in OperationSummary.__dataclass_fields__]
 _WHOLE = [_OPERATIONS[name] for name in Operation.__dataclass_fields__]
@@ -40,7 +40,7 @@ _TIMES = {"created_at", "started_at", "heartbeat_at", "finished_at"}
 
 
 def _as_text(name: str) -> Any:
-    """Return a column of operations for one who writes JSON: neither JSON nor times are made anything of."""
+    """Return a column of operations as text: JSON is not parsed and times are not converted."""
     column = _OPERATIONS[name]
     if name in _JSON:
         return cast(column, Text).label(name)
@@ -66,7 +66,7 @@ def _now() -> dt.datetime:
 
 
 class Ledger:
-    """Operations in a database. Safe for several processes at once."""
+    """Operations in a database. Several processes may use it at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -108,7 +108,7 @@ class Ledger:
         except IntegrityError as error:
             earlier = None if idempotency is None else await self.find(idempotency)
             if earlier is None:
-                # An id is new, and there is no key: the rows contradict each other.
+                # The id is new and no key was used before, so the rows contradict each other.
                 raise LedgerDamagedError(str(error.orig)) from error
             return earlier, False
 
@@ -164,7 +164,7 @@ class Ledger:
             raise LedgerDamagedError(f"operation {operation_id} is listed and cannot be found") from None
 
     async def get_text(self, operation_id: str) -> str:
-        """Return one operation with its job, its result and how each attempt went, as JSON.
+        """Return one operation with its job, its result and its attempts, as JSON.
 
         Raises :class:`UnknownOperationError`.
         """
@@ -176,9 +176,9 @@ class Ledger:
             return detail_json(row, [PastAttempt(**each._mapping) for each in past])
 
     async def check(self) -> None:
-        """Ask what every request asks: the newest operation with its attempts, and the newest event.
+        """Run the queries of usual requests: the newest operation with its attempts, and the newest event.
 
-        Raises ``LedgerUnavailableError`` if that cannot be answered, or an operation could not be queued.
+        Raises ``LedgerUnavailableError`` if one of them fails.
         """
         for operation in await self.page(limit=1):
             await self.get_listed(operation.id)
@@ -192,13 +192,13 @@ class Ledger:
             return {str(row[0]): row.count_ for row in await connection.execute(query)}
 
     async def attempts(self, operation_id: str) -> list[PastAttempt]:
-        """Return how each attempt that began went, first one first."""
+        """Return the attempts that were started, oldest first."""
         async with self._database.reading() as connection:
             rows = await connection.execute(_ATTEMPTS_OF, {"id": operation_id})
             return [PastAttempt(**row._mapping) for row in rows]
 
     async def start(self, operation_id: str, attempt: int, worker: str) -> Operation:
-        """Say that ``worker`` began attempt ``attempt``."""
+        """Record that ``worker`` has started attempt ``attempt``."""
         values = {"worker": worker, "started_at": _now(), "heartbeat_at": _now(), "waiting_for": None}
         async with self._database.writing() as connection:
             operation = await _move(connection, operation_id, "running", attempt, values, {"worker": worker})
@@ -224,7 +224,7 @@ class Ledger:
     ) -> Operation:
         """End attempt ``attempt`` as completed, failed or cancelled."""
         if state not in TERMINAL:
-            raise ValueError(f"{state} is not an end")
+            raise ValueError(f"{state} is not a final state")
         values: dict[str, Any] = {"finished_at": _now(), "waiting_for": None}
         values |= {"result": dict(result)} if result is not None else {}
         values |= {"error": error} if error is not None else {}
@@ -281,9 +281,9 @@ class Ledger:
             return operation
 
     async def report(self, operation_id: str, attempt: int, progress: Mapping[str, Any]) -> bool:
-        """Store progress of a running attempt; return False if that attempt is not running any more.
+        """Store progress of a running attempt; return False if the attempt is no longer running.
 
-        An operation keeps the newest of its progress events only: who comes late has no use for the others.
+        Only the newest progress event of an operation is kept: late listeners need no older one.
         """
         async with self._database.writing() as connection:
             done = await connection.execute(
@@ -303,9 +303,9 @@ class Ledger:
             return bool(done.rowcount)
 
     async def beat(self, attempts: Mapping[str, int]) -> None:
-        """Say that these attempts (id -> number) are still at work.
+        """Record a heartbeat of these attempts (id -> number).
 
-        With none of them the ledger is opened to be written all the same: that it cannot be is found out then.
+        Without attempts a write transaction begins nevertheless, and shows whether the ledger is writable.
         """
         query = update(OperationRow).where(OperationRow.state == "running")
         async with self._database.writing() as connection:
@@ -317,7 +317,7 @@ class Ledger:
                 )
 
     async def set_waiting(self, operation_id: str, waiting_for: str | None) -> None:
-        """Say what a queued operation waits for."""
+        """Store what a queued operation waits for."""
         async with self._database.writing() as connection:
             done = await connection.execute(
                 update(OperationRow)
@@ -342,7 +342,7 @@ class Ledger:
             return [Event(**row._mapping) for row in rows]
 
     async def last_event(self) -> int:
-        """Return the greatest ``seq``, 0 if nothing has happened yet."""
+        """Return the greatest ``seq``, 0 if there is no event."""
         async with self._database.reading() as connection:
             return (await connection.execute(_LAST_EVENT)).scalar_one()
 
@@ -371,7 +371,7 @@ def _page_query(states: bool, kinds: bool, before: bool, text: bool) -> Select[A
 
 def _operation(row: Any) -> Operation:
     if row.state not in STATES:
-        raise ValueError(f"{row.state!r} is no state of an operation")
+        raise ValueError(f"{row.state!r} is not a state of an operation")
     return Operation(**{name: getattr(row, name) for name in Operation.__dataclass_fields__})
 
 
@@ -396,7 +396,7 @@ async def _move(
     *,
     sources: set[str] | None = None,
 ) -> Operation:
-    """Compare and set: the row changes only if its state (and attempt) are still what the caller takes them for."""
+    """Compare and set: change the row only if its state (and attempt) are still those that the caller expects."""
     allowed = sources_of(target) if sources is None else sources_of(target) & sources
     statement = update(OperationRow).where(OperationRow.id == operation_id, OperationRow.state.in_(allowed))
     if attempt is not None:

@@ -1,12 +1,12 @@
-"""One home and one ledger have one server: what refuses a second one.
+"""Locks that allow only one server per home and per ledger.
 
-A server that starts takes over what runs: whatever the ledger calls running and its own engine does not know was lost
-with its predecessor, and is queued again. Beside a predecessor that is alive it would run everything twice.
+A server that starts takes over the running operations: those that its engine does not know were lost with the previous
+server, and are queued again. If the previous server were still alive, every operation would run twice.
 
-A home, and a ledger on SQLite, are held by a lock on a file, which the system takes away from a process that ends,
-however it ends. A ledger on PostgreSQL is held by an advisory lock of a session. The database takes that away when the
-connection ends, also when it ends for the database's own reasons: the lock is then taken again, and whoever cannot show
-in a transaction that it has the lock writes nothing in it.
+A home, and a ledger on SQLite, are locked by a file lock, which the operating system releases when the process ends,
+even if it is killed. A ledger on PostgreSQL is locked by an advisory lock of a session. The database releases it when
+the connection ends, also when the database restarts: the server then takes the lock again, and every write transaction
+checks first that its server has the lock.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Hold", "PostgreSQLHold", "ServerHold", "Whoever", "server_hold"]
 
 LOCK_FILE = "server.lock"
-"""Below ``KTRDR_HOME``; beside it, with ``.json``, who has it."""
+"""Name of the lock file below ``KTRDR_HOME``; the file with ``.json`` appended names the server that has the lock."""
 
 _SERVER_LOCK = 7_466_774
-"""Any number, as long as every server takes the same one. The schema is the second half of the key."""
+"""First half of the key of the advisory lock, the same in every server; the schema is the second half."""
 
 _LOCK_KEY = f"{_SERVER_LOCK}, hashtext(current_schema())"
-# A session that has it: of the same database and key, in the form in which the view of locks shows the two halves.
+# Finds the session that has the lock: same database and key, as pg_locks shows the two halves of the key.
 _IS_THE_LOCK = (
     f"locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = {_SERVER_LOCK}"
     " AND objid::bigint = hashtext(current_schema())::bit(32)::bigint"
@@ -49,19 +49,19 @@ _HOLDER = (
     f" WHERE {_IS_THE_LOCK}"
 )
 
-# A host that vanishes says no farewell: both ends then give the connection up after half a minute.
+# A host that loses its network closes no connection: both ends give it up after half a minute.
 _ALIVE_HERE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
 _ALIVE_THERE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 4}
 
-_SECONDS_FOR_A_FAREWELL = 5.0
-"""A database learns a moment later that the process at the other end was killed."""
+_SECONDS_FOR_A_KILLED_SERVER = 5.0
+"""How long the database may take to notice that the process at the other end was killed."""
 
 _SECONDS_FOR_A_NAME = 1.0
 _LONGEST_NAME = 63
 
 
 class Whoever(NamedTuple):
-    """A server, for a sentence; ``url`` is empty where it is not known."""
+    """Identity of a server, for messages; ``url`` is empty if it is not known."""
 
     pid: int
     host: str
@@ -77,35 +77,35 @@ class Whoever(NamedTuple):
 
 
 class Hold(Protocol):
-    """What one server has and no other."""
+    """An exclusive lock of a server."""
 
     def take(self) -> None:
-        """Take it; once it is taken this does nothing. Raises ``BadInputError`` if another server has it."""
+        """Take the lock; do nothing if it is taken already. Raises ``BadInputError`` if another server has it."""
 
     def announce(self, url: str) -> None:
-        """Say where this server answers, for who is refused."""
+        """Publish the URL of this server, for the message of a server that is refused."""
 
     def keep(self) -> bool:
-        """Look whether it is still ours, and take it again if it went; return False while that cannot be done.
+        """Check that this server still has the lock, and take it again if it was lost.
 
-        Raises ``BadInputError`` if another server has taken it meanwhile.
+        Returns False while the lock cannot be taken. Raises ``BadInputError`` if another server has taken it.
         """
         ...
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
 
 
 class FileHold:
     """A lock on a file.
 
-    On a network file system the lock holds between machines where that file system has such locks: NFS version 4,
+    On a network file system it excludes other machines only if the file system supports such locks: NFS version 4,
     CephFS, Lustre with ``flock``.
 
     Args:
-        path: of the lock. It stays when the lock has gone.
-        what: is held, for a message.
-        remedy: how a second server gets one of its own, for a message.
+        path: of the lock file. The file stays after the lock is released.
+        what: what is locked, for a message.
+        remedy: how a second server gets its own, for a message.
     """
 
     def __init__(self, path: Path, what: str, remedy: str) -> None:
@@ -136,14 +136,14 @@ class FileHold:
             ) from None
 
     def announce(self, url: str) -> None:
-        """See :class:`Hold`. What is written serves a message only: a disk that is full does not matter."""
+        """See :class:`Hold`. Errors of the disk are ignored: the file serves only the message of a refused server."""
         from ktrdr.core.errors import StoreError
 
         with contextlib.suppress(StoreError, OSError):
             write_atomically(self._who, (json.dumps(Whoever.this(url)._asdict()) + "\n").encode())
 
     def keep(self) -> bool:
-        """See :class:`Hold`: nobody takes a lock on a file away."""
+        """See :class:`Hold`: a file lock cannot be lost."""
         return True
 
     def release(self) -> None:
@@ -154,7 +154,7 @@ class FileHold:
             self._lock.release()
 
     def _told(self) -> Whoever | None:
-        """Return who has it. Who has just taken it is given a moment to say so."""
+        """Return the server that has the lock. One that has just taken it needs a moment to write its name."""
         deadline = time.monotonic() + _SECONDS_FOR_A_NAME
         while True:
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
@@ -166,7 +166,7 @@ class FileHold:
 
 
 class _Holder(NamedTuple):
-    """A session that has the lock; ``pid`` is that of its process of the database, ``None`` where it has just gone."""
+    """A session that has the lock; ``pid`` is its process in the database, ``None`` if the session has just ended."""
 
     pid: int | None
     since: str
@@ -174,9 +174,9 @@ class _Holder(NamedTuple):
 
 
 class PostgreSQLHold:
-    """An advisory lock of a session of its own, in the schema the ledger is in.
+    """An advisory lock of a separate session, in the schema of the ledger.
 
-    A pooler that hands one session to several clients in turn (PgBouncer's transaction mode) has no such locks.
+    It does not work through a pooler that shares one session among clients (PgBouncer's transaction mode).
     """
 
     def __init__(self, database: PostgreSQL) -> None:
@@ -186,25 +186,25 @@ class PostgreSQLHold:
         self._url = ""
         self._session: psycopg.Connection[tuple[Any, ...]] | None = None
         self._newest: tuple[int, str] | None = None
-        # Looked at from a thread of its own, given back from another.
+        # `keep` and `release` are called from different threads.
         self._alone = threading.Lock()
         self._given_back = False
         self.backend: int | None = None
-        """Process of the database that serves the session; ``None`` while it is known to have gone."""
+        """Process of the database that serves the session; ``None`` while there is no session."""
 
     @property
     def proof(self) -> str:
-        """A statement that gives a row as long as this server has the lock, in whichever session it is executed."""
+        """A statement that finds a row only while this server has the lock; any session may execute it."""
         return f"SELECT 1 FROM pg_locks WHERE {_IS_THE_LOCK} AND pid = {self.backend or 0}"
 
     def take(self) -> None:
-        """See :class:`Hold`. Raises ``BadInputError`` if the database cannot be reached, too."""
+        """See :class:`Hold`. Also raises ``BadInputError`` if the database cannot be reached."""
         import psycopg
 
         if self._session is not None:
             return
         self._given_back = False
-        deadline = time.monotonic() + _SECONDS_FOR_A_FAREWELL
+        deadline = time.monotonic() + _SECONDS_FOR_A_KILLED_SERVER
         try:
             while (holder := self._try()) is not None:
                 if time.monotonic() > deadline:
@@ -242,7 +242,7 @@ class PostgreSQLHold:
                 return False
             if holder is None:
                 return True
-            # Our own session of before the connection broke, or one that has gone since we looked, is nobody.
+            # Not another server: our own session before the connection broke, or one that has just ended.
             if holder.pid is None or (holder.pid, holder.since) == self._newest:
                 return False
             raise _taken(self._what, _named(holder), self._remedy)
@@ -261,7 +261,7 @@ class PostgreSQLHold:
                 session.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
             found = session.execute(_HOLDER.encode()).fetchone()
             if found is not None and self._newest == (found[0], found[1]):
-                # It is of this process, and the database has not noticed that the connection broke.
+                # Our own earlier session: the database has not noticed yet that its connection broke.
                 session.execute("SELECT pg_terminate_backend(%s)", (found[0],))
             given = session.execute(f"SELECT pg_try_advisory_lock({_LOCK_KEY})".encode()).fetchone()
             if given is None or not given[0]:
@@ -284,18 +284,18 @@ class PostgreSQLHold:
 
 
 class ServerHold:
-    """Everything that a server holds, taken as one."""
+    """All locks of a server, taken and released together."""
 
     def __init__(self, holds: list[FileHold | PostgreSQLHold]) -> None:
         self._holds = holds
 
     @property
     def session(self) -> PostgreSQLHold | None:
-        """The one that can be lost while the server runs, if there is one."""
+        """The lock that can be lost while the server runs, if there is one."""
         return next((hold for hold in self._holds if isinstance(hold, PostgreSQLHold)), None)
 
     def take(self) -> None:
-        """See :class:`Hold`; what was taken is given back if the rest is another's."""
+        """See :class:`Hold`; if one lock cannot be taken, those taken before are released."""
         try:
             for hold in self._holds:
                 hold.take()
@@ -319,20 +319,20 @@ class ServerHold:
 
 
 def server_hold(settings: ApiSettings, home: Path) -> ServerHold:
-    """Return what a server with these settings must hold; nothing is taken yet.
+    """Return the locks that a server with these settings needs; they are not taken yet.
 
     Raises:
-        BadInputError: the database's URL is none, or its driver is not installed.
+        BadInputError: the URL of the database is not valid, or its driver is not installed.
     """
     from ktrdr.api.ledger.database import open_database
 
-    # What is wrong with the URL is said by whoever knows what may be.
+    # `open_database` checks the URL.
     url = open_database(settings.database_url()).writer.url
     holds: list[FileHold | PostgreSQLHold] = [
         FileHold(home / LOCK_FILE, f"the home {home}", "give this one another KTRDR_HOME")
     ]
     if url.get_backend_name() == "sqlite":
-        # By its real name, or two servers would reach one file by two.
+        # Symbolic links are resolved: two servers with different paths to one file need the same lock.
         file = Path(str(url.database)).resolve()
         lock = file.with_name(f"{file.name}.lock")
         holds.append(FileHold(lock, f"the ledger {file}", "name another file in KTRDR_API_DATABASE"))
@@ -344,13 +344,13 @@ def server_hold(settings: ApiSettings, home: Path) -> ServerHold:
 
 
 def _taken(what: str, who: Whoever | None, remedy: str) -> BadInputError:
-    told = "another server, which has not said yet who it is" if who is None else f"another server: {who}"
+    told = "another server, whose process is not known yet" if who is None else f"another server: {who}"
     instead = f"use that one (`--server {who.url}`), or stop it first" if who and who.url else "stop that one first"
     return BadInputError(f"{what} is in use by {told}; {instead}, or {remedy}")
 
 
 def _name(url: str) -> str:
-    """Return what the database shows of this server; it takes so many characters and no more."""
+    """Return the application name of this server in the database, shortened to the length that the database allows."""
     who = Whoever.this(url)
     url = url if len(url) <= _LONGEST_NAME - 30 else ""
     room = _LONGEST_NAME - len(f"ktrdr {who.pid}  {url}")
@@ -358,7 +358,7 @@ def _name(url: str) -> str:
 
 
 def _named(holder: _Holder) -> Whoever | None:
-    """Return who that is. The database may keep the name of another user's session to itself."""
+    """Return the server of a session. The database may hide the name of a session of another user."""
     parts = (holder.name or "").split(" ")
     if len(parts) == 4 and parts[0] == "ktrdr" and parts[1].isdigit():
         return Whoever(int(parts[1]), parts[2], parts[3])

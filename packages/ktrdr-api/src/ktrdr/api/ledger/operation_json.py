@@ -1,4 +1,4 @@
-"""Operations as clients see them, in JSON. What the ledger stores as JSON is passed on as the text it is stored as."""
+"""Operations in JSON for clients. Columns that the ledger stores as JSON are copied as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ktrdr.core.files.json_values import plain_json
 __all__ = ["PATH_KEY", "detail_json", "page_json", "shown", "summary_json"]
 
 PATH_KEY = "directory"
-"""Of a result: where its files are on the machine that made them, which is no business of a client."""
+"""Key of a result: the directory of its files on the machine that made them. Clients do not see it."""
 
 _NOT_TO_BE_SHOWN = (f'"{PATH_KEY}"', "NaN", "Infinity")
 
@@ -27,7 +27,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def shown(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result without the paths of the server."""
+    """Return a result without paths of the server."""
     return {key: value for key, value in result.items() if key != PATH_KEY}
 
 
@@ -35,22 +35,22 @@ def summary_json(row: Sequence[Any]) -> str:
     """Return a row of the ledger as an element of a list, in JSON.
 
     Args:
-        row: the values of an ``OperationSummary``, in its order; ``requires``, ``progress`` and ``error`` are texts of
-            JSON, and times are as the database has them.
+        row: the values of an ``OperationSummary``, in its order; ``requires``, ``progress`` and ``error`` are JSON
+            texts, and times are in the format of the database.
 
     Raises:
-        ValueError: it holds what no version of KTRDR has written.
+        ValueError: the row contains a value that no version of KTRDR has written.
     """
     return "{" + _summary(row) + "}"
 
 
 def detail_json(row: Sequence[Any], attempts: Iterable[PastAttempt]) -> str:
-    """Return a row with the values of an ``Operation`` and its attempts, in JSON; ``job`` and ``result`` are texts too.
+    """Return a row with the values of an ``Operation`` and its attempts, in JSON.
 
-    Raises as :func:`summary_json`.
+    ``job`` and ``result`` are JSON texts too. Raises as :func:`summary_json`.
     """
     *summary, job, result = row
-    # Ledgers from before paths, and numbers that JSON has not, were left out when a result was stored.
+    # Results of older ledgers were stored with paths, and with numbers that JSON does not have.
     if result is not None and any(part in result for part in _NOT_TO_BE_SHOWN):
         result = _encode(plain_json(shown(json.loads(result))))
     past = ",".join(map(_attempt, attempts))
@@ -58,16 +58,16 @@ def detail_json(row: Sequence[Any], attempts: Iterable[PastAttempt]) -> str:
 
 
 def page_json(items: Iterable[str], following: str | None) -> str:
-    """Return a page of ``items``, which are JSON."""
+    """Return a page in JSON; ``items`` are JSON texts."""
     return f'{{"items":[{",".join(items)}],"next":{_encode(following)}}}'
 
 
 def _summary(row: Sequence[Any]) -> str:
-    # A page has hundreds of these values: one text is put together, and only what is free text is encoded.
+    # A page has hundreds of these values: the text is concatenated, and only free text is encoded.
     identifier, kind, state, attempt, requires, waiting_for, cancel_requested, retry_of, worker, *stored = row
     progress, error, created_at, started_at, heartbeat_at, finished_at = stored
     if state not in STATES:
-        raise ValueError(f"{state!r} is no state of an operation")
+        raise ValueError(f"{state!r} is not a state of an operation")
     if error is not None:
         error = _encode(ErrorRecord.from_json(json.loads(error)).to_json())
     return (
@@ -92,11 +92,11 @@ def _text(text: str | None) -> str:
 
 
 def _time(time: dt.datetime | str | None) -> str:
-    """Return a time in JSON. SQLite has a text of it, in UTC and without saying so."""
+    """Return a time in JSON. SQLite stores a time as text, in UTC without an offset."""
     if time is None:
         return "null"
     if not isinstance(time, str):
         return f'"{time.astimezone(dt.UTC).replace(tzinfo=None).isoformat()}Z"'
     if not _SQLITE_TIME(time):
-        raise ValueError(f"{time!r} is no time")
+        raise ValueError(f"{time!r} is not a time")
     return f'"{time[:10]}T{time[11:]}Z"'

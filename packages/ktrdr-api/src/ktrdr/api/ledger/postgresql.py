@@ -1,4 +1,4 @@
-"""Connections to the PostgreSQL of the ledger that are not SQLAlchemy's."""
+"""Connections of psycopg to the PostgreSQL of the ledger, besides those of SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SECONDS_TO_CONNECT = 10
 
 
 class PostgreSQL:
-    """Where a PostgreSQL is, and how to get in.
+    """Address and credentials of a PostgreSQL.
 
     Args:
-        url: SQLAlchemy's, as in ``KTRDR_API_DATABASE``.
+        url: of SQLAlchemy, as in ``KTRDR_API_DATABASE``.
 
     Attributes:
-        place: for messages, without the password.
+        place: the URL for messages, without the password.
 
     Raises:
         BadInputError: the driver is not installed.
@@ -38,7 +38,7 @@ class PostgreSQL:
         except ModuleNotFoundError:
             raise BadInputError(NO_DRIVER) from None
         parsed = make_url(url)
-        # What the server's own ledger is opened with: hosts, their ports and the options of the URL's query.
+        # The arguments with which SQLAlchemy opens the ledger: hosts, ports and the options in the query of the URL.
         _, given = PGDialect_psycopg().create_connect_args(parsed)
         self._arguments = {"connect_timeout": _SECONDS_TO_CONNECT, **given}
         self.place = parsed.set(query={}).render_as_string(hide_password=True)

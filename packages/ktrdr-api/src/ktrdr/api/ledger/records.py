@@ -1,4 +1,4 @@
-"""What the ledger holds, as the rest of the API sees it. Nothing here needs the database's libraries."""
+"""Records and errors of the ledger. This module imports no library of a database."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class OperationSummary:
 
     Attributes:
         id: sorts by time of creation.
-        attempt: counts from 1; news of any other attempt is late.
+        attempt: number of the present attempt, from 1; reports of any other attempt are outdated.
         requires: capabilities that a worker must have, all of them.
-        waiting_for: why it is still queued, for a person.
+        waiting_for: why it is still queued, as a text for people.
         retry_of: the operation whose job this one runs again.
-        heartbeat_at: when it was last known to be at work.
+        heartbeat_at: when it was last known to run.
     """
 
     id: str
@@ -58,7 +58,7 @@ class OperationSummary:
 
 @dataclass(frozen=True, slots=True)
 class Operation(OperationSummary):
-    """A whole row: ``job`` is the plain description from which the work can always be run again."""
+    """A whole row of the ledger; ``job`` describes the work completely, so that it can be run again."""
 
     job: Mapping[str, Any]
     result: Mapping[str, Any] | None
@@ -66,7 +66,7 @@ class Operation(OperationSummary):
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One attempt. ``outcome`` is ``None`` while it runs; ``counts`` says that its loss may be the work's own fault."""
+    """One attempt. ``outcome`` is ``None`` while it runs; ``counts``: the job itself may have caused its loss."""
 
     attempt: int
     worker: str
@@ -78,7 +78,7 @@ class PastAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to an operation; ``seq`` grows with time."""
+    """An event of an operation; ``seq`` grows with time."""
 
     seq: int
     operation_id: str
@@ -104,11 +104,11 @@ class Idempotency:
 
 
 class UnknownOperationError(LookupError):
-    """There is no operation of that id."""
+    """There is no operation with this id."""
 
 
 class TransitionError(Exception):
-    """The operation is not in a state from which this can be done; ``operation`` is as it stands."""
+    """The request is not possible in the present state of ``operation``."""
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(f"operation {operation.id} is {operation.state}")
@@ -116,7 +116,7 @@ class TransitionError(Exception):
 
 
 class IdempotencyConflictError(Exception):
-    """The key was used before with another request."""
+    """The idempotency key was used before for another request."""
 
 
 class LedgerUnavailableError(ConnectionError):
@@ -124,4 +124,4 @@ class LedgerUnavailableError(ConnectionError):
 
 
 class LedgerDamagedError(LedgerUnavailableError):
-    """The database is there, and what it holds cannot be read: bytes of its file were changed, or a table has gone."""
+    """The database answers, but its content cannot be read: its file was changed, or a table is missing."""

@@ -1,4 +1,4 @@
-"""Tables of the ledger. Which states cannot be is said in the first migration, and enforced by the database."""
+"""Tables of the ledger. The first migration defines the constraints, which the database enforces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AttemptRow", "Base", "ErrorJson", "EventRow", "OperationRow", "UtcDa
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):
-    """An aware UTC time; SQLite stores no zone, so it is put back on reading."""
+    """An aware UTC time; SQLite stores no time zone, so it is added when a time is read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -24,7 +24,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
         """Refuse naive times."""
         if value is not None and value.tzinfo is None:
-            raise ValueError("times in the ledger are aware")
+            raise ValueError("a time in the ledger must have a time zone")
         return None if value is None else value.astimezone(dt.UTC)
 
     def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
@@ -33,17 +33,17 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
 
 
 class ErrorJson(TypeDecorator[ErrorRecord]):
-    """An error as JSON, as it travels: what earlier versions wrote is read too."""
+    """An error in the JSON of :class:`ErrorRecord`, which also reads the form of earlier versions."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
 
     def process_bind_param(self, value: ErrorRecord | None, dialect: Dialect) -> dict[str, Any] | None:
-        """Return what is stored."""
+        """Return the JSON value to store."""
         return None if value is None else value.to_json()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> ErrorRecord | None:
-        """Return what was stored."""
+        """Return the error of a stored JSON value."""
         return None if value is None else ErrorRecord.from_json(value)
 
 
@@ -52,7 +52,7 @@ class Base(DeclarativeBase):
 
 
 class OperationRow(Base):
-    """One operation. ``id`` sorts by time of creation; ``attempt`` counts from 1 and fences off late news."""
+    """One operation. ``id`` sorts by time of creation; ``attempt`` counts from 1, to recognize outdated reports."""
 
     __tablename__ = "operations"
 
@@ -78,7 +78,7 @@ class OperationRow(Base):
 
 
 class AttemptRow(Base):
-    """How one attempt of an operation ended."""
+    """One attempt of an operation, and how it ended."""
 
     __tablename__ = "operation_attempts"
 
@@ -92,10 +92,10 @@ class AttemptRow(Base):
 
 
 class EventRow(Base):
-    """What a listener is told; ``seq`` is the id of the Server-Sent Event."""
+    """An event for listeners; ``seq`` is the id of the Server-Sent Event."""
 
     __tablename__ = "operation_events"
-    # Never give a number again, not even that of the newest row when it was deleted: listeners remember it.
+    # Numbers are never reused, not even that of a deleted newest row: listeners remember them.
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)

@@ -1,4 +1,4 @@
-"""The ledger of trials of a server: tables beside its own ledger on PostgreSQL, otherwise the file of its home."""
+"""The ledger of trials of a server: tables in its PostgreSQL, otherwise the file in its home."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQLDatabase", "open_trials"]
 
 _WRITERS_LOCK = 7_466_773
-"""Any number but that of the ledger of operations, as long as every process takes the same one."""
+"""Key of the advisory lock of writers: the same in every process, other than that of the ledger of operations."""
 
 _SECONDS_TO_WAIT = 60
 
@@ -32,7 +32,7 @@ class PostgreSQLDatabase:
     """Tables in the current schema of a PostgreSQL, with a connection for each session.
 
     Args:
-        url: SQLAlchemy's, as in ``KTRDR_API_DATABASE``.
+        url: of SQLAlchemy, as in ``KTRDR_API_DATABASE``.
 
     Raises:
         BadInputError: the driver is not installed.
@@ -63,7 +63,7 @@ class PostgreSQLDatabase:
         """See :class:`~ktrdr.core.trials.trial_database.TrialDatabase`."""
         from psycopg import IsolationLevel
 
-        # Each statement sees what was written before the lock was given to us; one snapshot might be older than that.
+        # Each statement sees what was committed before this session got the lock; a snapshot could be older.
         outcome = "cannot be written, so the result is not shown"
         with self._session(IsolationLevel.READ_COMMITTED, outcome, read_only=False) as session:
             session.execute(f"SET LOCAL lock_timeout = '{_SECONDS_TO_WAIT}s'")
@@ -96,8 +96,10 @@ class _PostgreSQLSession:
 
 
 def _with_marks(statement: str) -> bytes:
-    """Return a statement with the driver's marks where parameters go; the driver takes no text that was put together,
-    as bytes it does."""
+    """Return a statement with the placeholders of psycopg.
+
+    As bytes, because the types of psycopg accept only literal strings as text.
+    """
     return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
@@ -113,23 +115,23 @@ def _reason(error: psycopg.Error) -> str:
         case errors.InsufficientPrivilege():
             return f"{told}; let the user of KTRDR_API_DATABASE make and write tables there"
         case OperationalError():
-            return f"{told}; see that the database of KTRDR_API_DATABASE runs, and try again"
+            return f"{told}; check that the database of KTRDR_API_DATABASE runs, and try again"
         case _:
-            return f"{told}; the log of the database says more"
+            return f"{told}; see the log of the database for the reason"
 
 
 def open_trials(
     settings: ApiSettings, home: Path, take_in: Callable[[Path], Iterable[Look]] | None = None
 ) -> TrialLedger:
-    """Return the ledger of trials, which is made where there is none.
+    """Return the ledger of trials; create it if there is none.
 
-    On PostgreSQL the rows of the file in ``home`` are added that are not known yet: of the command line, or from when
-    the server kept its ledger there.
+    On PostgreSQL the rows of the file in ``home`` are added if the ledger does not have them: they come from the
+    command line, or from the time before the server used PostgreSQL.
 
     Args:
         settings: of the server, for its database.
         home: ``KTRDR_HOME``.
-        take_in: gives the looks at what is stored below ``home`` from before there was a ledger; by default
+        take_in: returns the looks at results below ``home`` that are older than the ledger; by default
             :func:`ktrdr.core.workflows.take_in.looks_before`.
 
     Raises:
@@ -154,8 +156,8 @@ def open_trials(
             _add_all(ledger, TrialLedger(file, before, versions))
         except BadInputError as error:
             raise BadInputError(
-                f"the ledger of trials {file.place} cannot be added to the one in KTRDR_API_DATABASE ({error}); put"
-                " back a copy of it, or move it away to start without what it knows"
+                f"the ledger of trials {file.place} cannot be added to the one in KTRDR_API_DATABASE ({error}); restore"
+                " a backup of it, or move it away to start without its trials"
             ) from error
     return ledger
 

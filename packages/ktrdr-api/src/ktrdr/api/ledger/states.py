@@ -12,7 +12,7 @@ STATES: tuple[State, ...] = get_args(State)
 TERMINAL: frozenset[State] = frozenset({"completed", "failed", "cancelled"})
 
 _TRANSITIONS: dict[State, frozenset[State]] = {
-    # Running work goes back to the queue when its worker is lost or drains; ended work when it is asked for again.
+    # An operation returns to the queue when its worker is lost or drains, or when a failed or cancelled one is resumed.
     "queued": frozenset({"running", "failed", "cancelled"}),
     "running": frozenset({"queued"}),
     "completed": frozenset({"running"}),
@@ -22,5 +22,5 @@ _TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 def sources_of(target: State) -> frozenset[State]:
-    """Return the states from which ``target`` may be reached."""
+    """Return the states from which an operation may change to ``target``."""
     return _TRANSITIONS[target]

@@ -1,1 +1,1 @@
-"""The life of an operation, between the ledger and the engine."""
+"""Operations from their creation to their result: submission, reports of the engine, and events for clients."""

@@ -1,8 +1,8 @@
-"""Hand events of the ledger to everybody who listens.
+"""Distribution of the ledger's events to event streams.
 
-One task reads what is new and gives it to all listeners in this process, so a thousand idle ones cost no thread and no
-query. What happened stands in the ledger: a listener that comes late, comes back or falls behind reads it there, and
-nothing is lost over a restart.
+One task reads new events and gives them to all listeners in this process, so that a thousand idle listeners need no
+thread and no query. All events are in the ledger: a listener that connects late, reconnects or falls behind reads them
+there, so a restart loses none.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
 _PAGE = 500
 _MOST_WAITING = 1000
-"""Events kept for one listener; a slower one reads the ledger again instead."""
+"""Events that are buffered for one listener; a slower listener reads the ledger again instead."""
 
 
 class _Listener:
-    """What has arrived for one stream. ``behind``: something was dropped, and is to be read from the ledger."""
+    """The buffered events of one stream. ``behind``: events were dropped, and must be read from the ledger."""
 
     def __init__(self, operation_id: str | None) -> None:
         self.operation_id = operation_id
@@ -52,7 +52,7 @@ class _Listener:
 
 
 class Broadcast:
-    """Tells listeners in this process what happens, whichever process wrote it."""
+    """Sends the events of all processes to the listeners in this process."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -64,45 +64,45 @@ class Broadcast:
 
     @property
     def listeners(self) -> int:
-        """How many streams are open."""
+        """Number of open streams."""
         return len(self._listeners)
 
     async def start(self) -> None:
-        """Begin to hand on what is written from now on."""
+        """Begin to distribute the events that are written from now on."""
         self._seen = await self._ledger.last_event()
         self._task = asyncio.create_task(self._run(), name="event broadcast")
         self._task.add_done_callback(log_failure)
 
     def working(self) -> bool:
-        """Return True while events are handed on."""
+        """Return True while events are distributed."""
         return self._task is not None and not self._task.done()
 
     def end(self) -> None:
-        """End every stream, now and from now on."""
+        """End every stream, also those that are opened later."""
         self._closed = True
         for listener in self._listeners:
             listener.news.set()
 
     async def close(self) -> None:
-        """End every stream and stop."""
+        """End every stream and stop the task."""
         self.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def wake(self) -> None:
-        """Say that something was written."""
+        """Read the ledger now, because events were written."""
         self._written.set()
 
     async def stream(self, after: int, operation_id: str | None = None) -> AsyncIterator[Event | None]:
-        """Yield events after ``after`` until closed, and ``None`` now and then while nothing happens."""
+        """Yield the events after number ``after`` until closed, and ``None`` every few seconds without events."""
         listener = _Listener(operation_id)
         self._listeners.add(listener)
         try:
             while not self._closed:
                 listener.news.clear()
                 if listener.behind:
-                    # From here on what is written arrives; what was written before is read.
+                    # New events are buffered from here on; earlier ones are read from the ledger.
                     listener.behind = False
                     async for event in self._read(after, operation_id):
                         after = event.seq
@@ -138,11 +138,11 @@ class Broadcast:
                 await self._look()
             except OSError as error:
                 _log.warning("events cannot be read just now: %s", error)
-            # A cancellation that comes while the database fails may be told as that failure.
+            # A cancellation during an error of the database may be raised as that error.
             if self._closed:
                 return
-            # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the event, and the server
-            # would never stop. Another process may write to the same ledger without telling this one.
+            # Not `wait_for`: on Python 3.11 it loses a cancellation that coincides with the event, and the server would
+            # never stop. The time limit is for events that another process writes to the same ledger.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS_BETWEEN_LOOKS):
                     await self._written.wait()

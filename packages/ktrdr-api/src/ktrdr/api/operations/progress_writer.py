@@ -1,4 +1,4 @@
-"""Write progress to the ledger a few times a second at most, and the last always."""
+"""Writes progress to the ledger, a few times a second at most; the last report is always written."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class ProgressWriter:
         self._writers: dict[Attempt, asyncio.Task[None]] = {}
 
     def put(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
-        """Take in progress, replacing what was not written yet."""
+        """Accept a report; it replaces one that is not written yet."""
         self._newest[attempt] = progress
         if attempt not in self._writers:
             self._writers[attempt] = asyncio.create_task(self._write(attempt), name="progress")
 
     async def flush(self, attempt: Attempt) -> None:
-        """Write what there is, now."""
+        """Write the newest report of an attempt now, if it is not written yet."""
         progress = self._newest.pop(attempt, None)
         if progress is not None and await self._ledger.report(attempt.operation_id, attempt.number, progress):
             self._broadcast.wake()
 
     async def close(self) -> None:
-        """Write what there is and stop."""
+        """Write all reports that are not written yet, and stop."""
         for attempt in list(self._newest):
             await self.flush(attempt)
         for task in self._writers.values():

@@ -1,4 +1,4 @@
-"""What a worker must have to do a job."""
+"""The capabilities that a worker needs for a job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def training_needs(strategy: Strategy) -> list[str]:
     """Return the capabilities a worker needs to train ``strategy``, whose plugin need not be installed here.
 
     Raises:
-        PluginError: nobody is known to train such a model, or several plugins do and the strategy does not say which.
+        PluginError: no known plugin trains such a model, or several do and the strategy does not name one.
     """
     from ktrdr.core.errors import MissingPluginError
     from ktrdr.core.plugins.manager import default_manager, known_backend
@@ -33,5 +33,5 @@ def training_needs(strategy: Strategy) -> list[str]:
 
 
 def backtest_needs(manifest: Manifest) -> list[str]:
-    """Return the capabilities a worker needs to trade a model."""
+    """Return the capabilities a worker needs to backtest a model."""
     return ["backtest", f"ml-{manifest.plugin.name}"]

@@ -1,4 +1,4 @@
-"""Bring ledger and engine together: submit what can run, take in what happened, put right what was missed."""
+"""Connects the ledger and the engine: submits queued operations, records reports, repairs missed ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _MOST_LOSSES = 3
-"""Attempts whose loss may be the work's own fault, before it is held to be."""
+"""Lost attempts after which an operation fails, counting those whose loss the job itself may have caused."""
 
 _SECONDS_BETWEEN_ROUNDS = 5.0
 _SECONDS_BETWEEN_BEATS = 30.0
@@ -53,9 +53,9 @@ _SECONDS_BETWEEN_BEATS = 30.0
 class OperationService:
     """The only writer of operation states; an :class:`~ktrdr.api.engine.port.EngineListener`.
 
-    A round submits every queued operation that some present worker can run, tells the others what they wait for, and
-    asks again what was to stop and did not hear. A round runs when something changed, and every few seconds in case
-    news was lost.
+    A round submits every queued operation that a connected worker can run, stores for the others what they wait for,
+    and repeats requests to stop that did not reach the engine. A round runs after every change, and every few seconds
+    in case a report was lost.
     """
 
     def __init__(self, ledger: Ledger, engine: ExecutionEngine, trials: TrialLedger) -> None:
@@ -73,7 +73,7 @@ class OperationService:
         self._closing = False
 
     async def start(self) -> None:
-        """Connect the engine, reconcile, and begin the rounds."""
+        """Connect the engine, compare its operations with the ledger, and begin the rounds."""
         await self.broadcast.start()
         await self._engine.start(self)
         await self._reconcile()
@@ -81,7 +81,7 @@ class OperationService:
         self._rounds.add_done_callback(log_failure)
 
     async def close(self) -> None:
-        """Stop the rounds and disconnect. What runs on other machines goes on."""
+        """Stop the rounds and disconnect. Operations on other machines continue."""
         self._closing = True
         if self._rounds is not None:
             self._rounds.cancel()
@@ -90,7 +90,7 @@ class OperationService:
         await self._progress.close()
         await self.broadcast.close()
 
-    # What clients ask for.
+    # Requests of clients.
 
     async def create(
         self,
@@ -101,7 +101,7 @@ class OperationService:
         idempotency: Idempotency | None = None,
         retry_of: str | None = None,
     ) -> tuple[Operation, bool]:
-        """Queue an operation; see :meth:`Ledger.create`. What it waits for, if anything, is said at once."""
+        """Queue an operation; see :meth:`Ledger.create`. It contains at once what it waits for, if anything."""
         operation, new = await self._ledger.create(kind, job, requires, idempotency=idempotency, retry_of=retry_of)
         if not new:
             return operation, False
@@ -113,31 +113,31 @@ class OperationService:
         return operation, True
 
     async def cancel(self, operation_id: str) -> Operation:
-        """Cancel: at once if queued, cooperatively if running."""
+        """Cancel a queued operation at once; ask a running one to stop."""
         operation = await self._ledger.request_cancel(operation_id)
         await self._stop(Attempt(operation.id, operation.attempt))
         self._tell()
         return operation
 
     async def resume(self, operation_id: str) -> Operation:
-        """Queue a failed or cancelled operation again; a training goes on from its checkpoint."""
+        """Queue a failed or cancelled operation again; a training continues from its checkpoint."""
         operation = await self._ledger.resume(operation_id)
         self._tell()
         return operation
 
     async def retry(self, operation_id: str, *, idempotency: Idempotency | None = None) -> tuple[Operation, bool]:
-        """Run the job of an operation again from its beginning, as a new operation."""
+        """Queue the job of an operation again as a new operation, from the beginning."""
         earlier = await self._ledger.get(operation_id)
         return await self.create(
             earlier.kind, earlier.job, earlier.requires, idempotency=idempotency, retry_of=earlier.id
         )
 
     async def workers(self) -> list[WorkerInfo]:
-        """Return the workers that are there now."""
+        """Return the connected workers."""
         return await self._engine.workers()
 
     async def scheduler(self) -> SchedulerInfo | None:
-        """Return what hands out the work, ``None`` while there is nothing of the kind."""
+        """Return the scheduler, ``None`` while none is connected."""
         return await self._engine.scheduler()
 
     async def engine_healthy(self) -> bool:
@@ -145,7 +145,7 @@ class OperationService:
         return await self._engine.healthy()
 
     def check(self) -> None:
-        """Raise what the ledger said to the newest round, if that could not be carried out because of it.
+        """Raise the ledger's error of the newest round, if the round failed with one.
 
         A round reads more of the ledger than any request, and writes to it.
         """
@@ -153,20 +153,20 @@ class OperationService:
             raise self._trouble
 
     def working(self) -> bool:
-        """Return True while rounds are carried out and events handed on; one that has ended does not come back."""
+        """Return True while both tasks run, rounds and broadcast; a task that has ended does not start again."""
         return self._rounds is not None and not self._rounds.done() and self.broadcast.working()
 
-    # What the engine tells.
+    # Reports of the engine.
 
     async def on_started(self, attempt: Attempt, worker: str) -> None:
-        """Take in that a worker began. If it should not have, it is told to stop."""
+        """Record that a worker has started an attempt; stop the attempt if it should not run."""
         self._submitted.add(attempt)
         if await _until_written(lambda: self._take_in_start(attempt, worker)):
             await self._stop(attempt)
         self.broadcast.wake()
 
     async def _take_in_start(self, attempt: Attempt, worker: str) -> bool:
-        """Return True if it should not have begun."""
+        """Return True if the attempt should not run."""
         try:
             operation = await self._ledger.start(attempt.operation_id, attempt.number, worker)
             return operation.cancel_requested
@@ -177,27 +177,27 @@ class OperationService:
             return True
 
     async def on_progress(self, attempt: Attempt, progress: Mapping[str, Any]) -> None:
-        """Keep the newest progress; it is written a few times a second at most, and the last always."""
+        """Accept progress; it is written a few times a second at most, and the last report always."""
         self._progress.put(attempt, progress)
 
     async def judge(self, looks: Sequence[Look], model: str) -> TrialCount:
-        """Record looks at the same bars as trials, and return what is known of these trials then."""
+        """Record looks at the same bars as trials, and return the count of the known trials on these bars."""
         return await asyncio.to_thread(self._trials.judge, looks, model=model)
 
     async def on_completed(self, attempt: Attempt, result: Mapping[str, Any]) -> None:
-        """Take in the result."""
+        """Record the result of an attempt."""
         await self._end(attempt, "completed", result=shown(result))
 
     async def on_failed(self, attempt: Attempt, error: ErrorRecord) -> None:
-        """Take in that the work failed."""
+        """Record that an attempt failed."""
         await self._end(attempt, "failed", error=error)
 
     async def on_cancelled(self, attempt: Attempt) -> None:
-        """Take in that the work stopped on request."""
+        """Record that an attempt stopped on request."""
         await self._end(attempt, "cancelled")
 
     async def on_lost(self, attempt: Attempt, reason: str, *, counts: bool) -> None:
-        """Queue the work again, unless it was to be cancelled, or it has cost too many workers."""
+        """Queue a lost operation again, unless it is to be cancelled or has lost too many workers."""
         self._forget(attempt)
         await _until_written(lambda: self._take_in_loss(attempt, reason, counts))
         self._tell()
@@ -219,7 +219,7 @@ class OperationService:
                 await self._ledger.requeue(operation.id, attempt.number, reason, counts=counts)
 
     async def on_workers_changed(self) -> None:
-        """Try again what waits."""
+        """Run a round: waiting operations may be able to run now."""
         self._tell()
 
     # Rounds.
@@ -236,13 +236,13 @@ class OperationService:
                 self._trouble = None
             except LedgerUnavailableError as error:
                 self._trouble = error
-                _log.warning("round of operations put off: %s", error)
+                _log.warning("round of operations postponed: %s", error)
             except OSError as error:
-                _log.warning("round of operations put off: %s", error)
-            # A cancellation that comes while the database fails may be told as that failure.
+                _log.warning("round of operations postponed: %s", error)
+            # A cancellation during an error of the database may be raised as that error.
             if self._closing:
                 return
-            # Not `wait_for`: on Python 3.11 it loses a cancellation that comes together with the change.
+            # Not `wait_for`: on Python 3.11 it loses a cancellation that coincides with the change.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SECONDS_BETWEEN_ROUNDS):
                     await self._changed.wait()
@@ -279,7 +279,7 @@ class OperationService:
                 raise
 
     async def _stop_cancelled(self) -> None:
-        """The engine may have been away when a running operation was cancelled."""
+        """Stop running operations that were cancelled while the engine was not reachable."""
         for operation in await self._ledger.page(states=["running"], limit=10_000):
             attempt = Attempt(operation.id, operation.attempt)
             if operation.cancel_requested and attempt not in self._told_to_stop:
@@ -291,12 +291,14 @@ class OperationService:
         for operation in await self._ledger.page(states=["running"], limit=10_000):
             attempt = Attempt(operation.id, operation.attempt)
             if attempt not in known:
-                await self.on_lost(attempt, "the engine no longer had it when the API came back", counts=False)
+                await self.on_lost(
+                    attempt, "the engine no longer had the operation when the server started again", counts=False
+                )
 
     # Helpers.
 
     async def _stop(self, attempt: Attempt) -> None:
-        """Tell the engine to stop what it was given; if it does not hear, the next round tells it again."""
+        """Tell the engine to stop a submitted attempt; if it cannot be reached, the next round tells it again."""
         if attempt not in self._submitted:
             return
         try:
@@ -323,23 +325,23 @@ class OperationService:
             except TransitionError as error:
                 if error.operation.state != "queued" or error.operation.attempt != attempt.number:
                     raise
-                # The news that it had begun was lost, or comes later than this.
+                # The report of the start was lost, or arrives after this one.
                 await self._ledger.start(attempt.operation_id, attempt.number, "unknown")
                 await self._ledger.finish(attempt.operation_id, attempt.number, state, **outcome)
 
     @contextlib.asynccontextmanager
     async def _current(self, attempt: Attempt) -> AsyncIterator[None]:
-        """Drop news of an attempt that the ledger has left behind."""
+        """Drop a report of an attempt that is no longer the present one in the ledger."""
         try:
             yield
         except TransitionError as error:
-            _log.info("late news of attempt %d dropped: %s", attempt.number, error)
+            _log.info("an outdated report of attempt %d was dropped: %s", attempt.number, error)
         except UnknownOperationError:
-            _log.warning("news of unknown operation %s dropped", attempt.operation_id)
+            _log.warning("a report of unknown operation %s was dropped", attempt.operation_id)
 
 
 async def _until_written(write: Callable[[], Awaitable[T]]) -> T:
-    """Take in news however long the database is away: the engine tells it once."""
+    """Repeat a write until the database accepts it: the engine sends each report only once."""
     delay = 0.1
     while True:
         try:

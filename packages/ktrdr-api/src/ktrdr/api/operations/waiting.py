@@ -1,4 +1,4 @@
-"""Say what a queued operation waits for."""
+"""The text that says what a queued operation waits for."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["what_is_missing"]
 
 
 def what_is_missing(requires: Sequence[str], workers: Sequence[WorkerInfo], joining: Joining) -> str | None:
-    """Return what no present worker offers, in words, or ``None`` if one offers all of it.
+    """Return what an operation waits for, or ``None`` if a connected worker offers all that it requires.
 
-    Where a worker is to be started, the command is the one that does it, on the machine of the scheduler.
+    The text contains the command that starts such a worker on the machine of the scheduler.
     """
     if any(set(requires) <= set(worker.capabilities) for worker in workers):
         return None

@@ -1,1 +1,1 @@
-"""Routes, one module per resource."""
+"""Routes of the API, one module per resource."""

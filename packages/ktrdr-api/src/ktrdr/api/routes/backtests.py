@@ -1,4 +1,4 @@
-"""Trade models on stored data; metrics, trades, equity and report."""
+"""Backtests: start one, and read its metrics, trades, equity curve and report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["backtests"])
 
-# A report is a page of our own with its scripts inside it: it may run those, and reach nothing.
+# The report contains its scripts; it may run them, but must load nothing and connect to nothing.
 _REPORT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'none'; sandbox allow-scripts allow-downloads"
@@ -39,7 +39,7 @@ _REPORT_POLICY = (
 
 
 class BacktestRequest(BacktestJob):
-    """Trade ``model`` (``name/version``, or the latest of ``name``). Days are UTC and inclusive."""
+    """Backtest ``model`` (``name/version``, or the latest version of ``name``). Days are UTC and inclusive."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"model": "rsi_reversion/1", "commission": 0.00002, "slippage": 0.00002}]}
@@ -47,7 +47,7 @@ class BacktestRequest(BacktestJob):
 
 
 class BacktestMetrics(BaseModel):
-    """Metrics of the strategy beside those of buying and holding, and of simple baselines; ``null``: not defined."""
+    """Metrics of the strategy, of buying and holding, and of simple baselines; ``null``: not defined."""
 
     metrics: dict[str, Any]
     benchmark: dict[str, Any]
@@ -55,14 +55,17 @@ class BacktestMetrics(BaseModel):
 
 
 class Trades(BaseModel):
-    """Trades in the order of their entries, each with what led to it; ``total`` of them there are."""
+    """A page of trades in the order of their entries, each with its reasons; ``total`` is the number of all trades."""
 
     total: int
     items: list[dict[str, Any]]
 
 
 class Equity(BaseModel):
-    """One entry per bar, labelled by its open; values are those at its close. ``total`` of them there are."""
+    """A page of the equity curve: one entry per bar, labelled by its open, with the values at its close.
+
+    ``total`` is the number of all entries.
+    """
 
     total: int
     time: list[str]
@@ -74,7 +77,7 @@ class Equity(BaseModel):
 
 
 class BacktestSummary(BaseModel):
-    """What came of a backtest: everything but its tables."""
+    """The result of a backtest without its tables."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -85,8 +88,8 @@ Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
 Limit = Annotated[int, Query(ge=1, le=50_000)]
 
 _RESULT: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "There is no such backtest, or its files are elsewhere"},
-    409: {"model": Problem, "description": "It has no result (yet)"},
+    404: {"model": Problem, "description": "There is no such backtest, or its files are not on this server"},
+    409: {"model": Problem, "description": "The backtest has no result (yet)"},
 }
 
 
@@ -103,10 +106,10 @@ async def start_backtest(
     bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    """Queue a backtest. It runs on a worker that has the plugin of the model, now or when there is one."""
+    """Queue a backtest. It runs as soon as a worker with the plugin of the model is free."""
     idempotency = Idempotency.of(idempotency_key, "backtest", asked.model_dump(mode="json"))
     earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
-    # Asked for before: whatever the latest version is by now, this is what was started then.
+    # A repeated request returns the first operation, even if the model has a newer version by now.
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
@@ -135,14 +138,14 @@ async def get_backtest_result(operation_id: OperationId, opened: Opened) -> Back
 
 @router.get("/backtests/{operation_id}/metrics", responses=_RESULT)
 async def get_backtest_metrics(operation_id: OperationId, opened: Opened) -> BacktestMetrics:
-    """Return the metrics, beside those of the benchmark and of the baselines."""
+    """Return the metrics of a backtest, with those of the benchmark and the baselines."""
     result = await _result(operation_id, opened)
     return BacktestMetrics.model_validate({name: result[name] for name in BacktestMetrics.model_fields})
 
 
 @router.get("/backtests/{operation_id}/trades", responses=_RESULT)
 async def get_trades(operation_id: OperationId, opened: Opened, offset: Offset = 0, limit: Limit = 1000) -> Trades:
-    """Return trades, a page at a time, each with the memberships and outputs that led to it."""
+    """Return a page of trades, each with the memberships and outputs that led to it."""
     result = await _result(operation_id, opened)
 
     def read() -> Trades:
@@ -154,7 +157,7 @@ async def get_trades(operation_id: OperationId, opened: Opened, offset: Offset =
 
 @router.get("/backtests/{operation_id}/equity", responses=_RESULT)
 async def get_equity(operation_id: OperationId, opened: Opened, offset: Offset = 0, limit: Limit = 5000) -> Equity:
-    """Return the equity curve, a page at a time."""
+    """Return a page of the equity curve."""
     from ktrdr.core.backtesting.tables import read_table, time_text
 
     result = await _result(operation_id, opened)
@@ -217,7 +220,7 @@ async def get_backtest_archive(operation_id: OperationId, opened: Opened) -> Fil
 @router.get(
     "/backtests/{operation_id}/report",
     response_class=HTMLResponse,
-    responses={200: {"description": "One page that needs nothing else"}, **_RESULT},
+    responses={200: {"description": "A self-contained HTML page"}, **_RESULT},
 )
 async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Response:
     """Return the report as one self-contained HTML page."""

@@ -1,4 +1,4 @@
-"""Market data: what is stored, bars by page or as Parquet, what is odd about them, deletion."""
+"""Market data: list, import, read, check and delete data sets; calendars of symbols."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ router = APIRouter(tags=["data"])
 
 
 async def _possible(symbol: Annotated[str, Path(pattern=f"^{SYMBOL_PATTERN}$", examples=["EURUSD"])]) -> str:
-    """A name that no data set can have is one that none has."""
+    """Return the symbol, or answer 404 for a name that no data set can have."""
     try:
         return check_symbol(symbol)
     except BadInputError as error:
@@ -36,13 +36,13 @@ async def _possible(symbol: Annotated[str, Path(pattern=f"^{SYMBOL_PATTERN}$", e
 SymbolPath = Annotated[str, Depends(_possible)]
 Moment = Annotated[Instant | None, Query(examples=["2017-03-01T00:00:00Z"])]
 
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such data"}}
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There are no such bars"}}
 
 
 class DatasetView(BaseModel):
-    """One data set; ``[start, end)`` from the open of the first bar to the close of the last.
+    """One data set; it covers ``[start, end)``, from the open of the first bar to the close of the last.
 
-    ``calendar`` is told by the symbol's name where it is not stored; ``null`` where the name could be several things.
+    A ``calendar`` that is not stored is derived from the name of the symbol; ``null`` if the name is ambiguous.
     """
 
     symbol: str
@@ -64,8 +64,8 @@ class CalendarChange(BaseModel):
 class CalendarView(BaseModel):
     """The calendar of all timeframes of a symbol.
 
-    ``told_by`` is ``stored``, ``times`` (of the bars, where the symbol could be several things) or ``name``;
-    ``choices`` are the calendars between which neither decides; ``warning`` says what has to be done beside a change.
+    ``told_by`` is the source: ``stored``, ``name`` of the symbol, or ``times`` of the bars if the name is ambiguous.
+    ``choices`` are the possible calendars if no source decides; ``warning`` says what else a change requires.
     """
 
     symbol: str
@@ -91,7 +91,7 @@ class BarsPage(BaseModel):
 
 @router.get("/data")
 def list_data(store: Store) -> list[DatasetView]:
-    """List what is stored."""
+    """List the stored data sets."""
     from ktrdr.core.data.stored_calendar import listed_calendar
 
     return [
@@ -110,7 +110,7 @@ def list_data(store: Store) -> list[DatasetView]:
 
 @router.get("/calendars/{symbol}", responses=_MISSING)
 def get_calendar(symbol: SymbolPath, store: Store) -> CalendarView:
-    """Return the calendar of a symbol: when its market is open."""
+    """Return the calendar of a symbol, which says when its market is open."""
     from ktrdr.core.data.stored_calendar import stored_calendar
 
     return CalendarView.model_validate(stored_calendar(store, symbol).to_json())
@@ -133,9 +133,9 @@ def get_bars(
     end: Moment = None,
     limit: Annotated[int, Query(ge=1, le=50_000)] = 1000,
 ) -> BarsPage:
-    """Return bars that open in ``[start, end)``, oldest first, a page at a time.
+    """Return a page of bars that open in ``[start, end)``, oldest first.
 
-    A timeframe that is not stored is resampled from a finer one that is.
+    Bars of a timeframe that is not stored are resampled from a finer stored timeframe.
     """
     bars = load(store, symbol, timeframe, start, end)
     page = bars[:limit]
@@ -172,7 +172,7 @@ def get_parquet(
 
 
 class FindingView(BaseModel):
-    """Something odd; ``times`` are opens of the first bars concerned."""
+    """A problem in the bars; ``times`` are the opens of the first bars with it."""
 
     kind: str
     severity: str
@@ -182,7 +182,7 @@ class FindingView(BaseModel):
 
 
 class DataReport(BaseModel):
-    """What is odd about a data set: gaps by kind, against the market's calendar, and findings."""
+    """Report on a data set: gaps by kind, according to the calendar of the market, and findings."""
 
     symbol: str
     timeframe: str
@@ -195,7 +195,7 @@ class DataReport(BaseModel):
 
 
 class DatasetWritten(BaseModel):
-    """What an import did to one data set, and what is odd about what it brought."""
+    """The effect of an import on one data set, and a report on the imported bars."""
 
     symbol: str
     timeframe: str
@@ -207,7 +207,7 @@ class DatasetWritten(BaseModel):
 
 
 class Imported(BaseModel):
-    """``notes`` say what was assumed, and what of the file was left out."""
+    """Result of an import; ``notes`` list assumptions, and parts of the file that were left out."""
 
     datasets: list[DatasetWritten]
     notes: list[str]
@@ -243,8 +243,8 @@ async def import_data(
 ) -> Imported:
     """Import the CSV or Parquet file in the body, as `ktrdr data import` does.
 
-    ``filename`` is the vendor's name of the file: its ending tells the kind, and it may name the symbol. The other
-    parameters are the options of the command; ``column`` may be repeated.
+    ``filename`` is the vendor's name of the file: its suffix gives the format, and it may contain the symbol. The
+    other parameters are the options of the command; ``column`` may be repeated.
     """
     from ktrdr.core.data.vendor.importer import import_file
 
@@ -281,7 +281,7 @@ def _as_query(message: str) -> str:
 
 @router.get("/data/{symbol}/{timeframe}/report", responses=_MISSING)
 def get_data_report(symbol: SymbolPath, timeframe: TimeframeName, store: Store) -> DataReport:
-    """Check a stored data set; nothing is changed."""
+    """Check a stored data set without changing it."""
     from ktrdr.core.data.validation import validate_bars
 
     report = validate_bars(store.read(symbol, timeframe))
@@ -300,5 +300,5 @@ def get_data_report(symbol: SymbolPath, timeframe: TimeframeName, store: Store) 
 
 @router.delete("/data/{symbol}/{timeframe}", status_code=204, responses=_MISSING)
 def delete_data(symbol: SymbolPath, timeframe: TimeframeName, store: Store) -> None:
-    """Remove a data set."""
+    """Delete a data set."""
     store.delete(symbol, timeframe)

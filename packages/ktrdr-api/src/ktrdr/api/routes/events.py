@@ -1,4 +1,4 @@
-"""Server-Sent Events: what happens to operations, as it happens."""
+"""Streams of the events of operations, as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LastEventId = Annotated[
     Header(
         alias="Last-Event-ID",
         pattern="^[0-9]{1,18}$",
-        description="`id` of the last event that was received; those after it follow.",
+        description="`id` of the last event that the client received; the stream continues after it.",
     ),
 ]
 
@@ -35,7 +35,7 @@ async def _position_of_all(opened: Opened, last_event_id: LastEventId = None) ->
 
 
 async def _position_of_one(operation_id: OperationId, opened: Opened, last_event_id: LastEventId = None) -> int:
-    await opened.ledger.get(operation_id)  # what is missing is said before the stream begins
+    await opened.ledger.get(operation_id)  # an unknown operation is answered with 404 before the stream begins
     return int(last_event_id or 0)
 
 
@@ -50,9 +50,9 @@ def _sent(event: Event | None) -> ServerSentEvent:
 async def stream_events(
     opened: Opened, after: Annotated[int, Depends(_position_of_all)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Stream the events of all operations from now on, or from ``Last-Event-ID``.
+    """Stream the events of all operations from now on, or after ``Last-Event-ID``.
 
-    Of an operation's progress only the newest is kept: a stream that was away gets that one.
+    Only the newest progress event of an operation is kept, so a client that reconnects receives no older ones.
     """
     async for event in opened.operations.broadcast.stream(after):
         yield _sent(event)
@@ -62,14 +62,14 @@ async def stream_events(
 async def stream_operation_events(
     operation_id: OperationId, opened: Opened, after: Annotated[int, Depends(_position_of_one)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """Stream the events of one operation from its beginning, or from ``Last-Event-ID``; ends when it has ended."""
+    """Stream the events of one operation from its beginning, or after ``Last-Event-ID``, until it has ended."""
     if (await opened.ledger.get(operation_id)).state in TERMINAL:
         for past in await opened.ledger.events_after(after, operation_id=operation_id):
             yield _sent(past)
         return
     async for event in opened.operations.broadcast.stream(after, operation_id):
         yield _sent(event)
-        # It may have been resumed since: what counts is how it stands now.
+        # The operation may have been resumed since this event, so its present state decides.
         if (event is None or event.kind in TERMINAL) and await _has_ended(opened, operation_id):
             return
 

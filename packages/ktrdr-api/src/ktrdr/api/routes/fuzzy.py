@@ -1,4 +1,4 @@
-"""Fuzzy sets: the membership functions there are, and degrees of membership on stored bars."""
+"""Fuzzy sets: the types of membership functions, and degrees of membership on stored bars."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ router = APIRouter(tags=["fuzzy"])
 
 
 class MembershipType(BaseModel):
-    """A kind of function; ``parameters`` are the names of its numbers, in order."""
+    """A type of membership function; ``parameters`` are the names of its parameters, in order."""
 
     type: str
     parameters: list[str]
 
 
 class Function(FewKeys):
-    """A membership function of any kind."""
+    """A membership function: its type and its parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +36,7 @@ class Function(FewKeys):
 
 
 class FuzzyRequest(SeriesRequest):
-    """``indicator`` and ``memberships`` as a strategy writes them; ``output`` chooses one of several outputs."""
+    """``indicator`` and ``memberships`` as in a strategy file; ``output`` selects one of several outputs."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -62,16 +62,16 @@ class FuzzyRequest(SeriesRequest):
 
 @router.get("/fuzzy")
 def list_membership_types() -> list[MembershipType]:
-    """List the kinds of membership functions."""
+    """List the types of membership functions."""
     from ktrdr.core.fuzzy.membership import MEMBERSHIP_TYPES
 
     return [MembershipType(type=name, parameters=list(names)) for name, names in MEMBERSHIP_TYPES.items()]
 
 
-@router.post("/fuzzy/calculate", responses={404: {"model": Problem, "description": "There is no such data"}})
+@router.post("/fuzzy/calculate", responses={404: {"model": Problem, "description": "There are no such bars"}})
 @changes_nothing
 def calculate_memberships(asked: FuzzyRequest, store: Store) -> Series:
-    """Compute an indicator on stored bars and how much each value belongs to each membership."""
+    """Compute an indicator on stored bars, and the degree to which each value belongs to each membership."""
     from ktrdr.core.fuzzy.membership import membership
     from ktrdr.core.indicators.computation import compute_indicator
     from ktrdr.core.indicators.registry import get_indicator
@@ -85,7 +85,7 @@ def calculate_memberships(asked: FuzzyRequest, store: Store) -> Series:
 
 
 def _read(asked: FuzzyRequest) -> tuple[Any, Any]:
-    """Check both as the loader of strategies does, so that what works here works there."""
+    """Check indicator and memberships with the loader of strategies, so that both accept the same."""
     from ktrdr.core.strategy.diagnostics import StrategyError
     from ktrdr.core.strategy.document import read_document
     from ktrdr.core.strategy.read_definitions import Definitions, read_fuzzy_sets, read_indicators

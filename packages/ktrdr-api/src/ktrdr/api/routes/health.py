@@ -1,4 +1,4 @@
-"""Is the API alive, and is it ready."""
+"""Liveness and readiness of the server."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """``status`` is ``ready`` when operations can be accepted; ``engine`` whether they can also run now.
+    """``status`` is ``ready`` if the server accepts operations; ``engine`` says whether they can also run now.
 
-    ``database`` is ``ok`` where the ledger answers what requests and the server itself ask of it, ``damaged`` where
-    what it holds cannot be read. ``reason`` says for a person why it is not ready.
+    ``database`` is ``ok`` if the queries of requests and of the server succeed, ``damaged`` if the content of the
+    ledger cannot be read. ``reason`` says, for people, why the server is not ready.
     """
 
     status: Literal["ready", "not ready"]
@@ -45,22 +45,23 @@ class Readiness(BaseModel):
 
 @router.get("/health")
 async def get_health() -> Health:
-    """Say that the process is alive. Needs no token."""
+    """Return the liveness of the process. Needs no token."""
     return Health(status="ok", version=__version__)
 
 
 @router.get("/health/ready", responses={503: {"model": Readiness, "description": "Not ready"}})
 async def get_readiness(response: Response, opened: Opened) -> Readiness:
-    """Say whether operations can be accepted, an engine is connected, and how much disk is left. Needs no token.
+    """Return whether the server accepts operations, whether an engine is connected, and the free disk space.
 
-    Not ready is a server whose ledger does not answer what is asked of it, or has less free disk than it needs.
+    The server is not ready if its ledger cannot be read and written, if its disk is almost full, or if one of its
+    tasks has ended. Needs no token.
     """
     database, reason = await _database(opened)
     free = _free(opened)
     if reason is None and free < LEAST_FREE_DISK:
         reason = f"less than {LEAST_FREE_DISK:,} bytes are free on the server's disk; make room"
     if reason is None and not opened.operations.working():
-        reason = "a task of the server has ended, see its log; restart it"
+        reason = "a task of the server has ended, see the server's log; restart the server"
     if reason is not None:
         response.status_code = 503
     return Readiness(
@@ -78,14 +79,14 @@ async def _database(opened: Services) -> tuple[Literal["ok", "unreachable", "dam
             await opened.ledger.check()
         opened.operations.check()
     except LedgerDamagedError:
-        return "damaged", "the ledger cannot be read, see the server's log; put back a backup of it"
+        return "damaged", "the ledger cannot be read, see the server's log; put back a backup of the ledger"
     except (LedgerUnavailableError, TimeoutError):
-        return "unreachable", "the ledger cannot be reached, see the server's log; see that its database runs"
+        return "unreachable", "the ledger cannot be reached, see the server's log; check that its database runs"
     return "ok", None
 
 
 def _free(opened: Services) -> int:
-    """Return the free bytes of the home, or of the ledger's place if that has less; 0 where the system cannot tell."""
+    """Return the free bytes on the disk of the home or of the ledger, whichever has less; 0 if that is not known."""
     file = opened.database.writer.url.database if opened.database.writer.dialect.name == "sqlite" else None
     try:
         return min(free_bytes(place) for place in (opened.home, *([Path(file).parent] if file else [])))

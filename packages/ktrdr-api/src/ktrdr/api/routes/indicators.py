@@ -1,4 +1,4 @@
-"""Indicators: the catalogue, and values on stored bars."""
+"""Indicators: the catalogue, and their values on stored bars."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ IndicatorName = Annotated[str, Path(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$", exa
 
 
 class ParameterView(BaseModel):
-    """A parameter as it is declared; ``default`` is absent if it must be given."""
+    """A parameter of an indicator; it has no ``default`` if it is required."""
 
     name: str
     kind: str
@@ -51,9 +51,9 @@ class ParameterView(BaseModel):
 
 
 class IndicatorView(BaseModel):
-    """One type: what it reads, what it gives, and with what it may be set.
+    """One indicator type: its inputs, outputs and parameters.
 
-    ``memory_by`` is the memory, by parameter and value, where that is not ``memory``.
+    ``memory_by`` lists, by parameter and value, where the memory differs from ``memory``.
     """
 
     name: str
@@ -69,20 +69,20 @@ class IndicatorView(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """``problems`` are the indicators of other distributions that cannot be used, with the reason."""
+    """All indicator types; ``problems``: those of other distributions that cannot be used, with the reason."""
 
     indicators: list[IndicatorView]
     problems: dict[str, str]
 
 
 MOST_PARAMETERS = 50
-"""Of an indicator, and memberships of a fuzzy set, in a request."""
+"""Limit of a request: parameters of an indicator, and memberships of a fuzzy set."""
 
 ParameterValue = int | float | bool | str | Annotated[list[int], few(MOST_PARAMETERS)]
 
 
 class SeriesRequest(FewKeys):
-    """Which bars: those that open in ``[start, end)``, the first ``limit`` of them. Values are those of all history."""
+    """The first ``limit`` bars that open in ``[start, end)``. Values are computed from all earlier bars too."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -94,7 +94,7 @@ class SeriesRequest(FewKeys):
 
 
 class IndicatorRequest(SeriesRequest):
-    """``parameters`` are those that differ from their defaults."""
+    """Bars and ``parameters``; parameters that are left out have their defaults."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -109,7 +109,7 @@ class IndicatorRequest(SeriesRequest):
 
 
 class Series(BaseModel):
-    """Values per name, ``null`` where there is none yet; ``next`` is the ``start`` of the following page."""
+    """Values per name, ``null`` during the warm-up; ``next`` is the ``start`` of the following page."""
 
     symbol: str
     timeframe: str
@@ -119,7 +119,7 @@ class Series(BaseModel):
 
 
 def parameter_view(parameter: Any) -> ParameterView:
-    """Return what a client sees of a declared parameter."""
+    """Return the view of a declared parameter for clients."""
     return ParameterView(
         name=parameter.name,
         kind=parameter.kind,
@@ -133,10 +133,10 @@ def parameter_view(parameter: Any) -> ParameterView:
 
 
 def history(asked: SeriesRequest, store: BarStore) -> Bars:
-    """Return all bars before the end that is asked for: the values of those asked for depend on them.
+    """Return all stored bars before the requested end: the requested values depend on all of them.
 
     Raises:
-        BadInputError: there are none, or the end is not after the start.
+        BadInputError: there are no such bars, or the end is not after the start.
     """
     from ktrdr.core.data.times import check_order
 
@@ -145,7 +145,7 @@ def history(asked: SeriesRequest, store: BarStore) -> Bars:
 
 
 def series(asked: SeriesRequest, bars: Any, values: dict[str, Any]) -> Series:
-    """Return the page that was asked for; ``values`` are float ``(len(bars),)`` per name."""
+    """Return the requested page; ``values`` are float64 arrays of shape ``(len(bars),)`` per name."""
     first = 0 if asked.start is None else int(bars.time.searchsorted(moment(asked.start)))
     last = min(first + asked.limit, len(bars))
     return Series(
@@ -210,13 +210,13 @@ def _view(registry: Any, name: str) -> IndicatorView:
 
 @router.post(
     "/indicators/{name}/calculate",
-    responses={404: {"model": Problem, "description": "There is no such indicator, or no such data"}},
+    responses={404: {"model": Problem, "description": "There is no such indicator, or there are no such bars"}},
 )
 @changes_nothing
 def calculate_indicator(name: IndicatorName, asked: IndicatorRequest, store: Store) -> Series:
     """Compute an indicator on stored bars, one series per output.
 
-    Every value depends on all bars before it, whatever page is asked for.
+    Every value is computed from all stored bars before it, not only from those of the page.
     """
     from ktrdr.core.indicators.computation import compute_indicator
 

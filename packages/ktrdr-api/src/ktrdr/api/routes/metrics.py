@@ -19,7 +19,7 @@ router = APIRouter(tags=["health"])
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text"}},
 )
 async def get_metrics(request: Request, opened: Opened) -> Response:
-    """Return requests, operations by state, workers and event streams as Prometheus reads them."""
+    """Return metrics for Prometheus: requests, operations by state, workers and event streams."""
     from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
     workers = await opened.operations.workers()

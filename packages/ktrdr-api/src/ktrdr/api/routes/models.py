@@ -1,4 +1,4 @@
-"""Trained models: list, look at, verify, delete, download, upload. No ML framework is needed for any of it."""
+"""Trained models: list, inspect, verify, delete, download and upload them, without an ML framework."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 
 
 class ModelSummary(BaseModel):
-    """One model; a broken one has a ``problem`` and nothing else.
+    """One model; a damaged one has only ``model`` and ``problem``.
 
-    ``origin`` is what an imported one was called where it was trained.
+    ``origin`` of an uploaded model is its name and version on the machine that trained it.
     """
 
     model: str
@@ -54,9 +54,9 @@ class ModelSummary(BaseModel):
 
 
 class ModelDetail(BaseModel):
-    """The whole manifest of a model, its strategy file as written, and the epochs of its training.
+    """The manifest of a model, its strategy file, and the metrics of its training per epoch.
 
-    ``chosen_among`` is how many settings the largest sweep had in which its strategy was one.
+    ``chosen_among`` is the number of settings in the largest sweep that contains the strategy of the model.
     """
 
     manifest: Manifest
@@ -67,7 +67,7 @@ class ModelDetail(BaseModel):
 
 
 class Verified(BaseModel):
-    """The model is whole: every file is as its manifest says."""
+    """The model is intact: every file agrees with the manifest."""
 
     model: str
     files: int
@@ -83,7 +83,7 @@ async def model_store(opened: Opened) -> ModelStore:
 if TYPE_CHECKING:
     Store = Annotated[ModelStore, Depends(model_store)]
 else:
-    # FastAPI has no use for the type, and it would bring numpy with it.
+    # FastAPI does not need the type, whose import would load numpy.
     Store = Annotated[Any, Depends(model_store)]
 
 
@@ -103,7 +103,7 @@ def _summary(manifest: Manifest) -> ModelSummary:
 
 @router.get("/models")
 def list_models(store: Store, name: Annotated[str | None, Query(pattern=_NAME)] = None) -> list[ModelSummary]:
-    """List models, all or those of one name."""
+    """List all models, or those of one name."""
     return [
         ModelSummary(model=entry.ref, problem=entry.problem) if entry.manifest is None else _summary(entry.manifest)
         for entry in store.list(name)
@@ -112,7 +112,7 @@ def list_models(store: Store, name: Annotated[str | None, Query(pattern=_NAME)] 
 
 @router.get("/models/{name}/{version}", responses=_MISSING)
 def get_model(name: ModelName, version: Version, store: Store, opened: Opened) -> ModelDetail:
-    """Return one model."""
+    """Return the details of one model."""
     return _detail(store.get(f"{name}/{version}"), opened.trials)
 
 
@@ -150,7 +150,7 @@ def delete_model(name: ModelName, version: Version, store: Store) -> None:
     responses={200: {"content": {"application/zip": FILE}, "description": "The bundle as a zip file"}, **_MISSING},
 )
 def download_model(name: ModelName, version: Version, store: Store) -> FileResponse:
-    """Download a model; the same model gives the same bytes."""
+    """Download a model as a zip file; the same model always gives the same bytes."""
     from ktrdr.core.models.apart import export_apart
 
     return temporary_file(
@@ -164,13 +164,13 @@ def download_model(name: ModelName, version: Version, store: Store) -> FileRespo
     "/models",
     status_code=201,
     openapi_extra={"requestBody": {"required": True, "content": {"application/zip": FILE}}},
-    responses={200: {"model": ModelSummary, "description": "It is stored already; nothing was added"}},
+    responses={200: {"model": ModelSummary, "description": "The model is stored already; nothing was added"}},
 )
 async def upload_model(request: Request, response: Response, store: Store) -> ModelSummary:
-    """Add a model from a zip file.
+    """Store the model in the zip file of the body.
 
-    It is verified before it becomes visible, and gets the next version of its name. One that is stored already is not
-    added again: the answer is then 200, and says where it is.
+    The model is verified before it becomes visible, and gets the next version of its name. A model that is stored
+    already is not added again: the status is then 200, and the response names the stored one.
     """
     from ktrdr.core.models.apart import import_apart
 

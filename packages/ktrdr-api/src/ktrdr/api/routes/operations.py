@@ -1,4 +1,4 @@
-"""Operations: list, look at, cancel, resume, run again."""
+"""Operations: list, inspect, cancel, resume and retry them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ OperationId = Annotated[str, Path(pattern=_ID, examples=["01K9ZJ5T3C8E6W2V4R7Q1M
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such operation"}}
 _STATE: dict[int | str, dict[str, Any]] = {
     **_MISSING,
-    409: {"model": Problem, "description": "It is in a state from which this cannot be done"},
+    409: {"model": Problem, "description": "Not possible in the present state of the operation"},
 }
 
 
 class ErrorView(BaseModel):
-    """Why an operation failed. A command that runs its work here ends with the same message and exit status."""
+    """Why an operation failed. `ktrdr ... --server` prints the same message and exits with the same status."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -48,14 +48,16 @@ class ErrorView(BaseModel):
     type: Annotated[
         str,
         Field(
-            description="Name of the class of the error, such as `WorkerLostError` for work that cost too many workers;"
-            " `system` for what the operating system refused, `fault` for a mistake in a program, `unknown` where"
-            " nothing was told"
+            description="Class of the error, such as `WorkerLostError` for an operation that lost too many workers;"
+            " `system` for an error of the operating system, `fault` for a bug, `unknown` if no error was reported"
         ),
     ]
-    message: Annotated[str, Field(description="For a person")]
+    message: Annotated[str, Field(description="The error in one sentence, for people")]
     exit_status: Annotated[
-        int, Field(ge=1, le=255, description="Of a command that ends with it; 2 for a mistake in what was asked for")
+        int,
+        Field(
+            ge=1, le=255, description="Exit status of a command that ends with this error; 2 for a mistake in its input"
+        ),
     ]
 
 
@@ -66,7 +68,8 @@ def _told(error: Any) -> Any:
 class OperationSummaryView(BaseModel):
     """One operation in a list, without its result and its job, which may be long.
 
-    ``id`` sorts by time of creation; ``waiting_for`` says why it is still queued, ``progress`` is the newest report.
+    ``id`` sorts by time of creation; ``waiting_for`` says why the operation is still queued; ``progress`` is the newest
+    report.
     """
 
     id: str
@@ -87,13 +90,13 @@ class OperationSummaryView(BaseModel):
 
 
 class OperationView(OperationSummaryView):
-    """One operation, with what came of it in ``result``."""
+    """One operation with its ``result``."""
 
     result: dict[str, Any] | None
 
 
 class AttemptView(BaseModel):
-    """One attempt; ``outcome`` is empty while it runs; ``counts`` if its loss may be the work's own fault."""
+    """One attempt; ``outcome`` is null while it runs; ``counts``: the job itself may have caused its loss."""
 
     attempt: int
     worker: str
@@ -104,7 +107,7 @@ class AttemptView(BaseModel):
 
 
 class OperationDetail(OperationView):
-    """An operation with the job it can always be run again from, and how each attempt went."""
+    """An operation with its job, from which it can be run again, and its attempts."""
 
     job: dict[str, Any]
     attempts: list[AttemptView]
@@ -118,7 +121,7 @@ class OperationPage(BaseModel):
 
 
 def view(operation: Operation) -> OperationView:
-    """Return what clients see of an operation."""
+    """Return the view of an operation for clients."""
     seen = OperationView.model_validate(operation, from_attributes=True)
     return seen.model_copy(update={"result": None if operation.result is None else shown(operation.result)})
 
@@ -131,7 +134,7 @@ async def list_operations(
     before: Annotated[str | None, Query(pattern=_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
-    """List operations, newest first, without their results: `GET /operations/{id}` has all of one."""
+    """List operations, newest first, without results and jobs: `GET /operations/{id}` returns those of one."""
     found = await opened.ledger.page_texts(states=state or (), kinds=kind or (), before=before, limit=limit + 1)
     following = found[limit - 1][0] if len(found) > limit else None
     return _json(page_json([text for _, text in found[:limit]], following))
@@ -144,19 +147,19 @@ async def get_operation(operation_id: OperationId, opened: Opened) -> Response:
 
 
 def _json(text: str) -> Response:
-    # A worker may have told of something that no encoding has, such as half a character: it is written as it was sent.
+    # Texts of a worker may contain characters that UTF-8 cannot encode, such as half a surrogate pair: escape them.
     return Response(text.encode("utf-8", "backslashreplace"), media_type="application/json")
 
 
 @router.post("/operations/{operation_id}/cancel", status_code=202, responses=_STATE)
 async def cancel_operation(operation_id: OperationId, opened: Opened) -> OperationView:
-    """Cancel: at once if queued; a running one is asked to stop, and stopped by force after a grace period."""
+    """Cancel a queued operation at once; stop a running one, by force after a grace period."""
     return view(await opened.operations.cancel(operation_id))
 
 
 @router.post("/operations/{operation_id}/resume", status_code=202, responses=_STATE)
 async def resume_operation(operation_id: OperationId, opened: Opened) -> OperationView:
-    """Queue a failed or cancelled operation again, as its next attempt; a training goes on from its checkpoint."""
+    """Queue a failed or cancelled operation again, as its next attempt; a training continues from its checkpoint."""
     return view(await opened.operations.resume(operation_id))
 
 
@@ -164,7 +167,7 @@ async def resume_operation(operation_id: OperationId, opened: Opened) -> Operati
 async def retry_operation(
     operation_id: OperationId, response: Response, opened: Opened, idempotency_key: IdempotencyKey = None
 ) -> OperationView:
-    """Run the job of an operation again from its beginning, as a new operation, whatever became of the first."""
+    """Queue the job of an operation again as a new operation, from the beginning, in any state of the first."""
     idempotency = Idempotency.of(idempotency_key, "retry", {"operation": operation_id})
     operation, _ = await opened.operations.retry(operation_id, idempotency=idempotency)
     response.headers["Location"] = f"/api/v1/operations/{operation.id}"

@@ -1,4 +1,4 @@
-"""Which ML backends are installed beside the API. None of them is imported to answer."""
+"""The ML backends installed in the environment of the API; they are listed without being imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["plugins"])
 
 
 class Plugin(BaseModel):
-    """An entry point, as found; ``message`` says why its state is not ``available``."""
+    """An installed plugin; ``message`` says why its state is not ``available``."""
 
     name: str
     distribution: str
@@ -24,7 +24,7 @@ class Plugin(BaseModel):
 
 @router.get("/plugins")
 def list_plugins() -> list[Plugin]:
-    """List the plugins of the API's own environment. Workers have their own."""
+    """List the plugins in the environment of the API; those of workers may differ."""
     from ktrdr.core.plugins.manager import PluginManager
 
     return [

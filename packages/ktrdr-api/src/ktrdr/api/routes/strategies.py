@@ -1,4 +1,4 @@
-"""Strategy files: list, get, put, delete, validate, and the features they feed a model."""
+"""Strategy files: list, read, store, delete and validate them, and list the features they define."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ training: {labels: {source: zigzag, zigzag_threshold: 0.01, label_lookahead: 24}
 """
 
 StrategyName = Annotated[str, Path(pattern=f"^{NAME_PATTERN}$", examples=["rsi_reversion"])]
-IfMatch = Annotated[str | None, Header(description="ETag of the state that is to be replaced", max_length=80)]
-IfNoneMatch = Annotated[str | None, Header(description="`*`: only if there is none yet", max_length=80)]
+IfMatch = Annotated[str | None, Header(description="ETag of the state to replace", max_length=80)]
+IfNoneMatch = Annotated[str | None, Header(description="`*`: store only a new strategy", max_length=80)]
 
 _TEXT_BODY: dict[str, Any] = {
     "requestBody": {
@@ -51,7 +51,7 @@ _TEXT_BODY: dict[str, Any] = {
 
 
 class DiagnosticView(BaseModel):
-    """Something found in a strategy file at ``line`` and ``column``, from 1; ``path`` is the key it is about."""
+    """An error or a warning in a strategy file; ``line`` and ``column`` count from 1, ``path`` is the key concerned."""
 
     line: int
     column: int
@@ -61,7 +61,7 @@ class DiagnosticView(BaseModel):
 
 
 class StrategySummary(BaseModel):
-    """A stored strategy; what it does is ``null`` if the file has become invalid, and ``problem`` says why."""
+    """A stored strategy; if the file is not valid, ``problem`` says why and the other details are ``null``."""
 
     name: str
     etag: str
@@ -73,7 +73,7 @@ class StrategySummary(BaseModel):
 
 
 class Stored(BaseModel):
-    """The strategy is stored; ``warnings`` do not keep it from being used."""
+    """The strategy is stored; it can be used in spite of ``warnings``."""
 
     name: str
     etag: str
@@ -81,7 +81,7 @@ class Stored(BaseModel):
 
 
 class Validation(BaseModel):
-    """``valid`` if there is no error among ``diagnostics``; ``features`` are then in model input order."""
+    """``valid``: no errors among ``diagnostics``; ``features`` are then the inputs of the model, in order."""
 
     valid: bool
     name: str | None
@@ -90,7 +90,7 @@ class Validation(BaseModel):
 
 
 class FeatureView(BaseModel):
-    """One input of the model: where it comes from."""
+    """One input of the model, and the indicator and fuzzy set that it is computed from."""
 
     id: str
     kind: str
@@ -103,7 +103,7 @@ class FeatureView(BaseModel):
 
 
 class Features(BaseModel):
-    """What a strategy feeds its model, in order. ``warmup``: bars before the first complete row."""
+    """The inputs of a strategy's model, in order. ``warmup``: number of bars before the first complete row."""
 
     strategy: str
     warmup: int = Field(ge=0)
@@ -111,18 +111,18 @@ class Features(BaseModel):
 
 
 async def strategy_store(opened: Opened) -> StrategyStore:
-    """Return the strategies of the server."""
+    """Return the store of strategies of the server."""
     return StrategyStore(opened.home / "strategies")
 
 
 Store = Annotated[StrategyStore, Depends(strategy_store)]
 
 _PRECONDITIONS: dict[int | str, dict[str, Any]] = {
-    412: {"model": Problem, "description": "It was changed in the meantime"},
-    428: {"model": Problem, "description": "Say which state is meant"},
+    412: {"model": Problem, "description": "The strategy was changed in the meantime"},
+    428: {"model": Problem, "description": "The header If-Match is missing"},
 }
 _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such strategy"}}
-_ETAG = {"ETag": {"description": "State of the file", "schema": {"type": "string"}}}
+_ETAG = {"ETag": {"description": "Identifies the content of the file", "schema": {"type": "string"}}}
 
 
 def _diagnostics(found: Any) -> list[DiagnosticView]:
@@ -147,7 +147,7 @@ def _summary(store: StrategyStore, name: str, known: frozenset[str]) -> Strategy
         stored = store.get(name)
         strategy = load(stored.text, name, known).strategy
     except NotFoundError:
-        return None  # deleted just now, or a link that leads elsewhere
+        return None  # deleted just now, or a symbolic link
     except BadInputError as error:
         return StrategySummary(name=name, etag=stored.etag, problem=str(error))
     return StrategySummary(
@@ -188,10 +188,10 @@ def _validate(text: str, known: frozenset[str]) -> Validation:
     responses={
         200: {
             "content": {YAML: {"schema": {"type": "string"}, "example": EXAMPLE}},
-            "description": "The file as it was written",
+            "description": "The strategy file, unchanged",
             "headers": _ETAG,
         },
-        304: {"description": "It is as the client has it", "headers": _ETAG},
+        304: {"description": "The client has the present state", "headers": _ETAG},
         **_MISSING,
     },
 )
@@ -207,7 +207,7 @@ def get_strategy(name: StrategyName, store: Store, if_none_match: IfNoneMatch = 
 @router.put(
     "/strategies/{name}",
     openapi_extra=_TEXT_BODY,
-    responses={201: {"model": Stored, "description": "It is new"}, **_PRECONDITIONS},
+    responses={201: {"model": Stored, "description": "The strategy is new"}, **_PRECONDITIONS},
 )
 async def put_strategy(
     name: StrategyName,
@@ -218,10 +218,10 @@ async def put_strategy(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Stored:
-    """Store the strategy in the body under the name it gives itself.
+    """Store the strategy in the body; its `name` must be the name in the URL.
 
-    A new one needs no header; to replace one, send the ETag it had when it was read in `If-Match`, so that nobody
-    overwrites what somebody else has changed.
+    A new strategy needs no header. To replace one, send the ETag with which you read it in `If-Match`, so that you do
+    not overwrite a change of someone else.
     """
     text = _text(await request.body())
     loaded = await run_in_threadpool(load, text, name, await offered(opened))
@@ -252,7 +252,7 @@ def delete_strategy(name: StrategyName, store: Store, if_match: IfMatch = None) 
 
 @router.get("/strategies/{name}/features", responses=_MISSING)
 async def get_features(name: StrategyName, store: Store, opened: Opened) -> Features:
-    """List what a stored strategy feeds its model, in order."""
+    """List the inputs of a stored strategy's model, in order."""
     return await run_in_threadpool(_features, store, name, await offered(opened))
 
 
@@ -286,7 +286,7 @@ def _text(body: bytes) -> str:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ProblemError(422, "not-text", "Not a text", "a strategy is UTF-8 text", field="body") from None
+        raise ProblemError(422, "not-text", "Not UTF-8 text", "the body must be UTF-8 text", field="body") from None
     if len(text) > LONGEST_STRATEGY:
         detail = f"a strategy has at most {LONGEST_STRATEGY:,} characters"
         raise ProblemError(422, "invalid-request", "The request is not valid", detail, field="body")
@@ -303,7 +303,7 @@ def _etags(header: str) -> set[str]:
 
 def _changed(name: str, error: ChangedError, if_match: str | None) -> ProblemError:
     if if_match is None and error.etag is not None:
-        detail = f"strategy `{name}` is there already; read it, and send its ETag in If-Match to change it"
-        return ProblemError(428, "precondition-required", "Which state is meant", detail, field="header.If-Match")
+        detail = f"strategy `{name}` exists already; read it, and send its ETag in If-Match to change it"
+        return ProblemError(428, "precondition-required", "If-Match is missing", detail, field="header.If-Match")
     detail = f"strategy `{name}` was changed in the meantime; read it again, and send its ETag in If-Match"
-    return ProblemError(412, "changed", "It was changed in the meantime", detail, field="header.If-Match")
+    return ProblemError(412, "changed", "Changed in the meantime", detail, field="header.If-Match")

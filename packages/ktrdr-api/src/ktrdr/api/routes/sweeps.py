@@ -1,4 +1,4 @@
-"""Sweeps: one model under every combination of settings, on all workers at once."""
+"""Sweeps: backtests of one model with every combination of settings, on all workers at once."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ router = APIRouter(tags=["sweeps"])
 
 
 class SweepRequest(SweepJob):
-    """Trade ``model`` (``name/version``, or the latest of ``name``) under every combination of ``settings``: dotted
-    keys below ``decisions`` and ``risk``, each with the values to try. The rest is as for a backtest.
+    """Backtest ``model`` (``name/version``, or the latest of ``name``) with every combination of ``settings``.
+
+    ``settings`` are dotted keys below ``decisions`` and ``risk``, each with the values to try. The other fields are
+    those of a backtest.
     """
 
     model_config = ConfigDict(
@@ -47,7 +49,7 @@ class SweepRequest(SweepJob):
 
 
 class SweepRow(BaseModel):
-    """One combination; ``trial`` is its number in the order in which they were tried."""
+    """One combination of settings; ``trial`` is its number in the order of the combinations."""
 
     trial: int
     settings: dict[str, Value]
@@ -57,8 +59,8 @@ class SweepRow(BaseModel):
 class SweepResult(BaseModel):
     """The result of a sweep: ``rows`` of all ``trials``, the best by ``metric`` first.
 
-    The first ``resampled`` of them have an interval of the Sharpe ratio. ``trial_count`` says among how many trials the
-    deflated Sharpe ratios are: those that the server's ledger knows.
+    The first ``resampled`` rows have an interval of the Sharpe ratio. ``trial_count`` is the number of trials for
+    which the Sharpe ratios are deflated: those in the server's ledger.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -84,7 +86,7 @@ async def start_sweep(
     bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    """Queue a sweep. All workers that have the plugin of the model take their share, now or when there are any."""
+    """Queue a sweep. All workers with the plugin of the model share its backtests, as soon as there are any."""
     idempotency = Idempotency.of(idempotency_key, "sweep", asked.model_dump(mode="json"))
     earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
     if earlier is not None:
@@ -95,7 +97,7 @@ async def start_sweep(
 
 
 def _job(asked: SweepRequest, store: ModelStore, bars: BarStore) -> tuple[dict[str, Any], list[str]]:
-    """Check every combination, and name the version of the model."""
+    """Return the job and its requirements; every combination is checked, and the model gets its version."""
     from ktrdr.api.operations.requirements import backtest_needs
     from ktrdr.core.sweeps.grid import check_sweep
 
@@ -110,7 +112,7 @@ def _job(asked: SweepRequest, store: ModelStore, bars: BarStore) -> tuple[dict[s
     "/sweeps/{operation_id}/result",
     responses={
         404: {"model": Problem, "description": "There is no such sweep"},
-        409: {"model": Problem, "description": "It has no result (yet)"},
+        409: {"model": Problem, "description": "The sweep has no result (yet)"},
     },
 )
 async def get_sweep_result(operation_id: OperationId, opened: Opened) -> SweepResult:

@@ -1,4 +1,4 @@
-"""Train strategies."""
+"""Trainings: start one, and read its result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ router = APIRouter(tags=["trainings"])
 class TrainingRequest(TrainingSettings):
     """Train a stored ``strategy``, by name, or the one in ``strategy_text``.
 
-    What is left out stands as the strategy says. Days are UTC and inclusive.
+    Settings that are left out have the values of the strategy. Days are UTC and inclusive.
     """
 
     strategy: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
@@ -49,12 +49,12 @@ class TrainingRequest(TrainingSettings):
 
 _EXAMPLES = {
     "stored": {"summary": "A stored strategy", "value": {"strategy": "rsi_reversion", "epochs": 20, "seed": 7}},
-    "text": {"summary": "A strategy of one's own", "value": {"strategy_text": EXAMPLE}},
+    "text": {"summary": "A strategy in the request", "value": {"strategy_text": EXAMPLE}},
 }
 
 
 class TrainingResultView(BaseModel):
-    """What came of a training: ``model`` names the stored bundle."""
+    """The result of a training; ``model`` is the name and version of the stored model."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -74,10 +74,10 @@ async def start_training(
     bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    """Queue a training. It runs on a worker that has the plugin the model needs, now or when there is one."""
+    """Queue a training. It runs as soon as a worker with the plugin of the model is free."""
     idempotency = Idempotency.of(idempotency_key, "training", asked.model_dump(mode="json"))
     earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
-    # Asked for before: whatever has become of the strategy since, this is what was started then.
+    # A repeated request returns the first operation, even if the strategy was changed since.
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
@@ -88,7 +88,7 @@ async def start_training(
 def _job(
     asked: TrainingRequest, store: StrategyStore, bars: BarStore, known: frozenset[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Check the strategy as far as it can be here, and copy it into the job."""
+    """Return the job, with a copy of the strategy, and its requirements; the strategy is checked as far as possible."""
     from ktrdr.api.operations.requirements import training_needs
 
     text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
@@ -103,7 +103,7 @@ def _job(
     "/trainings/{operation_id}/result",
     responses={
         404: {"model": Problem, "description": "There is no such training"},
-        409: {"model": Problem, "description": "It has no result (yet)"},
+        409: {"model": Problem, "description": "The training has no result (yet)"},
     },
 )
 async def get_training_result(operation_id: OperationId, opened: Opened) -> TrainingResultView:

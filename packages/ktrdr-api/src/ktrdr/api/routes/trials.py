@@ -1,4 +1,4 @@
-"""The ledger of trials: what was tried, and among how many trials a result was chosen."""
+"""The ledger of trials: every choice whose results were looked at, and how many there were."""
 
 from __future__ import annotations
 
@@ -53,34 +53,38 @@ def _told(description: str) -> Any:
 
 
 class TrialView(BaseModel):
-    """A row of the ledger: one look at out-of-sample results, and who recorded it when."""
+    """A row of the ledger: one look at out-of-sample results."""
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Annotated[str, _told("The first 16 digits of its hash")]
-    hash: Annotated[str, _told("sha256 of the row")]
+    id: Annotated[str, _told("First 16 digits of `hash`")]
+    hash: Annotated[str, _told("SHA-256 of the row")]
     ledger: Annotated[str, _told("Id of the ledger that recorded it; rows of other ledgers are copies")]
-    time: Annotated[dt.datetime, _told("When it was recorded")]
-    kind: Annotated[str, _told("`training` (its validation and test part), `backtest` or `sweep` (one of its cells)")]
-    trial: Annotated[str, _told("Hash of the choice that could have been picked: rows of one trial count once")]
-    fitted: Annotated[str, _told("Hash of the choice of a model, which a training and a backtest of it share")]
+    time: Annotated[dt.datetime, _told("Time of recording")]
+    kind: Annotated[
+        str, _told("`training` (validation and test part), `backtest` or `sweep` (one of its combinations)")
+    ]
+    trial: Annotated[str, _told("Hash of the choice; rows with the same `trial` count once")]
+    fitted: Annotated[
+        str, _told("Hash of the choices in the fitted model; a training and the backtests of its model share it")
+    ]
     strategy: Annotated[str, _told("Hash of the strategy without its name, description and seed")]
-    changes: Annotated[dict[str, JsonValue], _told("What differs from the strategy file, by dotted key")]
-    parent: Annotated[str | None, _told("`strategy` of what was changed; null where nothing was")]
-    seed: Annotated[int | None, _told("Of every random choice; null for several models together")]
-    training_data: Annotated[str, _told("Fingerprint of the data the model was fitted to")]
+    changes: Annotated[dict[str, JsonValue], _told("Settings that differ from the strategy file, by dotted key")]
+    parent: Annotated[str | None, _told("`strategy` before the changes; null without changes")]
+    seed: Annotated[int | None, _told("Seed of all random choices; null for several models together")]
+    training_data: Annotated[str, _told("Fingerprint of the data that the model was fitted to")]
     data: Annotated[str, _told("Fingerprint of the bars looked at")]
-    symbols: Annotated[list[str], _told("Whose bars were looked at")]
-    timeframe: Annotated[str, _told("Of these bars")]
+    symbols: Annotated[list[str], _told("Symbols whose bars were looked at")]
+    timeframe: Annotated[str, _told("Timeframe of these bars")]
     start: Annotated[dt.datetime, _told("Open of the first bar looked at")]
-    end: Annotated[dt.datetime, _told("Close of the last one")]
-    world: Annotated[str, _told("Empty for bars that were imported; synthetic bars have a world of their own")]
+    end: Annotated[dt.datetime, _told("Close of the last bar looked at")]
+    world: Annotated[str, _told("Empty for imported bars; synthetic bars have an identifier of their own")]
     account: Annotated[dict[str, float], _told("Capital and costs; empty for a training")]
-    metrics: Annotated[dict[str, JsonValue], _told("What was seen")]
+    metrics: Annotated[dict[str, JsonValue], _told("The metrics that were looked at")]
     model: Annotated[str, _told("`name/version`")]
-    chosen_among: Annotated[int | None, _told("Cells of the sweep that it belongs to; null outside of one")]
-    operation: Annotated[str | None, _told("The operation it was taken in; null on the command line")]
-    before_ledger: Annotated[bool, _told("It was taken before there was this ledger")]
+    chosen_among: Annotated[int | None, _told("Number of combinations of its sweep; null outside a sweep")]
+    operation: Annotated[str | None, _told("Id of the operation that made the trial; null for the command line")]
+    before_ledger: Annotated[bool, _told("The trial was made before this ledger existed")]
 
 
 class TrialItem(TrialView):
@@ -88,7 +92,7 @@ class TrialItem(TrialView):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**_SHOWN, "number": 17}]})
 
-    number: Annotated[int, _told("Its place in this server's ledger, by which a list goes on")]
+    number: Annotated[int, _told("Position in this server's ledger; pass it as `before` to continue a list")]
 
 
 class TrialPage(BaseModel):
@@ -97,7 +101,7 @@ class TrialPage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ledger: Annotated[str, _told("Id of this server's ledger")]
-    total: Annotated[int, _told("All rows there are, whatever the list was narrowed to")]
+    total: Annotated[int, _told("Number of all rows in the ledger, without the filters of the request")]
     items: list[TrialItem]
     next: int | None
 
@@ -107,12 +111,12 @@ class ReturnsView(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    first: Annotated[str, _told("The first of the days")]
-    float32: Annotated[str, _told("Base64 of the values, little-endian, compressed with zlib")]
+    first: Annotated[str, _told("The first day")]
+    float32: Annotated[str, _told("The values as little-endian float32, compressed with zlib, in Base64")]
 
 
 class TrialDetail(TrialView):
-    """A whole row, with the strategy file as it was written."""
+    """A whole row with its strategy file."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -130,12 +134,12 @@ class TrialDetail(TrialView):
 
     text: Annotated[str, _told("Hash of the strategy file")]
     strategy_text: Annotated[str, _told("The strategy file")]
-    returns: Annotated[ReturnsView | None, _told("Per day; null for a training")]
-    previous: Annotated[str, _told("Hash of the row before it in its ledger")]
+    returns: Annotated[ReturnsView | None, _told("Daily returns; null for a training")]
+    previous: Annotated[str, _told("Hash of the previous row in its ledger")]
 
 
 class TrialCountView(BaseModel):
-    """What the ledger knows of the trials that looked at these bars."""
+    """The number of trials in the ledger that looked at these bars."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -156,22 +160,22 @@ class TrialCountView(BaseModel):
         },
     )
 
-    number: Annotated[int, _told("Trials that are counted: those known, and those made elsewhere")]
-    known: Annotated[int, _told("Distinct trials that are known to the ledger")]
-    elsewhere: Annotated[int, _told("Trials that somebody says were made elsewhere; the ledger knows of none")]
+    number: Annotated[int, _told("All trials: `known` and `elsewhere` together")]
+    known: Annotated[int, _told("Distinct trials in the ledger")]
+    elsewhere: Annotated[
+        int, _told("Trials that a request declared as made elsewhere; the ledger does not contain them")
+    ]
     ledger: Annotated[str, _told("Id of the ledger")]
     spread: Annotated[
         float | None,
-        _told("Standard deviation of their annualized Sharpe ratios; null where fewer than two have one"),
+        _told("Standard deviation of the annualized Sharpe ratios of the trials; null if fewer than two have one"),
     ]
-    effective: Annotated[
-        float | None, _told("Number of trials unlike each other that they come to; null where that cannot be told")
-    ]
+    effective: Annotated[float | None, _told("Equivalent number of independent trials; null if it cannot be computed")]
     chosen_among: Annotated[
-        int | None, _told("Settings of the largest sweep with the strategy that was asked for; null without one")
+        int | None, _told("Number of combinations in the largest sweep with the given strategy; null without one")
     ]
-    broken: Annotated[str, _told("One sentence where the ledger is known to be damaged, else empty")]
-    statement: Annotated[str, _told("The number, in words")]
+    broken: Annotated[str, _told("A sentence about the damage if the ledger is known to be damaged, else empty")]
+    statement: Annotated[str, _told("The number as a sentence")]
 
 
 @router.get("/trials")
@@ -179,14 +183,19 @@ def list_trials(
     opened: Opened,
     symbol: Annotated[
         str | None,
-        Query(pattern=f"^{SYMBOL_PATTERN}$", examples=["EURUSD"], description="Only those that looked at its bars"),
+        Query(
+            pattern=f"^{SYMBOL_PATTERN}$",
+            examples=["EURUSD"],
+            description="Only trials that looked at bars of this symbol",
+        ),
     ] = None,
     before: Annotated[
-        int | None, Query(ge=1, le=2**63 - 1, description="Only those with a smaller number: `next` of a page")
+        int | None,
+        Query(ge=1, le=2**63 - 1, description="Only trials with a smaller `number`: `next` of the previous page"),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> TrialPage:
-    """List what was tried, newest first."""
+    """List the trials, newest first."""
     found = opened.trials.page(symbol=symbol, before=before, limit=limit + 1)
     items = [
         TrialItem(number=listed.number, **listed.row.model_dump(exclude={"text", "returns", "previous"}))
@@ -207,21 +216,21 @@ _LIST = f"^{SYMBOL_PATTERN}(,{SYMBOL_PATTERN}){{0,99}}$"
 def count_trials(
     opened: Opened,
     symbols: Annotated[
-        str, Query(pattern=_LIST, examples=["EURUSD,GBPUSD"], description="Whose bars, separated by commas")
+        str, Query(pattern=_LIST, examples=["EURUSD,GBPUSD"], description="Symbols, separated by commas")
     ],
     start: Annotated[Day, Query(examples=["2017-10-01"], description="The first day (UTC)")],
-    end: Annotated[Day, Query(examples=["2017-12-31"], description="The last day, included")],
+    end: Annotated[Day, Query(examples=["2017-12-31"], description="The last day (UTC), included")],
     model: Annotated[
         str | None,
         Query(
             pattern=f"^{NAME_PATTERN}/{VERSION_PATTERN}$",
             examples=["rsi_reversion/1"],
-            description="The model in question: of one from before the ledger, no fewer are counted than its version",
+            description="The model to judge; for a model that is older than the ledger at least its version is counted",
         ),
     ] = None,
     strategy: Annotated[
         str | None,
-        Query(pattern="^[0-9a-f]{64}$", description="Hash of the strategy in question, for `chosen_among`"),
+        Query(pattern="^[0-9a-f]{64}$", description="Hash of the strategy, for `chosen_among`"),
     ] = None,
 ) -> TrialCountView:
     """Count the distinct trials that looked at any bar of these symbols from the first day to the last."""
@@ -245,11 +254,11 @@ def get_trial(
         Path(
             pattern="^[0-9a-f]{4,64}$",
             examples=["3f0c9a52be7d1846"],
-            description="Its id, its hash, or as much of it as tells it from others",
+            description="The id or the hash of the trial, or an unambiguous beginning of it",
         ),
     ],
     opened: Opened,
 ) -> TrialDetail:
-    """Return one row whole, with the text of its strategy."""
+    """Return one whole row, with the text of its strategy."""
     row, text = opened.trials.get(trial_id)
     return TrialDetail(**row.model_dump(), strategy_text=text)

@@ -1,4 +1,4 @@
-"""What a person sees who opens the address of a server in a browser."""
+"""The start page of the server, for browsers and for programs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ router = APIRouter(include_in_schema=False)
 
 _WHAT = "A server of KTRDR, which trains and backtests neuro-fuzzy trading strategies."
 _PLACES = (
-    ("docs", f"{PREFIX}/docs", "every route, to be tried out; loads its script from a public server"),
-    ("openapi", f"{PREFIX}/openapi.json", "the same for programs"),
-    ("health", f"{PREFIX}/health", "is it alive"),
-    ("ready", f"{PREFIX}/health/ready", "can it accept operations, can they run, and why not"),
+    ("docs", f"{PREFIX}/docs", "all routes, interactively; loads its script from a public server"),
+    ("openapi", f"{PREFIX}/openapi.json", "the OpenAPI document, for programs"),
+    ("health", f"{PREFIX}/health", "liveness of the server"),
+    ("ready", f"{PREFIX}/health/ready", "whether the server accepts operations, whether they can run, and why not"),
 )
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color:#222;background:#fff}"
@@ -29,13 +29,13 @@ _STYLE = (
     "dt{font-family:monospace}dd{margin:0 0 .7rem 1.5rem}code{background:#f2f2f2;padding:0 .2rem}"
 )
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# This one style and nothing else: no script, no picture, nothing from elsewhere.
+# The page may use this style and nothing else: no scripts, images or resources of other sites.
 _POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 @router.get("/")
 async def welcome(request: Request) -> Response:
-    """Say what this is and where the rest is: as a page to a browser, as JSON to everybody else. Needs no token."""
+    """Return the name of the server and its main URLs, as HTML for browsers, else as JSON. Needs no token."""
     headers = {"Vary": "Accept"}
     if "text/html" not in request.headers.get("accept", ""):
         told = {"name": "KTRDR", "what": _WHAT, "version": __version__}
@@ -51,7 +51,7 @@ def _page() -> str:
         f"<title>KTRDR {__version__}</title><style>{_STYLE}</style></head><body><h1>KTRDR {__version__}</h1>"
         f"<p>{escape(_WHAT)}</p><h2>The API</h2><dl>{places}</dl><h2>The documentation</h2>"
         "<p>The guides are in the folder <code>docs</code> of KTRDR's source: <code>docs/api.md</code> for this API,"
-        " <code>docs/operations.md</code> for who keeps this server running. On the command line"
-        " <code>ktrdr --help</code> says what there is, and <code>--server</code> with this address runs it here.</p>"
+        " <code>docs/operations.md</code> for the operator of this server. On the command line"
+        " <code>ktrdr --help</code> lists the commands, and <code>--server</code> with this address runs them here.</p>"
         "</body></html>"
     )

@@ -1,4 +1,4 @@
-"""Workers: who is there, what each can do, what it runs; and the scheduler they joined."""
+"""Connected workers, their capabilities and running operations, and the scheduler."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ router = APIRouter(tags=["workers"])
 
 
 class WorkerView(BaseModel):
-    """A connected worker; ``running`` are ids of operations, ``facts.http`` is where it answers at ``/health`` and
-    ``/metrics``."""
+    """A connected worker.
+
+    ``running`` are ids of operations; ``/health`` and ``/metrics`` of the worker are below the URL ``facts.http``.
+    """
 
     address: str
     name: str
@@ -26,7 +28,7 @@ class WorkerView(BaseModel):
 
 
 class SchedulerView(BaseModel):
-    """``address`` is where workers join, ``http`` where it answers at ``/health`` and ``/metrics``."""
+    """The scheduler: workers join ``address``; ``/health`` and ``/metrics`` are below the URL ``http``."""
 
     connected: bool
     address: str | None
@@ -35,7 +37,7 @@ class SchedulerView(BaseModel):
 
 @router.get("/scheduler")
 async def get_scheduler(opened: Opened) -> SchedulerView:
-    """Say where workers join, and where the scheduler's health and metrics are."""
+    """Return the address that workers join, and the URL of the scheduler's health and metrics."""
     found = await opened.operations.scheduler()
     if found is None:
         return SchedulerView(connected=False, address=None, http=None)
@@ -44,7 +46,7 @@ async def get_scheduler(opened: Opened) -> SchedulerView:
 
 @router.get("/workers")
 async def list_workers(opened: Opened) -> list[WorkerView]:
-    """List the workers connected now."""
+    """List the connected workers."""
     return [
         WorkerView(
             address=worker.address,

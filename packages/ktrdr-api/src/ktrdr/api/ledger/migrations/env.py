@@ -1,4 +1,4 @@
-"""Alembic's entry: always given an open connection by :func:`ktrdr.api.ledger.database.migrate`."""
+"""Entry point of Alembic; :meth:`ktrdr.api.ledger.database.Database.migrate` passes an open connection."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several routes have in common."""
+"""Functions and types that several routes use."""

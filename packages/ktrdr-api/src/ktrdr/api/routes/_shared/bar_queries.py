@@ -1,4 +1,4 @@
-"""What several routes need to speak of stored bars."""
+"""Parameters and functions of routes that read stored bars."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Instant", "Store", "TimeframeName", "bar_store", "load", "moment", "
 
 TimeframeName = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "1d", "1w"]
 
-# What fits into the store's nanoseconds, with room for a time zone.
+# The range of nanoseconds in int64, with room for a time zone.
 _EARLIEST = dt.datetime(1700, 1, 1, tzinfo=dt.UTC)
 _LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
@@ -35,23 +35,23 @@ async def bar_store(opened: Opened) -> BarStore:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(validator(parse_instant))]
-"""A time of a bar, UTC where it has no zone, in the words of the command line."""
+"""A time of a bar, in UTC if it has no offset; errors have the messages of the command line."""
 
 
 if TYPE_CHECKING:
     Store = Annotated[BarStore, Depends(bar_store)]
 else:
-    # FastAPI has no use for the type, and it would bring numpy with it.
+    # FastAPI does not need the type, whose import would load numpy.
     Store = Annotated[Any, Depends(bar_store)]
 
 
 def utc(time: np.datetime64) -> dt.datetime:
-    """Return an aware time; bars are labelled to the microsecond at most."""
+    """Return the time of a bar as an aware UTC time, to the microsecond."""
     return time.astype("datetime64[us]").item().replace(tzinfo=dt.UTC)
 
 
 def moment(time: dt.datetime | None) -> np.datetime64 | None:
-    """Return an aware time as the store takes it; what no bar can be labelled with is brought near."""
+    """Return an aware time as ``datetime64[ns]`` in UTC; times before 1700 or after 2200 are clipped."""
     import numpy as np
 
     if time is None:
@@ -61,10 +61,10 @@ def moment(time: dt.datetime | None) -> np.datetime64 | None:
 
 
 def load(store: BarStore, symbol: str, timeframe: str, start: dt.datetime | None, end: dt.datetime | None) -> Bars:
-    """Return the bars that open in ``[start, end)``, resampled from finer ones if need be.
+    """Return the bars that open in ``[start, end)``, resampled from a finer timeframe if necessary.
 
     Raises:
-        BadInputError: there is nothing to read them from, or the end is not after the start.
+        BadInputError: there are no such bars, or the end is not after the start.
     """
     from ktrdr.core.data.loading import load_bars
     from ktrdr.core.data.times import check_order

@@ -1,4 +1,4 @@
-"""Where the files of a backtest are, and what is in them."""
+"""The files of a backtest: their directory and their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["read_backtest", "result_directory"]
 
 
 def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
-    """Return the directory a worker has left its files in, if this server has the same home."""
+    """Return the directory of a backtest's files, if the worker wrote them to the home of this server."""
     from ktrdr.core.runs.run_store import RESULT_FILE
 
     run = result.get("run")
@@ -28,14 +28,14 @@ def result_directory(home: Path, result: Mapping[str, Any]) -> Path:
     raise ProblemError(
         404,
         "files-elsewhere",
-        "The files are not here",
+        "The files are not on this server",
         "the files of this backtest are not below this server's KTRDR_HOME: they were deleted, or its worker has "
-        "another; the metrics are in the result",
+        "another KTRDR_HOME; the metrics are in the result",
     )
 
 
 def read_backtest(home: Path, result: Mapping[str, Any]) -> BacktestResult:
-    """Return the whole result from its files."""
+    """Read the whole result from its files."""
     from ktrdr.core.backtesting.results import read_result
 
     return read_result(result_directory(home, result))

@@ -1,4 +1,4 @@
-"""What all routes that start an operation have in common."""
+"""Parameters, responses and functions of routes that start an operation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Any text of the client's choice. The same key with the same request gives the same operation, "
-        "however often it is sent; with another request it is refused.",
+        description="Any text that the client chooses. The same key with the same request returns the same operation, "
+        "however often it is sent; the same key with another request is refused.",
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
@@ -28,8 +28,8 @@ IdempotencyKey = Annotated[
 
 STARTED: dict[int | str, dict[str, Any]] = {
     202: {
-        "headers": {"Location": {"description": "Where the operation is", "schema": {"type": "string"}}},
-        "description": "It is queued; look at it, or follow its events",
+        "headers": {"Location": {"description": "URL of the operation", "schema": {"type": "string"}}},
+        "description": "The operation is queued; poll it, or follow its events",
     },
     409: {"model": Problem, "description": "The Idempotency-Key was used for another request"},
 }
@@ -43,14 +43,14 @@ async def start(
     requires: Sequence[str],
     idempotency: Idempotency | None,
 ) -> Operation:
-    """Queue an operation and say where it is."""
+    """Queue an operation, and set the header Location to its URL."""
     operation, _ = await opened.operations.create(kind, job, requires, idempotency=idempotency)
     response.headers["Location"] = f"/api/v1/operations/{operation.id}"
     return operation
 
 
 def completed(operation: Operation, kind: str) -> Mapping[str, Any]:
-    """Return the result of a completed operation; refuse any other in words."""
+    """Return the result of a completed operation; raise ``ProblemError`` for any other."""
     if operation.kind != kind:
         raise ProblemError(404, "not-found", "Not found", f"there is no {kind} `{operation.id}`")
     if operation.state == "completed" and operation.result is not None:

@@ -1,4 +1,4 @@
-"""Refuse symbols without data at once: the work would fail of it minutes later."""
+"""Early check that bars of all symbols are stored; without it the operation would fail minutes later."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MOST_NAMED = 20
 
 
 def check_stored(symbols: Sequence[str] | None, store: BarStore) -> None:
-    """Check that there are bars of each symbol; ``None`` leaves the choice to the strategy.
+    """Check that bars of each symbol are stored; ``None`` means the symbols of the strategy, which are not checked.
 
     Raises:
-        ProblemError: there are none of one; the detail names the symbols that there are.
+        ProblemError: a symbol has no bars; the detail names the stored symbols.
     """
     if symbols is None:
         return
@@ -30,11 +30,11 @@ def check_stored(symbols: Sequence[str] | None, store: BarStore) -> None:
     if missing:
         meant = missing_symbol(missing[0], stored)
         more = ", ..." if len(stored) > _MOST_NAMED else ""
-        there = f"there are those of {', '.join(stored[:_MOST_NAMED])}{more}" if stored else "nothing is stored yet"
+        there = f"stored are {', '.join(stored[:_MOST_NAMED])}{more}" if stored else "nothing is stored yet"
         raise ProblemError(
             422,
             "unknown-symbol",
-            "There are no such bars",
+            "No bars of this symbol",
             f"there are no bars of {', '.join(missing)} on this server; {there}{meant}",
             field="body.symbols",
         )

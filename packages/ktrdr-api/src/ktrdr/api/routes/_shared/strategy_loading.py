@@ -1,4 +1,4 @@
-"""Load strategies as far as they can be checked here."""
+"""Loading of strategies whose plugin may be missing in the environment of the API."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["load", "offered"]
 
 
 async def offered(opened: Services) -> frozenset[str]:
-    """Return what the workers that are there now can do."""
+    """Return the capabilities of all connected workers."""
     return frozenset(name for worker in await opened.operations.workers() for name in worker.capabilities)
 
 
 def load(text: str, name: str, offered: Collection[str] = ()) -> LoadedStrategy:
-    """Return the strategy in ``text``. What its plugin declares is checked where that is installed.
+    """Return the strategy in ``text``; the declarations of its plugin are checked if the plugin is installed.
 
-    A plugin of KTRDR's own may be missing here, and so may any that the strategy names and a worker offers: the worker
-    checks the rest.
+    KTRDR's own plugins may be missing here, and also a plugin that the strategy names and a worker offers: the worker
+    then checks the rest.
 
     Raises:
-        StrategyError: it is no strategy, or nobody is known to train its model.
+        StrategyError: the text is not a valid strategy, or no known plugin trains its model.
     """
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.strategy.diagnostics import StrategyError

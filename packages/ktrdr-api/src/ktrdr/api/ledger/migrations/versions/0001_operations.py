@@ -1,4 +1,4 @@
-"""Operations, their attempts and events."""
+"""Tables of operations, their attempts and events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKS = {
     "failed_has_an_error": "(state = 'failed') = (error IS NOT NULL)",
     "attempts_count_from_1": "attempt >= 1",
 }
-"""States that no statement, whoever writes it, can bring about."""
+"""Constraints that the database enforces on every row."""
 
 
 def upgrade() -> None:
