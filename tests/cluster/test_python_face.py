@@ -71,7 +71,7 @@ def test_what_is_wrong_is_said_in_the_same_words(address, home, sklearn_text):
         kt.backtest("plain", server=address, commission=2)
     with pytest.raises(kt.BadInputError, match="name one of its models, such as `name` or `name/3`, not my.yaml"):
         kt.backtest("my.yaml", server=address)
-    with pytest.raises(kt.BadInputError, match="no interrupted training .* leave out --resume"):
+    with pytest.raises(kt.BadInputError, match="no interrupted training .* leave out resume=True"):
         kt.train(sklearn_text, server=address, resume=True, seed=987, progress=False)
     with pytest.raises(
         kt.KtrdrError, match=r"no KTRDR server answers at http://127.0.0.1:9 .* start one with `ktrdr up`"

@@ -8,12 +8,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from ktrdr.core.data.times import parse_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import Settings
 from ktrdr.core.jobs.refusals import read_settings
 
-__all__ = ["DayLike", "SymbolsLike", "TimeLike", "instant_of", "settings_of"]
+__all__ = ["DayLike", "SymbolsLike", "TimeLike", "settings_of"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -39,19 +38,6 @@ def settings_of(kind: type[S], symbols: SymbolsLike, start: DayLike, end: DayLik
         "end": _day_of(end, "end"),
     }
     return read_settings(kind, given | values)
-
-
-def instant_of(value: TimeLike, name: str) -> np.datetime64 | None:
-    """Return a time as ``datetime64[ns]``, UTC.
-
-    Raises:
-        BadInputError: it is none, or outside the years that nanoseconds can count.
-    """
-    if value is None or isinstance(value, np.datetime64):
-        return value if value is None else value.astype("datetime64[ns]")
-    if isinstance(value, str | dt.datetime | dt.date):
-        return parse_time(value if isinstance(value, str) else value.isoformat(), name)
-    raise BadInputError(f"{name}: {value!r} is no time; give text such as 2017-01-31T14:00, or a datetime")
 
 
 def _day_of(value: DayLike, name: str) -> object:

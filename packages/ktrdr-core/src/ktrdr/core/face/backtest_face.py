@@ -105,7 +105,7 @@ class Backtest:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before the figures are believed, one sentence each; why there is no trade, if there is none."""
+        """Reasons to doubt the figures, one sentence each; without trades, also why there is none."""
         result = self._result
         return (*result.warnings, result.no_trades) if result.no_trades else tuple(result.warnings)
 
@@ -119,7 +119,7 @@ class Backtest:
         return {**self._result.to_json(), "run": self.run, "directory": str(self.directory)}
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report: one HTML file that needs nothing else, not even a network.
+        """Write the report as one self-contained HTML file that needs no network.
 
         Args:
             path: of the file; by default ``report.html`` beside the other files of the run. A file that is there is

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.face.result_html import result_block
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
 from ktrdr.core.face.watching import display_of
@@ -116,6 +117,6 @@ def check(
     from ktrdr.core.workflows.run_check import check as run
 
     loaded = strategy if isinstance(strategy, Strategy) else load_strategy(strategy)
-    with display_of(progress) as receive:
+    with python_messages(), display_of(progress) as receive:
         report = run(loaded.loaded, symbol=symbol, sample=sample, cuts=cuts, last=last, seed=seed, progress=receive)
     return Check(loaded.name, report)

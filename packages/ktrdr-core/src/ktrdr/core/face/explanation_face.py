@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.backtesting.explanation import Explanation as ExplainedDecision
+from ktrdr.core.data.frames import instant
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.data.times import format_time
-from ktrdr.core.face.arguments import TimeLike, instant_of
+from ktrdr.core.face.arguments import TimeLike
 from ktrdr.core.face.model_argument import ModelLike, find_bundle
 from ktrdr.core.face.result_html import paragraph, result_block
 
@@ -71,7 +73,7 @@ class Explanation:
 
     @property
     def rules(self) -> pd.DataFrame:
-        """Rules of a model that is made of rules, the weightiest first: ``rule`` and ``weight``; otherwise empty."""
+        """Rules of a rule-based model, sorted by falling weight: columns ``rule`` and ``weight``; otherwise empty."""
         import pandas as pd
 
         rules = self._result.rules
@@ -132,4 +134,5 @@ def explain(
 
     plugins = plugins_or_all(None)
     bundle = find_bundle(model, plugins)
-    return Explanation(run(bundle, symbol=symbol, at=instant_of(at, "at"), plugins=plugins))
+    with python_messages():
+        return Explanation(run(bundle, symbol=symbol, at=instant(at, "at"), plugins=plugins))

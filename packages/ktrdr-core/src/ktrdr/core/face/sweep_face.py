@@ -63,7 +63,7 @@ class Sweep:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before the figures are believed, one sentence each."""
+        """Reasons to doubt the figures, one sentence each."""
         return tuple(self._result.get("warnings", ()))
 
     def to_dict(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Training:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Metrics of the model and of two baselines that know nothing.
+        """Metrics of the model beside two baselines that use no features.
 
         Rows: ``part`` (``validation``, ``test``) and ``metric``; columns: ``model``, ``majority class`` and ``last
         value``; float64, NaN where a metric is not defined.
@@ -120,7 +120,7 @@ class Training:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before the model is used, one sentence each."""
+        """Reasons to doubt the model, one sentence each."""
         return tuple(self._result.bundle.manifest.warnings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.face.notebook_progress import in_notebook, notebook_progress
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.interrupt import cancel_on_interrupt
@@ -35,8 +36,11 @@ def display_of(progress: bool | Progress) -> AbstractContextManager[Progress]:
 
 @contextmanager
 def watched(progress: bool | Progress) -> Iterator[tuple[Progress, Cancellation]]:
-    """Yield a receiver of progress and a cancellation that Ctrl+C, or the interrupt of a kernel, requests."""
-    with cancel_on_interrupt([signal.SIGINT]) as cancellation, display_of(progress) as receive:
+    """Yield a receiver of progress and a cancellation that Ctrl+C, or the interrupt of a kernel, requests.
+
+    Messages of errors name parameters and functions instead of options and commands.
+    """
+    with python_messages(), cancel_on_interrupt([signal.SIGINT]) as cancellation, display_of(progress) as receive:
         yield receive, cancellation
 
 

@@ -72,7 +72,7 @@ class ServerRuns:
         if resume and stopped is None:
             raise BadInputError(
                 f"there is no interrupted training of this strategy with these settings on {self._client.url};"
-                " leave out --resume (in Python: resume=True)"
+                " leave out --resume"
             )
         request = {**job, "strategy_text": job["strategy"]}
         del request["strategy"]
