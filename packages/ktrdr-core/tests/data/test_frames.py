@@ -277,7 +277,7 @@ class TestRefused:
 
     def test_times_that_are_there_twice(self):
         frame = bars()
-        message = r"iloc\[3\]: the time 2017-01-02 02:00 is there twice; keep the row that counts in the frame$"
+        message = r"iloc\[3\]: the time 2017-01-02 02:00 occurs twice; keep the row that counts in the frame$"
         refused(pd.concat([frame[:3], frame[2:]]), message)
 
     def test_no_time_in_the_index(self):

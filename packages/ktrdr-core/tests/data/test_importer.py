@@ -199,7 +199,7 @@ def test_newest_first_is_turned_round(store, file):
     head, *rows = _three("%Y-%m-%d %H:%M").splitlines()
     report = import_file(file("\n".join([head, *reversed(rows)])), store)
     assert _times(store) == _THREE
-    assert "rows were newest first and are turned round" in report.notes
+    assert "rows were newest first and were reversed" in report.notes
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -387,11 +387,11 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
     "negative price": (_HEAD + _ROW + _NEXT.replace("1.0", "-1.0"), "line 3: .* has low -1, which is not above 0"),
     "zero price": (_HEAD + _ROW + _NEXT.replace("1.0", "0"), "line 3: .* has low 0, which is not above 0"),
     "negative volume": (_HEAD + _ROW + _NEXT.replace(",5", ",-5"), "line 3: .* has volume -5"),
-    "duplicate": (_HEAD + _ROW + _NEXT + _NEXT, "line 4: the time 2017-01-01 01:00 is there twice"),
+    "duplicate": (_HEAD + _ROW + _NEXT + _NEXT, "line 4: the time 2017-01-01 01:00 occurs twice"),
     "unsorted": (_HEAD + _NEXT + _ROW + _THIRD,
                  "line 3: 2017-01-01 00:00 comes after 2017-01-01 01:00; sort the file by time$"),
     "no time": (_HEAD + _ROW + "when,1.1,1.3,1.0,1.2,5\n", "line 3: time 'when' cannot be read"),
-    "no known time": (_HEAD + "Tuesday,1.1,1.3,1.0,1.2,5\n", "'Tuesday' is no time known here"),
+    "no known time": (_HEAD + "Tuesday,1.1,1.3,1.0,1.2,5\n", "'Tuesday' is not in a known time format"),
     "impossible date": (_HEAD + _ROW + _NEXT.replace("-01 ", "-32 "), "line 3: time '2017-01-32 01:00' cannot be read"),
     "zone and no zone": (_HEAD + _ROW.replace(":00", ":00Z", 1) + _NEXT, r"mixes times with a zone \(Z\) and without"),
     "mixed zones": (
@@ -407,14 +407,14 @@ _BAD_FILES: dict[str, tuple[str | bytes, str]] = {
                 "is not a whole minute"),
     "part of a second": (_HEAD + "1485900000,1.5,2,1,1,5\n1485903600,1.5,2,1,1,5\n1485907200.4,1,2,1,1,5\n",
                          "line 4: .* is not a whole minute"),
-    "odd step": (_HEAD + _ROW + _NEXT.replace("01:00", "00:07"), "most bars are 0:07:00 apart, which is none of the"),
+    "odd step": (_HEAD + _ROW + _NEXT.replace("01:00", "00:07"), "most bars are 0:07:00 apart, which is not"),
     "single bar": (_HEAD + _ROW, "has a single bar, which does not tell its timeframe: give it with --timeframe"),
     "too many columns": (_HEAD + _ROW + _NEXT.replace("\n", ",9\n"), "line 3: has 7 columns where 6 are expected"),
     "open quote": (_HEAD + _ROW + '2017-01-01 01:00,"1.1,1.3,1.0,1.2,5\n', "line 3: Value with unterminated quote"),
     "binary": (b"\x00\x01\x02" * 500, "is neither text nor Parquet"),
     "Parquet cut off": (b"PAR1" + b"x" * 500, "is a damaged or cut off Parquet file"),
     "gzip cut off": (gzip.compress((_HEAD + _ROW * 500).encode())[:-20], "is damaged or cut off"),
-    "zip cut off": (b"PK\x03\x04" + b"x" * 500, "is no zip archive that can be read"),
+    "zip cut off": (b"PK\x03\x04" + b"x" * 500, "is not a readable zip archive"),
     "gzip of nothing but zeros": (gzip.compress(bytes(20 << 20)), "more than 50 times its size.*: unpack it"),
     "gzip in gzip": (gzip.compress(gzip.compress(bytes(9999))), "is neither text nor Parquet"),
     "zip of thousands": (_archive(*(f"{number}.csv" for number in range(6000))), "holds thousands of files, one is"),
@@ -498,7 +498,7 @@ def test_unreadable_file(store, file, monkeypatch):
 def test_times_that_clocks_skip_or_repeat_are_refused(store, file, hour):
     text = _HEAD + f"{hour},1,2,1,1,1\n{hour[:12]}3:00,1,2,1,1,1\n"
     with pytest.raises(
-        BadInputError, match=f"line 2: {hour} comes once where clocks in America/New_York show it twice"
+        BadInputError, match=f"line 2: {hour} occurs once although clocks in America/New_York show it twice"
     ):
         import_file(file(text, "BTCUSD.csv"), store, timezone="America/New_York")
 

@@ -158,7 +158,7 @@ def test_a_broker_whose_clock_follows_new_york():
     proposal = _propose(_moving(_local(sample_bars().time, "America/New_York") + 7 * _HOUR))
     assert proposal is not None
     assert (proposal.clock, proposal.exact) == (Clock("Europe/Athens"), False)
-    assert "they lie inside, but for a few;" in clock_remedy(proposal, TimesRead(dt.UTC))
+    assert "they lie inside, except for a few;" in clock_remedy(proposal, TimesRead(dt.UTC))
 
 
 @pytest.mark.parametrize("market", ["XLON", "XTKS", "XHKG", "XBOM"])

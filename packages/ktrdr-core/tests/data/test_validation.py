@@ -50,7 +50,7 @@ def test_each_error_of_a_bar_is_found_and_named(make_bars, kind, column, value, 
     ("kind", "times", "message"),
     [
         ("unordered", [0, 2, 1], "the bar of 2017-01-01 01:00 comes after the one of 2017-01-01 02:00"),
-        ("duplicate", [0, 1, 1], "the bar of 2017-01-01 01:00 is there twice"),
+        ("duplicate", [0, 1, 1], "the bar of 2017-01-01 01:00 occurs twice"),
         ("overlap", [0, 1, 1.5], "the bar of 2017-01-01 01:30 opens before the one of 2017-01-01 01:00 has closed"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which bar of another timeframe is visible when a base bar closes."""
+"""Alignment of timeframes: the bar of another timeframe that is visible when a base bar closes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ __all__ = ["visible_index"]
 def visible_index(base: Bars, other: Bars) -> np.ndarray:
     """Return, for each base bar, the row of ``other`` that is visible when it closes.
 
-    That is the last bar of ``other`` whose close is not later than the close of the base bar; a bar that closes at the
-    same instant is visible. Bars are labelled by their open, so a close is open + timeframe.
+    It is the last bar of ``other`` that closes at or before the close of the base bar. Bars are labelled with their
+    open, so a bar closes at open + timeframe.
+
+    Args:
+        base: bars of the base timeframe.
+        other: bars of the other timeframe, ascending in time.
 
     Returns:
         int64 ``(len(base),)``; -1 where no bar of ``other`` has closed yet.

@@ -1,8 +1,8 @@
-"""The bar store: Parquet files below one directory, one data set per symbol and timeframe, split by year.
+"""The bar store: one data set per symbol and timeframe, in Parquet files of one year each.
 
-``<root>/<symbol>/<timeframe>/manifest.json`` names the current files. A write puts new files beside the old ones,
-flushes them, and then replaces the manifest: a crash at any point leaves the old bars or the new ones. Writers take
-turns (a lock on ``<root>/.lock``); readers need no lock.
+``<root>/<symbol>/<timeframe>/manifest.json`` names the current files. A write creates new files beside the old ones,
+flushes them, and then replaces the manifest: a crash at any point leaves either the old bars or the new ones. Writers
+hold a lock (``<root>/.lock``); readers need none.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _READ_ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class WriteReport:
-    """What a write changed. ``added + replaced + unchanged`` is the number of bars given.
+    """Result of a write. ``added + replaced + unchanged`` is the number of bars given.
 
     Attributes:
         symbol, timeframe: the data set.
-        added: bars that were not there.
-        replaced: bars that were there with other values; the new ones hold now.
-        unchanged: bars that were there already, the same.
-        rows: bars of the data set afterwards.
+        added: bars that were not stored before.
+        replaced: bars that were stored with other values and now have the new ones.
+        unchanged: bars that were stored with the same values.
+        rows: number of bars in the data set after the write.
     """
 
     symbol: str
@@ -66,7 +66,7 @@ class WriteReport:
 
 @dataclass(slots=True)
 class _Staged:
-    """New files of one data set, written but not yet named by its manifest."""
+    """New files of one data set that are written but not yet named in its manifest."""
 
     directory: Path
     report: WriteReport
@@ -81,17 +81,17 @@ def default_store() -> BarStore:
 
 
 class BarStore:
-    """Bars below the directory ``root``, which is made when the first bar is written."""
+    """Stores bars below the directory ``root``, which is created by the first write."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def has(self, symbol: str, timeframe: Timeframe | str) -> bool:
-        """Tell whether there are bars of ``symbol`` and ``timeframe``."""
+        """Return True if bars of ``symbol`` and ``timeframe`` are stored."""
         return read_manifest(self._directory(symbol, timeframe)) is not None
 
     def datasets(self) -> list[DatasetInfo]:
-        """Return what is stored, by symbol and then from fine to coarse. Reads manifests only."""
+        """Return all data sets, ordered by symbol and then from fine to coarse. Reads only the manifests."""
         found: list[DatasetInfo] = []
         for symbol in sorted(_names_in(str(self.root))):
             place = f"{self.root}/{symbol}"
@@ -103,10 +103,10 @@ class BarStore:
         return found
 
     def info(self, symbol: str, timeframe: Timeframe | str) -> DatasetInfo:
-        """Return what is known of one data set.
+        """Return the description of one data set.
 
         Raises:
-            BadInputError: it is not stored.
+            NotFoundError: the data set is not stored.
         """
         directory = self._directory(symbol, timeframe)
         info = read_totals(str(directory))
@@ -121,10 +121,18 @@ class BarStore:
         start: np.datetime64 | None = None,
         end: np.datetime64 | None = None,
     ) -> Bars:
-        """Return the bars that open in ``[start, end)``, possibly none; ``None`` leaves that side open.
+        """Return the bars that open in ``[start, end)``, possibly none.
+
+        Args:
+            symbol: such as ``EURUSD``.
+            timeframe: a stored one.
+            start: the earliest open, UTC; ``None`` for the first bar.
+            end: bars open before this time, UTC; ``None`` for the last bar.
 
         Raises:
-            BadInputError: the data set is not stored, or a file of it is damaged.
+            BadInputError: a file of the data set is damaged.
+            NotFoundError: the data set is not stored.
+            StoreError: other processes write the data set all the time.
         """
         from duckdb import Error as DuckdbError
 
@@ -138,7 +146,7 @@ class BarStore:
                 )
                 break
             except DuckdbError as error:
-                # A writer may have replaced the files between our look at the manifest and at them: look again.
+                # A writer may have replaced the files after the manifest was read: read it again.
                 current = self._manifest(symbol, timeframe)
                 if current == manifest:
                     raise self._unreadable(manifest, error) from error
@@ -151,25 +159,35 @@ class BarStore:
         return bars
 
     def write(self, bars: Bars) -> WriteReport:
-        """Merge ``bars`` into their data set: new bars are added, bars of the same time replaced.
+        """Merge ``bars`` into their data set: add new bars, replace bars of the same time.
 
-        Writing the same bars again changes nothing. Either all bars are stored or none. The calendar of ``bars``, if
-        they have one, is that of all timeframes of the symbol from then on.
+        Writing the same bars again changes nothing. Either all bars are stored or none. If ``bars`` have a calendar, it
+        becomes the calendar of all timeframes of the symbol.
 
         Raises:
-            BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored one.
+            BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored bar.
             StoreError: the disk is full or not writable.
         """
         self._directory(bars.symbol, bars.timeframe)
-        check_bars(bars)  # before anything is made on disk
+        check_bars(bars)  # before anything is created on disk
         return self.write_all([bars])[0]
 
     def write_all(self, datasets: Iterable[Bars]) -> list[WriteReport]:
-        """Write several data sets, as :meth:`write`; if one cannot be written, none is changed.
+        """Write several data sets as :meth:`write` does; if one cannot be written, none is changed.
 
-        ``datasets`` may be a generator: only one is held in memory at a time. A symbol and timeframe comes at most
-        once. (If the machine dies while the manifests are replaced, each data set is whole, but some may be old and
-        some new.)
+        ``datasets`` may be a generator: only one data set is held in memory at a time. Each symbol and timeframe may
+        occur once. (If the machine fails while the manifests are replaced, each data set is complete, but some may be
+        old and others new.)
+
+        Args:
+            datasets: the bars of each data set.
+
+        Returns:
+            One report per data set, in the order given.
+
+        Raises:
+            BadInputError: as :meth:`write`.
+            StoreError: the disk is full or not writable.
         """
         staged: list[_Staged] = []
         calendars: dict[str, str] = {}
@@ -199,16 +217,17 @@ class BarStore:
         return [change.report for change in staged[:written]]
 
     def calendar(self, symbol: str) -> str | None:
-        """Return the calendar stored with the data sets of ``symbol``, ``None`` if there is none."""
+        """Return the calendar that is stored with the data sets of ``symbol``, or ``None``."""
         check_symbol(symbol)
         manifests = (read_manifest(self.root / symbol / timeframe) for timeframe in TIMEFRAMES)
         return next((each.calendar for each in manifests if each is not None and each.calendar is not None), None)
 
     def set_calendar(self, symbol: str, calendar: str) -> str:
-        """Store ``calendar`` with all data sets of ``symbol``, and return the name it is kept under.
+        """Store ``calendar`` with all data sets of ``symbol``, and return its canonical name.
 
         Raises:
-            BadInputError: there is no such calendar, or nothing of ``symbol`` is stored.
+            BadInputError: there is no such calendar.
+            NotFoundError: no data set of ``symbol`` is stored.
             StoreError: the disk is full or not writable; each data set has the old calendar or the new one.
         """
         name = check_calendar(calendar)
@@ -229,10 +248,11 @@ class BarStore:
         return name
 
     def delete(self, symbol: str, timeframe: Timeframe | str) -> None:
-        """Remove a data set.
+        """Delete a data set.
 
         Raises:
-            BadInputError: there is none.
+            NotFoundError: the data set is not stored.
+            StoreError: the disk is not writable.
         """
         directory = self._directory(symbol, timeframe)
         if not directory.is_dir():
@@ -253,7 +273,7 @@ class BarStore:
         return manifest
 
     def missing(self, symbol: str, timeframe: Timeframe | str | None = None) -> NotFoundError:
-        """Return the error of bars that are not stored, which names those that are; without ``timeframe`` of any."""
+        """Return the error for a data set or a symbol that is not stored; it names the stored data sets."""
         datasets = self.datasets()
         stored = [f"{info.symbol} {info.timeframe}" for info in datasets]
         symbols = sorted({info.symbol for info in datasets} - {symbol})
@@ -281,7 +301,7 @@ class BarStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[list[Path]]:
-        """Hold the lock; yield a list for directories made, which are removed again if they stay empty."""
+        """Hold the lock; yield a list for created directories, which are removed again if they stay empty."""
         from duckdb import Error as DuckdbError
         from filelock import FileLock, Timeout
 
@@ -312,7 +332,7 @@ class BarStore:
         from ktrdr.core.data.parquet import read_parquet, write_parquet
 
         manifest = read_manifest(change.directory)
-        if manifest is not None and manifest.symbol != bars.symbol:  # a file system that does not tell `a` from `A`
+        if manifest is not None and manifest.symbol != bars.symbol:  # a file system that ignores case
             raise BadInputError(f"{bars.symbol} cannot be stored beside {manifest.symbol}: use one spelling")
         files = dict(manifest.files) if manifest is not None else {}
         _remove_leftovers(change.directory, {file.name for file in files.values()})
@@ -344,7 +364,7 @@ class BarStore:
             self._stage_manifest(DatasetManifest(bars.symbol, bars.timeframe.name, files, calendar, more), change)
 
     def _stage_calendar(self, symbol: str, calendar: str, staged: list[_Staged]) -> None:
-        """Stage ``calendar`` for the timeframes of ``symbol`` that are not among ``staged`` already."""
+        """Stage ``calendar`` for the timeframes of ``symbol`` that are not in ``staged`` yet."""
         known = {change.directory for change in staged}
         for timeframe in TIMEFRAMES:
             directory = self._directory(symbol, timeframe)
@@ -359,7 +379,7 @@ class BarStore:
 
 
 def _names_in(path: str) -> list[str]:
-    """What is in the directory ``path``; nothing where there is no directory (any more)."""
+    """Return the names in the directory ``path``, none if it does not exist."""
     try:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -376,7 +396,7 @@ def _make_directory(path: Path, created: list[Path]) -> None:
 
 
 def _remove_leftovers(directory: Path, named: set[str]) -> None:
-    """Remove files of writers that died; the lock is held, so nobody is writing them now."""
+    """Remove files of writers that were killed; the lock is held, so no writer is using them."""
     for path in directory.iterdir():
         if path.name != MANIFEST and path.name not in named and path.is_file():
             path.unlink()

@@ -1,4 +1,4 @@
-"""The one in-memory form of market data."""
+"""Bars: market data in memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Bars:
         time: ``datetime64[ns]`` ``(n,)``: the **open** of each bar, UTC. A bar is visible from open + timeframe.
         open, high, low, close: float64 ``(n,)`` prices.
         volume: float64 ``(n,)``; NaN where the vendor gave none.
-        calendar: name of the market's calendar as it is stored with the data set (see
-            :mod:`ktrdr.core.data.calendars`); ``None`` leaves it to the symbol's spelling.
+        calendar: name of the market's calendar that is stored with the data set (see
+            :mod:`ktrdr.core.data.calendars`); ``None`` derives it from the symbol.
     """
 
     symbol: str
@@ -60,16 +60,16 @@ class Bars:
 
     @property
     def close_time(self) -> np.ndarray:
-        """``datetime64[ns]`` ``(n,)``: when each bar is complete and becomes visible."""
+        """``datetime64[ns]`` ``(n,)``: the close of each bar, from which it is visible, UTC."""
         return self.time + np.timedelta64(self.timeframe.nanoseconds, "ns")
 
     @property
     def end(self) -> np.datetime64:
-        """``datetime64[ns]``: when the last bar is complete. There must be one."""
+        """``datetime64[ns]``: the close of the last bar, UTC. There must be at least one bar."""
         return self[-1:].close_time[0]
 
     def between(self, start: np.datetime64 | None, end: np.datetime64 | None) -> Bars:
-        """Return the bars that open in ``[start, end)``; ``None`` leaves that side open."""
+        """Return the bars that open in ``[start, end)``; ``None`` means no limit on that side."""
         low = 0 if start is None else int(np.searchsorted(self.time, start, side="left"))
         high = len(self) if end is None else int(np.searchsorted(self.time, end, side="left"))
         return self[low : max(low, high)]
@@ -85,7 +85,7 @@ class Bars:
     def from_frame(
         cls, symbol: str, timeframe: Timeframe | str, frame: pd.DataFrame, *, calendar: str | None = None
     ) -> Bars:
-        """Build from a DataFrame as :meth:`to_frame` gives it; a naive index is taken as UTC."""
+        """Return bars from a DataFrame in the form of :meth:`to_frame`; an index without a zone is taken as UTC."""
         index = frame.index
         if index.tz is not None:  # type: ignore[attr-defined]
             index = index.tz_convert("UTC").tz_localize(None)  # type: ignore[attr-defined]

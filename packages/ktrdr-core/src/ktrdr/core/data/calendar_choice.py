@@ -1,7 +1,7 @@
-"""What a ticker that could be two things is, as far as the times of its bars tell.
+"""Choice of the calendar for a ticker that can name several things, by the times of its bars.
 
-A coin trades on Saturdays, a share neither at weekends nor at night, a future at night but not on Saturdays. Where bars
-are too few to show any of that, nothing is taken for granted.
+A coin trades on Saturdays; a share trades neither at weekends nor at night; a future trades at night but not on
+Saturdays. Too few bars to show this give no answer.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ __all__ = ["calendar_name", "calendar_of", "choose_reading", "either_or"]
 _MINUTE = 60_000_000_000
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
-# From when on times say something: days with bars for intraday bars, bars for daily ones, and Saturdays between them.
+# The least evidence: days with intraday bars, daily bars, and Saturdays between them.
 _FEWEST_DAYS = 3
 _FEWEST_DAILY = 10
 _FEWEST_WEEKENDS = 2
-# Hours of the day in New York within which shares trade, before and after the session included.
+# Hours of the day in New York in which shares trade, pre-market and after-hours trading included.
 _SHARE_HOURS = (4, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What the times of bars show; days and hours are New York's, for daily bars those that are written.
+    """Evidence in the times of bars. Days and hours are those of New York; for daily bars, the days as written.
 
     Attributes:
-        daily, intraday: how long bars are; neither for weekly ones, which show nothing.
-        bars: how many.
-        dates: days with bars.
-        saturdays: in the span of the bars.
-        on_saturdays, on_sundays: how many of those days have bars.
-        night_days: days with bars outside the hours of shares.
+        daily, intraday: length of the bars; both False for weekly bars, which show nothing.
+        bars: number of bars.
+        dates: number of days with bars.
+        saturdays: number of Saturdays in the span of the bars.
+        on_saturdays, on_sundays: number of those days with bars.
+        night_days: number of days with bars outside the hours of shares.
         new_york_midnight: every bar is labelled with midnight in New York.
     """
 
@@ -55,11 +55,11 @@ class _Evidence:
 
 
 def choose_reading(symbol: str, time: np.ndarray, offset: np.ndarray | None = None) -> Reading | None:
-    """Return what ``symbol`` is: the one thing it can name, or the only one that fits the times; else ``None``.
+    """Return the reading of ``symbol``: the only one, or the only one that fits the times; else ``None``.
 
     Args:
-        symbol: as it is to be stored.
-        time: int64 ``(n,)`` nanoseconds, ascending: opens of bars as written.
+        symbol: the name to store the bars under.
+        time: int64 ``(n,)`` nanoseconds since 1970, ascending: opens of bars as written.
         offset: int64 ``(n,)`` minutes that the written times are ahead of UTC; ``None`` for UTC.
     """
     choices = readings(symbol)
@@ -71,11 +71,11 @@ def choose_reading(symbol: str, time: np.ndarray, offset: np.ndarray | None = No
 
 
 def either_or(symbol: str, *, alone: bool = True) -> str:
-    """Return in words what ``symbol`` could be and the options that say which; for a symbol with several readings.
+    """Return a clause with the readings of ``symbol`` (several) and the options that choose one.
 
     Args:
-        symbol: as it is to be stored.
-        alone: False for one of several symbols in a file, of which the options must not say the same.
+        symbol: the name to store the bars under.
+        alone: False if the file has several symbols, to which the option must not apply.
     """
     choices = readings(symbol)
     things = " or ".join(f"{each.what} ({each.calendar})" for each in choices)
@@ -87,9 +87,9 @@ def either_or(symbol: str, *, alone: bool = True) -> str:
 
 
 def calendar_name(bars: Bars) -> str:
-    """Return the name of the calendar of ``bars``: the stored one, else the one that spelling and times tell.
+    """Return the name of the calendar of ``bars``: the stored one, else the one that symbol and times imply.
 
-    Where they do not decide, it is the first of those that the spelling tells. The name is not checked.
+    If these do not decide, it is that of the symbol's first reading. The name is not checked.
     """
     if bars.calendar is not None:
         return bars.calendar
@@ -131,7 +131,7 @@ def _observe(time: np.ndarray, offset: np.ndarray | None) -> _Evidence:
 
 
 def _fits(reading: Reading, choices: Sequence[Reading], seen: _Evidence) -> bool:
-    """Tell whether the times speak for ``reading``; that they do not speak against it is not enough."""
+    """Return True if the times support ``reading``; times that are only compatible with it do not."""
     if reading.calendar == "24/7":
         return seen.on_saturdays > 0 and 2 * seen.on_saturdays >= seen.saturdays and seen.daily | seen.intraday
     weekend = seen.on_saturdays + seen.on_sundays

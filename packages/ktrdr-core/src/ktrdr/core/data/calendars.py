@@ -1,10 +1,10 @@
-"""When a market is open, and how many bars it makes in a year.
+"""Market calendars: trading hours, and the number of bars in a year.
 
-Three kinds: ``FX`` (Sunday 17:00 to Friday 17:00 in New York, which is how 24/5 markets keep their week), ``24/7`` for
-crypto currencies, and exchanges by their market identifier code (``XNYS``, ``XLON``, ``CMES``, ...) from
+There are three kinds: ``FX`` (Sunday 17:00 to Friday 17:00 in New York, the week of 24/5 markets), ``24/7`` for crypto
+currencies, and exchanges by their market identifier code (``XNYS``, ``XLON``, ``CMES``, ...) from
 ``exchange_calendars``.
 
-A calendar is stored with a data set (:attr:`~ktrdr.core.data.bars.Bars.calendar`) or told by the symbol's spelling
+The calendar of a data set is stored with it (:attr:`~ktrdr.core.data.bars.Bars.calendar`) or follows from the symbol
 (:mod:`ktrdr.core.data.symbol_spelling`).
 """
 
@@ -30,11 +30,11 @@ _DAYS_PER_YEAR = 365.2425
 _WEEKS_PER_YEAR = _DAYS_PER_YEAR / 7
 _FEWEST_WEEKS = 8
 
-# What bars of a year are counted over: ten years, cut to whole weeks (Monday 2014-12-29 to Sunday 2024-12-29).
+# Days over which the bars of a year are counted: ten years in whole weeks (Monday 2014-12-29 to Sunday 2024-12-29).
 _COUNTED = (16433, 20086)
-# Calendars that `exchange_calendars` leaves open for all of 24 hours, where the market rests for the last one.
+# Calendars that `exchange_calendars` has open for 24 hours, although the market is closed in the last one.
 _RESTING = frozenset({"CMES", "us_futures"})
-# From how many hours on a session belongs to two dates, so that no daily bar is due at both.
+# Sessions from this length on span two dates, and are due for one daily bar only.
 _LONG_SESSION = 20 * _HOUR
 
 
@@ -60,7 +60,7 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class MarketCalendar:
-    """Hours of one market.
+    """The trading hours of one market.
 
     Attributes:
         name: ``FX``, ``24/7`` or a market identifier code.
@@ -71,11 +71,11 @@ class MarketCalendar:
     break_hours: int = 0
 
     def sessions(self, start: np.datetime64, end: np.datetime64, timeframe: Timeframe) -> Intervals:
-        """Return when bars of ``timeframe`` are due between ``start`` and ``end``.
+        """Return the intervals between ``start`` and ``end`` in which bars of ``timeframe`` are expected.
 
-        For daily bars of an exchange these are whole days (UTC) with a session, since such bars are labelled with the
-        date, and for weekly bars the weeks (from Monday, UTC) with a session. A session of nearly 24 hours, which
-        begins on the day before, counts with its hours for daily bars, too.
+        For daily bars of an exchange these are whole days (UTC) with a session, because such bars are labelled with the
+        date; for weekly bars, the weeks (from Monday, UTC) with a session. A session of nearly 24 hours begins on the
+        day before: it counts with its hours for daily bars too.
         """
         first, last = _days(start, end)
         if self.name == "24/7":
@@ -103,8 +103,8 @@ class MarketCalendar:
     def bars_per_year(self, timeframe: Timeframe) -> float:
         """Return how many bars of ``timeframe`` an average year has, counted over the sessions of 2015 to 2024.
 
-        Counted are the bars that resampling makes of bars of a minute: one wherever a session and the UTC grid of the
-        timeframe meet, however shortly (XNYS in winter, 14:30 to 21:00, has seven hourly bars, 14:00 to 20:00). Of
+        Counted are the bars that resampling makes of one-minute bars: one wherever a session and the UTC grid of the
+        timeframe overlap, however briefly (XNYS in winter, 14:30 to 21:00, has seven hourly bars, 14:00 to 20:00). Of
         daily bars there is one for each session, of weekly bars one for each week (from Monday, UTC) with a session. A
         calendar that begins later is counted over the whole weeks it has.
         """
@@ -152,7 +152,7 @@ class MarketCalendar:
 
 
 def check_calendar(name: str) -> str:
-    """Return the name under which the calendar ``name`` is kept: ``nyse`` is ``XNYS``, ``24/5`` is ``FX``.
+    """Return the canonical name of a calendar: ``XNYS`` for ``nyse``, ``FX`` for ``24/5``.
 
     Raises:
         BadInputError: there is no calendar of that name.
@@ -164,9 +164,9 @@ def check_calendar(name: str) -> str:
 
 
 def calendar_for(symbol: str, calendar: str | None = None) -> MarketCalendar:
-    """Return the calendar named ``calendar``, or else the one that the spelling of ``symbol`` tells.
+    """Return the calendar named ``calendar``, by default the one that ``symbol`` implies.
 
-    Of a ticker that could be several things (:func:`~ktrdr.core.data.symbol_spelling.readings`) the first is taken.
+    For a ticker with several readings (:func:`~ktrdr.core.data.symbol_spelling.readings`) it is the first one's.
 
     Raises:
         BadInputError: there is no calendar of that name.
@@ -178,12 +178,17 @@ def calendar_for(symbol: str, calendar: str | None = None) -> MarketCalendar:
 def bars_per_year(
     symbol: str, timeframe: Timeframe | str, times: np.ndarray | None = None, *, calendar: str | None = None
 ) -> float:
-    """Return how many bars a year has, to annualize what is measured per bar.
+    """Return the number of bars in a year, to annualize figures per bar.
 
-    Where ``times`` (``datetime64``, ascending opens) hold at least eight whole weeks, the data themselves say it: the
-    mean number of bars in a week, times 52.1775. Counted are weeks between two others with bars, so neither a range
-    that starts on a Wednesday nor a hole in the data changes the result. Otherwise the calendar of the symbol says it
-    (:func:`calendar_for`, of ``calendar`` where it is given).
+    If ``times`` hold at least eight whole weeks, it is the mean number of bars per week in the data, times 52.1775.
+    Only weeks between two other weeks with bars count, so neither a range that starts on a Wednesday nor a gap in the
+    data changes the result. Otherwise the number comes from the calendar (:func:`calendar_for`).
+
+    Args:
+        symbol: such as ``EURUSD``.
+        timeframe: length of a bar.
+        times: ``datetime64`` ``(n,)``, ascending opens, UTC; ``None`` to count by the calendar.
+        calendar: name of the calendar; by default the one that ``symbol`` implies.
     """
     frame = Timeframe(str(timeframe))
     if times is not None and len(times) > 2:
@@ -196,7 +201,7 @@ def bars_per_year(
 
 
 def _days(start: np.datetime64, end: np.datetime64) -> tuple[int, int]:
-    """Days since 1970 that surround ``[start, end]``, with one more on each side."""
+    """Return first and last day since 1970 around ``[start, end]``, with one more day on each side."""
     return (
         int(start.astype("datetime64[D]").astype(np.int64)) - 1,
         int(end.astype("datetime64[D]").astype(np.int64)) + 1,
@@ -216,12 +221,12 @@ def _is_fx_holiday(days: np.ndarray) -> np.ndarray:
 
 
 def _week(days: np.ndarray) -> np.ndarray:
-    """Weeks since 1970, each from Monday, in which ``days`` lie."""
+    """Return the week of each day, as a number of weeks (from Monday) since 1970."""
     return (days + 3) // 7
 
 
 def _slots(opens: np.ndarray, closes: np.ndarray, length: int) -> int:
-    """Return how many bars of ``length`` on the UTC grid meet intervals, which ascend without overlap."""
+    """Return how many bars of ``length`` on the UTC grid overlap the intervals, which ascend without overlap."""
     first, last = opens // length, (closes - 1) // length
     before = np.concatenate((first[:1] - 1, last[:-1]))
     return int(np.maximum(last - np.maximum(first, before + 1) + 1, 0).sum())
@@ -233,7 +238,7 @@ def new_york_hours(days: np.ndarray) -> np.ndarray:
 
 
 def _new_york_five(days: np.ndarray) -> np.ndarray:
-    """Nanoseconds from 00:00 UTC to 17:00 in New York of each day."""
+    """Return the nanoseconds from 00:00 UTC to 17:00 in New York for each day."""
     known, index = np.unique(days, return_inverse=True)
     return np.array([_five_o_clock(int(day)) for day in known], dtype=np.int64)[index]
 

@@ -1,4 +1,4 @@
-"""What no stored bar may be: errors of a single bar and of the order of bars."""
+"""Errors in bars: impossible values of a bar, and wrong order. Bars with errors are never stored."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Inconsistency:
     Attributes:
         kind: ``missing_time``, ``missing_price``, ``non_positive_price``, ``high_below_low``, ``open_outside``,
             ``close_outside``, ``negative_volume``, ``unordered``, ``duplicate`` or ``overlap``.
-        rows: int64, positions of the bars that have it, ascending.
-        message: what is wrong with the first of them, without its symbol.
+        rows: int64, ascending positions of the bars with the error.
+        message: what is wrong with the first of these bars; the message does not name the symbol.
     """
 
     kind: str
@@ -38,18 +38,22 @@ class Inconsistency:
 
 
 def shortest_step(timeframe: Timeframe) -> np.timedelta64:
-    """Return how close two bars may open: the timeframe, an hour less from a day up.
+    """Return the shortest allowed step between two opens: the timeframe, from ``1d`` on an hour less.
 
-    Vendors label daily bars with local times, which daylight saving moves by an hour twice a year.
+    Vendors label daily bars with local times, which daylight saving time moves by an hour twice a year.
     """
     step = np.timedelta64(timeframe.nanoseconds, "ns")
     return step - _HOUR if timeframe.seconds >= 86400 else step
 
 
 def common_step(time: np.ndarray) -> int:
-    """Return the most common step between ``time`` (int64 nanoseconds, ascending), of equally common ones the shortest.
+    """Return the most common step between times, or the shortest of the most common ones, in nanoseconds.
 
-    Looked at are the first 200,000 steps; without any the result is 0.
+    Args:
+        time: int64 ``(n,)`` nanoseconds, ascending. Only the first 200,000 steps count.
+
+    Returns:
+        0 if there are fewer than two times.
     """
     if len(time) < 2:
         return 0
@@ -58,7 +62,7 @@ def common_step(time: np.ndarray) -> int:
 
 
 def find_inconsistencies(bars: Bars) -> Iterator[Inconsistency]:
-    """Yield the errors of ``bars``, one per kind; values are in messages as they are in the bars."""
+    """Yield the errors of ``bars``, one per kind."""
     missing = np.flatnonzero(np.isnat(bars.time))
     if len(missing):
         yield Inconsistency("missing_time", missing, f"the time of bar {missing[0] + 1} is missing{_more(missing)}")
@@ -73,7 +77,7 @@ def find_inconsistencies(bars: Bars) -> Iterator[Inconsistency]:
 
 
 def first_inconsistency(bars: Bars) -> Inconsistency | None:
-    """Return the error that comes first in the order of the bars, whatever its kind; None if there is none."""
+    """Return the error of the earliest bar, of any kind; None if there is no error."""
     return min(find_inconsistencies(bars), key=lambda error: int(error.rows[0]), default=None)
 
 
@@ -122,7 +126,7 @@ def _order_checks(bars: Bars) -> Iterator[_Check]:
         step < zero,
         lambda row: f"comes after the one of {format_time(time[row - 1])}; times must ascend",
     )
-    yield "duplicate", step == zero, lambda row: "is there twice"
+    yield "duplicate", step == zero, lambda row: "occurs twice"
     yield (
         "overlap",
         (step > zero) & (step < shortest_step(bars.timeframe)),
@@ -131,10 +135,10 @@ def _order_checks(bars: Bars) -> Iterator[_Check]:
 
 
 def check_bars(bars: Bars) -> None:
-    """Refuse bars that no market can have made.
+    """Check that bars have no errors.
 
     Raises:
-        BadInputError: naming the first error.
+        BadInputError: the bars have an error; the message describes the first one.
     """
     found = first_inconsistency(bars)
     if found is not None:

@@ -1,6 +1,6 @@
-"""The manifest of a data set: which files hold it now.
+"""The manifest of a data set, which names its current files.
 
-Replacing this one small file is what makes a write of many files happen at once, or not at all.
+A write creates all new files and then replaces the manifest, so that it takes effect as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FILE_NAME = re.compile(r"\d{4}-[0-9a-f]{16}\.parquet", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class YearFile:
-    """One Parquet file: the bars that open in one year (UTC). ``first`` and ``last`` are the opens at its ends."""
+    """One Parquet file: the bars that open in one year (UTC), from the open ``first`` to the open ``last``."""
 
     name: str
     rows: int
@@ -43,9 +43,9 @@ class DatasetManifest:
     Attributes:
         symbol, timeframe: the data set.
         files: by year.
-        calendar: name of the market's calendar, the same for all timeframes of a symbol; ``None`` leaves it to the
-            spelling of the symbol.
-        more: keys that this KTRDR does not know, written back as they were read.
+        calendar: name of the market's calendar, the same for all timeframes of a symbol; ``None`` derives it from the
+            symbol.
+        more: keys that this version does not know; they are written back unchanged.
     """
 
     symbol: str
@@ -79,8 +79,15 @@ class DatasetManifest:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """One data set. ``[start, end)``: open of the first bar, close of the last, UTC; ``bytes`` on disk; ``calendar`` as
-    stored, ``None`` where it is left to the spelling of the symbol."""
+    """Description of one data set.
+
+    Attributes:
+        symbol, timeframe: the data set.
+        rows: number of bars.
+        start, end: open of the first bar and close of the last one, UTC.
+        bytes: size on disk.
+        calendar: the stored calendar; ``None`` if the symbol implies it.
+    """
 
     symbol: str
     timeframe: str
@@ -92,10 +99,10 @@ class DatasetInfo:
 
 
 def read_manifest(directory: Path) -> DatasetManifest | None:
-    """Return the manifest in ``directory``, ``None`` if there is none.
+    """Return the manifest in ``directory``, ``None`` if the directory has none.
 
     Raises:
-        BadInputError: it is damaged, or of a newer KTRDR.
+        BadInputError: the manifest is damaged, or a newer version wrote it.
     """
     path = directory / MANIFEST
     document = _document(str(path))
@@ -129,12 +136,12 @@ def read_manifest(directory: Path) -> DatasetManifest | None:
 
 
 def read_totals(directory: str) -> DatasetInfo | None:
-    """Return what the manifest in ``directory`` says of its data set as a whole, ``None`` if there is none.
+    """Return the description of the data set in ``directory``, ``None`` if the directory has no manifest.
 
-    A list of thousands of data sets needs no more, and this takes a tenth of the time of :func:`read_manifest`.
+    This takes a tenth of the time of :func:`read_manifest`, for lists of thousands of data sets.
 
     Raises:
-        BadInputError: it is damaged, or of a newer KTRDR.
+        BadInputError: the manifest is damaged, or a newer version wrote it.
     """
     path = f"{directory}/{MANIFEST}"
     document = _document(path)
@@ -162,7 +169,7 @@ def read_totals(directory: str) -> DatasetInfo | None:
 
 
 def _document(path: str) -> dict[str, Any] | None:
-    """Return the manifest at ``path`` as JSON, ``None`` if there is none."""
+    """Return the manifest at ``path`` as JSON, ``None`` if the file does not exist."""
     try:
         with open(path, "rb", buffering=0) as file:
             document = json.loads(file.read().decode())

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["exchange_name", "exchange_reach", "exchange_sessions"]
 
 _EPOCH = dt.date(1970, 1, 1)
-# More on each side, or a range inside a long holiday would have no session at all.
+# Days added on each side, so that a range inside a long holiday contains a session.
 _MARGIN = 31
 
 
 def exchange_name(name: str) -> str:
-    """Return how `exchange_calendars` spells the exchange ``name``, such as ``XNYS`` for ``nyse``.
+    """Return the name of an exchange in `exchange_calendars`, such as ``XNYS`` for ``nyse``.
 
     Raises:
-        BadInputError: it knows no such exchange.
+        BadInputError: there is no such exchange.
     """
     import exchange_calendars
 
@@ -39,14 +39,14 @@ def exchange_name(name: str) -> str:
 
 @functools.lru_cache(maxsize=32)
 def exchange_sessions(name: str, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sessions of ``name`` between two days, both included, counted since 1970.
+    """Return the sessions of ``name`` from day ``first`` to day ``last`` (included), in days since 1970.
 
     Returns:
-        int64 ``(s,)`` days with a session, and int64 ``(p,)`` opens and closes of its parts in nanoseconds since 1970,
-        ascending: a break at noon makes two parts of a session.
+        int64 ``(s,)``: days with a session. int64 ``(p,)`` twice: opens and closes of the parts of the sessions in
+        nanoseconds since 1970, UTC, ascending; a break at noon divides a session into two parts.
 
     Raises:
-        BadInputError: the calendar does not reach that far, or the installed package cannot make it.
+        BadInputError: the calendar does not cover these days, or the installed package cannot create it.
     """
     schedule = _schedule(name, first, last)
 
@@ -64,10 +64,10 @@ def exchange_sessions(name: str, first: int, last: int) -> tuple[np.ndarray, np.
 
 
 def exchange_reach(name: str) -> tuple[int | None, int | None]:
-    """Return the first and the last day that the calendar ``name`` can tell of; ``None`` where it has no such end.
+    """Return the first and the last day of the calendar ``name``; ``None`` where it has no limit.
 
     Raises:
-        BadInputError: the installed package cannot make the calendar.
+        BadInputError: the installed package cannot create the calendar.
     """
     import exchange_calendars
     from exchange_calendars.errors import CalendarError
@@ -95,7 +95,7 @@ def _schedule(name: str, first: int, last: int) -> pd.DataFrame:
     except NotImplementedError as error:
         raise _broken(name) from error
     except (CalendarError, ValueError) as error:
-        # Asked for are a day and the margin more than there are bars, which may be what is too far.
+        # The request is longer than the bars by a day and the margin: these alone may be out of range.
         lower, upper = exchange_reach(name)
         start = first - _MARGIN if lower is None else max(lower, first - _MARGIN)
         end = last + _MARGIN if upper is None else min(upper, last + _MARGIN)
@@ -109,10 +109,10 @@ def _schedule(name: str, first: int, last: int) -> pd.DataFrame:
 
 @functools.cache
 def _fit_offsets_to_pandas() -> None:
-    """Let the offsets of `exchange_calendars` work with pandas 3.1, which calls them by other names.
+    """Adapt the offsets of `exchange_calendars` to pandas 3.1, which calls methods of other names.
 
-    Without this, exchanges with an Orthodox Easter (ASEX, XBEL, XBSE, XCYS) and XTAE cannot be made, and XBOM and XMOS
-    lack their sessions on Saturdays.
+    Without this, exchanges with an Orthodox Easter (ASEX, XBEL, XBSE, XCYS) and XTAE cannot be created, and XBOM and
+    XMOS lack their sessions on Saturdays.
     """
     from exchange_calendars.pandas_extensions.offsets import CompositeCustomBusinessDay, OrthodoxEaster
     from pandas.tseries.offsets import CustomBusinessDay
@@ -131,7 +131,7 @@ def _fit_offsets_to_pandas() -> None:
     fitted: tuple[tuple[type, str, object], ...] = (
         (OrthodoxEaster, "_add_datetime", getattr(OrthodoxEaster, "_apply", None)),
         (CompositeCustomBusinessDay, "_add_datetime", step),
-        # They are asked day by day: pandas' shortcut for business days knows a single mask of weekdays.
+        # Step day by day: pandas' shortcut for business days supports a single mask of weekdays.
         (CompositeCustomBusinessDay, "_supports_daily_offset_mask", False),
     )
     for offset, name, value in fitted:

@@ -1,4 +1,4 @@
-"""Stored bars as a file for other programs."""
+"""Export of stored bars to CSV and Parquet files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,20 @@ _FORMATS = {
 
 
 def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
-    """Write ``bars`` to ``path``: CSV (``.csv``, ``.csv.gz``) or Parquet, by its suffix; columns as in the store.
+    """Write ``bars`` to a file: CSV (``.csv``, ``.csv.gz``) or Parquet (``.parquet``), by its suffix.
 
-    The file appears whole or not at all. Times in CSV are UTC and say so, so that an import reads the same bars back.
-    A Parquet file notes the calendar that is stored with the bars, and an import takes it from there; CSV has no room
-    for it that other programs would pass over.
+    The columns are those of the store. The file is written completely or not at all. Times in CSV end with ``Z``
+    (UTC), so that an import reads the same bars back. A Parquet file contains the calendar as metadata, and an import
+    uses it; CSV has no metadata.
+
+    Args:
+        bars: the bars to write.
+        path: the file, in an existing directory.
+        overwrite: replace the file if it exists.
 
     Raises:
-        BadInputError: the suffix is unknown, the directory is not there, or the file exists and may not be
-            overwritten.
+        BadInputError: the suffix is unknown, the directory does not exist, or the file exists and ``overwrite`` is
+            False.
         StoreError: the disk is full or not writable.
     """
     suffix = next((known for known in _FORMATS if path.name.lower().endswith(known)), None)

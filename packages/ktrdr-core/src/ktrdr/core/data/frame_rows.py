@@ -47,12 +47,12 @@ class FrameTimes:
 
     @property
     def utc(self) -> np.ndarray:
-        """int64 ``(n,)``: nanoseconds since 1970, UTC; times without a zone are taken as UTC."""
+        """Times in UTC, int64 ``(n,)``: nanoseconds since 1970; times without a zone are taken as UTC."""
         return self.written if self.offset is None else self.written - self.offset * _MINUTE
 
     @property
     def missing(self) -> np.ndarray:
-        """bool ``(n,)``: where there is no time (NaT)."""
+        """Mask, bool ``(n,)``: True where there is no time (NaT)."""
         return self.written == _MISSING
 
 

@@ -79,7 +79,7 @@ def from_frame(
     The frame is checked like a file: it is stored whole or not at all, and bars that are stored already are replaced.
     Names of columns are recognized as the headings of files are (``open``, ``Open``, ``o``, ``adj close``, ...). The
     times are the index, if it is a DatetimeIndex, or a column such as ``time``, ``timestamp`` or ``date``. Rows must be
-    in order of time; frames with the newest bar first are turned round.
+    in order of time; frames with the newest bar first are reversed.
 
     Args:
         frame: one row per bar. Times are datetimes with or without a zone; prices and volume are numbers. ``volume``

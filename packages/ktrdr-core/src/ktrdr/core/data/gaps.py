@@ -1,4 +1,4 @@
-"""Gaps between bars, told apart by the calendar of the market."""
+"""Gaps between bars, classified by the calendar of the market."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _CHUNK = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Where the next bar does not open when the one before has closed.
+    """Gaps: places where a bar does not open at the close of the bar before.
 
     Attributes:
         start: ``datetime64[ns]`` ``(g,)``, close of the bar before.
         end: ``datetime64[ns]`` ``(g,)``, open of the bar after.
         missing: int64 ``(g,)``, bars the calendar expects in between.
-        kind: int64 ``(g,)``, position in :data:`GAP_KINDS`; ``unexpected`` wherever ``missing`` is not 0.
+        kind: int64 ``(g,)``, position in :data:`GAP_KINDS`; ``unexpected`` if ``missing`` is not 0.
     """
 
     start: np.ndarray
@@ -47,8 +47,8 @@ class Gaps:
 def find_gaps(bars: Bars, calendar: MarketCalendar) -> Gaps:
     """Return all gaps of ``bars``, which ascend in time.
 
-    A bar counts as missing if the market was open for more than half of it: the two hours of a Sunday, or the half hour
-    before a session that opens at 9:30, are no lack.
+    A bar counts as missing if the market was open for more than half of its time: a daily bar for the two hours of a
+    Sunday is not missing, nor is the hourly bar of 9:00 of a session that opens at 9:30.
     """
     time = bars.time.astype(np.int64)
     if bars.timeframe.name == "1d" and calendar.name not in ("FX", "24/7"):
@@ -70,9 +70,12 @@ def find_gaps(bars: Bars, calendar: MarketCalendar) -> Gaps:
 
 
 def outside_hours(bars: Bars, calendar: MarketCalendar) -> np.ndarray:
-    """Return the positions of the bars during which the market was closed the whole time, holidays not counted.
+    """Return the positions of the bars during which the market was closed all the time, except on holidays.
 
-    Many of them mean a wrong time zone, a wrong calendar, or a vendor that fills weekends.
+    Many such bars indicate a wrong time zone, a wrong calendar, or a vendor that fills weekends.
+
+    Returns:
+        int64 ``(k,)``, ascending.
     """
     if not len(bars):
         return np.empty(0, dtype=np.int64)

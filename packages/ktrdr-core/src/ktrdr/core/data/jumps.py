@@ -1,4 +1,4 @@
-"""Jumps of a series of bars that may be no moves of the price: those like a split, and those out of all proportion."""
+"""Price jumps that may not be market moves: jumps like a split, and very large jumps."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class JumpKind:
     Attributes:
         kind: ``split_like_jump`` or ``large_jump``.
         rows: int64 ``(k,)``, positions of the bars, ascending; at least one.
-        statement: what they are and where the first ten are, without the symbol: a clause.
-        cause: what they may come from: a clause, or empty if the statement says so.
-        effect: what they do to a training or a backtest, and the remedy: a clause.
+        statement: a clause that describes the jumps and lists the first ten, without the symbol.
+        cause: a clause with possible causes; empty if the statement names the cause.
+        effect: a clause with the effect on a training or a backtest, and the remedy.
     """
 
     kind: str
@@ -52,12 +52,12 @@ class JumpKind:
 
     @property
     def message(self) -> str:
-        """What they are, where, and what they may come from: a sentence without the symbol."""
+        """A sentence with the jumps and their possible causes, without the symbol."""
         return f"{self.statement}; {self.cause}" if self.cause else self.statement
 
 
 def find_jumps(bars: Bars) -> tuple[JumpKind, ...]:
-    """Return the jumps of ``bars`` by kind, each bar in one kind at most; prices must be above 0."""
+    """Return the jumps of ``bars`` by kind; a bar is in one kind at most. Prices must be above 0."""
     found = []
     rows, ratios = split_like_jumps(bars)
     if len(rows):
@@ -80,9 +80,9 @@ def find_jumps(bars: Bars) -> tuple[JumpKind, ...]:
 
 
 def jump_warnings(series: Sequence[Bars]) -> tuple[str, ...]:
-    """Return what a training or a backtest must say of the jumps in its bars: one sentence per symbol and kind.
+    """Return the warnings of a training or a backtest about jumps in its bars: one sentence per symbol and kind.
 
-    Beyond ten symbols that have any, one more sentence names the others.
+    If more than ten symbols have jumps, one more sentence names the others.
 
     Args:
         series: bars of each symbol; prices must be above 0.
@@ -107,7 +107,10 @@ def split_like_jumps(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions of bars that open at about a simple ratio of the close before, and that ratio.
 
     A ratio above 1 means a lower price (2.0: a 2 for 1 split), below 1 a higher one. Only jumps within 4 % of a usual
-    split ratio count; whether it was a split, the prices alone cannot tell.
+    split ratio count. Prices alone do not show whether it was a split.
+
+    Returns:
+        int64 ``(k,)``, ascending; and float64 ``(k,)``.
     """
     if len(bars) < 2:
         return np.empty(0, dtype=np.int64), np.empty(0)
@@ -124,9 +127,9 @@ def split_like_jumps(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
 def large_jumps(bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the bars whose absolute log return is above 0.5 and above 20 times the median of the series.
 
-    The return is that of the open or of the close, each from the close before; the median is that of all absolute log
-    returns from close to close, those of 0 among them. Where most bars stand still it is 0, and 0.5 alone decides: in
-    such a series nothing says that larger moves are usual.
+    The return is that of the open or of the close, each from the close before. The median is that of all absolute log
+    returns from close to close, zeros included. If most bars do not move, the median is 0 and only the bound of 0.5
+    applies: such a series gives no evidence that larger moves are usual.
 
     Args:
         bars: prices must be above 0.
@@ -138,7 +141,7 @@ def large_jumps(bars: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if len(bars) < 2:
         return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
     before, opened, closed = bars.close[:-1], bars.open[1:], bars.close[1:]
-    # Logarithms of all bars cost more than all other checks together: most series have no move to take them for.
+    # Logarithms of all bars cost more than all other checks together, and most series have no large move.
     rows = np.flatnonzero(_may_be_large(opened / before) | _may_be_large(closed / before))
     if len(rows):
         bound = max(_LARGE, _TIMES_MEDIAN * float(np.median(np.abs(np.log(closed / before)))))

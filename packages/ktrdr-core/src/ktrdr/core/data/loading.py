@@ -1,4 +1,4 @@
-"""Bars as strategies ask for them: stored, or made of finer ones that are."""
+"""Loading of bars: stored ones, or bars resampled from a finer stored timeframe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,21 @@ def load_bars(
     start: np.datetime64 | None = None,
     end: np.datetime64 | None = None,
 ) -> Bars:
-    """Return the bars of ``symbol`` that open in ``[start, end)``; ``None`` leaves that side open.
+    """Return the bars of ``symbol`` that open in ``[start, end)``.
 
     A timeframe that is not stored is resampled from the coarsest finer one that is stored and fits
-    (:mod:`ktrdr.core.data.resample`). A range never changes a bar: the result is a slice of what a call without range
-    gives.
+    (:mod:`ktrdr.core.data.resample`). A range never changes a bar: the result is a slice of the bars without a range.
+
+    Args:
+        store: holds the bars.
+        symbol: such as ``EURUSD``.
+        timeframe: length of a bar.
+        start: the earliest open, UTC; ``None`` for the first bar.
+        end: bars open before this time, UTC; ``None`` for the last bar.
 
     Raises:
-        BadInputError: neither the timeframe nor a finer one that fits is stored; the message says what is.
+        BadInputError: the finer bars that are stored do not fit.
+        NotFoundError: neither the timeframe nor a finer one that fits is stored; the message names the stored ones.
     """
     target = Timeframe(str(timeframe))
     if store.has(symbol, target):
@@ -53,14 +60,13 @@ def load_bars(
             f" since {target} is no integer multiple of those; import {target} bars or finer ones with `ktrdr data"
             " import`"
         )
-    return store.read(symbol, target, start, end)  # says that there are none, and what there is
+    return store.read(symbol, target, start, end)  # raises NotFoundError, which names the stored data sets
 
 
 def fingerprint(bars: Iterable[Bars]) -> str:
     """Return the sha256 (hex) of the content of ``bars``: symbols, timeframes, times and values.
 
-    The order in which data sets come does not matter; every bit of a value does, except which NaN marks an unknown
-    volume.
+    The order of the data sets does not matter. Every bit of a value counts; all NaN are equal.
     """
     digests = sorted(_digest(each) for each in bars)
     return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -1,4 +1,4 @@
-"""New bars and stored ones become one data set."""
+"""Merge of new bars into stored ones."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["by_year", "check_spacing", "check_year_ends", "merge"]
 
 
 def merge(old: Bars, new: Bars) -> tuple[Bars, tuple[int, int, int]]:
-    """Return ``old`` with the bars of ``new`` added or put in place, and how many were added, replaced, unchanged.
+    """Return ``old`` with the bars of ``new`` added or replaced, and the numbers of added, replaced, unchanged bars.
 
-    Both ascend strictly in time, and so does the result.
+    Times of both must ascend strictly; those of the result do too.
     """
     position = np.searchsorted(old.time, new.time)
     inside = np.minimum(position, len(old) - 1)
@@ -42,7 +42,7 @@ def merge(old: Bars, new: Bars) -> tuple[Bars, tuple[int, int, int]]:
 
 
 def by_year(bars: Bars) -> Iterator[tuple[int, Bars]]:
-    """Yield the years (UTC) in which bars open, ascending, with their bars."""
+    """Yield each year (UTC) in which bars open, ascending, and its bars."""
     if not len(bars):
         return
     first, last = (int(str(time.astype("datetime64[Y]"))) for time in (bars.time[0], bars.time[-1]))
@@ -53,14 +53,14 @@ def by_year(bars: Bars) -> Iterator[tuple[int, Bars]]:
 
 
 def check_spacing(bars: Bars) -> None:
-    """Refuse bars of which one opens before the one before it has closed."""
+    """Raise BadInputError if a bar opens before the bar before it has closed."""
     close = np.flatnonzero(np.diff(bars.time) < shortest_step(bars.timeframe))
     if len(close):
         raise _overlap(bars, bars.time[close[0]], bars.time[close[0] + 1])
 
 
 def check_year_ends(bars: Bars, files: Sequence[YearFile]) -> None:
-    """Refuse the same across the ends of years; ``files`` ascend, ``bars`` say whose they are."""
+    """Raise BadInputError if bars overlap where two years meet; ``files`` ascend, ``bars`` name the data set."""
     for before, after in itertools.pairwise(files):
         if after.first - before.last < shortest_step(bars.timeframe):
             raise _overlap(bars, before.last, after.first)

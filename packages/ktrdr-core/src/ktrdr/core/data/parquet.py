@@ -1,4 +1,4 @@
-"""Bars to and from Parquet files, through DuckDB.
+"""Reads and writes bars in Parquet files, with DuckDB.
 
 Columns: ``time`` (TIMESTAMP_NS, the open of the bar, UTC), ``open``, ``high``, ``low``, ``close``, ``volume`` (DOUBLE;
 ``volume`` is null where unknown). Rows ascend in time.
@@ -32,16 +32,20 @@ COLUMNS = ("time", "open", "high", "low", "close", "volume")
 PARQUET_COPY = "FORMAT parquet, COMPRESSION zstd"
 """Options of DuckDB's ``COPY`` to a Parquet file."""
 
-# The calendar stands in files for other programs, not in those of the store, where the manifest says it.
+# Exported files contain the calendar; in the store it is in the manifest.
 _CALENDAR_KEY = "ktrdr.calendar"
 _ROWS_PER_QUERY = 1_000_000
 
 
 def connect(database: Path | None = None, temporary: Path | None = None) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB that stays small and never reaches for the network.
+    """Open a DuckDB with little memory and without network access.
 
-    One thread: with several, DuckDB 2.0 stores the rows of a large CSV file in another order than the file's
-    (whatever ``preserve_insertion_order`` says), and order is what bars are about. It costs little.
+    It has one thread: with several, DuckDB 2.0 changes the order of the rows of a large CSV file (whatever
+    ``preserve_insertion_order`` is), and bars need their order. One thread is hardly slower.
+
+    Args:
+        database: file of the database; in memory by default.
+        temporary: directory for temporary files.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": "1",
@@ -55,26 +59,26 @@ def connect(database: Path | None = None, temporary: Path | None = None) -> duck
 
 
 def quoted_path(path: Path) -> str:
-    """Return ``path`` with the characters that DuckDB takes for patterns made literal."""
+    """Return ``path`` for DuckDB, with the characters of patterns escaped."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
 def copy_to_file(connection: duckdb.DuckDBPyConnection, select: str, path: Path, options: str) -> None:
-    """Write what ``select`` returns to ``path``, with the options of DuckDB's ``COPY``.
+    """Write the result of ``select`` to ``path``, with the options of DuckDB's ``COPY``.
 
     Raises:
-        OSError: the disk is full, or the directory is not there or not writable.
+        OSError: the disk is full, or the directory does not exist or is not writable.
     """
     literal = str(path).replace("'", "''")
     try:
-        # Whoever calls writes to a file that nobody reads yet: DuckDB need not write to another one first.
+        # The caller replaces the old file itself, so DuckDB need not write to a temporary file.
         connection.execute(f"COPY ({select}) TO '{literal}' ({options}, USE_TMP_FILE false)")
     except duckdb.IOException as error:
         raise OSError(str(error)) from error
 
 
 def calendar_metadata(calendar: str | None) -> str:
-    """Return the options of ``COPY`` that note ``calendar`` in a Parquet file; none for ``None``."""
+    """Return the options of ``COPY`` that write ``calendar`` into a Parquet file; empty for ``None``."""
     if calendar is None:
         return ""
     literal = calendar.replace("'", "''")
@@ -82,10 +86,10 @@ def calendar_metadata(calendar: str | None) -> str:
 
 
 def calendar_in_file(path: Path) -> str | None:
-    """Return the calendar that a Parquet file notes, ``None`` if it notes none.
+    """Return the calendar in the metadata of a Parquet file, ``None`` if there is none.
 
     Raises:
-        duckdb.Error: it is no Parquet file, or damaged.
+        duckdb.Error: the file is not a Parquet file, or is damaged.
     """
     with connect() as connection:
         found = connection.execute(
@@ -96,10 +100,10 @@ def calendar_in_file(path: Path) -> str | None:
 
 
 def write_parquet(bars: Bars, path: Path) -> None:
-    """Write ``bars`` to ``path`` and flush them to the disk.
+    """Write ``bars`` to ``path`` and flush the file to the disk.
 
     Raises:
-        OSError: the disk is full, or the directory is not there or not writable.
+        OSError: the disk is full, or the directory does not exist or is not writable.
     """
     with connect() as connection:
         connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
@@ -110,9 +114,9 @@ def write_parquet(bars: Bars, path: Path) -> None:
 def read_parquet(
     files: Sequence[tuple[Path, int]], start: np.datetime64 | None = None, end: np.datetime64 | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the columns of ``files`` (path, number of rows), one after the other, for ``start <= time < end``.
+    """Return the columns of all ``files`` (path, number of rows) for ``start <= time < end``, concatenated.
 
-    Never holds more than the result and about a million rows beside it.
+    Memory use is that of the result and about a million more rows.
 
     Raises:
         duckdb.Error: a file is missing or damaged.
@@ -133,7 +137,7 @@ def read_parquet(
             ).fetchnumpy()
             for name in COLUMNS:
                 column = np.ma.asanyarray(result.pop(name))
-                # A null where none may be becomes NaN or NaT, which the caller refuses.
+                # An unexpected null becomes NaN or NaT, which the caller refuses.
                 pieces[name].append(column.filled(np.datetime64("NaT") if name == "time" else np.nan))
     columns: dict[str, np.ndarray] = {}
     for name in COLUMNS:

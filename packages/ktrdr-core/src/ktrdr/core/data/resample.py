@@ -1,9 +1,9 @@
-"""Coarser bars from finer ones.
+"""Resampling of bars to a coarser timeframe.
 
-Conventions: a coarse bar opens on a UTC boundary of its timeframe (2 h and 4 h bars at multiples counted from 00:00
-UTC, daily ones at 00:00 UTC, weekly ones on Monday 00:00 UTC) whatever the market's hours, so FX has a short daily bar
-on Sundays. It holds the finer bars that open in it. Since a bar becomes visible at open + timeframe, the last one is
-left out unless the finer bars reach its close; there is no bar where there are no finer ones.
+A coarse bar opens on a UTC boundary of its timeframe, independent of the market's hours: 2 h and 4 h bars at multiples
+counted from 00:00 UTC, daily bars at 00:00 UTC, weekly bars on Monday 00:00 UTC. So FX has a short daily bar on
+Sundays. A coarse bar aggregates the finer bars that open in it; without any, there is no coarse bar. Because a bar is
+visible from open + timeframe, the last one is dropped unless the finer bars reach its close.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _MONDAY = 4 * 86_400_000_000_000
 
 
 def divides(finer: Timeframe, coarser: Timeframe) -> bool:
-    """Tell whether bars of ``finer`` add up to bars of ``coarser``."""
+    """Return True if ``coarser`` is an integer multiple, above 1, of ``finer``."""
     return finer.seconds < coarser.seconds and coarser.seconds % finer.seconds == 0
 
 
 def boundary_at_or_before(time: np.ndarray, timeframe: Timeframe) -> np.ndarray:
-    """Return the open (``datetime64[ns]``) of the bars of ``timeframe`` in which the instants ``time`` lie."""
+    """Return the open (``datetime64[ns]``) of the bar of ``timeframe`` that contains each instant of ``time``."""
     length = timeframe.nanoseconds
     anchor = _MONDAY if timeframe.name == "1w" else 0
     count = time.astype("datetime64[ns]").astype(np.int64) - anchor
@@ -44,20 +44,20 @@ def first_straddling(bars: Bars, timeframe: Timeframe) -> int:
 
 
 def resample(bars: Bars, timeframe: Timeframe | str, *, data_end: np.datetime64 | None = None) -> Bars:
-    """Return ``bars`` as bars of the coarser ``timeframe``.
+    """Return ``bars`` resampled to the coarser ``timeframe``.
 
-    Of the finer bars in each: the first open, the highest high, the lowest low, the last close and the sum of volume,
-    which is NaN if one of its parts is.
+    A coarse bar has the first open, the highest high, the lowest low, the last close and the sum of the volumes of its
+    finer bars; the sum is NaN if one of them is.
 
     Args:
         bars: the finer bars.
         timeframe: a multiple of theirs.
-        data_end: until when there is data, default the close of the last of ``bars``; a bar that closes later than
-            that is left out. To be given by who passes only a part of the bars there are.
+        data_end: end of the data, by default the close of the last of ``bars``; a coarse bar that closes later is
+            dropped. Needed if ``bars`` are only a part of the data.
 
     Raises:
-        BadInputError: the timeframe is not an integer multiple, or a bar crosses a boundary of it (so that a coarse bar
-            would hold prices from after its close).
+        BadInputError: the timeframe is not an integer multiple, or a finer bar crosses a boundary of it (a coarse bar
+            would then contain prices from after its close).
     """
     target = Timeframe(str(timeframe))
     if not divides(bars.timeframe, target):

@@ -1,4 +1,4 @@
-"""A year of real bars that ships with KTRDR: EURUSD, one hour, 2017 (see ``samples/ATTRIBUTION.md``)."""
+"""The sample data: EURUSD, one hour, the year 2017 (see ``samples/ATTRIBUTION.md``)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sample_bars() -> Bars:
 
 
 def install_sample(store: BarStore) -> Bars:
-    """Merge the sample into ``store`` and return it; doing so again changes nothing."""
+    """Merge the sample into ``store`` and return it; a second call changes nothing."""
     bars = sample_bars()
     store.write(bars)
     return bars

@@ -1,4 +1,4 @@
-"""Bars whose clock is shifted against their market's hours, and the reading of their times that puts it right."""
+"""Detection of a wrong time zone or label: bars outside their market's hours, and the reading that corrects them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _DAY = 86_400_000_000_000
 _QUARTER = 900_000_000_000
 _HOUR = 3_600_000_000_000
 _SATURDAY_NOON = 2 * _DAY + _DAY // 2  # 1970-01-03 12:00
-# Clocks that vendors write, besides the market's own: exchanges, brokers' servers (MetaTrader's is that of Athens).
+# Zones that vendors use besides the market's own: those of exchanges and brokers (MetaTrader servers: Athens).
 _ZONES = (
     "UTC", "America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London", "Europe/Berlin",
     "Europe/Athens", "Europe/Moscow", "Asia/Kolkata", "Asia/Hong_Kong", "Asia/Tokyo", "Australia/Sydney",
 )  # fmt: skip
 _OFFSETS = tuple(f"{hour:+03}:00" for hour in range(-10, 13) if hour)
 _WEEKS_LOOKED_AT = 160
-# A clock is shifted if the market was closed in so many of the bars, or at some time in so many weeks (or days).
+# A clock is shifted if at least this share of the bars, or of the weeks (or days), is outside the hours.
 _FEWEST = 0.2
-# The right reading leaves no more than this share of the bars outside that were there: a broker's clock may change on
-# other days than its zone's, an offset may be the nearest one for the hours of another market. The market's own zone is
-# right if the best reading leaves no more than _EQUAL of all bars less outside.
+# The right reading leaves at most this share of the bars outside that were outside before: a broker may change its
+# clock on other days than its zone, and an offset may only be the nearest fit for the hours of another market. The
+# market's own zone is preferred if the best reading is better by no more than _EQUAL of all bars.
 _LEFT = 0.1
 _LEFT_BY_OFFSET = 0.01
 _EQUAL = 0.0005
@@ -36,11 +36,11 @@ _EQUAL = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How times of bars are read.
+    """A way to read the times of bars.
 
     Attributes:
-        zone: as ``--timezone`` takes it: ``UTC``, ``Europe/Athens``, ``+02:00``.
-        label: ``open`` or ``close``, what a bar's time is.
+        zone: in the form of ``--timezone``: ``UTC``, ``Europe/Athens``, ``+02:00``.
+        label: ``open`` or ``close``: the meaning of a bar's time.
     """
 
     zone: str
@@ -52,9 +52,9 @@ class TimesRead:
     """How the times of bars were read when they were imported.
 
     Attributes:
-        zone: the zone in which they were read; None where the file says several itself.
-        label: ``open`` or ``close``, what the times were taken for.
-        said: true if the file says the zone itself.
+        zone: the zone in which they were read; None if the file itself has several zones.
+        label: ``open`` or ``close``: the assumed meaning of the times.
+        said: True if the file itself names the zone.
     """
 
     zone: dt.tzinfo | None
@@ -64,13 +64,14 @@ class TimesRead:
 
 @dataclass(frozen=True, slots=True)
 class ClockProposal:
-    """A reading of the same times with which (nearly) no bar lies outside the market's hours.
+    """A reading of the same times that leaves (nearly) no bar outside the market's hours.
 
     Attributes:
         clock: the reading.
-        exact: true if no bar lies outside with it.
-        equal: another reading that fits as well, or None.
-        same: true if ``equal`` gives the same times, such as a zone in whose bars no clocks change and its offset.
+        exact: True if it leaves no bar outside.
+        equal: another reading that fits equally well, or None.
+        same: True if ``equal`` gives the same times, such as an offset for a zone whose clocks do not change in these
+            bars.
     """
 
     clock: Clock
@@ -80,16 +81,17 @@ class ClockProposal:
 
 
 def propose_clock(bars: Bars, market: MarketCalendar, outside: np.ndarray, read: TimesRead) -> ClockProposal | None:
-    """Return how times should have been read so that the bars lie in their market's hours, None if nothing fits.
+    """Return the reading of the times that puts the bars into their market's hours, None if no reading fits.
 
-    Bars without movement and volume, with which vendors fill closed hours, are no evidence; nor are a few bars outside
-    in a long file, or a file so short that many readings fit.
+    There must be enough evidence: bars without movement and volume, with which vendors fill closed hours, do not count;
+    a few bars outside in a long file are not enough, nor is a file so short that many readings fit.
 
     Args:
         bars: ascending, without errors.
         market: the market's hours.
-        outside: int64, positions of the bars outside these, see :func:`~ktrdr.core.data.gaps.outside_hours`.
-        read: how their times were read.
+        outside: int64 ``(k,)``, positions of the bars outside the hours, see
+            :func:`~ktrdr.core.data.gaps.outside_hours`.
+        read: how the times were read.
     """
     if market.name == "24/7" or bars.timeframe.seconds >= 86400 or not len(outside):
         return None
@@ -116,11 +118,11 @@ def propose_clock(bars: Bars, market: MarketCalendar, outside: np.ndarray, read:
 
 
 def clock_remedy(proposal: ClockProposal, read: TimesRead | None) -> str:
-    """Return what to do, as the second half of a sentence about bars outside hours.
+    """Return the remedy, as the second half of a sentence about bars outside hours.
 
     Args:
         proposal: the right reading.
-        read: how the times were read, None for stored bars, of which nothing is known.
+        read: how the times were read; None for stored bars, for which it is unknown.
     """
     clock, was = proposal.clock, read or TimesRead(dt.UTC)
     before = _name(was.zone or dt.UTC)
@@ -138,7 +140,7 @@ def clock_remedy(proposal: ClockProposal, read: TimesRead | None) -> str:
         again = f"write the file's times without a zone, such as 2017-01-31 14:00, {again}"
     if read is None:
         again = f"if it was imported without {'--timezone' if moved else '--label'}, {again}"
-    most = "" if proposal.exact else ", but for a few"
+    most = "" if proposal.exact else ", except for a few"
     return f"read {how} they lie inside{most}{_as_well(proposal)}; {again}"
 
 
@@ -152,7 +154,7 @@ def _as_well(proposal: ClockProposal) -> str:
 
 
 def _is_shifted(outside: np.ndarray, period: np.ndarray) -> bool:
-    """Tell whether the bars outside are many, or come again and again."""
+    """Return True if many bars are outside, or bars of many weeks (or days)."""
     periods = len(np.unique(period))
     concerned = len(np.unique(period[outside]))
     return outside.mean() >= _FEWEST or (concerned >= 2 and concerned / periods >= _FEWEST)
@@ -160,7 +162,7 @@ def _is_shifted(outside: np.ndarray, period: np.ndarray) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """How well a reading fits: which bars lie outside, how many nanoseconds inside, and the opens it gives."""
+    """The fit of a reading: bool, the bars outside; nanoseconds inside the hours; the opens that it gives."""
 
     clock: Clock
     outside: np.ndarray
@@ -169,7 +171,7 @@ class _Fit:
 
 
 def _choose(now: _Fit, fits: list[_Fit], own: str, period: np.ndarray) -> ClockProposal | None:
-    """Return the best of ``fits``, the first one of those that are equally good; the market's own zone is the first."""
+    """Return the best fit, the first of equally good ones; the first of ``fits`` is the market's own zone."""
     best = min(fits, key=lambda fit: (fit.outside.sum(), -fit.inside))
     if best.inside <= now.inside:
         return None
@@ -183,7 +185,7 @@ def _choose(now: _Fit, fits: list[_Fit], own: str, period: np.ndarray) -> ClockP
     by_offset = chosen.clock.zone[0] in "+-"
     if chosen.outside.sum() > (_LEFT_BY_OFFSET if by_offset else _LEFT) * now.outside.sum():
         return None
-    # A day or a week alone is fitted by many readings; only that of the market's own zone is likely then.
+    # Many readings fit a single day or week; then only the market's own zone is likely.
     if len(np.unique(period)) < 2 and (chosen.clock.zone != own or len(period) < 5):
         return None
     different = [fit for fit in equal[1:] if not np.array_equal(fit.utc, chosen.utc)]
@@ -196,13 +198,13 @@ def _choose(now: _Fit, fits: list[_Fit], own: str, period: np.ndarray) -> ClockP
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trial:
-    """Some of the bars, to be read in another way.
+    """A sample of the bars, to try other readings.
 
     Attributes:
-        written: int64 ``(n,)``, their times on the clock of the file, nanoseconds.
-        utc: int64 ``(n,)``, the same in UTC as they were read.
-        period: int64 ``(n,)``, number of their week (FX) or day.
-        length: of a bar, nanoseconds; bars below a quarter of an hour are put together to such.
+        written: int64 ``(n,)``, times on the clock of the file, nanoseconds.
+        utc: int64 ``(n,)``, the same times in UTC as they were read.
+        period: int64 ``(n,)``, number of the week (FX) or day.
+        length: of a bar, nanoseconds; shorter bars are combined to 15 minutes.
     """
 
     written: np.ndarray
@@ -214,7 +216,7 @@ class _Trial:
 
     @classmethod
     def of(cls, bars: Bars, market: MarketCalendar, usable: np.ndarray, read: dt.tzinfo, label: str) -> _Trial:
-        """Return what is needed of ``bars``: a sample of weeks of a long file."""
+        """Return the trial of ``bars``: a sample of the weeks of a long file."""
         time = bars.time[usable].astype(np.int64)
         week = (time - _SATURDAY_NOON) // (7 * _DAY)
         weeks = np.unique(week)
@@ -231,11 +233,11 @@ class _Trial:
         return cls(written, time, period, length, sessions, holidays)
 
     def read_in(self, zone: str) -> np.ndarray:
-        """Return the times of the file in UTC, were they written in ``zone``."""
+        """Return the times of the file in UTC if they were written in ``zone``."""
         return self.written - _offsets(self.written, _zone(zone))
 
     def fit(self, clock: Clock, utc: np.ndarray) -> _Fit:
-        """Return how well opens ``utc`` lie in the market's hours."""
+        """Return the fit of the opens ``utc`` to the market's hours."""
         inside = self.sessions.covered(utc, utc + self.length)
         outside = (inside == 0) & (self.holidays.covered(utc, utc + self.length) == 0)
         return _Fit(clock, outside, int(inside.sum()), utc)
@@ -244,7 +246,7 @@ class _Trial:
 def _offsets(time: np.ndarray, zone: dt.tzinfo) -> np.ndarray:
     """Return how many nanoseconds ``zone`` is ahead of UTC at noon of the days of ``time``.
 
-    Clocks change on nights without trading.
+    The offset at noon is enough because clocks change at night, when markets are closed.
     """
     days, index = np.unique(time // _DAY, return_inverse=True)
     noons = (dt.datetime(1970, 1, 1, 12, tzinfo=zone) + dt.timedelta(days=int(day)) for day in days)
@@ -266,7 +268,7 @@ def _name(zone: dt.tzinfo) -> str:
 
 
 def _own_zone(market: MarketCalendar) -> str:
-    """Return the zone of the market's clock: New York for FX, whose week ends there at 17:00."""
+    """Return the zone of the market's clock: New York for FX, whose week ends at 17:00 there."""
     if market.name == "FX":
         return "America/New_York"
     import exchange_calendars

@@ -1,4 +1,4 @@
-"""The calendar of a stored symbol: which it is, what told it, and how it is changed."""
+"""The calendar of a stored symbol: show it, with its source, and change it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ __all__ = ["StoredCalendar", "change_calendar", "listed_calendar", "stored_calen
 
 @dataclass(frozen=True, slots=True)
 class StoredCalendar:
-    """What holds for all timeframes of a symbol.
+    """The calendar of a symbol, which holds for all its timeframes.
 
     Attributes:
-        symbol: whose.
+        symbol: the symbol.
         calendar: its name, see :mod:`ktrdr.core.data.calendars`.
-        told_by: ``stored`` with the data, ``times`` of the bars of a ticker with several readings, or ``name`` alone.
-        choices: names of calendars, of which the times of the bars do not tell which it is; mostly empty.
-        warning: what has to be done beside a change; empty if nothing.
+        told_by: source of the calendar: ``stored`` with the data, ``times`` of the bars (for a ticker with several
+            readings), or ``name`` of the symbol.
+        choices: names of the possible calendars if the times of the bars do not decide; mostly empty.
+        warning: what else to do after a change; empty if nothing.
     """
 
     symbol: str
@@ -47,7 +48,7 @@ class StoredCalendar:
         return f"{self.calendar}, {told}; its bars do not tell what it is, {commands} says it"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the calendar as plain values."""
         return {
             "symbol": self.symbol,
             "calendar": self.calendar,
@@ -58,7 +59,7 @@ class StoredCalendar:
 
 
 def listed_calendar(symbol: str, stored: str | None) -> dict[str, Any]:
-    """Return ``calendar`` (``None`` where the symbol could be several things) and ``calendar_stored`` for a list."""
+    """Return ``calendar`` (``None`` if the symbol has several readings) and ``calendar_stored``, for a list."""
     told = readings(symbol)
     name = stored if stored is not None else told[0].calendar if len(told) == 1 else None
     return {"calendar": name, "calendar_stored": stored is not None}
@@ -68,12 +69,12 @@ def stored_calendar(store: BarStore, symbol: str) -> StoredCalendar:
     """Return the calendar of ``symbol``.
 
     Raises:
-        BadInputError: nothing of it is stored.
+        NotFoundError: no data set of it is stored.
     """
     stored = store.calendar(symbol)
     if stored is not None:
         return StoredCalendar(symbol, stored, "stored")
-    # Weeks last: they do not tell one calendar from another.
+    # Weeks last: weekly bars do not distinguish calendars.
     timeframe = next((each for each in (*reversed(TIMEFRAMES[:-1]), "1w") if store.has(symbol, each)), None)
     if timeframe is None:
         raise store.missing(symbol)
@@ -90,7 +91,7 @@ def change_calendar(store: BarStore, symbol: str, calendar: str) -> StoredCalend
     """Store ``calendar`` with all timeframes of ``symbol``.
 
     Raises:
-        BadInputError: there is no such calendar, or nothing of ``symbol`` is stored.
+        BadInputError: there is no such calendar, or no data set of ``symbol`` is stored.
         StoreError: the disk is full or not writable.
     """
     name = store.set_calendar(symbol, calendar)

@@ -1,7 +1,7 @@
-"""Which market the spelling of a symbol tells: one calendar, or several where the same ticker names several things.
+"""The markets that a symbol can belong to, by its spelling.
 
-The names of calendars are those of :mod:`ktrdr.core.data.calendars`; the first of several is what was taken before
-anybody could say which.
+Most symbols have one reading, and so one calendar; some tickers can name several things. The names of calendars are
+those of :mod:`ktrdr.core.data.calendars`. The first of several readings is the default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Reading", "missing_symbol", "pause_hours", "readings"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One thing that a symbol can name: ``calendar``, and ``what`` it is in words, such as ``a coin``."""
+    """One reading of a symbol: its ``calendar``, and ``what`` the symbol names, such as ``a coin``."""
 
     calendar: str
     what: str
@@ -35,7 +35,7 @@ _CRYPTO = frozenset({
     "TON", "SUI", "APT", "ARB", "OP",
 })  # fmt: skip
 _STABLECOINS = ("USDT", "USDC", "BUSD", "TUSD", "DAI")
-# What stands behind a coin for one of its perpetual futures, where it does not name what it is quoted in.
+# Suffixes of a coin for its perpetual futures without a quote currency.
 _PERPETUALS = frozenset({"PERP", "PERPETUAL", "SWAP"})
 # Suffixes of symbols as Yahoo and most vendors write them.
 _EXCHANGE_SUFFIXES = {
@@ -46,8 +46,8 @@ _EXCHANGE_SUFFIXES = {
     "BK": "XBKK", "JK": "XIDX", "KL": "XKLS", "US": "XNYS",
 }  # fmt: skip
 _NEW_YORK = "XNYS"
-# A letter too few or too many (EURUS, AAPLE) and two letters changed round (MFST) are nearly the same; EURUSD and
-# GBPUSD (0.67) are not.
+# A missing or additional letter (EURUS, AAPLE) or two swapped letters (MFST) count as similar; EURUSD and GBPUSD (0.67)
+# do not.
 _NEARLY = 0.75
 
 # Indices outside New York as Yahoo writes them, with a caret. They are computed while their exchange is open.
@@ -98,7 +98,7 @@ _DELIVERY = re.compile(r"(?P<code>[A-Z0-9]{2,4})[FGHJKMNQUVXZ]\d{1,4}", re.ASCII
 
 @functools.lru_cache(maxsize=16384)
 def readings(symbol: str) -> tuple[Reading, ...]:
-    """Return what ``symbol`` can name, at least one thing.
+    """Return the readings of ``symbol``, at least one.
 
     Two currency codes (``EURUSD``, ``EUR-USD``, ``EURUSD=X``) are FX, a coin against anything (``SOL-USD``,
     ``SOLUSDT``) is 24/7, a suffix such as ``.L`` or ``.T`` names its exchange, ``=F`` says that it is a future, and a
@@ -137,7 +137,7 @@ def readings(symbol: str) -> tuple[Reading, ...]:
 
 
 def pause_hours(symbol: str) -> int:
-    """Return for how many hours after 17:00 in New York ``symbol`` does not trade, where it keeps the week of FX."""
+    """Return the hours after 17:00 in New York in which ``symbol`` does not trade, if its calendar is ``FX``."""
     base, quote = _pair(symbol)
     return 1 if base in _METALS or base in _COMMODITY_OR_SHARE or _is_contract(base, quote) else 0
 
@@ -148,7 +148,7 @@ def _is_contract(base: str, quote: str) -> bool:
 
 
 def _pair(symbol: str) -> tuple[str, str]:
-    """Split a symbol into base and quote; the quote is empty where it is no pair."""
+    """Split a symbol into base and quote; the quote is empty if the symbol is not a pair."""
     text = symbol.upper().removesuffix("=X")
     parts = re.split(r"[-_.]", text)
     if len(parts) == 2:
@@ -167,8 +167,8 @@ def _pair(symbol: str) -> tuple[str, str]:
 
 
 def missing_symbol(symbol: str, stored: Iterable[str]) -> str:
-    """Return ``", did you mean `EURUSD`?"`` if ``stored`` has a symbol that is nearly ``symbol``, else an empty string.
+    """Return ``", did you mean `EURUSD`?"`` if ``stored`` has a symbol similar to ``symbol``, else an empty string.
 
-    Symbols are short and have much in common: two pairs of the same currency are alike without one being meant.
+    The threshold is high: symbols are short, and two pairs with the same currency are similar without being confused.
     """
     return did_you_mean(symbol, stored, cutoff=_NEARLY)

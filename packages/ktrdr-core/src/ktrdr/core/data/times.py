@@ -1,4 +1,4 @@
-"""Points in time as the store takes them: ``datetime64[ns]``, UTC."""
+"""Times for the store, ``datetime64[ns]`` in UTC: parse, check and format them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ __all__ = ["check_order", "format_end", "format_time", "last_day", "parse_time"]
 
 
 def parse_time(text: str, name: str = "time") -> np.datetime64:
-    """Return the instant that ISO 8601 ``text`` names, UTC where it has no zone.
+    """Return an ISO 8601 time as ``datetime64[ns]``, UTC; a time without a zone is UTC.
+
+    Args:
+        text: a date, or a date and a time.
+        name: of the option or argument, for messages.
 
     Raises:
-        BadInputError: ``text`` is no date or date and time.
+        BadInputError: ``text`` is not such a time, or is outside of 1678 to 2261.
     """
     try:
         parsed = parse_instant(text).replace(tzinfo=None)
@@ -28,7 +32,7 @@ def parse_time(text: str, name: str = "time") -> np.datetime64:
 
 
 def check_order(start: np.datetime64 | None, end: np.datetime64 | None) -> None:
-    """Check that ``[start, end)`` can hold a bar; ``None`` leaves that side open.
+    """Check that ``[start, end)`` is not empty; ``None`` means no limit on that side.
 
     Raises:
         BadInputError: the end is not after the start.
@@ -41,9 +45,9 @@ def check_order(start: np.datetime64 | None, end: np.datetime64 | None) -> None:
 
 
 def format_end(end: np.datetime64 | dt.datetime) -> str:
-    """Return the close of a last bar as :func:`format_time` does, midnight as the 24:00 of the day before.
+    """Format the close of the last bar of a span like :func:`format_time`, with midnight as 24:00 of the day before.
 
-    So a span ends on the day of its last bar, wherever it is shown: ``2010-12-31 24:00``, not ``2011-01-01 00:00``.
+    So a span ends on the day of its last bar: ``2010-12-31 24:00``, not ``2011-01-01 00:00``.
     """
     time = _instant(end)
     text = format_time(time)
@@ -51,7 +55,7 @@ def format_end(end: np.datetime64 | dt.datetime) -> str:
 
 
 def last_day(end: np.datetime64 | dt.datetime) -> str:
-    """Return the day of the last bar of a span that ends at ``end``, the close of that bar: ``YYYY-MM-DD``, UTC."""
+    """Return the day (``YYYY-MM-DD``, UTC) of the bar that closes at ``end``, the last one of a span."""
     return str((_instant(end) - np.timedelta64(1, "ns")).astype("datetime64[D]"))
 
 
@@ -62,6 +66,6 @@ def _instant(time: np.datetime64 | dt.datetime) -> np.datetime64:
 
 
 def format_time(time: np.datetime64) -> str:
-    """Return ``YYYY-MM-DD HH:MM``, with seconds only where there are any; for a person, UTC."""
+    """Format a time for a person: ``YYYY-MM-DD HH:MM``, UTC, with seconds only if they are not 0."""
     text = str(time.astype("datetime64[s]")).replace("T", " ")
     return text[:-3] if text.endswith(":00") else text

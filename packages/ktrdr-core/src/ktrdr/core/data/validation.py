@@ -1,4 +1,4 @@
-"""What is odd about bars: a report, never a repair."""
+"""Validation of bars. It reports findings and never changes a bar."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of oddity.
+    """One kind of finding.
 
     Attributes:
         kind: such as ``gap``, ``split_like_jump``, ``large_jump``, ``outside_hours``, ``no_volume``, ``zero_volume``,
             or an error of :mod:`ktrdr.core.data.consistency`.
-        severity: ``error`` (the import refuses it) or ``warning``.
+        severity: ``error`` (an import refuses such bars) or ``warning``.
         message: one sentence for a person.
-        count: how often.
-        times: opens of the first bars concerned, ``datetime64[ns]``, at most ten.
+        count: number of occurrences.
+        times: opens of the first bars concerned, ``datetime64[ns]``, UTC, at most ten.
     """
 
     kind: str
@@ -44,7 +44,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ValidationReport:
-    """All that is odd about one data set. ``gaps`` counts gaps by kind; ``missing_bars`` those in unexpected ones."""
+    """All findings about one data set.
+
+    Attributes:
+        symbol, timeframe: the data set.
+        rows: number of bars.
+        calendar: name of the calendar that defines the gaps.
+        gaps: number of gaps by kind.
+        missing_bars: number of bars missing in unexpected gaps.
+        findings: one per kind.
+    """
 
     symbol: str
     timeframe: str
@@ -56,7 +65,7 @@ class ValidationReport:
 
     @property
     def ok(self) -> bool:
-        """True if there are no errors; warnings may be there."""
+        """True if there are no errors; there may be warnings."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,13 +92,13 @@ class ValidationReport:
 
 
 def validate_bars(bars: Bars, calendar: str | None = None, read: TimesRead | None = None) -> ValidationReport:
-    """Return the report on ``bars``: impossible bars, their order, gaps, jumps, missing volume.
+    """Return the report on ``bars``: errors, gaps, bars outside hours, jumps, missing volume.
 
     Args:
-        bars: in any state; gaps and jumps are looked for only where the bars are otherwise in order.
+        bars: may have errors; then only these are reported, and not gaps, jumps and the like.
         calendar: ``FX``, ``24/7`` or a market identifier code; by default that of the bars.
-        read: how the times of a file were read, to propose a better way where bars lie outside the market's hours; None
-            for stored bars.
+        read: how the times of a file were read, to propose a better reading if bars are outside the market's hours;
+            None for stored bars.
 
     Raises:
         BadInputError: there is no calendar of that name.

@@ -1,1 +1,1 @@
-"""Bars in the files of vendors: found, read and checked."""
+"""Import of vendor files: recognize the format, read the rows, check the bars."""

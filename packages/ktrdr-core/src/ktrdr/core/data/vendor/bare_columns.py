@@ -1,4 +1,4 @@
-"""Columns of files without headings, told by what stands in them."""
+"""Recognition of the columns of files without headings, by their values."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["bare_roles"]
 
 _ORDERS = (("open", "high", "low", "close"), ("open", "close", "high", "low"))
 _FEWEST = 5
-# A bar that contradicts its columns here and there is an error of the file, not another order of columns.
+# A few bars that contradict the order of columns are errors in the file, not another order.
 _MOST = 0.9
-# The prices of one row are compared with either decimal sign: 998 and 1,014 are near each other with a point only.
+# The prices of a row are compared with both decimal signs: 998 and 1,014 are only close with a decimal point.
 _SIGNS = (".", ",")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}.*|\d{1,6}")
 _DATE = re.compile(r"\d{8}|\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
@@ -24,19 +24,19 @@ _DATE = re.compile(r"\d{8}|\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
 def bare_roles(
     rows: Sequence[Sequence[str]], given: Mapping[str, str], shown: Path
 ) -> tuple[dict[str, int], str] | None:
-    """Return the position of each role's column and a note on what was assumed, or None if the rows are no bars.
+    """Return the position of each role's column and a note on the assumption, or None if the rows are no bars.
 
-    Prices are the four columns after the time, as open, high, low, close, or as open, close, high, low where only that
-    is possible. A volume follows them; of three columns after the prices the first is a mean price if it lies between
-    low and high on every bar, and the volume comes after it.
+    Prices are the four columns after the time, as open, high, low, close, or as open, close, high, low if only that is
+    possible. The next column is the volume. If three columns follow the prices and the first of them is between low and
+    high on every bar, it is a mean price and the volume comes after it.
 
     Args:
         rows: cells of the first rows, all of one width.
-        given: columns by role, as the user gave them: numbers from 1.
+        given: column numbers, from 1, by role, from the user.
         shown: the file, for messages.
 
     Raises:
-        BadInputError: a column that was given is no number of one, or volume and mean price cannot be told apart.
+        BadInputError: the user gave no valid column number, or volume and mean price cannot be distinguished.
     """
     width = len(rows[0])
     named = {role: _number(role, wanted, width, shown) for role, wanted in given.items()}
@@ -73,7 +73,7 @@ def _first_price(rows: Sequence[Sequence[str]], width: int) -> int | None:
     if width < _FEWEST or not re.match(r"\d", head[0]):
         return None
     apart = width > _FEWEST and _DATE.fullmatch(head[0]) is not None and _CLOCK.fullmatch(head[1]) is not None
-    # An open without decimals looks like a time of day; what is between low and high tells.
+    # An open without decimals looks like a time of day; the other prices decide.
     if apart and ":" not in head[1]:
         apart = not any(_signs(rows, 1, order) for order in _ORDERS)
     first = 2 if apart else 1
@@ -82,7 +82,7 @@ def _first_price(rows: Sequence[Sequence[str]], width: int) -> int | None:
 
 
 def _signs(rows: Sequence[Sequence[str]], first: int, order: Sequence[str]) -> list[str]:
-    """Return the decimal signs with which prices in this order are possible bars."""
+    """Return the decimal signs with which prices in this order form possible bars."""
     return [sign for sign in _SIGNS if _fits(rows, first, order, sign)]
 
 
@@ -125,7 +125,7 @@ def _is_mean(rows: Sequence[Sequence[str]], position: int, roles: Mapping[str, i
 
 
 def _value(text: str, sign: str) -> float | None:
-    """Return a number whose decimal sign is ``sign``, good enough to compare those of one row; None if it is none."""
+    """Return the number with decimal sign ``sign``, to compare the numbers of one row; None if it is not a number."""
     bare = re.sub(f"[{CURRENCIES}{GROUPING_SPACES}]", "", text)
     try:
         return float(bare.replace("," if sign == "." else ".", "").replace(sign, "."))

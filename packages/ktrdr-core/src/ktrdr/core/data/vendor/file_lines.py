@@ -1,4 +1,4 @@
-"""Where a row of a table stands in its text file: looked up when a message needs it, since few do."""
+"""Line numbers of rows in a text file, looked up only when a message needs one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["FileLines"]
 
 @dataclass(frozen=True, slots=True)
 class FileLines:
-    """Lines of a text file: blank ones and those with another number of columns hold no row.
+    """The lines of a text file. Blank lines and lines with another number of columns are not rows.
 
     Attributes:
         path: the file, UTF-8.
-        delimiter: between columns.
-        skip: lines before the first row.
-        width: columns of a row.
+        delimiter: character between columns.
+        skip: number of lines before the first row.
+        width: number of columns of a row.
     """
 
     path: Path
@@ -27,7 +27,7 @@ class FileLines:
     width: int
 
     def of_rows(self, rows: Sequence[int]) -> list[int]:
-        """Return the line, from 1, in which each of ``rows`` (from 0, ascending) begins; reads the file up to it."""
+        """Return the line, from 1, in which each of ``rows`` (from 0, ascending) begins; reads no further."""
         found: list[int] = []
         wanted = iter(rows)
         row = next(wanted, None)
@@ -42,7 +42,7 @@ class FileLines:
         return found
 
     def without_row(self, limit: int) -> tuple[list[tuple[int, int]], int]:
-        """Return line and number of columns of the first ``limit`` lines that are no rows, and how many there are."""
+        """Return number and columns of the first ``limit`` lines that are not rows, and the count of such lines."""
         found: list[tuple[int, int]] = []
         count = 0
         for line, width in self._lines():
@@ -60,7 +60,7 @@ class FileLines:
             reader = csv.reader(file, delimiter=self.delimiter)
             before = 0
             for record in _records(reader):
-                # Empty cells behind the last column are none to DuckDB.
+                # DuckDB ignores empty cells after the last column.
                 while len(record) > self.width and record[-1] == "":
                     record.pop()
                 if len(record) > 1 or (record and record[0].strip()):
@@ -69,7 +69,7 @@ class FileLines:
 
 
 def _records(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Yield the records of a ``csv.reader``; one with a cell that is longer than any is a single column."""
+    """Yield the records of a ``csv.reader``; a record with a cell that is too long becomes a single column."""
     while True:
         try:
             yield next(reader)

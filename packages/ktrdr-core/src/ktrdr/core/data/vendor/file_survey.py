@@ -1,4 +1,4 @@
-"""What the cells of a file look like, all of them: the ground for telling how its times and numbers are written."""
+"""Survey of all cells of a file, from which the formats of its times and numbers are determined."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 UNKNOWN_VOLUMES = ("", "-", "nan", "null", "none", "na", "n/a")
-"""How vendors write, in lower case, that they do not know a volume."""
+"""Values, in lower case, with which vendors mark an unknown volume."""
 
 _FIRST = r"^([0-9]{1,2})[-/.]"
 _SECOND = r"^[0-9]{1,2}[-/.]([0-9]{1,2})"
@@ -33,14 +33,14 @@ _INTEGERS = ("BIGINT", "INTEGER", "UBIGINT", "UINTEGER", "HUGEINT")
 
 @dataclass(slots=True)
 class Survey:
-    """One cell of every kind that is there.
+    """One example of every kind of cell in a file.
 
     Attributes:
-        prices, volumes: numbers; those without a known meaning are of the kind ``none``.
-        times: texts without their zones, the most common kind first.
-        zones: what ends them, as it is written; an empty text where nothing does.
-        largest: the largest first and second number of texts like ``31.12.2017``.
-        day_end: some time may be 24:00, the end of a day.
+        prices, volumes: numbers; text that is not a number has the kind ``none``.
+        times: times without their zones, the most common kind first.
+        zones: the zones at the end of times, as written; an empty text if a time has none.
+        largest: the largest first and second number of dates like ``31.12.2017``.
+        day_end: True if a time may be 24:00, the end of a day.
     """
 
     prices: list[Cell] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Survey:
     day_end: bool = False
 
     def add_number(self, text: str, *, volume: bool) -> None:
-        """Take in a price or a volume."""
+        """Add a price or a volume."""
         if volume:
             if text.strip().lower() not in UNKNOWN_VOLUMES:
                 self.volumes.append(cell_of(text, volume=True))
@@ -59,7 +59,7 @@ class Survey:
             self.prices.append(cell_of(text))
 
     def add_time(self, text: str, zone: str) -> None:
-        """Take in a time, the most common kind first."""
+        """Add a time; the most common kind must come first."""
         bare = text[: len(text) - len(zone)].strip()
         if bare not in self.times:
             self.times.append(bare)
@@ -87,7 +87,7 @@ def survey_sample(source: Source) -> Survey:
 def survey_file(
     connection: duckdb.DuckDBPyConnection, source: Source, watch: Watch, *, share: tuple[float, float]
 ) -> Survey:
-    """Return the survey of all rows; of Parquet, of its columns that are text.
+    """Return the survey of all rows; for Parquet, of the text columns only.
 
     Raises:
         CancelledError: on request.
@@ -112,7 +112,7 @@ def survey_file(
         f"CASE WHEN {time} THEN {zone_text_sql('cell.x')} ELSE '' END AS zone, "
         f"CASE WHEN {time} THEN {may_end_day_sql('cell.x')} ELSE false END AS day_end "
         f"FROM (SELECT unnest([{', '.join(cells)}]) AS cell FROM ({source.relation()})) WHERE cell.x IS NOT NULL) "
-        # A first or last digit 0 makes a difference to numbers, the other digits make none.
+        # Of the digits of a number only a first or last 0 matters.
         f"GROUP BY role, zone, day_end, {_shape_sql('x')}, "
         f"{time} OR left(ltrim(x, '{signs}'), 1) = '0', {time} OR right(rtrim(x, '{signs}{suffixes}'), 1) = '0' "
         "ORDER BY n DESC, 2"
@@ -131,19 +131,19 @@ def survey_file(
 
 
 def text_sql(role: str) -> str:
-    """Return SQL for the cell of a role as text without blanks around it."""
+    """Return SQL for the cell of a role as text, stripped."""
     return f"trim(CAST({role} AS VARCHAR))"
 
 
 def time_text_sql(source: Source) -> str:
-    """Return SQL for the time as text, day and time of day joined."""
+    """Return SQL for the time as text; day and time of day are joined."""
     if source.type_of("time") in _INTEGERS or source.type_of("time") in ("DOUBLE", "FLOAT"):
         return "CAST(CAST(time AS HUGEINT) AS VARCHAR)"
     return f"concat({text_sql('day')}, ' ', {text_sql('time')})" if "day" in source.roles else text_sql("time")
 
 
 def _shape_sql(text: str) -> str:
-    """Return SQL for ``text`` with every digit as 9."""
+    """Return SQL for ``text`` with every digit replaced by 9."""
     return f"translate({text}, '012345678', '999999999')"
 
 

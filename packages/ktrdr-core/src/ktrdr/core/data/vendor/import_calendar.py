@@ -1,4 +1,4 @@
-"""Which calendar a file's bars get: said, stored, noted in the file, or told by the symbol and the times."""
+"""The calendar of imported bars: given, stored, in the file, or derived from symbol and times."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _DAY = 86_400_000_000_000
 
 
 def noted_calendar(plain: PlainFile, shown: str) -> str | None:
-    """Return the calendar that a Parquet file notes, as ``ktrdr data export`` writes it; ``None`` if it notes none.
+    """Return the calendar in a Parquet file that ``ktrdr data export`` wrote; ``None`` if it has none.
 
     Raises:
-        BadInputError: it notes one that is unknown.
+        BadInputError: the calendar is unknown.
     """
     noted = calendar_in_file(plain.path) if plain.is_parquet else None
     try:
@@ -36,10 +36,10 @@ def noted_calendar(plain: PlainFile, shown: str) -> str | None:
 
 
 def known_calendar(store: BarStore, symbol: str, noted: str | None) -> tuple[str | None, str | None]:
-    """Return the calendar of ``symbol`` before its bars are looked at, ``None`` if there is none, and a note or none.
+    """Return the calendar of ``symbol`` as far as it is known without the new bars, and a note; each may be None.
 
-    What is stored goes before what the file notes: an export from before it was changed does not change it back. Of a
-    symbol with several readings that was stored without one, the stored bars may tell it.
+    The stored calendar takes precedence over the one in the file, so that an old export does not revert a change. If a
+    symbol with several readings is stored without a calendar, its stored bars may decide.
     """
     stored = store.calendar(symbol)
     if stored is not None:
@@ -66,20 +66,20 @@ def settled_calendar(
     closes: bool = False,
     alone: bool = True,
 ) -> tuple[str | None, str | None]:
-    """Return the calendar to store with bars of ``symbol``, ``None`` if its spelling tells it, and a note or none.
+    """Return the calendar to store with bars of ``symbol``, ``None`` if the symbol implies it, and a note or None.
 
     Args:
-        symbol: as it is to be stored.
-        time: int64 ``(n,)`` nanoseconds, ascending: the times as written.
-        offset: int64 ``(n,)`` minutes they are ahead of UTC, where they say it themselves.
-        zone: of times that do not, where it is given.
-        calendar: what is known already; is returned as it is.
+        symbol: the name to store the bars under.
+        time: int64 ``(n,)`` nanoseconds since 1970, ascending: the times as written.
+        offset: int64 ``(n,)`` minutes that the times are ahead of UTC, if the file has offsets.
+        zone: of times without an offset, if known.
+        calendar: the known calendar; it is returned unchanged.
         where: the file, for the message.
-        closes: whether the times are those of closes.
-        alone: whether it is the only symbol of the file.
+        closes: True if the times are closes.
+        alone: True if it is the only symbol of the file.
 
     Raises:
-        BadInputError: the symbol could be several things, and the times do not tell.
+        BadInputError: the symbol has several readings, and the times do not decide.
     """
     if calendar is not None or len(readings(symbol)) == 1:
         return calendar, None
@@ -98,7 +98,7 @@ def _taken_for(symbol: str, what: str, calendar: str) -> str:
 
 
 def _offsets(time: np.ndarray, zone: ZoneInfo | dt.timezone) -> np.ndarray:
-    """Return how many minutes ``zone`` is ahead of UTC at noon of each day: near enough to tell days and nights."""
+    """Return the minutes that ``zone`` is ahead of UTC at noon of each day, which is exact enough here."""
     days, index = np.unique(time // _DAY, return_inverse=True)
     noon = dt.datetime(1970, 1, 1, 12, tzinfo=zone)
     minutes = [

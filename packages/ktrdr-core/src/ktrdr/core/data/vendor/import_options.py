@@ -1,4 +1,4 @@
-"""What the user says of a file with bars, beside how it is written."""
+"""Options of an import that do not concern the format of the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ImportOptions"]
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the user said of a file; see :func:`~ktrdr.core.data.vendor.importer.import_file`."""
+    """Options of an import; see :func:`~ktrdr.core.data.vendor.importer.import_file`."""
 
     timeframe: Timeframe | None
     zone: ZoneInfo | dt.timezone | None

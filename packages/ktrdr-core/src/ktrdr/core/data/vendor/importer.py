@@ -1,7 +1,7 @@
-"""From a vendor's file to stored bars: all of a file or nothing, and nothing made up.
+"""Import of CSV and Parquet files: a file is stored completely or not at all, and no value is invented.
 
-Times are brought to UTC, columns to their roles; what does not fit is refused with the line it is in, what is merely
-odd is reported.
+Times are converted to UTC, and columns are mapped to their roles. Errors are refused with their line; other findings
+are reported.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _SYMBOL_IN_NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did.
+    """Result of an import.
 
     Attributes:
         path: the file.
-        writes: what changed in the store, one per symbol.
-        validations: what is odd, one per symbol, in the same order.
-        notes: what was assumed, and what of the file was left out.
+        writes: changes in the store, one per symbol.
+        validations: findings, one report per symbol, in the same order.
+        notes: assumptions, and parts of the file that were left out.
     """
 
     path: Path
@@ -92,26 +92,28 @@ def import_file(
 
     Args:
         path: the file.
-        store: where the bars go; bars of the same time are replaced.
-        symbol: whose bars they are, or the one to take from a file with several. By default what the file's column
-            or its name says.
-        timeframe: of the bars; by default told by the most common step between them.
-        timezone: of times that do not say their own, such as ``America/New_York`` or ``+02:00``; default UTC.
-        calendar: is stored with the bars and holds for all timeframes of the symbol. By default it is the one that is
-            stored already, that the file notes, or that spelling and times tell
-            (:mod:`ktrdr.core.data.calendar_choice`).
-        columns: the file's column for a role (``time``, ``day``, ``open``, ...), where its spelling is not known; its
-            number, from 1, where the file has no header.
-        dates: ``day-first`` or ``month-first``, where the file alone does not tell.
-        decimal: ``point`` or ``comma``: the decimal sign, where the file alone does not tell.
-        label: ``open`` or ``close``: what a bar's time is in the file. Stored is always the open.
-        skip_bad: leave out rows that are no bars (and report them) instead of refusing the file: impossible bars, lines
-            with another number of columns, times that cannot be told. Bars in disorder or with the same time are
-            refused all the same.
+        store: receives the bars; stored bars of the same time are replaced.
+        symbol: the symbol of the bars, or the one to take from a file with several. By default it comes from a column
+            or from the file's name.
+        timeframe: of the bars; by default the most common step between them.
+        timezone: zone of times without one, such as ``America/New_York`` or ``+02:00``; default UTC.
+        calendar: is stored with the bars, for all timeframes of the symbol. The default is the stored one, the one in
+            the file, or the one that symbol and times imply (:mod:`ktrdr.core.data.calendar_choice`).
+        columns: the file's column for a role (``time``, ``day``, ``open``, ...) if its heading is not known; the
+            column's number, from 1, if the file has no header.
+        dates: ``day-first`` or ``month-first``, if the file does not show it.
+        decimal: ``point`` or ``comma``: the decimal sign, if the file does not show it.
+        label: ``open`` or ``close``: the meaning of a bar's time in the file. The store uses the open.
+        skip_bad: leave out rows that are no bars, and report them, instead of refusing the file: impossible bars, lines
+            with another number of columns, ambiguous local times. Bars in wrong order or with the same time are
+            refused nevertheless.
         align: put short bars that open a session before the grid of the timeframe begins (09:30, 10:00, 11:00, ...) on
-            the grid (09:00), merge them with the grid's bar where there is one, and report both.
-        progress: hears of the steps.
-        cancellation: is asked while the file is read, and between symbols.
+            the grid (09:00), merge them with the grid's bar if there is one, and report both.
+        progress: receives reports of the steps.
+        cancellation: is checked while the file is read, and between symbols.
+
+    Returns:
+        The changes in the store, the findings and the assumptions.
 
     Raises:
         BadInputError: the file or an argument is wrong; nothing was changed.

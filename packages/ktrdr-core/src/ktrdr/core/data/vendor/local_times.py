@@ -1,4 +1,4 @@
-"""Local times to UTC, where clocks go back told by the order of rows."""
+"""Conversion of local times to UTC; the order of rows resolves the hour that occurs twice."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["to_utc"]
 def to_utc(local: np.ndarray, zone: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
     """Return the instants of local times.
 
-    An hour that comes twice is told apart by the order of rows: what follows a step back is the second time. A row
-    without such a step beside it is told by the step between rows, if only one of its two instants is a step from the
-    row before or after it.
+    When clocks go back, an hour occurs twice: rows after a step back belong to the second hour. Without a step back, a
+    row is assigned to an hour if only one of the two instants is one bar away from the row before or after it.
 
     Args:
         local: int64 ``(n,)``, nanoseconds since 1970 on the clocks of ``zone``, in order of time.
-        zone: whose clocks.
+        zone: the zone of the clocks.
 
     Returns:
-        int64 ``(n,)``, nanoseconds since 1970, UTC, and int64, the positions of the rows that cannot be told: they come
-        once where the clocks show their time twice, or their time never comes. What the first holds there says nothing.
+        int64 ``(n,)``: nanoseconds since 1970, UTC. int64 ``(k,)``: positions of the rows without a definite instant,
+        whose times occur twice on the clocks but once in the rows, or never occur; their values in the first array are
+        meaningless.
     """
     import pandas as pd
 
     index = pd.DatetimeIndex(local.view("datetime64[ns]"))
 
     def instants(first: np.ndarray) -> np.ndarray:
-        """Bool ``(n,)``: which of the times that come twice are the first."""
+        """Return the instants, int64; ``first``, bool ``(n,)``, chooses the first of two instants of a time."""
         found = index.tz_localize(zone, ambiguous=first, nonexistent="NaT")
         return found.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]").view(np.int64)
 
@@ -62,7 +62,7 @@ def _runs(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _continues(utc: np.ndarray, run: np.ndarray, instants: np.ndarray, step: int) -> bool:
-    """Tell whether the rows of ``run`` at these instants are a step after the row before or before the row after."""
+    """Return True if the rows of ``run`` at these instants are one step from the row before or after them."""
     first, last = int(run[0]), int(run[-1])
     after = first > 0 and instants[first] - utc[first - 1] == step
     before = last + 1 < len(utc) and utc[last + 1] - instants[last] == step

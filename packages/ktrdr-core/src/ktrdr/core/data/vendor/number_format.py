@@ -1,7 +1,7 @@
-"""How a vendor writes numbers: told by all of a column, never by its first lines alone.
+"""Recognition of the number format of a file, from all cells.
 
-``1.234`` is one and a bit where the point is the decimal sign, and one thousand two hundred and thirty-four where the
-comma is. Other cells of the file decide; where none does, nobody guesses.
+``1.234`` is about one if the point is the decimal sign, and 1234 if the comma is. Other cells of the file decide; if
+none does, the file is refused as ambiguous.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ __all__ = [
 ]
 
 CURRENCIES = "$€£¥₹"
-"""Signs before or after a price."""
+"""Currency signs before or after a price."""
 
 GROUPING_SPACES = " \u00a0\u202f\u2009'\u2019"
-"""Signs between groups of three digits that cannot be decimal signs: spaces of four kinds, apostrophes of two."""
+"""Thousands separators that are never decimal signs: four kinds of spaces, two apostrophes."""
 
 SUFFIXES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
-"""What follows a volume in large units, in either case."""
+"""Suffixes of volumes in large units, in upper or lower case, and their factors."""
 
 CURRENCY_PATTERN = rf"^([+-]?)[{CURRENCIES}]\s*|\s*[{CURRENCIES}]$"
-"""A sign of a currency at either end of a number; what stays of it is the first group."""
+"""A currency sign at either end of a number; the first group is the text to keep."""
 
 SPACED_PATTERN = rf"[+-]?[1-9]\d{{0,2}}([{GROUPING_SPACES}]\d{{3}})+([.,]\d*)?"
 """A number with signs of :data:`GROUPING_SPACES`."""
 
-# Groups of two in front of the last three are how India counts.
+# India writes groups of two digits before the last three.
 GROUPED_PATTERNS = {".": r"[+-]?[1-9]\d{0,2}(,\d{2,3})*,\d{3}(\.\d*)?", ",": r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"}
-"""A number whose thousands the other sign separates, by its decimal sign."""
+"""A number with thousands separators (the other sign), by its decimal sign."""
 
 _CURRENCY = re.compile(CURRENCY_PATTERN)
 _SPACED = re.compile(SPACED_PATTERN, re.ASCII)
@@ -55,14 +55,14 @@ _COMMA = re.compile(rf"{GROUPED_PATTERNS[',']}|[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one cell with a number tells.
+    """The number format of one cell.
 
     Attributes:
         text: the cell.
-        kind: ``point`` or ``comma`` where only that can be the decimal sign, ``either point`` or ``either comma`` where
-            that sign could as well be one of thousands, ``whole`` without either sign, ``none`` for no number.
-        short: whole, of at most three digits.
-        long: whole, of more.
+        kind: ``point`` or ``comma`` if only that can be the decimal sign; ``either point`` or ``either comma`` if the
+            sign could also separate thousands; ``whole`` without either sign; ``none`` if it is not a number.
+        short: whole, with at most three digits.
+        long: whole, with more than three digits.
         round: ends with the digit 0.
         currency: has a sign of :data:`CURRENCIES`.
         spaced: has a sign of :data:`GROUPING_SPACES`.
@@ -81,13 +81,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """How to read all numbers of a file.
+    """The number format of a file.
 
     Attributes:
         decimal: the decimal sign, ``.`` or ``,``.
-        grouped: the other sign stands between groups of digits.
-        currency, spaced, suffix: such signs are there, see :class:`Cell`.
-        note: what was assumed, or empty.
+        grouped: the other sign separates thousands.
+        currency, spaced, suffix: there are such signs, see :class:`Cell`.
+        note: the assumption, or empty.
     """
 
     decimal: str = "."
@@ -99,7 +99,7 @@ class NumberFormat:
 
 
 def cell_of(text: str, *, volume: bool = False) -> Cell:
-    """Return what the cell ``text`` tells; only a ``volume`` may have a suffix."""
+    """Return the format of the cell ``text``; only a ``volume`` may have a suffix."""
     bare = text.strip()
     without = _CURRENCY.sub(r"\1", bare, count=1)
     currency, bare = without != bare, without
@@ -138,17 +138,17 @@ def _kind(bare: str) -> str:
 def decide_format(
     prices: Collection[Cell], volumes: Collection[Cell], delimiter: str, given: str | None, shown: str
 ) -> NumberFormat:
-    """Return how the numbers of a file are written.
+    """Return the number format of a file.
 
     Args:
-        prices: one cell of every kind that is in its prices.
-        volumes: the same of its volume.
-        delimiter: between its columns; empty for Parquet.
-        given: ``point`` or ``comma`` where the user said what the decimal sign is.
+        prices: one cell of every kind among the prices.
+        volumes: one cell of every kind among the volumes.
+        delimiter: character between columns; empty for Parquet.
+        given: ``point`` or ``comma`` if the user gave the decimal sign.
         shown: the file, for messages.
 
     Raises:
-        BadInputError: both signs are decimal signs, or nothing tells which one is.
+        BadInputError: both signs are used as decimal sign, or it is ambiguous which one is.
     """
     cells = [*prices, *volumes]
     decimal, note = {"point": ".", "comma": ","}.get(given or "", ""), ""
@@ -188,7 +188,7 @@ def _decimal(prices: Collection[Cell], volumes: Collection[Cell], delimiter: str
         return "."
     told = ""
     if any(cell.spaced for cell in cells) and (point is None or comma is None):
-        told = "." if comma is None else ","  # thousands have a sign of their own
+        told = "." if comma is None else ","  # thousands have another separator
     elif comma is None and point is not None:
         told = _of_points(prices, volumes, delimiter)
     elif point is None and comma is not None:
@@ -199,7 +199,7 @@ def _decimal(prices: Collection[Cell], volumes: Collection[Cell], delimiter: str
 
 
 def _by_delimiter(prices: Collection[Cell], volumes: Collection[Cell]) -> str:
-    """Return what to say where only the commas between columns made a point the decimal sign, or nothing."""
+    """Return the note if only the commas between columns show that the point is the decimal sign, or nothing."""
     cells = [*prices, *volumes]
     either = next((cell for cell in cells if cell.kind == "either point"), None)
     if either is None or any(cell.kind == "point" or cell.long for cell in cells):
@@ -209,18 +209,18 @@ def _by_delimiter(prices: Collection[Cell], volumes: Collection[Cell]) -> str:
 
 
 def _of_points(prices: Collection[Cell], volumes: Collection[Cell], delimiter: str) -> str:
-    """Tell by cells such as ``1.234`` and by whole ones which sign is the decimal one, or return nothing."""
+    """Return the decimal sign by cells such as ``1.234`` and whole numbers, or nothing if they do not decide."""
     if any(cell.long for cell in (*prices, *volumes)):
-        return "."  # who writes 12345 has no sign for thousands
+        return "."  # 12345 shows that thousands are not separated
     mixed = any(_crosses_thousand(group) for group in (prices, volumes))
     if delimiter == ",":
-        # A program that separates by commas writes a decimal point, unless these numbers say that it does not.
+        # Programs that separate columns by commas write a decimal point, unless these numbers contradict.
         return "" if mixed else "."
     return "," if mixed else ""
 
 
 def _of_commas(prices: Collection[Cell], volumes: Collection[Cell]) -> str:
-    """Tell the same by cells such as ``1,234``."""
+    """Return the decimal sign by cells such as ``1,234``, or nothing."""
     ungrouped = [any(cell.long for cell in group) for group in (prices, volumes) if _has(group, "either comma")]
     if all(ungrouped):
         return ","
@@ -233,10 +233,10 @@ def _has(cells: Iterable[Cell], kind: str) -> bool:
 
 
 def _crosses_thousand(cells: Collection[Cell]) -> bool:
-    """Tell whether ``1.050`` stands beside ``904``.
+    """Return True if there are numbers like ``1.050`` and like ``904``.
 
-    With a decimal sign nobody writes that: a fixed number of digits makes the second ``904.000``, as few digits as are
-    needed make the first ``1.05``.
+    With a decimal sign they would not occur together: a fixed number of decimals gives ``904.000``, and the fewest
+    possible give ``1.05``.
     """
     return any(cell.kind.startswith("either") and cell.round for cell in cells) and any(cell.short for cell in cells)
 
@@ -247,7 +247,7 @@ def _ambiguous(cell: Cell | None, shown: str) -> BadInputError:
     sign = "." if "." in text else ","
     bare = re.sub(r"[^\d.,+-]", "", text)
     fraction, whole = bare.replace(sign, "."), bare.replace(sign, "")
-    # The reading in which the sign is decimal is that of the option of the same name.
+    # The option named after the sign is the reading in which that sign is decimal.
     other = _NAMES["," if sign == "." else "."]
     return BadInputError(
         f"{shown}: {text!r} can be {fraction} or {whole}, and no other number in the file tells which; say "

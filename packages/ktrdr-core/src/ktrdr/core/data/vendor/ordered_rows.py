@@ -1,4 +1,4 @@
-"""Rows of a vendor's file in order of time, in UTC, or refused with the line."""
+"""Rows of an import in UTC and in order of time; wrong order is refused with its line."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class OrderedRows:
     """Rows of one symbol, ascending in time.
 
     Attributes:
-        time: int64 ``(n,)``, nanoseconds since 1970, UTC: what the file says, be it an open or a close.
+        time: int64 ``(n,)``, nanoseconds since 1970, UTC: the open or the close, as in the file.
         rows: int64 ``(n,)``, their positions in the file.
         columns: float64 ``(n,)`` each: prices and volume.
-        calendar: to store with the bars; None if the symbol's spelling tells it.
+        calendar: to store with the bars; None if the symbol implies it.
         read: how the times were read.
-        unclear: places and reasons of the first rows left out because clocks show their time twice or never.
-        unclear_count: how many there are.
+        unclear: places and reasons of the first rows that were left out because their local time occurs twice or never.
+        unclear_count: number of such rows.
     """
 
     time: np.ndarray
@@ -52,7 +52,7 @@ class OrderedRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Written:
-    """Times as the file has them: int64 nanoseconds, positions of their rows, and minutes east of UTC or None."""
+    """Times as written: int64 nanoseconds, positions of their rows, and minutes east of UTC or None."""
 
     time: np.ndarray
     rows: np.ndarray
@@ -64,11 +64,11 @@ class _Written:
 
 
 def order_rows(staging: StagedRows, source: str, target: str, where: str, options: ImportOptions) -> OrderedRows:
-    """Return the rows of the symbol ``source``, to be stored as ``target``.
+    """Return the rows of the symbol ``source``, which is stored as ``target``.
 
     Raises:
-        BadInputError: the times are not in order, an instant cannot be told (unless such rows may be left out), or
-            what the symbol is cannot.
+        BadInputError: the times are not in order, a local time is ambiguous (unless such rows may be left out), or the
+            symbol is.
     """
     raw = staging.raw_bars(source)
     written, columns = _Written(raw.time, raw.row, raw.offset), dict(raw.prices)
@@ -77,7 +77,7 @@ def order_rows(staging: StagedRows, source: str, target: str, where: str, option
     if _newest_first(written, zone):
         turned = slice(None, None, -1)
         written, columns = written.kept(turned), {name: values[turned] for name, values in columns.items()}
-        add_note(staging, f"{'' if not source else target + ': '}rows were newest first and are turned round")
+        add_note(staging, f"{'' if not source else target + ': '}rows were newest first and were reversed")
     calendar, note = settled_calendar(
         target,
         written.time,
@@ -111,7 +111,7 @@ def order_rows(staging: StagedRows, source: str, target: str, where: str, option
 
 
 def add_note(staging: StagedRows, text: str) -> None:
-    """Note what was assumed, once."""
+    """Add a note about an assumption, once."""
     if text not in staging.notes:
         staging.notes.append(text)
 
@@ -119,20 +119,20 @@ def add_note(staging: StagedRows, text: str) -> None:
 def _newest_first(written: _Written, zone: ZoneInfo | dt.timezone | None) -> bool:
     step = np.diff(written.time if written.offset is None else written.time - written.offset * _MINUTE)
     back = int(np.count_nonzero(step < 0))
-    # Clocks that go back make a step forward among rows that are newest first.
+    # If the newest row comes first, clocks that go back cause a step forward.
     return back > 0 and (back == len(step) or (isinstance(zone, ZoneInfo) and 2 * back > len(step)))
 
 
 def _keeps_dates(written: np.ndarray, symbol: str, calendar: str | None) -> bool:
-    """Tell whether times are the dates of daily bars of an exchange, labelled with midnight, wherever.
+    """Return True if the times are dates of daily bars of an exchange, labelled with midnight of any zone.
 
-    The date names the session, and every session is over by 24:00 UTC of its date.
+    Such a date names the session, and every session ends before 24:00 UTC of its date.
     """
     return not (written % _DAY).any() and calendar_for(symbol, calendar).name not in ("FX", "24/7")
 
 
 def _instants(written: _Written, zone: ZoneInfo | dt.timezone | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return nanoseconds since 1970, UTC, and the positions of the rows whose instant cannot be told."""
+    """Return nanoseconds since 1970, UTC, and the positions of the rows without a definite instant."""
     if isinstance(zone, ZoneInfo):
         return to_utc(written.time, zone)
     time = written.time
@@ -146,7 +146,7 @@ def _instants(written: _Written, zone: ZoneInfo | dt.timezone | None) -> tuple[n
 def _times_read(
     offset: np.ndarray | None, zone: ZoneInfo | dt.timezone | None, staging: StagedRows, options: ImportOptions
 ) -> TimesRead:
-    """Return how times are read, whose offsets in the file (minutes east of UTC) are ``offset``."""
+    """Return how the times were read; ``offset`` are the offsets in the file, minutes east of UTC."""
     if offset is None:
         return TimesRead(zone or dt.UTC, options.label, said=staging.zone is not None)
     minutes = np.unique(offset)
@@ -159,13 +159,13 @@ def _reasons(written: _Written, unclear: np.ndarray, zone: object, staging: Stag
     first = first[np.argsort(written.rows[first])]
     places = staging.places([int(row) for row in written.rows[first]])
     return tuple(
-        f"{place}: {_shown(time)} comes once where clocks in {zone} show it twice, or never comes there"
+        f"{place}: {_shown(time)} occurs once although clocks in {zone} show it twice, or never occurs there"
         for place, time in zip(places, written.time[first], strict=True)
     )
 
 
 def _refuse_disorder(staging: StagedRows, where: str, time: np.ndarray, written: _Written, *, named: bool) -> None:
-    """Refuse instants that do not ascend; ``named`` says that a zone is known whose clocks may go back."""
+    """Raise BadInputError if instants do not ascend; ``named`` is True if their zone is known."""
     step = np.diff(time)
     bad = np.flatnonzero(step <= 0)
     if not len(bad):
@@ -179,13 +179,13 @@ def _refuse_disorder(staging: StagedRows, where: str, time: np.ndarray, written:
         zone = ", or name the zone with --timezone if its clocks go back there"
     if step[first] == 0:
         raise BadInputError(
-            f"{where}, {place}: the time {after} is there twice{more}; keep the row that counts in the file{zone}"
+            f"{where}, {place}: the time {after} occurs twice{more}; keep the row that counts in the file{zone}"
         )
     raise BadInputError(f"{where}, {place}: {after} comes after {before}{more}; sort the file by time{zone}")
 
 
 def _clocks_may_go_back(written: int, step: int) -> bool:
-    """Tell whether a step back to this time looks like clocks: by less than an hour, in the first hours of a day."""
+    """Return True if a step back may be due to clocks: less than an hour, in the first hours of a day."""
     return step > -_HOUR and written % _DAY <= 4 * _HOUR
 
 

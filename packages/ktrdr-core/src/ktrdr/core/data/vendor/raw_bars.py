@@ -1,4 +1,4 @@
-"""Rows as they were read, before their times are brought to UTC and their prices are checked."""
+"""Rows of an import as they were read, before times are converted to UTC and prices are checked."""
 
 from __future__ import annotations
 

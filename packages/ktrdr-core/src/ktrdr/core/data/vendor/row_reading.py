@@ -1,4 +1,4 @@
-"""How to read the rows of a vendor's file: SQL for each of the values of a bar."""
+"""SQL that reads the values of a bar from the rows of a file."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Reading:
     Attributes:
         relation: the rows, in the order of the file.
         symbol, time, offset: the symbol; nanoseconds since 1970 as written; minutes east of UTC as written, or null.
-        numbers: by role, prices and volumes, DOUBLE, null for what is none.
-        bad: why the row is no bar, or null.
-        zones: what the times say of their zone.
-        zoned: the times are instants.
-        notes: what was assumed.
+        numbers: prices and volumes by role, DOUBLE, null if the cell is not a number.
+        bad: the reason why the row is no bar, or null.
+        zones: the zones of the times.
+        zoned: True if the times are instants.
+        notes: assumptions.
     """
 
     relation: str
@@ -48,7 +48,7 @@ class Reading:
 
 
 def _instant_reading(source: Source) -> tuple[str, Zones, bool, str] | None:
-    """Return SQL, zones, whether they are instants, and a note for times that are times by their type, else None."""
+    """Return SQL, zones, whether the times are instants, and a note, if the column has a time type; else None."""
     kind = source.type_of("time")
     if kind.startswith("TIMESTAMP WITH TIME ZONE"):
         return "epoch_ns(time)", NO_ZONES, True, "times are instants (UTC) by their type"
@@ -58,10 +58,10 @@ def _instant_reading(source: Source) -> tuple[str, Zones, bool, str] | None:
 
 
 def text_reading(source: Source, survey: Survey, decimal: str | None, dates: str | None) -> Reading:
-    """Return how to read what is text, as all of the file says it is written.
+    """Return how to read text columns, by the formats found in all of the file.
 
     Raises:
-        BadInputError: times or numbers are not known here, or can be two things.
+        BadInputError: the format of times or numbers is unknown or ambiguous.
     """
     shown = str(source.shown)
     numbers = decide_format(survey.prices, survey.volumes, source.delimiter, decimal, shown)
@@ -85,17 +85,17 @@ def text_reading(source: Source, survey: Survey, decimal: str | None, dates: str
 
 
 def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: str | None) -> Reading | None:
-    """Return how to read the file with DuckDB's own types, which is fast, or None where that could be wrong.
+    """Return how to read the file with DuckDB's own types, which is fast, or None if that could be wrong.
 
-    The first rows must tell how times and numbers are written, and no other row may be able to tell otherwise: a number
-    that is written in another way is no DOUBLE, a time with another zone has none of the formats. Then the row has a
-    null or the query fails, and the file is to be read by :func:`text_reading`.
+    The first rows must determine the formats of times and numbers. A later row in another format then causes a null or
+    an error, because its number is no DOUBLE or its time has none of the formats; the caller must then use
+    :func:`text_reading`.
 
     Args:
         source: a text file.
         survey: of its first rows.
-        decimal: what the user said the decimal sign is.
-        dates: what the user said of dates.
+        decimal: ``point`` or ``comma`` if the user gave the decimal sign.
+        dates: ``day-first`` or ``month-first`` if the user gave it.
     """
     cells = [*survey.prices, *survey.volumes]
     plain = all(cell.kind in ("point", "whole", "either point") for cell in cells) and decimal != "comma"
@@ -107,9 +107,9 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
         found = time_format(survey.times, survey.largest, dates, str(source.shown))
         zones = read_zones(survey.zones, source.shown)
     except BadInputError:
-        return None  # the whole file may say more; if it does not, that is said then
+        return None  # all rows may decide; else text_reading raises the error
     if found.clock and ("day" in source.roles or any(len(bare_clock(text)) != found.clock for text in survey.times)):
-        return None  # leading zeros are missing, or may be in a later row, of which the length of a time alone tells
+        return None  # leading zeros are or may be missing, which only the length of a time shows
     if found.epoch:
         found = dataclasses.replace(found, whole=all(text.isdecimal() for text in survey.times))
     types = dict.fromkeys((*PRICES, *source.volumes), "DOUBLE") | {"time": "VARCHAR"}
@@ -129,7 +129,7 @@ def typed_reading(source: Source, survey: Survey, decimal: str | None, dates: st
 
 
 def _with_zone(source: Source, formats: Sequence[str], zone: str) -> tuple[str, ...]:
-    """Return formats that end with ``zone`` to the letter, and with the blanks before it that the first row has."""
+    """Return formats that end with the literal ``zone``, after as many blanks as in the first row."""
     assert source.layout is not None
     before = source.layout.sample[0][source.roles["time"]].removesuffix(zone)
     blanks = " " * (len(before) - len(before.rstrip()))

@@ -1,7 +1,7 @@
 """Short bars that open a session before the grid of a timeframe begins, as Interactive Brokers delivers them.
 
-An hourly file of a share has bars at 09:30, 10:00, 11:00, ...: the first is half an hour long. One of a currency pair
-has 17:15, 18:00, ..., and in some weeks a bar at 17:00 too, which is in the same hour as the one at 17:15.
+An hourly file of a share has bars at 09:30, 10:00, 11:00, ...; the first one is half an hour long. A file of a currency
+pair has bars at 17:15, 18:00, ..., and in some weeks also at 17:00, in the same hour as the one at 17:15.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class ShortBars:
 
     Attributes:
         rows: int64 ``(k,)``, their positions, ascending.
-        slots: int64 ``(k,)``, nanoseconds since 1970: the opens of the grid's bars that they belong to.
-        merged: bool ``(k,)``, true where the bar before is the grid's bar of the same slot.
-        complete: true if no bars overlap once these are on the grid.
+        slots: int64 ``(k,)``, nanoseconds since 1970: opens of the grid's slots that they belong to.
+        merged: bool ``(k,)``, True if the bar before is the grid's bar of the same slot.
+        complete: True if no bars overlap after the short bars are moved to the grid.
     """
 
     rows: np.ndarray
@@ -39,14 +39,17 @@ class ShortBars:
 
 
 def grid_phase(time: np.ndarray, step: int) -> np.ndarray:
-    """Return where the grid of each bar begins, as ``time % step``; int64 ``(n,)``.
+    """Return the phase of the grid, ``time % step``, for each bar.
 
-    It is the phase of most bars, those counted twice that follow a bar in less than ``step``. Grids above an hour are
-    those of the market's clock, which moves against UTC twice a year, so each week has its own.
+    It is the phase of most bars; bars that follow another one in less than ``step`` count twice. Above an hour the grid
+    follows the market's clock, which moves against UTC twice a year, so each week has its own phase.
 
     Args:
         time: int64 ``(n,)``, ascending opens in nanoseconds since 1970, UTC.
         step: length of a bar in nanoseconds.
+
+    Returns:
+        int64 ``(n,)``.
     """
     if not len(time):
         return np.empty(0, dtype=np.int64)
@@ -55,7 +58,7 @@ def grid_phase(time: np.ndarray, step: int) -> np.ndarray:
     pairs, inverse = np.unique(np.stack((week, phase), axis=1), axis=0, return_inverse=True)
     inverse = inverse.reshape(-1)
     score = np.bincount(inverse) + np.bincount(inverse[1:][np.diff(time) < step], minlength=len(pairs))
-    # The last of each week after sorting by score has the highest one.
+    # Sorted by score, the last entry of each week has the highest score.
     order = np.lexsort((score, pairs[:, 0]))
     weeks = pairs[order, 0]
     last = np.flatnonzero(np.append(weeks[1:] != weeks[:-1], True))
@@ -65,9 +68,9 @@ def grid_phase(time: np.ndarray, step: int) -> np.ndarray:
 def find_short_bars(time: np.ndarray, step: int) -> ShortBars | None:
     """Return the short bars that open sessions, None if there are none.
 
-    A short bar opens off the grid, by a multiple of five minutes, and all of them at the same minute of the hour. It is
-    the only one off the grid in its slot, the bars around it are on the grid or outside its slot, and no neighbouring
-    slot has one too. At least one of them ends where the next bar opens, less than ``step`` later.
+    A short bar opens off the grid, by a multiple of five minutes; all short bars open at the same minute of the hour.
+    Each is the only bar off the grid in its slot, the bars around it are on the grid or outside its slot, and no
+    neighbouring slot has a short bar. At least one of them ends where the next bar opens, less than ``step`` later.
 
     Args:
         time: int64 ``(n,)``, strictly ascending opens in nanoseconds since 1970, UTC.
@@ -77,7 +80,7 @@ def find_short_bars(time: np.ndarray, step: int) -> ShortBars | None:
         return None
     late = (time - grid_phase(time, step)) % step
     slot = time - late
-    # Beyond both ends lies nothing.
+    # There are no bars beyond both ends.
     before = np.concatenate(([np.iinfo(np.int64).min], time[:-1]))
     after = np.concatenate((time[1:], [np.iinfo(np.int64).max]))
     alone = (late > 0) & (late % _FIVE_MINUTES == 0) & (before <= slot) & (after >= slot + step)
@@ -98,17 +101,17 @@ def find_short_bars(time: np.ndarray, step: int) -> ShortBars | None:
 
 
 def align(bars: Bars, short: ShortBars) -> tuple[Bars, np.ndarray]:
-    """Put short bars on the grid; where the grid's bar of a slot is there too, make one bar of both.
+    """Move short bars to the grid, and merge them with the grid's bar of the same slot if there is one.
 
-    Such a bar has the open of the first, the higher high, the lower low, the close of the second and the sum of their
-    volumes, which is unknown (NaN) if one of them is.
+    A merged bar has the open of the first bar, the higher high, the lower low, the close of the second bar and the sum
+    of the volumes, which is NaN (unknown) if one of them is.
 
     Args:
         bars: of any timeframe up to 4h, ascending.
-        short: what :func:`find_short_bars` found in them.
+        short: the result of :func:`find_short_bars` for these bars.
 
     Returns:
-        The bars, and int64 ``(m,)``: which of the given ones each was made of (the first of two).
+        The bars, and int64 ``(m,)``: the position in ``bars`` of each (of the first one of a merged pair).
     """
     time, close, volume = bars.time.copy(), bars.close.copy(), bars.volume.copy()
     high, low = bars.high.copy(), bars.low.copy()
@@ -125,7 +128,7 @@ def align(bars: Bars, short: ShortBars) -> tuple[Bars, np.ndarray]:
 
 
 def describe_short_bars(bars: Bars, short: ShortBars) -> str:
-    """Return what ``--align`` would do, as the second half of a sentence."""
+    """Return the effect of ``--align`` as the second half of a sentence."""
     count, merged = len(short.rows), int(short.merged.sum())
     what = "1 bar is a short one that opens" if count == 1 else f"{count:,} bars are short ones that open"
     put = "puts it on the grid" if count == 1 else "puts them on the grid"

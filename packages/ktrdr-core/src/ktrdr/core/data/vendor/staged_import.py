@@ -1,4 +1,4 @@
-"""The second half of an import, the same for files and for DataFrames: from rows to stored bars."""
+"""The second half of an import, from rows to stored bars, for files and DataFrames."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def store_rows(
     def each() -> Iterator[Bars]:
         for position, (source, target) in enumerate(names.items()):
             stop.raise_if_requested()
-            # Of several symbols only one is held at a time, so each is made twice.
+            # With several symbols only one is in memory at a time, so each is computed twice.
             kept = bars if len(names) == 1 else None
             yield kept if kept is not None else checked(source, target)[0]
             done = position + 1

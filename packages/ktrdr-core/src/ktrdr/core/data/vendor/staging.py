@@ -1,4 +1,4 @@
-"""A vendor's file as a table of numbers in a temporary DuckDB, or as arrays where it is plain, whatever its size."""
+"""Reads a file of any size into a table of a temporary DuckDB, or arrays if it is plain."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ __all__ = ["Spelling", "Staging", "stage_file"]
 
 _ROWS_PER_QUERY = 1_000_000
 _NAMED = 10
-# Share of the time of reading that goes into a first look at all cells.
 _MOST_SURPLUS = 100
 _LINES_BETWEEN_LOOKS = 100_000
+# Share of the time of reading that the survey of all cells takes.
 _LOOKED = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """What the user said of how a file is written; None where the file is to tell.
+    """Options about the format of a file; None where the file decides.
 
     Attributes:
-        wanted: of its columns.
+        wanted: columns and symbol.
         dates: ``day-first`` or ``month-first``.
         decimal: ``point`` or ``comma``.
-        skip_bad: rows that are no bars are left out.
+        skip_bad: leave out rows that are no bars.
     """
 
     wanted: Wanted
@@ -48,19 +48,19 @@ class Spelling:
 
 @dataclass(slots=True)
 class Staging:
-    """The rows, and what was found on the way.
+    """The rows of a file, and what was found while it was read.
 
     Attributes:
-        connection: holds the table ``bars``, where there are no ``arrays``.
+        connection: holds the table ``bars`` if ``arrays`` is None.
         source: the file.
-        zoned: the file's times say their offset from UTC, or are instants.
-        zone: what the file's times name as their zone, if it is one whose offset changes.
-        notes: what was assumed or left out.
+        zoned: True if the file's times have an offset from UTC, or are instants.
+        zone: the zone that the file's times name, if its offset changes over the year.
+        notes: assumptions, and what was left out.
         symbols: names in the file, with their first row, last row and number of rows; one empty name if it has none.
         arrays: all rows of a file with one symbol, if it was read without a table.
-        volume: the role whose column holds the volume, or empty.
-        bad_rows: rows left out on request, with the reason of each of the first.
-        bad_count: their number.
+        volume: the role of the column with the volume, or empty.
+        bad_rows: places and reasons of the first rows that were left out.
+        bad_count: number of rows that were left out.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -80,11 +80,11 @@ class Staging:
         return self.source.shown
 
     def place(self, row: int) -> str:
-        """Return where a row is, for messages."""
+        """Return the line (or the row) of a row, for messages."""
         return self.places([row])[0]
 
     def places(self, rows: list[int]) -> list[str]:
-        """Return where rows, ascending, are."""
+        """Return the lines (or the rows) of ascending rows, for messages."""
         lines = self.source.lines
         found = lines.of_rows(rows) if lines is not None else []
         if len(found) == len(rows):
@@ -117,11 +117,11 @@ class Staging:
 
 
 def stage_file(plain: PlainFile, shown: Path, workspace: Path, spelling: Spelling, watch: Watch) -> Staging:
-    """Read a file: with DuckDB's own types where its first rows say how, else as text by what all its cells say.
+    """Read a file: with DuckDB's types if its first rows show the formats, else as text by the formats of all cells.
 
     Raises:
-        BadInputError: it is not laid out as bars, times or numbers can be two things, or (unless rows that are no bars
-            may be left out) a row has the wrong number of columns, a time is no time or a price no number.
+        BadInputError: the file has no columns of bars, or times or numbers are ambiguous; or (unless bad rows may be
+            left out) a row has the wrong number of columns, an invalid time or a price that is not a number.
         CancelledError: on request.
     """
     connection = connect(workspace / "staging.duckdb", workspace)
@@ -151,7 +151,7 @@ def _typed(connection: duckdb.DuckDBPyConnection, source: Source, spelling: Spel
         else:
             complete = _fill_arrays(staging, reading, watch)
     except duckdb.Error:
-        complete = False  # the text will tell in which line what is wrong
+        complete = False  # reading as text finds the line and the error
     if complete:
         return staging
     connection.execute("DROP TABLE IF EXISTS bars")
@@ -180,7 +180,7 @@ def _fill_arrays(staging: Staging, reading: Reading, watch: Watch) -> bool:
 
 
 def _fill_table(staging: Staging, reading: Reading, watch: Watch, share: tuple[float, float]) -> bool:
-    """Make the table ``bars``, and tell whether every row has a time and prices."""
+    """Create the table ``bars``, and return True if every row has a time and prices."""
     source = staging.source
     watch.run(
         staging.connection,
@@ -218,12 +218,12 @@ def _from_text(connection: duckdb.DuckDBPyConnection, source: Source, spelling: 
 
 
 def _refuse_wide_lines(source: Source, watch: Watch) -> None:
-    """Refuse a line with far too many columns: DuckDB keeps the whole line once for each of them, for minutes."""
+    """Raise BadInputError for a line with far too many columns, which would keep DuckDB busy for minutes."""
     most = len(source.names) + _MOST_SURPLUS
     sign = source.delimiter.encode()
     with source.path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            # As many signs as that take as many bytes.
+            # A line with so many delimiters has at least as many bytes.
             if len(line) > most and line.count(sign) >= most:
                 raise BadInputError(
                     f"{source.shown}, line {number}: has {line.count(sign) + 1:,} columns where {len(source.names)} are"
@@ -236,11 +236,11 @@ def _refuse_wide_lines(source: Source, watch: Watch) -> None:
 def _lines_without_row(
     connection: duckdb.DuckDBPyConnection, source: Source, skip_bad: bool
 ) -> tuple[list[tuple[int, str]], int]:
-    """Return the first lines, with the reason, that have another number of columns, and how many there are.
+    """Return the first lines with a wrong number of columns, with the reason, and the number of such lines.
 
     Raises:
-        BadInputError: there are some and they may not be left out, or a line is broken in another way: what follows an
-            open quote cannot be told from it.
+        BadInputError: there are such lines and they may not be left out, or a line has another error, such as an open
+            quote, after which rows cannot be separated.
     """
     rejected = connection.execute(
         "SELECT line, arg_max(error_message, broken), bool_or(broken) AS broken, count(*) OVER () FROM (SELECT *, "
@@ -257,7 +257,7 @@ def _lines_without_row(
     found, count = source.lines.without_row(_NAMED)
     width = len(source.names)
     listed = [(at, f"has {_columns(number)} where {width} are expected") for at, number in found]
-    if count < least:  # quotes that two readers take in two ways: that of the rows counts
+    if count < least:  # DuckDB and csv differ on the quotes: the reading of the rows counts
         listed, count = [(line, f"is no row ({str(reason).rstrip('.')})")], least
     if not skip_bad:
         more = f" (and {count - 1} more such lines)" if count > 1 else ""
@@ -286,7 +286,7 @@ def _not_its_rows(source: Source, count: int) -> str:
 
 
 def _look_at_bad_rows(staging: Staging, lines: tuple[list[tuple[int, str]], int], skip_bad: bool) -> None:
-    """Refuse rows that are no bars, or note the first of them and their number, lines without a row counted in."""
+    """Refuse rows that are no bars, or record the first of them and their number, with the lines that are no rows."""
     bad = staging.connection.execute(
         f"SELECT rowid, bad, count(*) OVER () FROM bars WHERE bad IS NOT NULL ORDER BY rowid LIMIT {_NAMED}"
     ).fetchall()
@@ -304,7 +304,7 @@ def _look_at_bad_rows(staging: Staging, lines: tuple[list[tuple[int, str]], int]
 
 
 def _choose_volume(staging: Staging) -> None:
-    """Take the volume from the first column of volumes that is not 0 throughout, and note what is left out."""
+    """Choose the first volume column that is not 0 throughout, and note the columns that are left out."""
     source = staging.source
     roles = source.volumes
     chosen = roles[0] if roles else ""

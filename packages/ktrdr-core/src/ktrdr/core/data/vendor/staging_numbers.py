@@ -1,4 +1,4 @@
-"""Numbers of a vendor's file as SQL."""
+"""SQL that reads the numbers of a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["number_sql"]
 
 
 def number_sql(text: str, found: NumberFormat, *, volume: bool = False) -> str:
-    """Return SQL for the DOUBLE that the SQL ``text``, without blanks around it, is in this format; null for none."""
+    """Return SQL for the SQL ``text``, stripped, as DOUBLE in this format; null if it is not a number."""
     if found.currency:
         text = f"regexp_replace({text}, '{CURRENCY_PATTERN}', '\\1')"
     if not (volume and found.suffix):
@@ -24,14 +24,14 @@ def number_sql(text: str, found: NumberFormat, *, volume: bool = False) -> str:
     scales = " ".join(f"WHEN '{letter}' THEN {scale}" for letter, scale in SUFFIXES.items())
     letters = "".join(SUFFIXES) + "".join(SUFFIXES).lower()
     bare = _plain(f"regexp_replace({text}, '([0-9])[{letters}]$', '\\1')", found)
-    # Decimal arithmetic: 1.1 times a million is 1,100,000 and nothing beside it.
+    # Decimal arithmetic, so that 1.1 times a million is exactly 1,100,000.
     scaled = f"CAST(TRY_CAST({bare} AS DECIMAL(28, 9)) * CASE {last} {scales} END AS DOUBLE)"
     known = ", ".join(f"'{letter}'" for letter in SUFFIXES)
     return f"CASE WHEN {last} IN ({known}) THEN {scaled} ELSE TRY_CAST({bare} AS DOUBLE) END"
 
 
 def _plain(text: str, found: NumberFormat) -> str:
-    """Return SQL for ``text`` with nothing but digits and a decimal point."""
+    """Return SQL for ``text`` with only digits and a decimal point."""
     if found.spaced:
         bare = f"regexp_replace({text}, '[{_quoted(GROUPING_SPACES)}]', '', 'g')"
         text = f"CASE WHEN regexp_full_match({text}, '{_quoted(SPACED_PATTERN)}') THEN {bare} ELSE {text} END"

@@ -1,4 +1,4 @@
-"""Times of a vendor's file as SQL."""
+"""SQL that reads the times of a file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MAY_END_DAY = r"[ T]24:?00"
 
 @dataclass(frozen=True, slots=True)
 class Zones:
-    """What times of a file say of their zone.
+    """The zones of the times of a file.
 
     Attributes:
-        offsets: minutes east of UTC by spelling; empty if none says an offset.
-        name: the zone that all of them name, whose offset changes over the year, or None.
+        offsets: minutes east of UTC by spelling; empty if the times have no offset.
+        name: the zone that all times name, if its offset changes over the year; else None.
     """
 
     offsets: Mapping[str, int]
@@ -38,14 +38,14 @@ class Zones:
 
 
 NO_ZONES = Zones({})
-"""Of a file whose times do not say their zone."""
+"""The zones of a file whose times have none."""
 
 
 def read_zones(zones: Sequence[str], shown: Path) -> Zones:
-    """Return what the different ends of times, as they are written, say.
+    """Return the zones that the different ends of times spell.
 
     Raises:
-        BadInputError: they are no zones, or too different ones for one file.
+        BadInputError: an end is not a zone, or the zones are too different for one file.
     """
     named = sorted({zone for zone in zones if zone})
     if not named:
@@ -69,19 +69,19 @@ def _zone(name: str, shown: Path) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadInputError(
-            f"{shown}: {name!r} is no time zone known here; write it as Z, +01:00 or a name of the IANA database such "
+            f"{shown}: {name!r} is not a known time zone; write it as Z, +01:00 or a name of the IANA database such "
             "as US/Eastern"
         ) from None
 
 
 def zone_text_sql(text: str) -> str:
-    """Return SQL for the zone at the end of the time that the SQL ``text`` is, empty where there is none."""
+    """Return SQL for the zone at the end of the time in the SQL ``text``, empty if there is none."""
     zone = f"regexp_extract({text}, '{ZONE_PATTERN}', 1)"
     return f"CASE WHEN regexp_matches({text}, '{CLOCK_PATTERN}') THEN {zone} ELSE '' END"
 
 
 def offset_sql(zone: str, zones: Zones) -> str:
-    """Return SQL for the minutes east of UTC that the SQL ``zone`` spells, null if none is spelled."""
+    """Return SQL for the minutes east of UTC that the SQL ``zone`` spells, null if it spells none."""
     if not zones.offsets:
         return "NULL"
     cases = " ".join(f"WHEN '{name}' THEN {minutes}" for name, minutes in zones.offsets.items())
@@ -89,12 +89,12 @@ def offset_sql(zone: str, zones: Zones) -> str:
 
 
 def nanoseconds_sql(text: str, found: TimeFormat, *, day_end: bool) -> str:
-    """Return SQL for nanoseconds since 1970 of the SQL ``text``, a time without zone; null where it is none.
+    """Return SQL for the nanoseconds since 1970 of the SQL ``text``, a time without zone; null if it is not a time.
 
-    ``day_end`` says that some of them are the end of a day, see :func:`may_end_day_sql`.
+    ``day_end`` is True if some times may be the end of a day, see :func:`may_end_day_sql`.
     """
     if found.epoch:
-        # Decimal arithmetic: a double does not hold nanoseconds of today exactly.
+        # Decimal arithmetic: a double does not represent today's nanoseconds exactly.
         number = f"TRY_CAST({text} AS DECIMAL(28, 9))"
         if found.whole:  # much faster, but it would round a fraction
             number = f"CASE WHEN NOT contains({text}, '.') THEN TRY_CAST({text} AS BIGINT) END"
@@ -109,7 +109,7 @@ def nanoseconds_sql(text: str, found: TimeFormat, *, day_end: bool) -> str:
         text = f"CASE WHEN {digits} = '' THEN {text} ELSE {padded} END"
     formats = ", ".join(f"'{form}'" for form in found.formats)
     if found.length:
-        # Of 23000 %H would take the 23 for hours.
+        # %H would read the 23 of 23000 as hours.
         return f"CASE WHEN length({text}) = {found.length} THEN {_instant(text, formats)} END"
     if not day_end:
         return _instant(text, formats)
@@ -123,8 +123,8 @@ def _instant(text: str, formats: str) -> str:
 
 
 def may_end_day_sql(text: str) -> str:
-    """Return SQL that tells whether the SQL ``text`` may be the end of a day, 24:00, whatever its zone.
+    """Return SQL that is true if the SQL ``text`` may be the end of a day, 24:00, with or without a zone.
 
-    By ISO 8601 that is 00:00 of the next day.
+    By ISO 8601, 24:00 is 00:00 of the next day.
     """
     return f"regexp_matches({text}, '{_MAY_END_DAY}')"

@@ -1,4 +1,4 @@
-"""Rows of a vendor's file as bars: in order, in UTC, without error, or refused with the line."""
+"""Bars of the rows of an import: in order, in UTC and without errors; errors are refused with their line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLUMNS = ("open", "high", "low", "close", "volume")
 def checked_bars(
     staging: StagedRows, source: str, target: str, options: ImportOptions
 ) -> tuple[Bars, ValidationReport]:
-    """Return the bars of one symbol, in order and without error, and the report on them."""
+    """Return the bars of one symbol, in order and without errors, and the report on them."""
     where = f"{staging.shown}{': ' + target if source else ''}"
     ordered = order_rows(staging, source, target, where, options)
     bars = _bars(ordered, target, _opens(ordered, where, staging, options))
@@ -71,7 +71,7 @@ class _Opens:
 
 
 def _opens(ordered: OrderedRows, where: str, staging: StagedRows, options: ImportOptions) -> _Opens:
-    """Return when the bars open, which the file may say by their closes, refused if that is no whole minute."""
+    """Return the opens of the bars, computed from their closes if necessary; they must be whole minutes."""
     time = ordered.time
     found = options.timeframe or detect_timeframe(time)
     if found is None:
@@ -105,7 +105,7 @@ def _chosen(bars: Bars, keep: np.ndarray) -> Bars:
 
 
 def _possible(bars: Bars) -> tuple[np.ndarray, list[Finding]]:
-    """Return which bars are possible by themselves, and what is wrong with the others: one warning for each."""
+    """Return a mask of the possible bars, and one warning for each kind of error of the others."""
     keep = np.ones(len(bars), dtype=bool)
     findings = []
     for error in find_inconsistencies(bars):
@@ -119,7 +119,7 @@ def _possible(bars: Bars) -> tuple[np.ndarray, list[Finding]]:
 
 
 def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
-    """Return the bars with short ones on the grid, the rows of the file they come from, and what to say of it."""
+    """Return the bars with short bars moved to the grid, the rows they come from, and the finding about it."""
     short = find_short_bars(bars.time.view(np.int64), bars.timeframe.nanoseconds)
     if short is None:
         return bars, rows, Finding("aligned", "warning", "no short bars were found, so --align changed nothing", 0)
@@ -132,7 +132,7 @@ def _aligned(bars: Bars, rows: np.ndarray) -> tuple[Bars, np.ndarray, Finding]:
 
 
 def _overlap_remedy(bars: Bars, row: int) -> str:
-    """Return what to do where the bar of ``row`` opens before the one before it has closed."""
+    """Return the remedy for the bar of ``row``, which opens before the bar before it has closed."""
     short = find_short_bars(bars.time.view(np.int64), bars.timeframe.nanoseconds)
     if short is not None and np.isin([row - 1, row], short.rows).any():
         return describe_short_bars(bars, short)
@@ -148,9 +148,12 @@ def _left_out(reasons: list[str], count: int) -> Finding:
 
 
 def detect_timeframe(time: np.ndarray) -> Timeframe | None:
-    """Return the timeframe that equals the most common step of ascending ``time`` (``int64`` ns), None if none does.
+    """Return the timeframe that equals the most common step of ``time``, None if no timeframe does.
 
-    Of steps that are equally common the shortest counts.
+    Of equally common steps the shortest counts.
+
+    Args:
+        time: int64 ``(n,)``, ascending nanoseconds.
     """
     common = common_step(time)
     return next((Timeframe(name) for name in TIMEFRAMES if Timeframe(name).nanoseconds == common), None)
@@ -161,13 +164,13 @@ def _no_timeframe(where: str, time: np.ndarray) -> str:
         return f"{where} has a single bar, which does not tell its timeframe: give it with --timeframe"
     step = dt.timedelta(seconds=common_step(time) / 1e9)
     return (
-        f"{where}: most bars are {step} apart, which is none of the timeframes {', '.join(TIMEFRAMES)}; "
+        f"{where}: most bars are {step} apart, which is not one of the timeframes {', '.join(TIMEFRAMES)}; "
         "import bars of one of these, or say --timeframe if they are such bars with many missing"
     )
 
 
 def _check_timeframe(where: str, time: np.ndarray, timeframe: Timeframe) -> None:
-    """Refuse a timeframe that no two bars are apart."""
+    """Raise BadInputError if no two bars are one ``timeframe`` apart."""
     if len(time) > 1 and not (np.diff(time) == timeframe.nanoseconds).any():
         short = find_short_bars(time, timeframe.nanoseconds)
         if short is not None and short.complete:

@@ -1,4 +1,4 @@
-"""Which column of a vendor's file is what."""
+"""Recognition of the columns of a file by their headings."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = [
 ]
 
 ROLES = ("time", "day", "open", "high", "low", "close", "volume", "symbol")
-"""What a column can be. ``day`` and ``time`` together: date and time of day in two columns."""
+"""Roles of columns. ``day`` and ``time`` together are the date and the time of day in two columns."""
 
 _PRICES = ("open", "high", "low", "close")
 _DELIMITERS = (",", ";", "\t", "|")
 _LINES = 200
 _PREAMBLE_LINES = 10
 
-# Spellings in lower case without anything but letters and digits; the first that is there wins.
+# Spellings in lower case, only letters and digits; the first one that occurs wins.
 _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "time": (
         "unix", "unixtime", "unixtimestamp", "epoch", "epochtime", "timestamp", "opentime", "timestampms",
@@ -52,25 +52,25 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
 _DAYS = ("date", "day", "dtyyyymmdd", "tradedate", "tradingdate", "dateutc", "dategmt")
 _TIMES_OF_DAY = ("time", "timeofday", "timeutc", "timegmt", "utctime", "gmttime", "hour")
 _ADJUSTED = re.compile(r"^adj(usted|usted?d)?(close|open|high|low|volume|price)|adj(usted)?close$")
-# What yfinance writes in the first cell of a line that names the ticker of each column.
+# yfinance begins the line with the ticker of each column with one of these.
 _TICKERS = ("ticker", "tickers")
 _LINES_UNDER_HEADER = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a text file is laid out.
+    """The layout of a text file.
 
     Attributes:
-        delimiter: between columns.
-        skip: lines before the first bar.
-        columns: names as in the file; numbers as text where there is no header.
-        roles: position of the column for each role it has.
+        delimiter: character between columns.
+        skip: number of lines before the first bar.
+        columns: names as in the file; numbers as text if there is no header.
+        roles: position of the column of each role.
         sample: the first rows, as text.
-        notes: what was assumed.
+        notes: assumptions.
         left_out: names of columns without a role.
-        spare_volumes: positions of columns with another volume, for where that of ``roles`` is 0 throughout.
-        symbol: what the head of the file names, or empty.
+        spare_volumes: positions of further volume columns, used if that of ``roles`` is 0 throughout.
+        symbol: the symbol in the head of the file, or empty.
     """
 
     delimiter: str
@@ -86,17 +86,17 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user said of the columns: names (without a header: numbers from 1) by role, and the symbol to take."""
+    """Options of the user: column names by role (numbers from 1 without a header), and the symbol to take."""
 
     columns: Mapping[str, str]
     symbol: str | None = None
 
 
 def check_roles(columns: Mapping[str, str]) -> None:
-    """Refuse a role that no column can have.
+    """Check that all roles are known.
 
     Raises:
-        BadInputError: naming it.
+        BadInputError: a role is unknown.
     """
     for role, name in columns.items():
         if role not in ROLES:
@@ -107,12 +107,12 @@ def read_layout(path: Path, shown: Path, wanted: Wanted) -> Layout:
     """Return the layout of the UTF-8 text file ``path``.
 
     Args:
-        path: what is read.
-        shown: the name for messages.
-        wanted: what the user said; it wins over known spellings.
+        path: the file to read.
+        shown: its name for messages.
+        wanted: options of the user, which take precedence over known headings.
 
     Raises:
-        BadInputError: no delimiter makes columns of bars of it, a column is missing, or two could be meant.
+        BadInputError: no delimiter gives columns of bars, a column is missing, or a role is ambiguous.
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = [line.rstrip("\r\n") for line in itertools.islice(file, _LINES)]
@@ -124,8 +124,8 @@ def read_layout(path: Path, shown: Path, wanted: Wanted) -> Layout:
             names = _split(line, delimiter)
             if len(names) > MOST_COLUMNS:
                 raise BadInputError(
-                    f"{shown}, line {position + 1}: has {len(names):,} columns, and {MOST_COLUMNS:,} is the most; keep"
-                    " time, open, high, low, close and volume, and save it as that"
+                    f"{shown}, line {position + 1}: has {len(names):,} columns, more than the {MOST_COLUMNS:,}"
+                    " allowed; keep time, open, high, low, close and volume"
                 )
             if _is_header(names, wanted.columns):
                 return _with_header(lines, position, delimiter, names, shown, wanted)
@@ -145,7 +145,7 @@ def assign_roles(
     """Return the position of the column for each role, notes, and the names of the columns that are left out.
 
     Raises:
-        BadInputError: a column is missing, or two could be meant.
+        BadInputError: a column is missing, or a role is ambiguous.
     """
     plain = [_plain(name) for name in names]
     roles: dict[str, int] = {}
@@ -203,7 +203,7 @@ def _find(
 
 
 def _split_time(plain: Sequence[str], roles: dict[str, int]) -> None:
-    """Take date and time of day from two columns, if there are two and none holds both."""
+    """Use two columns for date and time of day, if there are two and no column has both."""
     if "time" not in roles or plain[roles["time"]] not in (*_DAYS, *_TIMES_OF_DAY):
         return
     days = [place for place, text in enumerate(plain) if text in _DAYS]
@@ -223,7 +223,7 @@ def _with_header(
     columns, symbol = (names, "") if tickers is None else columns_of_ticker(names, tickers, shown, wanted.symbol)
     given = dict(wanted.columns)
     if not given.keys() & {"time", "day"} and any(is_spelled("time", row[0]) for row in under):
-        given["time"] = names[0]  # the index, which has its name on a line of its own
+        given["time"] = names[0]  # the index, whose name is on a separate line
     roles, notes, left_out = assign_roles(columns, shown, given)
     fitting = (_without_empty_ends(row, len(names)) for row in body[len(under) :])
     sample = tuple(tuple(row) for row in fitting if len(row) == len(names))
@@ -238,7 +238,7 @@ def _with_header(
 
 
 def _without_empty_ends(row: Sequence[str], width: int) -> Sequence[str]:
-    """Return the row without empty cells behind the last column, which a separator at the end of a line makes."""
+    """Return the row without the empty cells that a separator at the end of a line causes."""
     return row[:width] if not any(row[width:]) else row
 
 
@@ -247,7 +247,7 @@ def _lines(count: int) -> str:
 
 
 def _under_header(body: Sequence[Sequence[str]], names: Sequence[str]) -> list[list[str]]:
-    """Return the lines under a header that belong to it: tickers, units, the name of the index; not a number in any."""
+    """Return the lines under a header that belong to it, without any number: tickers, units, the index name."""
     under: list[list[str]] = []
     for row in body[:_LINES_UNDER_HEADER]:
         if len(row) != len(names) or any(re.search(r"\d", cell) for cell in row[:1]) or any(map(_is_number, row)):
@@ -255,7 +255,7 @@ def _under_header(body: Sequence[Sequence[str]], names: Sequence[str]) -> list[l
         if all(cell.lower() in ("", "null", "nan", "-") for cell in row[1:]) and row[0] == "":
             break
         under.append(list(row))
-    # Without a single number below them they are bars that cannot be read.
+    # Without a number below them, these lines are bars that cannot be read.
     rest = body[len(under) : len(under) + 1]
     return under if rest and any(map(_is_number, rest[0])) else []
 
@@ -277,9 +277,9 @@ def columns_of_ticker(
 
 
 def spare_volumes(names: Sequence[str], roles: Mapping[str, int], given: Mapping[str, str]) -> tuple[int, ...]:
-    """Return the positions of further columns that hold a volume, in the order in which they would count.
+    """Return the positions of further volume columns, in order of preference.
 
-    There are none where the user said which column is the volume.
+    There are none if the user chose the volume column.
     """
     if "volume" in given:
         return ()
@@ -307,7 +307,7 @@ def _without_header(lines: Sequence[str], shown: Path, given: Mapping[str, str])
 
 
 def _is_header(names: Sequence[str], given: Mapping[str, str]) -> bool:
-    """A header names at least two of the four prices, or what the user said it does."""
+    """Return True if at least two of the four prices are named, by known headings or by those of the user."""
     found = sum(1 for role in _PRICES if given.get(role) in names or any(is_spelled(role, name) for name in names))
     return len(names) >= 4 and found >= 2
 

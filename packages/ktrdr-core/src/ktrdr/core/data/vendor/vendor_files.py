@@ -1,4 +1,4 @@
-"""Files as vendors deliver them, brought to plain UTF-8 text or Parquet that DuckDB reads."""
+"""Conversion of files to plain UTF-8 text or Parquet: decompression and encodings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ktrdr.core.limits import LONGEST_LINE, MOST_UNPACKING
 __all__ = ["PlainFile", "plain_file", "stem"]
 
 _BLOCK = 1 << 20
-# Of a zip archive: some thousand entries.
+# Bytes of the directory of a zip archive: some thousand entries.
 _LARGEST_DIRECTORY = 1 << 18
 _SUFFIXES = (".gz", ".zip", ".csv", ".txt", ".tsv", ".parquet", ".pq")
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -34,7 +34,7 @@ class _Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlainFile:
-    """A file that DuckDB can read as it is; ``notes`` say what was done to get it."""
+    """A file that DuckDB can read; ``notes`` describe how it was converted."""
 
     path: Path
     is_parquet: bool
@@ -42,7 +42,7 @@ class PlainFile:
 
 
 def stem(path: Path) -> str:
-    """Return the file's name without the suffixes of formats and compression."""
+    """Return the file's name without suffixes of formats and compression."""
     name = path.name
     while any(name.lower().endswith(suffix) for suffix in _SUFFIXES):
         name = name.rpartition(".")[0]
@@ -50,9 +50,9 @@ def stem(path: Path) -> str:
 
 
 def plain_file(path: Path, workspace: Path) -> PlainFile:
-    """Return ``path``, or what it holds unpacked and as UTF-8 in the directory ``workspace``.
+    """Return ``path``, or its content in the directory ``workspace``, decompressed and converted to UTF-8.
 
-    gzip and zip are told by their content, not by the name. A zip archive must hold one data file.
+    gzip and zip are recognized by their content, not by the name. A zip archive must contain one data file.
 
     Raises:
         BadInputError: the file is missing, unreadable, empty, damaged, or neither text nor Parquet.
@@ -112,7 +112,7 @@ def _from_zip(path: Path, workspace: Path) -> tuple[Path, bytes]:
                 raise BadInputError(f"{path} is damaged or cut off ({names[0]} is not in it): fetch it again")
             return _unpacked(path, Path(names[0]).name, functools.partial(archive.open, members[0]), workspace)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise BadInputError(f"{path} is no zip archive that can be read ({error}): fetch it again") from error
+        raise BadInputError(f"{path} is not a readable zip archive ({error}): fetch it again") from error
 
 
 def _unpacked(
@@ -126,8 +126,8 @@ def _unpacked(
                 plain.write(block)
                 if plain.tell() > most:
                     raise BadInputError(
-                        f"{path} unpacks to more than {MOST_UNPACKING} times its size, as no prices do: unpack it "
-                        "yourself, and import what is in it"
+                        f"{path} unpacks to more than {MOST_UNPACKING} times its size, more than price data does: "
+                        "unpack it yourself, and import what is in it"
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise BadInputError(f"{path} is damaged or cut off ({error}): fetch it again") from error
@@ -157,22 +157,22 @@ def _as_utf8(path: Path, encoding: str, workspace: Path, shown: Path) -> Path:
         with path.open(encoding=encoding, newline="") as source, target.open("w", encoding="utf-8", newline="") as out:
             shutil.copyfileobj(source, out, _BLOCK)
     except UnicodeError as error:
-        raise BadInputError(f"{shown} is no {encoding} text ({error}): save it as UTF-8") from error
+        raise BadInputError(f"{shown} is not valid {encoding} text ({error}): save it as UTF-8") from error
     return target
 
 
 def _check_lines(path: Path, shown: Path) -> None:
-    """Refuse a text with a line that is longer than any line of bars."""
+    """Raise BadInputError for a text with a line that is too long for bars."""
     with path.open("rb") as file, contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as text:
         start, size = 0, len(text)
-        # From the last line end within reach to the next: a few looks for a megabyte.
+        # Jump from line end to line end within the limit: a few searches per megabyte.
         while size - start > LONGEST_LINE:
             reach = start + LONGEST_LINE + 1
             end = max(text.rfind(b"\n", start, reach), text.rfind(b"\r", start, reach))
             if end < 0:
                 line = text[:start].count(b"\n") + 1
                 raise BadInputError(
-                    f"{shown}, line {line}: is longer than {LONGEST_LINE:,} bytes, which no line of bars is; see that"
-                    " it is a table with a line for each bar, and save it as that"
+                    f"{shown}, line {line}: is longer than {LONGEST_LINE:,} bytes; save the file as a table with"
+                    " one line per bar"
                 )
             start = end + 1

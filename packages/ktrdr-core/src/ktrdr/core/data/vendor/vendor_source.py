@@ -1,4 +1,4 @@
-"""A vendor's file as a relation of DuckDB with a column per role."""
+"""A file as a DuckDB relation with one column per role."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is read, and how it is laid out.
+    """A file and its layout.
 
     Attributes:
         shown: the file's name for messages.
-        path: what DuckDB reads.
+        path: the file that DuckDB reads.
         roles: position of the column of each role.
         names: names of the columns.
         types: DuckDB's type of each column; ``VARCHAR`` throughout for text.
         layout: of a text file; None for Parquet, whose rows have no lines.
-        spare_volumes: positions of columns with another volume, for where that of ``roles`` is 0 throughout.
-        symbol: of all rows, where the head of the file names it; else empty.
-        notes: what was assumed.
+        spare_volumes: positions of further volume columns, used if that of ``roles`` is 0 throughout.
+        symbol: of all rows, if the head of the file names it; else empty.
+        notes: assumptions.
         left_out: names of columns that have no role.
     """
 
@@ -51,30 +51,30 @@ class Source:
 
     @property
     def volumes(self) -> tuple[str, ...]:
-        """Roles that hold a volume, the preferred one first: ``volume``, and ``volume_1`` and so on for spare ones."""
+        """Roles of volume columns, the preferred one first: ``volume``, then ``volume_1`` and so on."""
         first = ("volume",) if "volume" in self.roles else ()
         return (*first, *(f"volume_{i + 1}" for i in range(len(self.spare_volumes))))
 
     @property
     def columns(self) -> dict[str, int]:
-        """Position by role, spare volumes included."""
+        """Position by role, with the spare volumes."""
         return dict(self.roles) | dict(zip(self.volumes[1:], self.spare_volumes, strict=True))
 
     @property
     def delimiter(self) -> str:
-        """Between columns; empty for Parquet."""
+        """Character between columns; empty for Parquet."""
         return self.layout.delimiter if self.layout is not None else ""
 
     @property
     def lines(self) -> FileLines | None:
-        """Where rows are in a text file; None for Parquet."""
+        """Line numbers of the rows of a text file; None for Parquet."""
         if self.layout is None:
             return None
         return FileLines(self.path, self.layout.delimiter, self.layout.skip, len(self.names))
 
     @property
     def parameters(self) -> dict[str, object]:
-        """Of the SQL of :meth:`relation`."""
+        """Parameters of the SQL of :meth:`relation`."""
         return {"path": quoted_path(self.path)}
 
     def type_of(self, role: str) -> str:
@@ -82,12 +82,11 @@ class Source:
         return self.types[self.columns[role]]
 
     def relation(self, types: Mapping[str, str] | None = None) -> str:
-        """Return SQL that yields the rows in the order of the file, a column per role, named by it.
+        """Return SQL for the rows in the order of the file, with one column per role, named after the role.
 
         Args:
-            types: of text files, the type by role as which to read; a line or a cell that does not fit is then an
-                error. By default all is text, and lines with another number of columns are left out and noted by
-                DuckDB.
+            types: for text files, the type to read for each role; a line or a cell that does not fit is then an error.
+                By default all columns are text, and DuckDB skips and records lines with another number of columns.
         """
         chosen = ", ".join(f'"{self._column(place)}" AS "{role}"' for role, place in self.columns.items())
         if self.layout is None:
@@ -105,7 +104,7 @@ class Source:
         )
 
     def unreadable(self, error: duckdb.Error) -> BadInputError:
-        """Return what to say where DuckDB cannot read the file; a full disk is no fault of the file and is raised."""
+        """Return the error for a file that DuckDB cannot read; if the disk is full, raise that instead."""
         if is_out_of_room(error):
             raise error
         head = str(error).splitlines()[0].partition(": ")[2]
@@ -119,10 +118,10 @@ class Source:
 
 
 def open_source(connection: duckdb.DuckDBPyConnection, plain: PlainFile, shown: Path, wanted: Wanted) -> Source:
-    """Return the source that ``plain`` is.
+    """Return the source of the file ``plain``.
 
     Raises:
-        BadInputError: it is not laid out as bars, or no Parquet file that can be read.
+        BadInputError: it has no columns of bars, or is an unreadable Parquet file.
     """
     if plain.is_parquet:
         return _parquet_source(connection, plain, shown, wanted)

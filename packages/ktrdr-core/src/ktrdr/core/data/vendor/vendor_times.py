@@ -1,4 +1,4 @@
-"""How a vendor writes times."""
+"""Recognition of the time format of a file."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = [
 _OFFSET = r"(?:Z|UTC|GMT)?(?:(?:[+-]\d{2}:?\d{2})|(?:[+-]\d{1,2}))?"
 _NAME = r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+|[A-Z]{3,4}"
 ZONE_PATTERN = rf"(?:\d|[AaPp][Mm])\s*({_OFFSET}|{_NAME})$"
-"""What follows a time of day: nothing, ``Z``, ``UTC``, ``+01:00``, ``GMT+0100``, ``+00``, ``US/Eastern``, ``EST``."""
+"""Pattern of the end of a time of day: nothing, ``Z``, ``UTC``, ``+01:00``, ``GMT+0100``, ``US/Eastern``, ``EST``."""
 
 CLOCK_PATTERN = r"[0-9]{4}.*:[0-9]|[0-9]\s*[A-Z]"
-"""Where a zone can follow: after a time of day, or spelled with letters; the last part of a date is none."""
+"""Pattern of texts that can end with a zone: with a time of day or with letters, unlike a bare date."""
 
 EPOCHS = {"s": (10**8, 10**9), "ms": (10**11, 10**6), "us": (10**14, 10**3), "ns": (10**17, 1)}
-"""Units of epoch times: the smallest number that is one, which is below 100 times as much, and its nanoseconds."""
+"""Units of epoch times: the smallest number of the unit (the largest is 100 times as much), and its nanoseconds."""
 
 _ABBREVIATIONS = {"EST": -300, "EDT": -240, "CET": 60, "CEST": 120, "JST": 540, "HKT": 480}
 _CLOCKS = (
@@ -49,15 +49,16 @@ _CLOCKS = (
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """How to read all times of a file.
+    """The time format of a file.
 
     Attributes:
-        epoch: numbers since 1970, each in a unit of :data:`EPOCHS`.
-        whole: such numbers have no fraction, else they are no times.
-        formats: ``strptime`` formats to try, else empty.
-        clock: digits of times of day without colons, with the leading zeros that may be missing; 0 if there are none.
-        length: of the whole text, where its parts are told by it alone; else 0.
-        note: what was assumed, or empty.
+        epoch: True for numbers since 1970, each in a unit of :data:`EPOCHS`.
+        whole: True if such numbers must not have a fraction.
+        formats: ``strptime`` formats to try; empty for epochs.
+        clock: number of digits of times of day without colons, including leading zeros that may be missing; 0 if there
+            are none.
+        length: length of the whole text if only it separates the parts; else 0.
+        note: the assumption, or empty.
     """
 
     epoch: bool = False
@@ -72,13 +73,13 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
     """Return the format of times like those in ``sample``.
 
     Args:
-        sample: one of the texts of each kind, without zones, the most common first.
-        first_numbers: of the whole file, the largest first and second number of texts like ``31.12.2017``.
-        dates: ``day-first``, ``month-first`` or None to tell by these.
+        sample: one text of each kind, without zones, the most common first.
+        first_numbers: the largest first and second number of texts like ``31.12.2017`` in the whole file.
+        dates: ``day-first``, ``month-first``, or None to decide by these numbers.
         shown: the file, for messages.
 
     Raises:
-        BadInputError: no known way to write a time, or day and month cannot be told apart.
+        BadInputError: the format is unknown, or day and month cannot be distinguished.
     """
     text = next((value.strip() for value in sample if value.strip()), "")
     if epoch_unit(text):
@@ -106,13 +107,13 @@ def time_format(sample: Sequence[str], first_numbers: tuple[int, int], dates: st
         if named:
             return TimeFormat(formats=_with_clocks(form, named[1]), clock=clock)
     raise BadInputError(
-        f"{shown}: {text[:40]!r} is no time known here; write times as 2017-01-31 14:00, 31.01.2017 14:00, "
+        f"{shown}: {text[:40]!r} is not in a known time format; write times as 2017-01-31 14:00, 31.01.2017 14:00, "
         "20170131 140000, or seconds or milliseconds since 1970, or name another column with --column time=NAME"
     )
 
 
 def parse_offset(text: str) -> int | None:
-    """Return the minutes east of UTC that ``Z``, ``UTC``, ``+01:00`` or ``GMT+0100`` say, None for anything else."""
+    """Return the minutes east of UTC of ``Z``, ``UTC``, ``+01:00`` or ``GMT+0100``, None for anything else."""
     match = re.fullmatch(r"(Z|UTC|GMT)?(?:([+-])(\d{1,2}):?(\d{2})?)?", text.strip())
     if not match or not match[0]:
         return None
@@ -123,13 +124,13 @@ def parse_offset(text: str) -> int | None:
 
 
 def zone_offset(text: str) -> int | None:
-    """Return the minutes east of UTC of what ends a time, where that is the same all year, else None."""
+    """Return the minutes east of UTC of the zone at the end of a time, None if they change over the year."""
     offset = parse_offset(text)
     return _ABBREVIATIONS.get(text) if offset is None else offset
 
 
 def split_zone(text: str) -> tuple[str, str]:
-    """Return a time as text without its zone, and the zone as it is written, or nothing."""
+    """Split a time into the text without its zone, and the zone as written, which may be empty."""
     match = re.search(ZONE_PATTERN, text) if re.search(CLOCK_PATTERN, text) else None
     if match is None or match[1].upper() in ("AM", "PM"):
         return text, ""
@@ -137,7 +138,7 @@ def split_zone(text: str) -> tuple[str, str]:
 
 
 def epoch_unit(text: str) -> str:
-    """Return the unit of :data:`EPOCHS` of a number as text, or nothing where it is none or a date in digits."""
+    """Return the unit of :data:`EPOCHS` of a number in text, or nothing for a date in digits or another text."""
     if not re.fullmatch(r"\d+(\.\d+)?", text) or _is_compact_date(text):
         return ""
     value = int(text.partition(".")[0])
@@ -145,13 +146,13 @@ def epoch_unit(text: str) -> str:
 
 
 def bare_clock(text: str) -> str:
-    """Return the time of day without colons at the end of a time without zone, or nothing."""
+    """Return the time of day without colons at the end of a time without zone, or an empty text."""
     match = re.search(r"[ T](\d{1,6})$", text)
     return match[1] if match else ""
 
 
 def _clock_digits(sample: Sequence[str]) -> int:
-    """Return how many digits times of day such as ``93000`` have with their leading zeros, 0 where there are none."""
+    """Return the number of digits, with leading zeros, of times of day such as ``93000``; 0 if there are none."""
     longest = max((len(bare_clock(value)) for value in sample), default=0)
     return longest + longest % 2
 

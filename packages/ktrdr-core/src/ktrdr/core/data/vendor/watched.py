@@ -1,4 +1,4 @@
-"""Long DuckDB queries that report how far they are and can be stopped."""
+"""DuckDB queries with progress reports and cancellation."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Watch:
-    """Who is told about the step ``step`` of some work, and who may stop it.
+    """Progress reports and cancellation of one step.
 
-    ``percent`` is what was told last; it never goes back, though a query may turn out to be in vain.
+    Attributes:
+        progress: receives the reports.
+        cancellation: stops the query.
+        step: name of the step.
+        message: a few words for the reports.
+        percent: the last reported value; it never decreases, even if a query has to be repeated.
     """
 
     progress: Progress
@@ -39,7 +44,7 @@ class Watch:
         *,
         share: tuple[float, float],
     ) -> duckdb.DuckDBPyConnection:
-        """Execute ``sql``, which takes the step from one to the other fraction in ``share``, and return its result.
+        """Execute ``sql`` and return its result; ``share`` is the fraction of the step at its start and end.
 
         Raises:
             CancelledError: the cancellation was requested; the query was stopped.
@@ -55,7 +60,7 @@ class Watch:
         *,
         share: tuple[float, float],
     ) -> dict[str, Any]:
-        """Do the same and return the result as arrays by column."""
+        """Execute ``sql`` as :meth:`run` does, and return the result as arrays by column."""
         return self._follow(connection, lambda: connection.execute(sql, dict(parameters)).fetchnumpy(), share)
 
     def _follow(self, connection: duckdb.DuckDBPyConnection, work: Callable[[], _T], share: tuple[float, float]) -> _T:
@@ -67,7 +72,7 @@ class Watch:
                 percent = 0.0
                 while wait([query], timeout=_SECONDS).not_done:
                     self.cancellation.raise_if_requested()
-                    # -1 before and after DuckDB knows: progress does not go back.
+                    # DuckDB returns -1 while the progress is unknown; progress must not decrease.
                     percent = max(percent, connection.query_progress())
                     self._tell(begin + (end - begin) * percent / 100)
             except BaseException:
