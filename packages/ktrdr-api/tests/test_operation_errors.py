@@ -92,7 +92,7 @@ def test_a_worker_of_another_version_is_understood():
     assert _told({"type": "NewError", "message": "m", "exit_status": 9, "more": 1}) == ("NewError", "m", 9)
     misunderstood = _told({"type": "NewError", "message": {"text": "m"}})
     assert (misunderstood.kind, misunderstood.exit_status) == ("KtrdrError", 1)
-    assert "told in a form that is not known here" in misunderstood.message
+    assert "an error has an unknown format" in misunderstood.message
 
 
 def test_the_document_says_what_an_error_is(client):

@@ -159,7 +159,7 @@ def test_symbols_that_cannot_be_worked_on_are_refused_at_once(stocked, path):
 @pytest.mark.parametrize("field", ["start", "end"])
 def test_days_are_refused_in_the_words_of_the_command_line(stocked, path, field):
     answer = stocked.post(f"/api/v1/{path}", json={**STARTS[path], field: "2017-02-30"})
-    said = f"body.{field}: '2017-02-30' is no date: day is out of range for month; write it as 2017-01-31"
+    said = f"body.{field}: '2017-02-30' is not a date: day is out of range for month; write it as 2017-01-31"
     assert (answer.status_code, answer.json()["detail"]) == (422, said)
 
 
@@ -167,7 +167,7 @@ def test_days_are_refused_in_the_words_of_the_command_line(stocked, path, field)
 def test_times_are_refused_in_the_words_of_the_command_line(stocked, question):
     answer = stocked.get(f"/api/v1/{question}")
     field = question.partition("?")[2].partition("=")[0]
-    said = f"query.{field}: 'noon' is no date: write it as 2017-01-31 or 2017-01-31T14:00 (UTC)"
+    said = f"query.{field}: 'noon' is not a date: write it as 2017-01-31 or 2017-01-31T14:00 (UTC)"
     assert (answer.status_code, answer.json()["detail"]) == (422, said)
 
 

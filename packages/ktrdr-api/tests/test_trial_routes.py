@@ -56,7 +56,7 @@ def test_an_empty_ledger_has_an_id_and_no_rows(client, trials):
     count = client.get("/api/v1/trials/count?symbols=EURUSD&start=2017-10-01&end=2017-12-31").json()
     assert (count["number"], count["statement"]) == (0, "0 trials known to this ledger")
     refused = client.get("/api/v1/trials/count?symbols=EURUSD&start=2017-10-01&end=2017").json()
-    assert refused["detail"] == "query.end: '2017' is no date: write it as 2017-01-31"
+    assert refused["detail"] == "query.end: '2017' is not a date: write it as 2017-01-31"
 
 
 def test_rows_are_listed_newest_first_a_page_at_a_time(client, trials):

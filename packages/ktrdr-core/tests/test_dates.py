@@ -43,7 +43,7 @@ def test_whatever_is_written_is_a_day_or_refused(text):
     try:
         assert parse_day(text).isoformat() == text
     except BadInputError as error:
-        assert str(error).startswith(f"{text!r} is no date: ")  # noqa: PT017
+        assert str(error).startswith(f"{text!r} is not a date: ")  # noqa: PT017
         assert str(error).endswith(f"write it as {AS_A_DAY}")  # noqa: PT017
 
 
@@ -57,7 +57,7 @@ def test_a_time_is_brought_to_utc(time, minutes):
 
 @pytest.mark.parametrize("text", ["", "noon", "2017-13-01", "2017-01-31T25:00", "0001-01-01T00:00+23:00"])
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(BadInputError, match="is no date: write it as 2017-01-31 or 2017-01-31T14:00 [(]UTC[)]$"):
+    with pytest.raises(BadInputError, match="is not a date: write it as 2017-01-31 or 2017-01-31T14:00 [(]UTC[)]$"):
         parse_instant(text)
 
 
@@ -107,7 +107,7 @@ PLACES = {
 def test_every_place_refuses_the_same_in_the_same_words(place, text, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("KTRDR_HOME", str(tmp_path))
     reason = f"{NO_DAYS[text]}; " if text in NO_DAYS else ""
-    said = f": {text!r} is no date: {reason}write it as {AS_A_DAY}"
+    said = f": {text!r} is not a date: {reason}write it as {AS_A_DAY}"
     try:
         PLACES[place](text)
     except BadInputError as error:

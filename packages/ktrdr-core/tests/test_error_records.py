@@ -141,7 +141,7 @@ def test_a_newer_side_may_tell_more():
     ],
 )
 def test_what_is_no_error_is_refused_in_a_sentence(told):
-    with pytest.raises(KtrdrError, match="told in a form that is not known here") as caught:
+    with pytest.raises(KtrdrError, match="an error has an unknown format") as caught:
         ErrorRecord.from_json(told)
     assert "\n" not in str(caught.value)
 

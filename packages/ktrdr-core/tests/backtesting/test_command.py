@@ -191,7 +191,7 @@ class TestBadInput:
             (("waves", "--seed", 2**40), "--seed must be at most 4,294,967,295"),
             (("waves", "--start", "2020-01-01"), "there are no 1h bars of EURUSD to trade"),
             (("waves", "--start", "2017-01-01", "--end", "2017-01-02"), "too short for its warm-up"),
-            (("waves", "--start", "yesterday"), "--start: 'yesterday' is no date: write it as 2017-01-31"),
+            (("waves", "--start", "yesterday"), "--start: 'yesterday' is not a date: write it as 2017-01-31"),
             (("waves", "--end", "2017-02-01"), "give a start too"),
             (("waves", "--trials", "0"), "trials must be at least 1"),
             (("missing.yaml",), "missing.yaml"),

@@ -214,7 +214,7 @@ def test_show(run: Run, stored: None):
     status, _, err = run("show", "EURUSD", "1h", "--start", "yesterday")
     assert (status, err) == (
         2,
-        "Error: --start: 'yesterday' is no date: write it as 2017-01-31 or 2017-01-31T14:00 (UTC)\n",
+        "Error: --start: 'yesterday' is not a date: write it as 2017-01-31 or 2017-01-31T14:00 (UTC)\n",
     )
 
 

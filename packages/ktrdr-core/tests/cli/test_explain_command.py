@@ -183,7 +183,7 @@ def test_contributions_and_rules(run: Run, bundle: Bundle) -> None:
         (["--at", "2017-06-17T12:00"], "the nearest open at 2017-06-16 20:00 and 2017-06-18 21:00"),
         (["--at", "2017-02-01T03:00"], "because some features are missing there; the first bar with all features is"),
         (["--at", "2019-01-01"], "there is no 1h bar of EURUSD at 2019-01-01 00:00"),
-        (["--at", "yesterday"], "is no date"),
+        (["--at", "yesterday"], "is not a date"),
         (["--symbol", "GBPUSD"], "GBPUSD"),
     ],
 )

@@ -209,7 +209,7 @@ def test_resume_without_a_checkpoint_says_so(run: Run, file: str) -> None:
         (["--symbols", "EURUSD,../x"], "--symbols[1]: '../x' cannot be a symbol"),
         (["--seed", str(2**40)], "--seed must be at most 4,294,967,295, not 1,099,511,627,776 (seed of every random"),
         (["--start", "2017-04-01"], "start (2017-04-01) after they end (2017-03-31)"),
-        (["--start", "1.4.2017"], "--start: '1.4.2017' is no date: write it as 2017-01-31"),
+        (["--start", "1.4.2017"], "--start: '1.4.2017' is not a date: write it as 2017-01-31"),
         (["--device", "cuda"], "there is no device `cuda` here"),
         (["--epochs", "0"], "--epochs must be at least 1, not 0 (passes over the training part"),
         (["--end", "2017-01-31", "--start", "2017-02-01"], "the end (2017-01-31) is before the start (2017-02-01)"),

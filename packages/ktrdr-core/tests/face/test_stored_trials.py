@@ -215,10 +215,10 @@ def test_trials_are_counted_by_the_days_that_they_looked_at(symbols: Any, start:
     [
         ([], "2017-10-01", "2017-12-31", "`symbols` is empty; name at least one, such as EURUSD"),
         ("no/symbol", "2017-10-01", "2017-12-31", "'no/symbol' cannot be a symbol"),
-        ("EURUSD", "1 Oct 2017", "2017-12-31", "`start`: '1 Oct 2017' is no date: write it as 2017-01-31"),
-        ("EURUSD", "2017-10-01", "2017-02-31", "`end`: '2017-02-31' is no date: .*; write it as 2017-01-31"),
+        ("EURUSD", "1 Oct 2017", "2017-12-31", "`start`: '1 Oct 2017' is not a date: write it as 2017-01-31"),
+        ("EURUSD", "2017-10-01", "2017-02-31", "`end`: '2017-02-31' is not a date: .*; write it as 2017-01-31"),
         ("EURUSD", "2017-10-02", "2017-10-01", "the last day, 2017-10-01, is before the first, 2017-10-02; give"),
-        ("EURUSD", 2017, 2018, "`start`: '2017' is no date"),
+        ("EURUSD", 2017, 2018, "`start`: '2017' is not a date"),
     ],
 )
 def test_a_count_of_what_cannot_be(symbols: Any, start: Any, end: Any, said: str) -> None:

@@ -158,9 +158,12 @@ def test_timeframes(load, timeframes, expected):
         ({"symbol": "EURUSD"}, "training_data.symbol: unknown key `symbol`: write `symbols: {mode: single"),
         ({"date_rnge": {}}, "unknown key `date_rnge`, did you mean `date_range`?"),
         ({"date_range": "2017"}, "training_data.date_range: `date_range` must be a map"),
-        ({"date_range": {"start": 2017}}, "`start`: '2017' is no date: write it as 2017-01-31"),
-        ({"date_range": {"start": "2017-02-30"}}, "training_data.date_range.start: `start`: '2017-02-30' is no date"),
-        ({"date_range": {"start": "01/02/2017"}}, "is no date: write it as 2017-01-31"),
+        ({"date_range": {"start": 2017}}, "`start`: '2017' is not a date: write it as 2017-01-31"),
+        (
+            {"date_range": {"start": "2017-02-30"}},
+            "training_data.date_range.start: `start`: '2017-02-30' is not a date",
+        ),
+        ({"date_range": {"start": "01/02/2017"}}, "is not a date: write it as 2017-01-31"),
         (
             {"date_range": {"start": "2018-01-02", "end": "2018-01-01"}},
             "`start: 2018-01-02` is after `end: 2018-01-01`",

@@ -1,11 +1,11 @@
-"""When two prices are the same, and when one reaches another.
+"""Comparisons of prices with a tolerance for rounding.
 
-A price is a decimal number, of which float64 keeps the nearest binary one, and what is computed from prices carries
-rounding. Whether 1.1 + 0.1 reaches 1.2 must not be up to the last bit, nor differ between a market quoted in dollars
-and the same one quoted in cents. So two values count as equal where they differ by no more than :data:`TOLERANCE` of
-one of them: far above rounding (1e-16 for each step), and far below the step that any market quotes in.
+A price is a decimal number, and float64 stores the nearest binary number; values computed from prices have rounding
+errors. Whether 1.1 + 0.1 reaches 1.2 must not depend on the last bit, nor on whether a market is quoted in dollars or
+cents. Two values are therefore equal if they differ by at most :data:`TOLERANCE` times one of them: far more than
+rounding (1e-16 per operation), and far less than the tick size of any market.
 
-Prices that were only read, never computed with, compare exactly as they are: the same text gives the same float.
+Prices that were only read, not computed, can be compared exactly: the same text gives the same float.
 """
 
 from __future__ import annotations
@@ -17,48 +17,50 @@ import numpy as np
 __all__ = ["TOLERANCE", "equal", "highest_equal", "lowest_equal", "slack", "steady"]
 
 TOLERANCE = 1e-9
-"""Share of a value by which others may differ from it and still count as equal."""
+"""Relative difference up to which two values are equal."""
 
 _Number = TypeVar("_Number", float, np.ndarray)
 
 
 def slack(scale: _Number) -> _Number:
-    """Return by how much what was computed from values as large as ``scale`` may be off and still count as exact.
+    """Return the tolerance of a result that was computed from values as large as ``scale``.
 
-    For differences, whose rounding is a share of what was subtracted and not of what is left.
+    It is for differences, whose rounding error is relative to the operands and not to the result.
     """
     return TOLERANCE * abs(scale)
 
 
 def lowest_equal(level: _Number) -> _Number:
-    """Return the lowest value that counts as ``level``.
+    """Return the lowest value that is equal to ``level`` within the tolerance.
 
-    ``value >= lowest_equal(level)``: at or above, reached from below. ``value < lowest_equal(level)``: below. Of
-    infinity, which stands for no level, and of NaN it is NaN: no value reaches it.
+    ``value >= lowest_equal(level)``: at or above the level, which is reached from below.
+    ``value < lowest_equal(level)``: below it. The result is NaN for infinity, which stands for no level, and for NaN:
+    no value reaches it.
     """
     return level - slack(level)
 
 
 def highest_equal(level: _Number) -> _Number:
-    """Return the highest value that counts as ``level``.
+    """Return the highest value that is equal to ``level`` within the tolerance.
 
-    ``value <= highest_equal(level)``: at or below, reached from above. ``value > highest_equal(level)``: above. Of
-    minus infinity, which stands for no level, and of NaN it is NaN: no value reaches it.
+    ``value <= highest_equal(level)``: at or below the level, which is reached from above.
+    ``value > highest_equal(level)``: above it. The result is NaN for minus infinity, which stands for no level, and for
+    NaN: no value reaches it.
     """
     return level + slack(level)
 
 
 def equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return where two float64 arrays ``(n,)`` are equal: bool ``(n,)``, False where one is NaN or infinite."""
+    """Return where two float64 arrays ``(n,)`` are equal in tolerance: bool ``(n,)``, False for NaN and infinity."""
     with np.errstate(invalid="ignore"):
         return np.abs(a - b) <= slack(np.minimum(np.abs(a), np.abs(b)))
 
 
 def steady(values: np.ndarray) -> np.ndarray:
-    """Return ``values``, float64 ``(n,)``, with each that equals the one before it replaced by that one.
+    """Return ``values``, float64 ``(n,)``, with every value replaced by the one before if both are equal.
 
-    For means of prices: a market that stands still then stands still to the last bit. Row ``t`` depends on rows up to
-    ``t`` alone.
+    It is for means of prices, which otherwise change in the last bit while the price does not. Row ``t`` depends only
+    on rows up to ``t``.
     """
     if len(values) < 2:
         return values

@@ -1,4 +1,7 @@
-"""Errors meant for a person: one sentence that says what is wrong, where, and the remedy; and how they travel."""
+"""Errors for a person, and their exchange between processes.
+
+The message is one sentence: what is wrong, where, and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -25,54 +28,54 @@ _LONGEST_LINE = 500
 
 
 class KtrdrError(Exception):
-    """Base of every error KTRDR raises on purpose.
+    """Base class of all errors that KTRDR raises on purpose.
 
-    The command line prints the message alone and exits with ``exit_status``; the API turns it into a problem detail.
+    The command line prints only the message and exits with ``exit_status``; the API returns a problem detail.
     """
 
     exit_status = 1
 
 
 class BadInputError(KtrdrError):
-    """The user's input (file, key, argument, environment variable) is wrong; the message names it and the remedy."""
+    """A file, key, argument or environment variable of the user is wrong; the message names it and the remedy."""
 
     exit_status = 2
 
 
 class NotFoundError(BadInputError):
-    """What was asked for by name is not stored here; the message says what is."""
+    """There is nothing stored under the requested name; the message says what is stored."""
 
 
 class PluginError(BadInputError):
-    """A plugin is missing, broken, outdated or in conflict with another one."""
+    """A plugin is missing, broken, outdated, or conflicts with another one."""
 
 
 class MissingPluginError(PluginError):
-    """A plugin that exists is not installed here; elsewhere, on a worker say, it may be."""
+    """A known plugin is not installed here; it may be installed elsewhere, such as on a worker."""
 
 
 class StoreError(KtrdrError):
-    """The system did not let something be read or written (full disk, permissions, a lock held too long).
+    """A file or database cannot be read or written (full disk, permissions, a lock held too long).
 
-    The work may be right, and succeed later or on another machine.
+    The same work may succeed later or on another machine.
     """
 
 
 class DiskFullError(StoreError):
-    """There is no room for what was to be written: on the disk, in a quota, or below the limit on a file's size."""
+    """The disk or a quota is full, or the limit on the size of a file is reached."""
 
 
 class CancelledError(KtrdrError):
-    """The work was cancelled on request; what it left behind is whole and can be resumed."""
+    """The work was cancelled on request. Its files are intact, and a training can be resumed."""
 
     exit_status = 130
 
     checkpoint: Path | None = None
-    """Of a training: what it can go on from."""
+    """Of a training: the checkpoint that it can be resumed from."""
 
 
 class RemoteError(KtrdrError):
-    """What failed elsewhere, here as it was there: the same message and exit status; ``record`` has its kind too."""
+    """An error of another process, with its message, exit status and ``record``."""
 
     def __init__(self, record: ErrorRecord) -> None:
         super().__init__(record.message)
@@ -82,13 +85,13 @@ class RemoteError(KtrdrError):
 
 # A tuple rather than a dataclass: every command imports this module, and `dataclasses` alone would cost it 2 ms.
 class ErrorRecord(NamedTuple):
-    """An error as it travels: from a worker to the ledger, from there to clients.
+    """An error as plain data, which a worker sends to the ledger and the API to clients.
 
     Attributes:
-        kind: name of the class of a :class:`KtrdrError`; ``system`` for what the operating system refused, ``fault``
-            for a mistake in a program, ``unknown`` where nothing was told.
-        message: for a person.
-        exit_status: of a command that ends with it, from 1 to 255.
+        kind: name of the class of a :class:`KtrdrError`; ``system`` for an error of the operating system, ``fault``
+            for a bug, ``unknown`` if no error was reported.
+        message: message for a person.
+        exit_status: exit status of a command that ends with this error, 1 to 255.
     """
 
     kind: str
@@ -101,13 +104,13 @@ class ErrorRecord(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Any) -> ErrorRecord:
-        """Return what :meth:`to_json` of this version, an older or a newer one has made.
+        """Return the record that :meth:`to_json` of this, an older or a newer version described.
 
-        Ledgers and workers from before exit statuses were told have none: it is then that of the class of this name.
-        What a newer side adds is left out. ``None`` is an error of which nothing was told.
+        Older ledgers and workers store no exit status: it is then that of the class named by ``type``. Unknown keys of
+        a newer version are ignored. ``None`` gives a record of kind ``unknown``.
 
         Raises:
-            KtrdrError: it is something else.
+            KtrdrError: ``data`` is not such a map.
         """
         told = {} if data is None else data
         if not isinstance(told, Mapping):
@@ -116,14 +119,14 @@ class ErrorRecord(NamedTuple):
         if not isinstance(kind, str) or not isinstance(message, str):
             raise _misunderstood(data)
         status = told["exit_status"] if "exit_status" in told else _status_of_class(kind)
-        # A status of 0 would make a success of it.
+        # A status of 0 would mean success.
         if type(status) is not int or not 1 <= status <= 255:
             raise _misunderstood(data)
         return cls(kind, message, status)
 
 
 def record_of(error: BaseException) -> ErrorRecord:
-    """Return any exception as the command line ends with it."""
+    """Return the record of any exception, with the exit status of the command line."""
     match error:
         case RemoteError():
             return error.record
@@ -139,11 +142,11 @@ def record_of(error: BaseException) -> ErrorRecord:
 
 
 def one_line(error: BaseException, *, named: bool = False) -> str:
-    """Return the text of an exception on one line of 500 characters at most, for a sentence of our own.
+    """Return the text of an exception on one line of at most 500 characters, as part of a message.
 
     Args:
-        error: whose text may have lines, or be empty: the name of its class stands for it then.
-        named: begin with the name of the class, without which the text of another program's error says too little.
+        error: the exception; the name of its class stands for an empty text.
+        named: True to begin with the name of the class, without which texts of other libraries are often unclear.
     """
     name, text = type(error).__name__, " ".join(str(error).split())
     line = f"{name}: {text}" if named and text else text or name
@@ -151,7 +154,7 @@ def one_line(error: BaseException, *, named: bool = False) -> str:
 
 
 def _misunderstood(data: Any) -> KtrdrError:
-    return KtrdrError(f"an error was told in a form that is not known here: {data!r:.200}; update the older side")
+    return KtrdrError(f"an error has an unknown format: {data!r:.200}; update KTRDR on the older side")
 
 
 def _status_of_class(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Settings of the process, read from the environment when asked for and never at import."""
+"""The directory of KTRDR's files, from the environment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __all__ = ["home_directory"]
 
 
 def home_directory() -> Path:
-    """Return ``$KTRDR_HOME``, default ``~/.ktrdr``: the directory everything KTRDR writes goes below."""
+    """Return ``$KTRDR_HOME``, by default ``~/.ktrdr``: the directory that KTRDR writes to. Read at every call."""
     given = os.environ.get("KTRDR_HOME")
     return Path(given).expanduser().absolute() if given else Path.home() / ".ktrdr"

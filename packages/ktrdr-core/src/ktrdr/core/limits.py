@@ -1,4 +1,4 @@
-"""Bounds that hold in more than one room, and those of what comes from strangers."""
+"""Limits that several rooms share, and limits on untrusted files."""
 
 from __future__ import annotations
 
@@ -33,88 +33,89 @@ __all__ = [
 ]
 
 LARGEST_SEED = 2**32 - 1
-"""What every generator of random numbers takes, that of numpy and of scikit-learn too."""
+"""Largest seed that every random number generator takes, including those of numpy and scikit-learn."""
 
 MOST_EPOCHS = 1_000_000
-"""Passes over the training part."""
+"""Largest number of passes over the training part."""
 
 LONGEST_STRATEGY = 131_072
-"""Characters of a strategy file."""
+"""Largest number of characters of a strategy file."""
 
 LARGEST_VERSION = 10**19 - 1
-"""Of a model. A store counts from 1; but imports of before brought any number, and what follows them is greater."""
+"""Largest version of a model. Versions count from 1, but older imports kept versions of any size."""
 
 MOST_NORMALIZERS = 100_000
-"""Of a model: one for each symbol and raw input. They are told before a training, and fit into its bundle."""
+"""Largest number of normalizers of a model, one per symbol and raw input, so that they fit into its bundle."""
 
 LARGEST_WINDOW = 1_000_000
-"""Rows that one prediction of a model looks at."""
+"""Largest number of rows that one prediction of a model uses."""
 
 LONGEST_LINE = 65_536
-"""Bytes of a line in a text file of bars: what reads such files takes minutes for lines of millions of columns."""
+"""Largest number of bytes of a line in a text file of bars: the reader takes minutes for millions of columns."""
 
 MOST_COLUMNS = 4_000
-"""Of a text file of bars. One with all stocks of an exchange side by side has some thousands."""
+"""Largest number of columns of a text file of bars. A file with all stocks of an exchange has some thousands."""
 
 LEAST_FREE_DISK = 100_000_000
-"""Bytes: a server with less is not ready. A training's checkpoints and a report take some 10 MB."""
+"""Free bytes that a server needs to be ready. Checkpoints of a training and a report take some 10 MB."""
 
 FEWEST_SAMPLES_PER_INPUT = 10
-"""Training samples; with fewer a warning is due. The rule of ten events per variable: P. Peduzzi and others, "A
-Simulation Study of the Number of Events per Variable in Logistic Regression Analysis" (Journal of Clinical
+"""Training samples per input below which a warning is given. The rule of ten events per variable: P. Peduzzi and
+others, "A Simulation Study of the Number of Events per Variable in Logistic Regression Analysis" (Journal of Clinical
 Epidemiology, 1996)."""
 
 FEWEST_JUDGED_SAMPLES = 100
-"""Samples of a part that a model is judged by; with fewer a warning is due. A share of 100 has a standard error of at
-most 5 percentage points: baselines and models that are any good are rarely further apart than twice that."""
+"""Samples of the validation or test part below which a warning is given. A share of 100 samples has a standard error of
+at most 5 percentage points, and good models are rarely more than twice that better than their baselines."""
 
 FEWEST_TRADES = 30
-"""Trades of a backtest; with fewer a warning is due. The win rate of 30 has a standard error of 9 percentage points,
-and below about as many the mean of results with a skew is not yet normally distributed, as its error supposes."""
+"""Trades of a backtest below which a warning is given. The win rate of 30 trades has a standard error of 9 percentage
+points, and with fewer trades the mean of skewed results is not normally distributed, as its standard error assumes."""
 
-# What follows bounds the work that a file of unknown origin can cause, before any of it is parsed.
+# The following limits bound the work that an untrusted file can cause, before it is parsed.
 
 LARGEST_JSON = 64 * 2**20
-"""Bytes of a file of JSON, and of all of a bundle together."""
+"""Largest number of bytes of a JSON file, and of all JSON files of a bundle together."""
 
 MOST_JSON_VALUES = 1_000_000
-"""Values in a file of JSON, of whatever depth, and in all of a bundle together: 100,000 epochs of a training."""
+"""Largest number of values at all depths of a JSON file, and of all JSON files of a bundle together: 100,000 epochs."""
 
 MOST_MANIFEST_VALUES = 200_000
-"""Values in a bundle's manifest: a strategy of 10,000 features has half of that."""
+"""Largest number of values in a manifest: a strategy with 10,000 features has half of that."""
 
 MOST_SCHEMA_VALUES = 5_000_000
-"""Values in the JSON of a skops file: a random forest of 10,000 trees."""
+"""Largest number of values in the JSON of a skops file: a random forest of 10,000 trees."""
 
 DEEPEST_JSON = 64
-"""Nesting of JSON."""
+"""Largest depth of JSON."""
 
 LONGEST_NUMBER = 40
-"""Digits of a whole number in JSON."""
+"""Largest number of digits of an integer in JSON."""
 
 LARGEST_MANIFEST = 8 * 2**20
-"""Bytes of a bundle's manifest: a strategy of 10,000 features has 5 MiB."""
+"""Largest number of bytes of a manifest: that of a strategy with 10,000 features has 5 MiB."""
 
 LARGEST_BUNDLE_FILE = 4 * 2**30
-"""Bytes of one file of a bundle, and of all that an exported one unpacks to."""
+"""Largest number of bytes of a file of a bundle, and of all unpacked files of an exported bundle."""
 
 MOST_BUNDLE_FILES = 64
-"""Files of a bundle, beside its manifest."""
+"""Largest number of files of a bundle, without its manifest."""
 
 MOST_MEMBERS = 60_000
-"""Files in the archives among a bundle's files: a random forest of 10,000 trees has 50,000."""
+"""Largest number of files in the archives of a bundle: a random forest of 10,000 trees has 50,000."""
 
 LARGEST_TENSOR_HEADER = 4 * 2**20
-"""Bytes of the header of a safetensors file, and of all of a bundle together."""
+"""Largest number of bytes of the header of a safetensors file, and of all headers of a bundle together."""
 
 MOST_TENSORS = 20_000
-"""Tensors of a safetensors file."""
+"""Largest number of tensors of a safetensors file."""
 
 MOST_BUNDLE_UNPACKING = 10
-"""Times its own size that an exported bundle may unpack to, beyond :data:`FREE_UNPACKING`: ours are not compressed."""
+"""Largest ratio of the unpacked size of an exported bundle to its size, above :data:`FREE_UNPACKING`: exports are not
+compressed."""
 
 MOST_UNPACKING = 50
-"""The same for a vendor's file; text of prices unpacks to 5 to 20 times its size."""
+"""The same ratio for a file of a data vendor: prices as text unpack to 5 to 20 times their compressed size."""
 
 FREE_UNPACKING = 8 * 2**20
-"""Bytes that any compressed file may unpack to."""
+"""Unpacked bytes that every compressed file may have, whatever the ratio."""

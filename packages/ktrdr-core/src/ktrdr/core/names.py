@@ -1,4 +1,4 @@
-"""What things may be called: patterns of names, references, runs, devices and symbols, without anchors."""
+"""Patterns of names, references, runs, devices and symbols, without anchors."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ __all__ = [
 ]
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-"""A strategy, and with it a model; an indicator, a fuzzy set, a membership."""
+"""Name of a strategy and its models, of an indicator, a fuzzy set or a membership."""
 
 VERSION_PATTERN = r"[1-9][0-9]{0,18}"
-"""A version of a model, up to :data:`~ktrdr.core.limits.LARGEST_VERSION`."""
+"""Version of a model, up to :data:`~ktrdr.core.limits.LARGEST_VERSION`."""
 
 REFERENCE_PATTERN = rf"{NAME_PATTERN}(/{VERSION_PATTERN})?"
-"""A model: ``name`` for its latest version, ``name/3`` for one."""
+"""Reference to a model: ``name`` for its latest version, ``name/3`` for one version."""
 
 RUN_PATTERN = rf"{NAME_PATTERN}/{VERSION_PATTERN}-[1-9][0-9]{{0,8}}"
-"""A run of a model: ``name/3-1``."""
+"""Name of a run: ``name/3-1``, the first run of version 3."""
 
 DEVICE_PATTERN = r"[a-z]+(:[0-9]+)?"
-"""What a model runs on: ``auto``, ``cpu``, ``cuda:1``."""
+"""Name of a device: ``auto``, ``cpu``, ``cuda:1``."""
 
-# ASCII only: look-alike letters, separators and invisible characters of Unicode have no business in a file name.
+# ASCII only: Unicode has look-alike letters, separators and invisible characters, which must not be in a file name.
 SYMBOL_PATTERN = r"[A-Za-z0-9^][A-Za-z0-9^._=-]{0,31}"
-"""A symbol, as far as a pattern can say it: :func:`check_symbol` says the rest."""
+"""Symbol; :func:`check_symbol` checks what a pattern cannot."""
 
-# Device names of Windows: a directory of that name cannot be made there.
+# Device names of Windows, where no directory can have such a name.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.ASCII | re.IGNORECASE)
 
 
 def is_name(text: str) -> bool:
-    """Return True if ``text`` can name a strategy, an indicator, a fuzzy set or a membership."""
+    """Return True if ``text`` can be the name of a strategy, an indicator, a fuzzy set or a membership."""
     return re.fullmatch(NAME_PATTERN, text) is not None
 
 
 def check_symbol(symbol: str) -> str:
-    """Return ``symbol`` if it can name a data set.
+    """Return ``symbol`` if it can be the name of a data set.
 
-    Allowed are 1 to 32 characters: ASCII letters, digits, ``^``, and after the first also ``. _ = -``, without ``..``,
-    so a symbol is always one harmless part of a path.
+    A symbol has 1 to 32 characters: ASCII letters, digits, ``^`` and, after the first, ``. _ = -``, but not ``..``. It
+    can safely be part of a path.
 
     Raises:
-        BadInputError: anything else.
+        BadInputError: ``symbol`` is not such a text.
     """
     if (
         not isinstance(symbol, str)

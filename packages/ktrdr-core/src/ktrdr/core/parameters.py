@@ -1,7 +1,6 @@
-"""Declared parameters of indicators and model architectures, and the one validator for both.
+"""Declarations of the parameters of indicators and model architectures, and their validation.
 
-A plugin declares its parameters as plain data, so that a strategy is validated, and a form drawn for it, without
-importing the framework that will use them.
+A plugin declares its parameters as plain data, so that a strategy can be validated without importing the framework.
 """
 
 from __future__ import annotations
@@ -22,15 +21,21 @@ class _Required:
 
 
 REQUIRED: Any = _Required()
-"""Default of a parameter that has none."""
+"""Default of a parameter that must be given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One declared parameter.
+    """Declaration of a parameter.
 
-    ``minimum`` and ``maximum`` are inclusive unless ``exclusive_minimum``/``exclusive_maximum`` is set; for an
-    ``int_list`` they hold for every element. ``choices`` limits a ``str`` (compared without regard to case).
+    Attributes:
+        name: key of the parameter.
+        kind: type of its value.
+        default: value if the key is missing; :data:`REQUIRED` if it must be given.
+        minimum, maximum: limits of a number, or of every element of an ``int_list``.
+        exclusive_minimum, exclusive_maximum: True if the limit itself is not allowed.
+        choices: allowed values of a ``str`` in lower case; case does not matter. Empty for any text.
+        description: for a person.
     """
 
     name: str
@@ -51,7 +56,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong at ``path`` (keys and list positions from the root of the document)."""
+    """An error at ``path`` (keys and list positions from the root of the document)."""
 
     path: tuple[str | int, ...]
     message: str
@@ -61,15 +66,15 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     """Return ``", did you mean `x`?"`` for the closest known word, in any case, or an empty string.
 
     Args:
-        word: as it was written.
-        known: words that there are.
-        cutoff: how alike the two must be, from 0 to 1, as :func:`difflib.get_close_matches` counts it.
+        word: the word as it was written.
+        known: known words.
+        cutoff: least similarity of the two, 0 to 1, as :func:`difflib.get_close_matches` measures it.
     """
     spellings = {name.lower(): name for name in known}
     wanted = str(word).lower()
     close = difflib.get_close_matches(wanted, list(spellings), n=1, cutoff=cutoff)
     if not close:
-        # `fast` for `fast_period`: a prefix says more than edit distance.
+        # `fast` for `fast_period`: a prefix is a better hint than edit distance.
         close = [name for name in spellings if name.startswith(wanted)][:1]
     return f", did you mean `{spellings[close[0]]}`?" if close else ""
 
@@ -81,9 +86,15 @@ def validate_parameters(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Check ``given`` against ``declared``.
 
-    Returns the complete parameters in declared order, defaults filled in and integers given for floats converted,
-    and every problem found (unknown key, missing key, wrong type, out of range). When there are problems the first
-    value is incomplete and not to be used.
+    Args:
+        given: values by key.
+        declared: declarations of the parameters.
+        path: path of the parameters in the document, for the problems.
+
+    Returns:
+        The complete parameters in declared order, with defaults and with integers converted to floats where a float is
+        declared; and all problems (unknown key, missing key, wrong type, out of range). If there are problems, the
+        parameters are incomplete and must not be used.
     """
     known = {parameter.name: parameter for parameter in declared}
     problems: list[Problem] = []
