@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core.backtesting.prepare import SymbolInput
+from ktrdr.core.backtesting.short_repr import few, short_repr
 from ktrdr.core.backtesting.signals import SignalRules, Signals, decide
-from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
+from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate, simulation_facts
 from ktrdr.core.data.calendar_choice import calendar_name, calendar_of
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.jobs.job_settings import BacktestSettings
@@ -35,6 +36,10 @@ class Account:
     markets: Sequence[Market]
     simulation: Simulation
     periods_per_year: float
+
+    def __repr__(self) -> str:
+        symbols = few([market.bars.symbol for market in self.markets])
+        return short_repr(self, symbols, *simulation_facts(self.simulation))
 
 
 def trade(

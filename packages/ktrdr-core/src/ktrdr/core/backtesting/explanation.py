@@ -10,6 +10,7 @@ import numpy as np
 
 from ktrdr.core.backtesting.period import history_start
 from ktrdr.core.backtesting.prediction import predict
+from ktrdr.core.backtesting.short_repr import short_repr
 from ktrdr.core.backtesting.signals import decide, volume_ratio
 from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.alignment import visible_index
@@ -79,6 +80,11 @@ class Explanation:
     reason: str
     inputs: tuple[InputShare, ...]
     rules: tuple[Rule, ...]
+
+    def __repr__(self) -> str:
+        outputs = " ".join(f"{name} {value:.3g}" for name, value in self.outputs.items())
+        market = f"{self.symbol} {self.timeframe}"
+        return short_repr(self, self.model, market, format_time(self.time), self.decision, f"outputs {outputs}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""

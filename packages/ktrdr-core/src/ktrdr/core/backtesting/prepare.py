@@ -14,6 +14,7 @@ from ktrdr.core.backtesting.fills import block_extremes
 from ktrdr.core.backtesting.period import BacktestPeriod, choose_period, history_start
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.reasons import Evidence
+from ktrdr.core.backtesting.short_repr import few, short_repr
 from ktrdr.core.backtesting.signals import volume_ratio
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
@@ -49,6 +50,10 @@ class SymbolInput:
 
     bars: Mapping[str, Bars]
     first: int
+
+    def __repr__(self) -> str:
+        market, history = f"{self.base.symbol} {self.base.timeframe}", f"{self.first:,} of history"
+        return short_repr(self, market, f"{len(self.base) - self.first:,} traded bars", history)
 
     @property
     def base(self) -> Bars:
@@ -107,6 +112,11 @@ class Prepared:
     period: BacktestPeriod
     evidence: tuple[Evidence, ...]
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        bars = sum(len(symbol.base) - symbol.first for symbol in self.inputs)
+        symbols = few([symbol.base.symbol for symbol in self.inputs])
+        return short_repr(self, symbols, f"{bars:,} traded bars", self.period.statement)
 
     @property
     def outputs(self) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ktrdr.core.backtesting.fills import SIGNAL
 from ktrdr.core.backtesting.results import Reasons, ValueHistogram
+from ktrdr.core.backtesting.short_repr import counted, short_repr
 from ktrdr.core.backtesting.simulation import Trades
 from ktrdr.core.data.alignment import visible_index
 from ktrdr.core.data.bars import Bars
@@ -43,6 +44,10 @@ class Evidence:
     values: Mapping[Source, np.ndarray]
     first: int
     outputs: np.ndarray
+
+    def __repr__(self) -> str:
+        market, bars = f"{self.matrix.symbol} {next(iter(self.bars))}", counted(len(self.outputs), "traded bar")
+        return short_repr(self, market, bars, counted(len(self.matrix.columns), "feature"))
 
     def values_at(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """Return the indicator values that are visible at the closes of base bars ``rows``, float64 ``(rows,)``."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ktrdr.core.backtesting.short_repr import counted, short_repr
 from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.strategy.model import Decisions
@@ -46,6 +47,10 @@ class Signals:
 
     direction: np.ndarray
     passed: dict[str, int]
+
+    def __repr__(self) -> str:
+        buys, sells = (int(np.count_nonzero(self.direction == side)) for side in (1, -1))
+        return short_repr(self, counted(len(self.direction), "bar"), f"{buys:,} BUY", f"{sells:,} SELL")
 
 
 @dataclass(frozen=True, slots=True)

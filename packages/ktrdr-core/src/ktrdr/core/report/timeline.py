@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.backtesting.short_repr import counted, short_repr
 from ktrdr.core.backtesting.tables import Table
 
 __all__ = ["Timeline"]
@@ -28,6 +29,9 @@ class Timeline:
 
     time: np.ndarray
     width: int
+
+    def __repr__(self) -> str:
+        return short_repr(self, counted(len(self.time), "bar"), f"{counted(self.width, 'bar')} per place")
 
     @classmethod
     def of(cls, time: np.ndarray, most: int) -> Timeline:

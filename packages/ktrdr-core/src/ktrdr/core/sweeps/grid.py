@@ -20,9 +20,10 @@ import numpy as np
 
 from ktrdr.core.backtesting.account import trade
 from ktrdr.core.backtesting.backtest_look import KEPT_METRICS, backtest_look
-from ktrdr.core.backtesting.metrics import METRICS, account_metrics, deflate
+from ktrdr.core.backtesting.metrics import METRICS, account_metrics, deflate, format_metric
 from ktrdr.core.backtesting.metrics.sharpe import sharpe_interval
 from ktrdr.core.backtesting.prepare import Prepared, prepare_backtest
+from ktrdr.core.backtesting.short_repr import account_facts, counted, few, short_repr
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
 from ktrdr.core.backtesting.tables import time_text
 from ktrdr.core.backtesting.trades import trade_table
@@ -95,6 +96,9 @@ class PreparedSweep:
     day_ends: tuple[np.ndarray, np.ndarray]
     facts: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return short_repr(self, *_market(self.facts), counted(len(self.cells), "combination"))
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -102,6 +106,9 @@ class Cell:
 
     metrics: Mapping[str, Any]
     look: Look
+
+    def __repr__(self) -> str:
+        return short_repr(self, *account_facts(self.metrics))
 
 
 def trials_of(asked: SweepSettings) -> list[dict[str, Scalar]]:
@@ -185,6 +192,11 @@ def prepare_sweep(
     )
 
 
+def _market(facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return model, symbols with timeframe, and bars of a sweep as text."""
+    return facts["model"], f"{few(facts['symbols'])} {facts['timeframe']}", counted(facts["bars"], "bar")
+
+
 def _warnings(settings: Mapping[str, Sequence[Scalar]]) -> list[str]:
     """Return what a strategy file with these values would be warned of."""
     distances = {f"risk.{key}.percent" for key in DISTANCES}
@@ -265,6 +277,11 @@ class SweepResult:
     trial_count: TrialCount
     rows: tuple[Mapping[str, Any], ...]
 
+    def __repr__(self) -> str:
+        best = self.rows[0]["metrics"].get(self.metric) if self.rows else None
+        shown = f"best {self.metric} {format_metric(self.metric, best)}"
+        return short_repr(self, *_market(self.facts), counted(len(self.rows), "combination"), shown)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""
         return {
@@ -278,13 +295,12 @@ class SweepResult:
 
 
 def rank(asked: SweepSettings, metrics: Sequence[Mapping[str, Any]], count: TrialCount) -> list[dict[str, Any]]:
-    """Return the rows of a sweep among so many trials, the best by ``asked.metric`` first; where that is not defined,
-    last.
+    """Return the rows of a sweep, the best by ``asked.metric`` first and rows without that metric last.
 
     Args:
-        asked: what was carried out.
-        metrics: of each cell, in the order of :func:`trials_of`.
-        count: with all of them recorded.
+        asked: settings of the sweep.
+        metrics: metrics of each cell, in the order of :func:`trials_of`.
+        count: count of trials with all cells recorded.
     """
     sign = -1 if _METRICS[asked.metric].better == "higher" else 1
     rows = [
