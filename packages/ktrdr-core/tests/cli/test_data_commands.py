@@ -234,7 +234,7 @@ def test_resample_stores_coarser_bars(run: Run, stored: None):
     status, out, _ = run("resample", "EURUSD", "--to", "4h")
     assert (status, out) == (0, "EURUSD 4h: 1,608 bars added, 0 replaced, 1,608 stored.\n")
     status, _, err = run("resample", "EURUSD", "--to", "4h")
-    assert (status, err) == (2, "Error: EURUSD 4h is stored already; name what to make it of with --from\n")
+    assert (status, err) == (2, "Error: EURUSD 4h is stored already; name the timeframe to resample from with --from\n")
     report = json.loads(run("resample", "EURUSD", "--to", "1d", "--from", "4h", "--json")[1])
     assert (report["timeframe"], report["rows"], report["added"]) == ("1d", 311, 311)
     status, _, err = run("resample", "EURUSD", "--to", "2h", "--from", "4h")
@@ -323,7 +323,7 @@ def test_the_calendar_of_a_symbol(run: Run, stored: None, tmp_path: Path):
     assert run("calendar", "EURUSD") == (0, "EURUSD: FX, told by the symbol's name, not stored\n", "")
     status, out, _ = run("list")
     assert [row[7] for row in cells(out) if len(row) == 10 and row[1] in ("1h", "1d")] == ["(FX)", "XNYS"]
-    assert out.endswith("Calendars in parentheses are told by the symbol's name, not stored.\n")
+    assert out.endswith("Calendars in parentheses are not stored; they are derived from the symbol's name.\n")
 
     assert run("calendar", "EURUSD", "fx") == (0, "EURUSD: FX, stored with the data\n", "")
     assert [(each["calendar"], each["calendar_stored"]) for each in json.loads(run("list", "--json")[1])] == [
@@ -345,7 +345,8 @@ def test_an_export_keeps_the_calendar_or_says_that_it_cannot(run: Run, stored: N
     assert "calendar" not in run("export", "EURUSD", "1h", "a.csv")[1]
     run("calendar", "EURUSD", "24/7")
     assert run("export", "EURUSD", "1h", "b.csv")[1] == (
-        "6,225 bars of EURUSD 1h written to b.csv\nCSV has no room for its calendar: import it with --calendar 24/7\n"
+        "6,225 bars of EURUSD 1h written to b.csv\n"
+        "A CSV file does not store the calendar; import it with --calendar 24/7\n"
     )
     assert run("export", "EURUSD", "1h", "b.parquet")[1] == "6,225 bars of EURUSD 1h written to b.parquet\n"
     run("import", "b.parquet", "--symbol", "COPY")
@@ -355,7 +356,7 @@ def test_an_export_keeps_the_calendar_or_says_that_it_cannot(run: Run, stored: N
 def test_a_ticker_that_is_unclear_is_marked_in_the_list(run: Run, bars_of_three_days: None):
     out = run("list")[1]
     assert [row[7] for row in cells(out) if row[:2] == ["SOL", "1d"]] == ["?"]
-    assert out.endswith("? could be several things: `ktrdr data calendar SOL` tells more.\n")
+    assert out.endswith("? is ambiguous: `ktrdr data calendar SOL` shows more.\n")
     assert json.loads(run("list", "--json")[1])[0]["calendar"] is None
     assert "`ktrdr data calendar SOL XNYS` says it" in run("calendar", "SOL")[1]
 

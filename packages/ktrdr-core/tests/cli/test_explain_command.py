@@ -137,7 +137,7 @@ def test_a_model_that_cannot_say_what_inputs_add(run: Run, bundle: Bundle) -> No
     status, out, _ = run("explain", "waves/1", "--at", "2017-06-14T13:00")
     assert status == 0
     assert "waves/1 on EURUSD 1h: bar of 2017-06-14 13:00, decided at its close, 2017-06-14 14:00 UTC" in out
-    assert "Models of this kind do not say what each input adds." in out
+    assert "Models of this type do not give the contribution of each input." in out
     assert "rules" not in out
 
 

@@ -185,7 +185,7 @@ def test_export_and_import(ktrdr, add, store, tmp_path):
     assert (again["model"], again["added"], again["origin"]) == ("waves/1", False, None)
     assert store.versions("waves") == (1,)
     store.delete("waves/1")
-    said = "Imported waves/2, which was waves/1 where it was trained.\n"
+    said = "Imported waves/2; its name in the store that trained it is waves/1.\n"
     assert ktrdr("import", tmp_path / "model.zip") == (0, said, "")
     assert "waves/1 in the store that trained it" in ktrdr("show", "waves")[1]
     (row,) = json.loads(ktrdr("list", "--json")[1])

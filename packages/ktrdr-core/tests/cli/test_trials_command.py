@@ -98,7 +98,7 @@ def ids(ledger: TrialLedger) -> dict[int, str]:
 def test_a_new_ledger_says_that_nothing_is_in_it(ktrdr: Ktrdr) -> None:
     status, out, err = ktrdr("list")
     assert (status, err) == (0, "")
-    assert out.startswith(f"Ledger {trials_in(None).id} is new, and there is nothing in it; `ktrdr train`")
+    assert out.startswith(f"Ledger {trials_in(None).id} is empty; `ktrdr train`")
     listed = json.loads(ktrdr("list", "--json")[1])
     assert listed == {"ledger": trials_in(None).id, "total": 0, "items": [], "next": None}
     assert ktrdr("verify") == (0, f"Ledger {trials_in(None).id} (this one): 0 rows, ok\n", "")
@@ -141,7 +141,7 @@ def test_pages_follow_one_another(ktrdr: Ktrdr, ledger: TrialLedger) -> None:
     assert seen == [5, 4, 3, 2, 1]
     assert page["items"][0]["changes"] == {}
     assert page["items"][0]["model"] == ""
-    assert ktrdr("list", "--symbol", "USDJPY")[1].startswith("No row looked at bars of USDJPY.\n6 rows")
+    assert ktrdr("list", "--symbol", "USDJPY")[1].startswith("No row has bars of USDJPY.\n6 rows")
     assert ktrdr("list", "--before", 1)[1].startswith("No row has a number below 1.\n6 rows")
     assert len(json.loads(ktrdr("list", "--limit", 10**30, "--before", 10**30, "--json")[1])["items"]) == 6
 
@@ -249,7 +249,11 @@ def test_an_export_takes_no_other_file_s_place(ktrdr: Ktrdr, ledger: TrialLedger
     assert ktrdr("export", own, "--force") == (2, "", f"Error: {own} is the ledger itself; choose another file\n")
     assert ktrdr("export", tmp_path) == (2, "", f"Error: {tmp_path} is a directory; name a file to write\n")
     absent = tmp_path / "absent"
-    assert ktrdr("export", absent / "x") == (2, "", f"Error: there is no directory {absent} to export to\n")
+    assert ktrdr("export", absent / "x") == (
+        2,
+        "",
+        f"Error: there is no directory {absent} to export to; create it first\n",
+    )
     assert ktrdr("export", file, "--force")[0] == 0
     assert json.loads(file.read_text().splitlines()[0])["ledger"] == ledger.id
 
@@ -280,11 +284,11 @@ def test_a_row_that_was_changed_is_found_and_the_other_commands_go_on(
     status, out, err = ktrdr("verify")
     problem = f"row {backtest} of the ledger of trials was changed"
     assert (status, out) == (2, f"Ledger {ledger.id} (this one): 6 rows, broken: {problem}\n")
-    assert err.startswith("Put back a copy of trials.sqlite")
+    assert err.startswith("Restore an undamaged copy of trials.sqlite")
     status, out, _ = ktrdr("verify", "--json")
     (chain,) = json.loads(out)
     assert (status, chain["state"], chain["problem"]) == (2, "broken", problem)
-    warning = f"Warning: {problem}; `ktrdr trials verify` says more.\n"
+    warning = f"Warning: {problem}; `ktrdr trials verify` shows more.\n"
     status, out, err = ktrdr("list", "--json")
     assert (status, err, len(json.loads(out)["items"])) == (0, warning, 6)
     status, out, err = ktrdr("show", ids(ledger)[3])

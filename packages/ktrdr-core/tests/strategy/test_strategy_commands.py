@@ -184,7 +184,7 @@ def test_a_directory(run, tmp_path, command):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--symbol", "AAPL"), "Error: no bars of `AAPL` are stored; `ktrdr data list` says what is\n"),
+        (("--symbol", "AAPL"), "Error: no bars of `AAPL` are stored; `ktrdr data list` shows the stored symbols\n"),
         (
             ("--symbol", "AAPL", "--sample"),
             "Error: the sample holds EURUSD, not `AAPL`; leave out --symbol or --sample\n",
@@ -258,8 +258,8 @@ def test_a_model_with_its_own_memberships_reads_plain_values(run, write):
     status, out, _ = run("strategy", "features", name)
     assert status == 0
     assert out == (
-        "1  1h_rsi_value  rsi_14 on 1h, as it is, for fuzzy set rsi\n"
-        "2  1d_rsi_value  rsi_14 on 1d, as it is, for fuzzy set rsi\n"
+        "1  1h_rsi_value  rsi_14 on 1h, unchanged, for fuzzy set rsi\n"
+        "2  1d_rsi_value  rsi_14 on 1d, unchanged, for fuzzy set rsi\n"
         "3  1h_macd_raw   macd on 1h, normalization zscore\n"
     )
     assert "`base` has 3 features" in run("validate", name)[1]
@@ -292,7 +292,7 @@ def test_schema_is_printed_or_written(run, tmp_path):
 def test_schema_into_a_directory_that_is_not_there(run):
     status, _, err = run("strategy", "schema", "-o", "nosuch/s.json")
     assert status == 2
-    assert err == "Error: cannot write `nosuch/s.json`: there is no directory nosuch; make it first\n"
+    assert err == "Error: cannot write `nosuch/s.json`: there is no directory nosuch; create it first\n"
 
 
 # --- migrate
@@ -316,7 +316,7 @@ def test_migrate_prints_the_new_file_and_says_what_is_lost(run, tmp_path):
     assert yaml.safe_load(out)["nn_inputs"] == [{"fuzzy_set": "rsi", "timeframes": "all"}]
     assert err.splitlines() == [
         "old.yaml:2:1: scope: not carried over: version 3 has `training_data.symbols` and `deployment` instead",
-        "old.yaml: version 1 turned into version 3; 1 thing could not be carried over, see above.",
+        "old.yaml: version 1 converted to version 3; 1 thing could not be carried over, see above.",
         "Warning: indicators.sma: indicator `sma` is not used: no fuzzy set and no raw input reads it; use it "
         "or remove it",
     ]
@@ -326,7 +326,7 @@ def test_migrate_writes_a_file_that_validates_and_never_over_another(run, tmp_pa
     (tmp_path / "old.yaml").write_text(OLD, encoding="utf-8")
     status, out, err = run("migrate", "old.yaml", "-o", "new.yaml")
     assert (status, out) == (0, "")
-    assert "old.yaml: version 1 turned into version 3, written to new.yaml; 1 thing could not" in err
+    assert "old.yaml: version 1 converted to version 3, written to new.yaml; 1 thing could not" in err
     assert run("validate", "new.yaml")[0] == 0
     before = (tmp_path / "new.yaml").read_bytes()
     status, _, err = run("migrate", "old.yaml", "-o", "new.yaml")
@@ -335,7 +335,7 @@ def test_migrate_writes_a_file_that_validates_and_never_over_another(run, tmp_pa
     assert (tmp_path / "new.yaml").read_bytes() == before
     status, _, err = run("migrate", "old.yaml", "-o", "nosuch/new.yaml")
     assert status == 2
-    assert err.endswith("Error: cannot write `nosuch/new.yaml`: there is no directory nosuch; make it first\n")
+    assert err.endswith("Error: cannot write `nosuch/new.yaml`: there is no directory nosuch; create it first\n")
 
 
 def test_a_file_with_errors_is_not_migrated(run, tmp_path):

@@ -41,6 +41,10 @@ class BadInputError(KtrdrError):
 
     exit_status = 2
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython prints: the message alone, since the mistake is in no line of code."""
+        return _message_alone(self)
+
 
 class NotFoundError(BadInputError):
     """There is nothing stored under the requested name; the message says what is stored."""
@@ -72,6 +76,10 @@ class CancelledError(KtrdrError):
 
     checkpoint: Path | None = None
     """Of a training: the checkpoint that it can be resumed from."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython prints: the message alone, since nothing failed."""
+        return _message_alone(self)
 
 
 class RemoteError(KtrdrError):
@@ -155,6 +163,10 @@ def one_line(error: BaseException, *, named: bool = False) -> str:
 
 def _misunderstood(data: Any) -> KtrdrError:
     return KtrdrError(f"an error has an unknown format: {data!r:.200}; update KTRDR on the older side")
+
+
+def _message_alone(error: KtrdrError) -> list[str]:
+    return [f"{type(error).__name__}: {error}"]
 
 
 def _status_of_class(name: str) -> int:

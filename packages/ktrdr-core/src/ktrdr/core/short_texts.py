@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["first_words", "short_repr"]
+__all__ = ["counted", "first_words", "object_repr", "short_repr"]
 
 _LONGEST_REPR = 120
+_LONGEST_FACT = 48
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, such as ``1 trade`` or ``1,545 bars``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def first_words(words: Sequence[str], most: int = 3) -> str:
@@ -16,6 +22,15 @@ def first_words(words: Sequence[str], most: int = 3) -> str:
 
 
 def short_repr(text: str) -> str:
-    """Return ``<text>`` for ``__repr__``, at most 120 characters long; ``...`` stands for what is cut off."""
-    most = _LONGEST_REPR - len("<>")
-    return f"<{text if len(text) <= most else text[: most - 3] + '...'}>"
+    """Return ``<text>`` for ``__repr__`` on one line of at most 120 characters; ``...`` stands for the rest."""
+    return f"<{_cut(text, _LONGEST_REPR - len('<>'))}>"
+
+
+def object_repr(shown: object, *facts: str) -> str:
+    """Return ``<Class fact, fact>`` as :func:`short_repr` does; a long fact is cut, and an empty one left out."""
+    return short_repr(f"{type(shown).__name__} {', '.join(_cut(fact, _LONGEST_FACT) for fact in facts if fact)}")
+
+
+def _cut(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."

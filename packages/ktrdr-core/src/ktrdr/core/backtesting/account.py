@@ -10,10 +10,11 @@ import numpy as np
 
 from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.signals import SignalRules, Signals, decide
-from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate
+from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate, simulation_facts
 from ktrdr.core.data.calendar_choice import calendar_name, calendar_of
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.jobs.job_settings import BacktestSettings
+from ktrdr.core.short_texts import first_words, object_repr
 from ktrdr.core.strategy.model import Risk, Strategy
 from ktrdr.core.work.cancellation import Cancellation
 
@@ -35,6 +36,10 @@ class Account:
     markets: Sequence[Market]
     simulation: Simulation
     periods_per_year: float
+
+    def __repr__(self) -> str:
+        symbols = first_words([market.bars.symbol for market in self.markets], 2)
+        return object_repr(self, symbols, *simulation_facts(self.simulation))
 
 
 def trade(

@@ -25,6 +25,7 @@ from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Explainable, Predictor, Rule, RuleBased
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.short_texts import object_repr
 
 __all__ = ["Explanation", "InputShare", "explain"]
 
@@ -79,6 +80,11 @@ class Explanation:
     reason: str
     inputs: tuple[InputShare, ...]
     rules: tuple[Rule, ...]
+
+    def __repr__(self) -> str:
+        outputs = " ".join(f"{name} {value:.3g}" for name, value in self.outputs.items())
+        market = f"{self.symbol} {self.timeframe}"
+        return object_repr(self, self.model, market, format_time(self.time), self.decision, f"outputs {outputs}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""

@@ -30,6 +30,7 @@ from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.short_texts import first_words, object_repr
 from ktrdr.core.work.steps import Steps
 
 __all__ = ["ATR_PERIOD", "Prepared", "SymbolInput", "prepare_backtest", "read_inputs"]
@@ -49,6 +50,10 @@ class SymbolInput:
 
     bars: Mapping[str, Bars]
     first: int
+
+    def __repr__(self) -> str:
+        market, history = f"{self.base.symbol} {self.base.timeframe}", f"{self.first:,} of history"
+        return object_repr(self, market, f"{len(self.base) - self.first:,} traded bars", history)
 
     @property
     def base(self) -> Bars:
@@ -107,6 +112,11 @@ class Prepared:
     period: BacktestPeriod
     evidence: tuple[Evidence, ...]
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        bars = sum(len(symbol.base) - symbol.first for symbol in self.inputs)
+        symbols = first_words([symbol.base.symbol for symbol in self.inputs], 2)
+        return object_repr(self, symbols, f"{bars:,} traded bars", self.period.statement)
 
     @property
     def outputs(self) -> list[np.ndarray]:

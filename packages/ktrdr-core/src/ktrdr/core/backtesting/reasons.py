@@ -17,6 +17,7 @@ from ktrdr.core.features.sources import Source, sources_of
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Explainable, Predictor
+from ktrdr.core.short_texts import counted, object_repr
 from ktrdr.core.strategy.model import FuzzyInput, Strategy
 
 __all__ = ["Evidence", "reasons_of", "value_histograms"]
@@ -43,6 +44,10 @@ class Evidence:
     values: Mapping[Source, np.ndarray]
     first: int
     outputs: np.ndarray
+
+    def __repr__(self) -> str:
+        market, bars = f"{self.matrix.symbol} {next(iter(self.bars))}", counted(len(self.outputs), "traded bar")
+        return object_repr(self, market, bars, counted(len(self.matrix.columns), "feature"))
 
     def values_at(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """Return the indicator values that are visible at the closes of base bars ``rows``, float64 ``(rows,)``."""

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ktrdr.core.backtesting.account_facts import account_facts
 from ktrdr.core.backtesting.metrics import deflate
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
+from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.files.durable import new_directory, write_atomically
 from ktrdr.core.files.json_values import plain_json
@@ -26,6 +28,7 @@ from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.runs.run_store import RESULT_FILE
+from ktrdr.core.short_texts import counted, first_words, object_repr
 from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_count import TrialCount
 
@@ -79,6 +82,10 @@ class SymbolResult:
     positions: Table
     calendar: str | None = None
 
+    def __repr__(self) -> str:
+        span = f"{format_time(self.start)} to {format_end(self.end)}"
+        return object_repr(self, self.symbol, counted(self.bars, "bar"), span, f"{self.passed['executed']:,} executed")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reasons:
@@ -111,6 +118,11 @@ class Reasons:
     exit_features: np.ndarray
     exit_values: np.ndarray
     exit_contributions: np.ndarray
+
+    def __repr__(self) -> str:
+        names = {"output": self.outputs, "feature": self.features, "value": self.values}
+        parts = (counted(len(part), noun) for noun, part in names.items())
+        return object_repr(self, counted(len(self.entry_outputs), "trade"), *parts)
 
     def of(self, trade: int, moment: str) -> dict[str, dict[str, float]] | None:
         """Return outputs, features, values and contributions at one moment of a trade, each as a map by name.
@@ -193,6 +205,10 @@ class ValueHistogram:
     edges: tuple[float, ...]
     counts: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        read = f"{self.fuzzy_set} reads {self.indicator} on {self.timeframe}"
+        return object_repr(self, read, counted(len(self.counts), "bin"), counted(sum(self.counts), "bar"))
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -207,6 +223,9 @@ class Baseline:
     name: str
     statement: str
     metrics: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return object_repr(self, self.name, *account_facts(self.metrics))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -272,6 +291,11 @@ class BacktestResult:
     trial_count: TrialCount | None = None
     look: Look | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        market = f"{first_words([symbol.symbol for symbol in self.symbols], 2)} {self.timeframe}"
+        bars = counted(sum(symbol.bars for symbol in self.symbols), "bar")
+        return object_repr(self, self.manifest.ref, market, bars, *account_facts(self.metrics))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the tables as a JSON-ready map."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.short_texts import counted, object_repr
 from ktrdr.core.strategy.model import Decisions
 
 __all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "passed_in_words", "volume_ratio"]
@@ -46,6 +47,10 @@ class Signals:
 
     direction: np.ndarray
     passed: dict[str, int]
+
+    def __repr__(self) -> str:
+        buys, sells = (int(np.count_nonzero(self.direction == side)) for side in (1, -1))
+        return object_repr(self, counted(len(self.direction), "bar"), f"{buys:,} BUY", f"{sells:,} SELL")
 
 
 @dataclass(frozen=True, slots=True)

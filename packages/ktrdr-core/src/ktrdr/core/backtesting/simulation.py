@@ -31,10 +31,11 @@ from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.sizing import realized_volatility, round_down, units_wanted
 from ktrdr.core.comparisons import highest_equal
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.short_texts import counted, object_repr
 from ktrdr.core.strategy.model import Risk
 from ktrdr.core.work.cancellation import Cancellation
 
-__all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "simulate"]
+__all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "simulate", "simulation_facts"]
 
 _OPEN_EXIT, _ENTRY, _INSIDE_EXIT, _LAST_CLOSE = range(4)
 _PHASE_OF_EXIT = tuple(
@@ -76,6 +77,10 @@ class Market:
     periods_per_year: float = math.nan
     extremes: tuple[list[float], list[float]] | None = None
 
+    def __repr__(self) -> str:
+        signals = counted(int(np.count_nonzero(self.direction)), "signal")
+        return object_repr(self, f"{self.bars.symbol} {self.bars.timeframe}", counted(len(self.bars), "bar"), signals)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trades:
@@ -112,6 +117,9 @@ class Trades:
 
     def __len__(self) -> int:
         return len(self.side)
+
+    def __repr__(self) -> str:
+        return object_repr(self, counted(len(self), "trade"))
 
     @property
     def gross(self) -> np.ndarray:
@@ -181,6 +189,19 @@ class Simulation:
     counts: OrderCounts
     refreshed: tuple[np.ndarray, ...]
     capital: float
+
+    def __repr__(self) -> str:
+        return object_repr(self, *simulation_facts(self))
+
+
+def simulation_facts(simulation: Simulation) -> tuple[str, ...]:
+    """Return bars, trades and equity of a simulation as text."""
+    final = simulation.equity[-1] if len(simulation.equity) else simulation.capital
+    return (
+        counted(len(simulation.time), "bar"),
+        counted(len(simulation.trades), "trade"),
+        f"equity {simulation.capital:,.2f} to {final:,.2f}",
+    )
 
 
 # A plain tuple for speed, as there is one per order: market, side, decision, units, reference price and price of the

@@ -16,10 +16,15 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
-@click.option("--symbol", help="Whose bars to check on.  [default: the strategy's first symbol]")
+@click.option("--symbol", help="Symbol of the bars to check on.  [default: the strategy's first symbol]")
 @click.option("--sample", is_flag=True, help="Check on the shipped EURUSD sample instead of stored data.")
 @click.option(
-    "--bars", "cuts", type=click.IntRange(1), default=100, show_default=True, help="Random bars to cut the data off at."
+    "--bars",
+    "cuts",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Number of random bars at which the data are cut off.",
 )
 @click.option(
     "--last",
@@ -33,11 +38,11 @@ __all__ = ["check"]
 def check(
     strategy_file: Path, symbol: str | None, sample: bool, cuts: int, last: int, seed: int, as_json: bool
 ) -> None:
-    """Look for look-ahead in a strategy's features and labels.
+    """Check a strategy's features and labels for look-ahead.
 
-    Cuts the data off at many random bars, computes every feature and label again, and compares: what changes was made
-    from bars that were still to come. Then begins the data at random bars, to see how much history each feature needs.
-    Exit status 1 says that something depends on the future.
+    Cuts the data off at random bars, computes every feature and label again, and compares: a value that changes depends
+    on later bars. Then starts the data at random bars, to measure how much history each feature needs. Exit status 1
+    means that a feature or label depends on the future.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.strategy.loader import load_strategy
@@ -63,7 +68,7 @@ def _print(name: str, report: CheckReport) -> None:
 
     click.echo(
         f"{name} on {report.symbol} {report.timeframe}: {report.bars:,} bars from {_day(report.start)} to"
-        f" {last_day(report.end)}, cut off at {report.cuts} and begun at {report.starts} random bars"
+        f" {last_day(report.end)}, cut off at {report.cuts} and started at {report.starts} random bars"
         f" (seed {report.seed})"
     )
     rows = [_row(finding, report) for finding in report.features]
@@ -74,8 +79,8 @@ def _print(name: str, report: CheckReport) -> None:
         if finding.example:
             time, without, with_future = finding.example
             click.echo(
-                f"{finding.id}: at {str(time)[:16]} it is {_number(without)} from the bars up to then, and"
-                f" {_number(with_future)} once later bars are known"
+                f"{finding.id}: at {str(time)[:16]} it is {_number(without)} with the bars up to that time, and"
+                f" {_number(with_future)} with later bars"
             )
     if report.leaking:
         click.echo(f"Look-ahead found in {len(report.leaking)}: {', '.join(report.leaking)}.")
@@ -85,12 +90,13 @@ def _print(name: str, report: CheckReport) -> None:
     if None in slow:
         click.echo(
             f"Features that did not settle within {report.history_seen:,} bars depend on the first bar of the data;"
-            " training and backtest agree on them only if they begin with the same bar."
+            " training and backtest agree on them only if their data start at the same bar."
         )
     else:
         needed = max(value for value in slow if value is not None)
         click.echo(
-            f"All features settle to 1e-6 within {needed:,} bars of history; rows count from bar {report.warmup:,} on."
+            f"All features settle to 1e-6 within {needed:,} bars of history; rows are used from bar {report.warmup:,}"
+            " on."
         )
         if needed > report.warmup:
             click.echo(f"To use settled rows only, set `training_data.history_required` to {needed}.")

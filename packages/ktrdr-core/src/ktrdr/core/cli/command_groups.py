@@ -1,4 +1,4 @@
-"""Groups of commands: imported when they are run, and named by what was meant where there is none of a name."""
+"""Groups of commands that import a command only when it is run, and suggest a name for an unknown command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ktrdr.core.errors import BadInputError
 
 __all__ = ["CommandGroup", "LazyGroup"]
 
-# What other distributions of ours add: known here only to say where a command is that is not installed.
+# Commands of KTRDR's other distributions, to name the distribution that a missing command is in.
 _ELSEWHERE: Mapping[str, str] = {
     "serve": "ktrdr-api",
     "up": "ktrdr-api",
@@ -22,15 +22,15 @@ _ELSEWHERE: Mapping[str, str] = {
 
 
 class CommandGroup(click.Group):
-    """A group that says what was meant, or what there is, where a command does not exist."""
+    """A group that suggests a similar name, or lists all names, for an unknown command."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that ``args`` begin with.
+        """Return the command whose name is the first of ``args``.
 
         Raises:
-            click.UsageError: there is none of that name.
+            click.UsageError: there is no command of that name.
         """
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
@@ -43,10 +43,10 @@ class CommandGroup(click.Group):
 
 
 class LazyGroup(CommandGroup):
-    """A group whose commands are a table ``name -> (module:attribute, help)``, imported one at a time.
+    """A group whose commands are a table ``name -> (module:attribute, help)``; each is imported when it is used.
 
-    With ``entry_points`` set, commands of other distributions in that group are added; they are looked for only when
-    the help is shown or a name is not in the table.
+    ``entry_points`` names an entry-point group, whose commands of other distributions are added. They are searched only
+    to show the help, or for a name that is not in the table.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class LazyGroup(CommandGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that ``args`` begin with.
+        """Return the command whose name is the first of ``args``.
 
         Raises:
-            BadInputError: the distribution that has it is not installed here.
-            click.UsageError: there is none of that name.
+            BadInputError: the distribution of the command is not installed.
+            click.UsageError: there is no command of that name.
         """
         name = args[0] if args else ""
         if self._entry_points is not None and name in _ELSEWHERE and self.get_command(ctx, name) is None:
@@ -101,7 +101,7 @@ class LazyGroup(CommandGroup):
 
         return {
             record.name: record.module
-            # The allow and block lists are about backends: an allow list of those must not take commands away.
+            # The allow and block lists are for backends, so they are not applied to commands.
             for record in discover(self._entry_points, environ={})
             if record.state == "available" and record.name not in self._table
         }

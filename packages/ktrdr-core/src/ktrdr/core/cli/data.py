@@ -1,4 +1,4 @@
-"""`ktrdr data`: market data in and out."""
+"""`ktrdr data`: import, listing, checks, resampling and export of market data."""
 
 from __future__ import annotations
 
@@ -28,33 +28,46 @@ _CALENDARS = "FX, 24/7 or an exchange such as XNYS"
 def data() -> None:
     """Import, list, check, resample and export market data.
 
-    Bars are kept below $KTRDR_HOME/data, labelled with their open, UTC.
+    Bars are stored below $KTRDR_HOME/data. The time of a bar is its open, in UTC.
     """
 
 
 @data.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--symbol", help="Whose bars they are, or the one to take from a file with several symbols.")
-@click.option("--timeframe", help="Length of the bars; by default told by the steps between them.")
-@click.option("--timezone", metavar="ZONE", help="Zone of times that do not say their own [default: UTC].")
-@click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="Order in dates such as 02/03/2017.")
-@click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal sign, where 1.234 could be 1234.")
+@click.option("--symbol", help="Symbol of the bars, or the symbol to read from a file with several.")
+@click.option("--timeframe", help="Timeframe of the bars; by default detected from their times.")
+@click.option("--timezone", metavar="ZONE", help="Time zone of times without one [default: UTC].")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="Order of day and month in dates such as 02/03/2017.",
+)
+@click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal sign, if 1.234 could mean 1234.")
 @click.option(
     "--label",
     type=click.Choice(["open", "close"]),
     default="open",
     show_default=True,
-    help="What a bar's time is in the file.",
+    help="Whether the time of a bar in the file is its open or its close.",
 )
 @click.option(
-    "--column", "columns", multiple=True, metavar="ROLE=NAME", help="The column for time, open, ...: heading or number."
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="Column for time, open, ...: its heading or its number.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out rows that are no bars, and report them.")
-@click.option("--align", is_flag=True, help="Put short bars that open a session on the grid, and report them.")
+@click.option("--skip-bad", is_flag=True, help="Skip rows that are not valid bars, and report them.")
+@click.option(
+    "--align",
+    is_flag=True,
+    help="Move short bars at the start of a session to the grid of the timeframe, and report them.",
+)
 @click.option(
     "--calendar",
     metavar="NAME",
-    help=f"{_CALENDARS}, to store with the symbol; by default as stored, or told by symbol and times.",
+    help=f"Calendar to store with the symbol: {_CALENDARS}; by default the stored one, or detected from symbol and"
+    " times.",
 )
 @_JSON
 def import_(
@@ -73,8 +86,8 @@ def import_(
 ) -> None:
     """Import CSV or Parquet files, plain, gzip or zip.
 
-    Spellings of columns, ways to write dates, and several symbols in one file are recognized. Each file is imported
-    whole or not at all; bars that are stored already are replaced, so importing a file again changes nothing.
+    Column names, date formats and several symbols in one file are recognized. Each file is imported completely or not
+    at all. Bars that are stored already are replaced, so importing a file again changes nothing.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.bar_store import default_store
@@ -111,7 +124,7 @@ def import_(
             except KtrdrError as error:
                 if len(files) == 1:
                     raise
-                # The other files are whole by themselves: import them, and fail at the end.
+                # Import the other files, and fail at the end.
                 status = max(status, error.exit_status)
                 results.append({"file": str(path), "error": str(error)})
                 click.echo(f"Error: {error}", err=True)
@@ -158,10 +171,10 @@ def list_(as_json: bool) -> None:
             right=["bars", "size"],
         )
         if any(calendar.startswith("(") for calendar in calendars):
-            click.echo("Calendars in parentheses are told by the symbol's name, not stored.")
+            click.echo("Calendars in parentheses are not stored; they are derived from the symbol's name.")
         unclear = [info.symbol for info, calendar in zip(datasets, calendars, strict=True) if calendar == "?"]
         if unclear:
-            click.echo(f"? could be several things: `ktrdr data calendar {unclear[0]}` tells more.")
+            click.echo(f"? is ambiguous: `ktrdr data calendar {unclear[0]}` shows more.")
 
 
 @data.command(short_help="Show or set a symbol's calendar.")
@@ -171,7 +184,8 @@ def list_(as_json: bool) -> None:
 def calendar(symbol: str, name: str | None, as_json: bool) -> None:
     """Show the calendar of SYMBOL, or set it to NAME: FX, 24/7 or an exchange such as XNYS.
 
-    It says when the market is open, for all timeframes of the symbol: what is a gap, and how many bars a year has.
+    The calendar defines when the market is open, for all timeframes of the symbol. It decides which gaps are expected,
+    and how many bars a year has.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.bar_store import default_store
@@ -195,7 +209,7 @@ def calendar(symbol: str, name: str | None, as_json: bool) -> None:
 @click.option("--rows", type=click.IntRange(min=0), default=10, show_default=True, help="Bars to show; 0 for all.")
 @_JSON
 def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: int, as_json: bool) -> None:
-    """Show bars: the first and the last ones of a range."""
+    """Show the first and the last bars of a range."""
     from ktrdr.core.cli.output import print_json, print_table
     from ktrdr.core.data.times import format_time
 
@@ -234,13 +248,13 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
 @click.argument("symbol", required=False)
 @click.argument("timeframe", required=False)
 @click.option(
-    "--calendar", metavar="NAME", help=f"{_CALENDARS}, for this check alone; by default that of the data set."
+    "--calendar", metavar="NAME", help=f"Calendar for this check: {_CALENDARS}; by default that of the data set."
 )
 @_JSON
 def check(symbol: str | None, timeframe: str | None, calendar: str | None, as_json: bool) -> None:
     """Check stored bars: errors, gaps against the market's calendar, jumps that look like splits.
 
-    Without SYMBOL everything is checked. Exit status 2 says that a data set is damaged.
+    Without SYMBOL all data sets are checked. Exit status 2 means that a data set has errors.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.bar_store import default_store
@@ -252,7 +266,7 @@ def check(symbol: str | None, timeframe: str | None, calendar: str | None, as_js
         info for info in store.datasets() if symbol in (None, info.symbol) and timeframe in (None, info.timeframe)
     ]
     if not chosen and symbol is not None:
-        store.info(symbol, timeframe or "1h")  # says what is stored
+        store.info(symbol, timeframe or "1h")  # raises an error that lists the stored data
     results: list[dict[str, Any]] = []
     for info in chosen:
         try:
@@ -276,15 +290,15 @@ def check(symbol: str | None, timeframe: str | None, calendar: str | None, as_js
 
 @data.command()
 @click.argument("symbol")
-@click.option("--to", "target", required=True, metavar="TIMEFRAME", help="Timeframe to make.")
+@click.option("--to", "target", required=True, metavar="TIMEFRAME", help="Timeframe to resample to.")
 @click.option(
-    "--from", "source", metavar="TIMEFRAME", help="Stored timeframe to make it of; by default what fits best."
+    "--from", "source", metavar="TIMEFRAME", help="Stored timeframe to resample from; by default the best fit."
 )
 @_JSON
 def resample(symbol: str, target: str, source: str | None, as_json: bool) -> None:
-    """Make coarser bars of stored ones, and store them.
+    """Resample stored bars to a coarser timeframe, and store the result.
 
-    Not needed before training: timeframes that are not stored are made when they are asked for.
+    This is not needed before training: timeframes that are not stored are resampled when they are used.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.bar_store import default_store
@@ -296,7 +310,7 @@ def resample(symbol: str, target: str, source: str | None, as_json: bool) -> Non
     if source is not None:
         bars = resample_bars(store.read(symbol, source), target)
     elif store.has(symbol, target):
-        raise BadInputError(f"{symbol} {target} is stored already; name what to make it of with --from")
+        raise BadInputError(f"{symbol} {target} is stored already; name the timeframe to resample from with --from")
     else:
         bars = load_bars(store, symbol, target)
     if not len(bars):
@@ -332,7 +346,7 @@ def export(
     else:
         click.echo(f"{len(bars):,} bars of {symbol} {timeframe} written to {file}")
         if bars.calendar is not None and not file.name.lower().endswith(".parquet"):
-            click.echo(f"CSV has no room for its calendar: import it with --calendar {bars.calendar}")
+            click.echo(f"A CSV file does not store the calendar; import it with --calendar {bars.calendar}")
 
 
 @data.command()
@@ -353,7 +367,7 @@ def delete(symbol: str, timeframe: str | None, yes: bool, as_json: bool) -> None
         timeframes = [info.timeframe for info in store.datasets() if info.symbol == symbol]
         question = f"Delete {symbol} {', '.join(timeframes)}?"
         if not timeframes:
-            store.delete(symbol, "1h")  # says what is stored
+            store.delete(symbol, "1h")  # raises an error that lists the stored data
     if not yes:
         click.confirm(question, abort=True, err=as_json)
     for each in timeframes:
@@ -423,7 +437,7 @@ def _info_json(info: DatasetInfo) -> dict[str, Any]:
 
 
 def _calendar(info: DatasetInfo) -> str:
-    """The calendar of a data set, and what told it where it is not stored."""
+    """Return the calendar of a data set: in parentheses if it is not stored, ``?`` if it is ambiguous."""
     from ktrdr.core.data.symbol_spelling import readings
 
     if info.calendar is not None:

@@ -1,4 +1,4 @@
-"""`ktrdr demo`: the main job, end to end, on a year of real data."""
+"""`ktrdr demo`: training and backtest of a strategy on a year of real data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     plugins = default_manager()
     with as_file(files("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml")) as path:
         loaded = load_strategy(path, plugins=plugins)
-    # Before anything is written: a backend that is missing or broken is said at once.
+    # Check the backend before anything is written, so that a missing or broken one is reported at once.
     backend, _ = plugins.backend_for(loaded.strategy.model.type, loaded.strategy.model.backend)
     plugins.validate(backend.name)
     bars = install_sample(default_store())

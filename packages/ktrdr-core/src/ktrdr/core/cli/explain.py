@@ -18,14 +18,14 @@ _MOST_RULES = 20
 @click.command()
 @click.argument("model")
 @click.option("--at", metavar="TIME", help="A time (UTC) within the bar.  [default: the latest BUY or SELL]")
-@click.option("--symbol", help="Whose bars.  [default: the first the model was trained on]")
+@click.option("--symbol", help="Symbol of the bars.  [default: the first the model was trained on]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(model: str, at: str | None, symbol: str | None, as_json: bool) -> None:
-    """Show what led to one decision of a model.
+    """Explain one decision of a model.
 
-    Prints what the model saw at a bar, what each input added to its answer, and the answer; for a model that is made of
-    rules, those rules too. Whether it becomes an order depends on the position besides, which only a backtest knows.
-    MODEL is `name` for the latest version of a model, or `name/3` for one.
+    Prints the inputs of the model at a bar, the contribution of each input, and the outputs; for a rule-based model,
+    also its rules. Whether a decision becomes an order also depends on the position, which only a backtest knows. MODEL
+    is `name` for the latest version of a model, or `name/3` for one.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.times import parse_time
@@ -62,7 +62,7 @@ def _print_inputs(explained: Explanation) -> None:
         contributions = group[0].contributions
         return -abs(contributions[output]) if contributions else 0.0
 
-    # Memberships that only explain stay below the value they read.
+    # Memberships that the model does not receive are listed below the value they read.
     groups: list[list[InputShare]] = []
     for share in explained.inputs:
         if share.seen is None:
@@ -80,9 +80,9 @@ def _print_inputs(explained: Explanation) -> None:
     if len(groups) > _MOST_INPUTS:
         click.echo(f"{len(groups) - _MOST_INPUTS} more inputs with --json.")
     if told:
-        click.echo(f"What is added makes up the difference between {output} here and for the average training sample.")
+        click.echo(f"The sum is the difference between {output} here and {output} for the average training sample.")
     else:
-        click.echo("Models of this kind do not say what each input adds.")
+        click.echo("Models of this type do not give the contribution of each input.")
 
 
 def _print_rules(explained: Explanation) -> None:

@@ -19,7 +19,7 @@ _WIDEST = 110
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def indicators(name: str | None, as_json: bool) -> None:
-    """List indicators with their parameters, or show all about one.
+    """List indicators with their parameters, or describe one.
 
     NAME may be an alias, in any case. Indicators of installed distributions (entry-point group `ktrdr.indicators`) are
     listed with KTRDR's own.
@@ -46,7 +46,7 @@ def indicators(name: str | None, as_json: bool) -> None:
 
 
 def _all() -> tuple[list[IndicatorType], dict[str, str]]:
-    """Return every type that can be used, and why each other one cannot."""
+    """Return every usable type, and by name the reason why each other one cannot be used."""
     from ktrdr.core.errors import PluginError
     from ktrdr.core.indicators.registry import default_registry
 
@@ -71,7 +71,7 @@ def _print_all(found: list[IndicatorType], problems: dict[str, str]) -> None:
     columns = max(len(indicator.name) for indicator in found) + 2
     width = max(min(shutil.get_terminal_size().columns, _WIDEST), columns + 30)
     for indicator in found:
-        # The sentence of a description goes on with what the detailed view shows.
+        # Only the first clause: the rest of a description is for the detailed view.
         text = re.split(r"[:;,.]", indicator.description)[0]
         if indicator.parameters:
             given = (f"{parameter.name} {default_text(parameter)}".rstrip() for parameter in indicator.parameters)
@@ -87,7 +87,7 @@ def _print_all(found: list[IndicatorType], problems: dict[str, str]) -> None:
         )
     for name, problem in problems.items():
         click.echo(f"{name} cannot be used: {problem}")
-    click.echo("\n`ktrdr indicators NAME` shows what is allowed, what it gives and where the formula is from.")
+    click.echo("\n`ktrdr indicators NAME` shows parameters, outputs, warm-up and the source of the formula.")
 
 
 def _print_one(indicator: IndicatorType, origin: str) -> None:
@@ -98,7 +98,7 @@ def _print_one(indicator: IndicatorType, origin: str) -> None:
     click.echo(indicator.description)
     if indicator.parameters:
         rows = [[p.name, default_text(p), allowed(p), p.description] for p in indicator.parameters]
-        print_table(["parameter", "default", "allowed", "what it is"], rows, right=["default"])
+        print_table(["parameter", "default", "allowed", "description"], rows, right=["default"])
     else:
         click.echo()
     parameters, problems = indicator.validate({})

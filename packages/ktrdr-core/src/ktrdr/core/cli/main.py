@@ -1,6 +1,6 @@
 """The `ktrdr` command: a static table of commands, each imported only when it is run.
 
-Start-up is what a user feels on every call: this module and its groups import click and the standard library alone.
+Start-up time matters on every call, so this module and its groups import only click and the standard library.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("ktrdr.core.cli.train:train", "Train the model of a strategy."),
     "backtest": ("ktrdr.core.cli.backtest:backtest", "Trade a trained model on data it has not seen."),
     "sweep": ("ktrdr.core.cli.sweep:sweep", "Trade a trained model under many settings, and rank them."),
-    "compare": ("ktrdr.core.cli.backtest:compare", "Put backtest runs side by side."),
-    "explain": ("ktrdr.core.cli.explain:explain", "Show what led to one decision of a model."),
-    "check": ("ktrdr.core.cli.check:check", "Look for look-ahead in a strategy's features and labels."),
-    "strategy": ("ktrdr.core.cli.strategy_group:strategy", "Features, schema and pictures of a strategy."),
-    "migrate": ("ktrdr.core.cli.strategy:migrate", "Turn a version 1 or 2 strategy into version 3."),
+    "compare": ("ktrdr.core.cli.backtest:compare", "Compare backtest runs."),
+    "explain": ("ktrdr.core.cli.explain:explain", "Explain one decision of a model."),
+    "check": ("ktrdr.core.cli.check:check", "Check a strategy's features and labels for look-ahead."),
+    "strategy": ("ktrdr.core.cli.strategy_group:strategy", "Show features, schema and plots of a strategy."),
+    "migrate": ("ktrdr.core.cli.strategy:migrate", "Convert a version 1 or 2 strategy to version 3."),
     "data": ("ktrdr.core.cli.data:data", "Import, list, check, resample and export market data."),
     "indicators": ("ktrdr.core.cli.indicators:indicators", "List indicators with their parameters."),
     "models": ("ktrdr.core.cli.models:models", "List, verify, move and delete trained models."),
-    "trials": ("ktrdr.core.cli.trials:trials", "List, show, verify and merge what was tried."),
+    "trials": ("ktrdr.core.cli.trials:trials", "List, show, verify and merge recorded trials."),
     "plugins": ("ktrdr.core.cli.plugins:plugins", "List plugins, and check that they work."),
 }
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("Cancelled.", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: nothing to say, and nobody to say it to.
+        # The reader of the output (head, less) has closed the pipe: there is nothing to report.
         sys.stderr.close()
         sys.exit(1)
     except (KtrdrError, OSError) as error:

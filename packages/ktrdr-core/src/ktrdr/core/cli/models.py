@@ -1,4 +1,4 @@
-"""`ktrdr models`: what is in the model store. Needs core alone, whatever trained the models."""
+"""`ktrdr models`: commands on the model store, which need no ML framework."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def models() -> None:
 @click.argument("name", required=False)
 @_JSON
 def list_models(name: str | None, as_json: bool) -> None:
-    """List models; one that cannot be read is shown as broken, with the reason."""
+    """List models; a model that cannot be read is shown as broken, with the reason."""
     from ktrdr.core.cli.output import print_json, print_table
     from ktrdr.core.models.model_store import default_model_store
 
@@ -91,7 +91,7 @@ def _row(entry: ModelEntry) -> list[Any]:
 @click.argument("model")
 @_JSON
 def show(model: str, as_json: bool) -> None:
-    """Show what a model is, what it was trained on and how it did."""
+    """Show a model: its type, training data and metrics."""
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.models.model_store import default_model_store
     from ktrdr.core.strategy.choice import choice_hash
@@ -131,7 +131,7 @@ def _print_bundle(bundle: Bundle, among: int | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="Verify every model in the store.")
 @_JSON
 def verify(model: str | None, everything: bool, as_json: bool) -> None:
-    """Check every file of a model: hashes, kinds, feature list, schema. Exit status 2 says that one is refused."""
+    """Check every file of a model: hashes, kinds, feature list, schema. Exit status 2 means that a model is broken."""
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.models.bundle import BundleError
     from ktrdr.core.models.model_store import default_model_store
@@ -202,8 +202,8 @@ def export(model: str, path: str, force: bool, as_json: bool) -> None:
 def import_model(path: str, as_json: bool) -> None:
     """Add a model from an exported zip file, after verifying it.
 
-    It gets the next version of its name; what it was called where it was trained is shown as its origin. A model that
-    is stored already is not added again.
+    The model gets the next version of its name. Its name in the store that trained it is shown as its origin. A model
+    that is stored already is not added again.
     """
     from pathlib import Path
 
@@ -217,6 +217,6 @@ def import_model(path: str, as_json: bool) -> None:
         shown = {"model": bundle.ref, "added": imported.added, "origin": bundle.manifest.origin}
         print_json(shown | {"directory": bundle.directory})
     elif imported.added:
-        click.echo(f"Imported {bundle.ref}, which was {bundle.manifest.origin} where it was trained.")
+        click.echo(f"Imported {bundle.ref}; its name in the store that trained it is {bundle.manifest.origin}.")
     else:
         click.echo(f"{path} is already stored as {bundle.ref}; nothing was added.")

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_FOLDED = 500
 
 
 def to_json(value: Any) -> str:
-    """Return strict JSON: NaN and infinities become ``null``, numpy scalars numbers, dates ISO text."""
+    """Return strict JSON: NaN and infinities become ``null``, numpy scalars numbers, and dates ISO text."""
     return json.dumps(plain_json(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
@@ -30,7 +30,7 @@ def print_table(
 ) -> None:
     """Print a table; the columns named in ``right`` are aligned to the right.
 
-    A long one is not folded to the width of the screen: laying out ten thousand rows for it takes seconds.
+    A long table is not folded to the width of the screen, because the layout of ten thousand rows takes seconds.
     """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if len(cells) > _MOST_FOLDED:
@@ -49,13 +49,13 @@ def print_table(
 
 
 def print_warnings(warnings: Iterable[str], indent: str = "") -> None:
-    """Print what a result must not be read without, one line each."""
+    """Print warnings, one line each."""
     for warning in warnings:
         click.secho(f"{indent}Warning: {warning}.", fg="yellow")
 
 
 def _print_unfolded(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], title: str) -> None:
-    """Print a table as the folded one looks on a screen that is wide enough."""
+    """Print a table in the same layout as a folded one on a screen that is wide enough."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     sides = [">" if column in right else "<" for column in columns]
     line = " " + "   ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))

@@ -17,12 +17,12 @@ __all__ = ["plot"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="HTML file to write.  [default: <name>-memberships.html here]",
 )
-@click.option("--symbol", help="Whose values to draw.  [default: the strategy's first symbol]")
+@click.option("--symbol", help="Symbol of the values to draw.  [default: the strategy's first symbol]")
 @click.option("--sample", is_flag=True, help="Draw values of the shipped EURUSD sample instead of stored data.")
 def plot(strategy_file: Path, output: Path | None, symbol: str | None, sample: bool) -> None:
     """Draw membership functions over the values they read.
 
-    Writes one HTML file that needs nothing else, not even a network.
+    Writes one self-contained HTML file that needs no network.
     """
     import numpy as np
 

@@ -16,7 +16,7 @@ __all__ = ["plugins"]
 def plugins(check: bool, as_json: bool) -> None:
     """List the installed ML backends.
 
-    Without --check nothing of them is imported. With it, exit status 2 says that at least one does not work.
+    Without --check no plugin is imported. With --check, exit status 2 means that at least one does not work.
     """
     from ktrdr.core.cli.output import print_json, print_table
     from ktrdr.core.plugins.manager import default_manager
@@ -46,7 +46,7 @@ def plugins(check: bool, as_json: bool) -> None:
         if check:
             columns += ["contract"]
         print_table(columns, [[row.get(column, "") for column in columns] for row in rows])
-        # Sentences, not columns: names of model types are not to be broken.
+        # Sentences, not columns, so that names of model types are not folded.
         for row in rows:
             if row["message"]:
                 click.echo(f"{row['name']}: {row['message']}")

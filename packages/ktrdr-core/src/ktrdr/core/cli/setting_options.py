@@ -1,4 +1,4 @@
-"""Options of a command, made of the fields of a settings model: their help, bounds and defaults stand there alone."""
+"""Command-line options from the fields of a settings model, which define their help, bounds and defaults."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["OwnOption", "given_options", "setting_options"]
 
 @dataclass(frozen=True, slots=True)
 class OwnOption:
-    """The option of a field that is written in a way of its own, and may be repeated.
+    """An option with its own syntax, which may be repeated, for one field.
 
     Attributes:
-        flag: its name, such as ``--set``.
-        metavar: what the help says is written after it.
-        read: returns the value of the field, of all that was written.
+        flag: name of the option, such as ``--set``.
+        metavar: syntax of its value, for the help.
+        read: returns the value of the field from all values on the command line.
     """
 
     flag: str
@@ -32,14 +32,14 @@ class OwnOption:
 
 
 class _BoundedOption(click.Option):
-    """An option whose help says its bounds. The model checks them, in words of its own."""
+    """An option whose help shows its bounds. The settings model checks them and words the errors."""
 
     def __init__(self, *names: Any, bounds: str, **more: Any) -> None:
         super().__init__(*names, **more)
         self._bounds = bounds
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """Add the bounds to what stands in brackets."""
+        """Return the text in brackets, with the bounds added."""
         extra = super().get_help_extra(ctx)
         if self._bounds:
             extra["range"] = self._bounds
@@ -49,14 +49,15 @@ class _BoundedOption(click.Option):
 def setting_options(
     model: type[Settings], *, only: Sequence[str] | None = None, **own: OwnOption
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command one option per field of ``model``, and the command one argument, ``settings``, made of them.
+    """Return a decorator that gives a command one option per field of a settings model.
 
-    It ends with a :class:`~ktrdr.core.errors.BadInputError` that names the option if the model refuses a value.
+    The command receives the settings as its argument ``settings``. If the model refuses a value, the command ends with
+    a :class:`~ktrdr.core.errors.BadInputError` that names the option.
 
     Args:
-        model: those of its fields that must be given come first.
-        only: names of the fields to take; by default all.
-        own: options that are written in a way of their own, by field.
+        model: the settings model; options of required fields come first in the help.
+        only: names of the fields to make options of; by default all.
+        **own: options with their own syntax, by field.
     """
     schema = model.model_json_schema()
     required = schema.get("required", [])
@@ -85,7 +86,7 @@ def setting_options(
 
 
 def given_options(context: click.Context, model: type[Settings]) -> list[str]:
-    """Return those options of ``model`` that the command line has, as words of another."""
+    """Return the options of ``model`` that were given on the command line, as words of another command line."""
     words = []
     for name in model.model_fields:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
@@ -136,7 +137,7 @@ def _value(flag: str, described: Mapping[str, Any], written: Any) -> Any:
 
 
 def _plain(described: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of a value that is there: ``X`` of ``X | None``."""
+    """Return the schema of ``X`` for a field of type ``X | None``."""
     return next((part for part in described.get("anyOf", ()) if part["type"] != "null"), described)
 
 

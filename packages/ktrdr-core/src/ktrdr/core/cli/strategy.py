@@ -27,9 +27,9 @@ _OUTPUT = click.Path(path_type=Path, dir_okay=False)
 def validate(files: tuple[Path, ...], sample: bool, symbol: str | None, as_json: bool) -> None:
     """Check strategy files and report every error in them.
 
-    Every error and warning has its line and column. Where bars are stored (or with --sample), fuzzy sets are tried on
-    them: bars to which no membership of a set answers are a dead zone, and warned of. Exit status 2 says that a file
-    has errors.
+    Every error and warning has its line and column. If bars are stored (or with --sample), fuzzy sets are checked on
+    them: bars on which all memberships of a set are 0 are a dead zone, and give a warning. Exit status 2 means that a
+    file has errors.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.plugins.manager import default_manager
@@ -50,7 +50,7 @@ def validate(files: tuple[Path, ...], sample: bool, symbol: str | None, as_json:
 
 
 def _check_choice(sample: bool, symbol: str | None) -> None:
-    """Refuse bars that were asked for and are not there, before anything is printed."""
+    """Raise an error for bars that are not available, before anything is printed."""
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import SAMPLE_SYMBOL
     from ktrdr.core.errors import BadInputError
@@ -60,11 +60,11 @@ def _check_choice(sample: bool, symbol: str | None) -> None:
     if sample and symbol != SAMPLE_SYMBOL:
         raise BadInputError(f"the sample holds {SAMPLE_SYMBOL}, not `{symbol}`; leave out --symbol or --sample")
     if not sample and symbol not in {info.symbol for info in default_store().datasets()}:
-        raise BadInputError(f"no bars of `{symbol}` are stored; `ktrdr data list` says what is")
+        raise BadInputError(f"no bars of `{symbol}` are stored; `ktrdr data list` shows the stored symbols")
 
 
 def _validate(path: Path, plugins: Any, *, sample: bool, symbol: str | None) -> dict[str, Any]:
-    """Return what there is to say about one file."""
+    """Return errors, warnings and dead zones of one file, JSON-ready."""
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.features.dead_zones import dead_zone_warnings
     from ktrdr.core.strategy.diagnostics import StrategyError
@@ -116,7 +116,7 @@ def _dead_zones(loaded: LoadedStrategy, *, sample: bool, symbol: str | None) -> 
             strategy, FeaturePipeline(strategy).timeframes, symbol=symbol, sample=sample, store=default_store()
         )
         return measure_dead_zones(strategy, bars), None
-    except KtrdrError as error:  # the file is valid whatever is wrong with the bars
+    except KtrdrError as error:  # an error of the bars does not make the file invalid
         return [], f"dead zones were not measured: {error}"
 
 
@@ -141,7 +141,7 @@ def _print_result(result: dict[str, Any]) -> None:
 
 
 def _columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
-    """Return what the model sees; where its plugin is not at hand, what most would."""
+    """Return the inputs of the model; if its plugin is not installed, those of most model types."""
     from ktrdr.core.errors import PluginError
     from ktrdr.core.features.columns import crisp_columns, feature_columns
     from ktrdr.core.plugins.manager import default_manager
@@ -163,7 +163,7 @@ def _count(number: int, noun: str) -> str:
 def features(strategy_file: Path, as_json: bool) -> None:
     """List the features of a strategy in model input order.
 
-    For a model type that has the memberships inside (`anfis`) these are the values the fuzzy sets read.
+    For a model type with its own membership functions (`anfis`), these are the values that the fuzzy sets read.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.strategy.loader import load_strategy
@@ -192,10 +192,10 @@ def features(strategy_file: Path, as_json: bool) -> None:
         return
     widest = max(len(column.id) for column in columns)
     for number, column in enumerate(columns, 1):
-        # Lines, not a table: an id must not be broken, to be copied.
+        # Lines, not a table, so that ids are not folded and can be copied.
         what = f"{column.indicator} on {column.timeframe}"
         what += f", {_count(column.lag, 'base bar')} back" if column.lag else ""
-        what += f", as it is, for fuzzy set {column.fuzzy_set}" if column.kind == "crisp" else ""
+        what += f", unchanged, for fuzzy set {column.fuzzy_set}" if column.kind == "crisp" else ""
         what += f", normalization {column.normalization}" if column.normalization else ""
         click.echo(f"{number:>{len(str(len(columns)))}}  {column.id:<{widest}}  {what}")
 
@@ -205,7 +205,7 @@ def features(strategy_file: Path, as_json: bool) -> None:
 def schema(output: Path | None) -> None:
     """Write the JSON Schema of strategy files, for editors.
 
-    The model types in it are those of the plugins that are installed here.
+    The schema contains the model types of the installed plugins.
     """
     from ktrdr.core.cli.output import to_json
     from ktrdr.core.plugins.manager import default_manager
@@ -223,9 +223,9 @@ def schema(output: Path | None) -> None:
 @click.argument("old", metavar="OLD", type=_FILE)
 @click.option("-o", "--output", type=_OUTPUT, help="File to write, which must not exist.  [default: print]")
 def migrate(old: Path, output: Path | None) -> None:
-    """Turn a version 1 or 2 strategy into version 3.
+    """Convert a version 1 or 2 strategy to version 3.
 
-    Says, with their lines, which keys of the old file could not be carried over.
+    Reports what could not be carried over from the old file, with its line.
     """
     from ktrdr.core.strategy.loader import read_strategy_file
     from ktrdr.core.strategy.migration import migrate_text
@@ -239,18 +239,18 @@ def migrate(old: Path, output: Path | None) -> None:
         _write(output, migration.text, replace=False)
     target = "" if output is None else f", written to {output}"
     found = f"; {_count(len(migration.lost), 'thing')} could not be carried over, see above" if migration.lost else ""
-    click.echo(f"{old}: version {migration.version} turned into version 3{target}{found}.", err=True)
+    click.echo(f"{old}: version {migration.version} converted to version 3{target}{found}.", err=True)
     for item in migration.warnings:
         click.echo(f"Warning: {item.path}: {item.message}", err=True)
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.files.durable import write_atomically
 
     if path.exists() and not replace:
         raise BadInputError(f"`{path}` exists already; give another name, or remove it")
     if not path.parent.is_dir():
-        raise BadInputError(f"cannot write `{path}`: there is no directory {path.parent}; make it first")
+        raise BadInputError(f"cannot write `{path}`: there is no directory {path.parent}; create it first")
     write_atomically(path, text.encode())

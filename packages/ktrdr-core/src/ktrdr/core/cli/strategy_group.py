@@ -1,4 +1,4 @@
-"""`ktrdr strategy`: what can be asked about one strategy file."""
+"""`ktrdr strategy`: commands on one strategy file."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ __all__ = ["strategy"]
     },
 )
 def strategy() -> None:
-    """Features, schema and pictures of a strategy."""
+    """Show features, schema and plots of a strategy."""

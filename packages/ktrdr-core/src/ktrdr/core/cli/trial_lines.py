@@ -1,4 +1,4 @@
-"""What commands say of the trials that a result was chosen among."""
+"""Printing of the number of trials that a result was chosen among."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ __all__ = ["print_trial_count"]
 
 
 def print_trial_count(count: TrialCount | None, of: str = "Counted") -> None:
-    """Print the count ``of`` a result, and what belongs beside it; nothing for one from before the ledger of trials."""
+    """Print a count of trials and its facts; nothing for a result that is older than the ledger of trials.
+
+    Args:
+        count: the count, if there is one.
+        of: word before the count, such as the name of a run.
+    """
     if count is None:
         return
     color = "yellow" if count.broken else None

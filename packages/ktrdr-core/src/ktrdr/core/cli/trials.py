@@ -1,4 +1,4 @@
-"""`ktrdr trials`: what the ledger of trials knows, and how ledgers are merged."""
+"""`ktrdr trials`: listing, verification and merging of ledgers of trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["trials"]
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-# What every database takes, and more than any ledger has.
+# Accepted by every database, and more than the rows of any ledger.
 _LARGEST = 2**62
 # As wide as the labels of `show` and the space after them.
 _INDENT = 16
@@ -27,7 +27,7 @@ _INDENT = 16
 
 @click.group(cls=CommandGroup)
 def trials() -> None:
-    """List, show, verify and merge what was tried.
+    """List, show, verify and merge recorded trials.
 
     Every training, every backtest and every combination of a sweep is recorded in $KTRDR_HOME/trials.sqlite before its
     result is shown.
@@ -35,12 +35,12 @@ def trials() -> None:
 
 
 @trials.command("list")
-@click.option("--symbol", help="Only those that looked at its bars.")
+@click.option("--symbol", help="Show only trials on bars of this symbol.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to show.")
-@click.option("--before", type=click.IntRange(min=1), metavar="NUMBER", help="Only rows with a smaller number.")
+@click.option("--before", type=click.IntRange(min=1), metavar="NUMBER", help="Show only rows with a smaller number.")
 @_JSON
 def list_trials(symbol: str | None, limit: int, before: int | None, as_json: bool) -> None:
-    """List what was tried, newest first."""
+    """List trials, newest first."""
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.data.symbol_spelling import missing_symbol
 
@@ -56,14 +56,13 @@ def list_trials(symbol: str | None, limit: int, before: int | None, as_json: boo
         return
     if not total:
         click.echo(
-            f"Ledger {ledger.id} is new, and there is nothing in it; `ktrdr train`, `ktrdr backtest` and `ktrdr sweep`"
-            " record what they try."
+            f"Ledger {ledger.id} is empty; `ktrdr train`, `ktrdr backtest` and `ktrdr sweep` record their trials in it."
         )
         return
     if page:
         _print_page(page, ledger.id)
     else:
-        which = [f"looked at bars of {symbol}"] if symbol is not None else []
+        which = [f"has bars of {symbol}"] if symbol is not None else []
         which += [f"has a number below {before}"] if before is not None else []
         meant = missing_symbol(symbol, set(ledger.symbols()) - {symbol}) if symbol is not None else ""
         click.echo(f"No row {' and '.join(which)}{meant or '.'}")
@@ -78,9 +77,9 @@ def list_trials(symbol: str | None, limit: int, before: int | None, as_json: boo
 @click.argument("trial_id", metavar="ID")
 @_JSON
 def show(trial_id: str, as_json: bool) -> None:
-    """Show all of one row, and the strategy that was tried.
+    """Show all fields of one row, and the strategy of the trial.
 
-    ID is what `ktrdr trials list` shows; the first digits of it are enough.
+    ID is the id that `ktrdr trials list` shows; its first digits are enough.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.face.stored_trials import load
@@ -99,9 +98,9 @@ def show(trial_id: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @_JSON
 def export(path: str, force: bool, as_json: bool) -> None:
-    """Write all rows to a file.
+    """Write all rows to a file, for `ktrdr trials import` in another home.
 
-    The file is for `ktrdr trials import` in another home: rows that were imported here are in it too.
+    The file also contains the rows that were imported into this ledger.
     """
     from pathlib import Path
 
@@ -124,7 +123,7 @@ def export(path: str, force: bool, as_json: bool) -> None:
 def import_rows(path: str, as_json: bool) -> None:
     """Add the rows of an exported file.
 
-    All of the file is checked first. Rows that are known already add nothing, and nothing counts twice.
+    The whole file is checked first. Rows that are known already are not added again, so nothing is counted twice.
     """
     from pathlib import Path
 
@@ -142,9 +141,9 @@ def import_rows(path: str, as_json: bool) -> None:
 @trials.command()
 @_JSON
 def verify(as_json: bool) -> None:
-    """Check every row. Exit status 2 says that one is broken.
+    """Check every row. Exit status 2 means that a row is broken.
 
-    Each row has the hash of the one before it, so that what was changed or taken away is noticed.
+    Each row contains the hash of the row before it, so that changed and deleted rows are detected.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.workflows.places import trials_in
@@ -170,15 +169,15 @@ def verify(as_json: bool) -> None:
             click.echo(f"Ledger {chain.ledger} ({whose}): {_rows(chain.rows)}, {state}")
     if any(chain.problem for chain in chains):
         click.echo(
-            "Put back a copy of trials.sqlite that was whole. Until then, what counts these trials says that the ledger"
-            " is damaged.",
+            "Restore an undamaged copy of trials.sqlite. Until then, every result that counts these trials says"
+            " that the ledger is damaged.",
             err=True,
         )
         click.get_current_context().exit(2)
 
 
 def _opened(*, warn: bool = True) -> TrialLedger:
-    """Return the ledger of this home; say so if it is known to be damaged."""
+    """Return the ledger of this home, with a warning if it is known to be damaged."""
     from ktrdr.core.workflows.places import trials_in
 
     ledger = trials_in(None)
@@ -201,7 +200,7 @@ def _row_json(row: TrialRow, *without: str) -> dict[str, Any]:
 
 
 def _print_page(page: Sequence[Listed], own: str) -> None:
-    """Print a line per row, and one above rows that have time, model and bars in common."""
+    """Print a line per row, and a heading above successive rows with the same time, model and bars."""
     width = shutil.get_terminal_size().columns
     places = max(6, *(len(str(listed.number)) for listed in page))
     kinds = max(len(listed.row.kind) for listed in page)
@@ -235,12 +234,12 @@ def _sharpe(row: TrialRow) -> str:
 
 
 def _last_words(key: str) -> str:
-    """Return a dotted key without its section, which `decisions` or `risk` takes too much room to say in a list."""
+    """Return a dotted key without its section, to save room in a list."""
     return key.partition(".")[2] or key
 
 
 def _value(value: Any) -> str:
-    """Return a value as --set takes it."""
+    """Return a value in the syntax of --set."""
     if isinstance(value, list):
         return " ".join(_value(each) for each in value)
     if isinstance(value, float):
@@ -253,7 +252,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _numbers(values: Mapping[str, Any]) -> str:
-    """Return the plain numbers of a map of metrics; whatever else there is, is for --json."""
+    """Return the single numbers of a map of metrics; --json also prints the others."""
     return ", ".join(
         f"{name} {value:.4g}"
         for name, value in values.items()

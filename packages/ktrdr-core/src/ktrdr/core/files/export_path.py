@@ -23,6 +23,6 @@ def check_export_path(path: Path, *, overwrite: bool, remedy: str = "--force") -
     if path.is_dir():
         raise BadInputError(f"{path} is a directory; name a file to write")
     if not path.parent.is_dir():
-        raise BadInputError(f"there is no directory {path.parent} to export to")
+        raise BadInputError(f"there is no directory {path.parent} to export to; create it first")
     if path.exists() and not overwrite:
         raise BadInputError(f"{path} exists; choose another file, or overwrite it with {remedy}")

@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from ktrdr.core import __version__
 from ktrdr.core.report.figures import Figure
+from ktrdr.core.short_texts import counted, object_repr
 
 __all__ = ["Block", "Card", "Cell", "Column", "MetricRow", "Page", "Picture", "Table", "render"]
 
@@ -48,6 +49,9 @@ class Picture:
     note: str = ""
     time: bool = False
     log: bool = False
+
+    def __repr__(self) -> str:
+        return object_repr(self, self.key, self.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,9 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
 
+    def __repr__(self) -> str:
+        return object_repr(self, self.title, counted(len(self.columns), "column"), counted(len(self.rows), "row"))
+
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
@@ -101,6 +108,10 @@ class Block:
     title: str
     text: str = ""
     entries: Sequence[tuple[str, str]] = ()
+
+    def __repr__(self) -> str:
+        size = f"{len(self.text):,} characters" if self.text else f"{len(self.entries):,} entries"
+        return object_repr(self, self.title, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,11 @@ class Page:
     paired_figures: Sequence[Picture] = ()
     blocks: Sequence[Block] = ()
     version: str = field(default=__version__)
+
+    def __repr__(self) -> str:
+        figures = len(self.wide_figures) + len(self.paired_figures)
+        rows = f"{len(self.trades):,} rows of trades"
+        return object_repr(self, self.title, counted(figures, "figure"), counted(len(self.tables), "table"), rows)
 
 
 def render(page: Page) -> str:

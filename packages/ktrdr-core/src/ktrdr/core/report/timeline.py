@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core.backtesting.tables import Table
+from ktrdr.core.short_texts import counted, object_repr
 
 __all__ = ["Timeline"]
 
@@ -28,6 +29,9 @@ class Timeline:
 
     time: np.ndarray
     width: int
+
+    def __repr__(self) -> str:
+        return object_repr(self, counted(len(self.time), "bar"), f"{counted(self.width, 'bar')} per place")
 
     @classmethod
     def of(cls, time: np.ndarray, most: int) -> Timeline:

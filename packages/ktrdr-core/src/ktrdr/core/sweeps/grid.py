@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.account import trade
+from ktrdr.core.backtesting.account_facts import account_facts
 from ktrdr.core.backtesting.backtest_look import KEPT_METRICS, backtest_look
-from ktrdr.core.backtesting.metrics import METRICS, account_metrics, deflate
+from ktrdr.core.backtesting.metrics import METRICS, account_metrics, deflate, format_metric
 from ktrdr.core.backtesting.metrics.sharpe import sharpe_interval
 from ktrdr.core.backtesting.prepare import Prepared, prepare_backtest
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
@@ -33,6 +34,7 @@ from ktrdr.core.jobs.job_settings import MOST_TRIALS, BacktestSettings, SweepSet
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.short_texts import counted, first_words, object_repr
 from ktrdr.core.strategy.choice import choice_of, hash_choice
 from ktrdr.core.strategy.document import Scalar
 from ktrdr.core.strategy.model import Strategy
@@ -96,6 +98,9 @@ class PreparedSweep:
     day_ends: tuple[np.ndarray, np.ndarray]
     facts: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return object_repr(self, *_market(self.facts), counted(len(self.cells), "combination"))
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -103,6 +108,9 @@ class Cell:
 
     metrics: Mapping[str, Any]
     look: Look
+
+    def __repr__(self) -> str:
+        return object_repr(self, *account_facts(self.metrics))
 
 
 def trials_of(asked: SweepSettings) -> list[dict[str, Scalar]]:
@@ -186,6 +194,11 @@ def prepare_sweep(
     )
 
 
+def _market(facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return model, symbols with timeframe, and bars of a sweep as text."""
+    return facts["model"], f"{first_words(facts['symbols'], 2)} {facts['timeframe']}", counted(facts["bars"], "bar")
+
+
 def _warnings(settings: Mapping[str, Sequence[Scalar]]) -> list[str]:
     """Return the warnings that a strategy file with these values would get."""
     distances = {f"risk.{key}.percent" for key in DISTANCES}
@@ -265,6 +278,11 @@ class SweepResult:
     resampled: int
     trial_count: TrialCount
     rows: tuple[Mapping[str, Any], ...]
+
+    def __repr__(self) -> str:
+        best = self.rows[0]["metrics"].get(self.metric) if self.rows else None
+        shown = f"best {self.metric} {format_metric(self.metric, best)}"
+        return object_repr(self, *_market(self.facts), counted(len(self.rows), "combination"), shown)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON-ready map."""

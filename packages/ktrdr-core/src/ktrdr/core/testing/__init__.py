@@ -1,6 +1,6 @@
-"""What tests of KTRDR and of its plugins share. The only part of core that needs pytest.
+"""Helpers for the tests of KTRDR and of its plugins. Only this part of core needs pytest.
 
-A backend's author writes::
+The author of a backend writes::
 
     from ktrdr.core.testing import MLBackendConformance
 
@@ -11,7 +11,7 @@ A backend's author writes::
 
 import pytest
 
-# The kit's assertions explain themselves only if pytest rewrites them, which it must know before the import.
+# pytest rewrites the kit's assertions to explain failures; this must be registered before the import.
 pytest.register_assert_rewrite("ktrdr.core.testing.conformance")
 
 from ktrdr.core.testing.conformance import MLBackendConformance  # noqa: E402

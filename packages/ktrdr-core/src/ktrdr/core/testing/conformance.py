@@ -1,4 +1,4 @@
-"""The conformance kit of ML backends: the plugin contract, as tests that every backend inherits.
+"""Conformance kit for ML backends: tests of the plugin contract that every backend inherits.
 
 See :class:`MLBackendConformance`.
 """
@@ -35,24 +35,24 @@ from ktrdr.core.work import NO_PROGRESS, Cancellation, ProgressEvent
 
 __all__ = ["MLBackendConformance"]
 
-# The others under `training` are core's own: a backend cannot leave them out, nor claim them.
+# The other keys under `training` are handled by core: a backend does not declare them.
 _TRAINING_KEYS = frozenset(Training.model_fields) - {
     "labels", "data_split", "embargo", "sample_weights", "seed", "given"
 }  # fmt: skip
 
 
 class MLBackendConformance:
-    """Subclass it in the backend's tests and name the plugin, which must be installed.
+    """Tests of an ML backend; subclass it in the backend's tests and name the plugin, which must be installed.
 
-    The hooks are reached as KTRDR reaches them: through the entry point, by :class:`PluginManager`.
+    The tests call the plugin as KTRDR does: through its entry point, by :class:`PluginManager`.
 
     Attributes:
         plugin: name of the entry point.
-        model_types: names to test; the default is every one the plugin declares.
-        architectures: model type -> parameters that make its tests fast; the others keep their defaults.
+        model_types: names of the model types to test; by default all that the plugin declares.
+        architectures: model type -> parameters that make its tests fast; other parameters keep their defaults.
         settings: model type -> keys of ``training`` that differ from the kit's (4 epochs, batches of 32).
-        seedless: model types whose training has no random choice, so that the seed changes nothing.
-        restarted: model types that write no checkpoint because they are trained again from the start.
+        seedless: model types whose training has no random choices, so that the seed has no effect.
+        restarted: model types that write no checkpoints, because an interrupted training starts again.
     """
 
     plugin: ClassVar[str]
@@ -65,7 +65,7 @@ class MLBackendConformance:
     _trained: ClassVar[dict[tuple[type, str, str], tuple[Problem, TrainedModel]]] = {}
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run a test for each model type, output and parameter it asks for."""
+        """Parametrize a test by the model types, outputs and parameters that its arguments name."""
         types = self._types()
         if "parameter" in metafunc.fixturenames:
             parameters = [(offered, parameter) for offered in types for parameter in offered.architecture]
@@ -114,7 +114,7 @@ class MLBackendConformance:
         )
 
     def _once(self, model_type: ModelType, output: OutputKind) -> tuple[Problem, TrainedModel]:
-        """Train once per class, model type and output, for the tests that only look at the result."""
+        """Return a problem and its trained model; train once per class, model type and output."""
         key = (type(self), model_type.name, output)
         if key not in self._trained:
             problem = self._problem(model_type, output)
@@ -122,15 +122,15 @@ class MLBackendConformance:
         return self._trained[key]
 
     def _save(self, model: TrainedModel, directory: Path) -> dict[str, str]:
-        """Save and return name -> sha256."""
+        """Save the model and return file name -> sha256."""
         directory.mkdir()
         PluginManager().storage(self.plugin).save(model, directory)
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
 
-    # What the plugin says about itself.
+    # Declarations of the plugin.
 
     def test_info_is_complete_and_fits(self) -> None:
-        """Name, contract version, model types: all there, all consistent."""
+        """The info has name, version, contract version and model types, and they are consistent."""
         info = self._info()
         assert info.name == self.plugin
         assert info.version
@@ -140,7 +140,7 @@ class MLBackendConformance:
         assert len(set(names)) == len(names)
 
     def test_model_types_are_declared_well(self, model_type: ModelType) -> None:
-        """A strategy can be validated from the declaration alone."""
+        """The declaration of a model type is complete, so that a strategy can be validated from it."""
         assert model_type.name == model_type.name.lower()
         assert model_type.description
         assert model_type.outputs
@@ -156,12 +156,12 @@ class MLBackendConformance:
             assert declared[model_type.window_parameter].kind == "int"
 
     def test_an_unknown_parameter_is_refused_by_core(self, model_type: ModelType) -> None:
-        """Nothing is ignored in silence."""
+        """Core reports an error for an architecture parameter that the model type does not declare."""
         _, problems = validate_parameters({"surely_no_such_parameter": 1}, model_type.architecture)
         assert any("surely_no_such_parameter" in problem.message for problem in problems)
 
     def test_listing_imports_no_framework(self) -> None:
-        """Asking what a plugin is imports neither its framework nor anything heavy of core's."""
+        """Reading the info of a plugin imports neither its framework nor a large dependency of core."""
         code = (
             "import json, sys, importlib_metadata\n"
             "from ktrdr.core.plugins.manager import PluginManager\n"
@@ -176,13 +176,13 @@ class MLBackendConformance:
         assert json.loads(_fresh_python(code)) == []
 
     def test_the_environment_is_valid(self) -> None:
-        """Where this suite runs, the framework must work."""
+        """The framework works in the environment of the tests, also when it is validated twice."""
         manager = PluginManager()
         manager.validate(self.plugin)
         manager.validate(self.plugin)
 
     def test_devices_include_the_cpu(self) -> None:
-        """Names are unique, and the CPU is always one of them."""
+        """Names of devices are unique, and ``cpu`` is one of them."""
         devices = PluginManager().devices(self.plugin)
         names = [device.name for device in devices]
         assert "cpu" in names
@@ -192,7 +192,7 @@ class MLBackendConformance:
     # Training and prediction.
 
     def test_history_and_best_epoch(self, model_type: ModelType, output: OutputKind) -> None:
-        """Epochs ascend, their numbers are finite, and the best one is one of them."""
+        """Epochs ascend, their metrics are finite, and the best epoch is one of them."""
         _, model = self._once(model_type, output)
         epochs = [record.epoch for record in model.history]
         assert epochs
@@ -210,7 +210,7 @@ class MLBackendConformance:
             json.dumps(dict(record.metrics), allow_nan=False)
 
     def test_prediction_has_the_shape_the_contract_says(self, model_type: ModelType, output: OutputKind) -> None:
-        """float64; probabilities of every class that sum to 1, or values."""
+        """Outputs are float64: probabilities of every class that sum to 1, or values."""
         problem, model = self._once(model_type, output)
         predictor = model.predictor()
         window = problem.task.architecture[model_type.window_parameter] if model_type.window_parameter else 1
@@ -231,7 +231,7 @@ class MLBackendConformance:
             np.testing.assert_allclose(whole.sum(axis=1), 1, atol=1e-6)
 
     def test_it_learns(self, model_type: ModelType, output: OutputKind) -> None:
-        """The predictions on training data are not independent of the labels."""
+        """Predictions on the training data are correlated with the labels."""
         problem, model = self._once(model_type, output)
         split = problem.data.train
         answer = model.predictor().predict(problem.data.features)[split.rows]
@@ -241,7 +241,7 @@ class MLBackendConformance:
         assert np.corrcoef(score, truth)[0, 1] > 0.1
 
     def test_no_rows_give_no_predictions(self, model_type: ModelType, output: OutputKind) -> None:
-        """Also with fewer rows than a window has."""
+        """A prediction from no rows is empty, and from fewer rows than a window it is NaN."""
         problem, model = self._once(model_type, output)
         predictor = model.predictor()
         for rows in {0, predictor.window - 1}:
@@ -251,7 +251,7 @@ class MLBackendConformance:
             assert answer.ndim == (2 if output == "classification" else 1)
 
     def test_a_nan_gives_nan_for_every_window_that_holds_it(self, model_type: ModelType, output: OutputKind) -> None:
-        """And for no other row."""
+        """A NaN in the features makes the prediction NaN for every window that contains it, and for no other row."""
         problem, model = self._once(model_type, output)
         predictor = model.predictor()
         features = problem.data.features.copy()
@@ -265,7 +265,7 @@ class MLBackendConformance:
         np.testing.assert_allclose(answer[untouched], clean[untouched], atol=1e-6)
 
     def test_a_row_alone_is_as_in_a_batch(self, model_type: ModelType, output: OutputKind) -> None:
-        """To 1e-6, whatever the size of the batch and the memory layout."""
+        """A prediction does not depend on the size of the batch or the memory layout, to 1e-6."""
         problem, model = self._once(model_type, output)
         predictor = model.predictor()
         features = problem.data.features
@@ -280,7 +280,7 @@ class MLBackendConformance:
         np.testing.assert_array_equal(predictor.predict(features), together, "predict must be deterministic")
 
     def test_a_wrong_number_of_columns_is_refused(self, model_type: ModelType, output: OutputKind) -> None:
-        """Rather than predicted from."""
+        """A prediction from a wrong number of columns is an error."""
         problem, model = self._once(model_type, output)
         with pytest.raises((BadInputError, ValueError)):
             model.predictor().predict(problem.data.features[:, :-1])
@@ -288,7 +288,7 @@ class MLBackendConformance:
     def test_the_same_seed_gives_the_same_bytes(
         self, model_type: ModelType, output: OutputKind, tmp_path: Path
     ) -> None:
-        """Training again, or saving again, gives equal files; another seed gives others."""
+        """Training again or saving again gives equal files; another seed gives different files."""
         problem, model = self._once(model_type, output)
         first = self._save(model, tmp_path / "first")
         assert self._save(model, tmp_path / "again") == first
@@ -298,7 +298,7 @@ class MLBackendConformance:
             assert other != first, "the seed has no effect; if that is meant, name the model type in `seedless`"
 
     def test_training_does_not_change_what_it_is_given(self, model_type: ModelType, output: OutputKind) -> None:
-        """Tasks and arrays are shared with others."""
+        """Training does not change its task and arrays, which are shared."""
         problem = self._problem(model_type, output)
         parts = (problem.data.train, problem.data.validation)
         arrays = [problem.data.features, *(array for part in parts for array in (part.rows, part.labels, part.weights))]
@@ -309,7 +309,7 @@ class MLBackendConformance:
         assert json.dumps(dataclasses.asdict(problem.task), default=list) == task
 
     def test_weights_of_samples_have_an_effect(self, model_type: ModelType, output: OutputKind) -> None:
-        """A sample of a hundred times the weight counts more."""
+        """A larger weight of some samples moves the predictions towards their labels."""
         problem, model = self._once(model_type, output)
         train = problem.data.train
         upper = train.labels > np.median(train.labels) if output == "regression" else train.labels == 0
@@ -321,7 +321,7 @@ class MLBackendConformance:
         assert difference.mean() > 0
 
     def test_a_class_that_never_occurs_still_has_its_column(self, model_type: ModelType) -> None:
-        """The classes are the task's, not those that training happened to see."""
+        """The outputs have a column for every class of the task, also for one without samples."""
         if "classification" not in model_type.outputs:
             assert model_type.outputs == ("regression",)
             return
@@ -338,7 +338,7 @@ class MLBackendConformance:
         assert answer[:, 1].mean() < 1 / 3
 
     def test_it_trains_without_validation_samples(self, model_type: ModelType, output: OutputKind) -> None:
-        """A strategy may give the validation part no share."""
+        """Training works without validation samples, which a strategy may choose."""
         problem = self._problem(model_type, output, settings={"early_stopping": None, "lr_scheduler": None})
         empty = Split(*(array[:0] for array in dataclasses.astuple(problem.data.validation)))
         model = self._train(Problem(problem.task, dataclasses.replace(problem.data, validation=empty)))
@@ -346,7 +346,7 @@ class MLBackendConformance:
         assert np.isfinite(model.predictor().predict(problem.data.features)[-1]).all()
 
     def test_it_trains_in_a_thread(self, model_type: ModelType) -> None:
-        """Workers do not train in the main thread."""
+        """Training works in another thread than the main thread, as on a worker."""
         problem, reference = self._once(model_type, model_type.outputs[0])
         found: list[TrainedModel] = []
         thread = threading.Thread(target=lambda: found.append(self._train(problem)))
@@ -357,7 +357,7 @@ class MLBackendConformance:
         np.testing.assert_array_equal(found[0].predictor().predict(features), reference.predictor().predict(features))
 
     def test_every_declared_parameter_is_accepted(self, model_type: ModelType, parameter: Parameter) -> None:
-        """Another value than the default trains, saves and predicts."""
+        """Training and prediction work with a value of the parameter that is not its default."""
         value = other_value(parameter)
         _, problems = validate_parameters({parameter.name: value}, [parameter])
         assert problems == []
@@ -368,7 +368,7 @@ class MLBackendConformance:
         assert np.isfinite(predictor.predict(problem.data.features)[-1]).all()
 
     def test_a_device_that_is_absent_is_an_error(self, model_type: ModelType, tmp_path: Path) -> None:
-        """For training and for loading; ``auto`` and ``cpu`` are not."""
+        """A device that does not exist is an error in training and loading; ``auto`` and ``cpu`` work."""
         output = model_type.outputs[0]
         with pytest.raises(BadInputError):
             self._train(self._problem(model_type, output, device="cuda:99"))
@@ -383,7 +383,7 @@ class MLBackendConformance:
     # Storage.
 
     def test_a_model_is_data(self, model_type: ModelType, output: OutputKind, tmp_path: Path) -> None:
-        """Weights are named so, every file is of a kind a bundle may hold, and the facts are JSON."""
+        """The saved files have names and kinds that a bundle may contain, and the facts are JSON."""
         _, model = self._once(model_type, output)
         directory = tmp_path / "saved"
         directory.mkdir()
@@ -397,7 +397,10 @@ class MLBackendConformance:
             check_file(path)
 
     def test_a_fresh_process_predicts_the_same(self, tmp_path: Path) -> None:
-        """What was saved is all that is needed. One process for all of them: frameworks take seconds to import."""
+        """A new process predicts the same from the saved files.
+
+        All model types share one process, because importing a framework takes seconds.
+        """
         pairs = [(model_type, output) for model_type in self._types() for output in model_type.outputs]
         for number, (model_type, output) in enumerate(pairs):
             problem, model = self._once(model_type, output)
@@ -423,7 +426,7 @@ class MLBackendConformance:
             np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-9, err_msg=f"{model_type.name} {output}")
 
     def test_what_it_did_not_write_is_refused(self, model_type: ModelType, tmp_path: Path) -> None:
-        """Missing, cut, swapped for a pickle: an error for a person, and no code runs."""
+        """A file that is missing, truncated or replaced by a pickle is an error for a person, and no code is run."""
         _, model = self._once(model_type, model_type.outputs[0])
         loader = PluginManager().loader(self.plugin)
         (tmp_path / "empty").mkdir()
@@ -445,7 +448,7 @@ class MLBackendConformance:
     # Progress, cancellation, checkpoints.
 
     def test_progress_is_reported_and_not_too_often(self, model_type: ModelType) -> None:
-        """Fractions ascend to 1, at most ten reports in any second, metrics among them."""
+        """Progress ascends to 1, contains metrics, and is reported at most ten times per second."""
         events: list[tuple[float, ProgressEvent]] = []
         problem = self._problem(model_type, model_type.outputs[0])
         self._train(problem, progress=lambda event: events.append((time.monotonic(), event)))
@@ -461,14 +464,14 @@ class MLBackendConformance:
             assert within <= 11, f"{within} reports within a second"
 
     def test_cancelled_before_it_starts(self, model_type: ModelType) -> None:
-        """Nothing is trained."""
+        """A training that is cancelled before it starts raises an error with the reason."""
         cancellation = Cancellation()
         cancellation.cancel("no longer wanted")
         with pytest.raises(CancelledError, match="no longer wanted"):
             self._train(self._problem(model_type, model_type.outputs[0]), cancellation=cancellation)
 
     def test_cancelled_and_resumed_is_as_if_never_interrupted(self, model_type: ModelType, tmp_path: Path) -> None:
-        """Cancellation is heard at once, and the resumed run ends with the same bytes."""
+        """Cancellation stops the training at once, and the resumed training gives the same bytes."""
         output = model_type.outputs[0]
         settings = {"epochs": 12, "early_stopping": None}
         problem = self._problem(model_type, output, settings=settings)
@@ -477,7 +480,7 @@ class MLBackendConformance:
         cancellation = _CancelsWhenAsked(times=self._questions(problem) // 2)
         with pytest.raises(CancelledError):
             self._train(problem, cancellation=cancellation, checkpoint=checkpoint)
-        # Once more to raise, after the checkpoint, is no harm.
+        # A second question, to raise the error after the checkpoint, is allowed.
         assert cancellation.asked_after <= 2, "training went on after it was told to stop"
         if model_type.name not in self.restarted:
             assert checkpoint.latest() is not None, "no checkpoint; if that is meant, name it in `restarted`"
@@ -489,7 +492,7 @@ class MLBackendConformance:
         assert epochs == sorted(set(epochs))
 
     def test_resuming_from_any_checkpoint_ends_the_same(self, model_type: ModelType, tmp_path: Path) -> None:
-        """A kill can come at any time: every checkpoint written along the way is one to start from."""
+        """A training that is resumed from any of its checkpoints gives the same bytes."""
         output = model_type.outputs[0]
         problem = self._problem(model_type, output, settings={"epochs": 6, "early_stopping": None})
         recorder = _Recorder(tmp_path / "live", tmp_path / "kept")
@@ -508,7 +511,7 @@ class MLBackendConformance:
 
 
 class _CancelsWhenAsked(Cancellation):
-    """Requests cancellation when it has been asked about it a number of times: exact, whatever the machine's speed."""
+    """Cancels when it was asked a number of times, which does not depend on the speed of the machine."""
 
     def __init__(self, times: int | None) -> None:
         super().__init__()
@@ -534,7 +537,7 @@ class _CancelsWhenAsked(Cancellation):
 
 
 class _Recorder(DirectoryCheckpoint):
-    """Keeps a copy of every checkpoint, as a killed process would have left it."""
+    """Keeps a copy of every checkpoint, as a killed process leaves it."""
 
     def __init__(self, directory: Path, kept: Path) -> None:
         super().__init__(directory)
@@ -551,7 +554,7 @@ class _Recorder(DirectoryCheckpoint):
 
 
 class _Canary:
-    """Unpickling this makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Small learnable problems, and the tasks that go with them."""
+"""Small learning problems for tests of ML backends, with their training tasks."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SETTINGS: Mapping[str, Any] = {
     ),
     "early_stopping": EarlyStopping(patience=4).model_dump(),
 }
-"""Complete settings of a training, as core hands them to a backend, for a short one."""
+"""Complete settings of a short training, as core passes them to a backend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A task and the data for it."""
+    """A training task and its data."""
 
     task: TrainingTask
     data: TrainingData
 
 
 def default_architecture(model_type: ModelType) -> dict[str, Any]:
-    """Return the declared defaults; a parameter without one gets a value that its declaration allows."""
+    """Return the declared defaults, and an allowed value for each parameter without a default."""
     return {
         parameter.name: other_value(parameter) if parameter.required else parameter.default
         for parameter in model_type.architecture
@@ -55,8 +55,16 @@ def make_problem(
 ) -> Problem:
     """Return a problem that can be learned in part: labels follow two of the features, with noise.
 
-    360 rows, 4 columns, the first 70 % for training. Values lie in [0, 1] as memberships do, or are the crisp values
-    that fuzzy sets around 0.2, 0.5 and 0.8 read.
+    There are 360 samples of 4 features, the first 70 % for training. Values are in [0, 1], like memberships, or they
+    are the crisp values that fuzzy sets around 0.2, 0.5 and 0.8 read.
+
+    Args:
+        model_type: the model type to train.
+        output: ``classification`` or ``regression``.
+        architecture: parameters that differ from the defaults.
+        settings: settings that differ from :data:`SETTINGS`.
+        seed: seed of the training.
+        device: device of the training.
     """
     complete = {**default_architecture(model_type), **(architecture or {})}
     window = complete[model_type.window_parameter] if model_type.window_parameter else 1
@@ -98,7 +106,7 @@ def _split(rows: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def other_value(parameter: Parameter) -> Any:
-    """Return a value that the declaration allows and that is not the default."""
+    """Return a value that the declaration allows and that differs from the default."""
     default = None if parameter.required else parameter.default
     match parameter.kind:
         case "bool":

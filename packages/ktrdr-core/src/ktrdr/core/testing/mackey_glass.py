@@ -1,4 +1,4 @@
-"""The series of Mackey and Glass: chaotic, without noise, and what learners of fuzzy rules are compared on."""
+"""The Mackey-Glass time series, a chaotic series without noise on which neuro-fuzzy models are compared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _STEP, _DELAY = 0.1, 17.0
 
 
 def mackey_glass(length: int) -> np.ndarray:
-    """Return x at 0, 1, ..., ``length - 1``: float64 ``(length,)``, without a unit.
+    """Return x at the times 0, 1, ..., ``length - 1``: float64 ``(length,)``, without a unit.
 
-    ``x' = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x``, from 1.2 at 0 and 0 before, by the classical method of Runge
-    and Kutta in steps of 0.1, the delayed value halfway between two steps their mean.
+    ``x' = 0.2 x(t - 17) / (1 + x(t - 17)^10) - 0.1 x``, with x = 1.2 at time 0 and 0 before. It is solved by the
+    classical Runge-Kutta method in steps of 0.1; the delayed value halfway between two steps is their mean.
 
     Source: M. C. Mackey and L. Glass, Oscillation and chaos in physiological control systems, Science 197 (1977)
     287-289; as J.-S. R. Jang predicts it in ANFIS, IEEE Transactions on Systems, Man, and Cybernetics 23:3 (1993).

@@ -42,6 +42,10 @@ class AccountCurve:
     periods_per_year: float
     bar: np.timedelta64 | None = None
 
+    def __repr__(self) -> str:
+        final = self.equity[-1] if len(self.equity) else self.capital
+        return f"<AccountCurve {len(self.equity):,} bars, equity {self.capital:,.2f} to {final:,.2f}>"
+
     @property
     def bar_length(self) -> np.timedelta64:
         """Length of a bar; 0 if it is not given and there is only one bar."""
