@@ -1,11 +1,11 @@
-"""The one list of commands, used by people and CI alike.
+"""The sessions of nox, which contributors and CI run.
 
-The sessions form two circles. ``make test`` runs the first: what a contributor runs before every push.
-``make test-all`` runs the second: clusters under faults, images, documentation, slow tests, properties at full effort,
-speed. Sessions of a circle run side by side, one to a core, in the order in which they stand here: the longest first,
-so that no core waits at the end. ``nox -s NAME`` runs a single one.
+The sessions form two circles. ``make test`` runs the first, before every push. ``make test-all`` runs the second:
+clusters under faults, images, documentation, slow tests, properties at full effort, and speed. The sessions of a circle
+run in parallel, one per core, in the order of this file: the longest first, so that no core is idle at the end.
+``nox -s NAME`` runs a single session.
 
-Every session tests wheels, in an environment that holds only what it needs.
+Every session tests wheels, in an environment with only the packages that it needs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
 TEST = GROUPS["test"]
 
-# Debian packages, and where each shows that it is installed: the keyring is what other distributions lack.
+# Debian packages, and the program or file that shows that each is installed. Only Debian has the keyring.
 BUILDERS = {
     "buildah": "buildah",
     "mmdebstrap": "mmdebstrap",
@@ -43,7 +43,7 @@ POSTGRESQL = {"postgresql": "usr/lib/postgresql/*/bin/postgres"}
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Tests of the first circle: all that are not marked ``slow``, and properties tried a little."""
+    """Tests of the first circle: those not marked ``slow``, and properties with few examples."""
 
     name: str
     summary: str
@@ -57,7 +57,7 @@ def _unit(distribution: str) -> Suite:
     own = tomllib.loads((PACKAGES / distribution / "pyproject.toml").read_text(encoding="utf-8"))
     return Suite(
         f"unit-{distribution.removeprefix('ktrdr-')}",
-        "Run one distribution's tests with its wheel and the closure of that, and no more.",
+        "Run one distribution's tests with only its wheel and its dependencies.",
         (f"packages/{distribution}/tests",),
         (distribution,),
         tuple(own.get("dependency-groups", {}).get("test", ())),
@@ -67,23 +67,23 @@ def _unit(distribution: str) -> Suite:
 
 CONTRACT = Suite(
     "contract",
-    "Run the conformance kit against every backend of ours, and against one built as a third party would.",
+    "Run the conformance kit against every backend of KTRDR, and against a third party's plugin.",
     ("tests/contract",),
     ("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn"),
     ("uv",),
 )
 ISOLATION = Suite(
     "isolation",
-    "Prove that the API needs no ML framework; the tests make the environments they speak of.",
+    "Test that the API needs no ML framework; the tests create their own environments.",
     ("tests/isolation",),
     extra=("uv", "httpx", "importlib-metadata"),
 )
 E2E = Suite(
     "e2e",
-    "Run the main job and what crosses distributions, and compare with independent programs.",
+    "Run the main job and tests across distributions, and compare with independent programs.",
     ("tests/e2e", "tests/peers"),
     DISTRIBUTIONS,
-    # cryptography: every module is imported, those that an extra is for too.
+    # cryptography: a test imports every module, including those that need an extra.
     (*GROUPS["oracle"], "cryptography>=46"),
 )
 UNITS = {name: _unit(name) for name in DISTRIBUTIONS}
@@ -101,7 +101,7 @@ SUITES = (
 # The circles, as tags of sessions.
 FIRST, SECOND = ["first"], ["second"]
 
-# Minutes of `.ci/run` on two cores: what has landed, and what each issue to come may add. Who lands one moves its row.
+# Minutes of `.ci/run` on two cores: of issues that have landed, and of those to come. Landing an issue moves its row.
 BUDGET_LANDED = {"the house": 30, "trials": 2, "data in": 2, "faults": 3}
 BUDGET_TO_COME = {
     "face": 1,
@@ -124,7 +124,7 @@ nox.options.allow_parallel = True
 
 
 def _constraints(session: nox.Session) -> Path:
-    """Write the workspace's constraints to a file: `uv pip` reads no project settings from a wheel's environment."""
+    """Write the workspace's constraints to a file, because `uv pip` does not read them from the project settings."""
     path = Path(session.create_tmp()).absolute() / "constraints.txt"
     path.write_text("\n".join(PROJECT["tool"]["uv"]["constraint-dependencies"]) + "\n", encoding="utf-8")
     return path
@@ -139,20 +139,20 @@ def _wheel(distribution: str) -> Path:
 
 @contextmanager
 def _timed(session: nox.Session, what: str) -> Iterator[None]:
-    """Say how long setting up took, downloads included: a fresh machine needs longer than one with caches."""
+    """Log the time of a set-up, including downloads: a machine without caches needs longer."""
     began = time.monotonic()
     yield
     session.log("set up %s in %.1f s", what, time.monotonic() - began)
 
 
 def _install(session: nox.Session, *distributions: str, extra: tuple[str, ...] = ()) -> None:
-    """Install wheels of ours and what they need, and nothing else; then check that the declared bounds agree."""
+    """Install only wheels of KTRDR and their dependencies; then check that the declared bounds are compatible."""
     with _timed(session, "environment"):
         if not distributions:
             session.install(*extra)
             return
         arguments = ["--constraint", str(_constraints(session)), "--find-links", str(DIST)]
-        # A rebuilt wheel of the same version is otherwise served stale from uv's cache.
+        # Otherwise uv installs an old wheel of the same version from its cache.
         for distribution in DISTRIBUTIONS:
             arguments += ["--refresh-package", distribution, "--reinstall-package", distribution]
         session.install(*arguments, *(str(_wheel(distribution)) for distribution in distributions), *extra)
@@ -165,12 +165,12 @@ def _python(session: nox.Session) -> str:
 
 def _pytest(session: nox.Session, *arguments: str, launcher: tuple[str, ...] = ()) -> None:
     variables: dict[str, str | None] = {
-        # Without compiled files every process that a test starts would compile all it imports.
+        # Without compiled files every process that a test starts would compile all modules that it imports.
         "PYTHONDONTWRITEBYTECODE": None,
         "KTRDR_HOME": str(Path(session.create_tmp()).absolute() / "home"),
         "KTRDR_WHEELS": str(DIST),
         "KTRDR_CONSTRAINTS": str(_constraints(session)),
-        # Sessions run one to a core: a pool of threads in each costs more than it gives.
+        # Sessions run one per core: thread pools in each would slow them down.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     results = ("--junitxml", str(ROOT / ".nox" / "results" / f"{session.name}.xml"))
@@ -179,9 +179,9 @@ def _pytest(session: nox.Session, *arguments: str, launcher: tuple[str, ...] = (
 
 
 def _install_debian(session: nox.Session, packages: dict[str, str], *, needed: bool = True) -> None:
-    """Install the Debian packages whose program is not there.
+    """Install the Debian packages whose program is missing.
 
-    Where that cannot be done, skip the session loudly if they are ``needed``; else leave it to the tests to say so.
+    If that is not possible, skip the session with the reason if they are ``needed``; else the tests report it.
     """
     with _one_at_a_time("apt"), _timed(session, "Debian packages"):
         there = {
@@ -206,7 +206,7 @@ def _install_debian(session: nox.Session, packages: dict[str, str], *, needed: b
 
 @contextmanager
 def _one_at_a_time(name: str) -> Iterator[None]:
-    """Wait for the sessions beside this one that do the same thing: apt takes no second caller."""
+    """Exclude other sessions that do the same, because apt does not run twice at once."""
     path = ROOT / ".nox" / f"{name}.lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
@@ -227,7 +227,7 @@ def wheels(session: nox.Session) -> None:
 
 
 def _define(suite: Suite) -> None:
-    """Make the session of a suite."""
+    """Define the session of a suite."""
 
     def run(session: nox.Session) -> None:
         _install_debian(session, suite.debian, needed=False)
@@ -244,18 +244,18 @@ for _suite in SUITES:
 
 @nox.session(tags=FIRST)
 def types(session: nox.Session) -> None:
-    """Check types with mypy. The frameworks are not installed: their types must not matter."""
-    # The conformance kit is part of core and made of tests: pytest's types do matter.
+    """Check types with mypy, without the ML frameworks, on whose types nothing may depend."""
+    # The conformance kit is part of core and consists of tests, so the types of pytest are needed.
     with _timed(session, "environment"):
         session.install(*GROUPS["types"], *TEST)
-        # With the driver, whose types are named.
+        # The driver of PostgreSQL, whose types are used.
         session.install(*_editable("ktrdr-core", "ktrdr-api[postgresql]", "ktrdr-worker"))
     session.run("mypy", *(str(PACKAGES / name / "src") for name in DISTRIBUTIONS))
 
 
 @nox.session(tags=FIRST, requires=["wheels"])
 def wheelcheck(session: nox.Session) -> None:
-    """Look inside the wheels: the namespace, the type marker, the licence, nothing that does not belong."""
+    """Check the content of the wheels: the namespace, the type marker, the licence, no other files."""
     _install(session, extra=("twine>=6", *TEST))
     session.run("twine", "check", "--strict", *(str(_wheel(name)) for name in DISTRIBUTIONS))
     _pytest(session, "tests/wheels")
@@ -263,7 +263,7 @@ def wheelcheck(session: nox.Session) -> None:
 
 @nox.session(tags=FIRST)
 def lint(session: nox.Session) -> None:
-    """Check style with ruff and the direction of imports with import-linter, and test what keeps the house in order."""
+    """Check style with ruff and the direction of imports with import-linter, and test the tools of the repository."""
     with _timed(session, "environment"):
         session.install(*GROUPS["lint"], *GROUPS["nox"], *TEST)
         session.install("--no-deps", *_editable(*DISTRIBUTIONS))
@@ -275,7 +275,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(tags=SECOND, requires=["wheels"])
 def images(session: nox.Session) -> None:
-    """Build the images of backend and worker-cpu on a base made here, hold them to their budget, and run them."""
+    """Build the images of backend and worker-cpu on a base built here, check their sizes, and run them."""
     _install_debian(session, BUILDERS)
     for distribution in DISTRIBUTIONS:
         _wheel(distribution)
@@ -287,16 +287,16 @@ def images(session: nox.Session) -> None:
 
 @nox.session(tags=SECOND, requires=["wheels"])
 def cluster(session: nox.Session) -> None:
-    """Kill, cut and drain a real cluster on this machine, at random moments; nothing may be lost or doubled."""
+    """Kill, disconnect and drain a real cluster on this machine at random; no operation may be lost or run twice."""
     _install_debian(session, NETWORK, needed=False)
     _install(session, *DISTRIBUTIONS, extra=(*TEST, *GROUPS["cluster"]))
-    # Two at a time: they wait for processes, and for time to pass, more than they compute.
+    # Two at a time, because the tests mostly wait.
     _pytest(session, "tests/cluster", "-n", "2", "--dist", "loadscope")
 
 
 @nox.session(tags=SECOND, requires=["images"])
 def canary(session: nox.Session) -> None:
-    """Play the environment `canary` with the images' contents and a real PostgreSQL, each in a network of its own."""
+    """Run the environment `canary` with the images' content and a PostgreSQL, each in its own network namespace."""
     _install_debian(session, BUILDERS | NETWORK | POSTGRESQL)
     session.install("uv>=0.13")
     for role in ("backend", "worker-cpu"):
@@ -318,8 +318,8 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session(tags=SECOND, requires=["wheels"])
 def docs(session: nox.Session) -> None:
-    """Build the documentation, links checked and warnings refused, run its commands, and check its references."""
-    # All: the reference shows what each backend declares, the guides run the server and its workers.
+    """Build the documentation without warnings, check its links and references, and run its commands."""
+    # All distributions: the reference contains the declarations of the backends, the guides run server and workers.
     _install(session, *DISTRIBUTIONS, extra=(*TEST, *GROUPS["docs"]))
     session.run("mkdocs", "build", "--strict", "--quiet", "--clean", env={"NO_MKDOCS_2_WARNING": "1"})
     _pytest(session, "tests/docs")
@@ -327,7 +327,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def reference(session: nox.Session) -> None:
-    """Write anew what pages in docs/ have of the schema, the registry, the plugins, click and the OpenAPI document."""
+    """Write the generated parts of docs/: from the schema, the registry, the plugins, click and OpenAPI."""
     _install(session, *DISTRIBUTIONS, extra=GROUPS["docs"])
     session.run("python", "docs/generate/generated_parts.py")
 
@@ -344,13 +344,13 @@ def deploy(session: nox.Session) -> None:
 
 @nox.session
 def requirements(session: nox.Session) -> None:
-    """Pin what each image installs, with hashes: deploy/requirements/*.txt."""
+    """Pin the packages of each image, with hashes: deploy/requirements/*.txt."""
     _compile_requirements(session, *session.posargs)
 
 
 @nox.session(tags=SECOND)
 def requirements_check(session: nox.Session) -> None:
-    """Fail when what the images install is not what the distributions ask for."""
+    """Fail if the pinned packages of the images do not match the requirements of the distributions."""
     _compile_requirements(session, "--check")
 
 
@@ -361,9 +361,9 @@ def _compile_requirements(session: nox.Session, *options: str) -> None:
 
 @nox.session(tags=SECOND, requires=["wheels"], allow_parallel=False)
 def bench_guard(session: nox.Session) -> None:
-    """Fail when something has become more than twice as slow beside a peer, and test what measures that.
+    """Fail if something has become more than twice as slow relative to a peer, and test the benchmarks.
 
-    It runs last and alone: what it measures needs a machine that does nothing else.
+    It runs last and alone, because measurements need an otherwise idle machine.
     """
     peers = nox.project.dependency_groups(PROJECT, "guard")
     _install(session, "ktrdr-core", "ktrdr-ml-torch", "ktrdr-api", extra=(*TEST, *peers))
@@ -373,10 +373,10 @@ def bench_guard(session: nox.Session) -> None:
 
 @nox.session(requires=["wheels"])
 def bench(session: nox.Session) -> None:
-    """Measure everything beside its peers, some twenty minutes. `-- --quick` only shows it runs."""
+    """Measure everything and its peers, in about twenty minutes. `-- --quick` only checks that all of it runs."""
     _install(session, *DISTRIBUTIONS, extra=tuple(nox.project.dependency_groups(PROJECT, "bench")))
     found = Path(session.create_tmp()).absolute() / "benchmarks.json"
-    # Without compiled files every start would compile all it imports.
+    # Without compiled files every start would compile all modules that it imports.
     without: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
     session.run("python", "benchmarks/run.py", "--json", str(found), *session.posargs, env=without)
-    session.log("every number is in %s", found)
+    session.log("all results are in %s", found)

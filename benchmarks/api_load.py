@@ -1,15 +1,15 @@
-"""Reads of the API under load, over loopback: a ledger on SQLite, 50 clients, a server process.
+"""Latency of reads of the API under load: 50 clients over loopback, a server process, a ledger on SQLite.
 
     python benchmarks/api_load.py [--quick] [--only TEXT] [--json FILE]
 
-Each client asks as a page or a command does that looks four times a second: lists, single operations, health, in turn.
-*ktrdr* is `ktrdr serve`; beside it stands FastAPI under uvicorn with a single route that answers every question with
-the same few bytes: what no server of this kind can do without. Wall time is the median latency of a read, CPU time what
-the server spends on one.
+Each client sends four requests a second, as a page or a command does that polls: lists, single operations and health.
+*ktrdr* is `ktrdr serve`. Its peer is FastAPI under uvicorn with a single route that answers every request with the same
+few bytes: the minimum for a server of this kind. Wall time is the median latency of a read, CPU time that of the server
+per read.
 
     python benchmarks/api_load.py --seconds 600
 
-runs nothing but the load, for as long, and prints the memory of the server every ten seconds.
+runs only the load for that time, and prints the memory of the server every ten seconds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def anything(path: str) -> dict[str, str]:
     return {"status": "ok"}
 uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
 """
-# (program, operations) -> latencies in ms: median, 95 %, 99 %; and MiB of the server before and after
+# (program, operations) -> latencies in ms: median, 95 %, 99 %; MiB of the server before and after
 found: dict[tuple[str, int], list[tuple[float, ...]]] = {}
 
 
@@ -68,10 +68,10 @@ async def fill(url: str, count: int) -> list[str]:
     await prepare_database(url)
     database = open_database(url)
     now = dt.datetime.now(dt.UTC)
-    # As the server would say it: nothing has to be written before the load begins.
+    # The text of the server itself, so that it writes nothing before the load begins.
     waiting = what_is_missing(["ml-nobody"], [], Joining(None))
     job = {"strategy": "name: x\n" + "# a strategy has some two thousand characters\n" * 45, "seed": 1}
-    # Some 7 kB, as a training of twenty epochs leaves them.
+    # About 7 kB, as for a training of twenty epochs.
     history = [{"epoch": epoch, "metrics": {f"metric_{i}": 0.123456789 * i for i in range(8)}} for epoch in range(24)]
     result = {"model": "x/1", "weights_hash": "0" * 64, "metrics": {"accuracy": 0.5}, "history": history}
     rows, events = [], []
@@ -111,13 +111,13 @@ def resident(pid: int) -> float:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the CPU time a process has used so far."""
+    """Return the CPU seconds that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def ask(base: str, ids: list[str], until: float, pace: float, taken: list[float], number: int) -> None:
-    """Be one client, on one connection. Without a library of HTTP, whose own work would be most of what is measured."""
+    """Run one client on one connection, without an HTTP library, whose own time would dominate the measurement."""
     dice = random.Random(number)
     address = urlsplit(base)
     await asyncio.sleep(dice.random() * pace)
@@ -141,7 +141,7 @@ async def ask(base: str, ids: list[str], until: float, pace: float, taken: list[
 
 
 async def load(base: str, ids: list[str], seconds: float, pid: int, say: bool) -> list[float]:
-    """Return the seconds that each read took."""
+    """Run all clients for a time; return the seconds of each read."""
     taken: list[float] = []
     until = time.perf_counter() + seconds
     tasks = [asyncio.create_task(ask(base, ids, until, PACE, taken, number)) for number in range(CLIENTS)]
@@ -156,7 +156,7 @@ async def load(base: str, ids: list[str], seconds: float, pid: int, say: bool) -
 
 
 def reads(operations: int, *, program: str, seconds: float, say: bool = False) -> Taken:
-    """Start a server over a ledger of so many operations, ask it, and stop it."""
+    """Start a server on a ledger with a number of operations, measure reads, and stop it."""
     with tempfile.TemporaryDirectory() as home:
         ids = asyncio.run(fill(f"sqlite:///{home}/ledger.sqlite", operations))
         with serving(program, home) as (base, server):
@@ -173,7 +173,7 @@ def reads(operations: int, *, program: str, seconds: float, say: bool = False) -
 
 @contextlib.contextmanager
 def serving(program: str, home: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a server on a home; yield its address and its process once it answers."""
+    """Run a server on a home; yield its URL and its process once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -193,7 +193,7 @@ def serving(program: str, home: str) -> Iterator[tuple[str, subprocess.Popen[byt
 
 
 def running_seconds(pid: int) -> float:
-    """Return the time that the first thread of a process, which has its event loop, was running; to the nanosecond."""
+    """Return the CPU seconds of the first thread of a process, which runs the event loop, to the nanosecond."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -201,7 +201,7 @@ def running_seconds(pid: int) -> float:
 def beside_bare() -> dict[str, float]:
     """Return the CPU time of one operation, and of a list of 50, over that of the bare route, the best of five turns.
 
-    One client asks, on one connection, in a ledger of 2,000 operations; the operation is one with a result of 7 kB.
+    One client reads on one connection, from a ledger of 2,000 operations; the operation has a result of 7 kB.
     """
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as stack:
@@ -231,10 +231,10 @@ def beside_bare() -> dict[str, float]:
 
 
 def slowest_beside_median() -> float:
-    """Return the latency that 99 % of reads keep within over the median, with 50 clients and 2,000 operations.
+    """Return the 99th percentile of latencies over their median, with 50 clients and 2,000 operations.
 
-    The best of up to ten turns of three seconds: whatever else the machine does makes the slowest reads slower, and
-    the median hardly. A turn that is good enough is the last.
+    The best of up to ten turns of three seconds, because other load on the machine slows mainly the slowest reads. The
+    first turn within the limit is the last.
     """
     best = math.inf
     with tempfile.TemporaryDirectory() as home:
@@ -252,7 +252,7 @@ def slowest_beside_median() -> float:
 
 
 def wait(base: str, server: subprocess.Popen[bytes]) -> None:
-    """Return when the server answers."""
+    """Wait until the server answers."""
     import httpx2
 
     while True:
@@ -269,17 +269,17 @@ SERVERS = {"ktrdr": ("-m", "ktrdr.core.cli.main", "serve", "--port"), "FastAPI, 
 
 
 def contests(quick: bool) -> list[Contest]:
-    """Reads from ledgers of three sizes."""
+    """Return the contest: reads from ledgers of three sizes."""
     seconds, sizes, rounds = (1.0, (20,), 1) if quick else (8.0, (500, LEDGER, 8_000), 2)
     programs = {name: partial(reads, program=name, seconds=seconds) for name in SERVERS}
     few = dict.fromkeys(programs, rounds)
-    # What answers without looking does not care how much there is to look at.
+    # The time of the bare route does not depend on the number of operations.
     largest = {"FastAPI, one route": sizes[0]}
     return [Contest(READS, programs, int, sizes, "operations", rounds=rounds, few=few, largest=largest, warm=False)]
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold latency to the limit."""
+    """Yield the latencies with their limit, and the growth of memory."""
     for size in dict.fromkeys(row["size"] for row in rows):
         each = found["ktrdr", size]
         middle, most, nearly_all, before, after = (max(column) for column in zip(*each, strict=True))

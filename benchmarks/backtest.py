@@ -3,9 +3,9 @@
     python benchmarks/backtest.py [--quick] [--only TEXT] [--json FILE]
 
 Trains a small `mlp` on made-up one-minute bars, then backtests it on growing numbers of bars with one thread, each time
-in a process of its own that has run a backtest of two days before, so that every library is loaded. The model is not
-asked to explain single trades, which takes it a fixed time each. Nothing compares with it as a whole; its parts are
-compared by the other benchmarks. The limits are a million bars a second beyond a fixed start of 100 ms, and 2 GiB.
+in a new process after a backtest of two days, so that every library is loaded. Trades are not explained, which takes a
+fixed time each. The whole has no peer; the other benchmarks compare its parts. The limits are a million bars a second
+after a fixed start of 100 ms, and 2 GiB.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness import Contest, Figure, Taken, files, find, main, reported
 
 WHOLE = "whole backtest"
 FIXED_START, BARS_PER_SECOND, MIB = 0.1, 1e6, 2048
-PREDECESSOR = 4.1 / 2_800  # seconds per bar of the predecessor, as its users measured it
+PREDECESSOR = 4.1 / 2_800  # seconds per bar of the predecessor, as measured by its users
 
 STRATEGY = """
 name: minute_mlp
@@ -50,7 +50,7 @@ training:
 
 
 def made_up_bars(n: int) -> Any:
-    """Return bars with something to learn: a walk, and around it what comes back within the hour."""
+    """Return bars that a model can learn: a random walk with deviations that revert within an hour."""
     import numpy as np
     from scipy.signal import lfilter
 
@@ -76,7 +76,7 @@ def made_up_bars(n: int) -> Any:
 
 
 def home() -> Path:
-    """Return the directory with bars and model."""
+    """Return the directory of the bars and the model."""
     return files() / "backtest"
 
 
@@ -95,20 +95,20 @@ def make(bars: int) -> None:
 
 
 def prepared(largest: int, bars: int) -> int:
-    """Make sure of bars and model, in a process of its own."""
+    """Create bars and model in another process, if they do not exist."""
     if not home().exists():
         reported(__file__, f"make({largest + 40_000})")
     return bars
 
 
 def run(bars: int) -> Taken:
-    """Backtest the last ``bars`` bars in a process of its own."""
+    """Backtest ``bars`` bars in a new process."""
     wall, cpu, peak, _ = reported(__file__, f"measure({bars})")
     return Taken(wall, cpu, peak)
 
 
 def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
-    """Return wall and CPU seconds, the most memory in MiB, and the seconds of each step."""
+    """Return wall and CPU seconds, peak memory in MiB, and the seconds of each step."""
     import datetime as dt
     import resource
 
@@ -160,14 +160,14 @@ def measure(bars: int) -> tuple[float, float, float, dict[str, float]]:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """The whole backtest at three sizes."""
+    """Return the contest: the whole backtest at three sizes."""
     sizes = (3_000,) if quick else (100_000, 1_000_000, 5_000_000)
     few = {"ktrdr": 1 if quick else 3}
     return [Contest(WHOLE, {"ktrdr": run}, partial(prepared, sizes[-1]), sizes, "bars", rounds=few["ktrdr"], few=few)]
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold speed and memory to the limits; say what the steps take."""
+    """Yield speed and memory with their limits, and the times of the steps."""
     if quick:
         return
     for row in rows:

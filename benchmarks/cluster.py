@@ -1,14 +1,14 @@
-"""A cluster on this machine: how soon an operation starts, and how many backtests two workers do beside one.
+"""A cluster on this machine: the time until an operation starts, and the speed of two workers against one.
 
     python benchmarks/cluster.py [--quick] [--only TEXT] [--json FILE]
 
-A sweep is of as many backtests of a year of hourly EURUSD, 6,225 bars and some hundred trades each. Every run has a
-scheduler and workers of its own, started before and not measured. CPU time is that of the workers. The share of the
-workers' time that is spent in the backtests themselves is told with and without what each worker does once: load the
-model's framework, model and bars, and predict. Starts are measured with `ktrdr up` and one idle worker, from sending a
-POST to the event that says a worker has begun, as a client of the API sees them.
+A sweep runs backtests of a year of hourly EURUSD, with 6,225 bars and about a hundred trades each. Every run has its
+own scheduler and workers, which are started before the measurement. CPU time is that of the workers. The share of the
+workers' time in the backtests is given with and without the work that each worker does once: loading the framework, the
+model and the bars, and predicting. Starts are measured with `ktrdr up` and one idle worker, from the POST of a client
+to the event that a worker has started.
 
-It wants an idle machine with two cores for the workers and one for the rest.
+It needs an idle machine with two cores for the workers and one for the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ shares: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
 
 
 def home() -> Path:
-    """Return the directory with the sample and a model that has been trained for a moment; make it if need be."""
+    """Return the directory of the sample and a briefly trained model; create it if it does not exist."""
     folder = files() / "cluster"
     os.environ["KTRDR_HOME"] = str(folder)
     if not folder.exists():
@@ -55,7 +55,7 @@ def home() -> Path:
 
 
 def processor_seconds(worker: subprocess.Popen[bytes]) -> float:
-    """Return the CPU time that a process and those it has started have used so far."""
+    """Return the CPU seconds that a process and its children have used so far."""
     import psutil
 
     head = psutil.Process(worker.pid)
@@ -64,13 +64,13 @@ def processor_seconds(worker: subprocess.Popen[bytes]) -> float:
 
 
 def prepared(backtests: int) -> int:
-    """Make sure of sample and model."""
+    """Create sample and model, if they do not exist."""
     home()
     return backtests
 
 
 def sweep(workers: int, backtests: int) -> Taken:
-    """Run a sweep on so many workers."""
+    """Run a sweep on a number of workers."""
     return asyncio.run(_sweep(workers, backtests))
 
 
@@ -134,7 +134,7 @@ async def _sweep(count: int, backtests: int) -> Taken:
 
 
 class Started:
-    """Listens to the events of the API, and knows when each operation began."""
+    """Listens to the events of the API, and records when each operation started."""
 
     def __init__(self, base: str) -> None:
         self.moments: dict[str, float] = {}
@@ -159,7 +159,7 @@ class Started:
                     self._changed.notify_all()
 
     def wait(self, identifier: str) -> float:
-        """Return when the operation began, once it has ended."""
+        """Wait for the end of an operation; return when it started."""
         with self._changed:
             if not self._changed.wait_for(lambda: identifier in self.ended, 300):
                 raise TimeoutError(f"operation {identifier} has not ended")
@@ -167,6 +167,7 @@ class Started:
 
 
 def post(base: str, path: str, body: object) -> dict[str, object]:
+    """Send ``body`` as JSON; return the response."""
     request = urllib.request.Request(
         base + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
     )
@@ -175,6 +176,7 @@ def post(base: str, path: str, body: object) -> dict[str, object]:
 
 
 def get(base: str, path: str) -> object:
+    """Return a JSON response, ``None`` while the server does not answer."""
     try:
         with urllib.request.urlopen(base + path, timeout=60) as answer:
             return json.load(answer)
@@ -183,7 +185,7 @@ def get(base: str, path: str) -> object:
 
 
 def starts(count: int) -> list[float]:
-    """Return milliseconds from POST to start event, of ``count`` operations one after another."""
+    """Return milliseconds from POST to start event, for ``count`` operations in sequence."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -201,14 +203,14 @@ def starts(count: int) -> list[float]:
             sent = time.perf_counter()
             operation = str(post(base, "/backtests", {"model": "neuro_mean_reversion"})["id"])
             found.append(1000 * (started.wait(operation) - sent))
-        return found[1:]  # the first one loads what the others find loaded
+        return found[1:]  # the first one also loads modules
     finally:
         process.terminate()
         process.wait(60)
 
 
 def contests(quick: bool) -> list[Contest]:
-    """Sweeps on two workers and on one."""
+    """Return the contest: sweeps on two workers and on one."""
     programs = {"two workers": partial(sweep, 2), "one worker": partial(sweep, 1)}
     sizes, rounds = ((COLUMNS,), 1) if quick else ((100, 300, 1_000), 2)
     few = dict.fromkeys(programs, rounds)
@@ -216,7 +218,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold starts, speed-up and shares to the limits."""
+    """Yield starts, speed-up and shares with their limits."""
     if quick:
         return
     row = find(rows, SWEEP, "one worker")

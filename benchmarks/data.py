@@ -1,11 +1,11 @@
-"""Import, reading and the other steps of bars, beside DuckDB and pandas on the same files.
+"""Import, reading and other operations on bars, against DuckDB and pandas on the same files.
 
     python benchmarks/data.py [--quick] [--only TEXT] [--json FILE]
 
-The peers do less. DuckDB turns the CSV file into a Parquet file and reads it back, in its default settings, and told
-the types of all columns with one thread, as KTRDR uses it; pandas reads the CSV file. None of them checks that bars
-are possible, in order and without gaps, merges with what is stored, or can be killed at any moment. The memory of
-every step is that of a process of its own; its limit is for 5 million bars.
+The peers do less. DuckDB converts the CSV file to a Parquet file and reads it back: with default settings, and with the
+types of all columns given and one thread, as KTRDR uses it; pandas reads the CSV file. None of them checks that bars
+are possible, in order and without gaps, merges them with stored bars, or can be killed at any moment. The memory of
+every step is measured in a separate process; its limit is for 5 million bars.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SYMBOL = "BTCUSDT"
 IMPORT, READ = "import of a CSV file", "reading stored bars"
 LISTING = "listing many data sets"
 LONGEST_LISTING = 1.0
-"""Seconds in which 10,000 data sets are listed."""
+"""Limit in seconds for the list of 10,000 data sets."""
 
 
 def prepare(size: int) -> Path:
     """Return a directory with ``bars.csv``, ``bars.parquet`` and a store of the same bars."""
     folder = files() / f"bars-{size}"
     if not (folder / "done").exists():
-        # In a process of its own: what making them takes shall not count as memory of what is measured.
+        # In another process, so that its memory does not count in the measurement.
         from harness import reported
 
         reported(__file__, f"make({str(folder)!r}, {size})")
@@ -61,7 +61,7 @@ def make(folder: str, size: int) -> None:
 
 
 def to_parquet(folder: Path, target: Path) -> None:
-    """Turn the CSV file into a Parquet file with DuckDB."""
+    """Convert the CSV file to a Parquet file with DuckDB."""
     import duckdb
 
     with duckdb.connect() as connection:
@@ -81,7 +81,7 @@ def import_new(folder: Path) -> None:
 
 
 def duckdb_import(folder: Path) -> None:
-    """Do with DuckDB alone what can be done with it."""
+    """Convert the CSV file with DuckDB, into a temporary directory."""
     with tempfile.TemporaryDirectory() as home:
         to_parquet(folder, Path(home) / "bars.parquet")
 
@@ -119,7 +119,7 @@ def pandas_read_csv(folder: Path) -> Any:
 
 
 def import_again(folder: Path) -> None:
-    """Import what is stored already: all of it is compared and nothing written."""
+    """Import bars that are stored already: all are compared, none is written."""
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.vendor.importer import import_file
 
@@ -142,14 +142,14 @@ def duckdb_read(folder: Path) -> Any:
 
 
 def listing(folder: Path) -> Any:
-    """List what is stored."""
+    """List the stored data sets."""
     from ktrdr.core.data.bar_store import BarStore
 
     return BarStore(folder / "store").datasets()
 
 
 def manifests(count: int) -> Path:
-    """Return a directory with a store of ``count`` data sets of ten years, of which only the manifests are there."""
+    """Return a directory with a store of ``count`` data sets of ten years, of which only the manifests exist."""
     folder = files() / f"manifests-{count}"
     if not (folder / "done").exists():
         import numpy as np
@@ -171,14 +171,14 @@ def manifests(count: int) -> Path:
 
 
 def check(folder: Path) -> Any:
-    """Read and validate."""
+    """Read all bars and validate them."""
     from ktrdr.core.data.validation import validate_bars
 
     return validate_bars(read(folder))
 
 
 def resample(folder: Path) -> Any:
-    """Make hourly bars of the stored ones."""
+    """Resample the stored bars to hourly bars."""
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.loading import load_bars
 
@@ -186,7 +186,7 @@ def resample(folder: Path) -> Any:
 
 
 def agree(folder: Path) -> None:
-    """Fail unless all read the same prices."""
+    """Fail unless all programs read the same prices."""
     import numpy as np
 
     mine = read(folder)
@@ -204,7 +204,7 @@ STEPS: dict[str, Callable[[Path], Any]] = {
 
 
 def contests(quick: bool) -> list[Contest]:
-    """Import and reading beside the peers, then what only we do."""
+    """Return the contests: import and reading against the peers, then steps without a peer."""
     sizes = (1_000, 3_000, 10_000) if quick else (50_000, 500_000, 5_000_000)
     rounds = 1 if quick else 3
     peers = {"DuckDB alone": duckdb_import, "DuckDB, types given": duckdb_typed, "pandas.read_csv": pandas_read_csv}
@@ -235,7 +235,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the memory to the limit, and a long list to its time."""
+    """Yield the memory of every step and the time of a long list, with their limits."""
     if not quick:
         seconds = find(rows, LISTING, "ktrdr")["wall"]["median"]
         yield Figure(LISTING, seconds, "s", at_most=LONGEST_LISTING, of="10,000 data sets, one timeframe each")

@@ -1,9 +1,9 @@
-"""Fuzzification against scikit-fuzzy, and the feature pipeline against the same features made by hand.
+"""Fuzzification against scikit-fuzzy, and the feature pipeline against the same features computed by hand.
 
     python benchmarks/features.py [--quick] [--only TEXT] [--json FILE]
 
-By hand means TA-Lib for the indicators and scikit-fuzzy for the memberships, put into one float32 matrix. That has no
-alignment of timeframes, no lags and no look at missing values, all of which the pipeline does.
+By hand means TA-Lib for the indicators and scikit-fuzzy for the memberships, in one float32 matrix. Unlike the pipeline
+it does not align timeframes, add lags or handle missing values.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def values(size: int) -> np.ndarray:
 
 
 def scikit_fuzzy(kind: str, parameters: Sequence[float], x: np.ndarray) -> np.ndarray:
-    """Return scikit-fuzzy's membership."""
+    """Return the degrees of membership by scikit-fuzzy."""
     import skfuzzy
 
     match kind:
@@ -75,7 +75,7 @@ def scikit_fuzzy(kind: str, parameters: Sequence[float], x: np.ndarray) -> np.nd
 
 
 def strategy_of_four() -> Strategy:
-    """Return a strategy with 4 indicators and 12 memberships, every function type among them."""
+    """Return a strategy with 4 indicators and 12 memberships of all function types."""
     return Strategy(
         name="four_indicators",
         training_data=TrainingDataSection(symbols=("EURUSD",), timeframes=("1m",), base_timeframe="1m"),
@@ -103,7 +103,7 @@ def strategy_of_four() -> Strategy:
 
 
 def by_hand(bars: Bars) -> np.ndarray:
-    """Return the same features as one would put them together without KTRDR."""
+    """Return the same features, computed without KTRDR."""
     import talib
 
     made = {
@@ -122,7 +122,7 @@ def by_hand(bars: Bars) -> np.ndarray:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """One membership of each type, and the pipeline."""
+    """Return the contests: one membership of each type, and the pipeline."""
     found = []
     for kind, parameters in FUNCTIONS.items():
         ours: Callable[[np.ndarray], Any] = partial(membership, MembershipFunction(type=kind, parameters=parameters))
@@ -146,7 +146,7 @@ def contests(quick: bool) -> list[Contest]:
     pipeline = FeaturePipeline(strategy_of_four())
 
     def same(bars: Bars) -> None:
-        # The first rows are not warm. TA-Lib begins RSI and ATR anew in each call, and so do we.
+        # Without the rows of the warm-up. Both start RSI and ATR at the beginning of the bars.
         mine, other = pipeline.transform({"1m": bars}).values[100:], by_hand(bars)[100:]
         np.testing.assert_allclose(mine, other, atol=1e-5)
 
@@ -166,7 +166,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the measurements to the limits."""
+    """Yield times and memory with their limits."""
     for kind in FUNCTIONS:
         row = find(rows, f"membership, {kind}", "ktrdr", 10_000 if quick else 100_000)
         each = row["cpu"]["best"] * 1e3 * 1e5 / row["size"]

@@ -1,15 +1,14 @@
-"""Fails when something has become more than twice as slow beside a peer as it was when that was recorded, or a limit
-does not hold.
+"""Fails if a program has become more than twice as slow against its peer as recorded, or if a limit is exceeded.
 
     python benchmarks/guard.py              compare with benchmarks/baseline.json; status 1 if something is slower
-    python benchmarks/guard.py --record     write benchmarks/baseline.json anew, the median of three measurements
+    python benchmarks/guard.py --record     write benchmarks/baseline.json, the medians of three measurements
 
-What is compared is a ratio: our CPU time over a peer's, both the best of several turns taken one after the other in the
-same process, at a size that takes milliseconds. A machine that is busy or slow meets both. What is too slow is measured
-once more before it counts: a fault is there the second time as well.
+The compared number is a ratio: our CPU time over that of a peer, both the best of several turns in alternation in the
+same process, at a size that takes milliseconds. A busy or slow machine affects both. A program that is too slow is
+measured a second time before it counts, because a real slowdown is there the second time too.
 
-A limit is a number that an issue or the documentation states: CPU seconds, memory, or a ratio within one run. Where two
-runs differ, what is measured may be up to ``SLACK`` times that.
+A limit is a number of an issue or of the documentation: CPU seconds, memory, or a ratio within one run. If it varies
+between runs, the measured value may be up to ``SLACK`` times the limit.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ SLACK = 1.3
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One of our programs beside one peer: a contest of a script, at a size of its own."""
+    """One of our programs and one peer: a contest of a script, at one size."""
 
     script: str
     contest: str
@@ -49,7 +48,7 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """The key in the baseline."""
+        """Key in the baseline."""
         return f"{self.script}: {self.contest}, {self.size:,}, beside {self.peer}"
 
 
@@ -75,7 +74,7 @@ PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What is measured, the most it may be, and how many times that is let pass."""
+    """A measurement, its limit, and the factor by which it may exceed the limit."""
 
     name: str
     unit: str
@@ -85,7 +84,7 @@ class Limit:
 
 
 def memory_of_features() -> float:
-    """Return the peak of memory while features of 200,000 bars are made, over four times the output plus the input."""
+    """Return the peak memory of features of 200,000 bars, over four times the output plus the input."""
     from features import strategy_of_four
     from made_up import random_walk
 
@@ -103,10 +102,10 @@ def memory_of_features() -> float:
 
 
 def growth_of_trials() -> float:
-    """Return how many times as long what a ledger of trials is asked takes with ten times as many rows."""
+    """Return the factor by which queries of a ledger of trials take longer with ten times as many rows."""
     from trials import growth
 
-    # Few spans, so that in each there is as much with few rows as the count reads.
+    # Few spans, so that even with few rows each span has as many rows as a count reads.
     return growth(2_000, 20_000, 10)
 
 
@@ -118,14 +117,14 @@ def import_beside_duckdb() -> float:
 
 
 def cell_of_three_months() -> float:
-    """Return milliseconds of CPU that a cell of a sweep takes over three months of hourly bars."""
+    """Return CPU milliseconds per cell of a sweep over three months of hourly bars."""
     from sweep import cell_milliseconds
 
     return cell_milliseconds(1_545, 120)[0]
 
 
 def cell_of_200_000_bars() -> float:
-    """Return milliseconds of CPU that a cell of a sweep takes over 200,000 bars with 500 trades."""
+    """Return CPU milliseconds per cell of a sweep over 200,000 bars with 500 trades."""
     from sweep import cell_milliseconds
 
     return cell_milliseconds(200_000, 1_500)[0]
@@ -146,18 +145,18 @@ def list_of_operations() -> float:
 
 
 def slow_reads() -> float:
-    """Return how many times the median the slowest of a hundred reads takes, with 50 clients."""
+    """Return the 99th percentile of the latency of reads over the median, with 50 clients."""
     from api_load import slowest_beside_median
 
     return slowest_beside_median()
 
 
 LIMITS = (
-    # What Python allocates is the same in each run.
+    # Without slack: the allocations of Python are equal in each run.
     Limit(
         "memory of features beside four times the output plus the input", "times", 1.0, memory_of_features, slack=1.0
     ),
-    # Ten where the rows were read; what there is beside them are the pages of deeper indexes.
+    # It would be 10 if all rows were read; more than 1 because of deeper indexes.
     Limit("counting and listing 20,000 trials beside 2,000", "times", 1.2, growth_of_trials),
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
     Limit("a cell of a sweep, 1,545 bars", "ms of CPU", 2.0, cell_of_three_months),
@@ -169,7 +168,7 @@ LIMITS = (
 
 
 def ratio(pair: Pair) -> float:
-    """Measure a pair: our best CPU time over the peer's best."""
+    """Return our best CPU time over that of the peer."""
     contests: Sequence[Contest] = import_module(pair.script).contests(False)
     whole = next(each for each in contests if each.name == pair.contest)
     contest = Contest(
@@ -185,9 +184,9 @@ def ratio(pair: Pair) -> float:
 
 
 def too_slow(found: Mapping[str, float], recorded: Mapping[str, float], allowed: float = ALLOWED) -> dict[str, str]:
-    """Return name -> what is wrong, of every ratio that is more than ``allowed`` times the recorded one.
+    """Return name -> problem for every ratio that is more than ``allowed`` times the recorded one.
 
-    A ratio that is recorded and was not measured, or was measured and is not recorded, is wrong as well.
+    A ratio that was measured but is not recorded, or the reverse, is a problem too.
     """
     wrong = {}
     for name in {**recorded, **found}:
@@ -206,7 +205,7 @@ def too_slow(found: Mapping[str, float], recorded: Mapping[str, float], allowed:
 
 
 def main() -> None:
-    """Measure, compare, say so."""
+    """Measure and compare, or record the baseline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true")
     given = parser.parse_args()
@@ -233,7 +232,7 @@ def record() -> None:
 
 
 def compare(recorded: Mapping[str, float]) -> dict[str, str]:
-    """Measure every pair, the slow ones twice, and say how it compares; return what is too slow."""
+    """Measure every pair, slow ones twice, and print the comparison; return the problems."""
     found = {}
     for pair in PAIRS:
         began = time.perf_counter()
@@ -250,13 +249,13 @@ def compare(recorded: Mapping[str, float]) -> dict[str, str]:
 
 
 def exceeded(limits: Sequence[Limit]) -> list[str]:
-    """Measure every limit, and say how it compares; return the names of those that do not hold."""
+    """Measure and print every limit; return the names of those that are exceeded."""
     broken = []
     for limit in limits:
         found = limit.measure()
         allowed = f"{limit.slack:g} times {limit.at_most:g}"
         print(f"{found:6.3f} {limit.unit}, at most {allowed}  {limit.name}", flush=True)
-        # A number that is none does not hold either.
+        # NaN exceeds the limit too.
         if not found <= limit.slack * limit.at_most:
             print(f"EXCEEDED: {limit.name}: {found:.3f} {limit.unit} is more than {allowed}")
             broken.append(limit.name)

@@ -1,13 +1,12 @@
-"""The one way to measure: programs that do the same work on the same data take turns.
+"""The harness of the benchmarks: programs that do the same work on the same data are measured in turns.
 
-A benchmark is a script that declares contests and hands them to :func:`main`. In a :class:`Contest` the first program
-is ours. Every program runs once uncounted, then all run in turn, round after round: whatever else the machine does
-meets all of them. Reported are medians and quartiles of wall and CPU time, ratios taken round by round, the memory that
-a run adds, and the exponent by which time grows with size. What is no contest is a :class:`Figure`, with or without a
-limit.
+A benchmark is a script that passes contests to :func:`main`. In a :class:`Contest` the first program is ours. Every
+program runs once for warm-up, then all run in turn for several rounds, so that other load on the machine affects all of
+them. The results are medians and quartiles of wall and CPU time, ratios per round, the memory that a run adds, and the
+exponent by which time grows with size. Other numbers are a :class:`Figure`, with or without a limit.
 
-Only the standard library is imported here: what the children of a process use at most is never less than what that
-process used when it started them, so a process that measures programs must be small.
+Only the standard library is imported here: the peak memory of a child process is at least the memory of its parent when
+it was started, so a process that measures others must be small.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ Clock = Literal["cpu", "wall"]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one run took: seconds by the clock, seconds of CPU of all threads, and MiB of memory where measured."""
+    """Cost of one run: wall seconds, CPU seconds of all threads, and MiB of peak memory if measured."""
 
     wall: float
     cpu: float
@@ -65,20 +64,20 @@ class Contest:
     """Programs that do the same work on the same data.
 
     Attributes:
-        name: what is done.
-        programs: name -> what takes the data and does it; ours first. A program that returns :class:`Taken` has
-            measured itself (it ran in a process of its own); of the others the call is measured.
-        prepare: makes the data of a size.
-        sizes: three, ascending; one where size makes no sense.
-        unit: what the sizes count.
+        name: of the work.
+        programs: name -> function of the data; ours first. A program that returns :class:`Taken` has measured itself
+            (in a separate process); for others the call is measured.
+        prepare: returns the data of a size.
+        sizes: three, ascending; one if the work has no size.
+        unit: of the sizes.
         group: title of the table that several contests share.
-        check: fails if the programs do not come to the same result; called once per size, not measured.
-        rounds: turns of every program.
-        few: turns of a program that takes long; it is warmed up at the smallest size only.
-        largest: the largest size of a program that would take too long beyond.
-        clock: the clock that ratios and growth are told by.
+        check: fails if the results of the programs differ; called once per size, not measured.
+        rounds: number of turns of every program.
+        few: number of turns of slow programs, which are warmed up only at the smallest size.
+        largest: largest size of programs that would take too long at larger ones.
+        clock: clock for ratios and growth.
         warm: whether each program runs once before it is measured.
-        memory: also run every program once alone, in a process of its own, at its largest size.
+        memory: also run every program once in a separate process, at its largest size.
     """
 
     name: str
@@ -107,13 +106,15 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that is no contest of programs; with a limit it is met or missed.
+    """A number that is not from a contest; its limit, if it has one, is met or missed.
 
     Attributes:
-        name: what was measured.
-        value, unit: the number.
-        at_most, at_least: the limit, if there is one.
-        of: where the number comes from: contest, program and size, or what ran.
+        name: of the measurement.
+        value: the number.
+        unit: of the number.
+        at_most: upper limit, if there is one.
+        at_least: lower limit, if there is one.
+        of: source of the number: contest, program and size, or another description.
     """
 
     name: str
@@ -125,7 +126,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the limit is kept; None where there is none."""
+        """Whether the limit is met; None without a limit."""
         if self.at_most is None and self.at_least is None:
             return None
         return (self.at_most is None or self.value <= self.at_most) and (
@@ -138,7 +139,7 @@ Figures = Callable[[list[Row], bool], Iterable[Figure]]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return median, quartiles and the least of at least one value."""
+    """Return median, quartiles and minimum of at least one value."""
     low, middle, high = statistics.quantiles(values, method="inclusive") if len(values) > 1 else [values[0]] * 3
     return {"median": middle, "q1": low, "q3": high, "best": min(values)}
 
@@ -149,7 +150,7 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 
 def run(work: Callable[[Any], object], data: Any) -> Taken:
-    """Run a program once and return what it took."""
+    """Run a program once and return its cost."""
     gc.collect()
     wall, cpu = time.perf_counter(), time.process_time()
     result = work(data)
@@ -158,10 +159,10 @@ def run(work: Callable[[Any], object], data: Any) -> Taken:
 
 
 def process(*command: str, environment: Mapping[str, str] | None = None) -> Taken:
-    """Run a command in a process of its own and return what that took, its children included.
+    """Run a command in a new process and return its cost, including its children.
 
     Raises:
-        SystemExit: it failed; what it said on stderr is part of the message.
+        SystemExit: the command failed; the message contains the end of its standard error.
     """
     with tempfile.TemporaryFile() as errors:
         wall = time.perf_counter()
@@ -178,21 +179,21 @@ def process(*command: str, environment: Mapping[str, str] | None = None) -> Take
 
 
 def peak_of(usage: resource.struct_rusage) -> float | None:
-    """Return the most memory of a child that has ended, in MiB; None if it may be this process's own at the fork."""
+    """Return the peak memory of a child process in MiB; None if it may be that of this process at the fork."""
     peak = _mib(usage.ru_maxrss)
     return peak if peak > own_peak_mib() else None
 
 
 def own_peak_mib() -> float:
-    """Return the most memory that this process has had, in MiB."""
+    """Return the peak memory of this process in MiB."""
     return _mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def reported(script: str, call: str) -> Any:
-    """Return the value of a call of a function of ``script``, made in a fresh interpreter; it passes through JSON.
+    """Call a function of ``script`` in a new interpreter; return its value, which is sent as JSON.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the call failed.
     """
     path = Path(script).resolve()
     code = f"import json, sys; sys.path.insert(0, {str(path.parent)!r}); import {path.stem}"
@@ -208,7 +209,7 @@ def _mib(maxrss: float) -> float:
 
 
 def measure(contest: Contest) -> list[Row]:
-    """Let the programs of a contest take turns at every size; return a row per size and program."""
+    """Measure the programs of a contest in turns at every size; return a row per size and program."""
     rows: list[Row] = []
     for size in contest.sizes:
         data = contest.prepare(size)
@@ -248,7 +249,7 @@ def measure(contest: Contest) -> list[Row]:
 
 
 def growth(rows: Iterable[Row]) -> list[Row]:
-    """Return for each contest and program with several sizes the exponent by which its time grows."""
+    """Return the exponent of the growth of time for each contest and program with several sizes."""
     series: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         series.setdefault((row["contest"], row["program"]), []).append(row)
@@ -266,7 +267,7 @@ def growth(rows: Iterable[Row]) -> list[Row]:
 
 
 def peaks(contest: Contest, script: str, quick: bool) -> dict[str, dict[str, float]]:
-    """Run every program of a contest alone in a process of its own at its largest size; return MiB for each."""
+    """Run every program of a contest in a separate process at its largest size; return MiB for each."""
     found = {}
     for program in contest.programs:
         command = [sys.executable, script, "--memory", contest.name, program, *(["--quick"] if quick else [])]
@@ -278,14 +279,14 @@ def peaks(contest: Contest, script: str, quick: bool) -> dict[str, dict[str, flo
 
 
 def memory_of(work: Callable[[], object]) -> dict[str, float]:
-    """Return the most resident memory of this process while ``work`` ran, and what of it ``work`` added, in MiB."""
+    """Return the peak resident memory of this process during ``work``, and the part that ``work`` added, in MiB."""
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError):  # of glibc alone
-        # What was freed before and kept for later would hide as much of what is needed now.
+    with contextlib.suppress(AttributeError, OSError):  # only glibc has it
+        # Returns free memory to the system; reused, it would not appear as added.
         ctypes.CDLL(None).malloc_trim(0)
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if reset.exists():
-        # Forget the most so far: making the data may have taken more than the work will.
+        # Resets the peak: preparing the data may have needed more memory than the work.
         reset.write_text("5")
 
     def most() -> float:
@@ -302,9 +303,9 @@ def memory_of(work: Callable[[], object]) -> dict[str, float]:
 
 
 def _memory(contest: Contest, program: str) -> dict[str, float]:
-    """Return the memory that one run of a program takes at its largest size."""
+    """Return the memory of one run of a program at its largest size."""
     work = contest.programs[program]
-    run(work, contest.prepare(contest.sizes[0]))  # code that any run loads
+    run(work, contest.prepare(contest.sizes[0]))  # loads the modules
     data = contest.prepare(contest.sizes_of(program)[-1])
     return memory_of(lambda: work(data))
 
@@ -336,7 +337,7 @@ def document(
 
 
 def files() -> Path:
-    """Return the directory for data that takes long to make; it is gone when the benchmark ends."""
+    """Return the directory for data that takes long to create; it is removed at the end of the benchmark."""
     return Path(os.environ["KTRDR_BENCH_FILES"])
 
 
@@ -352,10 +353,10 @@ def main(
     contests: Callable[[bool], Sequence[Contest]],
     figures: Figures | None = None,
 ) -> None:
-    """Be the command line of a benchmark: measure, print a table, write JSON if asked to.
+    """Run the command line of a benchmark: measure, print a table, and write JSON with ``--json``.
 
-    The status is 0 also where a limit is missed; the table says so. It is not 0 if a program fails, or if programs that
-    should do the same work do not.
+    The exit status is 0 even if a limit is missed, which the table shows. It is not 0 if a program fails, or if the
+    results of the programs of a contest differ.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
@@ -364,7 +365,7 @@ def main(
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if "OMP_NUM_THREADS" not in os.environ:
-        # Libraries read it when they are loaded, which the script has done already.
+        # Restart, because the script has loaded libraries already, which read the variable when they are loaded.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "1"})
     everything = contests(given.quick)
     if given.memory:
@@ -373,7 +374,7 @@ def main(
         return
     chosen = [each for each in everything if given.only in each.name]
     with tempfile.TemporaryDirectory(prefix="ktrdr-bench-") as folder:
-        # Where scripts keep data that takes long to make, for themselves and for the processes that measure memory.
+        # See `files`; the processes that measure memory use the same directory.
         os.environ.setdefault("KTRDR_BENCH_FILES", folder)
         found = document(
             script, chosen, None if given.only else figures, given.quick, lambda text: print(text, file=sys.stderr)

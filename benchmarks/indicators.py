@@ -1,11 +1,11 @@
-"""Indicators at their defaults, against the bare TA-Lib calls they could be made of, and against pandas-ta-classic.
+"""Indicators with default parameters, against bare TA-Lib calls for the same outputs, and against pandas-ta-classic.
 
     python benchmarks/indicators.py [--quick] [--only TEXT] [--json FILE]
 
-pandas-ta-classic runs its own formulas (`talib=False`); left alone it would call TA-Lib where that is installed. Its
-formulas differ from TA-Lib's at the beginning of a series and in places beyond: what is compared is the work of one
-indicator of the same name and period, and not every value. Some of its loops are compiled by numba where that is
-installed, as it is here through vectorbt; the compiling is not measured.
+pandas-ta-classic runs its own formulas (`talib=False`); by default it calls TA-Lib if that is installed. Its formulas
+differ from those of TA-Lib at the beginning of a series and elsewhere, so that indicators of the same name and period
+are compared, but not every value. Some of its loops are compiled by numba, which is installed here with vectorbt; the
+compilation is not measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RATIO, SECONDS = 2.0, 0.5
 
 
 def bare_calls(b: Bars) -> Mapping[str, Callable[[], Any]]:
-    """Return what TA-Lib is called with for the same outputs."""
+    """Return the calls of TA-Lib for the same outputs."""
     import talib
 
     high, low, close, volume = b.high, b.low, b.close, b.volume
@@ -71,7 +71,7 @@ def bare_calls(b: Bars) -> Mapping[str, Callable[[], Any]]:
 
 
 def pandas_ta_calls(b: Bars) -> Mapping[str, Callable[[], Any]]:
-    """Return what pandas-ta-classic is called with."""
+    """Return the calls of pandas-ta-classic."""
     import pandas_ta_classic as ta
 
     frame = b.to_frame()
@@ -118,7 +118,7 @@ Case = tuple[Bars, Mapping[str, Callable[[], Any]]]
 
 
 def case(calls: Callable[[Bars], Mapping[str, Callable[[], Any]]], size: int) -> Case:
-    """Return bars, and the calls a peer is measured with."""
+    """Return bars and the calls of a peer."""
     warm_allocator()
     bars = random_walk(size)
     return bars, calls(bars)
@@ -143,7 +143,7 @@ def everything(given: Case) -> None:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """All indicators at once at three sizes, then each type beside TA-Lib at one."""
+    """Return the contests: all indicators at three sizes, then each type against TA-Lib at one."""
     names = list(bare_calls(random_walk(2)))
     wide = (500, 1_000, 2_000) if quick else (10_000, 100_000, 1_000_000)
     found = [
@@ -192,7 +192,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the measurements to the limits."""
+    """Yield times with their limits."""
     size = 1_000 if quick else 100_000
     row = find(rows, TALIB, "TA-Lib", size)
     yield Figure(

@@ -1,9 +1,9 @@
-"""Labels and sample weights: the search for the first touch against one row by row, and how every source grows.
+"""Labels and sample weights: the search for the first touch against one row by row, and the growth of every source.
 
     python benchmarks/labels.py [--quick] [--only TEXT] [--json FILE]
 
-The search row by row is what the book's own code does (López de Prado, Advances in Financial Machine Learning, snippet
-3.2): one numpy slice per row.
+The search row by row is that of López de Prado, Advances in Financial Machine Learning, snippet 3.2: one numpy slice
+per row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Limits = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]
 
 
 def limits_of(look_ahead: int, size: int) -> Limits:
-    """Return limits one percent above and below every close, and what may touch them."""
+    """Return limits one percent above and below every close, and the highs and lows that may touch them."""
     bars = hourly(size)
     return bars.close * 1.01, bars.close * 0.99, bars.high, bars.low, look_ahead
 
@@ -36,7 +36,7 @@ def ours(limits: Limits) -> np.ndarray:
 
 
 def row_by_row(limits: Limits) -> np.ndarray:
-    """Return what :func:`first_touch` does."""
+    """Return the same as :func:`first_touch`."""
     upper, lower, high, low, look_ahead = limits
     n = len(high)
     result = np.empty(n, dtype=np.int64)
@@ -48,12 +48,12 @@ def row_by_row(limits: Limits) -> np.ndarray:
 
 
 def agree(limits: Limits) -> None:
-    """Fail if the searches differ."""
+    """Fail if the results differ."""
     np.testing.assert_array_equal(ours(limits), row_by_row(limits))
 
 
 def contests(quick: bool) -> list[Contest]:
-    """The search at short and long distances, and every source with its weights."""
+    """Return the contests: the search at short and long distances, and every source with its weights."""
     found = [
         Contest(
             f"first touch, {look_ahead:,} bars ahead",

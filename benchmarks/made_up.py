@@ -11,7 +11,7 @@ __all__ = ["random_walk", "warm_allocator"]
 
 
 def random_walk(n: int, *, timeframe: str = "1m", start: float = 1.1, step: float = 1e-4, digits: int = 5) -> Bars:
-    """Return ``n`` bars whose close changes by about ``step`` of itself each, on a grid, as quotes are."""
+    """Return ``n`` bars of a random walk with relative steps of about ``step``, rounded to ``digits`` like quotes."""
     random = np.random.default_rng(0)
     close = np.round(start * np.exp(np.cumsum(random.normal(0, step, n))), digits)
     open_ = np.concatenate((close[:1], close[:-1]))
@@ -29,8 +29,8 @@ def random_walk(n: int, *, timeframe: str = "1m", start: float = 1.1, step: floa
 
 
 def warm_allocator() -> None:
-    """Teach glibc to keep memory of large arrays, by freeing one.
+    """Make glibc keep the memory of large arrays, by freeing one.
 
-    Otherwise what is measured of whoever makes more temporary arrays is mostly the kernel handing out pages.
+    Otherwise the time of programs with many temporary arrays would be mostly that of page faults.
     """
     np.ones(3_000_000)

@@ -1,8 +1,8 @@
-"""Put the numbers of a run into docs/benchmarks.md.
+"""Write the results of a run to docs/benchmarks.md.
 
     python benchmarks/page.py benchmarks/results/DATE.json
 
-Rewrites what stands between the markers `<!-- begin: NAME -->` and `<!-- end: NAME -->`, and nothing else.
+Replaces only the text between the markers `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TITLES = {
 
 
 def slower(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Yield benchmark, our row and the peer's where a peer is more than a tenth faster, at the largest size of both."""
+    """Yield benchmark, our row and that of a peer that is more than 10 % faster, at the largest size of both."""
     for found in document["benchmarks"]:
         largest = {(row["contest"], row["program"]): row for row in found["rows"]}
         for (contest, _), row in largest.items():
@@ -48,12 +48,12 @@ def slower(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict
 
 
 def subject(row: dict[str, Any]) -> str:
-    """Return what stands for a row in the reasons: the table's title where that is of many contests."""
+    """Return the name of a row in the list of faster peers: the title of its table for tables of many contests."""
     return row["group"] if row["contest"].startswith("indicator ") else row["contest"]
 
 
 def machine(document: dict[str, Any]) -> str:
-    """Return what was measured where, in a sentence and a table."""
+    """Return a table of the machine, the date and the versions."""
     place = document["machine"]
     lines = [
         ("processor", f"{place['cpu']}, {place['cores']} cores"),
@@ -72,7 +72,7 @@ def machine(document: dict[str, Any]) -> str:
 
 
 def limits(document: dict[str, Any]) -> str:
-    """Return a table of everything that has a limit."""
+    """Return a table of all figures with a limit."""
     lines = []
     for found in document["benchmarks"]:
         for line in figures_of(found):
@@ -84,7 +84,7 @@ def limits(document: dict[str, Any]) -> str:
 
 
 def faster_peers(document: dict[str, Any]) -> str:
-    """Return a table of where a peer is faster; of the many indicators one line."""
+    """Return a table of faster peers; all indicators are one line."""
     lines: list[tuple[str, ...]] = []
     many: dict[str, list[float]] = {}
     for _, mine, row in slower(document):
@@ -126,7 +126,7 @@ BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def filled(text: str, document: dict[str, Any]) -> str:
-    """Return the page with its blocks made of a run."""
+    """Return the page with the blocks of a run."""
     for name, made in BLOCKS.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

@@ -1,17 +1,17 @@
-"""Rules learned by least squares and by the optimizer, beside bare least squares; how well they predict.
+"""Rules learned by least squares and by the optimizer, against bare least squares; and their prediction errors.
 
     python benchmarks/rules.py [--quick] [--only TEXT] [--json FILE]
 
-The series is that of :mod:`ktrdr.core.testing.mackey_glass`, predicted as J.-S. R. Jang (1993) does: four values six
-apart tell the one six later. Of the samples the first 500 are for training and the next 500 for the test. Two
-memberships per input make 16 rules; they cross at a half in the middle.
+The series is that of :mod:`ktrdr.core.testing.mackey_glass`, predicted as by J.-S. R. Jang (1993): from four values
+six steps apart, the value six steps later. The first 500 samples are for training and the next 500 for the test. Two
+memberships per input, which cross in the middle at 1/2, give 16 rules.
 
-- *ktrdr* is `TorchTrainer.train` of an `anfis` in default settings, everything included: the choice of the ridge, the
-  losses, the copy of the best epoch.
+- *ktrdr* is `TorchTrainer.train` of an `anfis` with default settings, including the choice of the ridge, the losses
+  and the copy of the best epoch.
 - *ktrdr, gradient* is the same with `learning: gradient`, 100 epochs in batches of 32.
-- *bare least squares* is what one would write: memberships and products in numpy, and `numpy.linalg.lstsq`.
+- *bare least squares* is a plain implementation: memberships and products in numpy, and `numpy.linalg.lstsq`.
 
-Each has one thread. Both solve for as many numbers, 80; ours does so for each ridge that it tries.
+Each has one thread. Both solve for 80 coefficients; ours does so for each ridge that it tries.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TRAINED = 500
 
 
 class Problem:
-    """The samples: ``samples`` to train on, and 500 to test with."""
+    """The data: ``samples`` training samples, and 500 test samples."""
 
     def __init__(self, samples: int) -> None:
         x, t = mackey_glass(samples + TRAINED + 124), np.arange(118, 118 + samples + TRAINED)
@@ -59,7 +59,7 @@ class Problem:
 
 
 def ours(problem: Problem, *, bells: bool = False, rate: float = 0.001, **architecture: Any) -> Any:
-    """Train with the backend, in default settings but for what is given; return the model."""
+    """Train with the backend, with default settings except those given; return the model."""
     torch.set_num_threads(1)
     sigma = problem.width / math.sqrt(2 * math.log(2))
     functions = {
@@ -82,7 +82,7 @@ def ours(problem: Problem, *, bells: bool = False, rate: float = 0.001, **archit
 
 
 def bare(problem: Problem) -> np.ndarray:
-    """Solve as one would; return what is predicted."""
+    """Solve with numpy; return the predictions."""
     x = problem.features.astype(np.float64)
     sigma = problem.width / math.sqrt(2 * math.log(2))
     fired = np.ones((len(x), 1))
@@ -97,7 +97,7 @@ def bare(problem: Problem) -> np.ndarray:
 
 
 def agree(problem: Problem) -> None:
-    """Fail if ours does not predict the test samples nearly as well as the bare solution."""
+    """Fail if our error on the test samples is more than 10 % above that of the bare solution."""
     found = problem.errors(ours(problem).predictor().predict(problem.features))[1]
     wanted = problem.errors(bare(problem))[1]
     if not found <= 1.1 * wanted:
@@ -105,7 +105,7 @@ def agree(problem: Problem) -> None:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """Training, at three sizes."""
+    """Return the contest: training at three sizes."""
     return [
         Contest(
             NAME,
@@ -125,7 +125,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(_: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the errors of Jang's example to the limits."""
+    """Yield the errors of Jang's example with their limits."""
     if quick:
         return
     problem = Problem(TRAINED)

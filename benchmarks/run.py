@@ -1,10 +1,10 @@
-"""Every benchmark, one after the other, each in a process of its own.
+"""Runs all benchmarks in sequence, each in a separate process.
 
     python benchmarks/run.py [--quick] [--only NAME,NAME] [--json FILE [--update]]
 
-It needs KTRDR's five distributions and the peers, which `nox -s bench` puts into one environment. The JSON holds every
-number, the versions of everything measured, the machine and the commit. The status is 1 if a benchmark failed; limits
-that are missed are listed at the end and do not fail.
+It needs the five distributions of KTRDR and the peers, which `nox -s bench` installs in one environment. The JSON file
+contains all results, the versions of all programs, the machine and the commit. The exit status is 1 if a benchmark
+failed; missed limits are listed at the end and are not failures.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BELOW = ("numpy", "pandas", "duckdb", "numba", "scipy", "distributed", "fastapi"
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is measured and of what that stands on, where it is installed."""
+    """Return the versions of the measured programs and their dependencies, as far as they are installed."""
     found = {}
     for name in (*OURS, *PEERS, *BELOW):
         try:
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the machine is; its name is nobody's business."""
+    """Return a description of the machine, without its name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -71,7 +71,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit, with a plus where tracked files differ from it; empty outside a checkout."""
+    """Return the commit, with a plus if tracked files differ from it; empty outside a checkout."""
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True)
     if head.returncode:
         return ""
@@ -80,12 +80,12 @@ def commit() -> str:
 
 
 def now() -> str:
-    """Return the time, UTC."""
+    """Return the present time in UTC, in ISO format."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def one(name: str, quick: bool, quiet: bool) -> dict[str, Any] | None:
-    """Run a benchmark; return what it measured, or None if it failed."""
+    """Run a benchmark; return its results, or None if it failed."""
     date, load = now(), round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory(prefix="ktrdr-bench-") as folder:
         target = Path(folder) / "found.json"
@@ -105,12 +105,12 @@ def one(name: str, quick: bool, quiet: bool) -> dict[str, Any] | None:
 
 
 def main() -> None:
-    """Run them, and say which limits were missed."""
+    """Run the benchmarks, and list the missed limits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything runs, measures nothing")
     parser.add_argument("--only", default=",".join(BENCHMARKS), metavar="NAME,NAME", help="some of them: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--update", action="store_true", help="keep what FILE holds of other benchmarks")
+    parser.add_argument("--update", action="store_true", help="keep the results of other benchmarks in FILE")
     given = parser.parse_args()
     names: Sequence[str] = given.only.split(",")
     if unknown := [name for name in names if name not in BENCHMARKS]:
@@ -124,7 +124,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    # Where nothing is measured, they may as well run side by side.
+    # With --quick nothing is measured, so they may run in parallel.
     with ThreadPoolExecutor(max_workers=2 if given.quick else 1) as pool:
         found = list(pool.map(lambda name: one(name, given.quick, given.quick), names))
     measured = {each["benchmark"]: each for each in found if each is not None}

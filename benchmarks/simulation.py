@@ -1,10 +1,10 @@
-"""The simulation against vectorbt and backtesting.py, on the same orders, and its growth with bars.
+"""The simulation against vectorbt and backtesting.py on the same orders, and its growth with the number of bars.
 
     python benchmarks/simulation.py [--quick] [--only TEXT] [--json FILE]
 
-The compared runs end with the same equity, or the benchmark fails. vectorbt is measured twice: its simulation alone,
-which leaves equity and trades to be computed later, and with both, which is what ours returns. Its compiling is no part
-of these times; how long the first call of a program takes is among the figures.
+The benchmark fails if the compared runs do not end with the same equity. vectorbt is measured twice: the simulation
+alone, which computes equity and trades only later, and with both, which ours returns. The times do not include its
+compilation; the figures contain the times of first calls.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Case = tuple[Bars, np.ndarray]
 
 
 def case(n: int) -> Case:
-    """Return bars, and signals to buy and to sell in turns at random bars."""
+    """Return bars, and alternating signals to buy and to sell at random bars."""
     bars = random_walk(n)
     direction = np.zeros(n, dtype=np.int8)
-    # An even number, so that nothing is open at the end: there the programs differ.
+    # An even number, so that no position is open at the end, which the programs treat differently.
     random = np.random.default_rng(1)
     chosen = np.sort(random.choice(np.arange(10, n - 10), n // 200 * 2, replace=False))
     direction[chosen[::2]], direction[chosen[1::2]] = 1, -1
@@ -50,12 +50,12 @@ def case(n: int) -> Case:
 
 
 def ours(given: Case, risk: Risk = FREE) -> Simulation:
-    """Trades and the equity at every bar."""
+    """Return trades and the equity at every bar."""
     return simulate([Market(*given)], rules=SignalRules(), risk=risk, capital=CAPITAL, costs=Costs(COMMISSION, 0.0))
 
 
 def vectorbt_alone(given: Case) -> Any:
-    """The call that simulates, signals shifted to the next bar."""
+    """Run the simulation of vectorbt, with signals shifted to the next bar."""
     import vectorbt
 
     bars, direction = given
@@ -74,19 +74,19 @@ def vectorbt_alone(given: Case) -> Any:
 
 
 def vectorbt_with_results(given: Case) -> tuple[Any, Any, Any]:
-    """The same, with trades and the equity at every bar."""
+    """Run the simulation of vectorbt, and compute trades and the equity at every bar."""
     portfolio = vectorbt_alone(given)
     return portfolio, portfolio.value(), portfolio.trades.records
 
 
 def backtesting_py(given: Case) -> Any:
-    """The loop over bars, with trades and the equity at every bar."""
+    """Run the loop over bars of backtesting.py, with trades and the equity at every bar."""
     import backtesting
     import pandas
 
     bars, direction = given
 
-    # Its progress bar is no part of the work.
+    # Without its progress bar.
     backtesting.backtesting._tqdm = lambda bars, **_: bars
     signals = direction.tolist()
 
@@ -109,7 +109,7 @@ def backtesting_py(given: Case) -> Any:
 
 
 def agree(given: Case) -> None:
-    """Fail unless all end with the same equity; backtesting.py is asked where it does not take long."""
+    """Fail unless all end with the same equity; backtesting.py is run only for up to 100,000 bars."""
     mine = float(ours(given).equity[-1])
     finals = {"vectorbt": float(vectorbt_with_results(given)[1].iloc[-1])}
     if len(given[0]) <= 100_000:
@@ -120,7 +120,7 @@ def agree(given: Case) -> None:
 
 
 def first_calls(function: str, size: int) -> list[float]:
-    """Return the seconds of the first call in this process, libraries imported, and of the best of the next three."""
+    """Return the seconds of the first call in this process, after imports, and of the best of the next three."""
     warnings.filterwarnings("ignore")
     program: Callable[[Case], object] = globals()[function]
     if function != "ours":
@@ -134,8 +134,8 @@ def first_calls(function: str, size: int) -> list[float]:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """The comparison, and longer runs of ours with and without stops and targets."""
-    warnings.filterwarnings("ignore")  # those of the peers about dates and margins
+    """Return the contests: the comparison, and longer runs of ours with and without stops and targets."""
+    warnings.filterwarnings("ignore")  # warnings of the peers about dates and margins
     programs: dict[str, Callable[[Case], object]] = {
         "ktrdr": ours,
         "vectorbt": vectorbt_alone,
@@ -143,7 +143,7 @@ def contests(quick: bool) -> list[Contest]:
         "backtesting.py": backtesting_py,
     }
     if quick:
-        del programs["vectorbt with results"]  # what it compiles takes longer than everything else here
+        del programs["vectorbt with results"]  # its compilation takes longer than everything else
     found = [
         Contest(
             SIDE_BY_SIDE,
@@ -173,7 +173,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the ratios to the limits; time first calls."""
+    """Yield the ratios with their limits, and the times of first calls."""
     if quick:
         return
     for program, least in (("vectorbt", 3.0), ("vectorbt with results", None), ("backtesting.py", 20.0)):

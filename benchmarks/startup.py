@@ -1,10 +1,10 @@
-"""What starting costs: the command line, importing the API, and a server until it answers.
+"""Start-up times: of the command line, the import of the API, and a server until it answers.
 
     python benchmarks/startup.py [--quick] [--only TEXT] [--json FILE]
 
-Every run is a process of its own, from its start to its end, in isolated mode. Beside the command line stand an
-interpreter that does nothing and one that imports what `ktrdr --help` is made of; beside the API, the libraries that it
-is made of and, for the server, FastAPI under uvicorn with a single route.
+Every run is a new process, from its start to its end, in isolated mode. The peers of the command line are an
+interpreter that does nothing and one that imports the libraries of `ktrdr --help`; those of the API are the import of
+its libraries and, for the server, FastAPI under uvicorn with a single route.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def ktrdr(*arguments: str) -> Any:
 
 
 def answer(command: list[str], _: Any = None) -> Taken:
-    """Start a server, wait until it answers, stop it; return when it answered and the CPU time of its whole life."""
+    """Start a server, wait until it answers, and stop it; return the time until then, and all its CPU time."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -76,7 +76,7 @@ def answer(command: list[str], _: Any = None) -> Taken:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """The command line, the import, and the server; there is no size."""
+    """Return the contests: the command line, the import, and the server, without sizes."""
     rounds = 2 if quick else 7
     serve = [sys.executable, "-m", "ktrdr.core.cli.main", "serve", "--port"]
     return [
@@ -113,7 +113,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the times to the limits."""
+    """Yield the times with their limits."""
     helping = find(rows, HELP, "ktrdr")["cpu"]["best"]
     yield Figure("ktrdr --help", helping * 1e3, "ms of CPU", at_most=150)
     ratio = find(rows, IMPORT, LIBRARIES)["ratio_cpu"]["median"]

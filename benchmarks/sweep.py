@@ -1,9 +1,9 @@
-"""What a cell of a sweep costs: from the changed settings to its metrics, and its row in the ledger of trials.
+"""Cost of a cell of a sweep: from the changed settings to its metrics and its row in the ledger of trials.
 
     python benchmarks/sweep.py
 
-The bars are a random walk and the outputs are drawn: what a model says plays no part in the cost. Each cell has stops
-and targets, so that every order is followed bar by bar.
+The bars are a random walk and the outputs of the model are random, because the cost does not depend on them. Each cell
+has stops and targets, so that every order is simulated bar by bar.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def prepared(bars: int, signals: int) -> Any:
-    """Return a prepared sweep over so many hourly bars, on which a model buys or sells about so many times."""
+    """Return a prepared sweep over a number of hourly bars, with a number of signals to buy or sell."""
     from made_up import random_walk, warm_allocator
 
     from ktrdr.core.backtesting.backtest_look import span_of
@@ -81,7 +81,7 @@ def prepared(bars: int, signals: int) -> Any:
 
 
 def cell_milliseconds(bars: int, signals: int) -> tuple[float, float]:
-    """Return milliseconds of CPU per cell, of a hundred of them, the best of three; and their mean number of trades."""
+    """Return CPU milliseconds per cell, the best of three sweeps of 100 cells, and the mean number of trades."""
     from ktrdr.core.sweeps.grid import run_trial
     from ktrdr.core.trials.trial_database import SQLiteDatabase
     from ktrdr.core.trials.trial_ledger import TrialLedger

@@ -1,4 +1,4 @@
-"""What was measured, as tables on the terminal and as Markdown for docs/benchmarks.md."""
+"""Tables of results, on the terminal and in Markdown for docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIGURES = ("limit", "measured", "aim", "")
 
 
 def number(value: float) -> str:
-    """Return ``value`` with three digits that count."""
+    """Return ``value`` with about three significant digits."""
     if value and abs(value) < 0.01:
         return f"{value:.1e}"
     digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
@@ -31,7 +31,7 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time in µs, ms or s."""
     for factor, unit in ((1e6, "µs"), (1e3, "ms")):
         if seconds * factor < 1000:
             return f"{number(seconds * factor)} {unit}"
@@ -54,7 +54,7 @@ def _memory(row: dict[str, Any]) -> str:
 def tables_of(found: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
     """Return title -> a line for each contest, size and program, in the columns of ``HEADER``.
 
-    Where a title holds one contest of its own name, the first column is empty.
+    The first column is empty for a contest with the name of the title.
     """
     exponents = {(each["contest"], each["program"]): each["exponent"] for each in found["growth"]}
     last = {(row["contest"], row["program"]): row["size"] for row in found["rows"]}
@@ -84,13 +84,13 @@ def tables_of(found: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
 def without_empty(
     header: Sequence[str], lines: Sequence[Sequence[str]]
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Leave out the columns that say nothing."""
+    """Return header and lines without empty columns."""
     kept = [at for at in range(len(header)) if any(line[at] for line in lines)]
     return tuple(header[at] for at in kept), [tuple(line[at] for at in kept) for line in lines]
 
 
 def figures_of(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return a line per figure of a benchmark: the columns of ``FIGURES``."""
+    """Return a line per figure of a benchmark, in the columns of ``FIGURES``."""
     words = {True: "met", False: "MISSED", None: ""}
     return [
         (
@@ -104,7 +104,7 @@ def figures_of(found: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print a benchmark."""
+    """Print the results of a benchmark."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -113,7 +113,7 @@ def show(found: dict[str, Any]) -> None:
     if not console.is_terminal:
         console.width = 140
     if found["quick"]:
-        console.print("[yellow]Tiny sizes: that everything runs is what this shows. The numbers mean nothing.[/yellow]")
+        console.print("[yellow]Tiny sizes, which only show that everything runs. The numbers mean nothing.[/yellow]")
     named = [(name, *without_empty(HEADER, lines)) for name, lines in tables_of(found).items()]
     if found["figures"]:
         named.append((f"{found['benchmark']}: figures", FIGURES, figures_of(found)))

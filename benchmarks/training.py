@@ -1,18 +1,18 @@
-"""Epochs of the torch backend beside a bare loop, torch's DataLoader and skorch; prediction; the memory of training.
+"""Epochs of the torch backend against a bare loop, torch's DataLoader and skorch; prediction; memory of training.
 
     python benchmarks/training.py [--quick] [--only TEXT] [--json FILE]
 
-- *ktrdr* is `TorchTrainer.train` as KTRDR calls it, everything included: shuffling, progress, cancellation, accuracy,
-  the validation loss, the copy of the best epoch.
-- *bare loop* is the shortest one would write, on tensors that are already on the device: shuffle, index, step, and the
-  validation loss. *bare loop, fused* is the same with torch's fused optimizer, which ours uses too.
-- *DataLoader* is the bare loop with `DataLoader(TensorDataset(...), batch_size, shuffle=True)`, every other setting as
-  it is. *DataLoader, one by one* keeps the default batch size of 1 as well: it is timed on a thousand samples, and what
-  it takes is told for as many as the others have.
+- *ktrdr* is `TorchTrainer.train` as KTRDR calls it, including shuffling, progress, cancellation, accuracy, the
+  validation loss and the copy of the best epoch.
+- *bare loop* is a minimal loop on tensors that are already on the device: shuffle, index, step, and the validation
+  loss. *bare loop, fused* is the same with torch's fused optimizer, which ours uses too.
+- *DataLoader* is the bare loop with `DataLoader(TensorDataset(...), batch_size, shuffle=True)` and other settings at
+  their defaults. *DataLoader, one by one* also keeps the default batch size of 1: it is measured on a thousand samples,
+  and the time is scaled to the number of samples of the others.
 - *skorch* is `NeuralNetClassifier` with the same network, optimizer and validation samples.
 
-On the CPU each has one thread. Where torch finds a GPU it is used, wall time is counted instead of CPU time, and an mlp
-with wide layers is trained as well, also with bfloat16 products.
+On the CPU each has one thread. If torch finds a GPU, it is used; wall time is then measured instead of CPU time, and an
+mlp with wide layers is trained too, also with bfloat16 products.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WIDE = "mlp 4096x3, batches of 8,192"
 
 
 def task_of(kind: str, batch: int, epochs: int, device: str, **architecture: Any) -> TrainingTask:
-    """Return what core would hand to the backend."""
+    """Return the task that core would pass to the backend."""
     training = Training(labels=Labels(source="direction", parameters={}), epochs=epochs, batch_size=batch)
     complete, problems = validate_parameters(architecture, MODEL_TYPES[kind].architecture)
     assert not problems, problems
@@ -63,7 +63,7 @@ def task_of(kind: str, batch: int, epochs: int, device: str, **architecture: Any
 
 
 def data_of(samples: int, window: int) -> TrainingData:
-    """Return ``samples`` training samples and 15/70 of that for validation."""
+    """Return ``samples`` training samples, and 15/70 as many validation samples."""
     random = np.random.default_rng(0)
     rows = samples + samples * 15 // 70 + window - 1
     features = random.random((rows, FEATURES), dtype=np.float32)
@@ -75,7 +75,7 @@ def data_of(samples: int, window: int) -> TrainingData:
 
 
 class Recurrent(nn.Module):
-    """The network of the lstm, as torch offers it."""
+    """The network of the lstm, with torch's own layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,11 +83,12 @@ class Recurrent(nn.Module):
         self.dropout, self.head = nn.Dropout(0.2), nn.Linear(64, 3)
 
     def forward(self, x: Any) -> Any:
+        """Return scores ``(n, 3)`` of ``(n, steps, features)``."""
         return self.head(self.dropout(self.layers(x)[0][:, -1]))
 
 
 def network_of(kind: str, hidden: tuple[int, ...]) -> nn.Module:
-    """Return the same network, written as one would."""
+    """Return the same network, built with torch's own layers."""
     if kind == "lstm":
         return Recurrent()
     layers: list[nn.Module] = []
@@ -97,14 +98,14 @@ def network_of(kind: str, hidden: tuple[int, ...]) -> nn.Module:
 
 
 class Problem:
-    """Samples, and everyone who trains on them."""
+    """The samples of one contest, as data of the backend and as tensors."""
 
     def __init__(self, samples: int, *, kind: str, batch: int, epochs: int, hidden: tuple[int, ...] = HIDDEN) -> None:
         self.kind, self.samples, self.batch, self.epochs, self.hidden = kind, samples, batch, epochs, hidden
         self.window = STEPS if kind == "lstm" else 1
         self.data = data_of(samples, self.window)
         features = torch.from_numpy(self.data.features)
-        # Every window, materialized: the bare loops are spared the gathering.
+        # All windows are copied in advance, so that the bare loops need not gather them.
         x = features.unfold(0, STEPS, 1).transpose(1, 2).contiguous() if kind == "lstm" else features
         y = torch.from_numpy(np.concatenate([self.data.train.labels, self.data.validation.labels]))
         self.x, self.x_val = x[:samples].to(DEVICE), x[samples:].to(DEVICE)
@@ -112,7 +113,7 @@ class Problem:
 
 
 def finished(work: Callable[[Problem], None], problem: Problem) -> None:
-    """Do the work to its end, on a GPU too."""
+    """Run ``work`` and wait for its end, also on a GPU."""
     torch.set_num_threads(1)
     work(problem)
     if DEVICE.type == "cuda":
@@ -127,7 +128,7 @@ def ours(problem: Problem, **architecture: Any) -> None:
 
 
 def bare(problem: Problem, *, fused: bool | None = None) -> None:
-    """Train with the shortest loop."""
+    """Train with a minimal loop."""
     x, y, size = problem.x, problem.y, problem.batch
 
     def batches() -> Any:
@@ -138,14 +139,14 @@ def bare(problem: Problem, *, fused: bool | None = None) -> None:
 
 
 def loader(problem: Problem) -> None:
-    """Train with DataLoader in its default settings, but for the size of a batch."""
+    """Train with DataLoader, with default settings except the batch size."""
     dataset = torch.utils.data.TensorDataset(problem.x.cpu(), problem.y.cpu())
     each = torch.utils.data.DataLoader(dataset, batch_size=problem.batch, shuffle=True)
     _loop(problem, lambda: ((x.to(DEVICE), y.to(DEVICE)) for x, y in each), problem.epochs, None)
 
 
 def one_by_one(problem: Problem) -> Taken:
-    """Train on some of the samples with DataLoader in its default settings; return what all would take."""
+    """Train on some of the samples with DataLoader and default settings; return the cost scaled to all samples."""
     torch.set_num_threads(1)
     few = min(ONE_BY_ONE, problem.samples)
     dataset = torch.utils.data.TensorDataset(problem.x[:few].cpu(), problem.y[:few].cpu())
@@ -157,7 +158,7 @@ def one_by_one(problem: Problem) -> Taken:
 
 
 def skorch(problem: Problem) -> None:
-    """Train with skorch, everything that it does by default included."""
+    """Train with skorch, with default settings."""
     from skorch import NeuralNetClassifier
     from skorch.dataset import Dataset
     from skorch.helper import predefined_split
@@ -197,7 +198,7 @@ Rows = tuple[np.ndarray, Predictor, nn.Module]
 
 
 def rows_of(kind: str, rows: int) -> Rows:
-    """Return features, a predictor of ours as a bundle gives it, and the same network as one would write it."""
+    """Return features, a predictor loaded from a stored model, and the same network with torch's own layers."""
     torch.set_num_threads(1)
     window = STEPS if kind == "lstm" else 1
     given = {"hidden_layers": list(HIDDEN)} if kind == "mlp" else {"sequence_length": STEPS}
@@ -213,12 +214,12 @@ def rows_of(kind: str, rows: int) -> Rows:
 
 
 def predict(given: Rows) -> np.ndarray:
-    """Predict as a backtest does."""
+    """Predict like a backtest."""
     return given[1].predict(given[0])
 
 
 def bare_forward(given: Rows) -> np.ndarray:
-    """Do what one would write for it: one pass for the mlp, blocks of windows for the lstm."""
+    """Predict with plain torch: one pass for the mlp, blocks of windows for the lstm."""
     features, _, network = given
     with torch.no_grad():
         x = torch.from_numpy(features)
@@ -230,9 +231,9 @@ def bare_forward(given: Rows) -> np.ndarray:
 
 
 def memory(kind: str, samples: int, batch: int) -> dict[str, float]:
-    """Train once, and return in MiB what that added to the process and what of it any number of samples would."""
+    """Train once; return in MiB the added memory, the part that does not depend on samples, and the matrix."""
     torch.set_num_threads(1)
-    # A small lstm: what is asked for is what the samples take beside the network.
+    # A small lstm, because the memory of the samples is to be measured, not that of the network.
     small = {"sequence_length": STEPS, "hidden_size": 16, "num_layers": 1}
     given = small if kind == "lstm" else {"hidden_layers": list(HIDDEN)}
     window = STEPS if kind == "lstm" else 1
@@ -244,15 +245,15 @@ def memory(kind: str, samples: int, batch: int) -> dict[str, float]:
         )["added_mib"]
 
     few = data_of(batch * 4, window)
-    added_by(few, 1)  # code that any training loads
-    # The network, its optimizer, and what many batches make of them: the same for any number of samples.
+    added_by(few, 1)  # loads the modules
+    # The network, its optimizer and the memory of many batches, which do not depend on the number of samples.
     network = added_by(few, 25)
     data = data_of(samples, window)
     return {"added": added_by(data, 2), "network": network, "matrix": data.features.nbytes / 2**20}
 
 
 def contests(quick: bool) -> list[Contest]:
-    """Training of both kinds at both sizes of the issue, and prediction."""
+    """Return the contests: training of both model types at several batch sizes, and prediction."""
     programs: Mapping[str, Callable[[Problem], Any]] = {
         "ktrdr": partial(finished, ours),
         "bare loop": partial(finished, bare),
@@ -304,7 +305,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold ratios and memory to the limits."""
+    """Yield ratios and memory with their limits."""
     if quick:
         return
     clock = "cpu" if DEVICE.type == "cpu" else "wall"

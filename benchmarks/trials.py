@@ -1,9 +1,9 @@
-"""The ledger of trials: what a result and a screen ask of it, at a million rows.
+"""The ledger of trials: counts for results and pages for screens, with a million rows.
 
     python benchmarks/trials.py [--quick] [--only TEXT] [--json FILE]
 
-There is no peer: what is measured is whether these take as long with a million rows as with a few. The rows are of 50
-symbols and 2,000 spans of bars, and three tenths of them of one symbol and one span. Each has the returns of 120 days.
+There is no peer: the question is whether queries take as long with a million rows as with a few. The rows are of 50
+symbols and 2,000 spans of bars; three tenths of them are of one symbol and one span. Each has the returns of 120 days.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A ledger, and how many spans it has."""
+    """A ledger, and the number of its spans."""
 
     ledger: TrialLedger
     spans: int
 
 
 def span_of(number: int, spans: int) -> Span:
-    """Return the bars of a span: months of one symbol, or of two; the first is the crowded one."""
+    """Return a span of bars: months of one or two symbols; number 0 is the crowded span."""
     from ktrdr.core.trials.look import Span
 
     if number == 0:
@@ -47,7 +47,7 @@ def span_of(number: int, spans: int) -> Span:
 
 
 def looks(size: int, spans: int) -> Iterator[list[Look]]:
-    """Yield looks, 20,000 at once: three of ten are crowded, and each fourth is a training whose model is evaluated."""
+    """Yield groups of 20,000 looks: three of ten are at the crowded span, and every fourth is a training."""
     import numpy as np
 
     from ktrdr.core.trials.daily_returns import DailyReturns
@@ -87,7 +87,7 @@ def looks(size: int, spans: int) -> Iterator[list[Look]]:
 
 
 def made(place: Path, size: int, spans: int) -> Opened:
-    """Return a ledger of so many rows in a directory; it is made where there is none."""
+    """Return a ledger of ``size`` rows in a directory; create it if it does not exist."""
     from ktrdr.core.trials.trial_database import SQLiteDatabase
     from ktrdr.core.trials.trial_ledger import TrialLedger
 
@@ -100,7 +100,7 @@ def made(place: Path, size: int, spans: int) -> Opened:
 
 
 def prepare(size: int) -> Opened:
-    """Return a ledger of so many rows."""
+    """Return a ledger of ``size`` rows."""
     return made(files() / f"trials-{size}", size, SPANS)
 
 
@@ -133,12 +133,12 @@ def page_of_symbol(opened: Opened) -> Any:
 
 
 def page_of_crowded(opened: Opened) -> Any:
-    """List the newest 20 rows of the symbol that most have."""
+    """List the newest 20 rows of the symbol with the most rows."""
     return opened.ledger.page(symbol=CROWDED)
 
 
 def page_in_the_middle(opened: Opened) -> Any:
-    """List 20 rows of a symbol that are not the newest."""
+    """List 20 rows of a symbol from the middle of the ledger."""
     return opened.ledger.page(symbol="SYMBOL7", before=opened.ledger.page(limit=1)[0].number // 2)
 
 
@@ -156,14 +156,14 @@ PAGES: dict[str, Callable[[Opened], Any]] = {
 
 
 def growth(few: int, many: int, spans: int) -> float:
-    """Return how many times as much CPU it takes with many rows as with few: of all that is asked, what grows most."""
+    """Return the CPU time with many rows over that with few, for the query that grows most."""
     with tempfile.TemporaryDirectory() as folder:
         ledgers = [made(Path(folder) / str(size), size, spans) for size in (few, many)]
         return max(_times(work, *ledgers) for work in (*COUNTS.values(), *PAGES.values()))
 
 
 def _times(work: Callable[[Opened], Any], few: Opened, many: Opened) -> float:
-    # In turn, so that whatever else the machine does meets both; the first ones warm up.
+    # In turns, so that other load on the machine affects both; the first two turns are for warm-up.
     taken = [(_cpu(work, few), _cpu(work, many)) for _ in range(15)][2:]
     return min(many for _, many in taken) / min(few for few, _ in taken)
 
@@ -175,7 +175,7 @@ def _cpu(work: Callable[[Opened], Any], opened: Opened) -> float:
 
 
 def contests(quick: bool) -> list[Contest]:
-    """Counting and listing; nobody else does."""
+    """Return the contests: counts and pages, without a peer."""
     sizes = (1_000, 3_000, 10_000) if quick else (10_000, 100_000, 1_000_000)
     return [
         Contest(name, {"ktrdr": work}, prepare, sizes, "rows", GROUP, rounds=3 if quick else 7)
@@ -184,7 +184,7 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Hold the waiting to its limits."""
+    """Yield the times of all queries with their limits."""
     if not quick:
         for names, seconds in ((COUNTS, COUNT_SECONDS), (PAGES, PAGE_SECONDS)):
             for name in names:

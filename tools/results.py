@@ -1,9 +1,10 @@
-"""Close a run of sessions: what was not run and why, how many tests, how long beside what it may take.
+"""Summary of a run of nox sessions: what was not run and why, the number of tests, and the time against its budget.
 
     python tools/results.py [--budget SECONDS]
 
-It reads what the run left in ``.nox``: nox's report, and each session's results in JUnit's format. With ``--budget`` it
-shows the seconds that the whole took beside the table of minutes in `noxfile.py`. nox itself says whether all is well.
+The files of the run are in ``.nox``: nox's report, and the results of each session in JUnit's format. With ``--budget``
+the summary compares SECONDS, the time of the whole run, with the budget in `noxfile.py`. The exit status of nox says
+whether the run succeeded.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ RESULTS = ROOT / ".nox" / "results"
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """What one session's tests came to; ``skipped`` counts the tests by the reason that they gave."""
+    """Results of the tests of one session; ``skipped`` counts skipped tests by their reason."""
 
     passed: int
     failed: int
@@ -32,7 +33,7 @@ class Tests:
 
 
 def read_results(path: Path) -> Tests:
-    """Read one session's results in JUnit's format, as pytest writes them."""
+    """Read the results of one session from pytest's file in JUnit's format."""
     passed = failed = 0
     skipped: Counter[str] = Counter()
     for case in ElementTree.parse(path).iter("testcase"):
@@ -47,11 +48,11 @@ def read_results(path: Path) -> Tests:
 
 
 def closing_lines(sessions: Iterable[Mapping[str, object]], tests: Mapping[str, Tests]) -> list[str]:
-    """Return what was not run, line by line, and the count of all tests.
+    """Return a line for everything that was not run, and one with the number of tests.
 
     Args:
-        sessions: The sessions of nox's report: ``name``, ``result`` and, where it was skipped, ``reason``.
-        tests: The results of the sessions that run tests, by the session's name.
+        sessions: of nox's report: ``name``, ``result`` and, if skipped, ``reason``.
+        tests: results of the sessions that run tests, by the name of the session.
     """
     lines = []
     for session in sessions:
@@ -67,7 +68,7 @@ def closing_lines(sessions: Iterable[Mapping[str, object]], tests: Mapping[str, 
 
 
 def budget_lines(seconds: float, landed: Mapping[str, int], to_come: Mapping[str, int], limit: int) -> list[str]:
-    """Return the table of minutes: what each issue may take, and what the whole took beside what has landed."""
+    """Return the table of the time budget, in minutes per issue, and the time of the run against the part in use."""
     allowed, all_of_it = sum(landed.values()), sum(landed.values()) + sum(to_come.values())
     rows = [(name, minutes, "") for name, minutes in landed.items()]
     rows += [(name, minutes, "to come") for name, minutes in to_come.items()]
@@ -83,7 +84,7 @@ def budget_lines(seconds: float, landed: Mapping[str, int], to_come: Mapping[str
 
 
 def main() -> None:
-    """Print the closing lines of the last run."""
+    """Print the summary of the last run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, metavar="SECONDS")
     given = parser.parse_args()

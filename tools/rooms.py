@@ -1,10 +1,10 @@
-"""Print the rooms of distributions, floor by floor, with what each imports; fail where rooms or modules form a circle.
+"""Print the rooms of distributions by floor, with their imports; fail if rooms or modules import each other in a cycle.
 
     python tools/rooms.py ktrdr-core ktrdr-api
 
-A room is a package or module at the top of a distribution's own package. It stands one floor above the highest room
-that it imports. Imports inside functions and those for types alone count too; not those that a contract of
-`pyproject.toml` lists under `ignore_imports`.
+A room is a package or module at the top of a distribution's own package. Its floor is one above the highest room that
+it imports. Imports inside functions and imports for types count too, except those that a contract of `pyproject.toml`
+lists under `ignore_imports`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import grimp
 
 
 def floors_of(imports: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Return the floors, the lowest first. Raises ``CycleError`` with the circle as its second argument."""
+    """Return the floors, the lowest first. Raises ``CycleError`` with the cycle as its second argument."""
     sorter = TopologicalSorter(imports)
     sorter.prepare()
     floors = []
@@ -31,7 +31,7 @@ def floors_of(imports: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def imports_of(graph: grimp.ImportGraph, modules: Iterable[str]) -> dict[str, set[str]]:
-    """Return which others of ``modules`` each of them imports."""
+    """Return, for each of ``modules``, the others that it imports."""
     known = set(modules)
     return {module: graph.find_modules_directly_imported_by(module) & known - {module} for module in known}
 
@@ -51,7 +51,7 @@ def without_exceptions(graph: grimp.ImportGraph) -> grimp.ImportGraph:
 
 
 def show(package: str) -> bool:
-    """Print the rooms of ``package``; return whether there is no circle."""
+    """Print the rooms of ``package``; return False if there is a cycle."""
 
     def line(modules: Iterable[str], joint: str) -> str:
         return joint.join(module.removeprefix(f"{package}.") for module in modules)
@@ -66,7 +66,7 @@ def show(package: str) -> bool:
         imports, what = imports_of(graph, rooms), "rooms"
         floors = floors_of(imports)
     except CycleError as error:
-        print(f"  A circle of {what}: {line(reversed(error.args[1]), ' -> ')}")
+        print(f"  A cycle of {what}: {line(reversed(error.args[1]), ' -> ')}")
         return False
     for number, floor in reversed(list(enumerate(floors, start=1))):
         for room in floor:
@@ -76,10 +76,10 @@ def show(package: str) -> bool:
 
 
 def main() -> None:
-    """Show the distributions that are named."""
+    """Print the rooms of the distributions in the arguments."""
     names = sys.argv[1:]
     if not names:
-        sys.exit("say which distributions: python tools/rooms.py ktrdr-core ktrdr-api")
+        sys.exit("name the distributions: python tools/rooms.py ktrdr-core ktrdr-api")
     sound = [show(name.replace("-", ".")) for name in names]
     sys.exit(0 if all(sound) else 1)
 

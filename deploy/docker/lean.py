@@ -1,9 +1,9 @@
-"""Make the backend's environment smaller still than ``slim.py`` does: ``python lean.py ENVIRONMENT``.
+"""Make the backend's environment smaller than with ``slim.py`` alone: ``python lean.py ENVIRONMENT``.
 
-Debug symbols are taken off extension modules, but not off the libraries that wheels bundle, which were patched after
-they were linked. Only what the server imports to start gets bytecode: the rest, of which pandas and plotly are most, is
-compiled when a process first uses it, which takes seconds, once, as the backend runs no operations itself. Every
-extension is loaded again afterwards, so that one that `strip` broke ends the build.
+Debug symbols are removed from extension modules, but not from bundled libraries, which were patched after linking. Only
+modules that the server imports at its start get bytecode; the others, mostly pandas and plotly, are compiled in memory
+at their first import in a process, which takes seconds. Every extension is loaded afterwards, so that the build fails
+if `strip` has broken one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ UNUSED_PATHS = (
     "numpy/f2py",
 )
 UNUSED_ENDINGS = (".pyi", ".pxi")
-# rich draws our tables and progress; of the languages it could colour, those that a traceback or a file of ours is in.
+# Lexers that are kept, for tracebacks and files of KTRDR: rich uses pygments to highlight code.
 LANGUAGES = {"__init__.py", "_mapping.py", "special.py", "python.py", "data.py"}
 # Extensions that only numpy's own tests import.
 UNUSED_MODULES = ("numpy/_core/_simd.*.so", "numpy/_core/_*_tests.*.so")
 
-# What the server, its scheduler and the setting up of its database import, as far as it is not ours.
+# Modules that the server, its scheduler and the migration of its database import, without those of KTRDR.
 STARTED = (
     "aiosqlite",
     "alembic.command",
@@ -69,7 +69,7 @@ for path in sys.argv[1:]:
 
 
 def remove(site: Path) -> None:
-    """Remove what only notebooks, type checkers and test suites read."""
+    """Remove files that only notebooks, type checkers and test suites use."""
     for relative in UNUSED_PATHS:
         path = site / relative
         if path.is_dir():
@@ -88,14 +88,14 @@ def remove(site: Path) -> None:
 
 
 def strip(site: Path, python: Path) -> None:
-    """Take debug symbols off extension modules, and load every one of them."""
+    """Remove debug symbols from extension modules, and load every module to check it."""
     extensions = sorted(str(path) for path in site.rglob("*.so") if not path.parent.name.endswith(".libs"))
     subprocess.run(["strip", "--strip-unneeded", *extensions], check=True)
     subprocess.run([str(python), "-c", _LOAD, *extensions], check=True)
 
 
 def bytecode(site: Path, python: Path) -> None:
-    """Compile what is imported when the server starts."""
+    """Compile the modules that are imported when the server starts."""
     answer = subprocess.run([str(python), "-c", _IMPORTED, *STARTED], stdout=subprocess.PIPE, text=True, check=True)
     for file in sorted(json.loads(answer.stdout)):
         if Path(file).is_relative_to(site):
@@ -103,6 +103,7 @@ def bytecode(site: Path, python: Path) -> None:
 
 
 def main() -> None:
+    """Shrink the environment in the argument."""
     environment = Path(sys.argv[1])
     (site,) = environment.glob("lib/python3.*/site-packages")
     python = environment / "bin/python"

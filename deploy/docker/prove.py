@@ -1,10 +1,10 @@
-"""Prove that an image is what its name says, and write down what was proved: ``python prove.py ROLE FILE``.
+"""Test that an image fulfils its role, and write the results to a file: ``python prove.py ROLE FILE``.
 
-Runs while the image is built, in the image, as the user that the image runs as; a proof that fails ends the build.
+Runs in the image during its build, as the user of the image; the build fails if a test does.
 
-* ``backend``: no ML framework can be imported, the API application can, and the drivers it may need are there.
-* ``worker-cpu``, ``worker-gpu``: both backends train a model through their plugins; torch is the build it should be.
-* ``dev``: both.
+* ``backend``: no ML framework can be imported; the API application and the drivers that it may need can.
+* ``worker-cpu``, ``worker-gpu``: both ML backends train a model through their plugins, with the right build of torch.
+* ``dev``: both of these.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ OURS = ("ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", "ktrdr-api", "ktrdr-
 
 
 def prove_no_framework() -> dict[str, Any]:
-    """Look for every framework, installed or not; asking for one must fail as a user would see it."""
+    """Check that no ML framework is installed."""
     found = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is not None]
     if found:
-        raise SystemExit(f"this image must hold no ML framework, but has {', '.join(found)}")
+        raise SystemExit(f"this image must contain no ML framework, but has {', '.join(found)}")
     return {"frameworks": []}
 
 
 def prove_api() -> dict[str, Any]:
-    """Import the application and what PostgreSQL and certificates need."""
+    """Import the application, and the packages for PostgreSQL, certificates and Dask."""
     app = importlib.import_module("ktrdr.api.main").app
     for name in ("psycopg", "cryptography", "distributed"):
         importlib.import_module(name)
@@ -43,7 +43,7 @@ def prove_api() -> dict[str, Any]:
 
 
 def prove_training(kind: str) -> dict[str, Any]:
-    """Train one epoch with each backend through its plugin, on the sample that comes with core."""
+    """Train one model with each ML backend through its plugin, on the sample data of core."""
     from importlib.resources import files
 
     import torch
@@ -76,6 +76,7 @@ def _train(text: str, *, epochs: int | None) -> str:
 
 
 def main() -> None:
+    """Run the tests of the role in the arguments, and write the results."""
     role, file = sys.argv[1], Path(sys.argv[2])
     if os.getuid() == 0:
         raise SystemExit("the image must not run as root")

@@ -1,8 +1,9 @@
-"""Make an environment small and the same every time: ``python slim.py ENVIRONMENT [--keep-headers] [--only PACKAGE]``.
+"""Make an environment small and reproducible: ``python slim.py ENVIRONMENT [--keep-headers] [--only PACKAGE]``.
 
-Runs in the build with the environment's own Python. Removes what no program of ours reads, compiles what is left with
-hash-based bytecode (the user of the image may not write any, and bytecode with a time in it would differ between
-builds), and gives every file the time ``SOURCE_DATE_EPOCH``. ``--keep-headers``: kernels are compiled at run time.
+Runs during the build with the Python of the environment. Removes files that are not used at run time, compiles the rest
+to hash-based bytecode (the user of the image cannot write bytecode, and bytecode with times would differ between
+builds), and sets the time of every file to ``SOURCE_DATE_EPOCH``. ``--keep-headers``: for kernels that are compiled at
+run time.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ import py_compile
 import shutil
 from pathlib import Path
 
-# Directories by name: tests of dependencies, and what only a compiler reads.
+# Names of directories: tests of dependencies, and files for compilers.
 UNUSED_DIRECTORIES = {"tests", "test", "__pycache__"}
 HEADER_DIRECTORIES = {"include"}
 UNUSED_ENDINGS = (".map",)
 HEADER_ENDINGS = (".a", ".h", ".hpp", ".cuh", ".pxd", ".pyx", ".c", ".cpp")
-# Paths below site-packages: extensions of notebooks, tools of torch that nothing calls at run time.
+# Paths below site-packages: extensions for notebooks, tools of torch that are not used at run time.
 UNUSED_PATHS = (
     "plotly/labextension",
     "torch/bin/protoc",
     "torch/bin/protoc-3.13.0.0",
     "torch/share/cmake",
 )
-# These are programs, whatever their directory is called.
+# Used at run time in spite of their names.
 KEPT = ("torch/testing", "numpy/testing")
 
 
 def slim(environment: Path, site: Path, *, headers: bool) -> None:
-    """Remove what is not used at run time; ``headers``: keep what compilers read."""
+    """Remove files that are not used at run time; ``headers``: keep the files for compilers."""
     directories = UNUSED_DIRECTORIES if headers else UNUSED_DIRECTORIES | HEADER_DIRECTORIES
     endings = UNUSED_ENDINGS if headers else UNUSED_ENDINGS + HEADER_ENDINGS
     for relative in UNUSED_PATHS:
@@ -53,23 +54,24 @@ def slim(environment: Path, site: Path, *, headers: bool) -> None:
 
 
 def bytecode(directory: Path) -> None:
-    """Compile everything, in the same order and by one process, so that two builds agree to the byte."""
+    """Compile all modules in a fixed order by one process, so that two builds give equal bytes."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    # Some packages ship templates that end in .py and are no Python: what cannot be compiled is not compiled.
+    # Files that cannot be compiled are skipped: some packages contain templates with the suffix .py.
     compileall.compile_dir(directory, maxlevels=40, quiet=2, force=True, workers=1, invalidation_mode=mode)
 
 
 def same_time(directory: Path, seconds: int) -> None:
-    """Give every file and directory the same time of modification."""
+    """Set the same modification time for every file and directory."""
     for path in [directory, *directory.rglob("*")]:
         os.utime(path, (seconds, seconds), follow_symlinks=False)
 
 
 def main() -> None:
+    """Shrink and compile the environment in the arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("environment", type=Path)
     parser.add_argument("--keep-headers", action="store_true")
-    parser.add_argument("--only", metavar="PACKAGE", help="everything else has been done before")
+    parser.add_argument("--only", metavar="PACKAGE", help="only compile this package; the rest is done already")
     asked = parser.parse_args()
     (site,) = asked.environment.glob("lib/python3.*/site-packages")
     if asked.only is None:

@@ -1,6 +1,7 @@
-"""Read the services of a compose file of ours, with what they extend put in, and variables filled in.
+"""Reads the services of our compose files, with `extends` and variables resolved.
 
-Only what our files use of the specification: ``${NAME:-default}``, ``extends`` with a file, anchors, merge keys.
+Supports only the parts of the specification that our files use: ``${NAME:-default}``, ``extends`` with a file, anchors,
+merge keys.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Make what an environment keeps secret, once: ``python make_secrets.py DIRECTORY``. What exists is left as it is.
+"""Create the missing secrets of an environment: ``python make_secrets.py DIRECTORY``.
 
-Below DIRECTORY, one directory for each service that reads from it, so that none sees what is another's:
+DIRECTORY has one directory per service, so that each service sees only its own secrets:
 
 * ``backend/``: ``token``, ``read-token``, ``pgpass`` (libpq's password file);
 * ``postgres/password``, ``grafana/password``;
 * ``prometheus/read-token``;
-* ``certificates/``: the cluster's mutual certificates. Whoever has them can run code on its workers.
+* ``certificates/``: the mutual certificates of the cluster. Whoever has them can run code on its workers.
 
-Run as root it gives each file to the user of the image that reads it. Needs ``ktrdr`` on the path for certificates.
+Existing files are not changed. As root the script makes the user of the image that reads a file its owner. Certificates
+need ``ktrdr`` on the path.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Users of the images: ours, Debian's PostgreSQL, Prometheus, Grafana. PostgreSQL's reads its file while still root.
+# Users of the images: KTRDR, PostgreSQL (which reads its file as root), Prometheus, Grafana.
 KTRDR, POSTGRES, PROMETHEUS, GRAFANA = 10001, 0, 65534, 472
 
 
 def make(directory: Path) -> list[Path]:
-    """Make what is missing and return the files made."""
+    """Create the missing files and return their paths."""
     made: list[Path] = []
     password = _secret(directory / "postgres/password", POSTGRES, made)
     _write(directory / "backend/pgpass", f"*:*:*:*:{password}\n", KTRDR, made)
@@ -42,7 +43,7 @@ def make(directory: Path) -> list[Path]:
 
 
 def _secret(path: Path, owner: int, made: list[Path]) -> str:
-    """Return what ``path`` holds, a new random text if it is not there."""
+    """Return the content of ``path``; create it with a random text if it does not exist."""
     if not path.exists():
         _write(path, secrets.token_urlsafe(32), owner, made)
     return path.read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Build, run and measure the images without a container engine's daemon: mmdebstrap makes the base, buildah the rest.
+"""Build and measure the images without the daemon of a container engine: with mmdebstrap for the base, and buildah.
 
-``python deploy/images/build.py base|build ROLE|sizes ROLE|sbom ROLE|estimate``; ``nox -s images`` does all of it. Needs
-root, and Debian's packages `buildah` and `mmdebstrap`. Everything is kept below ``KTRDR_IMAGES`` (default
-``~/.cache/ktrdr-images``), apart from what other users of buildah on this machine have.
+``python deploy/images/build.py base|build ROLE|sizes ROLE|sbom ROLE|estimate``; ``nox -s images`` runs all of it. Needs
+root, and the Debian packages `buildah` and `mmdebstrap`. All files are below ``KTRDR_IMAGES`` (default
+``~/.cache/ktrdr-images``), separate from other images of buildah on this machine.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 SUITE = "bookworm"
-"""Debian 12: its Python is 3.11, that of the images."""
+"""Debian 12, whose Python is 3.11, as in the images."""
 
 BASE = f"localhost/ktrdr-base:{SUITE}"
 ROLES = ("backend", "worker-cpu")
-"""What is really built here. The other two need wheels of several gigabytes, or the same steps once more."""
+"""The images that are built in tests. The other two need wheels of several gigabytes, or only repeat these steps."""
 
 INCLUDED = ("python3", "python3-venv", "ca-certificates", "usr-is-merged")
 
 LEFT_OUT = ("doc", "man", "locale", "info")
-"""Directories of `/usr/share` that Debian's own slim images leave out as well."""
+"""Directories of `/usr/share` that Debian's slim images leave out too."""
 
 MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"
-"""Hooks of mmdebstrap that merge `/usr` as debootstrap does. A package would do it too, and bring Perl along."""
+"""Hooks of mmdebstrap that merge `/usr` as debootstrap does. A package can do that too, but needs Perl."""
 
 INPUTS = "ktrdr.inputs"
-"""Label of an image: a hash of the files that it was built of."""
+"""Label of an image: a hash of the files that it was built from."""
 
 
 def state() -> Path:
-    """Return the directory that everything made here is kept below."""
+    """Return the directory of all files that this module writes."""
     given = os.environ.get("KTRDR_IMAGES")
     return Path(given).absolute() if given else Path.home() / ".cache" / "ktrdr-images"
 
 
 def buildah(*arguments: str, capture: bool = True) -> str:
-    """Run buildah on the storage of :func:`state` and return what it prints.
+    """Run buildah on the storage in :func:`state` and return its output.
 
     Raises:
-        SystemExit: it failed; what it said is on standard error.
+        SystemExit: buildah failed; its messages are on standard error.
     """
     command = ["buildah", "--root", str(state() / "storage"), "--runroot", str(state() / "run"), *arguments]
     answer = subprocess.run(command, stdout=subprocess.PIPE if capture else None, text=True, check=False)
@@ -66,19 +66,19 @@ def have(image: str) -> bool:
 
 
 def make_base() -> str:
-    """Make the base image if it is not there: a minimal Debian with Python, as the official slim image is."""
+    """Build the base image if it does not exist: a minimal Debian with Python, like the official slim image."""
     if have(BASE):
         return BASE
     container = buildah("from", "scratch")
     try:
-        # Into the container itself, and unsafely: a base that was cut short is never committed.
+        # Written directly into the container and without fsync: an incomplete base is never committed.
         tree = Path(buildah("mount", container))
         command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(INCLUDED)}"]
         command += [f"--hook-dir={MERGED}", "--dpkgopt=force-unsafe-io"]
         command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
         subprocess.run([*command, SUITE, str(tree)], check=True)
         for settings in ("apt/apt.conf.d", "dpkg/dpkg.cfg.d"):
-            # How it was made is no matter of whoever installs something on it.
+            # Settings of this build, which must not affect later installations.
             (tree / "etc" / settings / "99mmdebstrap").unlink(missing_ok=True)
         buildah("config", "--cmd", "python3", container)
         buildah("commit", "--quiet", container, BASE)
@@ -98,9 +98,9 @@ def image(role: str) -> str:
 
 
 def build(role: str) -> str:
-    """Build a role's image, with its bill of materials, unless it was built of the same files; return its name.
+    """Build a role's image with its bill of materials, unless it exists with the same inputs; return its name.
 
-    No step is kept as a layer: on an empty machine writing them takes as long as the steps themselves.
+    Steps are not cached as layers: on an empty machine writing the layers takes as long as the steps.
     """
     inputs = _inputs(role)
     bill = _bill(role, inputs)
@@ -111,7 +111,7 @@ def build(role: str) -> str:
 
 
 def build_stage(role: str, stage: str, *, cached: bool = True) -> str:
-    """Build the image of one stage and return its name; ``cached``: start from what an earlier call has done."""
+    """Build the image of one stage and return its name; ``cached``: use the steps of earlier calls."""
     name = f"localhost/ktrdr-{role}-{stage}:test"
     _build(role, name, "--target", stage, "--layers", *([] if cached else ["--no-cache"]))
     return name
@@ -129,7 +129,7 @@ def _dockerfile(role: str) -> Path:
 
 
 def _inputs(role: str) -> str:
-    """Return a hash of what an image is built of: the base, and every file that its build may see."""
+    """Return a hash of the inputs of an image: the base, and every file that its build may read."""
     digest = hashlib.sha256(buildah("images", "--no-trunc", "--format", "{{.ID}}", make_base()).encode())
     seen = [
         path
@@ -150,7 +150,7 @@ def _label(name: str, label: str) -> str | None:
 
 
 def _sources() -> list[str]:
-    """Return options that let the build reach what this machine reaches: wheels in a directory, certificates."""
+    """Return options that give the build the sources of this machine: a directory of wheels, certificates, indexes."""
     options = []
     links = os.environ.get("UV_FIND_LINKS", "")
     if Path(links).is_dir() and links:
@@ -171,7 +171,7 @@ def _sources() -> list[str]:
 
 
 def _bill(role: str, inputs: str) -> Path:
-    """Return where a build of these inputs leaves the role's bill of materials (CycloneDX, JSON)."""
+    """Return the path of the role's bill of materials (CycloneDX, JSON) for these inputs."""
     return state() / "sbom" / inputs / f"ktrdr-{role}.cdx.json"
 
 
@@ -183,7 +183,7 @@ def bill_of_materials(role: str, directory: Path) -> Path:
 
 
 def sizes(role: str) -> dict[str, float]:
-    """Return MB (10^6 bytes) of the image ``on_disk``, base included, and ``compressed``, as it travels."""
+    """Return MB (10^6 bytes) of the image ``on_disk``, base included, and ``compressed``, as it is transferred."""
     with tempfile.TemporaryDirectory(dir=_scratch()) as scratch:
         buildah("push", "--quiet", image(role), f"oci:{scratch}/image:test")
         blobs = sum(path.stat().st_size for path in Path(scratch).rglob("blobs/sha256/*"))
@@ -196,7 +196,7 @@ def sizes(role: str) -> dict[str, float]:
 
 
 def _lengths(tree: Path) -> Iterator[int]:
-    """Yield the lengths of the files of a tree, a file with several names once: as container engines count."""
+    """Yield the sizes of the files of a tree, hard links once, as container engines count."""
     seen = set()
     for directory, _, files in os.walk(tree):
         for name in files:
@@ -207,7 +207,7 @@ def _lengths(tree: Path) -> Iterator[int]:
 
 
 def heaviest(role: str, *, most: int = 15) -> list[tuple[float, str]]:
-    """Return what weighs most in the environment of an image: MB and path, heaviest first."""
+    """Return the largest parts of the environment of an image, as MB and path, largest first."""
     container = buildah("from", image(role))
     try:
         (site,) = Path(buildah("mount", container), "opt/ktrdr").glob("lib/python3.*/site-packages")
@@ -222,12 +222,12 @@ def heaviest(role: str, *, most: int = 15) -> list[tuple[float, str]]:
 
 
 def budget() -> dict[str, Any]:
-    """Return what each image may weigh."""
+    """Return the size limits of the images."""
     return tomllib.loads((ROOT / "deploy/images/budget.toml").read_text(encoding="utf-8"))
 
 
 def estimate_gpu() -> float:
-    """Return MB of the wheels of worker-gpu together: about what its layer of dependencies travels as."""
+    """Return MB of all wheels of worker-gpu: about the transferred size of its layer of dependencies."""
     requirements = ROOT / "deploy/requirements/worker-gpu.txt"
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "pylock.toml"
@@ -243,7 +243,7 @@ def estimate_gpu() -> float:
 
 
 def _wheel_size(package: dict[str, Any]) -> int:
-    """Return bytes of the largest wheel that fits CPython 3.11 on amd64 Linux: at least what will be taken."""
+    """Return bytes of the largest wheel for CPython 3.11 on amd64 Linux: an upper bound of the installed one."""
     fitting = re.compile(r"-(py3|py2\.py3|cp311|cp3\d+-abi3|cp311-cp311)-.*(any|linux\S*x86_64)\S*\.whl$")
     found = [wheel["size"] for wheel in package["wheels"] if fitting.search(wheel["url"].rpartition("/")[2])]
     if not found:
@@ -252,6 +252,7 @@ def _wheel_size(package: dict[str, Any]) -> int:
 
 
 def main() -> None:
+    """Run one action of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("action", choices=("base", "build", "sizes", "heaviest", "sbom", "estimate"))
     parser.add_argument("role", nargs="?", choices=ROLES)

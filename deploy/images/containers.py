@@ -1,7 +1,7 @@
-"""Run an image's contents as a container engine would, with namespaces and nothing else.
+"""Run images like a container engine, with Linux namespaces only.
 
-One container: a copy of the image, mounted read-only; processes, mounts and (if asked for) network of its own;
-the image's user, environment, init and command; an empty ``/tmp``. Needs root.
+A container has a read-only copy of the image; its own process, mount and, optionally, network namespace; the user,
+environment, init and command of the image; and an empty ``/tmp``. Needs root.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ exec chroot --userspec={user} "$ROOT" /usr/bin/env -i {environ} /bin/sh -c 'cd "
 
 @dataclass(frozen=True)
 class Config:
-    """What an image says about how it is run."""
+    """The run configuration of an image."""
 
     user: str
     directory: str
@@ -63,10 +63,10 @@ def config_of(image: str) -> Config:
 
 @dataclass
 class Container:
-    """A copy of an image, and the process that runs in it.
+    """A copy of an image, and the process in it.
 
     ``network``: name of a network namespace (``ip netns``), by default that of the caller. ``mounts``: path in the
-    container to path here, writable unless it is in ``read_only``.
+    container -> path on this machine, writable unless it is in ``read_only``.
     """
 
     image: str
@@ -86,7 +86,7 @@ class Container:
         self.root = Path(build.buildah("mount", self.name))
 
     def command(self, command: Sequence[str] | None = None, *, init: bool = True) -> list[str]:
-        """Return the command line that runs ``command`` (default: the image's) in namespaces of its own."""
+        """Return the command line that runs ``command`` (default: that of the image) in new namespaces."""
         words = [*(self.config.entrypoint if init else ()), *(self.config.command if command is None else command)]
         targets, mounts = [], []
         for target, source in self.mounts.items():
@@ -110,7 +110,7 @@ class Container:
         return [*inside_network, *isolate, "env", f"ROOT={self.root}", "/bin/sh", "-c", script]
 
     def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+        """Run a command, wait for its end, and return the result."""
         return subprocess.run(
             self.command(command),
             stdin=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ class Container:
         )
 
     def start(self, command: Sequence[str] | None = None) -> None:
-        """Start a command (default: the image's); what it says is added to the log."""
+        """Start a command (default: that of the image); its output is appended to the log."""
         with self.log.open("ab") as log:
             self.process = self._spawn(self.command(command), log)
 
@@ -141,7 +141,7 @@ class Container:
         return answer.returncode == 0
 
     def init(self) -> int:
-        """Return the process id, here, of the first process in the container."""
+        """Return the process id on this machine of the first process in the container."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         deadline = time.monotonic() + 30
@@ -151,7 +151,7 @@ class Container:
         return int(found[0])
 
     def stop(self, *, grace: float = 60) -> int:
-        """Ask the process to leave as a container engine does, and return its exit status; kill it after ``grace``."""
+        """Stop the process like a container engine, and return its exit status; kill it after ``grace`` seconds."""
         assert self.process is not None
         if self.process.poll() is None:
             os.kill(self.init(), signal.SIGTERM)
@@ -161,15 +161,15 @@ class Container:
             return self.kill()
 
     def kill(self) -> int:
-        """Kill everything in the container, which its first process takes along, and return the exit status."""
+        """Kill the first process of the container, and thereby all others; return the exit status."""
         assert self.process is not None
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just left by itself
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended by itself
             if self.process.poll() is None:
                 os.kill(self.init(), signal.SIGKILL)
         return self.process.wait()
 
     def remove(self) -> None:
-        """Kill what runs, and remove the copy of the image."""
+        """Kill all processes, and remove the copy of the image."""
         if self.process is not None:
             self.kill()
         build.buildah("umount", self.name)

@@ -1,12 +1,12 @@
-"""Pin what each image installs, with hashes and without addresses: ``nox -s requirements``.
+"""Pin the packages of each image, with hashes and without URLs: ``nox -s requirements``.
 
-``--check`` writes nothing and fails when a file is not what would be written: ``nox -s requirements_check``.
+``--check`` writes nothing, and fails if a file is not up to date: ``nox -s requirements_check``.
 
-torch exists in two builds. The worker-gpu image takes the one of the package index, which brings CUDA. The others take
-the CPU build, whose version ends in ``+cpu`` and which no ordinary index has: it must lie in a directory named by
-``UV_FIND_LINKS`` when the files are made, and be reachable the same way, or through an index of torch's makers, when an
-image is built. Where it is not at hand, its pin cannot be made again: then the check says so and compares the direct
-requirements of those two files only.
+torch exists in two builds. The image worker-gpu uses the build of the package index, which includes CUDA. The others
+use the CPU build, whose version ends in ``+cpu`` and which is not in the usual index: it must be in a directory of
+``UV_FIND_LINKS`` when the files are written, and also there, or in the index of PyTorch, when an image is built.
+Without it the pins of these images cannot be computed: the check then says so, and compares only the direct
+requirements of these images.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PYTHON = "3.11"
-"""Version of Python of the images; torch's CPU build is for this one."""
+"""Python version of the images, for which the CPU build of torch is."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Role:
-    """What an image installs: distributions of ours (with extras) for their dependencies, and tools.
+    """The packages of an image: dependencies of our distributions (with extras), and tools.
 
-    ``torch``: ``cpu``, ``cuda`` or nothing. ``groups``: dependency groups of the workspace.
+    ``torch``: ``cpu``, ``cuda`` or empty. ``groups``: dependency groups of the workspace.
     """
 
     distributions: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -42,17 +42,17 @@ class Role:
     groups: tuple[str, ...] = ()
 
 
-# SHA-256 of torch-VERSION-cp311-cp311-manylinux_2_28_aarch64.whl, which was not at hand: what nixpkgs has for it
-# (torch/bin). A second public list agrees, and has for amd64 what our own file gives.
+# SHA-256 of torch-VERSION-cp311-cp311-manylinux_2_28_aarch64.whl, which was not available: taken from nixpkgs
+# (torch/bin). A second public list agrees with it, and with the hash of our own file for amd64.
 TORCH_CPU_ARM64 = {"2.13.0+cpu": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7"}
 
-# The init of every image comes from the package index as well: hash-pinned like the rest, on any base.
+# The init of every image is a package too, so that its hash is pinned, on any base.
 INIT = "dumb-init>=1.2.5"
 API = {"ktrdr-core": (), "ktrdr-api": ("postgresql", "tls")}
 WORKER = {"ktrdr-core": (), "ktrdr-ml-torch": (), "ktrdr-ml-sklearn": (), "ktrdr-worker": ()}
 
 ROLES = {
-    # What a build needs and no image keeps.
+    # Needed in builds, not part of any image.
     "build": Role(tools=("uv>=0.13", "cyclonedx-bom>=7")),
     "backend": Role(API, (INIT,)),
     "worker-cpu": Role(WORKER, (INIT,), torch="cpu"),
@@ -62,7 +62,7 @@ ROLES = {
 
 
 def direct(role: Role) -> list[str]:
-    """Return the requirements that are not ours, in the order they are declared."""
+    """Return the requirements other than our distributions, in the order of their declaration."""
     found = list(role.tools)
     for name, extras in role.distributions.items():
         project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -86,10 +86,10 @@ def _torch(role: Role) -> list[str]:
 
 
 def compile_role(name: str, role: Role) -> str | None:
-    """Return the text of the role's file; ``None`` if the CPU build of torch is wanted and not at hand.
+    """Return the text of the role's file; ``None`` if it needs the CPU build of torch, which is not available.
 
     Raises:
-        SystemExit: the requirements cannot be resolved, with what uv says.
+        SystemExit: the requirements cannot be resolved; the message is that of uv.
     """
     environ = {key: value for key, value in os.environ.items() if key not in ("UV_FIND_LINKS", "VIRTUAL_ENV")}
     if role.torch == "cpu":
@@ -102,7 +102,7 @@ def compile_role(name: str, role: Role) -> str | None:
     with tempfile.TemporaryDirectory() as scratch:
         source, output = Path(scratch) / f"{name}.in", Path(scratch) / f"{name}.txt"
         source.write_text("\n".join(direct(role)) + "\n", encoding="utf-8")
-        # What is pinned stays, as long as it fits: a pin moves with the bounds, or when its file is removed.
+        # Pins are kept while they are within the bounds. Remove the file to update all of them.
         if target.exists():
             output.write_bytes(target.read_bytes())
         command = [
@@ -118,10 +118,10 @@ def compile_role(name: str, role: Role) -> str | None:
 
 
 def _for_arm64(text: str) -> str:
-    """Add the hash of torch's CPU build for arm64: the build for amd64 is the only one that uv sees.
+    """Add the hash of torch's CPU build for arm64, because uv sees only the build for amd64.
 
     Raises:
-        SystemExit: that hash is not known for the version that is pinned.
+        SystemExit: the hash of the pinned version is not known.
     """
 
     def both(pin: re.Match[str]) -> str:
@@ -159,6 +159,7 @@ def lacking(name: str, role: Role) -> list[str]:
 
 
 def main() -> int:
+    """Write or check all files; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
@@ -167,10 +168,10 @@ def main() -> int:
         target = HERE / f"{name}.txt"
         text = compile_role(name, role)
         if text is None and not check:
-            raise SystemExit(f"{name}: torch's CPU build lies in no directory of UV_FIND_LINKS")
+            raise SystemExit(f"{name}: torch's CPU build is in no directory of UV_FIND_LINKS")
         if text is None:
             missing = lacking(name, role)
-            print(f"{name}: NOT made again, as torch's CPU build is not at hand; its direct requirements are compared")
+            print(f"{name}: NOT compiled, as torch's CPU build is not available; its direct requirements are compared")
             stale += bool(missing)
             print(f"{name}: {'does not pin ' + ', '.join(missing) if missing else 'they are pinned'}")
         elif not check:

@@ -1,7 +1,7 @@
-"""Extension of Griffe, which reads the docstrings: what our code has that it would not show as it is meant.
+"""Extension of Griffe: converts the docstrings and the pydantic models of KTRDR for the API reference.
 
-Docstrings name things as Sphinx does (``:class:`Bars```), and Markdown knows no such roles; nor that code follows two
-colons. Pydantic's models are made by their fields, which are no parameters to whoever only reads the source.
+Docstrings refer to objects as in Sphinx (``:class:`Bars```), and mark code with two colons, which Markdown does not
+know. The parameters of pydantic models are their fields, which Griffe does not infer from the source.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _CODE_FOLLOWS = re.compile(r"::$", re.MULTILINE)
 
 
 class House(griffe.Extension):
-    """Turn roles into links, where the page of what is named exists, and fields into parameters."""
+    """Converts roles to links, if the object has a page, and fields of models to parameters."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Go through a whole package, once all of it is there to find names in."""
+        """Convert a whole package, after it is loaded completely, so that names can be resolved."""
         self._visit(pkg)
 
     def _visit(self, obj: griffe.Object) -> None:
@@ -39,7 +39,7 @@ _MODELS = ("BaseModel", "_Section", "BaseSettings")
 
 
 def _show_fields(model: griffe.Class) -> None:
-    """Give a pydantic model the signature that its fields make."""
+    """Set the signature of a pydantic model from its fields."""
     if not any(str(base).rpartition(".")[2] in _MODELS for base in model.bases):
         return
     fields = [each for each in model.attributes.values() if each.annotation is not None and each.is_public]
@@ -54,7 +54,7 @@ _KEYWORD = griffe.ParameterKind.keyword_only
 
 
 def _type(annotation: str | griffe.Expr | None) -> str | griffe.Expr | None:
-    """Return the type itself, without the limits that ``Annotated`` adds to it."""
+    """Return the type without the constraints of ``Annotated``."""
     if isinstance(annotation, griffe.ExprSubscript) and str(annotation.left) == "Annotated":
         inner = annotation.slice
         return inner.elements[0] if isinstance(inner, griffe.ExprTuple) else inner
@@ -62,7 +62,7 @@ def _type(annotation: str | griffe.Expr | None) -> str | griffe.Expr | None:
 
 
 def _default(field: griffe.Attribute) -> str | griffe.Expr | None:
-    """Return the default of a field; of ``Field(default, ...)``, the first argument."""
+    """Return the default of a field: for ``Field(default, ...)`` its first argument."""
     value = field.value
     if isinstance(value, griffe.ExprCall) and str(value.function) == "Field":
         value = next((each for each in value.arguments if not isinstance(each, griffe.ExprKeyword)), None)
@@ -72,12 +72,12 @@ def _default(field: griffe.Attribute) -> str | griffe.Expr | None:
 def _link(obj: griffe.Object, role: re.Match[str]) -> str:
     short, name = role.groups()
     text = name.rpartition(".")[2] if short else name.lstrip(".")
-    # `optional`: what has no page is code and no warning.
+    # `optional`: an object without a page is shown as code, without a warning.
     return f'<autoref optional identifier="{_resolve(obj, name)}"><code>{text}</code></autoref>'
 
 
 def _resolve(obj: griffe.Object, name: str) -> str:
-    """Return the full name of what ``name`` means in the docstring of ``obj``."""
+    """Return the full name of the object that ``name`` refers to in the docstring of ``obj``."""
     if name.startswith("ktrdr."):
         return name
     if name.startswith("."):

@@ -1,8 +1,8 @@
-"""Write what the pages have of the schema, the registry, the plugins, click and the OpenAPI document.
+"""Writes the generated parts of pages: from the schema, the registry, the plugins, click and the OpenAPI document.
 
-A part of a page between ``<!-- generated: keys training.labels -->`` and ``<!-- end of generated -->`` is what the
-generator of that name makes of the argument. It stands in the file, so that a page can be read in a checkout;
-``nox -s reference`` writes all of them, and a page whose parts are stale does not build.
+The part of a page between ``<!-- generated: keys training.labels -->`` and ``<!-- end of generated -->`` is the output
+of the generator ``keys`` for the argument ``training.labels``. It is stored in the file, so that the page can be read
+in a checkout; ``nox -s reference`` writes all parts, and the build fails for a page with an outdated part.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _GENERATORS: Mapping[str, Generator] = {**TABLES, "options": _options, "routes":
 
 
 def renewed(markdown: str) -> str:
-    """Return a page with all its generated parts made anew.
+    """Return a page with all its generated parts up to date.
 
     Raises:
-        ValueError: there is no generator of a name.
-        KeyError: a generator does not know what it is asked for.
+        ValueError: there is no generator with the name in a part.
+        KeyError: a generator does not know the argument.
     """
     arguments = {found["argument"] for found in _PART.finditer(markdown) if found["argument"]}
 
@@ -55,7 +55,7 @@ def renewed(markdown: str) -> str:
 
 
 def write_all() -> list[Path]:
-    """Write every page anew that is stale, and return those."""
+    """Write every page with outdated parts; return the paths of these pages."""
     written = []
     for page in sorted(_PAGES.rglob("*.md")):
         text = page.read_text(encoding="utf-8")

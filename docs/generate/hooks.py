@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: refuse a page whose generated parts are stale, and put in the pictures."""
+"""Hooks of MkDocs: refuse pages with outdated generated parts, and insert the plots."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PICTURE = re.compile(r'<div class="plot" data-plot="([\w:]+)"></div>')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Return ``markdown`` as it is. Raises ``PluginError`` if a generated part of it is not what it would be now."""
+    """Return ``markdown`` unchanged. Raises ``PluginError`` if a generated part of the page is outdated."""
     if renewed(markdown) != markdown:
-        raise PluginError(f"{page.file.src_uri} is out of date; `nox -s reference` writes it anew")
+        raise PluginError(f"{page.file.src_uri} is out of date; `nox -s reference` updates it")
     return markdown
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Put in the pictures."""
+    """Insert the plots."""
     return _PICTURE.sub(lambda found: plot(found[1]), output)

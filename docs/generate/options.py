@@ -1,6 +1,4 @@
-"""What click knows of a command, how it is called and a table of its options, and what the API knows of its routes.
-
-Nothing about an option or a route is typed by hand."""
+"""Generated tables of the options of commands, from click, and of the routes of the API, from OpenAPI."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ __all__ = ["command_at", "leaves", "options_table", "routes_table"]
 
 
 def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> dict[str, click.Command]:
-    """Return every command that does something, by its words after `ktrdr`, in the order of the help."""
+    """Return every command that is not a group, by its words after `ktrdr`, in the order of the help."""
     if not isinstance(command, click.Group):
         return {" ".join(path): command}
     context = click.Context(command)
@@ -27,12 +25,12 @@ def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> dict[str
 
 
 def command_at(words: str) -> click.Command:
-    """Return the command that is called `ktrdr WORDS`; raises ``KeyError`` if there is none."""
+    """Return the command `ktrdr WORDS`; raises ``KeyError`` if there is none."""
     return leaves()[words]
 
 
 def options_table(words: str) -> str:
-    """Return the call and the options of `ktrdr WORDS` as Markdown."""
+    """Return the usage and the options of `ktrdr WORDS` in Markdown."""
     command = command_at(words)
     context = click.Context(command, info_name=f"ktrdr {words}", help_option_names=["-h", "--help"])
     call = " ".join([f"ktrdr {words}", *command.collect_usage_pieces(context)])
@@ -44,7 +42,7 @@ def options_table(words: str) -> str:
 
 
 def routes_table() -> str:
-    """Return every route of the API with what it does, in the order of its OpenAPI document."""
+    """Return a table of the routes of the API with their summaries, in the order of the OpenAPI document."""
     from ktrdr.api.app import create_app
 
     rows = [
@@ -60,8 +58,10 @@ def _code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape what Markdown would take for something else, outside of code, and nothing that it would not: the tables
-    are read as they stand, too."""
+    """Escape the characters outside code that Markdown would interpret.
+
+    Other characters are not escaped, because the tables are also read as source.
+    """
     parts = " ".join(text.replace("``", "`").split()).replace("|", "\\|").split("`")
     parts[::2] = [_MARKED.sub(r"\\\g<0>", _TAG.sub("&lt;", part)) for part in parts[::2]]
     return "`".join(parts)

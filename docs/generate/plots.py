@@ -1,4 +1,4 @@
-"""The pictures of the references, as SVG that stands in the page and takes the colour of its text."""
+"""The plots of the reference, as SVG elements in the page that take the colour of its text."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from ktrdr.core.strategy.model import CLASSES, Labels
 __all__ = ["MEMBERSHIP_EXAMPLES", "plot"]
 
 _FIRST_DAY, _BARS = np.datetime64("2017-03-06"), 240
-"""Two weeks with a fall, a rise, a setback and a jump."""
+"""The plotted part of the sample: two weeks with a fall, a rise, a setback and a jump."""
 
 _FOR_HOURS: Mapping[str, Mapping[str, float]] = {
     "zigzag": {"zigzag_threshold": 0.005},
     "turning_points": {"reversal": 0.005},
     "direction": {"threshold": 0.001},
 }
-"""Parameters of labels whose defaults are for daily bars."""
+"""Parameters for hourly bars, of labels whose defaults are for daily bars."""
 
 _INK = "#010203"
-"""Becomes the colour of the page's text; no line has it otherwise."""
+"""Placeholder for the colour of the page's text; no line uses this colour."""
 
 _DECIMALS = re.compile(r"\d+\.\d{3,}")
 
@@ -63,7 +63,7 @@ _STYLE: Mapping[str, Any] = {
     "axes.formatter.useoffset": False,
 }
 
-# Values over 0 to 100, as RSI has them; each example shows what its numbers do.
+# For values from 0 to 100, as of RSI; the examples show the effect of the parameters.
 MEMBERSHIP_EXAMPLES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "triangular": {"[0, 0, 40]": (0, 0, 40), "[30, 50, 70]": (30, 50, 70), "[60, 100, 100]": (60, 100, 100)},
     "trapezoidal": {
@@ -75,11 +75,11 @@ MEMBERSHIP_EXAMPLES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "sigmoid": {"[30, -0.3]": (30, -0.3), "[70, 0.3]": (70, 0.3), "[70, 1]": (70, 1)},
     "bell": {"[10, 2, 30]": (10, 2, 30), "[20, 2, 65]": (20, 2, 65), "[20, 6, 65]": (20, 6, 65)},
 }
-"""Parameters that are drawn for each type of membership function."""
+"""Plotted parameters for each type of membership function."""
 
 
 def plot(what: str) -> str:
-    """Return the picture ``<kind>:<name>`` as an SVG element."""
+    """Return the plot ``<kind>:<name>`` as an SVG element."""
     kind, _, name = what.partition(":")
     draw, label = _KINDS[kind]
     style: Any = {**_STYLE, "svg.hashsalt": what}
@@ -95,7 +95,7 @@ def _sample() -> tuple[Bars, slice]:
 
 
 def _figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
-    # Margins in inches, the same for all, so that pictures below each other line up.
+    # Margins in inches, the same for all plots, so that plots below each other are aligned.
     width, above, below = 7.4, 0.24, 0.24
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
@@ -128,7 +128,7 @@ def _draw_indicator(name: str) -> Figure:
 
 def _draw_price(axis: Axes, bars: Bars, part: slice) -> None:
     x = np.arange(_BARS)
-    # From low to high of every bar, as one line with gaps: a picture of 240 elements is slow and large.
+    # The ranges of all bars as one line with gaps, because 240 SVG elements would be slow and large.
     gap = np.full(_BARS, np.nan)
     reach = np.stack((bars.low[part], bars.high[part], gap), axis=1).ravel()
     axis.plot(np.repeat(x, 3), reach, color=GREY, linewidth=0.8, alpha=0.6)
@@ -162,7 +162,7 @@ def _draw_labels(source: str) -> Figure:
     bars, part = _sample()
     declared = LABEL_SOURCES[source]
     parameters = {parameter.name: parameter.default for parameter in declared.parameters}
-    # The defaults are for daily bars: of hours, half a percent is a swing.
+    # The defaults are for daily bars; for hourly bars half a percent is a swing.
     parameters |= _FOR_HOURS.get(source, {})
     values = make_labels(Labels(source=source, parameters=parameters), bars).values[part]
     x, close = np.arange(_BARS), bars.close[part]
@@ -201,7 +201,7 @@ def _legend(axis: Axes) -> None:
 
 
 def _days(axis: Axes, time: np.ndarray) -> None:
-    """Mark every second day: bars stand side by side, so a weekend takes no room."""
+    """Mark every second day; bars are drawn without gaps, so a weekend has no width."""
     days = time.astype("datetime64[D]")
     first = np.flatnonzero(np.diff(days, prepend=days[:1] - 1).astype(int))[::2]
     axis.set_xticks(first, [f"{days[row].astype(object):%-d %b}" for row in first])
@@ -216,12 +216,12 @@ def _svg(figure: Figure, label: str) -> str:
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    # Of the ids only those that something refers to are kept: a page holds many pictures, and ids are of the page.
+    # Only ids with a reference are kept, because ids are shared by all plots of a page.
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", text)
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*\n\s*", " ", text)
-    # A hundredth of a pixel is enough for a line; what is written (the texts between the tags) stays as it is.
+    # Coordinates are rounded to a hundredth of a pixel; texts between tags are not changed.
     text = re.sub(r' (?:d|x|y|transform)="[^"]+"', lambda found: _DECIMALS.sub(_rounded, found[0]), text)
     text = text.replace(_INK, "currentColor").replace("'DejaVu Sans', 'Bitstream Vera Sans'", "inherit")
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)

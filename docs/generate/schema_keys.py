@@ -1,4 +1,4 @@
-"""The keys of a strategy file, read from its JSON Schema: what the grammar reference is made of."""
+"""The keys of a strategy file, read from its JSON Schema, for the reference of the grammar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 Schema = Mapping[str, Any]
 
 ANY_ID, ANY_ITEM = "<id>", "[]"
-"""Path elements: of a map whose keys the user chooses, and of a list."""
+"""Path elements: a key of a map whose keys the user chooses, and an item of a list."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Key:
 
     Attributes:
         path: from the root; see :data:`ANY_ID` and :data:`ANY_ITEM`.
-        variant: ``(key, word)`` of the same map if the key exists for that word alone, as of ``source: zigzag``.
-        kind: what may be written, in Markdown.
-        default: in Markdown; ``required`` where there is none.
+        variant: ``(key, word)`` of the same map if the key exists only for that word, such as ``source: zigzag``.
+        kind: the type of the value, in Markdown.
+        default: in Markdown; ``required`` if there is none.
         description: one phrase.
-        schemas: of each place the schema speaks of the key.
+        schemas: of the key, from each place in the schema.
     """
 
     path: tuple[str, ...]
@@ -37,17 +37,17 @@ class Key:
 
     @property
     def anchor(self) -> str:
-        """Its id on the page: the path, and the word of the variant."""
+        """Id of the key on the page: the path, with the word of the variant."""
         return anchor((*self.path[:-1], *(self.variant[1:] if self.variant else ()), self.path[-1]))
 
 
 def anchor(path: Sequence[str]) -> str:
-    """Return the id of a path: nothing in it has to be escaped in an address."""
+    """Return the id of a path, which needs no escaping in a URL."""
     return ".".join(part.strip("<>") for part in path if part != ANY_ITEM)
 
 
 def find(schema: Schema, path: Sequence[str]) -> Schema:
-    """Return the map at ``path``, its alternatives put together as ``{"anyOf": [...]}``."""
+    """Return the map at ``path``, with its alternatives as ``{"anyOf": [...]}``."""
     for part in path:
         if part == ANY_ITEM:
             schema = next(each for each in _alternatives(schema) if "items" in each)["items"]
@@ -74,13 +74,13 @@ def keys_of(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[Key]:
 
 
 def below(key: Key) -> Schema | None:
-    """Return the map that is the value of ``key``, if it may be one with keys of its own."""
+    """Return the map that is the value of ``key``, or ``None`` if the value has no keys."""
     inner: Schema = {"anyOf": list(key.schemas)}
     return inner if _properties(inner) else None
 
 
 def variants(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
-    """Yield ``(key, word, map)``: where ``key`` is ``word``, the map has these keys as well."""
+    """Yield ``(key, word, map)``: if ``key`` is ``word``, the keys of ``map`` are allowed too."""
     for each in _alternatives(schema):
         for rule in each.get("allOf", ()):
             then = rule.get("then", {})
@@ -92,7 +92,7 @@ def variants(schema: Schema) -> Iterator[tuple[str, str, Schema]]:
 
 
 def _alternatives(schema: Schema) -> list[Schema]:
-    """Return the schema itself and every alternative in it, at any depth, empty values left out."""
+    """Return the schema and all its alternatives at any depth, without null."""
     found = [schema]
     for each in schema.get("anyOf", ()):
         found += _alternatives(each)
@@ -142,7 +142,7 @@ def _default(schemas: Sequence[Schema], *, required: bool) -> str:
 
 
 def code(value: Any) -> str:
-    """Return ``value`` as a strategy file would have it."""
+    """Return ``value`` as it is written in a strategy file."""
     if isinstance(value, str):
         return f"`{value}`"
     text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
@@ -150,14 +150,14 @@ def code(value: Any) -> str:
 
 
 def kind_of(schema: Schema) -> str:
-    """Return what may be written, in Markdown: words, or a type with its bounds."""
+    """Return the allowed values in Markdown: words, or a type with its bounds."""
     kinds: dict[str, None] = {}
     words: dict[str, None] = {}
     for each in _alternatives(schema):
         if "enum" in each or "const" in each:
             words |= dict.fromkeys(_words(each))
         elif each.get("pattern", "").startswith("^(?:"):
-            continue  # the words again, in any case
+            continue  # the same words, case-insensitively
         elif text := _type(each):
             kinds[text] = None
     if words and "text" in kinds and len(kinds) == 1:
@@ -204,7 +204,7 @@ def _type(schema: Schema) -> str:
 
 
 def _list_of(item: str) -> str:
-    """Put what the items are in the plural, where that is one word."""
+    """Return the type of a list, with the type of its items in the plural if possible."""
     for one, many in (("whole number", "whole numbers"), ("number", "numbers"), ("map", "maps")):
         if item.startswith(one):
             return f"list of {many}{item.removeprefix(one)}"
@@ -223,5 +223,5 @@ def _bounded(kind: str, schema: Schema) -> str:
 
 
 def number(value: float) -> str:
-    """Return ``value`` with its thousands parted."""
+    """Return ``value`` with thousands separators."""
     return f"{int(value):,}" if value == int(value) else f"{value:g}"

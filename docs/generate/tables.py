@@ -1,4 +1,4 @@
-"""What the reference pages are filled with: Markdown made of the schema, the registry and the plugins."""
+"""Generated Markdown of the reference pages, from the schema, the registry and the plugins."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from ktrdr.core.strategy.training_parameters import CORE_KEYS, TRAINING_KEYS
 __all__ = ["BACKENDS", "GENERATORS", "INDICATOR_GROUPS", "Generator"]
 
 Generator = Callable[[str, Set[str]], str]
-"""From the argument, and the arguments of all such places on the page, to Markdown."""
+"""``(argument, arguments of all generated parts of the page) -> Markdown``."""
 
 BACKENDS = ("torch", "sklearn")
 INDICATOR_GROUPS = ("momentum", "trend", "volatility", "volume", "statistics")
-"""Modules of ``ktrdr.core.indicators``; each has a page."""
+"""Modules of ``ktrdr.core.indicators``, each of which has a page."""
 
 _SAMPLE = Path(inspect.getfile(sample_bars)).parents[1] / "samples" / "neuro_mean_reversion.yaml"
 
-# What a table has no room for, and another page says.
+# Texts for keys that another page describes.
 _KINDS: Mapping[tuple[str, ...], str] = {
     ("indicators", ANY_ID, "type"): "a type or an alias of it, in any case: [all indicators](indicators/index.md)",
     ("model", "architecture"): "map: [keys of each model type](models.md)",
@@ -67,12 +67,12 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _named(identifier: str, text: str) -> str:
-    """Return ``text`` as code that has an address of its own, wherever Markdown is shown."""
+    """Return ``text`` as code with an anchor, in HTML that every Markdown viewer shows."""
     return f'<a class="key" id="{identifier}" href="#{identifier}">`{text}`</a>'
 
 
 def _sentence(text: str) -> str:
-    """Begin with a capital, unless it begins with code."""
+    """Return ``text`` with a capital first letter, unless it begins with code."""
     return text[:1].upper() + text[1:]
 
 
@@ -80,8 +80,10 @@ def _sentence(text: str) -> str:
 
 
 def _keys(argument: str, others: Set[str]) -> str:
-    """Return the table of the keys of the map at ``argument``, those of maps in it that have no table of their own too,
-    and a table for each word that brings keys with it."""
+    """Return a table of the keys of the map at ``argument``, and a table for each word that allows more keys.
+
+    Keys of inner maps are included, unless these maps have a table of their own.
+    """
     path = tuple(argument.split(".")) if argument != "(top)" else ()
     tables: dict[tuple[str, ...], list[Key]] = {_ALWAYS: []}
     apart = {tuple(other.split(".")) for other in others} if path else None
@@ -94,7 +96,7 @@ def _keys(argument: str, others: Set[str]) -> str:
     return "\n\n".join(parts)
 
 
-# What an example has where there is no default, and what it needs beside it.
+# Values of examples for keys without a default, and other keys that an example needs.
 _VALUES: Mapping[str, Any] = {"units": 1000, "cash": 5000, "volatility": 0.1, "fraction": 0.01}
 _BESIDE: Mapping[str, Mapping[str, Any]] = {
     "risk_per_trade": {"risk": {"stop_loss": {"percent": 2}}},
@@ -145,7 +147,7 @@ def _collect(
 
 
 _ALWAYS: tuple[str, ...] = ()
-"""In the place of the word that brings keys with it: those that are always there."""
+"""Key of the table of the keys that are always allowed."""
 
 _ELSEWHERE = {("model", "architecture"), ("model", "training"), ("model", "features")}
 
@@ -198,7 +200,7 @@ def _indicator_table(argument: str, others: Set[str]) -> str:
     for name, group in groups.items():
         rows = []
         for each in group:
-            # The sentence of a description goes on with what the section shows.
+            # The rest of the description is in the section of the indicator.
             text = re.split(r"[:;,.]", each.description)[0]
             rows.append((f"[`{each.name}`]({name}.md#{each.name})", text, ", ".join(_code(each.outputs))))
         parts += [f"## {name.capitalize()}", _table(("type", "what it is", "outputs"), rows)]
@@ -253,7 +255,7 @@ def _code(words: Iterable[str]) -> list[str]:
 
 
 def _picture(what: str) -> str:
-    """Return the place of a picture; the finished page gets it, so that the search does not read its axes."""
+    """Return a placeholder for a plot, inserted after the build so that the search does not index its texts."""
     return f'<div class="plot" data-plot="{what}"></div>'
 
 
@@ -312,7 +314,7 @@ def _label_example(source: str, values: Mapping[str, Any]) -> str:
 
 
 def _prose(docstring: str) -> str:
-    """Return a docstring as Markdown: its code has two backticks, which Markdown takes too."""
+    """Return a docstring as Markdown, which accepts code in two backticks too."""
     return re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", docstring)
 
 
@@ -354,7 +356,7 @@ def _model(model: ModelType) -> str:
 
 
 def _some_value(parameter: Parameter) -> Any:
-    """Return the default, or where there is none the first choice or the smallest number."""
+    """Return the default; without one the first choice or the minimum."""
     default = parameter.default
     if parameter.required or default is None:
         return parameter.choices[0] if parameter.choices else parameter.minimum
@@ -376,4 +378,4 @@ GENERATORS: Mapping[str, Generator] = {
     "models": _models,
     "core-keys": _core_keys,
 }
-"""By the first word of what a page asks for."""
+"""Generators by their names in the pages."""

@@ -386,7 +386,7 @@ def test_a_page_with_a_stale_part_does_not_build(hooks):
     fresh = f"# Here\n\n{hooks.renewed(part('core-keys'))}\n\nand {part('nothing')!r}, which is text\n"
     assert hooks.on_page_markdown(fresh, Source("guide/x.md")) == fresh
     for stale in (part("core-keys"), fresh.replace("seed", "seeds", 1), fresh.replace("\n\n<!-- end", "\n<!-- end", 1)):
-        with pytest.raises(hooks.PluginError, match="guide/x.md is out of date; `nox -s reference` writes it anew"):
+        with pytest.raises(hooks.PluginError, match="guide/x.md is out of date; `nox -s reference` updates it"):
             hooks.on_page_markdown(stale, Source("guide/x.md"))
 
 

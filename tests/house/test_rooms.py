@@ -57,8 +57,8 @@ def test_rooms_in_a_circle_are_told_though_no_module_is(make_rooms, run_in):
     done = run_in(tree, SCRIPT, "toy")
     assert done.returncode == 1
     assert done.stdout.splitlines()[1] in (
-        "  A circle of rooms: hall -> yard -> hall",
-        "  A circle of rooms: yard -> hall -> yard",
+        "  A cycle of rooms: hall -> yard -> hall",
+        "  A cycle of rooms: yard -> hall -> yard",
     )
 
 
@@ -66,10 +66,10 @@ def test_modules_in_a_circle_are_told(make_rooms, run_in):
     tree = make_rooms(hall__in__door="import toy.hall.lamp", hall__in__lamp="def f():\n    import toy.hall.door")
     done = run_in(tree, SCRIPT, "toy")
     assert done.returncode == 1
-    assert "A circle of modules: hall." in done.stdout
+    assert "A cycle of modules: hall." in done.stdout
 
 
 def test_it_wants_a_name(tmp_path, run_in):
     done = run_in(tmp_path, SCRIPT)
     assert done.returncode == 1
-    assert "say which distributions" in done.stderr
+    assert "name the distributions" in done.stderr

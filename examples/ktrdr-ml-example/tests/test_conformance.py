@@ -1,4 +1,4 @@
-"""The plugin contract, as core's conformance kit states it."""
+"""Tests of the plugin contract, by core's conformance kit."""
 
 from __future__ import annotations
 
@@ -6,5 +6,7 @@ from ktrdr.core.testing import MLBackendConformance
 
 
 class TestConformance(MLBackendConformance):
+    """The kit's tests, for this plugin."""
+
     plugin = "example"
     settings = {"softmax_regression": {"epochs": 20, "learning_rate": 0.2, "momentum": 0.5}}

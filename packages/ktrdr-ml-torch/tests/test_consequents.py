@@ -242,7 +242,7 @@ def test_a_class_without_samples_and_one_with_hardly_any_are_no_trouble(problem,
 def test_memberships_that_leave_the_range_of_numbers_are_refused_in_a_sentence(problem, train, output, optimizer):
     settings = {"epochs": 30, "learning_rate": 100.0, "optimizer": optimizer}
     with pytest.raises(
-        BadInputError, match=r"^the memberships left the range of numbers in epoch \d+; lower `training\.l"
+        BadInputError, match=r"^the memberships became infinite or NaN in epoch \d+; lower `training\.l"
     ):
         train(problem("anfis", output, architecture={"learn_memberships": True}, settings=settings))
 

@@ -159,9 +159,9 @@ def test_a_tensor_too_many_or_too_few(saved, name):
     path = saved(name)
     whole = load_file(path)
     change(path, network__surplus=np.zeros(1, np.float32))
-    refused(path.parent, "tensor 'surplus' is missing or too many")
+    refused(path.parent, "tensor 'surplus' is missing or unknown")
     save_file({**whole, "extra": np.zeros(1, np.float32)}, path)
-    refused(path.parent, "holds a tensor 'extra', which models of this backend do not have")
+    refused(path.parent, "contains a tensor 'extra', which models of this backend do not have")
     for tensor in whole:
         save_file({key: array for key, array in whole.items() if key != tensor}, path)
         refused(path.parent, rf"tensor '{tensor.removeprefix('network.')}'")
@@ -176,7 +176,7 @@ def test_numbers_that_are_none(saved, name, value):
         spoilt = array.copy()
         spoilt.flat[0] = value
         save_file({**whole, tensor: spoilt}, path)
-        refused(path.parent, "holds numbers that are not finite|does not fit model.json: tensor 'average'")
+        refused(path.parent, "contains numbers that are not finite|does not fit model.json: tensor 'average'")
 
 
 DESCRIPTIONS = [
@@ -218,7 +218,7 @@ def test_a_description_of_a_giant_costs_nothing(saved):
 @pytest.mark.parametrize(
     ("field", "value", "match"),
     [
-        ("column", 4, "a column that is not there"),
+        ("column", 4, "a column that does not exist"),
         ("column", -1, "column"),
         ("functions", [], "functions"),
         ("functions", [["low", "spline", [1, 2]]], "membership 'low' is not a spline function"),

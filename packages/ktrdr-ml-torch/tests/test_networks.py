@@ -171,5 +171,5 @@ def test_weights_that_predict_no_number_are_an_error_not_a_nan(problem, train):
     predictor = train(given).predictor()
     for parameter in predictor._network.parameters():
         parameter.fill_(3e38)
-    with pytest.raises(BadInputError, match="predicts no number within rows 0 to 359: its weights or the features"):
+    with pytest.raises(BadInputError, match="within rows 0 to 359 is not finite: its weights or the features"):
         predictor.predict(given.data.features)

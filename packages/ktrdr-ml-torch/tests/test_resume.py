@@ -234,7 +234,7 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence(problem, train, tmp_path,
         path.write_bytes(
             {"empty": b"", "half": content[: len(content) // 2], "other": b"[]", "strange": strange}[damage]
         )
-    with pytest.raises(BadInputError, match="cannot be resumed: .*; train without resuming to start afresh") as caught:
+    with pytest.raises(BadInputError, match="cannot be resumed: .*; train without resuming to start again") as caught:
         train(given, checkpoint=DirectoryCheckpoint(tmp_path))
     assert "\n" not in str(caught.value)
 

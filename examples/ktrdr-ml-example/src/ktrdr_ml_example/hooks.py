@@ -1,4 +1,4 @@
-"""What the entry point names. Cheap to import: the rest is imported by the hooks that need it."""
+"""The hooks of the plugin, named by its entry point. Other modules are imported only by the hooks that need them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def ktrdr_plugin_info() -> PluginInfo:
-    """Declare everything a strategy may say about our model: what is not declared here is refused by core."""
+    """Declare the model types with their parameters; core refuses parameters that are not declared."""
     return PluginInfo(
         name="example",
         version=__version__,
@@ -33,7 +33,7 @@ def ktrdr_plugin_info() -> PluginInfo:
 
 @hookimpl
 def ktrdr_validate_environment() -> None:
-    """Nothing to check: numpy comes with core. A framework would be imported here, its absence a ``PluginError``."""
+    """Check nothing: core requires numpy. Import a framework here, and raise ``PluginError`` if it is missing."""
 
 
 @hookimpl

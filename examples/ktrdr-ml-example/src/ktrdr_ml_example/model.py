@@ -1,4 +1,4 @@
-"""The model and its predictor."""
+"""The trained model and its predictor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def probabilities(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftmaxPredictor:
-    """``weights``: float64 ``(features + 1, classes)``, the constant terms last."""
+    """A predictor; ``weights`` are float64 ``(features + 1, classes)``, the constant terms last."""
 
     weights: np.ndarray
     window: int = 1
@@ -33,7 +33,7 @@ class SoftmaxPredictor:
         return len(self.weights) - 1
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return probabilities, NaN for a row that holds a NaN."""
+        """Return float64 ``(n, classes)`` probabilities, NaN for rows of ``features`` that contain a NaN."""
         if features.ndim != 2 or features.shape[1] != self.input_size:
             raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
         answer = np.full((len(features), self.weights.shape[1]), np.nan)
@@ -45,12 +45,12 @@ class SoftmaxPredictor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftmaxModel:
-    """What training hands back; core gives it to our own storage."""
+    """The result of a training; core passes it to the storage of this plugin."""
 
     weights: np.ndarray
     history: Sequence[EpochRecord]
     best_epoch: int
 
     def predictor(self) -> SoftmaxPredictor:
-        """Return a predictor over the weights of the best epoch."""
+        """Return a predictor with the weights of the best epoch."""
         return SoftmaxPredictor(self.weights)

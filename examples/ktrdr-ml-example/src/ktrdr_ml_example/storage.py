@@ -1,4 +1,4 @@
-"""Weights on disk: one .npz of plain arrays."""
+"""Storage of weights in one .npz file of plain arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Storage:
     """Writes models."""
 
     def save(self, model: TrainedModel, directory: Path) -> dict[str, Any]:
-        """Write the weights; numpy gives the same bytes for the same arrays."""
+        """Write the weights; numpy writes equal bytes for equal arrays."""
         if not isinstance(model, SoftmaxModel):
             raise TypeError(f"not a model of this backend: {type(model).__name__}")
         np.savez(directory / _FILE, weights=model.weights)
@@ -33,7 +33,7 @@ class Loader:
     """Reads models."""
 
     def load(self, directory: Path, device: str = "auto") -> SoftmaxPredictor:
-        """Read the weights. ``allow_pickle=False``: arrays of Python objects, which could run code, are refused."""
+        """Read the weights. ``allow_pickle=False`` refuses arrays of Python objects, which could run code."""
         require_cpu(device)
         try:
             with np.load(directory / _FILE, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Training: reproducible, watched, interruptible, resumable."""
+"""Training: reproducible, with progress, cancellation and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Trainer", "require_cpu"]
 
 
 def require_cpu(device: str) -> None:
-    """Refuse a device we do not have; never fall back in silence."""
+    """Raise ``BadInputError`` for any other device; do not use the CPU silently instead."""
     if device not in ("auto", "cpu"):
         raise BadInputError(f"plugin `example` has no device `{device}`: it computes on `cpu`")
 
 
 @dataclass(slots=True)
 class _State:
-    """Everything that the epochs to come depend on, and what the past ones found."""
+    """Everything that the next epochs depend on, and the results of the finished epochs."""
 
     weights: np.ndarray
     velocity: np.ndarray
@@ -73,12 +73,12 @@ class Trainer:
         epochs = task.settings["epochs"]
         for epoch in range(len(state.history) + 1, epochs + 1):
             before = (state.weights.copy(), state.velocity.copy())
-            # Seeded by the epoch: a resumed run shuffles as the uninterrupted one did.
+            # Seeded by the epoch, so that a resumed run shuffles like one that was not interrupted.
             order = np.random.default_rng([task.seed, epoch]).permutation(len(data.train))
             for rows in _batches(order, task.settings["batch_size"]):
                 if cancellation.requested:
                     if checkpoint:
-                        # The epoch under way is done again from its start.
+                        # A resumed run repeats the current epoch from its start.
                         state.weights, state.velocity = before
                         checkpoint.save(epoch - 1, state.write)
                     cancellation.raise_if_requested()
@@ -115,7 +115,7 @@ def _step(state: _State, task: TrainingTask, data: TrainingData, rows: np.ndarra
     gradient = np.vstack([x.T @ error, error.sum(axis=0)])
     gradient[:-1] += task.architecture["l2"] * state.weights[:-1]
     state.velocity = task.settings["momentum"] * state.velocity + gradient
-    # A new array: the best weights are kept as they were.
+    # A new array, because `best` may refer to the old one.
     state.weights = state.weights - task.settings["learning_rate"] * state.velocity
 
 

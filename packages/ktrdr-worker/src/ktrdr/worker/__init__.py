@@ -1,3 +1,3 @@
-"""Dask worker of KTRDR with start-up validation and capabilities."""
+"""Dask worker of KTRDR: start-up checks, capabilities, and execution of operations."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
-"""The process an operation runs in: one job from standard input, JSON lines on standard output.
+"""The child process of one operation: reads a job from standard input, writes JSON lines to standard output.
 
-It ends itself at end of file on standard input, so it never outlives its worker, and treats any further line there, and
-SIGTERM, as a request to stop: it leaves a checkpoint and says so.
+The process exits at end of file on standard input, so that it does not outlive its worker. Any further input line, and
+SIGTERM, is a request to stop: the process writes a checkpoint and reports that it stopped.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _SECONDS_BETWEEN_REPORTS = 0.25
 
 
 def main() -> None:
-    """Run the job that stands on the first line of standard input."""
+    """Run the job in the first line of standard input."""
     out = _claim_stdout()
     request = json.loads(sys.stdin.readline())
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda number, frame: cancellation.cancel("asked to stop"))
     threading.Thread(target=_listen, args=[cancellation], daemon=True).start()
     _say(out, run(request, _reporter(out), cancellation))
-    # Without the interpreter's own farewell: it would wait for the thread that reads standard input.
+    # A normal exit of the interpreter would wait for the thread that reads standard input.
     os._exit(0)
 
 
 def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> dict[str, Any]:
-    """Carry out ``{"kind", "job", "operation", "attempt"}`` and return how it ended, as the worker passes it on."""
+    """Run the request ``{"kind", "job", "operation", "attempt"}`` and return its ending, in the form for the engine."""
     try:
         result = _carry_out(request, progress, cancellation)
     except CancelledError as error:
         return {"event": "cancelled", "message": str(error)}
     except StoreError as error:
-        # Trouble of this machine and not of the job: the attempt is lost, and repeated, maybe elsewhere.
+        # This machine is at fault, not the job: the attempt is lost, and repeated, maybe on another machine.
         return {"event": "crashed", "message": str(error)}
     except KtrdrError as error:
         return failed(error)
@@ -65,7 +65,7 @@ def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Can
         return carry_out(progress)
     with exchange.home(operation) as home:
         exchange.restore_checkpoint(operation, home)
-        # This process is here for this one operation.
+        # The process runs only this operation, so its environment may change.
         os.environ["KTRDR_HOME"] = str(home)
         keeper = CheckpointKeeper(exchange, operation, attempt, home)
 
@@ -82,7 +82,7 @@ def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Can
 
 
 def _claim_stdout() -> TextIO:
-    """Keep standard output for the protocol; whatever a library prints goes to standard error."""
+    """Reserve standard output for the protocol; output of libraries goes to standard error."""
     kept = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     return kept
@@ -100,7 +100,7 @@ def _reporter(out: TextIO) -> Progress:
     def receive(event: ProgressEvent) -> None:
         nonlocal last, step
         now = time.monotonic()
-        # The end of a step and the first word of a new one are always passed on.
+        # The first and the last report of a step are always sent.
         if event.step == step and event.fraction < 1 and now - last < _SECONDS_BETWEEN_REPORTS:
             return
         last, step = now, event.step
@@ -110,7 +110,7 @@ def _reporter(out: TextIO) -> Progress:
 
 
 def _listen(cancellation: Cancellation) -> None:
-    """Stop when asked to, and die with the worker. What came behind the job is in the same buffer."""
+    """Stop on a further input line, exit at end of file. Lines sent right after the job are in the same buffer."""
     while sys.stdin.readline():
         cancellation.cancel("asked to stop")
     os._exit(1)

@@ -1,6 +1,6 @@
-"""What a Dask worker runs: each operation in a child process of its own, watched and stoppable.
+"""Execution of operations on a Dask worker, each in its own child process, which can be stopped.
 
-A crash, an out-of-memory kill or a forced stop then costs that operation alone, and returns its memory.
+A crash, an out-of-memory kill or a forced stop then affects only that operation, and frees its memory.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ __all__ = ["RUNNING", "STOP", "RunningOperation", "run_operation", "stop_all", "
 
 @dataclass(slots=True)
 class RunningOperation:
-    """A child at work.
+    """A running child process.
 
     Attributes:
-        process: the child.
-        stopping: why it was asked to stop: ``cancel`` or ``drain``.
-        asked: set once it was sent its job, behind which it may be sent more.
+        process: the child process.
+        stopping: why it was asked to stop: ``cancel`` or ``drain``; empty if it was not.
+        asked: set once the job was sent, after which further lines may be sent.
+        timers: kill the process at the end of the grace period.
     """
 
     process: subprocess.Popen[str]
@@ -38,18 +39,21 @@ class RunningOperation:
 
 
 STOP = "stop\n"
-"""The line that asks a child to stop."""
+"""The input line that asks a child process to stop."""
 
 RUNNING: dict[str, RunningOperation] = {}
-"""Key of the operation's attempt -> its child. One per worker process."""
+"""Key of an attempt -> its child process. One mapping per worker process."""
 
 _STOP_REQUESTS: dict[str, float] = {}
-"""Those that came before their child did -> seconds of grace."""
+"""Keys of attempts that were asked to stop before their child process existed -> seconds of grace."""
 
 
 def run_operation(operation_id: str, attempt: int, kind: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one attempt and return how it ended: ``{"event": "completed" | "failed" | "cancelled" | "drained" |
-    "crashed", ...}``. Never raises for what the operation does.
+    """Run one attempt and return its ending.
+
+    Returns:
+        ``{"event": "completed" | "failed" | "cancelled" | "drained" | "crashed", ...}``. Errors of the operation are
+        returned, not raised.
     """
     from distributed import get_worker
 
@@ -116,8 +120,9 @@ def _ending(last: dict[str, Any] | None, code: int, stopping: str) -> dict[str, 
 
 
 def stop_operation(key: str, grace: float, reason: str = "cancel") -> bool:
-    """Ask the child of ``key`` to stop, and kill its process group after ``grace`` seconds; return False if it is not
-    here. Does not block: it is called on the worker's event loop.
+    """Ask the child process of an attempt to stop, and kill its process group after ``grace`` seconds.
+
+    Does not block, as it is called in the worker's event loop. Returns False if the process does not run here.
     """
     running = RUNNING.get(key)
     if running is None:
@@ -133,9 +138,10 @@ def stop_operation(key: str, grace: float, reason: str = "cancel") -> bool:
 
 
 def _ask_to_stop(running: RunningOperation) -> None:
-    """Send the child a line, which waits for it if it is not up yet.
+    """Send the child process the line to stop, which it also receives if it has not started up yet.
 
-    A signal would be lost then: Python has not taken it over, and a child inherits that its worker ignores SIGTERM.
+    A signal would be lost in that case: a child process inherits that its worker ignores SIGTERM, until Python has
+    installed its handler.
     """
     running.asked.wait()
     assert running.process.stdin is not None
@@ -145,7 +151,7 @@ def _ask_to_stop(running: RunningOperation) -> None:
 
 
 def stop_all(grace: float) -> int:
-    """Drain: ask every child to leave a checkpoint and stop; return how many there are."""
+    """Drain: ask every child process to write a checkpoint and stop; return their number."""
     keys = list(RUNNING)
     for key in keys:
         stop_operation(key, grace, "drain")

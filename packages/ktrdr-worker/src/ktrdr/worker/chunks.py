@@ -1,4 +1,4 @@
-"""A chunk of a sweep, run in the worker's own process: its backtests are too short for a process each."""
+"""Chunks of a sweep, run in the worker's own process: one backtest is too short for a process of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run_chunk(
 ) -> dict[str, Any]:
     """Run some cells of a sweep; see :func:`carry_out_chunk`.
 
-    Before its first chunk of an attempt the worker says that it has begun.
+    The worker reports the start of the attempt before its first chunk.
     """
     from distributed import get_worker
 
@@ -48,20 +48,20 @@ def run_chunk(
 def carry_out_chunk(
     sweep_id: str, data: Mapping[str, Any], numbers: Sequence[int], *, resample: bool = False
 ) -> dict[str, Any]:
-    """Run some cells of a sweep; the process prepares once for all of its chunks.
+    """Run some cells of a sweep; the process prepares the sweep once for all of its chunks.
 
-    Whoever hands out the chunks has checked the job: see :func:`~ktrdr.core.sweeps.grid.check_sweep`.
+    The caller has checked the job: see :func:`~ktrdr.core.sweeps.grid.check_sweep`.
 
     Args:
-        sweep_id: by which later chunks of the same sweep are known: that of its operation, ``:``, and the attempt.
+        sweep_id: id of the operation, ``:``, and number of the attempt; the same for all chunks of a sweep.
         data: the job.
         numbers: of the cells, from 0.
-        resample: the intervals are asked for, and not the rest.
+        resample: compute only the intervals.
 
     Returns:
-        What :func:`~ktrdr.core.sweeps.grid.pack_cells` gives, or the ``intervals`` of each; ``facts``; ``seconds``
-        spent in the backtests and in ``preparing`` for them. Or an ``error``, a
-        :class:`~ktrdr.core.errors.ErrorRecord`, for what a person can mend.
+        The result of :func:`~ktrdr.core.sweeps.grid.pack_cells`, or the ``intervals`` of each cell; ``facts``;
+        ``seconds`` of the backtests, and seconds of ``preparing`` them. Or an ``error``, the JSON of a
+        :class:`~ktrdr.core.errors.ErrorRecord`, for an error that the user can correct.
     """
     from ktrdr.core.jobs.kinds import SweepJob
     from ktrdr.core.sweeps.grid import pack_cells, resample_trial, run_trial
@@ -69,7 +69,7 @@ def carry_out_chunk(
     began = time.perf_counter()
     job = SweepJob.model_validate(dict(data))
     try:
-        # One thread prepares; others that came for the same wait for it.
+        # One thread prepares the sweep; other threads wait for it.
         with _preparing:
             sweep = _prepared.get(sweep_id)
             if sweep is None:

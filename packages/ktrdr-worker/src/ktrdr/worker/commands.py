@@ -1,4 +1,4 @@
-"""Commands that this distribution adds to `ktrdr`."""
+"""The command `worker` of `ktrdr`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ __all__ = ["worker"]
     multiple=True,
     envvar="KTRDR_WORKER_REQUIRE",
     metavar="PLUGIN[:gpu]",
-    help="Refuse to start without it; may be repeated (KTRDR_WORKER_REQUIRE).",
+    help="Start only with this plugin; may be repeated (KTRDR_WORKER_REQUIRE).",
 )
 @click.option("--name", help="Name shown in lists (default: the worker's address).")
-@click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Operations at once.")
-@click.option("--host", help="Address other machines reach this worker at.")
-@click.option("--grace", type=click.FloatRange(0, 3600), default=30.0, show_default=True, help="Seconds to stop in.")
-@click.option("--http", default="127.0.0.1:0", show_default=True, help="Where /health and /metrics are served.")
+@click.option(
+    "--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of operations that run at once."
+)
+@click.option("--host", help="Address at which other machines reach this worker.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="Seconds that running operations have to stop.",
+)
+@click.option("--http", default="127.0.0.1:0", show_default=True, help="HOST:PORT of /health and /metrics.")
 @click.option(
     "--certificates",
     envvar="KTRDR_CERTIFICATES",
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory with ca.pem, cert.pem and key.pem, for a scheduler at tls://... (KTRDR_CERTIFICATES).",
 )
-@click.option("--with-parent", is_flag=True, hidden=True, help="Leave when standard input ends.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="Stop at end of file on standard input.")
 def worker(
     address: str,
     require: tuple[str, ...],
@@ -43,7 +51,7 @@ def worker(
 ) -> None:
     """Join the cluster at ADDRESS (such as tcp://127.0.0.1:8786) and run operations.
 
-    On SIGTERM or Ctrl+C running operations leave a checkpoint and are handed back.
+    On SIGTERM or Ctrl+C running operations write a checkpoint and return to the queue.
     """
     import asyncio
 

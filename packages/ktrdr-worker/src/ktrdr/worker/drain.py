@@ -1,4 +1,4 @@
-"""Hand back what runs, so that the worker can leave without losing work."""
+"""Draining of a worker: running operations write a checkpoint and return to the queue."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["drain"]
 
 
 async def drain(grace: float, dask_worker: Any) -> int:
-    """Take no more work, have every operation leave a checkpoint, and return how many there were once all have stopped.
+    """Accept no more work, stop every operation with a checkpoint, and return their number once all have stopped.
 
-    ``dask_worker`` is filled in by Dask.
+    Dask passes ``dask_worker``.
     """
     from distributed import Status
 
@@ -21,6 +21,6 @@ async def drain(grace: float, dask_worker: Any) -> int:
     count = stop_all(grace)
     while RUNNING:
         await asyncio.sleep(0.05)
-    # The endings are on their way to the scheduler: give them a moment before the connection goes.
+    # The endings are still being sent to the scheduler: wait a moment before the connection closes.
     await asyncio.sleep(0.3)
     return count

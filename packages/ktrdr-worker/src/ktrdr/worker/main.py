@@ -1,4 +1,4 @@
-"""Run a worker: join, come back when the scheduler does, drain when asked to leave."""
+"""The worker process: joins a scheduler, joins again after its restart, and drains before it stops."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _LONGEST_START = 15.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker is to serve.
+    """Options of a worker.
 
     Attributes:
         address: of the scheduler.
         name: shown in lists.
-        slots: how many operations run at once.
+        slots: number of operations that run at once.
         require: see :func:`ktrdr.worker.self_check.validate`.
-        grace: seconds that running operations are given when leaving.
-        host: address other machines reach this worker at.
-        http: ``host:port`` of ``/health`` and ``/metrics``, which know no authentication.
+        grace: seconds that running operations have to stop when the worker stops.
+        host: address at which other machines reach this worker.
+        http: ``host:port`` of ``/health`` and ``/metrics``, which have no authentication.
         certificates: directory of mutual certificates.
-        with_parent: leave at end of file on standard input, so as not to outlive the process that started this one.
+        with_parent: stop at end of file on standard input, so that the worker does not outlive its parent process.
     """
 
     address: str
@@ -53,14 +53,14 @@ class WorkerOptions:
 async def run_worker(options: WorkerOptions) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
-    A Dask nanny leaves for good when its scheduler goes (dask/distributed#6387, #6391), so this is a loop around one.
+    A Dask nanny ends when its scheduler does (dask/distributed#6387, #6391), so a loop starts another one.
 
     Raises:
-        UnfitError: the API at the scheduler speaks another protocol.
+        UnfitError: the API at the scheduler uses another protocol.
         BadInputError: a certificate is missing.
     """
     configure()
-    # The nanny's child reads its settings of logging from here, before it hears of any others.
+    # The child process of the nanny reads its logging settings from the environment, before any other settings.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     tls_security(options.certificates)
     leaving = asyncio.Event()
@@ -124,7 +124,7 @@ async def _serve_once(options: WorkerOptions, leaving: asyncio.Event) -> None:
             task.cancel()
         await asyncio.gather(gone, left, return_exceptions=True)
     except (OSError, TimeoutError):
-        return  # the scheduler is not there, or not yet
+        return  # the scheduler cannot be reached now
     finally:
         with contextlib.suppress(OSError, TimeoutError):
             await nanny.close(timeout=5)
@@ -135,10 +135,10 @@ def _say(message: str) -> None:
 
 
 async def _until(nanny: Any, leaving: asyncio.Event) -> None:
-    """Start the nanny. One that is told to leave meanwhile is given time to come up: half started it cannot be closed.
+    """Start the nanny. If the worker is to stop meanwhile, wait for the start: a half-started nanny cannot be closed.
 
     Raises:
-        TimeoutError: it did not come up in that time.
+        TimeoutError: the nanny did not start within the time limit.
     """
     starting = asyncio.ensure_future(nanny)
     left = asyncio.create_task(leaving.wait())
@@ -153,9 +153,10 @@ async def _until(nanny: Any, leaving: asyncio.Event) -> None:
 
 
 async def _give_up(nanny: Any, starting: asyncio.Future[Any]) -> None:
-    """End the start of a nanny whose scheduler has gone: it would wait for ever, and whoever closes it as well.
+    """End the start of a nanny that lost its scheduler: the start would wait forever, and closing the nanny too.
 
-    ``distributed.nanny.WorkerProcess.kill`` waits until the process has joined. Once that is killed, the start fails.
+    ``distributed.nanny.WorkerProcess.kill`` waits until the process has joined. Once the process is killed, the start
+    fails.
     """
     process = nanny.process and nanny.process.process
     if process is None:
@@ -164,7 +165,7 @@ async def _give_up(nanny: Any, starting: asyncio.Future[Any]) -> None:
         await process.kill()
     await asyncio.wait({starting}, timeout=_LONGEST_START)
     if starting.done() and not starting.cancelled():
-        starting.exception()  # it is known why
+        starting.exception()  # marks the expected error as retrieved
 
 
 async def _drain(nanny: Any, options: WorkerOptions) -> None:
@@ -177,4 +178,4 @@ async def _drain(nanny: Any, options: WorkerOptions) -> None:
                 client.run(await_by_name, DRAIN, options.grace, workers=[nanny.worker_address]), options.grace + 10
             )
     except (OSError, TimeoutError):
-        return  # the scheduler has gone: the operations end with the worker, and the ledger runs them again
+        return  # the scheduler is lost: the operations end with the worker and are queued again

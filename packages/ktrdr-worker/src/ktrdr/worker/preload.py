@@ -1,6 +1,7 @@
-"""Makes any Dask worker a KTRDR worker: ``dask worker tcp://host:8786 --preload ktrdr.worker.preload --require torch``.
+"""Preload that makes a Dask worker a worker of KTRDR.
 
-Used by ``ktrdr worker`` too, so that dask-jobqueue, dask-kubernetes and dask-cuda get the same worker.
+``dask worker tcp://host:8786 --preload ktrdr.worker.preload --require torch``. ``ktrdr worker`` uses it too, so that
+dask-jobqueue, dask-kubernetes and dask-cuda start the same worker.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ __all__ = ["dask_setup"]
 @click.command()
 @click.option("--require", multiple=True, envvar="KTRDR_WORKER_REQUIRE")
 async def dask_setup(worker: Any, require: tuple[str, ...]) -> None:
-    """Validate, then announce capabilities as Dask resources and versions as start-up information."""
+    """Check the worker, then publish its capabilities as Dask resources and its versions as start-up information."""
     from ktrdr.core.cluster.dask_settings import PROTOCOL_RESOURCE, versions
     from ktrdr.core.plugins.manager import PluginManager
     from ktrdr.worker.self_check import UnfitError, capabilities, check_versions, validate
 
     if worker.nanny is not None:
-        # Ctrl+C and service managers signal every process of a group; when to end, the nanny above decides, after
-        # operations have left their checkpoints.
+        # Ctrl+C and service managers signal every process of a group. The nanny decides when this process ends: after
+        # operations have written their checkpoints.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     plugins = PluginManager()
     try:
         validate(require, plugins)
-        # A scheduler that is not there yet is the worker's own business.
+        # The worker itself waits for a scheduler that does not answer yet.
         with contextlib.suppress(OSError, TimeoutError):
             await check_versions(worker.scheduler)
     except UnfitError as error:

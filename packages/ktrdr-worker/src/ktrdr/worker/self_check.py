@@ -1,4 +1,4 @@
-"""Refuse to start rather than report healthy without what is required."""
+"""Checks at the start of a worker: required plugins, GPU and versions; and the capabilities it offers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _IN_IMAGES = frozenset({"torch", "sklearn"})
 
 
 class UnfitError(KtrdrError):
-    """The worker lacks what it was told to have. Exit status 78 is ``EX_CONFIG``: starting it again will not help."""
+    """The worker lacks a required capability. Exit status 78 is ``EX_CONFIG``: starting it again does not help."""
 
     exit_status = 78
 
 
 def validate(require: Sequence[str], plugins: PluginManager) -> None:
-    """Check every item of ``require``: names of plugins, ``plugin:gpu`` to need a GPU that the plugin can use.
+    """Check every item of ``require``: the name of a plugin, or ``plugin:gpu`` for a GPU that the plugin can use.
 
     Raises:
-        UnfitError: the first that is missing, with the image or package that has it.
+        UnfitError: an item is missing; the message names the image or package that contains it.
     """
     for item in require:
         name, _, extra = item.partition(":")
@@ -44,22 +44,28 @@ def validate(require: Sequence[str], plugins: PluginManager) -> None:
 
 
 async def check_versions(scheduler: Any) -> None:
-    """Ask the scheduler (an ``rpc`` of `distributed`) which API uses it; an API that comes later gives us no work.
+    """Check that the API of the scheduler uses the protocol of this worker.
+
+    An API that connects later submits no work to workers with another protocol.
+
+    Args:
+        scheduler: an ``rpc`` of `distributed`.
 
     Raises:
-        UnfitError: the API speaks another protocol, with both sides' versions.
+        UnfitError: the API uses another protocol; the message contains the versions of both sides.
     """
     api = await scheduler.get_metadata(keys=[VERSIONS_KEY], default=None)
     if api is not None and api["protocol"] != versions()["protocol"]:
         raise UnfitError(
-            "this worker does not fit the API at this scheduler; install the same ktrdr-core on both sides:\n"
-            + versions_table(api, versions())
+            "this worker and the API at this scheduler use different protocols; install the same ktrdr-core on both"
+            " sides:\n" + versions_table(api, versions())
         )
 
 
 def capabilities(plugins: PluginManager) -> dict[str, dict[str, str]]:
-    """Return what this worker offers: ``backtest``, ``ml-<plugin>`` for each backend whose framework works, and
-    ``gpu`` if one of them finds one; each with a few facts.
+    """Return the capabilities of this worker, each with a few facts.
+
+    They are ``backtest``, ``ml-<plugin>`` for each backend whose framework works, and ``gpu`` if a backend finds one.
     """
     found: dict[str, dict[str, str]] = {"backtest": {}}
     for name, info in plugins.infos().items():
@@ -67,7 +73,7 @@ def capabilities(plugins: PluginManager) -> dict[str, dict[str, str]]:
             plugins.validate(name)
             devices = plugins.devices(name)
         except PluginError:
-            continue  # not required, so it is left out; `ktrdr plugins --check` says why
+            continue  # not required, so it is left out; `ktrdr plugins --check` shows the reason
         found[f"ml-{name}"] = {"version": info.version, "contract": info.contract}
         if any(device.kind != "cpu" for device in devices):
             found["gpu"] = {"device": devices[0].name}

@@ -1,3 +1,3 @@
-"""scikit-learn backend of KTRDR: the baseline every neural model should beat."""
+"""scikit-learn backend of KTRDR: baselines that a neural model should beat."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Gradient boosting, round by round: watched, stopped, and cut back to its best round."""
+"""Gradient boosting with progress, early stopping and cancellation after every round."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["fit_boosting"]
 def fit_boosting(
     task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation
 ) -> tuple[Any, list[EpochRecord], int]:
-    """Return the estimator cut back to its best round, every round's numbers, and the number of the best one.
+    """Return the estimator truncated to its best round, the metrics of every round, and the number of the best round.
 
-    The best round is the one that ``early_stopping.monitor`` likes best, ``val_loss`` without early stopping, and the
-    last one where there are no validation samples. Cancellation is heard within one round.
+    The best round has the best value of ``early_stopping.monitor``, of ``val_loss`` without early stopping; without
+    validation samples it is the last round. A cancellation takes effect within one round.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -32,7 +32,7 @@ def fit_boosting(
     parameters: dict[str, Any] = {**task.architecture, "max_iter": task.settings["epochs"], "random_state": task.seed}
     watched = _watched(plain)(
         **parameters,
-        # The watcher decides when to stop; scikit-learn's own rule is given no chance.
+        # `round_done` decides when to stop; with this patience scikit-learn's own rule never does.
         early_stopping=True,
         n_iter_no_change=task.settings["epochs"] + 1,
         scoring="loss",
@@ -46,12 +46,12 @@ def fit_boosting(
 
     best = rounds.best or len(rounds.history)
     estimator = plain(**parameters, early_stopping=False)
-    # What prediction needs, and no more: neither scores nor the state of random generators.
+    # Only what prediction needs: no scores and no state of random generators.
     for name in _LEARNED:
         if name in watched.__dict__:
             setattr(estimator, name, watched.__dict__[name])
     estimator._predictors = estimator._predictors[:best]
-    estimator._bin_mapper.n_threads = 1  # of binning; would make the stored bytes depend on the machine
+    estimator._bin_mapper.n_threads = 1  # of binning; otherwise the stored bytes depend on the machine
     estimator._bin_mapper.random_state = None
     return estimator, rounds.history, best
 
@@ -63,7 +63,7 @@ _LEARNED = (
 
 
 def _watched(base: Any) -> Any:
-    """Derive a class that says after every round how it went, and stops when told to."""
+    """Return a subclass of ``base`` that calls ``round_done`` after every round, and stops if it returns True."""
 
     class Watched(base):
         round_done: Callable[..., bool]
@@ -71,7 +71,7 @@ def _watched(base: Any) -> Any:
         def _check_early_stopping_loss(self, **state: Any) -> bool:
             super()._check_early_stopping_loss(**state)
             if not self._predictors:
-                return False  # asked once before the first round
+                return False  # scikit-learn calls this once before the first round
             validation_loss = -self.validation_score_[-1] if self._use_validation_data else None
             return self.round_done(-self.train_score_[-1], validation_loss, state)
 
@@ -79,7 +79,7 @@ def _watched(base: Any) -> Any:
 
 
 class _Rounds:
-    """Keeps the numbers of every round and knows the best one."""
+    """The metrics of every round, the best round, and early stopping."""
 
     def __init__(self, task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation) -> None:
         self.history: list[EpochRecord] = []
@@ -105,7 +105,7 @@ class _Rounds:
             )
 
     def done(self, train_loss: float, validation_loss: float | None, state: dict[str, Any]) -> bool:
-        """Take in one round; return True to stop."""
+        """Record one round; return True to stop."""
         self._cancellation.raise_if_requested()
         metrics = {"train_loss": float(train_loss)}
         if validation_loss is not None:
@@ -133,5 +133,5 @@ class _Rounds:
 
 
 def _accuracy(y: np.ndarray, raw: np.ndarray) -> float:
-    # Two classes have one column: the log-odds of the second.
+    # With two classes there is one column: the log-odds of the second class.
     return accuracy(y, raw if raw.shape[1] > 1 else np.hstack([-raw, raw]))

@@ -1,4 +1,4 @@
-"""What this backend trains, as plain data: nothing here needs scikit-learn."""
+"""The model types of this backend, as plain data without an import of scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _GRADIENT_BOOSTING = ModelType(
     architecture=(
         Parameter("learning_rate", "float", 0.1, minimum=0, exclusive_minimum=True, maximum=1,
                   description="Shrinkage: the share of each round's trees that is added."),
-        Parameter("max_leaf_nodes", "int", 31, minimum=2, maximum=4096, description="Leaves of a tree at most."),
-        Parameter("max_depth", "int", None, minimum=1, maximum=64, description="Depth of a tree at most."),
-        Parameter("min_samples_leaf", "int", 20, minimum=1, description="Samples of a leaf at least."),
+        Parameter("max_leaf_nodes", "int", 31, minimum=2, maximum=4096,
+                  description="Maximum number of leaves of a tree."),
+        Parameter("max_depth", "int", None, minimum=1, maximum=64, description="Maximum depth of a tree."),
+        Parameter("min_samples_leaf", "int", 20, minimum=1, description="Minimum number of samples in a leaf."),
         Parameter("l2_regularization", "float", 0.0, minimum=0, description="L2 penalty on the values of the leaves."),
-        Parameter("max_bins", "int", 255, minimum=2, maximum=255, description="Bins a feature is cut into."),
+        Parameter("max_bins", "int", 255, minimum=2, maximum=255, description="Maximum number of bins per feature."),
         Parameter("max_features", "float", 0.8, minimum=0, exclusive_minimum=True, maximum=1,
                   description="Share of the features drawn at random for each split; 1 makes the seed irrelevant."),
     ),
@@ -31,11 +32,11 @@ _RANDOM_FOREST = ModelType(
     name="random_forest",
     description="Random forest: trees grown on bootstrap samples, averaged.",
     architecture=(
-        Parameter("n_estimators", "int", 200, minimum=1, maximum=10_000, description="Trees."),
-        Parameter("max_depth", "int", None, minimum=1, maximum=256, description="Depth of a tree at most."),
-        Parameter("min_samples_leaf", "int", 10, minimum=1, description="Samples of a leaf at least."),
+        Parameter("n_estimators", "int", 200, minimum=1, maximum=10_000, description="Number of trees."),
+        Parameter("max_depth", "int", None, minimum=1, maximum=256, description="Maximum depth of a tree."),
+        Parameter("min_samples_leaf", "int", 10, minimum=1, description="Minimum number of samples in a leaf."),
         Parameter("max_features", "str", "sqrt", choices=("sqrt", "log2", "all"),
-                  description="How many features are drawn at random for each split."),
+                  description="Number of features drawn at random for each split."),
     ),
     training_keys=frozenset({"class_weights"}),
 )  # fmt: skip
@@ -45,8 +46,10 @@ _LOGISTIC_REGRESSION = ModelType(
     description="Multinomial logistic regression with an L2 penalty; one epoch is one iteration of L-BFGS.",
     outputs=("classification",),
     architecture=(
-        Parameter("C", "float", 1.0, minimum=0, exclusive_minimum=True, description="Inverse strength of the penalty."),
-        Parameter("fit_intercept", "bool", True, description="Whether there is a constant term."),
+        Parameter(
+            "C", "float", 1.0, minimum=0, exclusive_minimum=True, description="Inverse of the strength of the penalty."
+        ),
+        Parameter("fit_intercept", "bool", True, description="Whether the model has an intercept."),
     ),
     training_keys=frozenset({"epochs", "class_weights"}),
 )

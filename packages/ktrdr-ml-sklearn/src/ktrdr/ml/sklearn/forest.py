@@ -1,4 +1,4 @@
-"""A random forest, grown a few trees at a time so that it can be watched and stopped."""
+"""Random forest, fitted in blocks of trees for progress and cancellation."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def fit_forest(
 ) -> tuple[Any, list[EpochRecord], int]:
     """Return the estimator, one record for the whole forest, and 1.
 
-    A tree depends on the seed and its number only, so neither the blocks nor the threads change the result.
-    Cancellation is heard after every block of trees, which is sized to take a fifth of a second.
+    A tree depends only on the seed and its number, so neither the blocks nor the threads change the result.
+    A cancellation takes effect after a block of trees, which takes about a fifth of a second.
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
@@ -50,7 +50,7 @@ def fit_forest(
         seconds = time.monotonic() - started
         block = max(1, int(block * min(_SECONDS_PER_BLOCK / max(seconds, 1e-3), 4)))
     cancellation.raise_if_requested()
-    # Summing the trees in threads would add them up in any order; and these are not needed to predict.
+    # With threads the order of the sum over trees would vary. The attributes below are not needed to predict.
     estimator.set_params(n_jobs=None, warm_start=False)
     for name in ("_sample_weight", "_n_samples", "_n_samples_bootstrap", "estimator_"):
         estimator.__dict__.pop(name, None)
@@ -63,7 +63,7 @@ def _scores(estimator: Any, samples: Samples, part: str) -> dict[str, float]:
     x, y, w = (samples.x, samples.y, samples.w) if part == "train" else (samples.x_val, samples.y_val, samples.w_val)
     if not len(y):
         return {}
-    # Evenly spaced samples say enough about a large training part.
+    # For a large training part evenly spaced samples are sufficient.
     which = np.unique(np.linspace(0, len(y) - 1, min(len(y), _SCORED)).astype(np.int64))
     x, y, w = x[which], y[which], w[which]
     if not samples.seen:

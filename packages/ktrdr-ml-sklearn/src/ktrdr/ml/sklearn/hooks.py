@@ -1,4 +1,4 @@
-"""What the entry point names. Cheap: scikit-learn is imported when a hook needs it."""
+"""The hooks of the plugin, named by its entry point. scikit-learn is imported only by hooks that need it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = [
 
 @hookimpl
 def ktrdr_plugin_info() -> PluginInfo:
-    """Say what this backend trains."""
+    """Return the model types of this backend."""
     return INFO
 
 
 @hookimpl
 def ktrdr_validate_environment() -> None:
-    """Import scikit-learn and skops, and say what to install if that fails."""
+    """Import scikit-learn and skops; if that fails, raise ``PluginError`` with the command that installs them."""
     from ktrdr.core.errors import PluginError
 
     try:
@@ -45,7 +45,7 @@ def ktrdr_validate_environment() -> None:
 
 @hookimpl
 def ktrdr_list_devices() -> list[Device]:
-    """Return the CPU: scikit-learn's trees and solvers know no other device."""
+    """Return the CPU, the only device of scikit-learn's trees and solvers."""
     return [Device("cpu", "cpu", "scikit-learn on the CPU")]
 
 

@@ -1,4 +1,4 @@
-"""Logistic regression, solved a few iterations at a time so that it can be watched and stopped."""
+"""Logistic regression, fitted in blocks of iterations for progress and cancellation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit_logistic(
 ) -> tuple[Any, list[EpochRecord], int]:
     """Return the estimator, a record for every ten iterations, and the number of the last record's epoch.
 
-    The objective is convex: the last iteration is the best one. Stops before ``epochs`` iterations when converged.
+    The objective is convex, so the last iteration is the best one. Stops before ``epochs`` iterations if converged.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -35,7 +35,7 @@ def fit_logistic(
         cancellation.raise_if_requested()
         estimator.max_iter = min(_ITERATIONS_PER_BLOCK, limit - done)
         with warnings.catch_warnings():
-            # Reaching the end of a block is no news.
+            # The warning at the end of every block means nothing.
             warnings.simplefilter("ignore", ConvergenceWarning)
             estimator.fit(x, samples.y, sample_weight=samples.w)
         iterations = int(np.max(estimator.n_iter_))

@@ -13,7 +13,7 @@ _SECONDS_BETWEEN = 0.1
 
 
 class Reporter:
-    """Passes on every report that comes late enough, and always the last one."""
+    """Sends reports at a minimum distance in time, and always the last one."""
 
     def __init__(self, progress: Progress, total: int, unit: str) -> None:
         self._progress = progress
@@ -23,7 +23,7 @@ class Reporter:
         self._latest: ProgressEvent | None = None
 
     def report(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
-        """Say that ``done`` units are finished."""
+        """Report that ``done`` units are finished."""
         self._latest = ProgressEvent(
             "training", done, self._total, self._unit, min(done / self._total, 1.0), metrics=dict(metrics or {})
         )
@@ -32,10 +32,10 @@ class Reporter:
             self._send(self._latest, now)
 
     def finish(self) -> None:
-        """Say what was held back, with the step complete."""
+        """Send the last report, as that of a complete step."""
         latest = self._latest
         if latest is not None:
-            # Waiting keeps the promised distance even for a training shorter than it.
+            # The minimum distance also holds for a training that is shorter than it.
             time.sleep(max(0.0, self._last + _SECONDS_BETWEEN - time.monotonic()))
             self._send(ProgressEvent("training", latest.done, latest.total, latest.unit, 1.0, "", latest.metrics), 0.0)
 

@@ -1,4 +1,4 @@
-"""Samples as scikit-learn wants them, and the numbers that say how well they are predicted."""
+"""Samples in the form for scikit-learn, and metrics of predictions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Samples:
     Attributes:
         x, x_val: float32 ``(m, features)``.
         y, y_val: int64 positions in ``seen``, or float64 values.
-        w, w_val: float64 ``(m,)`` weights, those of the classes included.
-        seen: class numbers that occur in training, ascending; empty for regression. Validation samples of another
-            class are left out: nothing can be said about them.
+        w, w_val: float64 ``(m,)`` weights, including the class weights.
+        seen: class numbers that occur in training, ascending; empty for regression. Validation samples of other
+            classes are left out: the model cannot predict them.
     """
 
     x: np.ndarray
@@ -34,7 +34,7 @@ class Samples:
 
 
 def prepare(task: TrainingTask, data: TrainingData) -> Samples:
-    """Gather the samples of both parts.
+    """Return the samples of the training and the validation part.
 
     Raises:
         BadInputError: there are no samples, or all of them are of one class.

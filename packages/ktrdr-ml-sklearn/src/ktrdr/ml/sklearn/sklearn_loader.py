@@ -1,4 +1,4 @@
-"""The contract's loader. The file is checked from end to end before anything is built from it."""
+"""Loading of models. A file is checked completely before anything is built from it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import parse_json, read_plain
+from ktrdr.core.jobs.refusals import message_of
 from ktrdr.core.limits import LARGEST_JSON
 from ktrdr.core.models.contents import BundleError, check_file, most_schema_values
 from ktrdr.ml.sklearn.sklearn_model import SklearnPredictor
@@ -45,12 +46,12 @@ class _Description(BaseModel):
             raise ValueError(f"there is no {self.output} model type {self.model_type!r}")
         ascending = all(a < b for a, b in zip([-1, *self.seen], [*self.seen, len(self.classes)], strict=True))
         if not ascending or (self.output == "classification") != (len(self.seen) >= 2):
-            raise ValueError("the classes do not fit")
+            raise ValueError("`classes`, `seen` and `output` contradict each other")
         return self
 
 
 class SklearnLoader:
-    """Reads what :class:`~ktrdr.ml.sklearn.sklearn_storage.SklearnStorage` writes, and refuses everything else."""
+    """Reads the files of :class:`~ktrdr.ml.sklearn.sklearn_storage.SklearnStorage`, and refuses all others."""
 
     def load(self, directory: Path, device: str = "auto") -> SklearnPredictor:
         """Return a predictor.
@@ -81,7 +82,7 @@ class SklearnLoader:
         except _WRONG as error:
             raise BundleError(f"{WEIGHTS_FILE} is damaged: {type(error).__name__}: {error}") from error
         if not np.isfinite(answer).all():
-            raise BundleError(f"{WEIGHTS_FILE} is damaged: it does not predict")
+            raise BundleError(f"{WEIGHTS_FILE} is damaged: its predictions are not finite")
         return predictor
 
 
@@ -91,8 +92,9 @@ def _read_description(path: Path) -> _Description:
     try:
         description = _Description.model_validate(parse_json(read_plain(path, LARGEST_JSON), path.name))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise BundleError(f"{path.name} is not valid at {first['loc']}: {first['msg']}") from None
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path.name} is not valid{f' at {place}' if place else ''}: {message_of(first)}") from None
     written, here = (_minor(version) for version in (description.scikit_learn, sklearn.__version__))
     if written > here:
         raise BadInputError(
@@ -108,7 +110,7 @@ def _minor(version: str) -> tuple[int, int]:
 
 
 def _check_schema(path: Path, trusted: frozenset[str]) -> None:
-    """Refuse a file that names anything not on the list, before skops sees it."""
+    """Refuse a file with a type or loader that is not trusted, before skops reads it."""
     with zipfile.ZipFile(path) as archive:
         members = set(archive.namelist())
         if "schema.json" not in members:
@@ -128,13 +130,13 @@ def _check_schema(path: Path, trusted: frozenset[str]) -> None:
 
 def _check_node(node: dict[str, Any], name: str, trusted: frozenset[str], members: set[str]) -> None:
     if "__loader__" in node and node["__loader__"] not in LOADERS:
-        raise BundleError(f"{name} asks for {node['__loader__']!r}, which models of this backend never do")
+        raise BundleError(f"{name} uses the loader {node['__loader__']!r}, which models of this backend never use")
     if "__class__" in node or "__module__" in node:
         named = f"{node.get('__module__')}.{node.get('__class__')}"
         if named not in trusted:
-            raise BundleError(f"{name} names the type {named!r}, which is not one this model type is made of")
+            raise BundleError(f"{name} names the type {named!r}, which models of this type do not contain")
     if "file" in node and node["file"] not in members:
-        raise BundleError(f"{name} refers to {node['file']!r}, which it does not hold")
+        raise BundleError(f"{name} refers to {node['file']!r}, which it does not contain")
 
 
 def _construct(path: Path, trusted: list[str]) -> Any:
@@ -143,7 +145,7 @@ def _construct(path: Path, trusted: list[str]) -> Any:
 
     try:
         with warnings.catch_warnings():
-            # About an older scikit-learn: that it loads and predicts is checked next.
+            # Warnings about an older scikit-learn: loading and prediction are checked next.
             warnings.simplefilter("ignore")
             return io.load(path, trusted=trusted)
     except UntrustedTypesFoundException as error:
@@ -153,7 +155,7 @@ def _construct(path: Path, trusted: list[str]) -> Any:
 
 
 def _check_trees(estimator: Any, description: _Description) -> None:
-    """scikit-learn follows a tree's indices without looking: they must stay inside, and lead away from the root."""
+    """Check that the links of trees stay inside the tree and lead away from the root; scikit-learn does not check."""
     size = description.input_size
     if estimator.n_features_in_ != size:
         raise BundleError(f"{WEIGHTS_FILE} is for {estimator.n_features_in_} features, {MODEL_FILE} says {size}")

@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SklearnPredictor:
-    """A fitted estimator; ``seen`` are the class numbers its columns stand for, of ``classes`` in all."""
+    """A fitted estimator; ``seen`` are the numbers of its columns' classes, as positions in ``classes``."""
 
     estimator: Any
     model_type: str
@@ -30,7 +30,7 @@ class SklearnPredictor:
 
     @property
     def window(self) -> int:
-        """One row: none of these models has a memory."""
+        """Rows per prediction: one for all models of this backend."""
         return 1
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ class SklearnPredictor:
         A class that never occurred in training has probability 0.
 
         Raises:
-            BadInputError: the number of columns is not the model's.
+            BadInputError: the number of columns is not that of the model.
         """
         if features.ndim != 2 or features.shape[1] != self.input_size:
             raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
@@ -48,7 +48,7 @@ class SklearnPredictor:
         result = np.full(shape, np.nan)
         for start in range(0, len(whole), _ROWS_AT_ONCE):
             rows = whole[start : start + _ROWS_AT_ONCE]
-            # Trees compare float32 as it is; the linear model was fitted in float64.
+            # Trees compare float32 values; the linear model was fitted in float64.
             result[rows] = self._predict(features[rows].astype(np.float64 if self._linear else np.float32))
         return result
 
@@ -66,7 +66,7 @@ class SklearnPredictor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SklearnModel:
-    """What training hands back."""
+    """The result of a training."""
 
     fitted: SklearnPredictor
     history: Sequence[EpochRecord]

@@ -1,4 +1,4 @@
-"""The contract's storage: `weights.skops`, equal bytes for equal models, and `model.json`."""
+"""Storage of models: `weights.skops`, with equal bytes for equal models, and `model.json`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class SklearnStorage:
-    """Writes models with skops, which stores arrays and JSON, never a pickle."""
+    """Writes models with skops, which stores arrays and JSON, no pickles."""
 
     def save(self, model: TrainedModel, directory: Path) -> dict[str, Any]:
-        """Write the estimator and what it is; return a few facts for the manifest."""
+        """Write the estimator and its description; return a few facts for the manifest."""
         if not isinstance(model, SklearnModel):
             raise TypeError(f"not a model of this backend: {type(model).__name__}")
         import sklearn
@@ -45,7 +45,7 @@ class SklearnStorage:
 
 
 def _canonical(content: bytes) -> bytes:
-    """Rewrite a skops file so that nothing in it depends on memory addresses or on the clock."""
+    """Rewrite a skops file so that its bytes do not depend on memory addresses or the time."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         schema = json.loads(archive.read("schema.json"))
         members = {name: archive.read(name) for name in archive.namelist() if name != "schema.json"}
@@ -73,7 +73,7 @@ def _renumber(node: Any, numbers: dict[int, int], files: dict[str, str]) -> None
             _renumber(item, numbers, files)
     elif isinstance(node, dict):
         if node.get("__loader__") == "JsonNode":
-            # Whether two equal numbers are one object is an accident.
+            # It is arbitrary whether two equal numbers are one object.
             node.pop("__id__", None)
         if "__id__" in node:
             node["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)

@@ -1,4 +1,4 @@
-"""The contract's trainer."""
+"""The trainer of the plugin."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def require_cpu(device: str) -> None:
 
 
 class SklearnTrainer:
-    """Trains scikit-learn's estimators.
+    """Trains estimators of scikit-learn.
 
-    They are not resumed but trained again: a run takes seconds, and the seed makes it end with the same model. So a
-    checkpoint is neither written nor read.
+    A training is not resumed but repeated: it takes seconds, and with the same seed the result is the same model.
+    Checkpoints are neither written nor read.
     """
 
     def train(
@@ -46,8 +46,8 @@ class SklearnTrainer:
         """Train; see the plugin contract.
 
         Raises:
-            BadInputError: the device does not exist, or the samples cannot be learned from.
-            CancelledError: on request; nothing is left behind.
+            BadInputError: the device does not exist, or there are not enough samples or classes.
+            CancelledError: on request; nothing is written.
         """
         require_cpu(task.device)
         cancellation.raise_if_requested()

@@ -1,4 +1,4 @@
-"""skops, imported without what it does not need here."""
+"""Fast import of skops, without all of scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _LOCK = threading.Lock()
 def skops_io() -> Any:
     """Return the module ``skops.io``.
 
-    While it is imported, skops asks scikit-learn for every estimator there is, to have a list of what to trust by
-    default. That imports all of scikit-learn, and through it torch where it is installed: twenty times the cost of
-    skops itself. We say what is trusted, type by type (:mod:`ktrdr.ml.sklearn.trusted`), so the list may as well be
-    empty.
+    During its import, skops lists all estimators of scikit-learn, as types to trust by default. That imports all of
+    scikit-learn, and through it torch if it is installed: twenty times the cost of skops itself. This backend names
+    the trusted types itself (:mod:`ktrdr.ml.sklearn.trusted`), so the list may be empty.
     """
     with _LOCK:
         if "skops.io" not in sys.modules:

@@ -1,4 +1,4 @@
-"""The types a weights file may name, per model type and output: what fitting makes, and nothing else."""
+"""The types that a weights file may name, per model type and output: only those of fitted models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ESTIMATORS: Mapping[tuple[str, str], str] = {
     ("random_forest", "regression"): "sklearn.ensemble._forest.RandomForestRegressor",
     ("logistic_regression", "classification"): "sklearn.linear_model._logistic.LogisticRegression",
 }
-"""(model type, output) -> the type of the estimator itself."""
+"""(model type, output) -> type of the estimator."""
 
 _PARTS: Mapping[tuple[str, str], frozenset[str]] = {
     ("gradient_boosting", "classification"): _BOOSTING
@@ -53,4 +53,4 @@ TRUSTED: Mapping[tuple[str, str], frozenset[str]] = {
 LOADERS = frozenset(
     {"DictNode", "JsonNode", "ListNode", "LossNode", "NdArrayNode", "ObjectNode", "TreeNode", "TupleNode", "TypeNode"}
 )
-"""The ways of building an object that skops may be asked for; none of them calls a function the file names."""
+"""The node types of skops that a file may use; none of them calls a function that the file names."""

@@ -1,4 +1,4 @@
-"""First-order Takagi-Sugeno network whose rules can be read.
+"""First-order Takagi-Sugeno network (ANFIS) with rules that people can read.
 
 J.-S. R. Jang, *ANFIS: adaptive-network-based fuzzy inference system*, IEEE Trans. SMC 23 (1993) 665-685: one rule for
 each combination of memberships, fired by the product of their degrees, with an output linear in the inputs; the rules'
@@ -26,12 +26,12 @@ _LEAST_FIRING = 1e-12
 
 
 class Anfis(nn.Module):
-    """Rules over all combinations of the memberships of all fuzzy inputs.
+    """An ANFIS with one rule for each combination of the memberships of all fuzzy inputs.
 
     ``consequents`` is ``(rules, (features + 1) * outputs)``: the coefficients of the standardized inputs, then the
-    constant. Over the training samples, ``shares`` is the mean of each rule's normalized firing strength, and
-    ``centers`` ``(rules, features)`` is the mean of the standardized inputs weighted by it: where the rule fires.
-    Models of format 1 have no ``centers``: they are ``None``.
+    constant. ``shares`` is the mean of each rule's normalized firing strength over the training samples. ``centers``
+    ``(rules, features)`` is the mean of the standardized training inputs, weighted by that strength: the place where
+    the rule fires. In models of format 1 ``centers`` is ``None``.
     """
 
     center: Any
@@ -60,7 +60,7 @@ class Anfis(nn.Module):
 
     @torch.no_grad()
     def start(self, center: Sequence[float], scale: Sequence[float]) -> None:
-        """Take the strategy's memberships, and consequents of 0."""
+        """Set the memberships of the strategy, and consequents of 0."""
         self.center.copy_(torch.tensor(center))
         self.scale.copy_(torch.tensor(scale))
         self.memberships.start(center, scale)
@@ -71,18 +71,18 @@ class Anfis(nn.Module):
     def forward(self, x: Any) -> Any:
         """Return scores ``(n, outputs)`` of ``(n, features)``.
 
-        Where no rule fires at all, as outside of every triangle, the scores are 0: no opinion.
+        Where no rule fires, for example outside of all triangles, the scores are 0.
         """
         z = self.standardized(x)
         linear = (self._normalized(z) @ self.consequents).view(len(x), -1, self.outputs)
         return (linear[:, :-1] * z.unsqueeze(2)).sum(1) + linear[:, -1]
 
     def standardized(self, x: Any) -> Any:
-        """Return ``(n, features)`` in units in which the training samples have mean 0 and deviation 1."""
+        """Return ``(n, features)``, scaled so that the training samples have mean 0 and standard deviation 1."""
         return (x - self.center) / self.scale
 
     def firing(self, x: Any) -> Any:
-        """Return normalized firing strengths ``(n, rules)`` of ``(n, features)``; 0 throughout where none fires."""
+        """Return normalized firing strengths ``(n, rules)`` of ``(n, features)``; all are 0 where no rule fires."""
         return self._normalized(self.standardized(x))
 
     def _normalized(self, z: Any) -> Any:
@@ -90,7 +90,7 @@ class Anfis(nn.Module):
         strengths = first
         for degrees in others:
             strengths = (strengths.unsqueeze(2) + degrees.unsqueeze(1)).flatten(1)
-        # The strongest rule counts as 1: however weak all are, what they amount to beside each other is kept.
+        # Relative to the strongest rule, so that the ratios of very small strengths do not underflow.
         strongest = strengths.detach().amax(1, keepdim=True)
         strengths = (strengths - torch.where(strongest.isfinite(), strongest, 0.0)).exp()
         total = strengths.sum(1, keepdim=True)
@@ -102,15 +102,15 @@ class Anfis(nn.Module):
 
         Args:
             weights: float64 ``(rules,)``, the sum of each rule's firing over the training samples.
-            sums: float64 ``(rules, features)``, the sum of the standardized inputs times that firing. A rule that never
-                fired has its center at the average sample.
+            sums: float64 ``(rules, features)``, the sum of the standardized inputs times that firing. The
+                center of a rule that never fired is the average sample.
         """
         fired = weights.unsqueeze(1)
         self.shares.copy_((weights / weights.sum().clamp(min=_LEAST_FIRING)).float())
         self.centers.copy_(torch.where(fired > 0, sums / fired.clamp(min=1e-300), 0.0).float())
 
     def rule_scores(self) -> Any:
-        """Return the scores ``(rules, outputs)`` of each rule alone, at its center; without centers at the average."""
+        """Return the scores ``(rules, outputs)`` of the rules, at their centers or else at the average sample."""
         coefficients = self.consequents.view(len(self.consequents), -1, self.outputs)
         constants = coefficients[:, -1]
         if self.centers is None:
@@ -118,7 +118,7 @@ class Anfis(nn.Module):
         return (coefficients[:, :-1] * self.centers.unsqueeze(2)).sum(1) + constants
 
     def learned_functions(self) -> list[tuple[str, tuple[float, ...]]]:
-        """Return ``(type, parameters)`` of every membership, inputs in order; nothing if training left them alone."""
+        """Return ``(type, parameters)`` of every membership, in the order of the inputs; empty if not learned."""
         if not self.learns_memberships:
             return []
         return self.memberships.functions(self.center.tolist(), self.scale.tolist())

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: tensors as safetensors, numbers as JSON."""
+"""Checkpoints of a training run: tensors as safetensors, numbers as JSON."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ _GROUPS = ("network", "best", "optimizer", "solver", "random")
 
 @dataclass(slots=True)
 class State:
-    """Everything a run needs to go on as if it had not stopped.
+    """The whole state of a run: a resumed run gives the same result as one that was not interrupted.
 
     Attributes:
-        network, best: weights and buffers by name; now, and of the best epoch (empty before there is one).
+        network: weights and buffers by name.
+        best: those of the best epoch; empty during the first epoch.
         optimizer: ``"{number of the parameter}.{name}"`` -> tensor.
-        solver: ``ridge``, where consequents of rules are solved for.
-        random: states of the generators ``shuffle`` (as it was when the present epoch began) and ``dropout``.
-        losses: float32 ``(batch,)``, of the batches done in the present epoch.
-        correct: of their samples, how many were predicted right.
-        batch: how many batches of the present epoch are done.
-        history: the epochs that are complete.
+        solver: ``ridge``, if the consequents of rules are solved for.
+        random: states of the generators ``shuffle`` (at the beginning of the current epoch) and ``dropout``.
+        losses: float32 ``(batch,)``, of the finished batches of the current epoch.
+        correct: number of correctly predicted samples in these batches.
+        batch: number of finished batches of the current epoch.
+        history: the finished epochs.
     """
 
     network: dict[str, Any]
@@ -53,7 +54,7 @@ class State:
 
 
 def fingerprint(task: TrainingTask, data: TrainingData, device: Any) -> str:
-    """Return what tells one run from another: all that its result depends on."""
+    """Return a hash of everything that the result of a run depends on."""
     digest = hashlib.sha256()
     described = {**_plain(task), "device": device.type, "torch": torch.__version__}
     digest.update(json.dumps(described, sort_keys=True).encode())
@@ -96,15 +97,17 @@ def read_state(directory: Path, run: str) -> State:
     """Return the state in ``directory``.
 
     Raises:
-        BadInputError: it is damaged, or that of another run.
+        BadInputError: the state is damaged, or of another run.
     """
     try:
-        # Of ours, and of as many epochs as there can be.
+        # The limit allows for the largest number of epochs.
         numbers = parse_json(read_plain(directory / _NUMBERS, LARGEST_JSON), _NUMBERS, most=10 * MOST_EPOCHS)
         if not isinstance(numbers, dict) or numbers.get("format") != 1:
-            raise BundleError(f"{_NUMBERS} is not of this version")
+            raise BundleError(f"{_NUMBERS} is of another version of the plugin")
         if numbers["run"] != run:
-            raise BundleError("it is of a run with another strategy, other data, another kind of device or torch")
+            raise BundleError(
+                "it is of a run with another strategy, other data, another kind of device or another version of torch"
+            )
         groups: dict[str, dict[str, Any]] = {group: {} for group in (*_GROUPS, "losses")}
         for name, tensor in read_tensors(directory / _TENSORS).items():
             group, _, rest = name.partition(".")
@@ -120,5 +123,5 @@ def read_state(directory: Path, run: str) -> State:
     except (FileError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error) if isinstance(error, FileError) else f"it is damaged ({type(error).__name__}: {error})"
         raise BadInputError(
-            f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start afresh"
+            f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start again"
         ) from error

@@ -1,16 +1,16 @@
-"""Consequents of an ANFIS by least squares.
+"""Least-squares solution of the consequents of an ANFIS.
 
 With its memberships fixed, an :class:`~ktrdr.ml.torch.anfis.Anfis` is linear in its consequents: scores are ``A B``,
 where a row of ``A`` is the outer product of the firing strengths and the standardized inputs with a 1. Jang (1993)
-solves for ``B`` by least squares. Here a step goes to the lowest point of a quadratic that nowhere lies below the loss:
+solves for ``B`` by least squares. Here a step goes to the minimum of a quadratic upper bound of the loss:
 
     ``B <- B - (c A'WA / n + r I)^-1 (A'W g / n + r (B - B0))``
 
-``g`` is the gradient of the samples' losses in their scores, ``W`` their weights, and ``c`` a bound of the losses'
-curvature. For the squared error this is the least-squares solution, in one step. For the cross entropy it is the step
-of D. Boehning, *Multinomial logistic regression algorithm*, Ann. Inst. Statist. Math. 44 (1992) 197-200: no step raises
-the loss with its penalty ``r/2 |B - B0|^2``. ``B0`` says what is known without inputs: the logarithms of the classes'
-frequencies, or the mean.
+``g`` is the gradient of the samples' losses with respect to their scores, ``W`` the weights of the samples, and ``c`` a
+bound of the curvature of the losses. For the squared error this is the least-squares solution, in one step. For the
+cross entropy it is the step of D. Boehning, *Multinomial logistic regression algorithm*, Ann. Inst. Statist. Math. 44
+(1992) 197-200: no step increases the loss with its penalty ``r/2 |B - B0|^2``. ``B0`` is the prediction without inputs:
+the logarithms of the classes' frequencies, or the mean.
 """
 
 from __future__ import annotations
@@ -29,35 +29,36 @@ from ktrdr.ml.torch.samples import Matrix, Samples
 __all__ = ["RIDGES", "ConsequentSolver"]
 
 RIDGES = tuple(10.0**power for power in range(2, -9, -1))
-"""Strengths of ``r`` that are tried, relative to the mean of the quadratic's diagonal, the strongest first."""
+"""Values of ``r`` that are tried, relative to the mean of the diagonal of the matrix, the largest first."""
 
 _LARGE_RIDGE = 1e-3
-"""What is taken, relative to the same, where there is nothing to choose by: no validation samples and no factor."""
+"""The relative value of ``r`` that is used without validation samples if the matrix is not factored."""
 
-# Of the samples, where as many coefficients as samples leave nothing to judge by.
+# Lower bound of the share of free samples, for as many coefficients as samples.
 _LEAST_FREEDOM = 1e-6
-# Up to so many coefficients per output the equations are set up and factored: 32 MiB.
+# Up to this number of coefficients per output the matrix is built and factored: 32 MiB.
 _MOST_FACTORED = 2_048
 _CONJUGATE_STEPS = 32
-# Beyond that, each solution takes so many passes: fewer ridges are tried.
+# With more coefficients each solution takes many passes over the samples, so only every third ridge is tried.
 _EVERY = 3
 _BLOCK_VALUES = 1 << 20
 
 
 class ConsequentSolver:
-    """Solves for the consequents of ``network``, in float64, block by block of the samples.
+    """Solves for the consequents of ``network`` in float64, by blocks of samples.
 
     Args:
         network: on its device; its memberships may change between steps.
-        matrix, samples: the training part.
+        matrix: the features.
+        samples: the training part.
         loss: of the training.
-        settings: of the training; ``weight_decay`` adds to ``r``.
+        settings: of the training; ``weight_decay`` is added to ``r``.
         output: classification or regression.
         ask: called before every block; it may raise.
 
     Attributes:
         ridge: ``r``, once chosen.
-        exact: whether one step is all there is to do while memberships stay: the quadratic is the loss itself.
+        exact: whether one step gives the solution while memberships stay fixed: the quadratic function is the loss.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class ConsequentSolver:
         self._curvature = _curvature(settings)
         self._decay = settings["weight_decay"]
         device = network.consequents.device
-        # Apple's processors have no float64.
+        # Apple GPUs have no float64.
         self._device = torch.device("cpu") if device.type == "mps" else device
         rules, features = network.centers.shape
         self._coefficients = rules * (features + 1)
@@ -91,11 +92,13 @@ class ConsequentSolver:
 
     @torch.no_grad()
     def start(self, judge: Callable[[], float], *, validates: bool) -> None:
-        """Take the first step, with the ridge that is best.
+        """Take the first step, with the best ridge.
 
-        ``judge`` returns the loss of the validation samples, by which that is told. Where there are none, as
-        ``validates`` says, it returns that of the training samples, and generalized cross-validation tells it: G. H.
-        Golub, M. Heath, G. Wahba, Technometrics 21 (1979) 215-223.
+        Args:
+            judge: returns the loss of the validation samples, by which the ridge is chosen; without validation samples
+                that of the training samples, which generalized cross-validation corrects: G. H. Golub, M. Heath, G.
+                Wahba, Technometrics 21 (1979) 215-223.
+            validates: whether there are validation samples.
         """
         self._set(self._base)
         gram, gradient = self._equations(self._base)
@@ -117,7 +120,7 @@ class ConsequentSolver:
         return RIDGES[::_EVERY] if validates else (_LARGE_RIDGE,)
 
     def _freedom(self) -> float:
-        """Return the share of the samples that the ridge leaves free: 1 less the trace of the hat matrix by sample."""
+        """Return the share of degrees of freedom that remain: 1 minus the trace of the hat matrix per sample."""
         weights = self._samples.weights
         samples = len(self._samples) if weights is None else int((weights > 0).sum())
         spent = self._coefficients - self.ridge * float(torch.cholesky_inverse(self._factor).diagonal().sum())
@@ -125,9 +128,9 @@ class ConsequentSolver:
 
     @torch.no_grad()
     def step(self, *, moved: bool) -> bool:
-        """Take a step from the consequents as they are; ``moved`` says that memberships have changed since the last.
+        """Take a step from the present consequents; ``moved``: memberships have changed since the last step.
 
-        Return False if the equations cannot be solved, because the memberships have left the range of numbers.
+        Returns False if the equations cannot be solved, because memberships are no longer finite.
         """
         if moved:
             self._gram = self._factor = None
@@ -141,7 +144,7 @@ class ConsequentSolver:
         self._network.consequents.copy_(consequents.view_as(self._network.consequents))
 
     def _equations(self, consequents: Any) -> tuple[Any, Any]:
-        """Return the quadratic's matrix without ridge, or its diagonal where it would be large, and the gradient."""
+        """Return the matrix without ridge, or only its diagonal if it is large, and the gradient."""
         total = len(self._samples)
         known, factored = self._gram is not None, self._coefficients <= _MOST_FACTORED
         shape = (self._coefficients,) * (2 if factored else 1)
@@ -175,7 +178,7 @@ class ConsequentSolver:
         return self._conjugate_gradients(gram + self.ridge, right)
 
     def _conjugate_gradients(self, diagonal: Any, right: Any) -> Any:
-        """Return what so many steps of conjugate gradients come to, each column by itself, scaled by the diagonal."""
+        """Return the approximate solution by conjugate gradients, preconditioned by the diagonal, column by column."""
         scale = diagonal.unsqueeze(1)
         answer, residual = torch.zeros_like(right), right.clone()
         direction = residual / scale
@@ -191,7 +194,7 @@ class ConsequentSolver:
         return answer
 
     def _times(self, vectors: Any) -> Any:
-        """Return the quadratic's matrix, ridge included, times ``(coefficients, outputs)``."""
+        """Return the product of the matrix, including the ridge, with ``(coefficients, outputs)``."""
         image = torch.zeros_like(vectors)
         for at, firing, inputs in self._blocks():
             scores = _scores(firing, inputs, vectors)
@@ -201,7 +204,7 @@ class ConsequentSolver:
         return image * (self._curvature / len(self._samples)) + self.ridge * vectors
 
     def _blocks(self) -> Iterator[tuple[slice, Any, Any]]:
-        """Yield the place, the firing strengths and the standardized inputs with a 1, of blocks of the samples."""
+        """Yield, for blocks of samples, their slice, their firing strengths and their standardized inputs with a 1."""
         rows = max(_BLOCK_VALUES // self._coefficients, 16)
         for start in range(0, len(self._samples), rows):
             self._ask()
@@ -218,20 +221,20 @@ def _design(firing: Any, inputs: Any) -> Any:
 
 
 def _scores(firing: Any, inputs: Any, consequents: Any) -> Any:
-    """Return ``A`` times ``consequents``, ``(n, outputs)``, without making ``A``."""
+    """Return ``A`` times ``consequents``, ``(n, outputs)``, without computing ``A``."""
     rules, width = firing.shape[1], inputs.shape[1]
     linear = (firing @ consequents.view(rules, -1)).view(len(firing), width, -1)
     return (linear * inputs.unsqueeze(2)).sum(1)
 
 
 def _transposed(firing: Any, inputs: Any, values: Any) -> Any:
-    """Return ``A`` transposed times ``values`` ``(n, outputs)``, without making ``A``."""
+    """Return ``A`` transposed times ``values`` ``(n, outputs)``, without computing ``A``."""
     outer = (inputs.unsqueeze(2) * values.unsqueeze(1)).flatten(1)
     return (firing.T @ outer).view(-1, values.shape[1])
 
 
 def _gradient(loss: Loss, scores: Any, labels: Any, weights: Any) -> Any:
-    """Return the gradient of the samples' weighted losses in their scores, ``(n, outputs)``."""
+    """Return the gradient of the samples' weighted losses with respect to their scores, ``(n, outputs)``."""
     with torch.enable_grad():
         scores = scores.requires_grad_(True)
         targets = labels.double() if labels.is_floating_point() else labels
@@ -241,7 +244,7 @@ def _gradient(loss: Loss, scores: Any, labels: Any, weights: Any) -> Any:
 
 
 def _curvature(settings: Mapping[str, Any]) -> float:
-    """Return a bound of the second derivatives of the loss in the scores of one sample."""
+    """Return a bound of the second derivatives of the loss with respect to the scores of one sample."""
     match settings["loss"]:
         case "mse":
             return 2.0
@@ -250,7 +253,7 @@ def _curvature(settings: Mapping[str, Any]) -> float:
         case "cross_entropy":
             return 0.5
         case _:
-            # The focal loss bends most where a class is nearly missed; the bound is wide for a large gamma.
+            # The bound is not tight for a large gamma.
             return 0.5 * (1 + settings["focal_gamma"])
 
 

@@ -1,4 +1,4 @@
-"""Why a network predicts what it does."""
+"""Explanations of predictions: contributions of features, and rules."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ktrdr.ml.torch.model_description import Description
 __all__ = ["STEPS", "contributions", "rules"]
 
 STEPS = 32
-"""Points on the way from the average sample at which gradients are taken."""
+"""Number of points between the average sample and a sample at which gradients are computed."""
 
 _NODES, _SHARES = np.polynomial.legendre.leggauss(STEPS)
 
 
 def contributions(network: Any, samples: Any, average: Any, answer: Callable[[Any], Any]) -> Any:
-    """Return the shares of the features in the answers, ``(m, features, outputs)``.
+    """Return the contributions of the features to the predictions, ``(m, features, outputs)``.
 
     Integrated gradients (M. Sundararajan, A. Taly, Q. Yan, *Axiomatic attribution for deep networks*, 2017) along the
-    straight line from the average training sample, integrated by Gauss and Legendre's rule.
+    straight line from the average training sample, by Gauss-Legendre quadrature.
 
     Args:
         network: in evaluation mode.
         samples: ``(m, features)`` or ``(m, window, features)``.
         average: ``(features,)``.
-        answer: from scores to what is predicted.
+        answer: function from scores to predictions.
     """
     way = samples - average
     shape = (-1, *[1] * (samples.ndim - 1))
     nodes = torch.tensor((_NODES + 1) / 2, dtype=samples.dtype, device=samples.device).view(shape)
     shares = torch.tensor(_SHARES / 2, dtype=samples.dtype, device=samples.device).view(shape)
     points = (average + nodes * way.unsqueeze(1)).flatten(0, 1).requires_grad_(True)
-    # cuDNN's recurrent layers have no gradient in evaluation mode; torch's own do.
+    # Recurrent layers of cuDNN have no gradient in evaluation mode; those of torch have.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         answers = answer(network(points)).view(len(points), -1)
         found = []
@@ -49,14 +49,14 @@ def contributions(network: Any, samples: Any, average: Any, answer: Callable[[An
 
 @torch.no_grad()
 def rules(description: Description, network: Any, answer: Callable[[Any], Any]) -> list[Rule]:
-    """Return the rules of an :class:`~ktrdr.ml.torch.anfis.Anfis`, the weightiest first.
+    """Return the rules of an :class:`~ktrdr.ml.torch.anfis.Anfis`, the largest weight first.
 
-    What a rule puts out is linear in the inputs: it is told where the rule fires, at its own center.
+    The output of a rule is linear in the inputs: it is given at the center of the rule.
     """
     scores = network.rule_scores()
     answers = answer(scores.cpu().double()).view(len(scores), -1).tolist()
     names = description.classes or ("value",)
-    # What a name has come to mean is said beside it, unless it means what the strategy says.
+    # The text of a rule contains the functions of memberships that training has changed.
     meanings = _meanings(description, network.learned_functions())
     found = []
     place = " (where every input is average)" if network.centers is None else ""

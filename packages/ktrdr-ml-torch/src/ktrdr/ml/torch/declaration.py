@@ -1,4 +1,4 @@
-"""What this backend trains, as plain data: nothing here needs torch."""
+"""The model types of this backend, as plain data without an import of torch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ _TRAINING_KEYS = frozenset(
 )
 
 _OUTPUT_ACTIVATION = Parameter(
-    "output_activation", "str", None, choices=("softmax",), description="Of a classification; it is what happens."
+    "output_activation",
+    "str",
+    None,
+    choices=("softmax",),
+    description="Only for classification, where softmax is always used.",
 )
 
 
 def _dropout(default: float, where: str) -> Parameter:
     return Parameter("dropout", "float", default, minimum=0, maximum=1, exclusive_maximum=True,
-                     description=f"Share of values set to 0 in training, {where}.")  # fmt: skip
+                     description=f"Share of values set to 0 during training, {where}.")  # fmt: skip
 
 
 _MLP = ModelType(
@@ -45,11 +49,11 @@ _MLP = ModelType(
         Parameter("hidden_layers", "int_list", (64, 32), minimum=1, maximum=65_536,
                   description="Units of each hidden layer, in order."),
         Parameter("activation", "str", "relu", choices=("relu", "tanh", "sigmoid", "leaky_relu", "gelu"),
-                  description="After every hidden layer."),
+                  description="Activation after every hidden layer."),
         _dropout(0.0, "after every hidden layer"),
         Parameter("batch_norm", "bool", False, description="Batch normalization before every activation."),
         Parameter("precision", "str", "float32", choices=("float32", "bfloat16"),
-                  description="Of products in training; weights, losses and predictions are float32 in any case."),
+                  description="Precision of products in training; weights, losses and predictions are always float32."),
         _OUTPUT_ACTIVATION,
     ),
     training_keys=_TRAINING_KEYS,
@@ -62,9 +66,9 @@ def _recurrent(name: str, description: str) -> ModelType:
         description=description,
         architecture=(
             Parameter("sequence_length", "int", 20, minimum=1, maximum=10_000,
-                      description="Bars one prediction looks at, its own included."),
-            Parameter("hidden_size", "int", 64, minimum=1, maximum=65_536, description="Units of a layer."),
-            Parameter("num_layers", "int", 2, minimum=1, maximum=16, description="Layers on top of each other."),
+                      description="Number of bars that a prediction uses, including its own."),
+            Parameter("hidden_size", "int", 64, minimum=1, maximum=65_536, description="Units of each layer."),
+            Parameter("num_layers", "int", 2, minimum=1, maximum=16, description="Number of stacked layers."),
             _dropout(0.2, "after every layer"),
             _OUTPUT_ACTIVATION,
         ),
@@ -78,12 +82,13 @@ _ANFIS = ModelType(
     description="First-order Takagi-Sugeno network: one rule for each combination of memberships, with linear outputs.",
     architecture=(
         Parameter("max_rules", "int", 256, minimum=1, maximum=65_536,
-                  description="Most rules allowed; there are as many as combinations of the inputs' memberships."),
+                  description="Limit of the number of rules, one per combination of the inputs' memberships."),
         Parameter("learn_memberships", "bool", False,
-                  description="Whether training moves the membership functions, which start as the strategy has them."),
+                  description="Whether training changes the membership functions of the strategy."),
         Parameter("learning", "str", "hybrid", choices=("hybrid", "gradient"),
-                  description="How the rules' outputs, at first a least-squares solution, are learned: again so in "
-                              "each epoch, with a step of the optimizer for memberships, or all by the optimizer."),
+                  description="How the rules' outputs, which start as a least-squares solution, are learned: `hybrid` "
+                              "solves again in each epoch, after a step of the optimizer for memberships; `gradient` "
+                              "uses only the optimizer."),
         _OUTPUT_ACTIVATION,
     ),
     training_keys=_TRAINING_KEYS,

@@ -1,4 +1,4 @@
-"""Process-wide settings of torch that training needs, put back when it is done."""
+"""Process-wide settings of torch for repeatable training, restored afterwards."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 __all__ = ["repeatable", "threads_for"]
 
-# Multiply-adds of a batch from which several threads are worth their cost.
+# Several threads are faster for batches of at least this many multiply-adds.
 _LARGE_BATCH = 1 << 27
 _THREADS = 4
 
-# torch makes its attributes up at run time, out of sight of type checkers.
+# torch defines these attributes at run time, so that type checkers do not know them.
 _MEMORY: Any = torch.utils.deterministic
 
 _lock = threading.Lock()
@@ -25,19 +25,19 @@ _before: dict[str, Any] = {}
 
 
 def threads_for(batch_size: int, window: int, parameters: int) -> int:
-    """Return how many threads to train with on the CPU.
+    """Return the number of threads for training on the CPU.
 
-    The number decides the order of sums, and so the last bits of the weights: it follows from the task alone, never
-    from the machine or from what else runs there. Small networks are fastest with one.
+    The number determines the order of sums, and so the last bits of the weights. It depends only on the task, not on
+    the machine or its load. Small networks are fastest with one thread.
     """
     return _THREADS if batch_size * window * parameters >= _LARGE_BATCH else 1
 
 
 @contextmanager
 def repeatable(device: Any, threads: int) -> Iterator[None]:
-    """Make torch's arithmetic repeatable on ``device`` for a while.
+    """Make torch's arithmetic on ``device`` repeatable inside the context.
 
-    Trainings in several threads of one process may overlap: the last one out puts everything back.
+    Trainings in several threads of one process may overlap; the last one restores the settings.
     """
     global _users
     with _lock:
@@ -45,10 +45,10 @@ def repeatable(device: Any, threads: int) -> Iterator[None]:
             _before.update(threads=torch.get_num_threads(), deterministic=_deterministic())
         _users += 1
         if device.type == "cuda":
-            # cuBLAS reads it when it starts; without it matrix products differ from run to run.
+            # cuBLAS reads this variable when it starts; without it matrix products differ from run to run.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
-            # Filling memory that is written anyway only costs time.
+            # Unnecessary: all memory is written before it is read.
             _MEMORY.fill_uninitialized_memory = False
         torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""What torch can compute on here."""
+"""The devices of this machine that torch can use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["list_devices", "resolve_device"]
 
 
 def list_devices() -> list[Device]:
-    """Return graphics processors first, the CPU last; memory in bytes."""
+    """Return the devices: GPUs first, the CPU last; memory in bytes."""
     devices = []
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -29,15 +29,15 @@ def list_devices() -> list[Device]:
 def _main_memory() -> int | None:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system says
+    except (ValueError, OSError, AttributeError):  # not available on every system
         return None
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` is the best there is, ``cuda`` the first of its kind.
+    """Return the device ``name``; ``auto`` is the best device, ``cuda`` the first CUDA device.
 
     Raises:
-        BadInputError: there is no such device here.
+        BadInputError: this machine has no such device.
     """
     names = [device.name for device in list_devices()]
     if name == "auto":

@@ -1,4 +1,4 @@
-"""Does torch work here?"""
+"""Check that torch and safetensors are installed and work."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ktrdr.ml.torch.declaration import NAME
 
 __all__ = ["validate_environment"]
 
-# What torch uses without which it is there and yet of no use.
+# The modules that the backend imports.
 _MODULES = ("torch", "safetensors", "safetensors.numpy")
 
 
 def validate_environment() -> None:
-    """Import what the backend needs, and add two numbers.
+    """Import the packages of the backend, and compute with torch.
 
     Raises:
         PluginError: a package is missing or broken; the message says what to install.
@@ -29,7 +29,7 @@ def validate_environment() -> None:
                     f"plugin `{NAME}` needs {package}, which is not installed; install it with `pip install {package}`"
                 ) from error
             raise _broken(package, error) from error
-        # A half-installed package fails in as many ways as there are halves.
+        # The import of a partly installed package raises any of these errors.
         except (ImportError, OSError, AttributeError, NameError, RuntimeError, SyntaxError) as error:
             raise _broken(package, error) from error
 

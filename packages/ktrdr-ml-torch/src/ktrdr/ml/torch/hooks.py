@@ -1,4 +1,4 @@
-"""What the entry point names. Cheap: torch is imported when a hook needs it."""
+"""The hooks of the plugin, named by its entry point. torch is imported only by hooks that need it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = [
 
 @hookimpl
 def ktrdr_plugin_info() -> PluginInfo:
-    """Say what this backend trains."""
+    """Return the model types of this backend."""
     return INFO
 
 
 @hookimpl
 def ktrdr_validate_environment() -> None:
-    """Import torch and safetensors and compute with them; say what to install if that fails."""
+    """Import torch and safetensors and compute with torch; raise ``PluginError`` if that fails."""
     from ktrdr.ml.torch.environment import validate_environment
 
     validate_environment()
@@ -36,7 +36,7 @@ def ktrdr_validate_environment() -> None:
 
 @hookimpl
 def ktrdr_list_devices() -> list[Device]:
-    """Return graphics processors first, the CPU last."""
+    """Return the devices: GPUs first, the CPU last."""
     from ktrdr.ml.torch.devices import list_devices
 
     return list_devices()

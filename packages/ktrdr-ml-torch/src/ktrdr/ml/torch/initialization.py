@@ -1,4 +1,4 @@
-"""First weights, drawn on the CPU from one generator: the same on every device."""
+"""Initial weights, drawn on the CPU from one generator, so that they are equal on every device."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ __all__ = ["initialize"]
 
 @torch.no_grad()
 def initialize(network: nn.Module, generator: Any, center: Sequence[float], scale: Sequence[float]) -> None:
-    """Set every weight; the distributions are those torch's layers have by default.
+    """Set every weight, with the default distributions of torch's layers.
 
     Args:
-        network: on the CPU, its memory not yet filled.
+        network: on the CPU, with uninitialized memory.
         generator: of the CPU.
-        center, scale: mean and standard deviation of each feature over the training samples.
+        center: mean of each feature over the training samples.
+        scale: standard deviation of each feature over the training samples.
     """
     for module in network.modules():
         match module:
@@ -30,7 +31,7 @@ def initialize(network: nn.Module, generator: Any, center: Sequence[float], scal
             case nn.LSTM() | nn.GRU():
                 _uniform(module, 1 / math.sqrt(module.hidden_size), generator)
             case nn.BatchNorm1d():
-                # Ones and zeros: draws nothing.
+                # Ones and zeros, without random numbers.
                 module.reset_parameters()
             case Anfis():
                 module.start(center, scale)

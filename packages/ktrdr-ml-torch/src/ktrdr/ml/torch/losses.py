@@ -1,4 +1,4 @@
-"""Loss functions: from scores and labels to one number per sample, or their mean."""
+"""Loss functions of scores and labels, per sample or as mean."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_loss(settings: Mapping[str, Any], output: OutputKind) -> Loss:
     """Return the loss that ``settings`` names.
 
     Raises:
-        BadInputError: it is not one for this kind of output.
+        BadInputError: the loss is not for this kind of output.
     """
     name = settings["loss"]
     fitting = CLASSIFICATION_LOSSES if output == "classification" else REGRESSION_LOSSES
@@ -42,9 +42,12 @@ def make_loss(settings: Mapping[str, Any], output: OutputKind) -> Loss:
 
 
 def _focal(gamma: float, scores: Any, labels: Any, *, reduction: Reduction) -> Any:
-    """``-(1 - p)^gamma log p`` of the true class: T.-Y. Lin et al., *Focal loss for dense object detection* (2017)."""
+    """Return ``-(1 - p)^gamma log p`` of the true class.
+
+    T.-Y. Lin et al., *Focal loss for dense object detection* (2017).
+    """
     losses = functional.cross_entropy(scores, labels, reduction="none")
-    # 1 - p, exact where p is close to 1; off 0, where the power has no derivative.
+    # 1 - p, exact for p close to 1; bounded away from 0, where the power has no derivative.
     losses = torch.expm1(-losses).neg().clamp(min=1e-12).pow(gamma) * losses
     return losses.mean() if reduction == "mean" else losses
 

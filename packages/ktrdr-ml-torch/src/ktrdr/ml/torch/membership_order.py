@@ -1,12 +1,13 @@
-"""What learned memberships are held to, so that their names go on fitting them.
+"""Constraints on learned memberships, so that their names stay meaningful.
 
-Within a fuzzy input the functions keep the order that the strategy gives them, and a tenth of the distance between
-neighbours; neighbours overlap where they did; and what the outermost ones covered of the values that were trained on,
-they cover. After a step that breaks one of these, functions are moved and widened until it holds. Such constraints are
-those of J. Valente de Oliveira, *Semantic constraints for membership function optimization*, IEEE Trans. SMC A 29
-(1999) 128-138.
+Within a fuzzy input the functions keep their order in the strategy, and at least a tenth of the distance between
+neighbours; neighbours that overlap in the strategy still overlap; and the outermost functions still cover the training
+values that they cover in the strategy. After a step that violates a constraint, functions are moved and widened until
+it holds. Such constraints are those of J. Valente de Oliveira, *Semantic constraints for membership function
+optimization*, IEEE Trans. SMC A 29 (1999) 128-138.
 
-A function is where its degree is 1: at the middle of its top, at the end of a shoulder; a sigmoid, where it is 1/2.
+The position of a function is where its degree is 1: the middle of its top, or the end of a shoulder; that of a sigmoid
+is where its degree is 1/2.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ from ktrdr.ml.torch.memberships import Memberships
 __all__ = ["MembershipOrder"]
 
 _LEAST_SHARE_OF_DISTANCE = 0.1
-# The degree at which neighbours have to overlap is 1/4, or half of that at which the strategy has them cross if that is
-# less. Degrees are told by their odds, log((1 - degree) / degree): they differ where degrees are next to 0.
+# Neighbours must overlap at a degree of 1/4, or of half the degree at which they cross in the strategy if that is less.
+# Degrees are represented by log((1 - degree) / degree), which distinguishes degrees close to 0.
 _ODDS = math.log(3)
 _NO_DEGREE = 200.0
 _HALVINGS = 60
-# What rounding may make of a constraint that holds exactly.
+# Tolerance for rounding in a constraint that holds exactly.
 _SLACK = 1e-5
 
 
 class MembershipOrder:
-    """Holds ``memberships``, which have just started, to what they are now.
+    """Enforces the constraints that follow from the initial ``memberships``.
 
     Args:
-        memberships: on their device, as the strategy has them.
+        memberships: on their device, as in the strategy.
         columns: of each fuzzy input, in order.
-        lowest, highest: float ``(features,)``, of the standardized values that are trained on.
+        lowest: float ``(features,)``, minima of the standardized training values.
+        highest: float ``(features,)``, their maxima.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class MembershipOrder:
         asked = torch.where(odds > 0, odds + torch.log(2 + torch.exp(-odds)), odds).clamp(min=_ODDS)
         self._left_odds[:, 1:] = asked
         self._right_odds[:, :-1] = torch.where(pairs, asked, _ODDS)
-        # Cells that only fill a row repeat its last function: they ask for no more than it.
+        # Padding cells of a row repeat its last function, so they add no constraint.
         last = torch.tensor([count - 1 for count in memberships.counts], device=device)
         left, right = self._reached()
         least, most = (torch.tensor([float(side[at]) for at in columns], device=device) for side in (lowest, highest))
@@ -71,10 +73,10 @@ class MembershipOrder:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Move and widen the functions so that they keep to it."""
+        """Move and widen the functions so that all constraints hold."""
         middle = self._middles()
         apart = middle[self._grid] - self._margins
-        # Halfway between the maximum up to each and the minimum from each on; both are itself where order is kept.
+        # The mean of the running maximum from the left and the running minimum from the right; equal if ordered.
         up = torch.where(self._before, apart.unsqueeze(1), -math.inf).amax(2)
         down = torch.where(self._before.T, apart.unsqueeze(1), math.inf).amin(2)
         self._move((up + down) / 2 - apart)
@@ -82,7 +84,7 @@ class MembershipOrder:
         self._widen(left, right)
 
     def _widenings(self) -> tuple[Any, Any]:
-        """Return by how much, as logarithms, the two sides of each cell's function have to be widened."""
+        """Return the logarithms of the factors by which the sides of each cell's function must be widened."""
         core_left, core_right, reach_left, reach_right = self._sides()
         need = core_left[:, 1:] - core_right[:, :-1]
         have = reach_right[:, :-1] + reach_left[:, 1:]
@@ -96,7 +98,7 @@ class MembershipOrder:
         return left, right
 
     def _reached(self) -> tuple[Any, Any]:
-        """Return from where to where each cell's function has the degree that is asked of it."""
+        """Return the interval in which each cell's function has its required degree."""
         core_left, core_right, reach_left, reach_right = self._sides()
         return core_left - reach_left, core_right + reach_right
 
@@ -107,7 +109,7 @@ class MembershipOrder:
         return cores[0][self._grid], cores[1][self._grid], reaches[0][self._grid], reaches[1][self._grid]
 
     def _declared_odds(self, pairs: Any) -> Any:
-        """Return the odds at which neighbours cross: 0 if it is at 1/2 or above, :data:`_NO_DEGREE` if they do not."""
+        """Return the odds at which neighbours cross: 0 for degrees of 1/2 or more, :data:`_NO_DEGREE` if never."""
         low = torch.zeros(pairs.shape, device=pairs.device)
         high = torch.full_like(low, _NO_DEGREE)
 
@@ -124,7 +126,7 @@ class MembershipOrder:
         return torch.where(at_half, 0.0, torch.where(ever, high.clamp(max=_NO_DEGREE - 1), _NO_DEGREE))
 
     def _middles(self) -> Any:
-        """Return where every function is, in grammar order."""
+        """Return the position of every function, in the order of the strategy."""
         memberships = self._memberships
         found = []
         for kind in memberships.kinds:
@@ -133,8 +135,10 @@ class MembershipOrder:
         return torch.cat(found)[memberships.order]
 
     def _extents(self, odds: Any) -> tuple[Any, Any]:
-        """Return of every function, in grammar order, the ends of its core, and how far beyond them it has degrees of
-        ``odds``; each is ``(2, functions)``."""
+        """Return the ends of every function's core, and how far beyond them its degrees reach ``odds``.
+
+        Both are ``(2, functions)``, in the order of the strategy.
+        """
         memberships = self._memberships
         by_kind = odds[:, self._inverse]
         cores, reaches, start = [], [], 0
@@ -164,8 +168,10 @@ class MembershipOrder:
 
 
 def _sorted_grid(counts: Sequence[int], middles: Sequence[float], device: Any) -> tuple[Any, Any]:
-    """Return ``(inputs, most functions)`` numbers of functions, each row by their middles, its last one repeated; and
-    for every function its cell in that, flattened."""
+    """Return a grid of the functions' numbers, and the cell of every function in the flattened grid.
+
+    The grid has a row per fuzzy input, sorted by the functions' middles; shorter rows repeat their last function.
+    """
     width, start = max(counts), 0
     grid, cells = [], [0] * sum(counts)
     for row, count in enumerate(counts):
@@ -178,13 +184,13 @@ def _sorted_grid(counts: Sequence[int], middles: Sequence[float], device: Any) -
 
 
 def _excess(need: Any, have: Any) -> Any:
-    """Return the logarithm of the factor by which ``have`` falls short of ``need``; 0 where it does not."""
+    """Return the logarithm of ``need / have`` where ``need`` is larger, else 0."""
     short = need > have * (1 + _SLACK)
     return torch.where(short, (need / have.clamp(min=1e-30)).clamp(min=1.0, max=1e30).log(), 0.0)
 
 
 def _widened(kind: str, sides: Any) -> Any:
-    """Return what to add to the logarithms ``(k, 3)`` of functions that are to be wider by ``sides`` ``(k, 2)``."""
+    """Return the change of the logarithms ``(k, 3)`` that widens functions by ``sides`` ``(k, 2)``."""
     nothing = torch.zeros_like(sides[:, :1])
     if kind == "trapezoidal":
         return torch.cat([sides[:, :1], nothing, sides[:, 1:]], 1)
@@ -193,7 +199,7 @@ def _widened(kind: str, sides: Any) -> Any:
 
 
 def _middle(place: Any, logs: Any, signs: Any) -> Any:
-    # Beyond its end a shoulder has no middle.
+    # A shoulder has no middle: its position is its end.
     share = 0.5 + 0.5 * (signs[:, 0] == 0).float() - 0.5 * (signs[:, 2] == 0).float()
     return place + share * logs[:, 1].exp() * signs[:, 1].abs()
 

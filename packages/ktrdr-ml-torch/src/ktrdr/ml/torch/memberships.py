@@ -1,9 +1,9 @@
-"""Membership functions as a layer: what the strategy says at first, and, if asked, what training makes of it.
+"""Membership functions as a layer, which starts with those of the strategy and may be trained.
 
-The functions are core's (:mod:`ktrdr.core.fuzzy.membership`). Widths are stored as logarithms and corners as distances
-from a neighbour, so no step of an optimizer can put corners out of order or make a width negative. A side without width
-is a shoulder and stays one. Everything is in standardized units of the input, so that one learning rate fits an RSI as
-it fits a MACD.
+The functions are those of :mod:`ktrdr.core.fuzzy.membership`. Widths are stored as logarithms and corners as distances
+from a neighbour, so that no step of an optimizer can change the order of corners or make a width negative. A side
+without width is a shoulder and remains one. All values are in standardized units of the input, so that one learning
+rate suits both an RSI and a MACD.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ktrdr.ml.torch.model_description import FuzzyVariable
 __all__ = ["Memberships"]
 
 _KINDS = ("trapezoidal", "gaussian", "sigmoid", "bell")
-# Logarithm's domain: below this a distance counts as none.
+# Lower bound of a distance whose logarithm is taken.
 _TINY = 1e-30
 
 
 class Memberships(nn.Module):
-    """Degrees of all memberships of all fuzzy inputs, as logarithms: their products are sums that cannot underflow.
+    """Logarithms of the degrees of all memberships of all fuzzy inputs; their sums do not underflow as products do.
 
     Each kind of function has three tensors over its functions: ``place`` ``(k,)``, ``logs`` ``(k, 3)``, the logarithms
-    of up to three widths or slopes, and ``signs`` ``(k, 3)``: 0 where there is none, -1 for a falling slope. Signs,
-    columns and order follow from the description and are not stored: a file cannot point outside of anything.
+    of up to three widths or slopes, and ``signs`` ``(k, 3)``: 0 for a size of 0, -1 for a falling slope. Signs, columns
+    and order are derived from the description and not stored, so that a file cannot contain indices out of range.
     """
 
     order: Any
@@ -61,13 +61,13 @@ class Memberships(nn.Module):
 
     @torch.no_grad()
     def start(self, center: Sequence[float], scale: Sequence[float]) -> None:
-        """Take the strategy's functions, of inputs that are standardized as ``(x - center) / scale`` per column."""
+        """Set the functions of the strategy, for inputs standardized as ``(x - center) / scale`` per column."""
         self.settle()
         for kind in self.kinds:
             places, logs = [], []
             for column, (place, sizes) in self._given[kind]:
                 places.append((place - center[column]) / scale[column])
-                # A slope is per unit of the input, a width in such units; the bell's exponent has none.
+                # A slope is per unit of the input, a width in units of it; the exponent of a bell has no unit.
                 units = {"sigmoid": (1 / scale[column], 1, 1), "bell": (scale[column], 1, 1)}.get(
                     kind, (scale[column],) * 3
                 )
@@ -77,7 +77,7 @@ class Memberships(nn.Module):
             self.tensor(kind, "logs").copy_(torch.tensor(logs))
 
     def settle(self) -> None:
-        """Make, on the CPU, what is neither learned nor stored."""
+        """Create the tensors that are neither learned nor stored, on the CPU."""
         self.order = torch.tensor(self._order)
         for kind in self.kinds:
             setattr(self, f"{kind}_columns", torch.tensor([column for column, _ in self._given[kind]]))
@@ -89,7 +89,7 @@ class Memberships(nn.Module):
     def forward(self, z: Any) -> Sequence[Any]:
         """Return logarithms of degrees ``(n, memberships)`` of each fuzzy input, of standardized ``(n, features)``.
 
-        A degree of 0 is minus infinity; its gradient is 0.
+        The logarithm of a degree of 0 is minus infinity, with gradient 0.
         """
         degrees = []
         for kind in self.kinds:
@@ -100,9 +100,9 @@ class Memberships(nn.Module):
 
     @torch.no_grad()
     def functions(self, center: Sequence[float], scale: Sequence[float]) -> list[tuple[str, tuple[float, ...]]]:
-        """Return ``(type, parameters)`` of every function as they are now, in units of the inputs and grammar order.
+        """Return the present ``(type, parameters)`` of every function, in units of the inputs.
 
-        A trapezoidal function without a top is given as the triangular one that it is.
+        They are in the order of the strategy. A trapezoidal function without a top is returned as a triangular one.
         """
         found: list[tuple[str, tuple[float, ...]]] = []
         for kind in self.kinds:
@@ -155,11 +155,11 @@ def _corners(kind: str, parameters: Sequence[float]) -> tuple[float, tuple[float
 def _trapezoidal(distance: Any, sizes: Any) -> Any:
     left, top, right = sizes.unbind(1)
     one = torch.ones((), dtype=distance.dtype, device=distance.device)
-    # Where there is no ramp, any divisor will do: the branch is not taken, but its gradient must not be NaN.
+    # Without a ramp the divisor is 1: the branch is not used, but its gradient must not be NaN.
     rising = torch.where(left > 0, 1 + distance / torch.where(left > 0, left, one), one)
     falling = torch.where(right > 0, 1 - (distance - top) / torch.where(right > 0, right, one), one)
     degrees = torch.minimum(rising, falling).clamp(max=1.0)
-    # The same of the logarithm outside of the support.
+    # Likewise for the logarithm outside the support.
     inside = degrees > 0
     return torch.where(inside, torch.where(inside, degrees, one).log(), -math.inf)
 
@@ -173,7 +173,7 @@ def _sigmoid(distance: Any, sizes: Any) -> Any:
 
 
 def _bell(distance: Any, sizes: Any) -> Any:
-    # 1 / (1 + |z|^(2 slope)), and no logarithm of 0.
+    # 1 / (1 + |z|^(2 slope)), without a logarithm of 0.
     return functional.logsigmoid(-2 * sizes[:, 1] * (distance / sizes[:, 0]).abs().clamp(min=1e-12).log())
 
 

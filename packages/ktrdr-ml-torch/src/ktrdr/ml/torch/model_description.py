@@ -1,4 +1,4 @@
-"""`model.json`: what a network is, beside its weights. Enough to build it again, and nothing that runs."""
+"""`model.json`: the description of a network, from which it is built again. It contains data, no code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Description", "FuzzyVariable", "Scaling", "describe", "parse_descrip
 _MAX_LAYERS = 64
 _MAX_FEATURES = 100_000
 _MAX_MEMBERSHIPS = 256
-# Parameters that models of format 1 lack, and what those did.
+# Parameters that models of format 1 lack, with the value that corresponds to them.
 _ADDED_LATER = {"anfis": {"learning": "gradient"}}
 
 
@@ -50,9 +50,9 @@ class Scaling(_Part):
 
 
 class Description(_Part):
-    """A network, complete but for its weights.
+    """A complete description of a network without its weights.
 
-    In format 1 the rules of an ``anfis`` have no ``centers``, and its architecture no ``learning``.
+    In format 1 the rules of an ``anfis`` have no ``centers``, and its architecture has no ``learning``.
     """
 
     format: Literal[1, 2] = 2
@@ -94,7 +94,7 @@ class Description(_Part):
         if (self.kind.inputs == "crisp") != bool(self.fuzzy_variables):
             raise ValueError(f"{self.model_type}: there are {len(self.fuzzy_variables)} fuzzy inputs")
         if any(variable.column >= self.input_size for variable in self.fuzzy_variables):
-            raise ValueError("a fuzzy input reads a column that is not there")
+            raise ValueError("a fuzzy input reads a column that does not exist")
         return self
 
     @property
@@ -109,21 +109,21 @@ class Description(_Part):
 
     @property
     def window(self) -> int:
-        """Rows one prediction looks at."""
+        """Number of rows that one prediction uses."""
         name = self.kind.window_parameter
         return int(self.architecture[name]) if name else 1
 
     @property
     def outputs(self) -> int:
-        """Number of values the network puts out."""
+        """Number of outputs of the network."""
         return len(self.classes) or 1
 
 
 def describe(task: TrainingTask, scaling: Scaling | None) -> Description:
-    """Return the description of the network that ``task`` asks for.
+    """Return the description of the network of ``task``.
 
     Raises:
-        BundleError: the task contradicts itself.
+        BundleError: the task is contradictory.
     """
     return _validated(
         {
@@ -148,7 +148,7 @@ def parse_description(value: Any, name: str) -> Description:
     """Return the description in parsed JSON; ``name`` is for messages.
 
     Raises:
-        BundleError: it is not one.
+        BundleError: the value is not a valid description.
     """
     return _validated(value, name)
 

@@ -1,7 +1,7 @@
-"""The networks. They map float32 ``(n, features)``, or ``(n, window, features)``, to scores ``(n, outputs)``.
+"""The networks, from float32 ``(n, features)``, or ``(n, window, features)``, to scores ``(n, outputs)``.
 
-Scores are logits of the classes, or one value in the scale it was learned in. Nothing here draws from a global random
-generator: weights are set by :func:`ktrdr.ml.torch.initialization.initialize`, or read from a file.
+Scores are logits of the classes, or one standardized value. No global random generator is used: weights are set by
+:func:`ktrdr.ml.torch.initialization.initialize`, or read from a file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ACTIVATIONS = {
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from a generator of its own, so that a run repeats whatever else the process does."""
+    """Dropout with its own random generator, so that a run is repeatable whatever else the process does."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Dropout(nn.Module):
         self.generator: Any = None
 
     def forward(self, x: Any) -> Any:
-        """Set a share of the values to 0 and scale the others up, in training only."""
+        """In training set a share of the values to 0 and scale the others up; else return ``x``."""
         if not self.training:
             return x
         mask = torch.empty_like(x, requires_grad=False).bernoulli_(self.keep, generator=self.generator)
@@ -44,14 +44,14 @@ class Dropout(nn.Module):
 
 
 def use_generator(network: nn.Module, generator: Any) -> None:
-    """Let every :class:`Dropout` draw from ``generator``."""
+    """Set the ``generator`` of every :class:`Dropout`."""
     for module in network.modules():
         if isinstance(module, Dropout):
             module.generator = generator
 
 
 class MultilayerPerceptron(nn.Module):
-    """Fully connected layers: linear, batch normalization, activation, dropout, and at last linear."""
+    """Fully connected layers: linear, batch normalization, activation, dropout; the last one only linear."""
 
     def __init__(self, description: Description) -> None:
         super().__init__()
@@ -75,17 +75,17 @@ class MultilayerPerceptron(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """LSTM or GRU layers over the window; the last state is read by a linear layer."""
+    """LSTM or GRU layers over the window, and a linear layer on the last state."""
 
     def __init__(self, description: Description) -> None:
         super().__init__()
         architecture = description.architecture
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[description.model_type]
         hidden = architecture["hidden_size"]
-        # Four gates per unit.
+        # An LSTM has four gates per unit.
         self.width = 4 * max(hidden, description.input_size)
         sizes = [description.input_size] + [hidden] * architecture["num_layers"]
-        # One layer each: dropout between them draws from our own generator, which torch's stacked layers do not.
+        # Separate layers, because dropout between torch's stacked layers uses the global generator.
         self.layers = nn.ModuleList(kind(inputs, outputs, batch_first=True) for inputs, outputs in pairwise(sizes))
         self.dropout = Dropout(architecture["dropout"]) if architecture["dropout"] else nn.Identity()
         self.head = nn.Linear(hidden, description.outputs)
@@ -101,14 +101,16 @@ class Recurrent(nn.Module):
 
 
 def build_network(description: Description) -> nn.Module:
-    """Return the network on torch's meta device: shapes without memory, to be filled with weights.
+    """Return the network on torch's meta device, with shapes but without memory for the weights.
 
     Raises:
-        BadInputError: it is larger than can be.
+        BadInputError: the network is too large.
     """
     kinds = {"mlp": MultilayerPerceptron, "lstm": Recurrent, "gru": Recurrent, "anfis": Anfis}
     try:
         with torch.device("meta"):
             return kinds[description.model_type](description)
     except (RuntimeError, OverflowError) as error:
-        raise BadInputError(f"`model.architecture` asks for a network that cannot be: {error}") from None
+        raise BadInputError(
+            f"`model.architecture` asks for a network that cannot be built: {error}; make it smaller"
+        ) from None

@@ -1,4 +1,4 @@
-"""Optimizers, and their state by name."""
+"""Optimizers, and their state by names for checkpoints."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ __all__ = ["load_optimizer_state", "make_optimizer", "optimizer_state"]
 
 
 def make_optimizer(network: Any, settings: Mapping[str, Any]) -> Any:
-    """Return the optimizer that ``settings`` names, over the weights of ``network`` that have gradients.
-
-    ``None`` if none has.
+    """Return the optimizer of ``settings`` for the learned weights of ``network``; ``None`` if there are none.
 
     Raises:
-        BadInputError: a setting is not one of this optimizer.
+        BadInputError: a setting does not belong to this optimizer.
     """
     name, momentum = settings["optimizer"], settings["momentum"]
     if momentum and name in ("adam", "adamw"):
@@ -33,7 +31,7 @@ def make_optimizer(network: Any, settings: Mapping[str, Any]) -> Any:
     device = parameters[0].device.type
     common = {"lr": settings["learning_rate"]}
     groups = _groups(network, settings["weight_decay"])
-    # One call for all weights, instead of a Python loop over them.
+    # Fused: one call for all weights instead of a loop in Python.
     fused: dict[str, Any] = {"fused": True} if device in ("cpu", "cuda") else {}
     match name:
         case "adam":
@@ -47,7 +45,7 @@ def make_optimizer(network: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def _groups(network: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay pulls weights to 0; for the place of a membership that would be no simplicity, but another meaning."""
+    """Return parameter groups; memberships have no weight decay, which would pull their positions to 0."""
     places = list(network.memberships.parameters()) if isinstance(network, Anfis) else []
     identities = {id(parameter) for parameter in places}
     others = [
@@ -62,7 +60,7 @@ def _parameters(optimizer: Any) -> Sequence[Any]:
 
 
 def optimizer_state(optimizer: Any) -> dict[str, Any]:
-    """Return ``"{number of the parameter}.{name}"`` -> tensor; learning rates follow from the schedule instead."""
+    """Return ``"{number of the parameter}.{name}"`` -> tensor, without learning rates, which the schedule gives."""
     return {
         f"{number}.{name}": tensor
         for number, parameter in enumerate(_parameters(optimizer))

@@ -1,4 +1,4 @@
-"""Progress of training, at most ten times in any second."""
+"""Progress of training, at most ten reports a second."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ktrdr.core.work import Progress, ProgressEvent
 
 __all__ = ["Reporter"]
 
-# Eight and the last one, which does not wait.
+# Eight a second, and the last report, which is sent at once.
 _SECONDS_BETWEEN = 0.125
 
 
 class Reporter:
-    """Passes on reports that come late enough, and the last one."""
+    """Sends reports at a minimum distance in time, and always the last one."""
 
     def __init__(self, progress: Progress, epochs: int) -> None:
         self._progress = progress
@@ -23,17 +23,17 @@ class Reporter:
         self.metrics: Mapping[str, float] = {}
 
     def due(self, now: float) -> bool:
-        """Return True if a report at ``now`` would be passed on; cheap enough to ask after every batch."""
+        """Return True if a report at ``now`` would be sent; fast enough to call after every batch."""
         return now - self._last >= _SECONDS_BETWEEN
 
     def report(self, now: float, epoch: int, share: float) -> None:
-        """Say that ``epoch`` epochs are complete, and ``share`` of the next one."""
+        """Report that ``epoch`` epochs are complete, and a ``share`` of the next one."""
         if self.due(now):
             self._last = now
             self._send(epoch, (epoch + share) / self._epochs, "")
 
     def finish(self, epoch: int, message: str) -> None:
-        """Say that training is over after ``epoch`` epochs."""
+        """Report the end of the training after ``epoch`` epochs."""
         self._send(epoch, 1.0, message)
 
     def _send(self, done: int, fraction: float, message: str) -> None:

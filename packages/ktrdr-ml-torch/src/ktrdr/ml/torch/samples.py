@@ -1,4 +1,4 @@
-"""Samples on the device: the feature matrix once, and each sample a number into it."""
+"""Samples on the device: one feature matrix, and an index into it for each sample."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _ROWS_AT_ONCE = 1 << 14
 
 
 def as_tensor(array: np.ndarray) -> Any:
-    """Return a tensor over the memory of ``array``, which must outlive it and is only read."""
+    """Return a tensor that shares the memory of ``array``; the array must outlive it and is only read."""
     array = np.ascontiguousarray(array)
     if array.flags.writeable or array.size == 0:
         return torch.from_numpy(array if array.size else array.copy())
-    # torch warns of arrays that are read-only, as those shared between processes are; nothing here writes.
+    # Avoids the warning of torch about read-only arrays, such as those shared between processes.
     memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
     return torch.frombuffer(memory, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype).view(array.shape)
 
 
 class Matrix:
-    """Features on the device; on the CPU the very memory that was given, which is only read.
+    """Features on the device; on the CPU they share the memory of ``features``, which is only read.
 
     Args:
         features: float32 ``(n, features)``.
-        window: rows of a sample.
-        device: where to.
+        window: number of rows of a sample.
+        device: of the matrix.
     """
 
     def __init__(self, features: np.ndarray, window: int, device: Any) -> None:
@@ -44,7 +44,7 @@ class Matrix:
             self._source = tensor
         else:
             rows, columns = tensor.shape
-            # Every window there is, one row further each, over the same memory.
+            # All windows, each one row further, as views of the same memory.
             shape, strides = (max(rows - window + 1, 0), window, columns), (columns, columns, 1)
             self._source = tensor.as_strided(shape, strides)
 
@@ -60,7 +60,7 @@ class Samples:
     Attributes:
         starts: int64 ``(m,)``, first row of each window.
         labels: int64 ``(m,)`` class numbers, or float32 ``(m,)`` standardized values.
-        weights: float32 ``(m,)``, or ``None`` where all are equal.
+        weights: float32 ``(m,)``, or ``None`` if all are equal.
     """
 
     starts: Any
@@ -74,7 +74,7 @@ class Samples:
 def prepare(
     split: Split, window: int, device: Any, *, scaling: Scaling | None, per_class: np.ndarray | None, unit: float
 ) -> Samples:
-    """Return the samples of ``split``; ``per_class`` are factors on the weights, which are divided by ``unit``."""
+    """Return the samples of ``split``, with weights times the factors ``per_class``, divided by ``unit``."""
     starts = as_tensor(split.rows - (window - 1) if window > 1 else split.rows)
     if scaling is None:
         labels = as_tensor(split.labels)
@@ -87,10 +87,10 @@ def prepare(
 
 
 def class_weights(task: TrainingTask, split: Split) -> np.ndarray | None:
-    """Return float64 ``(classes,)`` factors that make every class count the same in total, or ``None``.
+    """Return float64 ``(classes,)`` factors that give all classes the same total weight, or ``None``.
 
     Raises:
-        BadInputError: there is nothing to learn from.
+        BadInputError: there are no samples with a weight, or all are of one class.
     """
     if not len(split):
         raise BadInputError("there are no training samples; choose a longer date range or a larger training part")
@@ -113,10 +113,10 @@ def class_weights(task: TrainingTask, split: Split) -> np.ndarray | None:
 
 
 def label_scaling(split: Split) -> Scaling:
-    """Return mean and standard deviation of the labels: returns of a thousandth are learned as well as prices."""
+    """Return mean and standard deviation of the labels, to standardize labels of any magnitude."""
     labels = split.labels.astype(np.float64)
     if not np.isfinite(labels).all():
-        raise BadInputError("the training labels are not finite; look at the data with `ktrdr data check`")
+        raise BadInputError("the training labels are not finite; check the data with `ktrdr data check`")
     mean, scale = float(labels.mean()), float(labels.std())
     return Scaling(mean=mean, scale=scale if scale > 1e-12 * max(abs(mean), 1e-12) else 1.0)
 
@@ -135,7 +135,7 @@ def moments(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
 
 
 def extremes(data: TrainingData) -> tuple[np.ndarray, np.ndarray]:
-    """Return float32 ``(features,)`` least and largest value over the training samples' last rows."""
+    """Return float32 ``(features,)`` minimum and maximum over the training samples' last rows."""
     rows = data.train.rows
     blocks = [data.features[rows[start : start + _ROWS_AT_ONCE]] for start in range(0, len(rows), _ROWS_AT_ONCE)]
     least, most = [block.min(axis=0) for block in blocks], [block.max(axis=0) for block in blocks]

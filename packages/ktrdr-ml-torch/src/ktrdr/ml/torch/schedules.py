@@ -1,4 +1,4 @@
-"""Learning rates and stopping. Plain numbers; their whole state follows from the history of a run."""
+"""Learning rate schedules and early stopping. Their state follows from the history of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Schedule(Protocol):
         ...
 
     def update(self, loss: float) -> None:
-        """Hear how the epoch went."""
+        """Take the ``loss`` of the finished epoch into account."""
         ...
 
 
@@ -53,7 +53,7 @@ class _Exponential(_Constant):
 
 
 class _Cosine(_Constant):
-    """Half a wave from the learning rate in the first epoch to ``min_lr`` in the last."""
+    """Half a cosine wave from the learning rate in the first epoch to ``min_lr`` in the last."""
 
     def __init__(self, rate: float, *, epochs: int, min_lr: float) -> None:
         super().__init__(rate)
@@ -64,8 +64,10 @@ class _Cosine(_Constant):
 
 
 class _ReduceOnPlateau(_Constant):
-    """Multiplies the rate by ``factor`` after more than ``patience`` epochs without a loss that is lower by a share of
-    ``threshold``."""
+    """Multiplies the rate by ``factor`` after more than ``patience`` epochs without improvement.
+
+    An improvement is a loss that is lower than the best one by a share of more than ``threshold``.
+    """
 
     def __init__(self, rate: float, *, factor: float, patience: int, threshold: float, min_lr: float) -> None:
         super().__init__(rate)
@@ -108,14 +110,14 @@ def make_schedule(settings: Mapping[str, Any]) -> Schedule:
 
 
 class EarlyStopping:
-    """Decides which epoch is the best, and when to wait no longer for a better one.
+    """Finds the best epoch, and stops the training after ``patience`` epochs without improvement.
 
-    The best epoch is the first with the best value of what is monitored; without ``early_stopping`` that is the
-    validation loss, or the training loss where there is no validation part. Only a change of more than ``min_delta``
-    ends the waiting.
+    The best epoch is the first with the best value of the monitored metric. Without ``early_stopping`` that is the
+    validation loss, or the training loss without a validation part. An improvement is a change of more than
+    ``min_delta``.
 
     Raises:
-        BadInputError: what is to be monitored is not measured: it needs validation samples, or classes.
+        BadInputError: the monitored metric is not available: it needs validation samples, or classes.
     """
 
     def __init__(self, settings: Mapping[str, Any], *, validates: bool, classifies: bool) -> None:
@@ -139,7 +141,7 @@ class EarlyStopping:
         self.best_epoch = 0
 
     def update(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Take the numbers of ``epoch`` (from 1) and return True if it is the best so far."""
+        """Record the metrics of ``epoch`` (from 1); return True if it is the best so far."""
         value = self._sign * metrics[self.monitor]
         if value < self._reference - self._min_delta:
             self._reference, self._waited = value, 0
@@ -152,5 +154,5 @@ class EarlyStopping:
 
     @property
     def over(self) -> bool:
-        """True once there is nothing to wait for."""
+        """True if the training should stop."""
         return self._patience is not None and self._waited >= self._patience

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors, the same bytes for the same values, and nothing believed that was not checked."""
+"""Tensors in safetensors files: equal bytes for equal values; everything that is read is checked."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["fill", "on_cpu", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write tensors of any device."""
+    """Write tensors of any device to a file."""
     arrays = {name: tensors[name].detach().cpu().contiguous().numpy() for name in sorted(tensors)}
     path.write_bytes(save(arrays))
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Return what :func:`write_tensors` wrote, on the CPU.
+    """Return the tensors of a file of :func:`write_tensors`, on the CPU.
 
     Raises:
-        BundleError: the file is not of that kind.
+        BundleError: the file is damaged, or not a safetensors file.
     """
     check_file(path)
     try:
@@ -39,19 +39,19 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def on_cpu(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return copies that no later step of training changes."""
+    """Return copies on the CPU, which later training steps do not change."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def fill(network: Any, tensors: Mapping[str, Any], name: str) -> None:
-    """Give a network of the meta device its weights; ``name`` is for messages.
+    """Set the weights of a network on the meta device; ``name`` is for messages.
 
     Raises:
-        BundleError: they are not this network's, or not finite.
+        BundleError: the tensors do not fit the network, or are not finite.
     """
     expected = network.state_dict()
     if problem := sorted(set(expected) ^ set(tensors)):
-        raise BundleError(f"{name} does not fit model.json: tensor {problem[0]!r} is missing or too many")
+        raise BundleError(f"{name} does not fit model.json: tensor {problem[0]!r} is missing or unknown")
     for key, tensor in tensors.items():
         if (tensor.shape, tensor.dtype) != (expected[key].shape, expected[key].dtype):
             raise BundleError(
@@ -59,7 +59,7 @@ def fill(network: Any, tensors: Mapping[str, Any], name: str) -> None:
                 f"not {expected[key].dtype} {tuple(expected[key].shape)}"
             )
         if not bool(torch.isfinite(tensor).all()):
-            raise BundleError(f"{name} is damaged: tensor {key!r} holds numbers that are not finite")
+            raise BundleError(f"{name} is damaged: tensor {key!r} contains numbers that are not finite")
     network.load_state_dict(tensors, assign=True)
     for module in network.modules():
         if isinstance(module, Memberships):

@@ -1,4 +1,4 @@
-"""The contract's loader. Nothing is built from the files before they were checked, and nothing in them can run."""
+"""Loading of models. Files are checked before anything is built from them, and contain no code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["TorchLoader"]
 
 
 class TorchLoader:
-    """Reads what :class:`~ktrdr.ml.torch.torch_storage.TorchStorage` writes, and refuses everything else."""
+    """Reads the files of :class:`~ktrdr.ml.torch.torch_storage.TorchStorage`, and refuses all others."""
 
     def load(self, directory: Path, device: str = "auto") -> TorchPredictor:
         """Return a predictor on ``device``.
@@ -33,5 +33,7 @@ class TorchLoader:
         if average is None or average.shape != (description.input_size,) or not bool(average.isfinite().all()):
             raise BundleError(f"{WEIGHTS_FILE} does not fit {MODEL_FILE}: tensor 'average'")
         if unknown := sorted(name for name in tensors if name != "average" and not name.startswith("network.")):
-            raise BundleError(f"{WEIGHTS_FILE} holds a tensor {unknown[0]!r}, which models of this backend do not have")
+            raise BundleError(
+                f"{WEIGHTS_FILE} contains a tensor {unknown[0]!r}, which models of this backend do not have"
+            )
         return make_predictor(description, tensors, place, WEIGHTS_FILE)

@@ -23,13 +23,13 @@ __all__ = ["RuleTorchPredictor", "TorchModel", "TorchPredictor", "make_predictor
 
 
 class TorchPredictor:
-    """A network on a device, in evaluation mode. Safe to use from several threads.
+    """A network on a device, in evaluation mode. Several threads may use it at once.
 
     Args:
-        description: what it is.
+        description: of the network.
         network: with its weights.
         average: float32 ``(features,)``, the average training sample.
-        device: where it is.
+        device: of the network.
     """
 
     def __init__(self, description: Description, network: Any, average: Any, device: Any) -> None:
@@ -40,24 +40,24 @@ class TorchPredictor:
 
     @property
     def input_size(self) -> int:
-        """Number of feature columns expected."""
+        """Number of feature columns."""
         return self.description.input_size
 
     @property
     def window(self) -> int:
-        """Rows one prediction looks at."""
+        """Number of rows that one prediction uses."""
         return self.description.window
 
     @property
     def parameters(self) -> int:
-        """Number of weights that were learned."""
+        """Number of learned weights."""
         return sum(parameter.numel() for parameter in self._network.parameters())
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``; see the plugin contract.
 
         Raises:
-            BadInputError: the number of columns is not the model's, or a prediction leaves the range of numbers.
+            BadInputError: the number of columns is not that of the model, or a prediction is not finite.
         """
         rows = self._whole_windows(features)
         outputs = len(self.description.classes)
@@ -73,18 +73,18 @@ class TorchPredictor:
                 answer = self._answer(scores.cpu().double())
                 if not bool(torch.isfinite(answer).all()):
                     raise BadInputError(
-                        f"the {self.description.model_type} model predicts no number within rows {at[0]} to {at[-1]}: "
-                        "its weights or the features are out of range; train it again, or look at the data with "
-                        "`ktrdr data check`"
+                        f"a prediction of the {self.description.model_type} model within rows {at[0]} to {at[-1]} is "
+                        "not finite: its weights or the features are out of range; train it again, or check the data "
+                        "with `ktrdr data check`"
                     )
                 result[at] = answer.numpy()
         return result
 
     def contributions(self, features: np.ndarray) -> np.ndarray:
-        """Split predictions into shares of the features; see :class:`~ktrdr.core.plugins.Explainable`.
+        """Return the contributions of the features to predictions; see :class:`~ktrdr.core.plugins.Explainable`.
 
         Raises:
-            BadInputError: the number of columns is not the model's.
+            BadInputError: the number of columns is not that of the model.
         """
         rows = self._whole_windows(features)
         result = np.full((len(features), self.input_size, self.description.outputs), np.nan)
@@ -101,7 +101,7 @@ class TorchPredictor:
     def _answer(self, scores: Any) -> Any:
         """Turn scores into probabilities, or into values in the units of the labels."""
         if self.description.scaling is None:
-            # Along the first axis: over rows of three, torch's softmax takes more than twice as long.
+            # Along the first axis, which is more than twice as fast as over rows of three classes.
             return torch.softmax(scores.T.contiguous(), 0).T
         return scores.squeeze(1) * self.description.scaling.scale + self.description.scaling.mean
 
@@ -115,14 +115,14 @@ class TorchPredictor:
 
 
 class RuleTorchPredictor(TorchPredictor):
-    """A predictor whose network is made of rules."""
+    """A predictor whose network consists of rules."""
 
     def rules(self) -> Sequence[Rule]:
-        """Return every rule, the one with the largest weight first."""
+        """Return all rules, the largest weight first."""
         return rules(self.description, self._network, self._answer)
 
     def learned_memberships(self) -> dict[str, dict[str, list[Any]]]:
-        """Return fuzzy input -> membership -> ``[type, [parameters]]``; empty where training left them alone."""
+        """Return fuzzy input -> membership -> ``[type, [parameters]]``; empty if memberships were not learned."""
         learned = iter(self._network.learned_functions())
         return {
             variable.name: {
@@ -135,10 +135,10 @@ class RuleTorchPredictor(TorchPredictor):
 
 
 def make_predictor(description: Description, tensors: Mapping[str, Any], device: Any, name: str) -> TorchPredictor:
-    """Return the predictor over ``tensors``: the network's, and ``average``; ``name`` is for messages.
+    """Return a predictor of ``tensors``: those of the network, and ``average``; ``name`` is for messages.
 
     Raises:
-        BadInputError: they do not fit the description.
+        BadInputError: the tensors do not fit the description.
     """
     weights = {key.removeprefix("network."): tensor for key, tensor in tensors.items() if key.startswith("network.")}
     network = build_network(description)
@@ -149,7 +149,7 @@ def make_predictor(description: Description, tensors: Mapping[str, Any], device:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TorchModel:
-    """What training hands back; ``tensors`` are on the CPU."""
+    """The result of a training; ``tensors`` are on the CPU."""
 
     description: Description
     tensors: Mapping[str, Any]
@@ -158,6 +158,6 @@ class TorchModel:
     device: Any
 
     def predictor(self) -> TorchPredictor:
-        """Return a predictor over a copy of the weights, on the device they were trained on."""
+        """Return a predictor with a copy of the weights, on the device of the training."""
         copies = {name: tensor.clone() for name, tensor in self.tensors.items()}
         return make_predictor(self.description, copies, self.device, "the trained model")

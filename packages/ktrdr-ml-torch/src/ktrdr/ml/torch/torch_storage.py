@@ -1,4 +1,4 @@
-"""The contract's storage: `weights.safetensors` and `model.json`."""
+"""Storage of models: `weights.safetensors` and `model.json`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MODEL_FILE = "model.json"
 
 
 class TorchStorage:
-    """Writes models as tensors and JSON; equal models give equal bytes."""
+    """Writes models as tensors and JSON, with equal bytes for equal models."""
 
     def save(self, model: TrainedModel, directory: Path) -> dict[str, Any]:
-        """Write the weights and what they are of; return a few facts for the manifest."""
+        """Write the weights and the description of the network; return a few facts for the manifest."""
         if not isinstance(model, TorchModel):
             raise TypeError(f"not a model of this backend: {type(model).__name__}")
         write_tensors(directory / WEIGHTS_FILE, model.tensors)

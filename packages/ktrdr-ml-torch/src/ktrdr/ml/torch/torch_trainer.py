@@ -1,4 +1,4 @@
-"""The contract's trainer: from a task to a model."""
+"""The trainer of the plugin."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ktrdr.ml.torch.training import Run, block_rows
 
 __all__ = ["TorchTrainer"]
 
-# One stream of random numbers per purpose: more of one must not change the others.
+# One random generator per purpose, so that the draws of one do not change the others.
 _WEIGHTS, _SHUFFLE, _DROPOUT = range(3)
 
 
 class TorchTrainer:
-    """Trains the networks."""
+    """Trains networks."""
 
     def train(
         self,
@@ -46,13 +46,13 @@ class TorchTrainer:
         deviations of the training labels.
 
         Raises:
-            BadInputError: the device does not exist, a setting does not fit, the samples cannot be learned from, the
-                loss is not finite, or the checkpoint is of another run.
-            CancelledError: on request; a checkpoint is left behind.
+            BadInputError: the device does not exist, a setting does not fit, there are not enough samples or classes,
+                the loss is not finite, or the checkpoint is of another run.
+            CancelledError: on request, after a checkpoint was written.
         """
         cancellation.raise_if_requested()
         device = resolve_device(task.device)
-        # Before anything else: it says in a sentence what is wrong with the samples.
+        # First, because it reports what is wrong with the samples in one sentence.
         per_class = class_weights(task, data.train)
         scaling = label_scaling(data.train) if task.output == "regression" else None
         description = describe(task, scaling)
@@ -103,7 +103,7 @@ class TorchTrainer:
 
 
 def _generator(seed: int, purpose: int, device: Any = "cpu") -> Any:
-    """Return a generator whose numbers have nothing to do with those of another seed or purpose."""
+    """Return a generator whose numbers are independent of those of another seed or purpose."""
     generator = torch.Generator(device=device)
     # Philox and the Mersenne twister both mix a seed well; the multiplier keeps purposes apart for all 32-bit seeds.
     generator.manual_seed(int(seed) * 4 + purpose)
@@ -112,7 +112,7 @@ def _generator(seed: int, purpose: int, device: Any = "cpu") -> Any:
 
 @torch.no_grad()
 def _measure_rules(network: Anfis, matrix: Matrix, train: Samples) -> None:
-    """Set what share of the training samples each rule decides, and where it does."""
+    """Set the share and the center of each rule over the training samples."""
     network.eval()
     rows = block_rows(network, 1)
     weights, sums = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The training loop. Data is on the device, batches are numbers into it; no Python per sample."""
+"""The training loop. Data is on the device, batches are indices into it; no Python code runs per sample."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from ktrdr.ml.torch.tensors import on_cpu
 
 __all__ = ["Run", "block_rows"]
 
-# Batches that are put in order, and whose scores are kept, before they are counted: one by one that would cost as much
-# as a small layer, all at once as much memory as the features.
+# Batches whose samples are gathered, and whose scores are kept, at once. For single batches the cost would be that of a
+# small layer; for the whole epoch the memory would be that of the features.
 _BLOCK_BATCHES, _BLOCK_SAMPLES = 256, 1 << 16
 _SECONDS_BETWEEN_QUESTIONS = 1.0
 _BLOCK_VALUES = 1 << 20
-# Where nothing but least squares is left to do: the share by which an epoch must lower the loss for another to follow.
+# With least squares only: training ends when an epoch lowers the loss by a smaller share than this.
 _LEAST_GAIN = 1e-7
 
 
 def block_rows(network: Any, window: int) -> int:
-    """Return how many samples to evaluate at once so that a layer's values take about 4 MiB."""
+    """Return the number of samples to evaluate at once, so that the values of a layer take about 4 MiB."""
     return max(_BLOCK_VALUES // (network.width * window), 64)
 
 
 class _Block:
-    """Shuffled batches from number ``first`` of an epoch on, and what came of them: losses and scores, not yet counted.
+    """Shuffled batches of an epoch from number ``first`` on, with their losses and scores that are not counted yet.
 
-    Blocks begin at multiples of ``per_block``; the first one of a resumed epoch begins inside.
+    Blocks begin at multiples of ``per_block``; only the first block of a resumed epoch may begin inside.
     """
 
     def __init__(self, samples: Samples, order: Any, size: int, per_block: int, first: int) -> None:
@@ -59,24 +59,27 @@ class _Block:
         self.scores: list[Any] = []
 
     def place(self, number: int) -> slice:
-        """Return where the samples of batch ``number`` are."""
+        """Return the slice of the samples of batch ``number``."""
         return slice((number - self._first) * self._size, (number - self._first + 1) * self._size)
 
 
 class Run:
-    """One training run, which can be stopped after any batch and go on later.
+    """One training run, which can be stopped after any batch and resumed.
 
     Args:
-        task: what to train.
+        task: to train.
         network: initialized, on its device.
         matrix: the features.
-        train, validation: the samples.
-        window: rows of a sample.
+        train: the training samples.
+        validation: the validation samples; may be empty.
+        window: number of rows of a sample.
         shuffle: generator of the CPU, for the order of the samples.
         dropout: generator of the device.
-        reporter, cancellation, checkpoint: see the plugin contract.
+        reporter: of progress.
+        cancellation: see the plugin contract.
+        checkpoint: see the plugin contract.
         fingerprint: of the run, for its checkpoints.
-        order: what memberships are held to after every step, where they are learned.
+        order: constraints on the memberships after every step, if they are learned.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Run:
         self._schedule = make_schedule(settings)
         self._stopping = EarlyStopping(settings, validates=len(validation) > 0, classifies=self._classifies)
         device = next(network.parameters()).device.type
-        # bfloat16 spans what float32 does: losses need no scaling to stay in range.
+        # bfloat16 has the range of float32, so losses need no scaling.
         reduced = task.architecture.get("precision") == "bfloat16"
         self._precision = partial(torch.autocast, device, torch.bfloat16) if reduced else nullcontext
         self._batch_size = min(settings["batch_size"], len(train))
@@ -123,17 +126,17 @@ class Run:
         use_generator(network, dropout)
         self.history: list[EpochRecord] = []
         self.best: dict[str, Any] = {}
-        # Of the present epoch: batches done, their losses, samples predicted right, the shuffle's start.
+        # Of the current epoch: finished batches, their losses, correct samples, state of the shuffle at its start.
         self._batch, self._losses, self._correct = 0, torch.empty(0), 0
         self._epoch_start = shuffle.get_state()
         self._asked = time.monotonic()
         self._started = False
-        # Consequents as they were before the present epoch solved for them, until it is complete.
+        # The consequents before the current epoch solved for them, until the epoch is complete.
         self._unsolved: Any = None
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, from 1, that :attr:`best` is of."""
+        """The epoch, from 1, of the weights in :attr:`best`."""
         return self._stopping.best_epoch
 
     def _count_batches(self) -> int:
@@ -144,14 +147,14 @@ class Run:
             raise BadInputError(
                 "`model.architecture.batch_norm` needs batches of at least two samples; raise `training.batch_size`"
             )
-        # A lone sample has no variance: whichever the shuffle puts last sits the epoch out.
+        # A batch of one sample has no variance: the sample that the shuffle puts last is left out of the epoch.
         return whole + (rest > 1)
 
     def resume(self, directory: Path) -> None:
-        """Go on where the checkpoint in ``directory`` was written.
+        """Continue from the checkpoint in ``directory``.
 
         Raises:
-            BadInputError: it does not fit this run.
+            BadInputError: the checkpoint does not fit this run.
         """
         state = read_state(directory, self._fingerprint)
         try:
@@ -166,7 +169,7 @@ class Run:
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             reason = one_line(error).rstrip(".")
             raise BadInputError(
-                f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start afresh"
+                f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start again"
             ) from error
         self._epoch_start = state.random["shuffle"]
         self._batch, self._losses, self._correct = state.batch, state.losses, state.correct
@@ -175,11 +178,11 @@ class Run:
         self._started = True
 
     def train(self) -> None:
-        """Train until the last epoch, or until waiting is over.
+        """Train until the last epoch, or until early stopping ends the training.
 
         Raises:
-            CancelledError: on request, after a checkpoint.
-            BadInputError: the numbers have left what can be computed with.
+            CancelledError: on request, after a checkpoint was written.
+            BadInputError: a loss or a weight is not finite.
         """
         self._start()
         while len(self.history) < self._epochs and not self._stopping.over and not self._solved:
@@ -189,7 +192,7 @@ class Run:
         self._reporter.finish(len(self.history), message)
 
     def _start(self) -> None:
-        """Let the consequents of rules start as a least-squares solution."""
+        """Set the consequents of rules to a least-squares solution."""
         if self._solver is not None and not self._started:
             self._network.eval()
             validates = len(self._validation) > 0
@@ -199,7 +202,7 @@ class Run:
 
     @property
     def _solved(self) -> bool:
-        """True where least squares is all there is to training, and has nothing left to do."""
+        """True if only consequents are learned, by least squares, and further epochs would not improve them."""
         if self._optimizer is not None or self._solver is None or not self.history:
             return False
         losses = [record.metrics["train_loss"] for record in self.history[-2:]]
@@ -226,7 +229,7 @@ class Run:
             self._save()
 
     def _alternate(self) -> dict[str, float]:
-        """Take one step of the memberships, where they are learned, and solve for the consequents (Jang 1993)."""
+        """Take one step of the memberships, if they are learned, and solve for the consequents (Jang 1993)."""
         assert self._solver is not None
         if self._optimizer is not None and not self._batch:
             self._step_memberships()
@@ -237,7 +240,7 @@ class Run:
         return self._named("train", *self._evaluate(self._train))
 
     def _step_memberships(self) -> None:
-        """Take one step along the gradient of all training samples: the consequents are the best only for these."""
+        """Take one step along the gradient of all training samples, for which the consequents are optimal."""
         self._network.train()
         samples, rows = self._train, block_rows(self._network, 1)
         parameters = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
@@ -261,7 +264,7 @@ class Run:
             self._order.restore()
 
     def _descend(self) -> dict[str, float]:
-        """Train the rest of the present epoch's batches and return what came of all of them."""
+        """Train the remaining batches of the current epoch; return the metrics of all its batches."""
         self._epoch_start = self._shuffle.get_state()
         self._network.train()
         self._train_batches()
@@ -285,7 +288,7 @@ class Run:
         return self._stopping.update(record.epoch, record.metrics)
 
     def _train_batches(self) -> None:
-        """Train the rest of the present epoch."""
+        """Train the remaining batches of the current epoch."""
         samples, size = self._train, self._batch_size
         order = torch.randperm(len(samples), generator=self._shuffle).to(samples.starts.device)
         per_block = max(min(_BLOCK_BATCHES, _BLOCK_SAMPLES // size), 1)
@@ -306,7 +309,7 @@ class Run:
             if block.weights is None:
                 loss = loss_of(score, block.labels[at], reduction="mean")
             else:
-                # Weights have mean 1 over all samples: a batch of light ones makes a small step, as it should.
+                # Weights have mean 1 over all samples, so a batch of small weights makes a small step.
                 loss = (loss_of(score, block.labels[at], reduction="none") * block.weights[at]).mean()
             for parameter in parameters:
                 parameter.grad = None
@@ -325,7 +328,7 @@ class Run:
         self._count(block)
 
     def _count(self, block: _Block) -> None:
-        """Take in the batches of ``block`` that were trained since it was last counted."""
+        """Count the batches of ``block`` that were trained since the last call."""
         if not block.losses:
             return
         new = torch.stack(block.losses).cpu()
@@ -342,7 +345,7 @@ class Run:
 
     @torch.no_grad()
     def _evaluate(self, samples: Samples) -> tuple[float, float]:
-        """Return the mean loss of ``samples``, and the share that is predicted right; of a regression that is 0."""
+        """Return the mean loss of ``samples`` and the share of correct predictions, which is 0 for a regression."""
         self._network.eval()
         rows = block_rows(self._network, self._window)
         total, weight, correct = 0.0, 0.0, 0
@@ -372,12 +375,12 @@ class Run:
     def _refuse(self, what: str, epoch: int) -> None:
         rate = self._schedule.rate(epoch - 1)
         raise BadInputError(
-            f"the {what} left the range of numbers in epoch {epoch}; lower `training.learning_rate` (it was {rate:g}) "
+            f"the {what} became infinite or NaN in epoch {epoch}; lower `training.learning_rate` (it was {rate:g}) "
             "or set `training.gradient_clip: 1.0`"
         )
 
     def _stop(self) -> None:
-        # Before the start there is nothing to keep.
+        # Before the start there is no state to save.
         if self._checkpoint is not None and self._started:
             self._save()
         self._cancellation.raise_if_requested()
@@ -386,7 +389,7 @@ class Run:
         assert self._checkpoint is not None
         network = self._network.state_dict()
         if self._unsolved is not None:
-            # Solved for again when the run goes on: twice would be one step too many.
+            # The resumed run solves for them again, so the checkpoint contains those from before the solution.
             network = {**network, "consequents": self._unsolved}
         state = State(
             network=on_cpu(network),

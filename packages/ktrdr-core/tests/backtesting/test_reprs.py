@@ -17,10 +17,9 @@ from ktrdr.core.backtesting.signals import SignalRules, Signals
 from ktrdr.core.backtesting.simulation import Costs, Market, simulate
 from ktrdr.core.report.content import page_of
 from ktrdr.core.report.timeline import Timeline
-from ktrdr.core.short_texts import first_words
 from ktrdr.core.strategy.model import Risk
 from ktrdr.core.sweeps.grid import SweepResult
-from ktrdr.core.trials.count import TrialCount
+from ktrdr.core.trials.trial_count import TrialCount
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,6 @@ def test_many_symbols_with_long_names_are_cut(result):
     assert len(shown) <= 120
     assert shown.startswith("<BacktestResult nnn")
     assert shown.endswith("...>")
-    assert first_words(["A"], 2) == "A"
-    assert first_words(["A", "B", "C", "D"], 2) == "A B and 2 more"
 
 
 def test_an_explanation():
