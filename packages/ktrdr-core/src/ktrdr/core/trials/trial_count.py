@@ -26,6 +26,12 @@ class TrialCount:
         elsewhere: trials that the user says were made elsewhere.
         chosen_among: settings of the largest sweep in which the strategy was one; ``None`` where it was in none.
         broken: one sentence where the ledger is known to be damaged, else empty.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> count = kt.trials.count("EURUSD", "2017-10-01", "2017-12-31")
+        >>> count.number, count.with_elsewhere(9).number
+        (1, 10)
     """
 
     known: int
@@ -63,7 +69,14 @@ class TrialCount:
         return found
 
     def with_elsewhere(self, elsewhere: int | None) -> TrialCount:
-        """Return the count with what was tried elsewhere."""
+        """Return the count with trials that were made elsewhere.
+
+        Args:
+            elsewhere: number of them; ``None`` is 0.
+
+        Returns:
+            A new count.
+        """
         return replace(self, elsewhere=elsewhere or 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +94,14 @@ class TrialCount:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialCount:
-        """Return what :meth:`to_json` was called on."""
+        """Return the count that :meth:`to_json` was called on.
+
+        Args:
+            data: the map that it returned.
+
+        Returns:
+            The count.
+        """
         return cls(**{name: value for name, value in data.items() if name != "number"})
 
 
