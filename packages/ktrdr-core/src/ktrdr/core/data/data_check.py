@@ -32,6 +32,15 @@ class DataCheck:
         jumps: one row per jump of the price that may be no move of the market. Columns: ``time``, the open of the bar,
             ``datetime64[ns, UTC]``; ``kind``: ``split_like_jump`` or ``large_jump``; ``before``, the close before it,
             and ``after``, the price after it, float64.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> _ = kt.data.import_sample()
+        >>> found = kt.data.check("EURUSD", "1h")
+        >>> found.passed, found.bars, found.calendar
+        (True, 6225, 'FX')
+        >>> found.gaps["kind"].value_counts().to_dict()
+        {'weekend': 50, 'holiday': 2}
     """
 
     report: ValidationReport

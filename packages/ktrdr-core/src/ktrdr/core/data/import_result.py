@@ -25,6 +25,12 @@ class ImportResult:
         writes: what changed, one per data set.
         warnings: what is odd about the bars and which rows were left out: sentences that begin with the data set.
         notes: what was assumed about the file or the frame, and which columns were left out: sentences.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> kt.data.import_sample().table[["added", "stored"]]
+           added  stored
+        0   6225    6225
     """
 
     writes: tuple[WriteReport, ...]

@@ -41,6 +41,7 @@ def in_python(message: str, *, noun: str = "file") -> str:
         noun: what was imported, in the place of ``file``.
 
     Example:
+        >>> from ktrdr.core.data.python_words import in_python
         >>> in_python("say --decimal comma, or leave such rows out with --skip-bad")
         'say decimal="comma", or leave such rows out with skip_bad=True'
     """

@@ -27,7 +27,19 @@ TIMEFRAMES: tuple[str, ...] = tuple(_SECONDS)
 
 @dataclass(frozen=True, slots=True)
 class Timeframe:
-    """A bar length, such as ``1h``. A daily bar spans 24 hours from its label, a weekly one seven days."""
+    """The length of a bar, such as ``1h``. A daily bar spans 24 hours from its label, a weekly one seven days.
+
+    Args:
+        name: one of :data:`TIMEFRAMES`.
+
+    Raises:
+        BadInputError: there is no such timeframe.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> kt.data.Timeframe("4h").seconds
+        14400
+    """
 
     name: str
 

@@ -28,6 +28,14 @@ class Backtest:
     """A stored backtest. :func:`ktrdr.core.backtest` and :func:`ktrdr.core.runs.load` make it.
 
     Times are aware, UTC; a bar is labelled by its open.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> backtest = kt.runs.load("neuro_mean_reversion/1-1")
+        >>> backtest.metrics.columns.tolist()
+        ['strategy', 'buy and hold', 'majority class']
+        >>> backtest.equity.index[0], len(backtest.equity)
+        (Timestamp('2017-10-01 21:00:00+0000', tz='UTC'), 1545)
     """
 
     def __init__(self, result: BacktestResult, directory: Path) -> None:

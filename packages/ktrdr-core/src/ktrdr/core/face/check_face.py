@@ -20,7 +20,14 @@ __all__ = ["Check", "check"]
 
 
 class Check:
-    """What a search for look-ahead found. :func:`ktrdr.core.check` makes it."""
+    """What a search for look-ahead found. :func:`ktrdr.core.check` makes it.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> found = kt.check(kt.example_strategy(), sample=True, cuts=5, progress=False)
+        >>> found.passed, found.leaking
+        (True, ())
+    """
 
     def __init__(self, strategy: str, report: CheckReport) -> None:
         self._strategy = strategy

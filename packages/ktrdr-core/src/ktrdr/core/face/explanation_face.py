@@ -19,7 +19,16 @@ __all__ = ["Explanation", "explain"]
 
 
 class Explanation:
-    """What led to one decision of a model. :func:`ktrdr.core.explain` makes it."""
+    """What led to one decision of a model. :func:`ktrdr.core.explain` makes it.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> explanation = kt.explain("neuro_mean_reversion/1", at="2017-11-01T12:30")
+        >>> explanation.time
+        Timestamp('2017-11-01 12:00:00+0000', tz='UTC')
+        >>> explanation.outputs.index.tolist()
+        ['BUY', 'HOLD', 'SELL']
+    """
 
     def __init__(self, result: ExplainedDecision) -> None:
         self._result = result

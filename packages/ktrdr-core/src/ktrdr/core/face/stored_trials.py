@@ -59,6 +59,12 @@ class StoredTrial:
         strategy_text: the strategy file as it was written.
         imported: True if another ledger recorded the row.
         warnings: one sentence each where the ledger or this row is damaged.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> trial = kt.trials.load(kt.trials.list().id.iloc[-1])
+        >>> trial.row.kind, trial.imported, trial.warnings
+        ('training', False, ())
     """
 
     row: TrialRow
@@ -103,11 +109,11 @@ def list(symbol: str | None = None, *, limit: int | None = None, before: int | N
 
     Example:
         >>> import ktrdr.core as kt
-        >>> kt.trials.list("EURUSD")[["kind", "model", "symbols", "timeframe", "sharpe"]]
-                    kind                   model symbols timeframe  sharpe
+        >>> kt.trials.list("EURUSD")[["kind", "model", "symbols", "timeframe"]]
+                    kind                   model symbols timeframe
         number
-        2       backtest  neuro_mean_reversion/1  EURUSD        1h    0.81
-        1       training  neuro_mean_reversion/1  EURUSD        1h     NaN
+        2       backtest  neuro_mean_reversion/1  EURUSD        1h
+        1       training    neuro_mean_reversion  EURUSD        1h
     """
     for name, value in (("limit", limit), ("before", before)):
         if value is not None and value < 1:
@@ -139,9 +145,9 @@ def load(trial_id: str) -> StoredTrial:
     Example:
         >>> import ktrdr.core as kt
         >>> trial = kt.trials.load(kt.trials.list().id.iloc[0])
-        >>> trial.row.kind, trial.row.metrics["sharpe"]
-        ('backtest', 0.81)
-        >>> trial.strategy_text.splitlines()[0]
+        >>> trial.row.kind, trial.row.account["capital"]
+        ('backtest', 10000.0)
+        >>> trial.strategy_text.splitlines()[3]
         'name: neuro_mean_reversion'
     """
     ledger = trials_in(None)

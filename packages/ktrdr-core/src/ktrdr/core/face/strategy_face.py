@@ -82,8 +82,8 @@ class Strategy:
 
         Example:
             >>> import ktrdr.core as kt
-            >>> kt.example_strategy().to_dict()["model"]
-            {'type': 'mlp', 'architecture': {'hidden_layers': [32, 16]}}
+            >>> kt.example_strategy().to_dict()["model"]["architecture"]
+            {'hidden_layers': [32, 16], 'activation': 'relu', 'dropout': 0.2}
         """
         return dict(plain(self._root()))
 

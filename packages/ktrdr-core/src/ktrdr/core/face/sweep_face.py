@@ -24,7 +24,15 @@ _ROWS_IN_HTML = 10
 
 
 class Sweep:
-    """A ranked sweep. :func:`ktrdr.core.sweep` makes it."""
+    """A ranked sweep. :func:`ktrdr.core.sweep` makes it.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> values = {"decisions.confidence_threshold": [0.34, 0.36]}
+        >>> sweep = kt.sweep("neuro_mean_reversion/1", values, progress=False)
+        >>> sweep.table.index.tolist(), list(sweep.best)
+        ([1, 2], ['decisions.confidence_threshold'])
+    """
 
     def __init__(self, result: Mapping[str, Any]) -> None:
         self._result = result
@@ -142,7 +150,7 @@ def sweep(
         >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
         >>> sweep = kt.sweep(training, {"decisions.confidence_threshold": [0.34, 0.36]}, progress=False)
         >>> sweep.table.shape[0], sweep.trials
-        (2, 3)
+        (2, 2)
     """
     from ktrdr.core.workflows.places import plugins_or_all
     from ktrdr.core.workflows.run_sweep import sweep as run

@@ -30,7 +30,17 @@ _HEADLINE = {"classification": "log_loss", "regression": "rmse"}
 
 
 class Training:
-    """A finished training, and the model that it stored. :func:`ktrdr.core.train` makes it."""
+    """A finished training, and the model that it stored. :func:`ktrdr.core.train` makes it.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> bars = kt.data.import_sample()
+        >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
+        >>> training.samples.loc["EURUSD"].to_dict()
+        {'train': 3218, 'validation': 631, 'test': 631}
+        >>> training.history.index.tolist()
+        [1, 2]
+    """
 
     def __init__(self, result: TrainingResult, history: tuple[EpochRecord, ...], server: str | None = None) -> None:
         self._result = result

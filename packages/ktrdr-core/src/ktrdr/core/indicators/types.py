@@ -75,6 +75,25 @@ class IndicatorType:
         memory_by: by parameter and value of it, the memory where that is not ``memory``.
         positive: source values that are not above zero count as missing (the formula takes a logarithm).
         rule: from complete parameters to what is wrong among them, or None.
+
+    Example:
+        >>> import numpy as np
+        >>> from ktrdr.core.indicators import IndicatorType, period
+        >>> def change(columns, parameters):
+        ...     n, close = parameters["period"], columns["close"]
+        ...     return [np.concatenate((np.full(n, np.nan), close[n:] - close[:-n]))]
+        >>> kind = IndicatorType(
+        ...     name="change",
+        ...     description="Change of the close over some bars.",
+        ...     reference="own",
+        ...     outputs=("change",),
+        ...     formula=change,
+        ...     warmup=lambda parameters: parameters["period"],
+        ...     inputs=("close",),
+        ...     parameters=(period(5),),
+        ... )
+        >>> kind.validate({"period": 3})
+        ({'period': 3}, [])
     """
 
     name: str
@@ -98,19 +117,41 @@ class IndicatorType:
         return any(parameter.name == "source" for parameter in self.parameters)
 
     def resolve_output(self, name: str) -> str | None:
-        """Return the output called ``name``, which may be an older name for it, or None."""
+        """Find an output by its name.
+
+        Args:
+            name: one of ``outputs``, or an older name of one.
+
+        Returns:
+            The name in ``outputs``, or None if there is no such output.
+        """
         name = self.output_aliases.get(name, name)
         return name if name in self.outputs else None
 
     def memory_of(self, parameters: Mapping[str, Any]) -> Memory:
-        """Return the memory with these parameters, which are complete."""
+        """Return how far back a value depends on bars, see :attr:`memory`.
+
+        Args:
+            parameters: complete, as :meth:`validate` returns them.
+
+        Returns:
+            The memory with these parameters.
+        """
         other = (values.get(parameters[name]) for name, values in self.memory_by.items())
         return next((found for found in other if found is not None), self.memory)
 
     def validate(
         self, given: Mapping[str, Any], path: tuple[str | int, ...] = ()
     ) -> tuple[dict[str, Any], list[Problem]]:
-        """Return complete parameters and every problem in ``given``, with those between parameters."""
+        """Check parameters, each alone and all together.
+
+        Args:
+            given: parameters as a strategy gives them.
+            path: keys and list positions of ``given`` in its document, for the problems.
+
+        Returns:
+            The complete parameters, defaults filled in, and all problems. With problems the parameters are incomplete.
+        """
         values, problems = validate_parameters(given, self.parameters, path)
         if not problems:
             message = self.rule(values)
@@ -127,15 +168,57 @@ def period(
     maximum: int = LONGEST_PERIOD,
     description: str = "bars in the window",
 ) -> Parameter:
-    """Declare a length in bars."""
+    """Declare a length in bars.
+
+    Args:
+        default: number of bars.
+        name: of the parameter.
+        minimum: the smallest length.
+        maximum: the largest length.
+        description: what the length is for.
+
+    Returns:
+        The parameter, an ``int``.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> kt.indicators.period(14).default
+        14
+    """
     return Parameter(name, "int", default, minimum, maximum, description=description)
 
 
 def multiplier(default: float, name: str = "multiplier", *, description: str) -> Parameter:
-    """Declare a positive factor."""
+    """Declare a factor above 0, at most 1000.
+
+    Args:
+        default: value of the factor.
+        name: of the parameter.
+        description: what is multiplied.
+
+    Returns:
+        The parameter, a ``float``.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> kt.indicators.multiplier(2.0, description="standard deviations").name
+        'multiplier'
+    """
     return Parameter(name, "float", default, 0.0, 1000.0, exclusive_minimum=True, description=description)
 
 
 def source(default: str = "close") -> Parameter:
-    """Declare the choice of the series that is read."""
+    """Declare the choice of the series that is read.
+
+    Args:
+        default: one of ``open``, ``high``, ``low``, ``close``, ``volume``, ``hl2``, ``hlc3``, ``ohlc4``.
+
+    Returns:
+        The parameter ``source``.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> kt.indicators.source().default
+        'close'
+    """
     return Parameter("source", "str", default, choices=SOURCES, description="series that is read")

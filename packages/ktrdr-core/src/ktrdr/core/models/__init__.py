@@ -12,7 +12,7 @@ from ktrdr.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from ktrdr.core.models.bundle import Bundle, BundleError
-    from ktrdr.core.models.manifest import Manifest
+    from ktrdr.core.models.manifest import Manifest, ManifestFields
     from ktrdr.core.models.model_store import ModelStore
     from ktrdr.core.models.stored_models import delete, export, import_file, list, load, verify
 
@@ -20,6 +20,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Manifest",
+    "ManifestFields",
     "ModelStore",
     "delete",
     "export",
@@ -29,7 +30,13 @@ __all__ = [
     "verify",
 ]
 
-_ELSEWHERE = {"Bundle": "bundle", "BundleError": "contents", "Manifest": "manifest", "ModelStore": "model_store"}
+_ELSEWHERE = {
+    "Bundle": "bundle",
+    "BundleError": "contents",
+    "Manifest": "manifest",
+    "ManifestFields": "manifest",
+    "ModelStore": "model_store",
+}
 __getattr__, __dir__ = lazy_names(
     __name__, {name: f"{__name__}.{_ELSEWHERE.get(name, 'stored_models')}" for name in __all__}
 )  # fmt: skip

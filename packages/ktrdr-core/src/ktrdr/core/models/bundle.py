@@ -60,6 +60,16 @@ class Bundle:
 
     The manifest has been checked; :meth:`verify` checks the other files, and :meth:`load_predictor` calls it. Only
     :meth:`load_predictor` imports an ML framework, through the plugin of the model.
+
+    Attributes:
+        directory: where the files are.
+        manifest: everything known about the model: strategy, data, metrics, hashes of the files.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> bundle = kt.models.load("neuro_mean_reversion")
+        >>> bundle.ref, bundle.manifest.input_size
+        ('neuro_mean_reversion/1', 18)
     """
 
     directory: Path

@@ -191,6 +191,12 @@ class ManifestFields(_Part):
             many of its attempts finish.
         warnings: sentences on the training data (such as prices that look unadjusted for a split), on samples that are
             too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> manifest = kt.models.load("neuro_mean_reversion").manifest
+        >>> manifest.data.days, sorted(manifest.metrics)
+        ('2017-01-01 to 2017-09-29', ['test', 'validation'])
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -250,6 +256,12 @@ class Manifest(ManifestFields):
         created: when the bundle was committed, UTC.
         origin: ``name/version`` of an imported bundle in the store that trained it; ``None`` if it was trained here.
         files: sha256 of every other file of the bundle, by file name.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> manifest = kt.models.load("neuro_mean_reversion").manifest
+        >>> manifest.model_type, manifest.output, manifest.classes
+        ('mlp', 'classification', ('BUY', 'HOLD', 'SELL'))
     """
 
     schema_version: Literal[1, 2, 3]
@@ -279,7 +291,14 @@ class Manifest(ManifestFields):
     __str__ = __repr__
 
     def same_as(self, other: Manifest) -> bool:
-        """Return True if both describe the same training and files; version, origin and format may differ."""
+        """Compare two manifests; their version, origin and format may differ.
+
+        Args:
+            other: the manifest to compare with.
+
+        Returns:
+            True if both describe the same training and files.
+        """
         mine, theirs = (
             each.model_copy(update={"schema_version": BUNDLE_FORMAT, "version": 1, "origin": None})
             for each in (self, other)

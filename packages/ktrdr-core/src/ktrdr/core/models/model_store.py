@@ -184,17 +184,33 @@ class BundleWriter:
 
 
 class ModelStore:
-    """The bundles below ``root``. Any number of processes may use it at once; no ML framework is needed."""
+    """The bundles below ``root``. Any number of processes may use it at once; no ML framework is needed.
+
+    Args:
+        root: directory of the store.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from ktrdr.core.models import ModelStore
+        >>> ModelStore(Path("home/models")).names()
+        ('neuro_mean_reversion',)
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @contextmanager
     def create(self, name: str) -> Iterator[BundleWriter]:
-        """Yield a writer for the next version of ``name``.
+        """Yield a writer for the next version of a model.
 
         Nothing is stored without :meth:`BundleWriter.commit`, or if the process dies. Files that a dead process left
         behind are removed the next time a version of ``name`` is created.
+
+        Args:
+            name: of the model.
+
+        Yields:
+            The writer of the files.
 
         Raises:
             StoreError: the disk is full, or the place is not writable.
@@ -219,9 +235,15 @@ class ModelStore:
                     _lock_of(directory).unlink(missing_ok=True)
 
     def list(self, name: str | None = None) -> tuple[ModelEntry, ...]:
-        """Return all bundles, or those of ``name``, sorted by name and version; a broken one has a ``problem``.
+        """Return all bundles, or those of one name.
 
         Only manifests are read: a changed weights file is found by :meth:`verify`.
+
+        Args:
+            name: of a model; by default of all.
+
+        Returns:
+            Entries sorted by name and version; a broken bundle has a ``problem``.
         """
         entries = []
         for found in self._places() if name is None else [name]:
@@ -244,7 +266,14 @@ class ModelStore:
         return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name))
 
     def versions(self, name: str) -> tuple[int, ...]:
-        """Return the versions of ``name``, ascending, empty if there is none. The last is the latest."""
+        """Return the versions of a model.
+
+        Args:
+            name: of the model.
+
+        Returns:
+            Ascending numbers, empty if there is no such model. The last is the latest.
+        """
         return tuple(version for version in self._all_versions(name) if version <= LARGEST_VERSION)
 
     def _all_versions(self, name: str) -> tuple[int, ...]:
@@ -254,7 +283,13 @@ class ModelStore:
         return tuple(sorted(_numbers(place, _BEYOND))) if place.is_dir() else ()
 
     def get(self, ref: str) -> Bundle:
-        """Return the bundle ``name/version``, or the latest of ``name``. Only its manifest is checked.
+        """Return a stored bundle. Only its manifest is checked.
+
+        Args:
+            ref: ``name/version``, or ``name`` for the latest version.
+
+        Returns:
+            The bundle.
 
         Raises:
             NotFoundError: there is no such model; the message names what is stored.
@@ -265,13 +300,31 @@ class ModelStore:
         return read_bundle(self.root / name / str(version), name=name, version=version)
 
     def verify(self, ref: str) -> Bundle:
-        """Return the bundle ``name/version``, or the latest of ``name``, after :meth:`Bundle.verify`."""
+        """Return a stored bundle after :meth:`Bundle.verify`.
+
+        Args:
+            ref: ``name/version``, or ``name`` for the latest version.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            NotFoundError: there is no such model; the message names what is stored.
+            BadInputError: ``ref`` is not a reference to a model.
+            BundleError: a file is broken or was changed; the message names it.
+        """
         bundle = self.get(ref)
         bundle.verify()
         return bundle
 
     def delete(self, ref: str) -> str:
-        """Delete one version, broken or not, and return its ``name/version``. Its number is not used again.
+        """Delete one version, broken or not. Its number is not used again.
+
+        Args:
+            ref: ``name/version``, or ``name`` if the model has one version.
+
+        Returns:
+            The ``name/version`` that was deleted.
 
         Raises:
             NotFoundError: there is no such model.

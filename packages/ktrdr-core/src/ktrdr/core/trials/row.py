@@ -48,17 +48,42 @@ _Time = Annotated[AwareDatetime, BeforeValidator(_in_seconds)]
 
 
 class TrialRow(BaseModel):
-    """A row of the ledger. Its fields are those of :class:`~ktrdr.core.trials.look.Look`, and these.
+    """A row of the ledger: one look at out-of-sample results.
 
     Attributes:
-        id: first 16 digits of ``hash``.
-        hash: sha256 (hex) of the content of the row.
-        ledger: id of the ledger that recorded the row.
-        time: time of recording, UTC.
-        text: hash of the strategy file, which is stored once.
-        trial: see :attr:`ktrdr.core.trials.look.Look.trial`; rows of the same trial are counted once.
+        id: the first 16 digits of its hash.
+        hash: sha256 of its content.
+        ledger: id of the ledger that recorded it.
+        time: when it was recorded.
+        kind: ``training`` (its validation and test part), ``backtest``, or ``sweep`` (one of its cells).
+        trial: see :attr:`ktrdr.core.trials.look.Look.trial`: rows of the same trial count once.
         fitted: see :attr:`ktrdr.core.trials.look.Look.fitted`.
-        previous: hash of the row before in the same ledger; :func:`first_link` for the first row.
+        strategy: hash of the resolved strategy, without its name, description and seed.
+        text: hash of the strategy file, which is kept once.
+        changes: what differs from the strategy file, by dotted key.
+        parent: hash of the strategy that was changed, ``None`` if nothing was.
+        seed: seed of every random choice; ``None`` for an evaluation of several seeds.
+        training_data: fingerprint of the data that the model was fitted to.
+        data: fingerprint of the bars that were looked at.
+        symbols: of these bars.
+        timeframe: of these bars.
+        start: open of the first bar.
+        end: close of the last bar.
+        world: empty for imported bars, the name of a synthetic market otherwise.
+        account: capital and costs; empty for a training.
+        metrics: numbers by name; ``sharpe``, annualized, among those of an account.
+        returns: net returns per day, packed; ``None`` for a training.
+        model: ``name/version``; ``name`` for a training.
+        chosen_among: cells of the sweep it belongs to; ``None`` outside a sweep.
+        operation: id of the operation on a server; ``None`` without one.
+        before_ledger: True if the result was stored before this ledger was made.
+        previous: hash of the row before it in its ledger; of the first one :func:`first_link`.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> row = kt.trials.load(kt.trials.list().id.iloc[0]).row
+        >>> row.kind, row.symbols, row.timeframe
+        ('backtest', ('EURUSD',), '1h')
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -114,7 +139,13 @@ class TrialRow(BaseModel):
 
     @classmethod
     def read(cls, content: str) -> TrialRow:
-        """Return the row with this content.
+        """Read a row.
+
+        Args:
+            content: JSON text of the row, as the ledger stores it.
+
+        Returns:
+            The row.
 
         Raises:
             BadInputError: ``content`` is not the content of a row.

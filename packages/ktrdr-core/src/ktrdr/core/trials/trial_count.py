@@ -18,14 +18,20 @@ class TrialCount:
     """The count of the trials that looked at the bars of a result.
 
     Attributes:
-        known: number of distinct trials in the ledger, including the result's own.
-        ledger: id of the ledger.
-        spread: standard deviation of the trials' annualized Sharpe ratios; ``None`` if fewer than two have one.
-        effective: effective number of independent trials, by their correlation; ``None`` if it is not known. It is for
-            information: all trials are counted.
-        elsewhere: number of trials that the user reports from elsewhere.
-        chosen_among: number of settings of the largest sweep that included the strategy; ``None`` if none did.
-        broken: one sentence if the ledger is known to be damaged, else empty.
+        known: distinct trials, the result's own among them.
+        ledger: id of the ledger that knows them.
+        spread: standard deviation of their annualized Sharpe ratios; ``None`` where fewer than two have one.
+        effective: number of trials that are not alike which these come to; ``None`` where that cannot be told. For
+            information: nothing passes because of it.
+        elsewhere: trials that the user says were made elsewhere.
+        chosen_among: settings of the largest sweep in which the strategy was one; ``None`` where it was in none.
+        broken: one sentence where the ledger is known to be damaged, else empty.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> count = kt.trials.count("EURUSD", "2017-10-01", "2017-12-31")
+        >>> count.number, count.with_elsewhere(9).number
+        (1, 10)
     """
 
     known: int
@@ -63,7 +69,14 @@ class TrialCount:
         return found
 
     def with_elsewhere(self, elsewhere: int | None) -> TrialCount:
-        """Return the count with this number of trials from elsewhere."""
+        """Return the count with trials that were made elsewhere.
+
+        Args:
+            elsewhere: number of them; ``None`` is 0.
+
+        Returns:
+            A new count.
+        """
         return replace(self, elsewhere=elsewhere or 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +94,14 @@ class TrialCount:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TrialCount:
-        """Return the count that :meth:`to_json` described."""
+        """Return the count that :meth:`to_json` was called on.
+
+        Args:
+            data: the map that it returned.
+
+        Returns:
+            The count.
+        """
         return cls(**{name: value for name, value in data.items() if name != "number"})
 
 
