@@ -1,4 +1,4 @@
-"""What an indicator type is: its declaration and its formula."""
+"""Indicator types: the declaration and the formula of an indicator."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ MEANS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ohlc4": ("open", "high", "low", "close"),
     }
 )
-"""Series that are means of prices, and of which."""
+"""Series that are means of prices, by name, and these prices."""
 
 SOURCES: tuple[str, ...] = ("open", "high", "low", "close", "volume", *MEANS)
-"""Series a ``source`` parameter chooses from."""
+"""Values of a ``source`` parameter."""
 
 LONGEST_PERIOD = 10_000
-"""Most bars of a window."""
+"""Maximum number of bars in a window."""
 
 Formula = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Sequence[np.ndarray]]
-"""From columns and complete parameters to one array per output, all of the columns' length.
+"""Maps columns and complete parameters to one array per output, each as long as the columns.
 
-Columns are float64 ``(n,)``, contiguous, finite throughout, ``n`` above the warm-up. They are the indicator's
-``inputs``, and ``source`` if it has that parameter. What is returned before the warm-up is over is not looked at.
-A formula must not write to a column, and value ``t`` may depend on rows up to ``t`` alone.
+Columns are float64 ``(n,)``, contiguous and finite; ``n`` is larger than the warm-up. They are the indicator's
+``inputs``, and ``source`` if it has that parameter. Values before the end of the warm-up are ignored. A formula must
+not write to a column, and value ``t`` must depend only on rows up to ``t``.
 """
 
 Memory = Literal["window", "day", "recursive", "cumulative"]
@@ -56,25 +56,25 @@ def _no_rule(parameters: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class IndicatorType:
-    """One type of the registry.
+    """An indicator type.
 
     Attributes:
-        name: lower case, as a strategy's ``type`` names it.
+        name: in lower case; the ``type`` in a strategy.
         description: one sentence for a person.
-        reference: book or paper the formula is from, and where it departs from that.
-        outputs: names in order; a bare indicator id is the first.
+        reference: book or paper with the formula, and differences from it.
+        outputs: names in order; an indicator id without an output means the first one.
         formula: see :data:`Formula`.
-        warmup: from complete parameters to the number of bars before the first value. All outputs begin together, so
-            it is exact for each: NaN at row ``warmup - 1``, a value at row ``warmup``.
-        inputs: columns of the bars it reads (``time`` among them if it does), without ``source``.
-        parameters: declared, in order; ``source`` last where the indicator reads one series.
-        aliases: further names, lower case.
-        output_aliases: older names of outputs, each to one of ``outputs``.
-        memory: ``window``: a value depends on the last ``warmup + 1`` bars alone. ``day``: on those of its UTC day.
-            ``recursive``: on all bars before, less and less. ``cumulative``: on where the data begins, for ever.
-        memory_by: by parameter and value of it, the memory where that is not ``memory``.
-        positive: source values that are not above zero count as missing (the formula takes a logarithm).
-        rule: from complete parameters to what is wrong among them, or None.
+        warmup: maps complete parameters to the number of bars before the first value. It is exact for every output:
+            NaN at row ``warmup - 1``, a value at row ``warmup``.
+        inputs: columns of the bars that the formula reads (``time`` too if it does), without ``source``.
+        parameters: declarations, in order; ``source`` last if the indicator reads one series.
+        aliases: further names, in lower case.
+        output_aliases: maps older names of outputs to ``outputs``.
+        memory: ``window``: a value depends only on the last ``warmup + 1`` bars. ``day``: on the bars of its UTC day.
+            ``recursive``: on all bars before, with decreasing weight. ``cumulative``: on the first bar of the data.
+        memory_by: by parameter and its value, the memory if it differs from ``memory``.
+        positive: True if source values must be above zero (for a logarithm); others count as missing.
+        rule: maps complete parameters to a message about their combination, or None.
     """
 
     name: str
@@ -94,23 +94,23 @@ class IndicatorType:
 
     @property
     def has_source(self) -> bool:
-        """True if a ``source`` parameter chooses the series it reads."""
+        """True if a ``source`` parameter chooses the series that the formula reads."""
         return any(parameter.name == "source" for parameter in self.parameters)
 
     def resolve_output(self, name: str) -> str | None:
-        """Return the output called ``name``, which may be an older name for it, or None."""
+        """Return the output with this name or older name, or None."""
         name = self.output_aliases.get(name, name)
         return name if name in self.outputs else None
 
     def memory_of(self, parameters: Mapping[str, Any]) -> Memory:
-        """Return the memory with these parameters, which are complete."""
+        """Return the memory for complete parameters."""
         other = (values.get(parameters[name]) for name, values in self.memory_by.items())
         return next((found for found in other if found is not None), self.memory)
 
     def validate(
         self, given: Mapping[str, Any], path: tuple[str | int, ...] = ()
     ) -> tuple[dict[str, Any], list[Problem]]:
-        """Return complete parameters and every problem in ``given``, with those between parameters."""
+        """Return the complete parameters and all problems in ``given``, including those of combinations."""
         values, problems = validate_parameters(given, self.parameters, path)
         if not problems:
             message = self.rule(values)
@@ -127,15 +127,15 @@ def period(
     maximum: int = LONGEST_PERIOD,
     description: str = "bars in the window",
 ) -> Parameter:
-    """Declare a length in bars."""
+    """Return the declaration of a length in bars."""
     return Parameter(name, "int", default, minimum, maximum, description=description)
 
 
 def multiplier(default: float, name: str = "multiplier", *, description: str) -> Parameter:
-    """Declare a positive factor."""
+    """Return the declaration of a positive factor."""
     return Parameter(name, "float", default, 0.0, 1000.0, exclusive_minimum=True, description=description)
 
 
 def source(default: str = "close") -> Parameter:
-    """Declare the choice of the series that is read."""
+    """Return the declaration of the parameter that chooses the series to read."""
     return Parameter("source", "str", default, choices=SOURCES, description="series that is read")
