@@ -1,1 +1,1 @@
-"""Files on disk: written whole or not at all, read with suspicion, packed into archives."""
+"""Files on disk: atomic writes, checked reads, archives."""

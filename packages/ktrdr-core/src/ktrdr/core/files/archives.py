@@ -1,6 +1,6 @@
-"""Many files as one zip file: equal bytes for equal files, and nothing is unpacked that was not looked at before.
+"""Archives: several files in one zip file, reproducible when written and checked before they are unpacked.
 
-There is this one format for a model, a run and a checkpoint, on disk, through HTTP and in an object store.
+Models, runs and checkpoints use this format, on disk, in HTTP and in an object store.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
     "write_archive",
 ]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same bytes whenever it is written
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip entry, so that equal files give equal bytes
 _BLOCK = 2**20
-# Parts of a zip file, by PKWARE's APPNOTE.TXT: the head of a file, the entry of a file in the directory at the end,
-# and what follows that, in its older and its 64-bit form.
+# Parts of a zip file, by PKWARE's APPNOTE.TXT: the local header of a file, its entry in the central directory at the
+# end, and the end record of that, in the older and in the 64-bit form.
 _HEAD = struct.Struct("<4s5H3I2H")
 _HEAD_MARK = b"PK\x03\x04"
 _ENTRY_BYTES = 46
@@ -48,24 +48,24 @@ _LONGEST_COMMENT = 0xFFFF
 _TRAILER_MARK = b"PK\x07\x08"
 _TRAILERS = frozenset({12, 16, 20, 24})
 _LONGEST_NAME = 1024
-# Sizes of 64 bits, and the times and owners that other programs note.
+# Extra fields: 64-bit sizes, and the times and owners that other programs write.
 _EXTRAS = frozenset({0x0001, 0x5455, 0x7875, 0x5855})
 _LONGEST_EXTRA = 64
 _PLAIN_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 class ArchiveError(FileError):
-    """A file is no zip file, or a damaged one."""
+    """A file is not a zip file, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What an archive of one kind holds at most.
+    """Limits of a kind of archives.
 
     Attributes:
-        files: how many.
-        size: bytes of all of them together, unpacked.
-        depth: parts of a name; 1: no directories.
+        files: maximum number of files.
+        size: maximum of their total size, unpacked, in bytes.
+        depth: maximum number of parts of a name; 1 means no directories.
     """
 
     files: int
@@ -75,29 +75,33 @@ class ArchiveLimits:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An open archive whose entries were looked at: plain files of plain relative names, within the limits."""
+    """An open archive with checked entries: plain files with plain relative names, within the limits."""
 
     _file: zipfile.ZipFile
     _entries: Mapping[str, zipfile.ZipInfo]
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of the files in it, with ``/`` between their parts."""
+        """Names of its files, with ``/`` between their parts."""
         return frozenset(self._entries)
 
     def read(self, name: str, limit: int) -> bytes:
-        """Return the content of a file of at most ``limit`` bytes."""
+        """Return the content of a file of at most ``limit`` bytes.
+
+        Raises:
+            FileError: the file is larger.
+        """
         entry = self._entries[name]
         if entry.file_size > limit:
             raise FileError(f"{name} has {entry.file_size:,} bytes, more than the {limit:,} allowed")
         return self._file.read(entry)
 
     def extract(self, directory: Path, names: Iterable[str] | None = None) -> None:
-        """Write files (by default all) below ``directory``, which is made; none of them may be there yet.
+        """Write files (by default all) below ``directory``, which is created; the files must not exist.
 
         Raises:
             ArchiveError: the archive is damaged; some of the files may have been written.
-            OSError: the disk is full, or the place is not writable.
+            OSError: the disk is full, or the directory is not writable.
         """
         directory.mkdir(parents=True, exist_ok=True)
         for name in sorted(self._entries if names is None else names):
@@ -118,16 +122,16 @@ def files_below(directory: Path) -> list[str]:
 
 
 def write_archive(path: Path, directory: Path, names: Iterable[str], limits: ArchiveLimits) -> None:
-    """Write files of ``directory`` to ``path`` in the order of ``names``, whole or not at all.
+    """Write files of ``directory`` to the archive ``path`` in the order of ``names``, atomically.
 
     Raises:
-        FileError: a file is missing, not plain, or :func:`open_archive` would refuse it.
-        StoreError: the disk is full, or the place is not writable.
+        FileError: a file is missing or not plain, or :func:`open_archive` would refuse the archive.
+        StoreError: the disk is full, or the directory is not writable.
     """
     wanted = list(names)
     _check_names(wanted, limits)
     _check_size(sum((directory / name).lstat().st_size for name in wanted if (directory / name).exists()), limits)
-    # Stored, not deflated: what a compressor makes differs between its versions.
+    # Stored, not deflated: the output of a compressor differs between its versions.
     with new_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name in wanted:
             entry = zipfile.ZipInfo(name, _EPOCH)
@@ -143,11 +147,11 @@ def write_archive(path: Path, directory: Path, names: Iterable[str], limits: Arc
 
 @contextmanager
 def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[Archive]:
-    """Open an archive of unknown origin, and refuse it before anything of it is unpacked.
+    """Open an archive of unknown origin, and check it before anything is unpacked.
 
     Raises:
-        ArchiveError: it is no zip file, or turns out damaged while it is read.
-        FileError: it holds links, devices, names that lead elsewhere, a name twice, or more than ``limits``.
+        ArchiveError: it is not a zip file, or is found to be damaged while it is read.
+        FileError: it has links, devices, names outside of the target directory, duplicate names, or exceeds ``limits``.
     """
     with open_zip(path, 2 * limits.size, limits.files) as file:
         entries = file.infolist()
@@ -165,13 +169,13 @@ def open_archive(path: Path, limits: ArchiveLimits) -> Iterator[Archive]:
 
 @contextmanager
 def open_zip(path: Path, limit: int, files: int) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file of at most ``limit`` bytes and ``files`` entries that is nothing but a zip file.
+    """Open a zip file of at most ``limit`` bytes and ``files`` entries, and check that it is nothing but a zip file.
 
-    There is nothing before its files, between them or behind them, and it does not unpack to many times its size.
+    It must have no data before, between or after its files, and must not unpack to many times its size.
 
     Raises:
-        ArchiveError: it is none, or it turns out damaged while it is read.
-        FileError: it is no plain file, or too large.
+        ArchiveError: it is not such a zip file, or is found to be damaged while it is read.
+        FileError: it is not a plain file, or is too large.
     """
     try:
         with open_plain(path, limit) as file:
@@ -191,12 +195,12 @@ def open_zip(path: Path, limit: int, files: int) -> Iterator[zipfile.ZipFile]:
 
 
 def most_unpacked(packed: int, times: int) -> int:
-    """Return how many bytes ``packed`` ones may unpack to: so many times their number, beyond what is free."""
+    """Return the limit for the unpacked size of ``packed`` bytes: ``times`` their number, plus a fixed allowance."""
     return FREE_UNPACKING + times * packed
 
 
 def directory_bytes(file: BinaryIO) -> int:
-    """Return the size of the directory of a zip file, before anything is made of its entries; 0 if there is none."""
+    """Return the size of the central directory of a zip file without parsing its entries; 0 if there is none."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _END.size - _LONGEST_COMMENT))
     tail = file.read()
@@ -213,10 +217,10 @@ def directory_bytes(file: BinaryIO) -> int:
 
 
 def _check_ends(file: BinaryIO) -> None:
-    """Raise :class:`ArchiveError` unless the file begins with its first file and ends with its directory.
+    """Raise :class:`ArchiveError` unless the zip file begins with its first file and ends with its directory.
 
-    zipfile looks for the directory from behind and for the rest from there: what is in front, a script say, or behind
-    is no matter to it.
+    zipfile searches for the directory from the end, and accepts other data before and after the archive, such as a
+    script.
     """
     file.seek(0)
     mark = file.read(len(_HEAD_MARK))
@@ -226,7 +230,7 @@ def _check_ends(file: BinaryIO) -> None:
 
 
 def _check_layout(file: BinaryIO, archive: zipfile.ZipFile) -> None:
-    """Raise :class:`ArchiveError` unless the files follow each other from the first byte to the directory."""
+    """Raise :class:`ArchiveError` unless the files fill the archive from the first byte to the directory."""
     entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
     if not entries or entries[0].header_offset:
         raise ArchiveError("there is something before the files")
@@ -246,7 +250,7 @@ def _check_layout(file: BinaryIO, archive: zipfile.ZipFile) -> None:
 
 
 def _check_extra(extra: bytes, name: str) -> None:
-    """Raise :class:`ArchiveError` unless what stands between a file's name and its content is what programs note."""
+    """Raise :class:`ArchiveError` unless the data between a file's name and its content are known extra fields."""
     rest = extra
     while rest:
         kind, length = int.from_bytes(rest[:2], "little"), int.from_bytes(rest[2:4], "little")
@@ -256,7 +260,7 @@ def _check_extra(extra: bytes, name: str) -> None:
 
 
 def _trailers(entry: zipfile.ZipInfo) -> set[bytes]:
-    """Return what may stand behind a file whose size was not known when its head was written."""
+    """Return the possible data descriptors after a file whose size was unknown when its header was written."""
     sizes = (entry.CRC, entry.compress_size, entry.file_size)
     wide = struct.pack("<I2Q", *sizes)
     forms = {wide} if max(sizes) > 0xFFFFFFFF else {wide, struct.pack("<3I", *sizes)}

@@ -1,8 +1,8 @@
-"""Durable writing: what is on disk is whole, or not there at all.
+"""Atomic and durable writes: a file on disk is complete or does not exist.
 
-A file or directory is written beside its place (so on the same disk) under a name that starts with :data:`UNFINISHED`,
-flushed, and renamed. A process that is killed leaves at most something of such a name: nothing reads it, and whoever
-knows that its writer is gone may remove it.
+A file or directory is written beside its target (so on the same disk) under a name that starts with
+:data:`UNFINISHED`, flushed, and renamed. A process that is killed leaves at most something with such a name. Nothing
+reads it, and it may be removed once its writer has ended.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def sync_tree(directory: Path) -> None:
 
 @contextmanager
 def writing(place: object, outcome: str = "nothing was written") -> Iterator[None]:
-    """Turn what the system says against writing to ``place`` into a :class:`StoreError`."""
+    """Convert an OSError in the block into a :class:`StoreError` about writing ``place``."""
     try:
         yield
     except OSError as error:
@@ -66,13 +66,13 @@ def writing(place: object, outcome: str = "nothing was written") -> Iterator[Non
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield an empty file beside ``path``, which takes its place when the block has ended without an error.
+    """Yield an empty file beside ``path``, which replaces ``path`` when the block ends without an error.
 
-    It has the permissions of the file that it replaces, else those of any new file. Of several writers the last one
-    wins, and each of their files is whole.
+    It gets the permissions of the replaced file, else those of a new file. With several writers the last one wins, and
+    the file is always complete.
 
     Raises:
-        StoreError: the disk is full, or the place is not writable; what was at ``path`` is unchanged.
+        StoreError: the disk is full, or the directory is not writable; ``path`` is unchanged.
     """
     with writing(path):
         temporary = _create_beside(path)
@@ -87,13 +87,13 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file as :func:`new_file` does."""
+    """Write a file atomically, as :func:`new_file` does."""
     with new_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 def stage_file(path: Path, content: bytes) -> Path:
-    """Return a flushed file beside ``path``, for a writer who replaces several files and renames them at the end."""
+    """Return a flushed file beside ``path`` with ``content``, for a writer that renames several files at the end."""
     temporary = _create_beside(path)
     try:
         temporary.write_bytes(content)
@@ -106,12 +106,12 @@ def stage_file(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory beside ``path``, which takes its place when the block has ended without an error.
+    """Yield an empty directory beside ``path``, which is renamed to ``path`` when the block ends without an error.
 
-    At ``path`` there is nothing, or an empty directory.
+    ``path`` must not exist, or must be an empty directory.
 
     Raises:
-        StoreError: the disk is full, or the place is not writable; ``path`` is unchanged.
+        StoreError: the disk is full, or the parent directory is not writable; ``path`` is unchanged.
     """
     temporary = _name_beside(path, UNFINISHED)
     with writing(path):
@@ -125,14 +125,14 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def publish_directory(temporary: Path, path: Path) -> None:
-    """Flush a directory and move it to ``path``, beside it."""
+    """Flush a directory and rename it to ``path``, in the same parent directory."""
     sync_tree(temporary)
     temporary.rename(path)
     sync_directory(path.parent)
 
 
 def discard_directory(directory: Path) -> None:
-    """Remove a directory so that it vanishes at once: it is renamed, and then removed file by file."""
+    """Remove a directory atomically: rename it, then remove its files."""
     trash = _name_beside(directory, DISCARDED)
     directory.rename(trash)
     sync_directory(trash.parent)
@@ -140,7 +140,7 @@ def discard_directory(directory: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what writers and removers left in ``directory``. They must be known to be gone."""
+    """Remove unfinished and discarded entries in ``directory``; their processes must have ended."""
     for path in directory.iterdir():
         if path.name.startswith((UNFINISHED, DISCARDED)):
             if path.is_dir() and not path.is_symlink():
@@ -158,7 +158,7 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _name_beside(path: Path, prefix: str) -> Path:
-    # Not made from the name of the file, which may be as long as a name can be.
+    # The file's name is not part of it, because it may already have the maximum length.
     return path.with_name(f"{prefix}{uuid4().hex}")
 
 
@@ -169,7 +169,7 @@ def _create_beside(path: Path) -> Path:
     except FileNotFoundError:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         return temporary
-    # Private first: what replaces a private file must not be readable by others for a moment.
+    # Private first: the replacement of a private file must never be readable by others.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.fchmod(descriptor, mode)

@@ -1,4 +1,4 @@
-"""Values as JSON can say them."""
+"""Conversion of values to JSON-ready data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["plain_json"]
 def plain_json(value: Any) -> Any:
     """Return JSON-ready data: numpy scalars and arrays as numbers and lists, numbers that are not finite as None.
 
-    What is none of that, such as a path, is returned as it is.
+    Other values, such as a path, are returned unchanged.
     """
-    if type(value) is float:  # and not of numpy, which is a subclass
+    if type(value) is float:  # not numpy.float64, which is a subclass
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain_json(item) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""Read files of unknown origin: plain files only, bounded, and JSON that is nothing but JSON."""
+"""Safe reading of files of unknown origin: plain files up to a size, and strict JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ktrdr.core.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_JSON_VALUES
 
 __all__ = ["FileError", "has_half_characters", "most_values", "open_plain", "parse_json", "read_plain", "sha256_of"]
 
-# How JSON spells half of a pair of UTF-16, which no text that can be stored or sent may hold alone.
+# A UTF-16 surrogate in JSON; a lone one cannot be stored or sent.
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -25,9 +25,13 @@ class FileError(BadInputError):
 
 
 def open_plain(path: Path, limit: int) -> io.BufferedReader:
-    """Open a regular file of at most ``limit`` bytes; a symbolic link, device or pipe is refused, not followed."""
+    """Open a regular file of at most ``limit`` bytes.
+
+    Raises:
+        FileError: the file is missing or too large, or is a symbolic link, device or pipe.
+    """
     try:
-        # O_NONBLOCK: opening a pipe nobody writes to would otherwise wait for ever.
+        # O_NONBLOCK: opening a pipe without a writer would otherwise block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise FileError(f"{path.name} is missing") from None
@@ -58,17 +62,17 @@ def sha256_of(path: Path, limit: int) -> str:
 
 
 def parse_json(content: bytes, name: str, *, most: int = MOST_JSON_VALUES) -> Any:
-    """Parse strict JSON: UTF-8 without halves of characters, no NaN, no key twice, and nothing beyond measure.
+    """Parse strict JSON: UTF-8 without lone surrogates, no NaN, no duplicate keys.
 
-    Bounded are the number of values, before anything is parsed, the nesting and the digits of whole numbers.
+    The number of values (before parsing), the nesting and the digits of whole numbers are limited.
 
     Args:
         content: of the file.
         name: of the file, for messages.
-        most: values.
+        most: maximum number of values.
 
     Raises:
-        FileError: it is none.
+        FileError: the content is not such JSON.
     """
     if most_values(content) > most:
         raise FileError(f"{name} holds more than {most:,} values")
@@ -90,9 +94,9 @@ def parse_json(content: bytes, name: str, *, most: int = MOST_JSON_VALUES) -> An
 
 
 def most_values(content: bytes) -> int:
-    """Return the number of values in JSON, or a greater one, without parsing it.
+    """Return an upper bound of the number of values in JSON, without parsing it.
 
-    Every value but the first follows a comma or an opening; texts may hold some too.
+    Every value but the first follows a comma or an opening bracket; such characters in texts are counted too.
     """
     return sum(content.count(sign) for sign in (b",", b"{", b"["))
 

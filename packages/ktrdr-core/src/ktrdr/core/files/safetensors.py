@@ -1,4 +1,4 @@
-"""Check the layout of a safetensors file, without reading its tensors."""
+"""Check of the layout of a safetensors file, without reading its tensors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _BYTES = {
 
 
 def check_safetensors(path: Path, limit: int) -> None:
-    """Raise :class:`~ktrdr.core.files.reading.FileError` unless ``path`` is a whole safetensors file.
+    """Raise :class:`~ktrdr.core.files.reading.FileError` unless ``path`` is a complete safetensors file.
 
-    It has at most ``limit`` bytes: 8 of little-endian header length, a JSON header, and the tensors without gaps.
+    The file may have up to ``limit`` bytes: 8 bytes of little-endian header length, a JSON header, and the tensors
+    without gaps.
     """
     with open_plain(path, limit) as file:
         size = file.seek(0, io.SEEK_END)
@@ -57,9 +58,9 @@ def check_safetensors(path: Path, limit: int) -> None:
 
 
 def _elements(shape: Sequence[Any], most: int) -> int:
-    """Return the number of elements, -1 if ``shape`` is none or has more than ``most``.
+    """Return the number of elements, -1 if ``shape`` is invalid or has more than ``most`` elements.
 
-    Not by a product of whatever stands there: that of a thousand huge extents takes seconds.
+    The product is bounded: that of a thousand huge extents would take seconds.
     """
     if len(shape) > _MOST_DIMENSIONS or not all(type(extent) is int and 0 <= extent <= most for extent in shape):
         return -1

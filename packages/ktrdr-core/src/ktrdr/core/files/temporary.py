@@ -1,4 +1,4 @@
-"""Temporary directories, and why there is none."""
+"""Temporary directories, with clear errors if none can be created."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ktrdr.core.files.disk_space import free_bytes
 __all__ = ["new_temporary_directory", "temporary_directory"]
 
 _TOO_LITTLE = 65_536
-"""Bytes that a directory and the file that Python tries in it may take."""
+"""Bytes that a directory and the test file that Python writes to it may take."""
 
 
 def new_temporary_directory(prefix: str) -> Path:
-    """Return an empty directory of the caller's, whose name begins with ``prefix``.
+    """Create an empty temporary directory whose name begins with ``prefix``, and return it; the caller removes it.
 
     Raises:
-        DiskFullError: the disk of every place for temporary files is full.
-        StoreError: no such place can be written to for another reason.
-        OSError: the place in use cannot be written to now.
+        DiskFullError: the disks of all directories for temporary files are full.
+        StoreError: no directory for temporary files is writable, for another reason.
+        OSError: the directory in use is not writable now.
     """
     try:
         return Path(tempfile.mkdtemp(prefix=prefix))
     except FileNotFoundError as error:
-        # Where Python looks for a place and can write to none, a full disk is a file that was not found.
+        # If Python can write to no directory, for example on a full disk, it raises FileNotFoundError.
         place = Path(os.environ.get("TMPDIR") or "/tmp")
         if free_bytes(place) < _TOO_LITTLE:
             message = f"cannot write to the temporary directory {place}: the disk is full; make room there, or name"
@@ -39,7 +39,7 @@ def new_temporary_directory(prefix: str) -> Path:
 
 @contextlib.contextmanager
 def temporary_directory(prefix: str) -> Iterator[Path]:
-    """Yield what :func:`new_temporary_directory` returns, and remove it afterwards."""
+    """Yield a new temporary directory, and remove it afterwards."""
     directory = new_temporary_directory(prefix)
     try:
         yield directory

@@ -1,1 +1,1 @@
-"""Fuzzy sets: how much a value belongs to `low`, `high` and the like."""
+"""Fuzzy sets: degrees of membership of a value in sets such as `low` and `high`."""

@@ -1,4 +1,4 @@
-"""What a fuzzy set is: named membership functions over the values of one indicator."""
+"""Definition of fuzzy sets: named membership functions over the values of one indicator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ __all__ = ["FuzzySet", "MembershipFunction"]
 
 
 class MembershipFunction(BaseModel):
-    """``parameters`` in the order of the grammar's table."""
+    """A membership function.
+
+    Attributes:
+        type: the kind of function.
+        parameters: in the order of :data:`~ktrdr.core.fuzzy.membership.MEMBERSHIP_TYPES`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
@@ -19,7 +24,12 @@ class MembershipFunction(BaseModel):
 
 
 class FuzzySet(BaseModel):
-    """``indicator`` is ``<id>`` or ``<id>.<output>``; memberships keep the order of the file."""
+    """A fuzzy set.
+
+    Attributes:
+        indicator: ``<id>`` or ``<id>.<output>``.
+        memberships: membership functions by name, in the order of the file.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 

@@ -1,7 +1,8 @@
 """The five membership functions, vectorized.
 
-Values are brought near to 0 in float64 (a price of 60000.12 keeps its cents); from there on float32 is exact to a few
-of its steps and twice as fast. Work goes block by block, so that what is computed stays in the processor's cache.
+The center or foot of the function is subtracted in float64, so that a price of 60000.12 keeps its cents; the rest is
+computed in float32, which is twice as fast and accurate to a few units in the last place. Values are processed in
+blocks that fit into the processor's cache.
 
 Formulas: Jang, Sun, Mizutani, *Neuro-Fuzzy and Soft Computing* (1997), section 2.4.1.
 """
@@ -27,7 +28,7 @@ MEMBERSHIP_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bell": ("width", "slope", "center"),
     }
 )
-"""Names of the parameters of each type, in the order the grammar gives them."""
+"""Names of the parameters of each type, in the order of a strategy file."""
 
 _BLOCK = 32_768
 _WHOLE_POWERS = frozenset(range(1, 17))
@@ -40,8 +41,8 @@ def membership(function: MembershipFunction, values: np.ndarray) -> np.ndarray:
     """Return the degree of membership of each value.
 
     Args:
-        function: type and parameters, as the strategy loader has checked them.
-        values: float64 ``(n,)``; NaN gives NaN, infinities the function's limit.
+        function: type and parameters, checked by the strategy loader.
+        values: float64 ``(n,)``; NaN gives NaN, an infinity gives the limit of the function.
 
     Returns:
         float32 ``(n,)`` in ``[0, 1]``.
@@ -52,10 +53,10 @@ def membership(function: MembershipFunction, values: np.ndarray) -> np.ndarray:
 
 
 def write_membership(function: MembershipFunction, values: np.ndarray, out: np.ndarray) -> None:
-    """As :func:`membership`, into ``out``: float32 ``(n,)``, which may be a column of a matrix."""
+    """Write the result of :func:`membership` into ``out``: float32 ``(n,)``, which may be a column of a matrix."""
     kernel, parameters = _KERNELS[function.type], function.parameters
-    # Never straight into a column: numpy's exp on what is not contiguous is twenty times slower, and not the same
-    # algorithm, while a value must have one degree wherever it is written to.
+    # Not directly into a column: on non-contiguous arrays numpy's exp is twenty times slower and uses another
+    # algorithm, and the degree of a value must not depend on the layout of the output.
     scratch = out if out.flags.c_contiguous else np.empty(min(len(values), _BLOCK), dtype=np.float32)
     with np.errstate(over="ignore", divide="ignore", under="ignore"):
         for start in range(0, len(values), _BLOCK):
@@ -68,9 +69,14 @@ def write_membership(function: MembershipFunction, values: np.ndarray, out: np.n
 
 
 def dead_zone_share(fuzzy_set: FuzzySet, values: np.ndarray) -> float:
-    """Return the share of ``values`` (float64 ``(n,)``, NaN left out) on which every membership is 0.
+    """Return the share of values for which every membership is 0.
 
-    Returns 0.0 if there is no value at all.
+    Args:
+        fuzzy_set: the set.
+        values: float64 ``(n,)``; NaN are left out.
+
+    Returns:
+        From 0 to 1; 0 if there are no values.
     """
     known = values[~np.isnan(values)]
     if not len(known):
@@ -82,7 +88,7 @@ def dead_zone_share(fuzzy_set: FuzzySet, values: np.ndarray) -> float:
 
 
 def corners_of(function: MembershipFunction) -> tuple[float, ...]:
-    """Return the values between which a function does what it does."""
+    """Return the values between which the membership changes, to choose the range of a plot."""
     match function.type, function.parameters:
         case "gaussian", (mean, sigma):
             return mean - 3 * sigma, mean + 3 * sigma
@@ -101,7 +107,7 @@ def _distance(x: np.ndarray, origin: float, out: np.ndarray) -> None:
 
 
 def _single(number: float) -> np.float32:
-    """Return ``number`` as float32, held within what float32 can divide and multiply by."""
+    """Return ``number`` as float32, limited to magnitudes that float32 can multiply and divide by."""
     magnitude = min(max(abs(number), _SMALLEST), _LARGEST)
     return np.float32(-magnitude if number < 0 else magnitude)
 
@@ -109,7 +115,7 @@ def _single(number: float) -> np.float32:
 def _trapezoidal(x: np.ndarray, parameters: tuple[float, ...], out: np.ndarray) -> None:
     """Write ``min((x - a) / (b - a), 1, (d - x) / (d - c))``, not below 0.
 
-    A side without width is a shoulder: it does not limit, so the membership stays 1 however far ``x`` goes.
+    A side without width is a shoulder: the membership stays 1 on that side for every ``x``.
     """
     a, b, c, d = parameters
     if a == b and c == d:
@@ -124,14 +130,14 @@ def _trapezoidal(x: np.ndarray, parameters: tuple[float, ...], out: np.ndarray) 
         _ramp(x, a, b, out)
         _ramp(x, d, c, falling)
         np.minimum(out, falling, out=out)
-    # clip, as minimum does, hands NaN on.
+    # clip and minimum propagate NaN.
     np.clip(out, np.float32(0.0), np.float32(1.0), out=out)
 
 
 def _ramp(x: np.ndarray, foot: float, top: float, out: np.ndarray) -> None:
     """Write the line that is 0 at ``foot`` and exactly 1 at ``top``."""
     _distance(x, foot, out)
-    # Divided, not multiplied by an inverse: a number divided by itself is 1.
+    # Division, not multiplication by the inverse, so that the value at the top is exactly 1.
     np.divide(out, _single(top - foot), out=out)
 
 

@@ -1,4 +1,4 @@
-"""Indicator values on bars."""
+"""Computation of indicators on bars."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["compute_indicator", "source_series"]
 def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars) -> dict[str, np.ndarray]:
     """Compute an indicator on all of ``bars``.
 
-    Missing data: a bar on which anything the indicator reads is NaN (or infinite) has no value, and the indicator
-    begins anew after it, warm-up included. So a gap is never bridged, and never spoils what comes long after it; a
-    cumulative line starts again from zero. Columns that are not read do not matter. Bars that are absent, a weekend
-    say, are no gap: the bars on either side are neighbours.
+    Missing data: a bar on which a column that the indicator reads is NaN (or infinite) has no value, and the indicator
+    restarts after it, with a new warm-up. So missing data is never interpolated, and has no effect on values long after
+    it; a cumulative indicator restarts from zero. Columns that are not read do not matter. Absent bars, such as those
+    of a weekend, are not missing data: the bars before and after are neighbours.
 
     Args:
-        type_name: name or alias of a type.
+        type_name: name or alias of an indicator type.
         parameters: those that differ from their defaults, or all of them.
-        bars: any number, also none; fewer than the warm-up needs give NaN throughout.
+        bars: any number of bars, also none; with fewer than the warm-up needs, all values are NaN.
 
     Returns:
-        float64 ``(len(bars),)`` per output, in the type's order; NaN until warm, never infinite. Value ``t`` depends
-        on bars up to ``t`` alone, to the last bit.
+        float64 ``(len(bars),)`` per output, in the type's order; NaN during the warm-up, never infinite. Value ``t``
+        depends only on bars up to ``t``, to the last bit.
 
     Raises:
         BadInputError: the type is unknown, or a parameter is unknown, of the wrong type or out of range.
-        PluginError: it is a user indicator, and its formula failed or gave something else than its outputs.
+        PluginError: the formula of a user indicator failed, or returned something else than its outputs.
     """
     indicator = get_indicator(type_name)
     values, problems = indicator.validate(parameters)
@@ -44,7 +44,7 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
     columns = _columns(indicator, values, bars)
     warmup = indicator.warmup(values)
     outputs = {name: np.empty(len(bars)) for name in indicator.outputs}
-    done = 0  # rows before it hold what they are to hold
+    done = 0  # rows before it are final
     for first, end in _runs(_present(indicator, columns, len(bars))):
         if end - first <= warmup:
             continue
@@ -62,9 +62,9 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
 
 
 def source_series(bars: Bars, source: str) -> np.ndarray:
-    """Return the series a ``source`` parameter names, float64 ``(n,)``.
+    """Return the series that a ``source`` parameter names, float64 ``(n,)``.
 
-    A mean that equals the one of the bar before is the same to the last bit.
+    Means that are equal on neighbouring bars are equal to the last bit.
     """
     if source not in MEANS:
         return getattr(bars, source)
@@ -103,7 +103,7 @@ def _runs(present: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def _locked(column: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written to: a formula that did would change the bars of everybody else."""
+    """Return a read-only view: a formula that writes to it would change the bars of all users."""
     view = column.view()
     view.flags.writeable = False
     return view
@@ -116,7 +116,7 @@ def _evaluate(
         return indicator.formula(columns, parameters)
     try:
         results = indicator.formula(columns, parameters)
-    except Exception as error:  # foreign code: it may raise anything at all
+    except Exception as error:  # foreign code may raise any exception
         raise PluginError(
             f"{_culprit(indicator)} failed on {_length(columns)} bars ({one_line(error, named=True)})"
         ) from error
@@ -125,7 +125,7 @@ def _evaluate(
 
 
 def _check(indicator: IndicatorType, results: Any, n: int) -> None:
-    """Say which formula went wrong, not where numpy noticed."""
+    """Check the outputs of a foreign formula, to name the formula in the error."""
     if not isinstance(results, list | tuple) or len(results) != len(indicator.outputs):
         raise PluginError(
             f"{_culprit(indicator)} must return {len(indicator.outputs)} arrays"

@@ -1,4 +1,4 @@
-"""Indicator types as plain values, for a listing, a form or an editor, and in words, for a person."""
+"""Descriptions of indicator types: as plain values for programs, and as text for people."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ MEMORY: Mapping[str, str] = MappingProxyType(
     {
         "window": "a value depends on the bars of its window alone",
         "day": "a value depends on the bars of its UTC day alone",
-        "recursive": "a value depends on all bars before it, on older ones less and less",
-        "cumulative": "a value depends on where the data begins, for ever; use its changes rather than its level",
+        "recursive": "a value depends on all bars before it, with decreasing weight",
+        "cumulative": "a value depends on the first bar of the data; use changes of the value rather than its level",
     }
 )
-"""What each :data:`~ktrdr.core.indicators.types.Memory` means."""
+"""The meaning of each :data:`~ktrdr.core.indicators.types.Memory`."""
 
 
 def describe(indicator: IndicatorType, origin: str) -> dict[str, Any]:
-    """Return everything declared of ``indicator``, JSON-ready.
+    """Return the declaration of ``indicator``, JSON-ready.
 
     Args:
         indicator: the type.
-        origin: distribution it comes from, as :meth:`~ktrdr.core.indicators.registry.IndicatorRegistry.origin` says.
+        origin: its distribution, from :meth:`~ktrdr.core.indicators.registry.IndicatorRegistry.origin`.
 
     Returns:
-        ``warmup`` is the number of bars before the first value at the defaults, None where a parameter has none.
+        One entry per attribute. ``warmup`` is the number of bars before the first value at the defaults, None if a
+        parameter has no default.
     """
     parameters, problems = indicator.validate({})
     return {
@@ -50,7 +51,7 @@ def describe(indicator: IndicatorType, origin: str) -> dict[str, Any]:
 
 
 def memory_text(indicator: IndicatorType) -> str:
-    """Return how far back a value depends on bars, and which parameters change that."""
+    """Return in words how far back a value depends on bars, and which parameters change that."""
     others = [
         f"with `{name}: {value}`, {MEMORY[memory].removeprefix('a value depends ')}"
         for name, values in indicator.memory_by.items()
@@ -60,7 +61,7 @@ def memory_text(indicator: IndicatorType) -> str:
 
 
 def describe_parameter(parameter: Parameter) -> dict[str, Any]:
-    """Return everything declared of ``parameter``, JSON-ready; what does not apply is None."""
+    """Return the declaration of ``parameter``, JSON-ready; entries that do not apply are None."""
     return {
         "name": parameter.name,
         "kind": parameter.kind,
@@ -76,12 +77,12 @@ def describe_parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def default_text(parameter: Parameter) -> str:
-    """Return the default as a strategy file has it, or ``required``; nothing for an empty one."""
+    """Return the default as in a strategy file, or ``required``; an empty text for None."""
     return "required" if parameter.required else "" if parameter.default is None else _text(parameter.default)
 
 
 def allowed(parameter: Parameter) -> str:
-    """Return what may be given for ``parameter``, in words."""
+    """Return the allowed values of ``parameter``, in words."""
     if parameter.choices:
         return ", ".join(parameter.choices)
     kind = {"int": "whole number", "float": "number", "bool": "true or false", "int_list": "list of whole numbers"}
@@ -94,7 +95,7 @@ def allowed(parameter: Parameter) -> str:
 
 
 def example(indicator: IndicatorType) -> str:
-    """Return a line for the ``indicators`` of a strategy: every parameter with its default."""
+    """Return a line for the ``indicators`` of a strategy, with every parameter at its default."""
     given = "".join(
         f", {each.name}: {'...' if each.required else _text(each.default)}" for each in indicator.parameters
     )

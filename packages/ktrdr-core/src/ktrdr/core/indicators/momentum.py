@@ -42,7 +42,7 @@ def _rsi(c: _Columns, p: _Parameters) -> _Outputs:
     result = ta.RSI(c["source"], p["period"])
     zero = result == 0.0
     if zero.any():
-        # Nothing but falls, or no movement at all, for which TA-Lib has 0, which reads as oversold.
+        # Only falls, or no movement; TA-Lib returns 0, oversold, for the latter too.
         moved = ta.RMA(np.abs(np.diff(c["source"])), p["period"])
         result[1:][zero[1:] & (moved == 0.0)] = 50.0
     return (result,)
@@ -66,7 +66,7 @@ def _cci(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _position(c: _Columns, bars: int) -> np.ndarray:
-    """Where the close is in the range of the window, from 0 to 100; 50 in a window without range."""
+    """Return the position of the close in the range of the window, from 0 to 100; 50 in a window without range."""
     low = lowest(c["low"], bars)
     return ratio(100.0 * (c["close"] - low), highest(c["high"], bars) - low, neutral=50.0)
 
@@ -93,7 +93,7 @@ def _rvi(c: _Columns, p: _Parameters) -> _Outputs:
     spread = c["high"] - c["low"]
     vigor = mean(_symmetric(c["close"] - c["open"]), p["period"])
     reach = mean(_symmetric(spread), p["period"])
-    # Four bars go into each weighted value: an empty window is one of period + 3 bars.
+    # Each weighted value uses four bars, so a window without movement has period + 3 bars.
     still = all_zero(spread, p["period"] + 3)[3:]
     reach[still] = vigor[still] = 0.0
     line = settled(ratio(vigor, reach, neutral=0.0), p["period"] - 1)
@@ -102,7 +102,7 @@ def _rvi(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _symmetric(values: np.ndarray) -> np.ndarray:
-    """Weights 1, 2, 2, 1 over four bars; three rows shorter than ``values``."""
+    """Return the weighted mean (1, 2, 2, 1) of four bars; three rows shorter than ``values``."""
     return (values[3:] + 2.0 * values[2:-1] + 2.0 * values[1:-2] + values[:-3]) / 6.0
 
 

@@ -1,9 +1,8 @@
-"""Which indicator types exist: KTRDR's own, and those of installed distributions.
+"""The registry of indicator types: built-in ones, and those of installed distributions.
 
-A distribution adds a type with an entry point in the group ``ktrdr.indicators``: its name is the type's name, and it
-points to an :class:`~ktrdr.core.indicators.types.IndicatorType`. It is imported when the type is first used, not
-before. A name that two distributions give, or that KTRDR has itself, is an error that names both, and concerns nobody
-who does not use it.
+A distribution adds a type with an entry point in the group ``ktrdr.indicators``: its name is the name of the type, and
+it points to an :class:`~ktrdr.core.indicators.types.IndicatorType`. The type is imported on first use. A name that two
+distributions provide, or that is built in, raises an error that names both when the type is used.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ REFUSED: Mapping[str, str] = {
     "zigzag": "`zigzag` looks into the future, so it cannot be an indicator; it exists as a label source:"
     " `training: {labels: {source: zigzag}}`",
 }
-"""Names that are no indicators on purpose, and why."""
+"""Names that are deliberately not indicators, and the reasons."""
 
 _BUILT_IN: Mapping[str, IndicatorType] = {
     indicator.name: indicator
@@ -46,9 +45,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class IndicatorRegistry:
-    """The built-in types and the user types found on ``path`` (``sys.path`` if None).
+    """The built-in types, and the user types found on ``path`` (``sys.path`` if None).
 
-    ``environ`` is asked for ``KTRDR_BLOCK_PLUGINS`` and ``KTRDR_LOAD_PLUGINS`` as for every plugin.
+    ``KTRDR_BLOCK_PLUGINS`` and ``KTRDR_LOAD_PLUGINS`` in ``environ`` apply as for every plugin.
     """
 
     def __init__(self, *, path: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
@@ -57,14 +56,14 @@ class IndicatorRegistry:
         self._loaded: dict[str, IndicatorType] = {}
 
     def names(self) -> tuple[str, ...]:
-        """Return the built-in names, then those of user indicators that can be used; imports none of them."""
+        """Return the built-in names, then those of usable user indicators, without importing them."""
         return (
             *_BUILT_IN,
             *(name for name, records in self._records.items() if not _obstacle(name, records)),
         )
 
     def resolve(self, name: str) -> str | None:
-        """Return the type's own name for a name or alias in any case, or None if there is no such type."""
+        """Return the canonical name for a name or alias in any case, or None if there is no such type."""
         name = name.lower()
         if name in _BUILT_IN:
             return name
@@ -73,11 +72,11 @@ class IndicatorRegistry:
         return name if name in self._records else None
 
     def get(self, name: str) -> IndicatorType:
-        """Return a type by name or alias; a user indicator is imported now.
+        """Return a type by name or alias; a user indicator is imported.
 
         Raises:
             BadInputError: there is no such type; the message suggests one.
-            PluginError: it is a user indicator that is blocked, in conflict or broken.
+            PluginError: the user indicator is blocked, in conflict or broken.
         """
         resolved = self.resolve(name)
         if resolved is None:
@@ -93,29 +92,29 @@ class IndicatorRegistry:
         return self._loaded[resolved]
 
     def unknown(self, name: str) -> str:
-        """Return the sentence to say of a name that is no type."""
+        """Return the message about a name that is not a type."""
         if name.lower() in REFUSED:
             return REFUSED[name.lower()]
         hint = did_you_mean(name, (*self.names(), *_ALIASES)) or "; `ktrdr indicators` lists those there are"
         return f"unknown indicator type `{name}`{hint}"
 
     def is_foreign(self, name: str) -> bool:
-        """Tell whether the type called ``name`` is a user indicator."""
+        """Return True if the type called ``name`` is a user indicator."""
         return name not in _BUILT_IN and name in self._records
 
     def origin(self, name: str) -> str:
-        """Return the distribution a type comes from, with its version if it is not KTRDR itself."""
+        """Return the distribution of a type, with its version if it is not ``ktrdr-core``."""
         records = self._records.get(name) if self.is_foreign(name) else None
         return "ktrdr-core" if records is None else records[0].origin
 
     def problems(self) -> dict[str, str]:
-        """Return why each user indicator that cannot be used cannot be; those not yet imported are not tried."""
+        """Return why user indicators cannot be used, by name; indicators are not imported to find out."""
         obstacles = {name: _obstacle(name, records) for name, records in self._records.items()}
         return {name: obstacle for name, obstacle in obstacles.items() if obstacle}
 
     @functools.cached_property
     def _records(self) -> dict[str, list[PluginRecord]]:
-        """Entry points by the type they claim; a blocked one claims no built-in type."""
+        """Entry points by the name of the type; blocked entry points with a built-in name are left out."""
         found: dict[str, list[PluginRecord]] = {}
         for record in discover(INDICATOR_GROUP, path=self._path, environ=self._environ):
             name = _ALIASES.get(record.name.lower(), record.name.lower())
@@ -125,7 +124,7 @@ class IndicatorRegistry:
 
 
 def _obstacle(name: str, records: Sequence[PluginRecord]) -> str:
-    """Return why the type claimed by ``records`` cannot be used, or nothing."""
+    """Return why the type of ``records`` cannot be used, or an empty text."""
     if all(record.state == "blocked" for record in records):
         return f"{records[0].message}; change that to use it"
     providers = " and ".join(sorted({record.distribution for record in records}))
@@ -148,7 +147,7 @@ def _load(name: str, record: PluginRecord) -> IndicatorType:
         found: Any = importlib.import_module(module)
         for part in filter(None, attribute.split(".")):
             found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # foreign code at import: it may raise anything at all
+    except (Exception, SystemExit) as error:  # foreign code may raise any exception
         reason = one_line(error, named=True)
         raise PluginError(
             f"{where} cannot be imported from {record.module} ({reason}); update or uninstall {record.distribution}"
@@ -176,7 +175,7 @@ def _fault(indicator: IndicatorType, name: str) -> str:
 
 @functools.cache
 def default_registry() -> IndicatorRegistry:
-    """Return the registry of this process; distributions are looked for once."""
+    """Return the registry of this process, which discovers distributions once."""
     return IndicatorRegistry()
 
 
@@ -191,10 +190,10 @@ def indicator_names() -> tuple[str, ...]:
 
 
 def resolve_name(name: str) -> str | None:
-    """Return the type's own name for a name or alias, in any case, or None."""
+    """Return the canonical name for a name or alias, in any case, or None."""
     return default_registry().resolve(name)
 
 
 def unknown_indicator(name: str) -> str:
-    """Return the sentence to say of a name :func:`resolve_name` does not know."""
+    """Return the message about a name that :func:`resolve_name` does not know."""
     return default_registry().unknown(name)

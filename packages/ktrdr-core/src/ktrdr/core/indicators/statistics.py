@@ -44,7 +44,7 @@ def _percentile_rank(c: _Columns, p: _Parameters) -> _Outputs:
     series, bars = c["source"], p["period"]
     if p["source"] not in MEANS:
         return (ta.PERCENTRANK(series, bars),)
-    # TA-Lib compares to the last bit, which prices that were read bear and means of them do not.
+    # TA-Lib compares exactly. That is right for prices, but not for means, which are rounded.
     below, least = np.zeros(len(series)), lowest_equal(series)
     for lag in range(1, bars + 1):
         below[bars:] += series[bars - lag : len(series) - lag] < least[bars:]

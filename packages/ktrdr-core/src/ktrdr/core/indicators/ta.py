@@ -1,7 +1,8 @@
-"""TA-Lib, imported by the first formula that runs.
+"""Lazy access to TA-Lib, which is imported by the first formula that runs.
 
-Its Python package imports pandas if it can, which costs more than everything a strategy's validation does; the
-registry's declarations must not pay for it. Use as ``from ktrdr.core.indicators import ta``, then ``ta.RSI(...)``.
+The Python package of TA-Lib imports pandas if it is installed, which takes longer than the validation of a strategy;
+reading the declarations of indicators must stay fast. Use it as ``from ktrdr.core.indicators import ta``, then
+``ta.RSI(...)``.
 
 TA-Lib has global state (unstable periods, compatibility): nothing here changes it.
 """

@@ -1,4 +1,4 @@
-"""Moving averages and what tells a trend's direction and strength."""
+"""Moving averages, and indicators of the direction and strength of a trend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Columns = Mapping[str, np.ndarray]
 _Parameters = Mapping[str, Any]
 _Outputs = Sequence[np.ndarray]
 
-# TA-Lib tells equal numbers apart by their last bit.
+# TA-Lib compares numbers to the last bit.
 _TIES = ", with ties as decimals have them"
 _WILDER = "Wilder, New Concepts in Technical Trading Systems (1978)"
 
@@ -63,15 +63,15 @@ def _distance_from_ma(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _adx(c: _Columns, p: _Parameters) -> _Outputs:
-    """As TA-Lib, which starts a sum with one movement less than the period has: here, with a first one of zero.
+    """Compute the ADX like TA-Lib, whose sums start with one movement less than the period: here the first one is 0.
 
-    TA-Lib compares the two movements of a bar to the last bit; here they are equal where the prices say so.
+    TA-Lib compares the two movements of a bar to the last bit; here they are compared with the tolerance of prices.
     """
     bars = p["period"]
     plus, minus, reach = _movements(c["high"], c["low"], c["close"])
     reach, plus, minus = (ta.RMA(part, bars) for part in (reach, plus, minus))
     plus, minus = (100.0 * ratio(part, reach, neutral=0.0) for part in (plus, minus))
-    # The mean begins with the bar after the sums have settled.
+    # The mean begins one bar after the sums have their first values.
     strength = ta.RMA(settled(100.0 * ratio(np.abs(plus - minus), plus + minus, neutral=0.0), bars), bars)
     adx = np.full(len(reach), np.nan)
     adx[len(reach) - len(strength) :] = strength
@@ -81,7 +81,7 @@ def _adx(c: _Columns, p: _Parameters) -> _Outputs:
 def _movements(high: np.ndarray, low: np.ndarray, close: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return Wilder's upward and downward movement and the true range of each bar, 0 for the first.
 
-    Of an upward and a downward movement the larger counts, and neither where they are equal.
+    Only the larger one of an upward and a downward movement counts, and neither if they are equal.
     """
     up, down = high[1:] - high[:-1], low[:-1] - low[1:]
     least = slack(np.maximum(np.abs(high[1:]), np.abs(low[1:])))
@@ -104,9 +104,9 @@ def _parabolic_sar(c: _Columns, p: _Parameters) -> _Outputs:
 def _with_stops_reached(
     high: np.ndarray, low: np.ndarray, stop: np.ndarray, direction: np.ndarray, factors: tuple[float, float, float]
 ) -> _Outputs:
-    """Return stop and direction where a price that equals the stop reaches it, which TA-Lib decides by the last bit.
+    """Return stop and direction, with a price equal to the stop counted as reaching it; TA-Lib compares the last bit.
 
-    Only from a bar that TA-Lib decided otherwise are they drawn anew, up to the next turn that both have.
+    They are recomputed only from a bar where TA-Lib decided otherwise to the next turn that both have in common.
     """
     rising = _rises_first(high, low)
     before = np.concatenate(([1.0 if rising else -1.0], direction[1:-1]))
@@ -131,7 +131,7 @@ def _with_stops_reached(
         done = len(high)
         for bar, way, level, turned in _parabolic_rows(high.data, low.data, *state, factors):
             drawn_stop[bar], drawn_direction[bar] = level, way
-            # From a turn on nothing counts but its stop and its bar: from here TA-Lib's is ours.
+            # After a turn only its stop and its bar matter, so from a common turn on both results are equal.
             if turned and bar > row and way == direction[bar] != direction[bar - 1] and level == stop[bar]:
                 done = bar
                 break
@@ -139,7 +139,7 @@ def _with_stops_reached(
 
 
 def _rises_first(high: np.ndarray, low: np.ndarray) -> bool:
-    """Return whether the first move is not a downward one: of equal moves neither is."""
+    """Return True unless the first move is downward; equal moves are not."""
     up, down = high[1] - high[0], low[0] - low[1]
     return not (down > 0.0 and down - up > slack(high[1]))
 
@@ -147,21 +147,22 @@ def _rises_first(high: np.ndarray, low: np.ndarray) -> bool:
 def _parabolic_rows(
     high: memoryview, low: memoryview, row: int, rising: bool, stop: float, factors: tuple[float, float, float]
 ) -> Iterator[tuple[int, float, float, bool]]:
-    """Yield row, direction, stop and whether the trend turned at it, for each row after ``row``.
+    """Yield row, direction, stop and True if the trend turned, for each row after ``row``.
 
     Args:
-        high, low: float64.
-        row: of a turn, or 0 for the beginning.
-        rising, stop: after the turn, or at the beginning.
-        factors: first acceleration factor, what a new extreme adds, and the most.
+        high: float64 ``(n,)``.
+        low: float64 ``(n,)``.
+        row: the row of a turn, or 0 for the first row.
+        rising: True if the trend rises after ``row``.
+        stop: the stop at ``row``.
+        factors: initial acceleration factor, step at a new extreme, and maximum.
     """
     initial, step, most = factors
     factor = initial
     extreme = high[row or 1] if rising else low[row or 1]
     for bar in range(row + 1, len(high)):
         if row:
-            # The stop moves, but not into the ranges of the two bars before. Of the very first bar TA-Lib takes no
-            # notice.
+            # The stop moves, but not into the ranges of the two bars before. TA-Lib ignores the very first bar here.
             stop += factor * (extreme - stop)
             near = max(bar - 2, 1)
             stop = min(stop, low[near], low[bar - 1]) if rising else max(stop, high[near], high[bar - 1])
@@ -190,8 +191,8 @@ def _acceleration_in_order(p: _Parameters) -> str | None:
 def _supertrend(c: _Columns, p: _Parameters) -> _Outputs:
     prices, bars, width = (c["high"], c["low"], c["close"]), p["period"], p["multiplier"]
     line, _ = ta.SUPERTREND(*prices, bars, width)
-    # TA-Lib compares a close with a band to the last bit. Bands that are wider by what counts as equal take a close on
-    # a band for one that is not beyond it; where that changes nothing, the line is the one of the width asked for.
+    # TA-Lib compares a close with a band to the last bit. With bands that are wider by the tolerance, a close on a band
+    # is not beyond it; if that makes no difference, the line of the requested width is returned.
     wider, direction = ta.SUPERTREND(*prices, bars, highest_equal(width))
     return np.where(equal(line, wider), line, wider), direction.astype(np.float64)
 
@@ -247,7 +248,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     ),
     _moving_average(
         "kama",
-        "Kaufman Adaptive Moving Average: fast (2 bars) where the price goes straight, slow (30) where it wavers.",
+        "Kaufman Adaptive Moving Average: fast (2 bars) in a steady trend, slow (30) in noise.",
         "Kaufman, Smarter Trading (1995)",
         lambda p: p["period"],
         default=10,
@@ -290,7 +291,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
     ),
     IndicatorType(
         "parabolic_sar",
-        "Parabolic Stop And Reverse: a stop that nears the price faster the longer the trend; direction is 1 or -1.",
+        "Parabolic Stop And Reverse: a stop that nears the price faster as the trend lasts; direction is 1 or -1.",
         f"{_WILDER}; as TA-Lib SAREXT{_TIES}",
         ("sar", "direction"),
         _parabolic_sar,

@@ -1,4 +1,4 @@
-"""Ranges, bands and how widely prices spread."""
+"""Ranges, bands and volatility."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _natr(c: _Columns, p: _Parameters) -> _Outputs:
 
 
 def _deviation(values: np.ndarray, bars: int) -> np.ndarray:
-    """Population standard deviation of each window, exactly zero in a flat one."""
+    """Return the population standard deviation of each window, exactly zero in a flat window."""
     result = ta.STDDEV(values, bars)
     result[flat(values, bars)] = 0.0
     return result
@@ -81,7 +81,7 @@ def _squeeze(c: _Columns, p: _Parameters) -> _Outputs:
     series = anchored(c["source"])
     spread = p["bb_multiplier"] * _deviation(series, p["bb_period"])
     reach = p["kc_multiplier"] * ta.ATR(c["high"], c["low"], c["close"], p["atr_period"])
-    # What is left above and below: the two differ by twice the distance of the middles.
+    # The space left above and below; they differ by twice the distance of the middles.
     apart = np.abs(mean(series, p["bb_period"]) - ta.EMA(series, p["kc_period"]))
     inside = np.maximum(reach - spread - apart, 0.0)
     return (ratio(inside, 2.0 * reach, neutral=0.0),)
@@ -115,7 +115,7 @@ def _choppiness(c: _Columns, p: _Parameters) -> _Outputs:
 INDICATORS: tuple[IndicatorType, ...] = (
     IndicatorType(
         "atr",
-        "Average True Range: how far a bar usually goes, gaps included, in the price's unit.",
+        "Average True Range: smoothed range of a bar, gaps included, in the price's unit.",
         f"{_WILDER}; as TA-Lib ATR",
         ("atr",),
         _atr,
@@ -234,7 +234,8 @@ INDICATORS: tuple[IndicatorType, ...] = (
     ),
     IndicatorType(
         "choppiness",
-        "Choppiness Index: how much longer the path is than the way, from 0 (straight) to 100; 50 where nothing moved.",
+        "Choppiness Index: sum of true ranges relative to the range of the window, from 0 (straight) to 100; 50 where"
+        " nothing moved.",
         "Dreiss, Choppiness Index; Schwager, Technical Analysis (1996)",
         ("choppiness",),
         _choppiness,

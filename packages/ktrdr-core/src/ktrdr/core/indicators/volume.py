@@ -1,4 +1,4 @@
-"""What reads volume. A bar without volume data (NaN) has no value and breaks the series; a volume of 0 is a value."""
+"""Volume indicators. A bar with unknown volume (NaN) has no value and restarts the indicator; 0 is a valid volume."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _day_starts(time: np.ndarray) -> np.ndarray:
 def _since(values: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return the sum from row ``start`` to each row.
 
-    Each day is summed on its own, column by column of a (days, longest day) table: the difference of two running
-    sums over all the data would carry the rounding of days long past.
+    Each day is summed separately, in a row of a (days, longest day) table: the difference of two running sums over all
+    data would contain the rounding errors of all days before.
     """
     offset = np.arange(len(values)) - start
     day = np.cumsum(offset == 0) - 1
@@ -68,8 +68,8 @@ def _since(values: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 def _mfi(c: _Columns, p: _Parameters) -> _Outputs:
     typical = (c["high"] + c["low"] + c["close"]) / 3.0
-    # As TA-Lib, which calls two typical prices equal that differ by what their sums were rounded to; without money
-    # flow it gives 0, which reads as a market in which everybody sells.
+    # Typical prices are compared with a tolerance, as in TA-Lib. Without money flow TA-Lib returns 0, which would mean
+    # that there are only sellers.
     moved = ~equal(typical[1:], typical[:-1])
     result = ta.MFI(c["high"], c["low"], c["close"], c["volume"], p["period"])
     result[1:][all_zero(np.where(moved, c["volume"][1:], 0.0), p["period"])] = 50.0

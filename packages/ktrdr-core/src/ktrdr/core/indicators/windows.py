@@ -1,7 +1,7 @@
-"""Building blocks of the formulas: moving windows, and division where nothing moved.
+"""Building blocks of formulas: moving windows, and division that handles windows without movement.
 
-Arrays are float64 ``(n,)``. A window's value at row ``t`` covers rows ``t - period + 1`` to ``t``, and is NaN before
-the first full window.
+Arrays are float64 ``(n,)``. The value of a window at row ``t`` covers rows ``t - period + 1`` to ``t``; it is NaN
+before the first full window.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ def mean(values: np.ndarray, period: int) -> np.ndarray:
 
 
 def settled(values: np.ndarray, start: int) -> np.ndarray:
-    """Return ``values`` from row ``start`` on, contiguous: TA-Lib is to see no NaN but those it skips itself."""
+    """Return ``values`` from row ``start`` on, contiguous, so that TA-Lib gets no NaN of a warm-up."""
     return np.ascontiguousarray(values[start:])
 
 
 def lagged(values: np.ndarray, bars: int) -> np.ndarray:
-    """Return the value ``bars`` rows earlier, NaN where there is none."""
+    """Return the value ``bars`` rows earlier, NaN for the first rows."""
     earlier = np.full(len(values), np.nan)
     earlier[bars:] = values[: len(values) - bars]
     return earlier
 
 
 def flat(values: np.ndarray, period: int) -> np.ndarray:
-    """Return where all values of the window are equal: bool ``(n,)``, False before the first full window.
+    """Return a mask of the windows with equal values: bool ``(n,)``, False before the first full window.
 
-    Running sums carry rounding of earlier bars, so that a flat window's deviation need not come out as zero: what
-    divides by it asks here instead.
+    The deviation of a flat window may differ from zero, because running sums contain rounding errors of earlier bars.
+    Formulas that divide by it use this mask.
     """
     result = np.ones(len(values), dtype=np.bool_)
     if period > 1:
@@ -73,12 +73,12 @@ def flat(values: np.ndarray, period: int) -> np.ndarray:
 
 
 def all_zero(values: np.ndarray, period: int) -> np.ndarray:
-    """Return where every value of the window is zero; False before the first full window."""
+    """Return a mask of the windows with zeros only, bool ``(n,)``; False before the first full window."""
     return unbroken(values == 0.0, period)
 
 
 def unbroken(flags: np.ndarray, period: int) -> np.ndarray:
-    """Return where every flag (bool ``(n,)``) of the window is set; False before the first full window."""
+    """Return a mask of the windows in which every flag (bool ``(n,)``) is set; False before the first full window."""
     result = np.zeros(len(flags), dtype=np.bool_)
     if np.count_nonzero(flags) >= period:
         count = np.concatenate(([0], np.cumsum(flags, dtype=np.int64)))
@@ -89,8 +89,8 @@ def unbroken(flags: np.ndarray, period: int) -> np.ndarray:
 def ratio(over: np.ndarray, under: np.ndarray, *, neutral: float | np.ndarray) -> np.ndarray:
     """Return ``over / under``; ``neutral`` where both are zero, and NaN where only ``under`` is.
 
-    Zero over zero is a market that did not move, which an oscillator reads as its middle. Something over zero has no
-    value that would not be made up.
+    Zero over zero is a market that did not move, for which an oscillator has its middle value. Any other number over
+    zero has no meaningful value.
     """
     result = np.empty(len(under))
     zero = under == 0.0
@@ -103,9 +103,9 @@ def ratio(over: np.ndarray, under: np.ndarray, *, neutral: float | np.ndarray) -
 
 
 def anchored(values: np.ndarray) -> np.ndarray:
-    """Return ``values`` less the first of them, for what a shift does not change.
+    """Return ``values`` minus the first value, for formulas that do not depend on the level.
 
-    Running sums of a price carry rounding of the price's size, of which a small spread keeps few digits.
+    Running sums of prices have rounding errors relative to the price, which would be large relative to small changes.
     """
     return values - values[0] if len(values) else values
 
