@@ -86,7 +86,7 @@ def list(symbol: str | None = None, *, limit: int | None = None, before: int | N
         - ``id`` (str): first 16 digits of the hash of the row; :func:`load` takes it.
         - ``time`` (datetime64[us, UTC]): when the row was recorded.
         - ``kind`` (str): ``training``, ``backtest`` or ``sweep`` (one cell of a sweep).
-        - ``model`` (str): ``name/version``.
+        - ``model`` (str): ``name/version``; ``name`` alone if a training was recorded before its model was stored.
         - ``symbols`` (str): symbols that were looked at, separated by spaces.
         - ``timeframe`` (str): of these bars.
         - ``start``, ``end`` (datetime64[us, UTC]): open of the first bar, close of the last.
@@ -107,7 +107,7 @@ def list(symbol: str | None = None, *, limit: int | None = None, before: int | N
                     kind                   model symbols timeframe  sharpe
         number
         2       backtest  neuro_mean_reversion/1  EURUSD        1h    0.81
-        1       training  neuro_mean_reversion/1  EURUSD        1h     NaN
+        1       training    neuro_mean_reversion  EURUSD        1h     NaN
     """
     for name, value in (("limit", limit), ("before", before)):
         if value is not None and value < 1:
