@@ -44,7 +44,7 @@ def _look(kind: str = "backtest", **more: Any) -> Look:
         "account": {"capital": 10_000.0} if trades else {},
         "metrics": {"sharpe": 0.81} if trades else {"accuracy": 0.5},
         "returns": DailyReturns(FIRST, np.float32([0.5, -0.25])) if trades else None,
-        "model": "neuro_mean_reversion/1",
+        "model": "neuro_mean_reversion/1" if trades else "neuro_mean_reversion",
     }
     return Look(**{**given, **more})
 
@@ -275,9 +275,7 @@ def test_rows_are_carried_to_another_home(
 def test_looks_are_shown_on_a_line() -> None:
     look = _look(model="")
     assert repr(look) == "<Look: backtest on EURUSD 1h, 2017-10-01 to 2017-12-29, Sharpe 0.81>"
-    assert repr(_look("training")).endswith(
-        "training of neuro_mean_reversion/1 on EURUSD 1h, 2017-10-01 to 2017-12-29>"
-    )
+    assert repr(_look("training")).endswith("training of neuro_mean_reversion on EURUSD 1h, 2017-10-01 to 2017-12-29>")
     assert repr(look.returns) == "<DailyReturns: 2 days from 2017-10-01>"
     assert repr(look.span) == "<Span EURUSD, 2017-10-01 to 2017-12-29>"
     many = replace(look.span, symbols=tuple(f"SYMBOL{number}" for number in range(999)))
@@ -288,7 +286,7 @@ def test_looks_are_shown_on_a_line() -> None:
 @pytest.mark.usefixtures("recorded")
 def test_a_row_is_shown_on_a_line() -> None:
     row = trials.load(trials.list().id[1]).row
-    about = "training of neuro_mean_reversion/1 on EURUSD 1h, 2017-10-01 to 2017-12-29"
+    about = "training of neuro_mean_reversion on EURUSD 1h, 2017-10-01 to 2017-12-29"
     assert repr(row) == str(row) == f"<TrialRow {row.id}: {about}>"
 
 

@@ -121,7 +121,7 @@ class Look:
         account: capital and costs; empty for a training.
         metrics: plain numbers; with the annualized ``sharpe`` if an account was simulated.
         returns: net returns per day; ``None`` for a training.
-        model: ``name/version``, for display.
+        model: ``name/version``, for display; ``name`` alone if a training is recorded before its model is stored.
         chosen_among: number of cells of the sweep; ``None`` outside a sweep.
         operation: id of the operation that took the look.
         before_ledger: True if it was taken before the ledger was made.
