@@ -248,7 +248,7 @@ def test_an_export_takes_no_other_file_s_place(ktrdr: Ktrdr, ledger: TrialLedger
     assert ktrdr("export", absent / "x") == (
         2,
         "",
-        f"Error: there is no directory {absent} to export to; create it first\n",
+        f"Error: there is no directory {absent} to export to\n",
     )
     assert ktrdr("export", file, "--force")[0] == 0
     assert json.loads(file.read_text().splitlines()[0])["ledger"] == ledger.id
@@ -284,7 +284,7 @@ def test_a_row_that_was_changed_is_found_and_the_other_commands_go_on(
     status, out, _ = ktrdr("verify", "--json")
     (chain,) = json.loads(out)
     assert (status, chain["state"], chain["problem"]) == (2, "broken", problem)
-    warning = f"Warning: {problem}; `ktrdr trials verify` shows more.\n"
+    warning = f"Warning: {problem}; `ktrdr trials verify` says more.\n"
     status, out, err = ktrdr("list", "--json")
     assert (status, err, len(json.loads(out)["items"])) == (0, warning, 6)
     status, out, err = ktrdr("show", ids(ledger)[3])

@@ -316,7 +316,7 @@ def test_migrate_prints_the_new_file_and_says_what_is_lost(run, tmp_path):
     assert yaml.safe_load(out)["nn_inputs"] == [{"fuzzy_set": "rsi", "timeframes": "all"}]
     assert err.splitlines() == [
         "old.yaml:2:1: scope: not carried over: `training_data.symbols` and `deployment` say it",
-        "old.yaml: version 1 converted to version 3; 1 thing could not be carried over, see above.",
+        "old.yaml: version 1 turned into version 3; 1 thing could not be carried over, see above.",
         "Warning: indicators.sma: indicator `sma` is not used: no fuzzy set and no raw input reads it",
     ]
 
@@ -325,7 +325,7 @@ def test_migrate_writes_a_file_that_validates_and_never_over_another(run, tmp_pa
     (tmp_path / "old.yaml").write_text(OLD, encoding="utf-8")
     status, out, err = run("migrate", "old.yaml", "-o", "new.yaml")
     assert (status, out) == (0, "")
-    assert "old.yaml: version 1 converted to version 3, written to new.yaml; 1 thing could not" in err
+    assert "old.yaml: version 1 turned into version 3, written to new.yaml; 1 thing could not" in err
     assert run("validate", "new.yaml")[0] == 0
     before = (tmp_path / "new.yaml").read_bytes()
     status, _, err = run("migrate", "old.yaml", "-o", "new.yaml")

@@ -145,7 +145,7 @@ def _print_bundle(bundle: Bundle, among: int | None) -> None:
 
 
 def _numbers(values: Any) -> str:
-    """Return the single numbers of a map of metrics; --json also prints tables and curves."""
+    """Return the plain numbers of a map of metrics; tables and curves are for --json."""
     if not isinstance(values, dict):
         return str(values)
     return ", ".join(

@@ -239,7 +239,7 @@ def migrate(old: Path, output: Path | None) -> None:
         _write(output, migration.text, replace=False)
     target = "" if output is None else f", written to {output}"
     found = f"; {_count(len(migration.lost), 'thing')} could not be carried over, see above" if migration.lost else ""
-    click.echo(f"{old}: version {migration.version} converted to version 3{target}{found}.", err=True)
+    click.echo(f"{old}: version {migration.version} turned into version 3{target}{found}.", err=True)
     for item in migration.warnings:
         click.echo(f"Warning: {item.path}: {item.message}", err=True)
 

@@ -179,7 +179,7 @@ def verify(as_json: bool) -> None:
 
 
 def _opened(*, warn: bool = True) -> TrialLedger:
-    """Return the ledger of this home, with a warning if it is known to be damaged."""
+    """Return the ledger of this home; say so if it is known to be damaged."""
     from ktrdr.core.workflows.places import trials_in
 
     ledger = trials_in(None)
@@ -190,7 +190,7 @@ def _opened(*, warn: bool = True) -> TrialLedger:
 
 def _warn_of(ledger: TrialLedger) -> None:
     if problem := ledger.broken():
-        click.secho(f"Warning: {problem}; `ktrdr trials verify` shows more.", fg="yellow", err=True)
+        click.secho(f"Warning: {problem}; `ktrdr trials verify` says more.", fg="yellow", err=True)
 
 
 def _check_free(path: Path, force: bool) -> None:
@@ -200,7 +200,7 @@ def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
         raise BadInputError(f"{path} is a directory; name a file to write")
     if not path.parent.is_dir():
-        raise BadInputError(f"there is no directory {path.parent} to export to; create it first")
+        raise BadInputError(f"there is no directory {path.parent} to export to")
     if path.exists() and path.samefile(default_database().path):
         raise BadInputError(f"{path} is the ledger itself; choose another file")
     if path.exists() and not force:

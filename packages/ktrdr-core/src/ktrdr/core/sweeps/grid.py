@@ -295,12 +295,12 @@ class SweepResult:
 
 
 def rank(asked: SweepSettings, metrics: Sequence[Mapping[str, Any]], count: TrialCount) -> list[dict[str, Any]]:
-    """Return the rows of a sweep, the best by ``asked.metric`` first and rows without that metric last.
+    """Return the rows of a sweep, the best by ``asked.metric`` first and rows without this metric last.
 
     Args:
         asked: settings of the sweep.
         metrics: metrics of each cell, in the order of :func:`trials_of`.
-        count: count of trials with all cells recorded.
+        count: number of trials, with all cells recorded.
     """
     sign = -1 if _METRICS[asked.metric].better == "higher" else 1
     rows = [
