@@ -345,7 +345,8 @@ def test_an_export_keeps_the_calendar_or_says_that_it_cannot(run: Run, stored: N
     assert "calendar" not in run("export", "EURUSD", "1h", "a.csv")[1]
     run("calendar", "EURUSD", "24/7")
     assert run("export", "EURUSD", "1h", "b.csv")[1] == (
-        "6,225 bars of EURUSD 1h written to b.csv\nA CSV file does not store the calendar; import it with --calendar 24/7\n"
+        "6,225 bars of EURUSD 1h written to b.csv\n"
+        "A CSV file does not store the calendar; import it with --calendar 24/7\n"
     )
     assert run("export", "EURUSD", "1h", "b.parquet")[1] == "6,225 bars of EURUSD 1h written to b.parquet\n"
     run("import", "b.parquet", "--symbol", "COPY")
