@@ -150,7 +150,7 @@ def test_ctrl_c_cancels_there_and_resume_goes_on(run, address, engine, strategy_
     code, _, err = run("train", strategy_file, "--seed", "5", "--server", address)
     thread.join()
     assert code == 130
-    assert "Cancelled. Go on with `ktrdr train" in err
+    assert "Cancelled. Continue with `ktrdr train" in err
     assert f"--seed 5 --server {address} --resume" in err
 
     def go_on():
