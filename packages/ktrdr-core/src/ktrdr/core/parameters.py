@@ -36,6 +36,11 @@ class Parameter:
         exclusive_minimum, exclusive_maximum: True if the limit itself is not allowed.
         choices: allowed values of a ``str`` in lower case; case does not matter. Empty for any text.
         description: for a person.
+
+    Example:
+        >>> from ktrdr.core.indicators import Parameter
+        >>> Parameter("dropout", "float", 0.0, minimum=0, maximum=1, exclusive_maximum=True).required
+        False
     """
 
     name: str

@@ -29,6 +29,13 @@ class Bars:
         volume: float64 ``(n,)``; NaN where the vendor gave none.
         calendar: name of the market's calendar that is stored with the data set (see
             :mod:`ktrdr.core.data.calendars`); ``None`` derives it from the symbol.
+
+    Example:
+        >>> import ktrdr.core as kt
+        >>> _ = kt.data.import_sample()
+        >>> bars = kt.data.Bars.from_frame("EURUSD", "1h", kt.data.load("EURUSD", "1h"))
+        >>> len(bars), str(bars.end)
+        (6225, '2017-12-29T22:00:00.000000000')
     """
 
     symbol: str
@@ -69,7 +76,15 @@ class Bars:
         return self[-1:].close_time[0]
 
     def between(self, start: np.datetime64 | None, end: np.datetime64 | None) -> Bars:
-        """Return the bars that open in ``[start, end)``; ``None`` means no limit on that side."""
+        """Return the bars that open in ``[start, end)``.
+
+        Args:
+            start: ``datetime64``, UTC; ``None`` for no limit.
+            end: ``datetime64``, UTC; ``None`` for no limit.
+
+        Returns:
+            The bars, as views of these arrays.
+        """
         low = 0 if start is None else int(np.searchsorted(self.time, start, side="left"))
         high = len(self) if end is None else int(np.searchsorted(self.time, end, side="left"))
         return self[low : max(low, high)]
@@ -85,7 +100,18 @@ class Bars:
     def from_frame(
         cls, symbol: str, timeframe: Timeframe | str, frame: pd.DataFrame, *, calendar: str | None = None
     ) -> Bars:
-        """Return bars from a DataFrame in the form of :meth:`to_frame`; an index without a zone is taken as UTC."""
+        """Return bars from a DataFrame in the form of :meth:`to_frame`.
+
+        Args:
+            symbol: such as ``EURUSD``.
+            timeframe: length of a bar.
+            frame: index: the open of each bar, ascending; without a zone it is UTC. Columns ``open``, ``high``,
+                ``low``, ``close``, ``volume``: numbers.
+            calendar: name of the market's calendar; ``None`` derives it from the symbol.
+
+        Returns:
+            The bars.
+        """
         index = frame.index
         if index.tz is not None:  # type: ignore[attr-defined]
             index = index.tz_convert("UTC").tz_localize(None)  # type: ignore[attr-defined]
