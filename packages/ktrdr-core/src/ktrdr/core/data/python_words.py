@@ -26,6 +26,8 @@ _COMMANDS = (
     (re.compile(r"`ktrdr data import FILE`"), "`kt.data.import_files(FILE)`"),
     (re.compile(r"`ktrdr data import`"), "`kt.data.import_files`"),
     (re.compile(r"`ktrdr data check`"), "`kt.data.check`"),
+    (re.compile(r"`ktrdr train`"), "`kt.train`"),
+    (re.compile(r"`ktrdr models list`"), "`kt.models.list()`"),
     (re.compile(r"`ktrdr data delete (\S+) (\S+)`"), r'`kt.data.delete("\1", "\2")`'),
     (re.compile(r"`ktrdr indicators` lists those there are"), "`kt.indicators.list()` lists those there are"),
     (re.compile(r"\bunknown key `"), "unknown parameter `"),
