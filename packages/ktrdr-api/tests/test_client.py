@@ -167,7 +167,7 @@ def test_ctrl_c_cancels_there_and_resume_goes_on(run, address, engine, strategy_
     assert engine.submitted[1] == type(first)(first.operation_id, 2)
     code, _, err = run("train", strategy_file, "--seed", "6", "--server", address, "--resume")
     assert code == 2
-    assert "no interrupted run of the very same" in err
+    assert "no interrupted training of this strategy with these settings" in err
 
 
 def test_backtest_on_a_server_is_the_same_run_here(run, address, work, made_home, home, tmp_path):
