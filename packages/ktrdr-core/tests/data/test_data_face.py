@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import ktrdr.core.data as data
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.python_words import in_python, python_messages
-from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
+from ktrdr.core.errors import BadInputError, CancelledError, NotFoundError, StoreError
 
 GOOD = "time,open,high,low,close,volume\n" + "".join(
     f"2020-01-06 {hour:02}:00,1.1,1.3,1.0,1.2,5\n" for hour in range(6)
@@ -44,6 +45,23 @@ def test_importing_the_rooms_loads_the_standard_library_alone():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_import_shows_its_progress_and_an_interrupt_stops_it(file, capsys):
+    events = []
+    data.import_files(file, progress=events.append)
+    assert {event.step for event in events} >= {"reading"}
+    assert capsys.readouterr().err == ""
+
+    def stop(event):
+        if len(events) == 1:
+            signal.raise_signal(signal.SIGINT)
+        events.append(event)
+
+    events[:] = [None]
+    with pytest.raises(CancelledError):
+        data.import_files(file, symbol="GBPUSD", progress=stop)
+    assert data.list()["symbol"].tolist() == ["EURUSD"]
 
 
 @pytest.mark.parametrize("room", ["ktrdr.core.data", "ktrdr.core.indicators"])
@@ -79,7 +97,7 @@ class TestImportFiles:
         from ktrdr.core.data.importing import import_files
 
         options = {parameter.name for parameter in import_.params} - {"files", "as_json"}
-        assert options == set(import_files.__annotations__) - {"paths", "return"}
+        assert options == set(import_files.__annotations__) - {"paths", "progress", "return"}
 
     def test_several_files_and_one_row_per_data_set(self, file, tmp_path):
         other = tmp_path / "GBPUSD.csv"

@@ -11,6 +11,8 @@ from ktrdr.core.data.import_result import ImportResult, import_result
 from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.data.validation import ValidationReport
 from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, StoreError
+from ktrdr.core.work.progress import Progress
+from ktrdr.core.work.watching import watched
 
 __all__ = ["import_files", "import_sample"]
 
@@ -28,6 +30,7 @@ def import_files(
     skip_bad: bool = False,
     align: bool = False,
     calendar: str | None = None,
+    progress: bool | Progress = True,
 ) -> ImportResult:
     """Import CSV or Parquet files, plain, gzip or zip, as ``ktrdr data import`` does.
 
@@ -50,18 +53,21 @@ def import_files(
         align: put short bars that open a session on the grid of the timeframe, and report them.
         calendar: ``"FX"``, ``"24/7"`` or an exchange such as ``"XNYS"``, to store with the symbol; by default the one
             that is stored, or that follows from symbol and times.
+        progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function
+            is called with every progress event.
 
     Returns:
         What changed: ``table`` (a DataFrame with one row per data set), ``warnings`` and ``notes``.
 
     Raises:
         BadInputError: a file or an argument is wrong; nothing of that file was stored.
+        CancelledError: it was interrupted; files that were imported before stay stored.
         StoreError: the store cannot be written.
 
     Example:
         >>> import ktrdr.core as kt
         >>> from importlib.resources import files
-        >>> result = kt.data.import_files(files("ktrdr.core.samples") / "EURUSD_1h_2017.csv.gz")
+        >>> result = kt.data.import_files(files("ktrdr.core.samples") / "EURUSD_1h_2017.csv.gz", progress=False)
         >>> result.table[["symbol", "timeframe", "stored"]]
            symbol timeframe  stored
         0  EURUSD        1h    6225
@@ -80,7 +86,7 @@ def import_files(
     failed: list[KtrdrError] = []
     for path in files:
         try:
-            with python_messages():
+            with python_messages(), watched(progress) as (receive, cancellation):
                 report = import_file(
                     path,
                     store,
@@ -94,6 +100,8 @@ def import_files(
                     label=label,
                     skip_bad=skip_bad,
                     align=align,
+                    progress=receive,
+                    cancellation=cancellation,
                 )
         except CancelledError:
             raise

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.backtesting.metrics import format_metric
 from ktrdr.core.backtesting.results import BacktestResult
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.data.times import format_time, last_day
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server, remote_name
 from ktrdr.core.face.result_frames import frame_of, metrics_frame
 from ktrdr.core.face.result_html import card_row, line_picture, result_block, warning_list
-from ktrdr.core.face.watching import running_on, watched
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.work.progress import Progress
+from ktrdr.core.work.watching import watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,11 +266,13 @@ def backtest(
     )
     address = server if server is not None else model_server(model)
     if address is not None:
+        from ktrdr.core.face.server_runs import running_on
+
         with running_on(address, progress) as runs:
             result = runs.backtest(remote_name(model), settings)
     else:
         plugins = plugins_or_all(None)
         bundle = find_bundle(model, plugins)
-        with watched(progress) as (receive, cancellation):
+        with python_messages(), watched(progress) as (receive, cancellation):
             result = run(bundle, settings, plugins=plugins, progress=receive, cancellation=cancellation)
     return Backtest(result, store_run(result))

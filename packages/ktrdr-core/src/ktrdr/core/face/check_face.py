@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.face.result_html import result_block
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
-from ktrdr.core.face.watching import display_of
 from ktrdr.core.features.causality import CheckReport
 from ktrdr.core.work.progress import Progress
+from ktrdr.core.work.watching import display_of
 
 if TYPE_CHECKING:
     import pandas as pd

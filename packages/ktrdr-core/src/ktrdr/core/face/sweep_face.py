@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.backtesting.metrics import format_metric
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.data.times import last_day, parse_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server, remote_name
 from ktrdr.core.face.result_html import result_block, warning_list
-from ktrdr.core.face.watching import running_on, watched
 from ktrdr.core.jobs.job_settings import SweepSettings, Value
 from ktrdr.core.work.progress import Progress
+from ktrdr.core.work.watching import watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,11 +173,13 @@ def sweep(
     )
     address = server if server is not None else model_server(model)
     if address is not None:
+        from ktrdr.core.face.server_runs import running_on
+
         with running_on(address, progress) as runs:
             return Sweep(runs.sweep(remote_name(model), settings))
     plugins = plugins_or_all(None)
     bundle = find_bundle(model, plugins)
-    with watched(progress) as (receive, cancellation):
+    with python_messages(), watched(progress) as (receive, cancellation):
         return Sweep(run(bundle, settings, plugins=plugins, progress=receive, cancellation=cancellation).to_json())
 
 

@@ -6,18 +6,19 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.errors import CancelledError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.result_frames import metrics_frame
 from ktrdr.core.face.result_html import card_row, result_block, warning_list
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
-from ktrdr.core.face.watching import running_on, watched
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.report.page import Card
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.work.progress import Progress
+from ktrdr.core.work.watching import watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,7 +253,7 @@ def train(
     try:
         if server is not None:
             return _train_on(server, loaded, settings, resume, progress)
-        with watched(progress) as (receive, cancellation):
+        with python_messages(), watched(progress) as (receive, cancellation):
             result = run(loaded.loaded, settings, resume=resume, progress=receive, cancellation=cancellation)
     except CancelledError as error:
         raise _cancelled(error, server) from None
@@ -263,6 +264,7 @@ def _train_on(
     server: str, strategy: Strategy, settings: TrainingSettings, resume: bool, progress: bool | Progress
 ) -> Training:
     from ktrdr.core.client import Client
+    from ktrdr.core.face.server_runs import running_on
     from ktrdr.core.workflows.on_server import training_on_server
 
     with running_on(server, progress) as runs:
