@@ -68,7 +68,7 @@ def test_a_worker_of_another_protocol_leaves_with_a_table(ktrdr, scheduler):
     answer = ktrdr("worker", scheduler.address)
     assert answer.returncode == 78
     first, *table = answer.stderr.strip().splitlines()
-    assert "does not fit the API" in first
+    assert "use different protocols" in first
     assert any("protocol" in line and "999" in line and "must be the same" in line for line in table)
     assert "Traceback" not in answer.stderr
     assert scheduler.scheduler.workers == {}
