@@ -150,7 +150,7 @@ def test_ctrl_c_cancels_there_and_resume_goes_on(run, address, engine, strategy_
     code, _, err = run("train", strategy_file, "--seed", "5", "--server", address)
     thread.join()
     assert code == 130
-    assert "Cancelled. Go on with `ktrdr train" in err
+    assert "Cancelled. Continue with `ktrdr train" in err
     assert f"--seed 5 --server {address} --resume" in err
 
     def go_on():
@@ -167,7 +167,7 @@ def test_ctrl_c_cancels_there_and_resume_goes_on(run, address, engine, strategy_
     assert engine.submitted[1] == type(first)(first.operation_id, 2)
     code, _, err = run("train", strategy_file, "--seed", "6", "--server", address, "--resume")
     assert code == 2
-    assert "no interrupted run of the very same" in err
+    assert "no interrupted training of this strategy with these settings" in err
 
 
 def test_backtest_on_a_server_is_the_same_run_here(run, address, work, made_home, home, tmp_path):

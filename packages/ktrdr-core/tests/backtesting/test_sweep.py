@@ -211,7 +211,7 @@ def test_the_command_prints_the_best_rows(make_job, bundle, capsys, monkeypatch)
     assert "1 more row: --top 4" in shown
     assert "a: decisions.confidence_threshold\nb: risk.max_holding_period\n" in shown
     best = result["rows"][0]["metrics"]["net_profit"]
-    said = "The best of 4 looks better than it is, by luck: " if best > 0 else "Even the best of 4 makes no profit, and"
+    said = "The best of 4 looks better by luck than it is; " if best > 0 else "Even the best of 4 makes no profit, "
     assert said in shown
     assert "\nCounted: 4 trials known to this ledger.\n  Their Sharpe ratios have" in shown
 
@@ -219,9 +219,9 @@ def test_the_command_prints_the_best_rows(make_job, bundle, capsys, monkeypatch)
 @pytest.mark.parametrize(
     ("profit", "said"),
     [
-        (12.5, "The best of 2 looks better than it is, by luck: the deflated Sharpe ratio counts that in."),
-        (-12.5, "Even the best of 2 makes no profit, and a best of so many looks better than it is."),
-        (0.0, "Even the best of 2 makes no profit, and a best of so many looks better than it is."),
+        (12.5, "The best of 2 looks better by luck than it is; the deflated Sharpe ratio accounts for that."),
+        (-12.5, "Even the best of 2 makes no profit, although choosing the best makes it look better."),
+        (0.0, "Even the best of 2 makes no profit, although choosing the best makes it look better."),
     ],
 )
 def test_a_best_that_loses_is_not_said_to_look_good(make_job, run, capsys, profit, said):

@@ -320,7 +320,7 @@ def test_the_calendar_of_a_symbol(run: Run, stored: None, tmp_path: Path):
     assert "say which with --calendar 24/7 or --calendar XNYS" in err
     assert run("import", "SOL_1d.csv", "--calendar", "nyse")[0] == 0
     assert run("calendar", "SOL") == (0, "SOL: XNYS, stored with the data\n", "")
-    assert run("calendar", "EURUSD") == (0, "EURUSD: FX, told by the symbol's name, not stored\n", "")
+    assert run("calendar", "EURUSD") == (0, "EURUSD: FX, derived from the symbol's name, not stored\n", "")
     status, out, _ = run("list")
     assert [row[7] for row in cells(out) if len(row) == 10 and row[1] in ("1h", "1d")] == ["(FX)", "XNYS"]
     assert out.endswith("Calendars in parentheses are not stored; they are derived from the symbol's name.\n")
@@ -358,7 +358,7 @@ def test_a_ticker_that_is_unclear_is_marked_in_the_list(run: Run, bars_of_three_
     assert [row[7] for row in cells(out) if row[:2] == ["SOL", "1d"]] == ["?"]
     assert out.endswith("? is ambiguous: `ktrdr data calendar SOL` shows more.\n")
     assert json.loads(run("list", "--json")[1])[0]["calendar"] is None
-    assert "`ktrdr data calendar SOL XNYS` says it" in run("calendar", "SOL")[1]
+    assert "or `ktrdr data calendar SOL XNYS`" in run("calendar", "SOL")[1]
 
 
 @pytest.fixture

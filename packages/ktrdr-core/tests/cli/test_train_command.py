@@ -166,7 +166,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(run: Run, file: str, m
     monkeypatch.setattr(training, "_step", step)
     status, out, err = run("train", file, "--seed", "4")
     assert (status, out) == (130, "")
-    assert f"Cancelled; a checkpoint is kept. Go on with `ktrdr train '{file}' --seed 4 --resume`." in err
+    assert f"Cancelled; a checkpoint is kept. Continue with `ktrdr train '{file}' --seed 4 --resume`." in err
     assert steps == 40  # the batch under way was the last
     assert default_model_store().versions("waves") == (1,)
 

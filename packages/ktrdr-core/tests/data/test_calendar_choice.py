@@ -102,7 +102,7 @@ def test_weekly_bars_tell_nothing():
 
 def test_the_sentence_says_what_it_could_be():
     assert either_or("SOL") == (
-        "SOL could be a coin (24/7) or a share (XNYS), and the times of its bars do not tell: "
+        "SOL could be a coin (24/7) or a share (XNYS), and the times of its bars do not decide: "
         "say which with --calendar 24/7 or --calendar XNYS"
     )
 

@@ -151,6 +151,10 @@ SHAPES = {
     "naive with an offset": (bars(tz=None), {"timezone": "-03:00"}),
     "clocks go back": (bars(300, start="2017-10-27 00:00", tz="America/New_York"), {}),
     "clocks go forward": (bars(300, start="2017-03-10 00:00", tz="America/New_York"), {}),
+    "an hour that occurs twice": (
+        bars(100, start="2017-11-04 00:00", tz="America/New_York").tz_localize(None),
+        {"timezone": "America/New_York"},
+    ),
     "capitals": (_named(bars()), {}),
     "newest first": (bars()[::-1], {}),
     "a column of times": (bars(tz=None).reset_index(), {}),

@@ -160,6 +160,8 @@ CASES: dict[str, Case] = {
     "clocks twice": Case(_CLOCKS, "or name the zone with --timezone if its clocks go back there",
                          follow={"timezone": "America/New_York"}, rows=4),
     "twice": Case(_GOOD + _ROWS[5], "keep the row that counts in the file$", mended=_GOOD),
+    "twice with zones": Case(_HEAD + "".join(row.replace(":00,", ":00Z,") for row in (*_ROWS[:3], *_ROWS[2:])),
+                             "keep the row that counts in the file$", mended=_GOOD),
     "disorder": Case(_GOOD.replace("03:00", "09:00"), "sort the file by time$", mended=_GOOD),
     "one bar": Case(_HEAD + _ROWS[0], "give it with --timeframe", follow={"timeframe": "1h"}, rows=1),
     "no timeframe": Case(_HEAD + "".join(_ROWS[hour] for hour in (0, 3)) + _ROWS[1].replace("01:00", "06:00"),

@@ -153,7 +153,7 @@ def test_a_coin_with_the_name_of_a_share(store, tmp_path):
 def test_a_ticker_that_could_be_both_is_asked_about_and_each_answer_works(store, tmp_path, tree):
     path = write(tmp_path / "SOL_1d.csv", weekdays("2024-03-04", 3))
     message = (
-        f"{path}: SOL could be a coin (24/7) or a share (XNYS), and the times of its bars do not tell: "
+        f"{path}: SOL could be a coin (24/7) or a share (XNYS), and the times of its bars do not decide: "
         "say which with --calendar 24/7 or --calendar XNYS"
     )
     with pytest.raises(BadInputError) as caught:
@@ -243,7 +243,7 @@ def test_showing_and_changing_it(store, bars_at, make_bars):
     store.write(bars_at(monday[:3], "1d", symbol="LTC"))
     store.write(make_bars(4))
     assert (stored_calendar(store, "EURUSD").calendar, stored_calendar(store, "EURUSD").told_by) == ("FX", "name")
-    assert stored_calendar(store, "DASH").statement == "XNYS, told by the times of its bars, not stored"
+    assert stored_calendar(store, "DASH").statement == "XNYS, derived from the times of its bars, not stored"
     unclear = stored_calendar(store, "LTC")
     assert (unclear.calendar, unclear.told_by) == ("XNYS", "times")  # 05:00 is midnight in New York
     changed = change_calendar(store, "DASH", "nasdaq")
@@ -262,4 +262,4 @@ def test_a_name_that_could_be_both_with_bars_that_do_not_tell(store, bars_at):
     store.write(bars_at(np.array(weekdays("2024-03-04", 3), dtype="datetime64[s]"), "1d", symbol="SOL"))
     found = stored_calendar(store, "SOL")
     assert (found.calendar, found.told_by, found.choices) == ("24/7", "name", ("24/7", "XNYS"))
-    assert "`ktrdr data calendar SOL 24/7` or `ktrdr data calendar SOL XNYS` says it" in found.statement
+    assert "set it with `ktrdr data calendar SOL 24/7` or `ktrdr data calendar SOL XNYS`" in found.statement

@@ -104,7 +104,7 @@ def test_a_volume_that_is_0_throughout_is_said(make_bars):
     bars.volume[:] = 0
     (finding,) = validate_bars(bars, "24/7").findings
     assert (finding.kind, finding.severity, finding.count) == ("zero_volume", "warning", 10)
-    assert finding.message.startswith("the volume of every bar is 0, so that indicators and filters")
+    assert finding.message.startswith("the volume of every bar is 0, so indicators and filters")
     bars.volume[3:5] = np.nan
     missing, zero = validate_bars(bars, "24/7").findings
     assert (missing.kind, missing.count) == ("no_volume", 2)

@@ -154,6 +154,11 @@ def test_a_sweep_is_a_ranked_table(training):
     assert sweep.best == {"risk.stop_loss.atr": sweep.table["risk.stop_loss.atr"].iloc[0]}
     assert sweep.trials == sweep.to_dict()["trial_count"]["number"]
     assert repr(sweep).startswith("<Sweep waves/1: 3 combinations on EURUSD 1h, ")
+    for values in (3, "345", None):
+        with pytest.raises(kt.BadInputError, match=r"risk.stop_loss.atr: give a list of values to try, such as \["):
+            kt.sweep(training, {"risk.stop_loss.atr": values}, progress=False)
+    swept = kt.sweep(training, {"risk.stop_loss.atr": np.array([2.0, 3.0])}, metric="total_return", progress=False)
+    assert sorted(swept.table["risk.stop_loss.atr"]) == [2.0, 3.0]
     with pytest.raises(kt.BadInputError, match="cannot be swept"):
         kt.sweep(training, {"training.epochs": [1, 2]}, progress=False)
 
@@ -183,6 +188,12 @@ def test_a_check_is_true_where_nothing_leaks(home, write_strategy):
     assert check.findings.index.tolist() == ["1h_rsi_low", "1h_rsi_middle", "1h_rsi_high", "label"]
     assert (check.findings["leaks"] == 0).all()
     assert repr(check) == "<Check waves on EURUSD 1h: no look-ahead found at 3 cuts of 400 bars>"
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"cuts": 0}, "1 bar or more, not at 0"), ({"seed": -4}, "not -4")])
+def test_a_check_out_of_range_is_refused(home, write_strategy, changes, message):
+    with pytest.raises(kt.BadInputError, match=message):
+        kt.check(write_strategy("waves"), sample=True, progress=False, **changes)
 
 
 def test_stored_runs_are_listed_loaded_and_compared(backtest, training):

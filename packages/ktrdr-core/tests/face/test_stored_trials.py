@@ -241,10 +241,10 @@ def test_a_damaged_ledger_is_told(recorded: TrialLedger, home: Path) -> None:
     (found,) = trials.verify().to_dict("index").values()
     problem = f"row {row} of the ledger of trials was changed"
     assert found == {"own": True, "rows": 2, "state": "broken", "problem": problem}
-    with pytest.warns(UserWarning, match=f"^{problem}; `ktrdr trials verify` says more$"):
+    with pytest.warns(UserWarning, match=f"^{problem}; `ktrdr trials verify` shows more$"):
         assert len(trials.list()) == 2
     assert trials.load(row).warnings == (
-        f"{problem}; `ktrdr trials verify` says more",
+        f"{problem}; `ktrdr trials verify` shows more",
         f"row {row} was changed after it was written",
     )
     assert trials.count("EURUSD", "2017-10-01", "2017-12-31").broken == problem

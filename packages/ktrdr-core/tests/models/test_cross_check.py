@@ -116,7 +116,7 @@ FORGED = {
         keys(window=5000, architecture={"hidden_layers": [8, 4], "sequence_length": 5000}),
         r"5,000 for `window`, and there were fewer bars",
     ),
-    "a plugin called os": (keys(plugin__name="os"), r"`os` for `plugin\.name`, which is a module of Python"),
+    "a plugin called os": (keys(plugin__name="os"), r"`os` for `plugin\.name`, which is a Python module"),
     "a plugin of somebody else": (
         keys(plugin__distribution="evil"),
         r"`torch` of evil for `plugin`; `torch` is of ktrdr-ml-torch",
@@ -139,7 +139,7 @@ FORGED = {
     "a matrix of other classes": (keys(metrics={"test": PART | {"confusion_matrix": [[1]]}}), r"confusion_matrix"),
     "a calibration of other samples": (
         keys(metrics={"test": PART | {"calibration": {"bins": [{"samples": 4}]}}}),
-        r"`metrics\.test\.calibration` is of other samples",
+        r"`metrics\.test\.calibration` has other samples",
     ),
     "a calibration that is none": (keys(metrics={"test": PART | {"calibration": []}}), r"calibration"),
     "a baseline that is none": (keys(baselines={"majority": [1]}), r"`baselines\.majority` has other parts"),

@@ -292,7 +292,7 @@ def test_listing_survives_what_is_broken_and_what_is_foreign(store, add, strateg
 
 def test_a_bundle_moved_by_hand_to_another_version_is_refused(store, add):
     (add().directory).rename(store.root / "waves" / "9")
-    with pytest.raises(BundleError, match=r"manifest\.json is that of waves/1"):
+    with pytest.raises(BundleError, match=r"manifest\.json belongs to waves/1"):
         store.get("waves/9")
 
 

@@ -252,7 +252,7 @@ CHANGES = {
         {"plugin": {"name": "torch", "version": "9", "contract": "2.0", "distribution": "x; rm -rf ~"}},
         r"plugin\.distribution",
     ),
-    "another name": ({"name": "other"}, r"manifest\.json is that of other/1"),
+    "another name": ({"name": "other"}, r"manifest\.json belongs to other/1"),
     "unknown key": ({"code": "import os"}, "code"),
     "model section for strategy": ({"strategy": {"type": "mlp"}}, "strategy"),
     "no strategy": ({"strategy": None}, "strategy"),

@@ -212,7 +212,7 @@ def test_a_plugin_must_call_itself_as_its_entry_point_does(manager, install, ins
 
 def test_a_plugin_without_info_is_refused(manager, install):
     install("ktrdr-ml-mute", "mute", "")
-    with pytest.raises(PluginError, match="does not say what it is"):
+    with pytest.raises(PluginError, match="does not describe itself"):
         manager().info("mute")
 
 

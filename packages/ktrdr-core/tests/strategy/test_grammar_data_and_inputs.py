@@ -151,7 +151,7 @@ def test_timeframes(load, timeframes, expected):
         ({"timeframes": {"mode": "multi_timeframe", "list": ["1h", "7m"]}}, "unknown timeframe `7m`"),
         (
             {"timeframes": {"mode": "multi_timeframe", "list": ["1h", "1d"], "base_timeframe": "5m"}},
-            "training_data.timeframes.base_timeframe: `base_timeframe: 5m` is not one of the timeframes; choose 1h or",
+            "training_data.timeframes.base_timeframe: `base_timeframe: 5m` is not one of the timeframes 1h, 1d;",
         ),
         ({"history_required": -1}, "training_data.history_required: `history_required` must be at least 0, not -1"),
         ({"history_required": "many"}, "`history_required` must be a whole number"),

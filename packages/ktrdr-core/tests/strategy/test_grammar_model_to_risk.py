@@ -30,7 +30,7 @@ def test_without_plugins_the_architecture_is_kept_as_written(load):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({}, "model: `type` is required: what is trained, for example `type: mlp`"),
+        ({}, "model: `type` is required: the model type, for example `type: mlp`"),
         ("mlp", "model: `model` must be a map, not `mlp`"),
         ({"type": ["mlp"]}, "model.type: `type` must be text, not a list"),
         ({"type": "mlp", "backend": {}}, "model.backend: `backend` must be text, not a map"),

@@ -242,7 +242,7 @@ def test_a_binary_file(write, content):
         (b"just text\n", "a strategy is a map that begins with `name: ...`, not `just text`"),
         (b"- a\n- b\n", "a strategy is a map that begins with `name: ...`, not a list"),
         (b"a: [1\n", "not valid YAML"),
-        (b"\x00\x00", "not a text file: the character U+0000 cannot"),
+        (b"\x00\x00", "not a text file: the character U+0000 is not allowed"),
     ],
 )
 def test_a_file_that_is_no_strategy(write, content, said):

@@ -58,7 +58,7 @@ def choose_period(manifest: Manifest, settings: BacktestSettings, bars: Mapping[
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
     if settings.start is not None:
         until = "the end of the data" if settings.end is None else str(settings.end)
-        return BacktestPeriod(np.datetime64(settings.start, "ns"), end, f"{settings.start} to {until}, as asked for")
+        return BacktestPeriod(np.datetime64(settings.start, "ns"), end, f"{settings.start} to {until}, as requested")
     trained = f"the training data of {manifest.ref}, which end at {format_end(seen_until)}"
     if end is not None and end <= seen_until:
         raise BadInputError(f"a backtest until {settings.end} lies within {trained}; give a start too, or a later end")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["backtest", "compare", "print_result"]
 
-# What is shown of the many; the rest is in the report, in metrics.json and with --json.
+# Metrics that are printed; the report, metrics.json and --json have all.
 _SHOWN = (
     "total_return", "annual_return", "volatility", "sharpe", "sharpe_low", "sharpe_high", "probabilistic_sharpe",
     "deflated_sharpe", "trials", "sortino", "calmar", "max_drawdown", "longest_drawdown_days", "value_at_risk_95",
@@ -36,7 +36,11 @@ _SHOWN = (
     metavar="[PATH]",
     help="Write the HTML report, to PATH or beside the other files.",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="Write the files there, not below $KTRDR_HOME/runs.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Directory for the files of the run.  [default: below $KTRDR_HOME/runs]",
+)
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backtest(
@@ -88,9 +92,9 @@ def backtest(
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(runs: tuple[str, ...], as_json: bool) -> None:
-    """Put backtest runs side by side, counted among all trials that are known by now.
+    """Compare backtest runs, each with the number of trials that are known by now.
 
-    RUN is what `ktrdr backtest` said, such as `neuro_mean_reversion/1-2`, or the directory of a run.
+    RUN is the name that `ktrdr backtest` printed, such as `neuro_mean_reversion/1-2`, or the directory of a run.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.runs.run_store import find_run
@@ -146,7 +150,7 @@ def _backtest_on_server(server: str, model: str, settings: BacktestSettings, *, 
 
 
 def _check_free(output: Path | None) -> None:
-    """Say before the work, not after it, that its result has no place."""
+    """Raise an error if the directory is not free, before the backtest starts."""
     from ktrdr.core.errors import BadInputError
 
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -197,4 +201,4 @@ def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
         if summary["no_trades"]:
             click.secho(f"{name}: {summary['no_trades']}", fg="yellow")
     if len({(*summary["symbols"], summary["start"], summary["end"]) for summary in summaries.values()}) > 1:
-        click.secho("These runs are of different bars: their figures cannot be compared directly.", fg="yellow")
+        click.secho("These runs trade different bars: their metrics cannot be compared directly.", fg="yellow")

@@ -14,7 +14,7 @@ from ktrdr.core.jobs.job_settings import SweepSettings
 
 __all__ = ["print_sweep", "sweep"]
 
-# What is shown of each row, under names that leave room for the settings.
+# Metrics of a row that are printed, with short names that leave room for the settings.
 _SHOWN = {
     "sharpe": "Sharpe",
     "total_return": "Return",
@@ -25,7 +25,7 @@ _SHOWN = {
 
 
 def _values(given: Sequence[str]) -> dict[str, list[Any]]:
-    """Return ``{key: values}``; values are what they would be in a strategy file."""
+    """Return ``{key: values}``; values are read as in a strategy file."""
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.strategy.document import read_document
 
@@ -61,9 +61,9 @@ def sweep(
 ) -> None:
     """Trade a trained model under every combination of settings, and rank them.
 
-    MODEL is `name` for the latest version of a model, or `name/3` for one. Only what decides and trades can be swept
-    without training again, such as --set decisions.confidence_threshold=0.4,0.5 --set risk.stop_loss.atr=2,3,4. Each
-    combination is recorded as a trial, and the deflated Sharpe ratio of each row counts all that are known.
+    MODEL is `name` for the latest version of a model, or `name/3` for one. Only keys below `decisions` and `risk` can
+    be swept, as they need no new training: --set decisions.confidence_threshold=0.4,0.5 --set risk.stop_loss.atr=2,3,4.
+    Each combination is recorded as a trial, and the deflated Sharpe ratio of each row counts all known trials.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.remote_server import running_on_server
@@ -102,9 +102,9 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
         f" {last_day(parse_time(result['end']))}"
     )
     click.echo(f"Period: {result['period']}.")
-    # A server from before has none.
+    # The result of an older server has no warnings.
     print_warnings(result.get("warnings", ()))
-    # Whole keys would leave no room for what they come to.
+    # Columns are headed by letters, because the keys are too long.
     letters = [chr(ord("a") + number) for number in range(len(names))]
     for letter, name in zip(letters, names, strict=True):
         click.echo(f"{letter}: {name}")
@@ -130,11 +130,11 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
 
 
 def _on_the_best(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what to make of the first row, the best of so many."""
+    """Return one sentence on how to read the best row."""
     profit = rows[0]["metrics"].get("net_profit")
     if len(rows) > 1 and profit is not None and profit <= 0:
-        return f"Even the best of {len(rows):,} makes no profit, and a best of so many looks better than it is."
-    return f"The best of {len(rows):,} looks better than it is, by luck: the deflated Sharpe ratio counts that in."
+        return f"Even the best of {len(rows):,} makes no profit, although choosing the best makes it look better."
+    return f"The best of {len(rows):,} looks better by luck than it is; the deflated Sharpe ratio accounts for that."
 
 
 def _shown(value: Any) -> str:

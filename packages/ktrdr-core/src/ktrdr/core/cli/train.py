@@ -32,7 +32,7 @@ _TOP = 8
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from the checkpoint that an interrupted run of the very same left. Without it, that is discarded.",
+    help="Continue an interrupted run of the same training from its checkpoint. Without --resume it is discarded.",
 )
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -40,7 +40,7 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
     """Train the model of a strategy.
 
     Reads the bars that `ktrdr data import` has stored, and stores the model as the next version of the strategy's name.
-    Ctrl+C leaves a checkpoint that --resume goes on from; the result is the same as without the interruption.
+    Ctrl+C keeps a checkpoint, from which --resume continues; the result is the same as without the interruption.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.errors import CancelledError
@@ -51,7 +51,7 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
     from ktrdr.core.workflows.run_training import train as train_strategy
 
     plugins = default_manager()
-    # What a server's plugins say of the strategy, the server says.
+    # A server validates the strategy with its own plugins.
     loaded = load_strategy(strategy_file, plugins=plugins, plugin_may_be_missing=server is not None)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
@@ -71,7 +71,7 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
             click.echo("Cancelled before the first batch was learned; there is nothing to resume.", err=True)
         else:
             command = _command(click.get_current_context())
-            click.echo(f"Cancelled; a checkpoint is kept. Go on with `{command}`.", err=True)
+            click.echo(f"Cancelled; a checkpoint is kept. Continue with `{command}`.", err=True)
         sys.exit(stopped.exit_status)
     if as_json:
         print_json(result.to_json())
@@ -100,7 +100,7 @@ def _train_on_server(server: str, text: str, settings: TrainingSettings, *, resu
             with running_on_server(client, quiet=as_json) as runs:
                 result = runs.train(text, settings, resume=resume)
         except CancelledError:
-            click.echo(f"Cancelled. Go on with `{_command(click.get_current_context())}`.", err=True)
+            click.echo(f"Cancelled. Continue with `{_command(click.get_current_context())}`.", err=True)
             sys.exit(CancelledError.exit_status)
         if as_json:
             print_json(result)

@@ -83,7 +83,7 @@ def either_or(symbol: str, *, alone: bool = True) -> str:
     answer = f"say which with {remedies}"
     if not alone:
         answer = f"import it by itself with --symbol {symbol} and {remedies}, then the file"
-    return f"{symbol} could be {things}, and the times of its bars do not tell: {answer}"
+    return f"{symbol} could be {things}, and the times of its bars do not decide: {answer}"
 
 
 def calendar_name(bars: Bars) -> str:

@@ -64,7 +64,7 @@ class DataCheck:
 
     @property
     def calendar(self) -> str:
-        """Name of the calendar that says which gaps are expected."""
+        """Name of the calendar that defines the expected gaps."""
         return self.report.calendar
 
     @property

@@ -21,9 +21,9 @@ def list() -> pd.DataFrame:
 
     Returns:
         One row per data set. Columns: ``symbol``, ``timeframe``; ``bars``, int64; ``start``, the open of the first
-        bar, and ``end``, the close of the last one, ``datetime64[ns, UTC]``; ``calendar``, None where the symbol could
-        be several things; ``calendar_stored``, False where the symbol's name tells the calendar; ``bytes`` on disk,
-        int64.
+        bar, and ``end``, the close of the last one, ``datetime64[ns, UTC]``; ``calendar``, None if the symbol is
+        ambiguous; ``calendar_stored``, False if the calendar follows from the symbol's name; ``bytes``, the size on
+        disk, int64.
 
     Example:
         >>> import ktrdr.core as kt
@@ -69,7 +69,7 @@ def check(symbol: str, timeframe: str, *, calendar: str | None = None) -> DataCh
 
     Raises:
         BadInputError: there is no such calendar, or the stored files are damaged.
-        NotFoundError: the data set is not stored; the message says what is.
+        NotFoundError: the data set is not stored; the message names the stored ones.
 
     Example:
         >>> import ktrdr.core as kt
@@ -87,14 +87,14 @@ def check(symbol: str, timeframe: str, *, calendar: str | None = None) -> DataCh
 
 
 def delete(symbol: str, timeframe: str | None = None) -> None:
-    """Delete the bars of a symbol: of one timeframe, or of all. Nothing asks back.
+    """Delete the bars of a symbol: of one timeframe, or of all, without confirmation.
 
     Args:
         symbol: such as ``"EURUSD"``.
         timeframe: such as ``"1h"``; by default all timeframes of the symbol.
 
     Raises:
-        NotFoundError: there are no such bars; the message says what is stored.
+        NotFoundError: there are no such bars; the message names the stored data sets.
         StoreError: the store cannot be written.
 
     Example:

@@ -28,7 +28,7 @@ def load(
 ) -> pd.DataFrame:
     """Return stored bars as a DataFrame.
 
-    A timeframe that is not stored is made of the coarsest finer one that is stored and fits.
+    A timeframe that is not stored is resampled from the coarsest finer one that is stored and fits.
 
     Args:
         symbol: such as ``"EURUSD"``.
@@ -43,8 +43,8 @@ def load(
         ``close``, ``volume``: float64; ``volume`` is NaN where it is unknown.
 
     Raises:
-        BadInputError: a time is no time, or the end is not after the start.
-        NotFoundError: there are no such bars, nor finer ones that they can be made of; the message says what is stored.
+        BadInputError: ``start`` or ``end`` is not a time, or the end is not after the start.
+        NotFoundError: neither these bars nor suitable finer ones are stored; the message names the stored data sets.
 
     Example:
         >>> import ktrdr.core as kt
@@ -85,17 +85,17 @@ def from_frame(
         frame: one row per bar. Times are datetimes with or without a zone; prices and volume are numbers. ``volume``
             may be missing, or NaN where it is unknown. A column ``symbol`` or headings with tickers (as yfinance gives
             them) may hold several symbols.
-        symbol: whose bars they are, or the one to take from a frame with several symbols. May be left out where the
-            frame names its symbols.
+        symbol: the symbol of the bars, or the one to take from a frame with several. Not needed if the frame has a
+            column or headings with symbols.
         timeframe: length of a bar, such as ``"1h"``; by default the most common step between bars.
         timezone: zone of times that have none, such as ``"America/New_York"`` or ``"+02:00"``; default UTC.
-        label: ``"open"`` or ``"close"``: what a bar's time is in the frame. The store labels bars with their open.
+        label: ``"open"`` or ``"close"``: the meaning of a bar's time in the frame; the store uses the open.
         columns: the frame's column for a role, where its name is not known: ``{"close": "PX_LAST"}``. Roles are
             ``time``, ``open``, ``high``, ``low``, ``close``, ``volume`` and ``symbol``.
         skip_bad: leave out rows that are no bars, and report them, instead of refusing the frame.
         align: put short bars that open a session on the grid of the timeframe, and report them.
         calendar: ``"FX"``, ``"24/7"`` or an exchange such as ``"XNYS"``, to store with the symbol; by default the one
-            that is stored, or the one that symbol and times tell.
+            that is stored, or that follows from symbol and times.
 
     Returns:
         What changed: ``table`` (a DataFrame with one row per data set), ``warnings`` and ``notes``.
@@ -137,7 +137,7 @@ def from_frame(
 
 
 def instant(value: str | dt.date | np.datetime64 | None, name: str) -> np.datetime64 | None:
-    """Return a point in time that a user gave as ``datetime64[ns]``, UTC; None for None.
+    """Return a time from a user as ``datetime64[ns]``, UTC; None for None.
 
     Args:
         value: text as the command line takes it, a date, a datetime (a pandas Timestamp is one) or a
@@ -145,7 +145,7 @@ def instant(value: str | dt.date | np.datetime64 | None, name: str) -> np.dateti
         name: of the argument, for messages.
 
     Raises:
-        BadInputError: it is none of these, or outside of 1678 to 2261.
+        BadInputError: the value is not such a time, or is outside of 1678 to 2261.
     """
     if value is None:
         return None

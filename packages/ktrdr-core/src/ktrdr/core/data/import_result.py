@@ -22,9 +22,9 @@ class ImportResult:
     """What an import changed in the store.
 
     Attributes:
-        writes: what changed, one per data set.
-        warnings: what is odd about the bars and which rows were left out: sentences that begin with the data set.
-        notes: what was assumed about the file or the frame, and which columns were left out: sentences.
+        writes: changes in the store, one per data set.
+        warnings: findings about the bars and rows that were left out; sentences that begin with the data set.
+        notes: assumptions about the file or the frame, and columns that were left out; sentences.
 
     Example:
         >>> import ktrdr.core as kt
@@ -79,10 +79,10 @@ def import_result(
     """Return the result of an import, its sentences in the words of Python.
 
     Args:
-        writes: what changed in the store.
+        writes: changes in the store.
         validations: the findings, one report per data set.
-        notes: what was assumed.
-        noun: what was imported: ``file`` or ``frame``.
+        notes: assumptions.
+        noun: the imported thing: ``file`` or ``frame``.
     """
     warnings = (
         f"{report.symbol} {report.timeframe}: {in_python(finding.message, noun=noun)}"

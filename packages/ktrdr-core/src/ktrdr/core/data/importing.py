@@ -36,20 +36,20 @@ def import_files(
 
     Args:
         paths: one file or several.
-        symbol: whose bars they are, or the one to take from a file with several symbols. By default it comes from a
-            column of the file, or from its name (``EURUSD_1h.csv``).
+        symbol: the symbol of the bars, or the one to take from a file with several. By default it comes from a column
+            of the file, or from its name (``EURUSD_1h.csv``).
         timeframe: length of a bar, such as ``"1h"``; by default the most common step between bars.
-        timezone: zone of times that do not say their own, such as ``"America/New_York"`` or ``"+02:00"``; default UTC.
+        timezone: zone of times without one, such as ``"America/New_York"`` or ``"+02:00"``; default UTC.
         dates: ``"day-first"`` or ``"month-first"``, for dates such as 02/03/2017.
         decimal: ``"point"`` or ``"comma"``: the decimal sign, where 1.234 could be 1234.
-        label: ``"open"`` or ``"close"``: what a bar's time is in the file. The store labels bars with their open.
+        label: ``"open"`` or ``"close"``: the meaning of a bar's time in the file; the store uses the open.
         columns: the file's column for a role, where its heading is not known: ``{"close": "PX_LAST"}``. Roles are
             ``time``, ``day``, ``open``, ``high``, ``low``, ``close``, ``volume`` and ``symbol``. In a file without
             headings columns have numbers from 1: ``{"close": "5"}``.
         skip_bad: leave out rows that are no bars, and report them, instead of refusing the file.
         align: put short bars that open a session on the grid of the timeframe, and report them.
         calendar: ``"FX"``, ``"24/7"`` or an exchange such as ``"XNYS"``, to store with the symbol; by default the one
-            that is stored, or the one that symbol and times tell.
+            that is stored, or that follows from symbol and times.
 
     Returns:
         What changed: ``table`` (a DataFrame with one row per data set), ``warnings`` and ``notes``.

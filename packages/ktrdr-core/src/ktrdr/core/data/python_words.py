@@ -1,4 +1,4 @@
-"""Messages about data in the words of Python.
+"""Translation of messages from the command line's words to Python's.
 
 The importer names its options as the command line does (``--skip-bad``). Where the caller is Python, the same options
 are keyword arguments (``skip_bad=True``), and a command such as ``ktrdr data delete`` is a function.
@@ -26,6 +26,8 @@ _COMMANDS = (
     (re.compile(r"`ktrdr data import FILE`"), "`kt.data.import_files(FILE)`"),
     (re.compile(r"`ktrdr data import`"), "`kt.data.import_files`"),
     (re.compile(r"`ktrdr data check`"), "`kt.data.check`"),
+    (re.compile(r"`ktrdr train`"), "`kt.train`"),
+    (re.compile(r"`ktrdr models list`"), "`kt.models.list()`"),
     (re.compile(r"`ktrdr data delete (\S+) (\S+)`"), r'`kt.data.delete("\1", "\2")`'),
     (re.compile(r"`ktrdr indicators` lists those there are"), "`kt.indicators.list()` lists those there are"),
     (re.compile(r"\bunknown key `"), "unknown parameter `"),
@@ -34,11 +36,11 @@ _COMMANDS = (
 
 
 def in_python(message: str, *, noun: str = "file") -> str:
-    """Return a message of the importer or of an indicator in the words of Python.
+    """Return a message with keyword arguments and functions in the place of options and commands.
 
     Args:
         message: as the command line prints it.
-        noun: what was imported, in the place of ``file``.
+        noun: the word that replaces ``file``.
 
     Example:
         >>> from ktrdr.core.data.python_words import in_python
@@ -53,7 +55,7 @@ def in_python(message: str, *, noun: str = "file") -> str:
 
 @contextlib.contextmanager
 def python_messages(*, noun: str = "file") -> Iterator[None]:
-    """Put errors that leave the block into the words of Python, see :func:`in_python`."""
+    """Translate the messages of errors that leave the block, see :func:`in_python`."""
     try:
         yield
     except KtrdrError as error:

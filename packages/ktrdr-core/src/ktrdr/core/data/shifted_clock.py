@@ -150,7 +150,7 @@ def _as_well(proposal: ClockProposal) -> str:
     other = proposal.equal.zone + (" with --label close" if proposal.equal.label == "close" else "")
     if proposal.same:
         return f" ({other} gives the same times here)"
-    return f" ({other} fits as well: the bars alone do not tell)"
+    return f" ({other} fits as well: the bars alone do not show which is right)"
 
 
 def _is_shifted(outside: np.ndarray, period: np.ndarray) -> bool:

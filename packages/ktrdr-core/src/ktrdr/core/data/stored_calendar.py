@@ -39,13 +39,13 @@ class StoredCalendar:
         """One sentence for a person."""
         told = {
             "stored": "stored with the data",
-            "times": "told by the times of its bars, not stored",
-            "name": "told by the symbol's name, not stored",
+            "times": "derived from the times of its bars, not stored",
+            "name": "derived from the symbol's name, not stored",
         }[self.told_by]
         if not self.choices:
             return f"{self.calendar}, {told}"
         commands = " or ".join(f"`ktrdr data calendar {self.symbol} {name}`" for name in self.choices)
-        return f"{self.calendar}, {told}; its bars do not tell what it is, {commands} says it"
+        return f"{self.calendar}, {told}; its bars do not show whether that is right: set it with {commands}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the calendar as plain values."""

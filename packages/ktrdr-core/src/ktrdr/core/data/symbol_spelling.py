@@ -68,11 +68,11 @@ _CONTRACTS = re.compile(
     r"(AUS|AU)200|(CHINA|CN)50|(SG|SGP)(25|30)|VOLX|(US|UK)OIL|XTI|XBR|WTICO|BRENT|NATGAS|NGAS|XNG|COPPER|SILVER",
     re.ASCII,
 )
-# With a currency behind them only: OANDA's BCO_USD, Dukascopy's DEUIDXEUR and LIGHTCMDUSD.
+# Only with a currency after them: OANDA's BCO_USD, Dukascopy's DEUIDXEUR and LIGHTCMDUSD.
 _QUOTED_CONTRACTS = re.compile(r"BCO|WTI|GOLD|[A-Z0-9]+(IDX|CMD)", re.ASCII)
 
-# Codes of futures. Those of CME, CBOT, NYMEX and COMEX share a calendar. The futures of Cboe trade as long, which the
-# hours of `XCBF`, those of the day alone, do not say.
+# Codes of futures. Those of CME, CBOT, NYMEX and COMEX share a calendar. The futures of Cboe trade as long; the
+# calendar `XCBF` has only their hours of the day.
 _FUTURES = {
     **dict.fromkeys(
         (

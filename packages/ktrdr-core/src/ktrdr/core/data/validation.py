@@ -165,8 +165,8 @@ def _volume(bars: Bars) -> list[Finding]:
     if len(zero) and len(zero) + len(unknown) == len(bars):
         which = "every bar" if not len(unknown) else f"each of the {len(zero):,} bars that have one"
         text = (
-            f"the volume of {which} is 0, so that indicators and filters that read it tell nothing; where the vendor"
-            " gives another volume, such as one of ticks, import that column"
+            f"the volume of {which} is 0, so indicators and filters of volume are meaningless; if the vendor"
+            " gives another volume, such as that of ticks, import that column"
         )
         found.append(Finding("zero_volume", "warning", text, len(zero), _times(bars.time[zero])))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
+from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.strategy_face import Strategy
 from ktrdr.core.face.training_face import Training
@@ -54,7 +55,8 @@ def find_bundle(model: ModelLike, plugins: PluginManager) -> Bundle:
                 " export it there with `ktrdr models export`, and import the file here with kt.models.import_file"
             )
         return model.bundle
-    return find_model(_text(model), default_model_store(), plugins)
+    with python_messages():
+        return find_model(_text(model), default_model_store(), plugins)
 
 
 def _text(model: object) -> str:

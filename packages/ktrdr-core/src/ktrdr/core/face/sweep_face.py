@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.backtesting.metrics import format_metric
 from ktrdr.core.data.times import last_day, parse_time
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server, remote_name
 from ktrdr.core.face.result_html import result_block, warning_list
@@ -160,7 +161,7 @@ def sweep(
         symbols,
         start,
         end,
-        settings={key: tuple(tried) for key, tried in values.items()},
+        settings={key: _tried(key, tried) for key, tried in values.items()},
         metric=metric,
         top=top,
         capital=capital,
@@ -177,3 +178,11 @@ def sweep(
     bundle = find_bundle(model, plugins)
     with watched(progress) as (receive, cancellation):
         return Sweep(run(bundle, settings, plugins=plugins, progress=receive, cancellation=cancellation).to_json())
+
+
+def _tried(key: str, values: Sequence[Value]) -> tuple[Value, ...]:
+    """Return the values of a key; text is one value, not a sequence of letters."""
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise BadInputError(f"{key}: give a list of values to try, such as [{values!r}]")
+    # Numbers of numpy become Python's.
+    return tuple(getattr(value, "item", lambda value=value: value)() for value in values)

@@ -72,7 +72,7 @@ def inputs_for(
     Args:
         strategy: the strategy, whose first symbol is the default.
         timeframes: timeframes to read, the base timeframe first.
-        symbol: symbol to read; ``None`` for the strategy's first, or for that of the sample.
+        symbol: symbol to read; ``None`` for the strategy's first, or for the symbol of the sample.
         sample: read the shipped sample instead of the store.
         store: stored bars.
 

@@ -31,10 +31,10 @@ def list() -> pd.DataFrame:
 
     Returns:
         Index ``name``. Columns: ``parameters``, a dict of each parameter's default (``...`` where there is none);
-        ``outputs``, a tuple of names; ``inputs``, a tuple of the columns that are read, ``source`` for the one that the
-        parameter ``source`` chooses; ``warmup``, the number of bars before the first value at the defaults, NaN where
-        a parameter has no default; ``description``; ``origin``, the distribution; ``problem``, why the type cannot be
-        used, empty where it can.
+        ``outputs``, a tuple of names; ``inputs``, a tuple of the columns that it reads, ``source`` for the one that the
+        parameter ``source`` chooses; ``warmup``, the number of bars before the first value at the defaults, NaN if
+        a parameter has no default; ``description``; ``origin``, the distribution; ``problem``, the reason why the type
+        cannot be used, or empty.
 
     Example:
         >>> import ktrdr.core as kt
@@ -61,8 +61,8 @@ def list() -> pd.DataFrame:
 def compute(name: str, bars: pd.DataFrame | Bars, /, **parameters: Any) -> pd.Series | pd.DataFrame:
     """Compute an indicator.
 
-    The value of a row depends on that row and earlier ones alone. Rows before the warm-up is over are NaN, and so is a
-    row on which a column that the indicator reads is NaN; the warm-up begins again after it.
+    The value of a row depends only on that row and earlier ones. Rows in the warm-up are NaN. A row on which a column
+    that the indicator reads is NaN has no value either, and the warm-up restarts after it.
 
     Args:
         name: of the indicator type, such as ``"rsi"``, or an alias; :func:`list` returns all.

@@ -119,7 +119,7 @@ INDICATORS: tuple[IndicatorType, ...] = (
                 "str",
                 "rolling",
                 choices=("rolling", "day"),
-                description="`rolling` window, or sums that begin anew with each `day` (UTC)",
+                description="`rolling` window, or sums that restart with each `day` (UTC)",
             ),
             source("hlc3"),
         ),

@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 _MOST_TOLD = 5
+# By whether they are crisp.
+_INPUTS = {True: "indicator values", False: "fuzzy features"}
 _CORE_FILES = frozenset({STRATEGY_FILE, NORMALIZERS_FILE, HISTORY_FILE})
 
 
@@ -189,7 +191,7 @@ class Bundle:
         if self.manifest.crisp != (offered.inputs == "crisp"):
             raise BundleError(
                 f"model {self.ref} is refused: `{offered.name}` of plugin `{info.name}` {info.version} takes "
-                f"{'indicator values' if offered.inputs == 'crisp' else 'fuzzy features'}, the model the other"
+                f"{_INPUTS[offered.inputs == 'crisp']}, the model was trained on {_INPUTS[self.manifest.crisp]}"
             )
         predictor = plugins.loader(reference.name).load(self.directory, device)
         wanted = (self.manifest.input_size, self.manifest.window)
@@ -227,7 +229,7 @@ def read_bundle(directory: Path, *, name: str, version: int) -> Bundle:
             raise BundleError("it is not a directory of the model store")
         manifest = parse_manifest(read_plain(directory / MANIFEST_FILE, LARGEST_MANIFEST))
         if (manifest.name, manifest.version) != (name, version):
-            raise BundleError(f"{MANIFEST_FILE} is that of {manifest.ref}")
+            raise BundleError(f"{MANIFEST_FILE} belongs to {manifest.ref}")
     except FileError as error:
         raise BundleError(f"model {name}/{version} is refused: {error}") from error
     return Bundle(directory, manifest)

@@ -80,9 +80,9 @@ def check_together(paths: Iterable[Path]) -> None:
     found = list(paths)
     texts = [path for path in found if path.suffix.lower() == ".json"]
     if sum(_size(path) for path in texts) > LARGEST_JSON:
-        raise BundleError(f"its files of JSON have more than {LARGEST_JSON:,} bytes together")
+        raise BundleError(f"its JSON files have more than {LARGEST_JSON:,} bytes together")
     if sum(most_values(read_plain(path, LARGEST_JSON)) for path in texts) > MOST_JSON_VALUES:
-        raise BundleError(f"its files of JSON hold more than {MOST_JSON_VALUES:,} values together")
+        raise BundleError(f"its JSON files hold more than {MOST_JSON_VALUES:,} values together")
     heads = listed = 0
     for path in found:
         with open_plain(path, LARGEST_BUNDLE_FILE) as file:

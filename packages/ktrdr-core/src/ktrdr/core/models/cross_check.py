@@ -212,7 +212,7 @@ def _plugin(manifest: Manifest) -> Iterator[str]:
     plugin = manifest.plugin
     known = {name: distribution for name, (distribution, _) in KNOWN_BACKENDS.items()}
     if plugin.name in sys.stdlib_module_names:
-        yield f"{MANIFEST_FILE} says `{plugin.name}` for `plugin.name`, which is a module of Python and no backend"
+        yield f"{MANIFEST_FILE} says `{plugin.name}` for `plugin.name`, which is a Python module, not a backend"
     for name, distribution in known.items():
         if (plugin.name == name) != same_distribution(plugin.distribution, distribution):
             yield (
@@ -248,7 +248,7 @@ def _figures(manifest: Manifest) -> Iterator[str]:
         given = listed if isinstance(listed, list) else []
         ids = [str(item.get("id")) for item in given if isinstance(item, Mapping)]
         if sorted(ids) != sorted(manifest.feature_ids):
-            yield f"{MANIFEST_FILE}: `importance.features` is of other features than `feature_ids`"
+            yield f"{MANIFEST_FILE}: `importance.features` has other features than `feature_ids`"
 
 
 def _part(where: str, values: Any, classes: Sequence[str]) -> Iterator[str]:
@@ -257,11 +257,11 @@ def _part(where: str, values: Any, classes: Sequence[str]) -> Iterator[str]:
         return
     per_class, matrix, calibration = (values.get(key) for key in ("per_class", "confusion_matrix", "calibration"))
     if per_class is not None and (not isinstance(per_class, Mapping) or set(per_class) != set(classes)):
-        yield f"{MANIFEST_FILE}: `{where}.per_class` is of other classes than `classes`"
+        yield f"{MANIFEST_FILE}: `{where}.per_class` has other classes than `classes`"
     if matrix is not None and not _square(matrix, len(classes)):
-        yield f"{MANIFEST_FILE}: `{where}.confusion_matrix` is not of {len(classes)} classes"
+        yield f"{MANIFEST_FILE}: `{where}.confusion_matrix` does not have {len(classes)} classes"
     if calibration is not None and _bin_samples(calibration) != values.get("samples"):
-        yield f"{MANIFEST_FILE}: `{where}.calibration` is of other samples than `{where}.samples`"
+        yield f"{MANIFEST_FILE}: `{where}.calibration` has other samples than `{where}.samples`"
 
 
 def _square(matrix: Any, size: int) -> bool:

@@ -50,7 +50,7 @@ def check_history(content: bytes, name: str, manifest: Manifest) -> Iterator[str
         last = record["epoch"]
     best = manifest.facts.get("best_epoch")
     if best is not None and (type(best) is not int or not 0 <= best <= most):
-        yield f"{MANIFEST_FILE} says {best!r} for `facts.best_epoch`, which is none of its {most:,} epochs"
+        yield f"{MANIFEST_FILE} says {best!r} for `facts.best_epoch`, which is not one of its {most:,} epochs"
 
 
 def _is_epoch(record: Any) -> bool:

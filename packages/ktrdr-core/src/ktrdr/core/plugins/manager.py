@@ -227,7 +227,7 @@ def _register(manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo
         ) from error
     if not isinstance(info, PluginInfo):
         raise PluginError(
-            f"plugin `{record.name}` ({record.origin}) does not say what it is: "
+            f"plugin `{record.name}` ({record.origin}) does not describe itself: "
             f"`ktrdr_plugin_info` returned {type(info).__name__}; {remedy}"
         )
     if info.name != record.name:

@@ -170,7 +170,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
         raise _Unreadable(
             before.count("\n") + 1,
             column,
-            f"not a text file: the character U+{ord(text[error.position]):04X} cannot stand in YAML; remove it",
+            f"not a text file: the character U+{ord(text[error.position]):04X} is not allowed in YAML; remove it",
         ) from None
     except yaml.MarkedYAMLError as error:
         fault = explain_fault(text, error)

@@ -81,7 +81,8 @@ def _read_timeframes(section: Section) -> tuple[list[str], str] | None:
             part.error("base_timeframe", unknown_timeframe(base))
         else:
             part.error(
-                "base_timeframe", f"`base_timeframe: {base}` is not one of the timeframes; choose {' or '.join(names)}"
+                "base_timeframe",
+                f"`base_timeframe: {base}` is not one of the timeframes {', '.join(names)}; choose one of them",
             )
         return None
     return (names, base or names[0]) if names_fit else None

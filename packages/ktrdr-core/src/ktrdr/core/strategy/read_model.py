@@ -135,7 +135,7 @@ def read_model(section: Section, plugins: PluginManager | None, *, may_be_missin
         may_be_missing: warn, instead of reporting an error, if the plugin that trains the model is not installed; the
             architecture is then taken as written.
     """
-    name = section.text("type", required="what is trained, for example `type: mlp`")
+    name = section.text("type", required="the model type, for example `type: mlp`")
     backend = section.text("backend")
     model_type = None
     wrong = name is None or (section.has("backend") and backend is None)

@@ -70,8 +70,8 @@ def training_data() -> Schema:
 
 def _one_or_list(single: str, multiple: str, item: Schema, extra: Mapping[str, Schema]) -> Schema:
     def alternative(mode: str, key: str, value: Schema, other: str) -> Schema:
-        said = described(any_case((mode,)), f"`single` for one {single}, `{multiple}` for those in `list`")
-        return closed_map({"mode": said, key: value, other: NULL, **extra}, required=("mode", key))
+        mode_schema = described(any_case((mode,)), f"`single` for one {single}, `{multiple}` for those in `list`")
+        return closed_map({"mode": mode_schema, key: value, other: NULL, **extra}, required=("mode", key))
 
     many: Schema = {
         "type": "array",

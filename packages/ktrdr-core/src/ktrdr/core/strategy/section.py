@@ -55,7 +55,8 @@ class Section:
     """A map that is being read.
 
     Every key that a method reads becomes known; :meth:`finish` reports the other keys. A key with an empty value counts
-    as absent, and is reported if it is required.
+    as absent, and is reported if it is required. Methods that read a value return ``None`` if the key is absent or its
+    value is wrong; a wrong value is reported.
     """
 
     def __init__(self, report: Report, place: Entry | Node, entries: Mapping[str, Entry], path: Path) -> None:
@@ -77,7 +78,7 @@ class Section:
         return None
 
     def adopt(self, key: str, entry: Entry, path: Path) -> None:
-        """Add an entry that stands in another section of the file, at ``path``."""
+        """Add an entry that is written in another section of the file, at ``path``."""
         self.entries[key] = entry
         self._paths[key] = path
 

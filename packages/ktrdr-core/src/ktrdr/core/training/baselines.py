@@ -17,7 +17,7 @@ from ktrdr.core.training.split import SymbolSplit
 
 __all__ = ["evaluate_baselines", "last_settled"]
 
-_JUDGED = ("validation", "test")
+_EVALUATED = ("validation", "test")
 
 
 def evaluate_baselines(
@@ -49,11 +49,11 @@ def evaluate_baselines(
         :func:`evaluate_regression` returns them. A part without samples is absent.
     """
     classes = next(iter(labels.values())).classes
-    parts = {part: _collect(labels, splits, part) for part in ("train", *_JUDGED)}
+    parts = {part: _collect(labels, splits, part) for part in ("train", *_EVALUATED)}
     evaluate = _classification if classes else _regression
-    judged = {part: evaluate(parts["train"], parts[part], classes) for part in _JUDGED if len(parts[part][0])}
-    names = next(iter(judged.values()), {})
-    return {name: {part: metrics[name] for part, metrics in judged.items()} for name in names}
+    evaluated = {part: evaluate(parts["train"], parts[part], classes) for part in _EVALUATED if len(parts[part][0])}
+    names = next(iter(evaluated.values()), {})
+    return {name: {part: metrics[name] for part, metrics in evaluated.items()} for name in names}
 
 
 def last_settled(labels: LabelSet) -> np.ndarray:
@@ -81,12 +81,12 @@ def _collect(labels: Mapping[str, LabelSet], splits: Mapping[str, SymbolSplit], 
     return np.concatenate(values), np.concatenate(known)
 
 
-def _classification(train: _Samples, judged: _Samples, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _classification(train: _Samples, evaluated: _Samples, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     frequencies = np.bincount(train[0].astype(np.int64), minlength=len(classes)) / len(train[0])
     majority = int(frequencies.argmax())
     right = _hit_rate(*train, majority)
-    truth = judged[0].astype(np.int64)
-    chosen = np.where(np.isnan(judged[1]), majority, judged[1]).astype(np.int64)
+    truth = evaluated[0].astype(np.int64)
+    chosen = np.where(np.isnan(evaluated[1]), majority, evaluated[1]).astype(np.int64)
     # Row c has the probabilities if class c is the last known label.
     by_last = np.empty((len(classes), len(classes)))
     for last in range(len(classes)):
@@ -107,9 +107,9 @@ def _hit_rate(truth: np.ndarray, known: np.ndarray, default: int) -> float:
     return (hits + 1) / (len(truth) + 2)
 
 
-def _regression(train: _Samples, judged: _Samples, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _regression(train: _Samples, evaluated: _Samples, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     mean = float(train[0].mean())
     return {
-        "mean": evaluate_regression(judged[0], np.full(len(judged[0]), mean)),
-        "last_value": evaluate_regression(judged[0], np.where(np.isnan(judged[1]), mean, judged[1])),
+        "mean": evaluate_regression(evaluated[0], np.full(len(evaluated[0]), mean)),
+        "last_value": evaluate_regression(evaluated[0], np.where(np.isnan(evaluated[1]), mean, evaluated[1])),
     }

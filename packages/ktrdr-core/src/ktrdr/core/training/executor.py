@@ -309,22 +309,22 @@ class TrainingExecutor:
     def _evaluate(self, plan: _Plan, samples: _Samples, model: TrainedModel) -> dict[str, Any]:
         """Return metrics, baselines and importance of the parts that have samples."""
         predictor = model.predictor()
-        judged = {
+        evaluated = {
             part: judged_samples(samples.features, samples.first_row, samples.rows(part), samples.labels)
             for part in _EVALUATED
         }
-        judged = {part: own for part, own in judged.items() if own}
+        evaluated = {part: own for part, own in evaluated.items() if own}
         metrics = self._steps.run(
             "evaluation",
             lambda: {
-                part: evaluate_part(predictor, own, plan.task, self._cancellation) for part, own in judged.items()
+                part: evaluate_part(predictor, own, plan.task, self._cancellation) for part, own in evaluated.items()
             },
         )
         importance = None
-        if judged:
+        if evaluated:
             importance = permutation_importance(
                 predictor.predict,
-                next(iter(judged.values())),
+                next(iter(evaluated.values())),
                 plan.pipeline.columns,
                 plan.task.output,
                 window=plan.window,
@@ -334,7 +334,7 @@ class TrainingExecutor:
             )
         return {
             "metrics": metrics,
-            "baselines": evaluate_baselines(samples.labels, samples.split) if judged else {},
+            "baselines": evaluate_baselines(samples.labels, samples.split) if evaluated else {},
             "importance": importance,
         }
 

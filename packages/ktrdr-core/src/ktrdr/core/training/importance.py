@@ -169,13 +169,13 @@ class _Part:
         self.rows = samples.rows - first
         self.labels = samples.labels
         # Rows between samples may be NaN; they are not permuted.
-        self.seen = np.unique((self.rows[:, None] - np.arange(window)).ravel())
+        self.used = np.unique((self.rows[:, None] - np.arange(window)).ravel())
 
     def permute(self, positions: tuple[int, ...], order: np.ndarray) -> np.ndarray:
         """Permute the columns' values on the rows in use by ``order``, and return the previous columns."""
         kept = self.features[:, positions]
         permuted = kept.copy()
-        permuted[self.seen] = kept[self.seen[order]]
+        permuted[self.used] = kept[self.used[order]]
         self.features[:, positions] = permuted
         return kept
 
@@ -197,7 +197,7 @@ class _Run:
         self._scores = scores
         self._labels = np.concatenate([part.labels for part in parts])
         self._orders = [
-            [_block_permutation(len(part.seen), window, random) for part in parts]
+            [_block_permutation(len(part.used), window, random) for part in parts]
             for random in (np.random.default_rng((seed, repeat)) for repeat in range(repeats))
         ]
         self.scores = self._score()

@@ -33,14 +33,14 @@ def judged_samples(
         rows: int64 ``(m,)`` ascending rows of each symbol's own bars.
         labels: labels of all bars, by symbol.
     """
-    judged = []
+    found = []
     for symbol, own in rows.items():
         if not len(own):
             continue
         start, values = first_row[symbol], labels[symbol].values
         truth = values[own].astype(np.int64) if labels[symbol].classes else values[own]
-        judged.append(JudgedSamples(features[start : start + len(values)], own, truth))
-    return tuple(judged)
+        found.append(JudgedSamples(features[start : start + len(values)], own, truth))
+    return tuple(found)
 
 
 def predict_rows(

@@ -65,7 +65,7 @@ class TrialCount:
         if self.chosen_among is not None and self.chosen_among > 1:
             found["sweep"] = f"This strategy is one of {self.chosen_among:,} settings of a sweep."
         if self.broken:
-            found["damaged"] = f"The ledger is damaged: {self.broken}; `ktrdr trials verify` says more."
+            found["damaged"] = f"The ledger is damaged: {self.broken}; `ktrdr trials verify` shows more."
         return found
 
     def with_elsewhere(self, elsewhere: int | None) -> TrialCount:

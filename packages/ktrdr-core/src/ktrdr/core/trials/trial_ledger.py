@@ -232,7 +232,7 @@ class TrialLedger:
     def warnings(self) -> tuple[str, ...]:
         """Return one sentence if the ledger is known to be damaged, else nothing."""
         problem = self.broken()
-        return (f"{problem}; `ktrdr trials verify` says more",) if problem else ()
+        return (f"{problem}; `ktrdr trials verify` shows more",) if problem else ()
 
     def page(self, *, symbol: str | None = None, before: int | None = None, limit: int = 20) -> list[Listed]:
         """Return a page of rows, newest first.

@@ -17,7 +17,7 @@ TABLES = (
     " squares DOUBLE PRECISION NOT NULL DEFAULT 0, UNIQUE (world, symbols, opens, closes))",
     "CREATE TABLE trial_span_symbols (world TEXT NOT NULL, symbol TEXT NOT NULL, opens {integer} NOT NULL,"
     " closes {integer} NOT NULL, span {integer} NOT NULL, PRIMARY KEY (world, symbol, opens, closes, span))",
-    # Trainings whose model was evaluated: one trial of two rows, counted once where both spans overlap a result's.
+    # A training and the evaluation of its model: two rows of one trial, counted once if both spans overlap a result's.
     "CREATE TABLE trial_pairs (training_span {integer} NOT NULL, evaluation_span {integer} NOT NULL,"
     " pairs {integer} NOT NULL, PRIMARY KEY (training_span, evaluation_span))",
     # The content is the row; the other columns are derived from it. `counted` marks the first row of each trial.

@@ -1,4 +1,4 @@
-"""Writing rows of a ledger of trials, and what is derived from them."""
+"""Writing of rows of a ledger of trials, and of the values derived from them."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.causality import CheckReport, LabelValues, check_pipeline
 from ktrdr.core.features.inputs import derived_timeframes, inputs_for
 from ktrdr.core.features.pipeline import FeaturePipeline
@@ -48,6 +49,10 @@ def check(
     Raises:
         BadInputError: the strategy has errors, or there are no suitable bars.
     """
+    if cuts < 1:
+        raise BadInputError(f"the data must be cut off at 1 bar or more, not at {cuts}")
+    if seed < 0:
+        raise BadInputError(f"the seed of the random bars must be at least 0, not {seed}")
     loaded = strategy if isinstance(strategy, LoadedStrategy) else load_strategy(strategy)
     training = loaded.strategy.training
     store = bars_in(bar_store)

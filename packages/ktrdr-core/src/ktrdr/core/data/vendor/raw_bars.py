@@ -35,7 +35,7 @@ class StagedRows(Protocol):
 
     Attributes:
         zone: the zone that the times name, if its offset changes over the year; else None.
-        notes: what was assumed or left out.
+        notes: assumptions, and what was left out.
         symbols: by symbol, its first row, last row and number of rows; one empty symbol if the rows name none.
         bad_rows: places and reasons of the first rows that were left out.
         bad_count: number of the rows that were left out.

@@ -50,8 +50,8 @@ def target_names(staging: StagedRows, symbol: str | None, unnamed: Callable[[], 
 
     Args:
         staging: the rows.
-        symbol: what the user gave, if anything.
-        unnamed: returns the symbol of rows that name none, where the user gave none, or raises.
+        symbol: the symbol that the user gave, or None.
+        unnamed: returns the symbol, or raises, if neither the rows nor the user name one.
 
     Raises:
         BadInputError: a symbol is missing or cannot be one, or ``symbol`` is not among several.
@@ -103,14 +103,14 @@ def store_rows(
     Args:
         staging: the rows.
         names: by symbol of the rows, the symbol to store it as.
-        options: what the user said of the rows.
+        options: options of the user.
         store: receives the bars.
         noted: the calendar that the file notes, if any.
         progress: receives reports of the steps ``checking`` and ``writing``.
-        stop: is asked between symbols.
+        stop: is checked between symbols.
 
     Returns:
-        What changed in the store, and the findings, both in the order of ``names``.
+        The changes in the store, and the findings, both in the order of ``names``.
 
     Raises:
         BadInputError: the rows are no bars; nothing was changed.

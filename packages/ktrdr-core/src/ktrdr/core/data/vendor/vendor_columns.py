@@ -151,7 +151,7 @@ def assign_roles(
     roles: dict[str, int] = {}
     for role, wanted in given.items():
         if wanted not in names:
-            hint = did_you_mean(wanted, names) or f"; its columns are {', '.join(names)}"
+            hint = did_you_mean(wanted, names) or f"; its columns are {', '.join(name for name in names if name)}"
             raise BadInputError(f"{shown}: there is no column `{wanted}` for {role}{hint}")
         roles[role] = list(names).index(wanted)
     notes: list[str] = []
@@ -164,8 +164,9 @@ def assign_roles(
         roles["time"] = 0  # the index of a data frame, written without a name
     missing = [role for role in ("time", *_PRICES) if role not in roles]
     if missing:
+        named = ", ".join(name for name in names if name)
         raise BadInputError(
-            f"{shown} has no column for {' and '.join(missing)}; its columns are {', '.join(names)}. "
+            f"{shown} has no column for {' and '.join(missing)}; its columns are {named}. "
             f"Say which it is with --column {missing[0]}=NAME"
         )
     adjusted = [name for name, text in zip(names, plain, strict=True) if _ADJUSTED.search(text)]
