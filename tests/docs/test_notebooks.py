@@ -161,7 +161,7 @@ def test_the_twin_of_the_tutorial_shows_the_figures_of_the_command_line(built, c
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True, symlinks=True)
     (command,) = (each for each, _ in console.commands(page) if each.startswith("ktrdr backtest "))
     console.run(f"```console\n$ {command}\n...\n```\n", tmp_path)
-    stored = (tmp_path / "home" / "runs" / "rsi_turns" / "1-1" / "result.json").read_text(encoding="utf-8")
+    stored = (tmp_path / "home" / "runs" / "rsi_turns" / "1-1" / "metrics.json").read_text(encoding="utf-8")
     run = json.loads(stored)
     twin = built("tutorial.ipynb")
     columns = (run["metrics"], run["benchmark"], run["baselines"][0]["metrics"])
