@@ -124,6 +124,8 @@ def test_a_description_that_does_not_fit_is_refused(saved, tmp_path, name, chang
     with pytest.raises(BadInputError) as caught:
         SklearnLoader().load(tmp_path)
     assert "\n" not in str(caught.value)
+    assert "Value error" not in str(caught.value), "the prefix is pydantic's"
+    assert "('" not in str(caught.value), "the place is a path, not a tuple"
 
 
 def array(values):
