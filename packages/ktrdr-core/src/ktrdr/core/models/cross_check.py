@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ktrdr.core.features.columns import FeatureColumn, crisp_columns, feature_columns, feature_number
 from ktrdr.core.jobs.job_settings import TrainingSettings
+from ktrdr.core.jobs.refusals import message_of
 from ktrdr.core.models.file_checks import check_history, check_model, check_normalizers
 from ktrdr.core.models.manifest import MANIFEST_FILE, Manifest
 from ktrdr.core.plugins.manager import KNOWN_BACKENDS
@@ -130,7 +131,7 @@ def _overrides(written: Strategy, traded: Strategy) -> Iterator[str]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "date_range"
-        yield f"{MANIFEST_FILE}: `strategy` is wrong in `{where}`: {first['msg'].removeprefix('Value error, ')}"
+        yield f"{MANIFEST_FILE}: `strategy` is wrong in `{where}`: {message_of(first)}"
     for key in sorted(set(training.given) ^ set(written.training.given)):
         if key != "epochs":
             yield f"{MANIFEST_FILE} is wrong about `{key}` in `strategy.training.given`: see {STRATEGY_FILE}"
