@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.data.python_words import python_messages
-from ktrdr.core.face.result_html import result_block
+from ktrdr.core.face.result_html import result_block, table_html
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
 from ktrdr.core.features.causality import CheckReport
 from ktrdr.core.work.progress import Progress
@@ -81,7 +81,7 @@ class Check:
         )
 
     def _repr_html_(self) -> str:
-        table = self.findings.to_html(border=0, float_format=lambda value: f"{value:,.0f}", na_rep="never")
+        table = table_html(self.findings, ",.0f", "never")
         return result_block(repr(self)[1:-1], table)
 
 

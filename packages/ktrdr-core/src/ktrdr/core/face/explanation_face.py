@@ -10,7 +10,7 @@ from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.data.times import format_time
 from ktrdr.core.face.arguments import TimeLike
 from ktrdr.core.face.model_argument import ModelLike, find_bundle
-from ktrdr.core.face.result_html import paragraph, result_block
+from ktrdr.core.face.result_html import paragraph, result_block, table_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ class Explanation:
         output = str(self.outputs.idxmax())
         if f"adds to {output}" in inputs:
             inputs = inputs[["value", "seen", f"adds to {output}"]]
-        table = inputs.to_html(border=0, float_format=lambda value: f"{value:.4g}", max_rows=25, na_rep="")
+        table = table_html(inputs, ".4g")
         return result_block(f"{self._title()}: {self.decision}", paragraph(self.reason), table)
 
 

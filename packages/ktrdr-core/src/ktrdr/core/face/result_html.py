@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,18 +14,23 @@ from ktrdr.core.report.figures import BLUE, GREEN, GREY, RED
 from ktrdr.core.report.page import Card
 from ktrdr.core.report.timeline import Timeline
 
-__all__ = ["card_row", "line_picture", "paragraph", "result_block", "warning_list"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["card_row", "line_picture", "paragraph", "result_block", "table_html", "warning_list"]
 
 _TONES = {"good": GREEN, "bad": RED, "": "inherit"}
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 220, 64, 8, 24, 22
 _MOST_PLACES = 600
+_MOST_ROWS = 25
+_CELL = "padding: 1px 12px 1px 0; font-variant-numeric: tabular-nums"
 _LINES = ((BLUE, ""), (GREY, "5 4"))
 
 
 def result_block(title: str, *parts: str) -> str:
     """Return a result: a title in bold, and the ``parts``, which are HTML."""
     return (
-        '<div style="font: 13px/1.45 var(--jp-ui-font-family, system-ui, sans-serif); max-width: 760px">'
+        '<div style="font: 13px/1.45 var(--jp-ui-font-family, system-ui, sans-serif); max-width: 760px; overflow-x: auto">'
         f'<div style="font-weight: 600; margin-bottom: 6px">{html.escape(title)}</div>{"".join(parts)}</div>'
     )
 
@@ -53,6 +59,26 @@ def card_row(cards: Sequence[Card]) -> str:
         for card in cards
     )
     return f'<div style="display: flex; flex-wrap: wrap; gap: 8px; margin: 8px 0">{shown}</div>'
+
+
+def table_html(frame: pd.DataFrame, number: str, missing: str = "") -> str:
+    """Return a frame as a table: at most 25 rows, with space between columns whatever the styles of the page.
+
+    Args:
+        frame: its index has one level.
+        number: format of float64 values, such as ``.4g``.
+        missing: stands for NaN.
+    """
+    heading = frame.rename_axis(columns=str(frame.index.name))
+    heading.index.name = None
+    table: str = heading.to_html(
+        border=0, float_format=lambda value: format(value, number), na_rep=missing, max_rows=_MOST_ROWS
+    )
+    return (
+        table.replace(' style="text-align: right;"', "")
+        .replace("<th>", f'<th style="{_CELL}; text-align: left">')
+        .replace("<td>", f'<td style="{_CELL}; text-align: right">')
+    )
 
 
 def line_picture(time: np.ndarray, lines: dict[str, np.ndarray], title: str) -> str:

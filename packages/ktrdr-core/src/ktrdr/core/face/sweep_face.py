@@ -11,7 +11,7 @@ from ktrdr.core.data.times import last_day, parse_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server, remote_name
-from ktrdr.core.face.result_html import result_block, warning_list
+from ktrdr.core.face.result_html import result_block, table_html, warning_list
 from ktrdr.core.jobs.job_settings import SweepSettings, Value
 from ktrdr.core.work.progress import Progress
 from ktrdr.core.work.watching import watched
@@ -94,7 +94,7 @@ class Sweep:
     def _repr_html_(self) -> str:
         names = list(self._result["rows"][0]["settings"])
         columns = [*names, *dict.fromkeys([self._result["metric"], *_SHOWN])]
-        table = self.table[columns].head(_ROWS_IN_HTML).to_html(border=0, float_format=lambda value: f"{value:.4g}")
+        table = table_html(self.table[columns].head(_ROWS_IN_HTML), ".4g")
         return result_block(self._title(), warning_list(self.warnings), table)
 
 
