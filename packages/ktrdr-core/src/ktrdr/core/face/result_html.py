@@ -69,7 +69,7 @@ def table_html(frame: pd.DataFrame, number: str, missing: str = "") -> str:
         number: format of float64 values, such as ``.4g``.
         missing: stands for NaN.
     """
-    heading = frame.rename_axis(columns=str(frame.index.name))
+    heading = frame.copy().rename_axis(columns=str(frame.index.name))
     heading.index.name = None
     table: str = heading.to_html(
         border=0, float_format=lambda value: format(value, number), na_rep=missing, max_rows=_MOST_ROWS
