@@ -30,7 +30,8 @@ _LINES = ((BLUE, ""), (GREY, "5 4"))
 def result_block(title: str, *parts: str) -> str:
     """Return a result: a title in bold, and the ``parts``, which are HTML."""
     return (
-        '<div style="font: 13px/1.45 var(--jp-ui-font-family, system-ui, sans-serif); max-width: 760px; overflow-x: auto">'
+        '<div style="font: 13px/1.45 var(--jp-ui-font-family, system-ui, sans-serif); max-width: 760px;'
+        ' overflow-x: auto">'
         f'<div style="font-weight: 600; margin-bottom: 6px">{html.escape(title)}</div>{"".join(parts)}</div>'
     )
 
