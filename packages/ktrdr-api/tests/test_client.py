@@ -227,7 +227,7 @@ def test_sweep_on_a_server(run, address, work):
 def test_what_only_works_here_is_said(run, address, strategy_file):
     code, _, err = run("backtest", strategy_file, "--server", address)
     assert code == 2
-    assert "name a model of that server" in err
+    assert "name one of its models, such as `name` or `name/3`" in err
     code, _, err = run("backtest", "absent", "--server", address)
     assert code == 2
     assert "no model `absent`" in err

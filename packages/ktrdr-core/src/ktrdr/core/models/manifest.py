@@ -17,7 +17,6 @@ from pydantic import (
     model_validator,
 )
 
-from ktrdr.core.data.times import last_day
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.limits import LARGEST_VERSION, LARGEST_WINDOW
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
@@ -136,6 +135,9 @@ class DataReference(_Part):
     @property
     def days(self) -> str:
         """First and last day of the bars used: ``2017-01-01 to 2017-09-29``, UTC."""
+        # The API reads manifests, and starts without numpy.
+        from ktrdr.core.data.times import last_day
+
         return f"{self.start:%Y-%m-%d} to {last_day(self.end)}"
 
     @property
