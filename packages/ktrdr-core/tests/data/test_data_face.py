@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import doctest
 import importlib
 import signal
 import subprocess
@@ -73,13 +72,6 @@ def test_each_public_name_is_there_whatever_was_imported_before(room):
     assert sorted(package.__all__) == sorted(dir(package))
     for name in package.__all__:
         assert getattr(package, name) is not None
-
-
-@pytest.mark.parametrize("module", ["", ".frames", ".importing", ".data_sets", ".python_words"])
-def test_the_examples_in_docstrings_are_true(module):
-    result = doctest.testmod(importlib.import_module(f"ktrdr.core.data{module}"))
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 class TestImportFiles:

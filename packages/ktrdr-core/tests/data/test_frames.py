@@ -87,9 +87,9 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            ("soon", "^start: 'soon' is no date: write it as 2017-01-31"),
-            (2017, "^start: 2017 is no date: give text such as '2017-01-31', a date"),
-            (pd.NaT, "^start: 'NaT' is no date"),
+            ("soon", "^start: 'soon' is not a date: write it as 2017-01-31"),
+            (2017, "^start: 2017 is not a date: give text such as '2017-01-31', a date"),
+            (pd.NaT, "^start: 'NaT' is not a date"),
             (dt.date(1066, 1, 1), "outside 1678 to 2261"),
         ],
     )

@@ -132,7 +132,7 @@ def test_what_is_no_model_says_what_is(training, write_strategy):
     ("changes", "message"),
     [
         ({"commission": 1.5}, "commission must be below 1, not 1.5"),
-        ({"start": "1.4.2017"}, "start: '1.4.2017' is no date: write it as 2017-01-31"),
+        ({"start": "1.4.2017"}, "start: '1.4.2017' is not a date: write it as 2017-01-31"),
         ({"start": pd.Timestamp("2017-04-01 12:00")}, "start is a day, not a time: give 2017-04-01"),
         ({"end": "2017-01-01", "start": "2017-02-01"}, "is before the start"),
         ({"symbols": []}, "symbols is empty; give at least one"),
@@ -177,7 +177,7 @@ def test_an_explanation_is_of_the_bar_at_that_time(training, at):
     assert explanation.outputs.sum() == pytest.approx(1)
     assert explanation.inputs.index.tolist() == ["1h_rsi_low", "1h_rsi_middle", "1h_rsi_high"]
     assert explanation.decision in repr(explanation)
-    with pytest.raises(kt.BadInputError, match="at: 5 is no date: give text such as"):
+    with pytest.raises(kt.BadInputError, match="at: 5 is not a date: give text such as"):
         kt.explain(training, at=5)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
 import subprocess
 import sys
 import warnings
@@ -23,7 +22,6 @@ from ktrdr.core.trials.look import Look, Span, digest
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.workflows.places import trials_in
 
-EXAMPLES = [test for test in doctest.DocTestFinder().find(stored_trials) if test.examples]
 DAY = 86_400
 FIRST = 17_440  # 2017-10-01
 
@@ -83,22 +81,6 @@ def test_the_count_is_a_function_whatever_was_imported_before() -> None:
     code = "import ktrdr.core.trials.trial_ledger, ktrdr.core.trials as trials; print(callable(trials.count))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name.rpartition(".")[2])
-@pytest.mark.usefixtures("recorded")
-def test_the_examples_of_the_docstrings(
-    example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=said.append)
-    assert (result.failed, "".join(said)) == (0, "")
-    assert result.attempted
-
-
-def test_every_function_has_an_example() -> None:
-    assert {test.name.rpartition(".")[2] for test in EXAMPLES} == set(stored_trials.__all__) - {"StoredTrial"}
 
 
 def test_an_empty_home_gives_no_rows_of_the_same_types() -> None:

@@ -412,7 +412,7 @@ class TestContract:
             return compute_indicator(type_name, parameters, bars)
 
         compute_indicator = computation.compute_indicator
-        with patch.object(sources.compute, "compute_indicator", counted):
+        with patch.object(sources.computation, "compute_indicator", counted):
             FeaturePipeline(rich_strategy).compute(rich_bars())
         assert sorted(calls) == [("macd", "30m"), ("roc", "4h"), ("rsi", "1h"), ("rsi", "4h"), ("sma", "1h")]
 

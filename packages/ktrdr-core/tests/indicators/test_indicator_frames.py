@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,13 +21,6 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def frame(eurusd):
     return eurusd[:500].to_frame()
-
-
-@pytest.mark.parametrize("module", ["", ".indicator_frames"])
-def test_the_examples_in_docstrings_are_true(module):
-    result = doctest.testmod(importlib.import_module(f"ktrdr.core.indicators{module}"))
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 @pytest.mark.parametrize("name", indicator_names())

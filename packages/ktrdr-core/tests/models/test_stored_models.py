@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 import subprocess
 import sys
@@ -15,14 +14,12 @@ import pytest
 import ktrdr.core.models as models
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.features.columns import feature_columns
-from ktrdr.core.models import stored_models
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import ManifestFields
 from ktrdr.core.models.model_store import ModelStore, default_model_store
 from ktrdr.core.strategy.loader import load_strategy_text
 
 STRATEGY = Path(__file__).parents[4] / "strategies" / "neuro_mean_reversion.yaml"
-EXAMPLES = [test for test in doctest.DocTestFinder().find(stored_models) if test.examples]
 
 
 @pytest.fixture
@@ -64,22 +61,6 @@ def test_importing_the_room_imports_the_standard_library_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["ktrdr"]
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name.rpartition(".")[2])
-@pytest.mark.usefixtures("shipped")
-def test_the_examples_of_the_docstrings(
-    example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=said.append)
-    assert (result.failed, "".join(said)) == (0, "")
-    assert result.attempted
-
-
-def test_every_function_has_an_example() -> None:
-    assert {test.name.rpartition(".")[2] for test in EXAMPLES} == set(stored_models.__all__)
 
 
 def test_an_empty_home_gives_no_rows_of_the_same_types(store: ModelStore, add: Callable[..., Bundle]) -> None:

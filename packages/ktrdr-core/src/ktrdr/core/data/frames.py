@@ -154,7 +154,7 @@ def instant(value: str | dt.date | np.datetime64 | None, name: str) -> np.dateti
     if not isinstance(value, str):
         if not isinstance(value, dt.date):
             raise BadInputError(
-                f"{name}: {value!r} is no date: give text such as '2017-01-31', a date, a datetime or a Timestamp"
+                f"{name}: {value!r} is not a date: give text such as '2017-01-31', a date, a datetime or a Timestamp"
             )
         value = value.isoformat()
     return parse_time(value, name)
