@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ktrdr.core.parameters import Parameter
-from ktrdr.core.plugins import Device, ModelType, PluginInfo, hookimpl
+from ktrdr.core.plugins import Device, ModelType, Parameter, PluginInfo, hookimpl
 from ktrdr_ml_example import __version__
 
 if TYPE_CHECKING:

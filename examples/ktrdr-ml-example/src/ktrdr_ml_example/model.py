@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core import BadInputError
 from ktrdr.core.plugins import EpochRecord
 
 __all__ = ["SoftmaxModel", "SoftmaxPredictor", "probabilities"]

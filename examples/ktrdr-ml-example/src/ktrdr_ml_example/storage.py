@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core import BadInputError
 from ktrdr.core.plugins import TrainedModel
 from ktrdr_ml_example.model import SoftmaxModel, SoftmaxPredictor
 from ktrdr_ml_example.training import require_cpu

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core import BadInputError
 from ktrdr.core.plugins import CheckpointWriter, EpochRecord, Split, TrainingData, TrainingTask
 from ktrdr.core.work import Cancellation, Progress, ProgressEvent
 from ktrdr_ml_example.model import SoftmaxModel, probabilities

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ktrdr.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from ktrdr.core.parameters import Parameter
     from ktrdr.core.plugins.contract import (
         CONTRACT_VERSION,
         CheckpointWriter,
@@ -48,6 +49,7 @@ __all__ = [
     "ModelStorage",
     "ModelTrainer",
     "ModelType",
+    "Parameter",
     "PluginInfo",
     "Predictor",
     "Rule",
@@ -61,7 +63,10 @@ __all__ = [
     "too_many_rules",
 ]
 
-_ELSEWHERE = {"PROJECT": "markers", "hookimpl": "markers", "hookspec": "markers", "too_many_rules": "rule_limit"}
-__getattr__, __dir__ = lazy_names(
-    __name__, {name: f"{__name__}.{_ELSEWHERE.get(name, 'contract')}" for name in __all__}
-)  # fmt: skip
+_MODULES = {
+    **dict.fromkeys(__all__, f"{__name__}.contract"),
+    **dict.fromkeys(("PROJECT", "hookimpl", "hookspec"), f"{__name__}.markers"),
+    "Parameter": "ktrdr.core.parameters",
+    "too_many_rules": f"{__name__}.rule_limit",
+}
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

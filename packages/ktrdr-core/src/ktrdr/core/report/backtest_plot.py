@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.backtesting.results import BacktestResult
-from ktrdr.core.report.content import account_pictures
+from ktrdr.core.report.content import PRICES, account_pictures
 from ktrdr.core.report.page import Picture
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["backtest_plot"]
 _HEIGHTS = {"equity": 260, "drawdown": 130, "exposure": 130}
 _PRICE_HEIGHT = 340
 _GAP = 46
-_TICKS = 8
+_TICKS = 6
 
 
 def backtest_plot(result: BacktestResult) -> Figure:
@@ -38,15 +38,15 @@ def backtest_plot(result: BacktestResult) -> Figure:
         shared_xaxes=True,
         vertical_spacing=_GAP / whole if len(pictures) > 1 else 0.0,
         row_heights=heights,
-        subplot_titles=[picture.title for picture in pictures],
     )
     labels = timeline.labels
     for row, picture in enumerate(pictures, start=1):
         for trace in picture.figure["data"]:
             figure.add_trace({**trace, "legend": _legend(row)}, row=row, col=1)
-        figure.update_yaxes(picture.figure["layout"].get("yaxis", {}), row=row, col=1)
-    # Plotly centres the titles of subplots, where the legends are.
-    figure.update_annotations(x=0, xanchor="left")
+        axis = picture.figure["layout"]["yaxis"]
+        if picture.key.startswith("price-"):
+            axis = {**axis, "title": {"text": f"price, {picture.title.removeprefix(PRICES)}"}}
+        figure.update_yaxes(axis, row=row, col=1)
     step = max(1, len(labels) // _TICKS)
     figure.update_xaxes(
         tickvals=list(range(0, len(labels), step)),

@@ -21,8 +21,10 @@ from ktrdr.core.report.tones import tone_of
 from ktrdr.core.report.trade_list import MOST_ROWS, trade_columns, trade_rows
 from ktrdr.core.training.importance import relative_change
 
-__all__ = ["account_pictures", "cards_of", "page_of", "sentence"]
+__all__ = ["PRICES", "account_pictures", "cards_of", "page_of", "sentence"]
 
+PRICES = "Price and trades, "
+"""Beginning of the title of the prices of a symbol."""
 _MOST_PRICE_FIGURES = 12
 _MOST_INPUTS = 25
 
@@ -227,7 +229,7 @@ def _price_picture(
     shown = "Candles, hollow where the close is not below the open" if "open" in symbol.positions else "Closes"
     return Picture(
         f"price-{number}",
-        f"Price and trades, {symbol.symbol}",
+        f"{PRICES}{symbol.symbol}",
         figures.price_figure(timeline, symbol.positions, {name: column[drawn] for name, column in trades.items()}),
         f"{shown}; entries and exits at the prices of their fills.{note}{_merged(timeline, 'as one candle')}",
         time=True,
