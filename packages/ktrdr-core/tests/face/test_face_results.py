@@ -134,6 +134,9 @@ def test_what_is_no_model_says_what_is(training, write_strategy):
         ({"commission": 1.5}, "commission must be below 1, not 1.5"),
         ({"start": "1.4.2017"}, "start: '1.4.2017' is not a date: write it as 2017-01-31"),
         ({"start": pd.Timestamp("2017-04-01 12:00")}, "start is a day, not a time: give 2017-04-01"),
+        ({"start": pd.Timestamp("2017-04-02", tz="Europe/Berlin")}, "start is a day, not a time: give 2017-04-01"),
+        ({"start": pd.NaT}, "start: NaT is not a date"),
+        ({"symbols": 5}, "symbols: "),
         ({"end": "2017-01-01", "start": "2017-02-01"}, "is before the start"),
         ({"symbols": []}, "symbols is empty; give at least one"),
         ({"symbols": ["EURUSD", "EURUSD"]}, "`EURUSD` is given twice"),
@@ -206,6 +209,7 @@ def test_stored_runs_are_listed_loaded_and_compared(backtest, training):
     compared = kt.runs.compare([backtest, "waves/1-2"])
     assert compared.columns.tolist() == ["waves/1-1", "waves/1-2"]
     assert compared.loc["commission", "waves/1-2"] == other.metrics.loc["commission", "strategy"]
+    assert kt.runs.load(backtest.directory).run == "waves/1-1"
     assert kt.runs.compare("waves/1-2").columns.tolist() == ["waves/1-2"]
     with pytest.raises(kt.NotFoundError, match="waves/1-9"):
         kt.runs.load("waves/1-9")

@@ -21,6 +21,7 @@ def test_a_file_its_text_and_its_map_are_the_same_strategy(strategy, write_strat
     assert kt.load_strategy(strategy.to_dict()) == strategy
     assert strategy.text == path.read_text(encoding="utf-8")
     assert kt.load_strategy(path) != kt.load_strategy(write_strategy("other"))
+    assert len({strategy, kt.load_strategy(strategy.to_dict()), strategy.replace({})}) == 1
 
 
 def test_it_says_in_a_line_what_it_is(strategy):

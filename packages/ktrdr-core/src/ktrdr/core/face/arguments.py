@@ -33,7 +33,7 @@ def settings_of(kind: type[S], symbols: SymbolsLike, start: DayLike, end: DayLik
         BadInputError: one of them is wrong; the message names it.
     """
     given: dict[str, Any] = {
-        "symbols": (symbols,) if isinstance(symbols, str) else None if symbols is None else tuple(symbols),
+        "symbols": (symbols,) if isinstance(symbols, str) else _listed(symbols),
         "start": _day_of(start, "start"),
         "end": _day_of(end, "end"),
     }
@@ -44,7 +44,16 @@ def _day_of(value: DayLike, name: str) -> object:
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]").item()
     if isinstance(value, dt.datetime):
+        if value != value:  # pandas.NaT
+            raise BadInputError(f"{name}: {value!r} is not a date: write it as 2017-01-31")
+        if value.tzinfo is not None:
+            value = value.astimezone(dt.UTC)
         if value.time() != dt.time():
             raise BadInputError(f"{name} is a day, not a time: give {value.date()} instead of {value.isoformat()}")
         return value.date()
     return value
+
+
+def _listed(values: object) -> object:
+    """Return several values as a tuple; anything else is left to the settings, which refuse it."""
+    return tuple(values) if isinstance(values, Iterable) else values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def list() -> pd.DataFrame:
     return typed_frame(_COLUMNS, rows, [*found], index="run", index_dtype="str")
 
 
-def load(run: str) -> Backtest:
+def load(run: str | os.PathLike[str]) -> Backtest:
     """Load a stored backtest, its figures deflated by the number of trials that is known now.
 
     Args:
@@ -89,7 +90,7 @@ def load(run: str) -> Backtest:
         >>> kt.runs.load(backtest.run)
         <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return 0.00%, Sharpe -, 0 trades>
     """
-    directory = find_run(run)
+    directory = find_run(os.fspath(run))
     result, summary = read_result(directory), summary_by_now(directory)
     count = summary.get("trial_count")
     return Backtest(
@@ -100,11 +101,11 @@ def load(run: str) -> Backtest:
     )
 
 
-def compare(runs: Iterable[str | Backtest]) -> pd.DataFrame:
+def compare(runs: Iterable[str | os.PathLike[str] | Backtest]) -> pd.DataFrame:
     """Return the metrics of several backtests beside each other, deflated by the number of trials that is known now.
 
     Args:
-        runs: names of runs, or backtests.
+        runs: names of runs, paths of their directories, or backtests.
 
     Returns:
         Index ``metric``; one column per run, float64, NaN where a metric is not defined.
@@ -121,9 +122,9 @@ def compare(runs: Iterable[str | Backtest]) -> pd.DataFrame:
         >>> kt.runs.compare(runs).columns.tolist()
         ['neuro_mean_reversion/1-1', 'neuro_mean_reversion/1-2']
     """
-    if isinstance(runs, str | Backtest):
+    if isinstance(runs, str | os.PathLike | Backtest):
         runs = [runs]
-    found = [run.directory if isinstance(run, Backtest) else find_run(run) for run in runs]
+    found = [run.directory if isinstance(run, Backtest) else find_run(os.fspath(run)) for run in runs]
     if not found:
         raise BadInputError("there is nothing to compare; give at least one run, such as `neuro_mean_reversion/1-1`")
     return metrics_frame({run_name(directory): summary_by_now(directory)["metrics"] for directory in found})

@@ -166,7 +166,8 @@ class Strategy:
         return isinstance(other, Strategy) and self._loaded.strategy == other._loaded.strategy
 
     def __hash__(self) -> int:
-        return hash(self.text)
+        # Equal strategies may be written in different ways, so the text does not tell them apart.
+        return hash(self.name)
 
     def __repr__(self) -> str:
         strategy = self._loaded.strategy
