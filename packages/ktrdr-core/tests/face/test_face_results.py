@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import signal
@@ -13,8 +14,11 @@ import pytest
 import ktrdr.core as kt
 from ktrdr.core.backtesting.metrics import METRICS
 from ktrdr.core.backtesting.results import read_result
+from ktrdr.core.face.check_face import Check
+from ktrdr.core.face.training_face import Training
 from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
 from ktrdr.core.models.model_store import default_model_store
+from ktrdr.core.report.figures import GREEN, RED
 from ktrdr.core.runs.run_store import find_run
 
 
@@ -193,6 +197,28 @@ def test_a_check_is_true_where_nothing_leaks(home, write_strategy):
     assert repr(check) == "<Check waves on EURUSD 1h: no look-ahead found at 3 cuts of 400 bars>"
 
 
+def test_a_check_that_finds_look_ahead_is_false_and_names_it(home, write_strategy):
+    clean = kt.check(write_strategy("waves"), sample=True, cuts=2, last=300, progress=False)
+    first, *others = clean._report.features
+    leak = dataclasses.replace(first, leaks=2, bars_ahead=3)
+    check = Check("waves", dataclasses.replace(clean._report, features=(leak, *others)))
+    assert not check
+    assert not check.passed
+    assert check.leaking == ("1h_rsi_low",)
+    assert check.findings.loc["1h_rsi_low", ["leaks", "bars_ahead"]].tolist() == [2, 3]
+    assert "look-ahead in 1h_rsi_low" in repr(check)
+
+
+@pytest.mark.parametrize(("other", "colour"), [(-0.1, RED), (0.1, GREEN)])
+def test_a_model_below_the_majority_class_is_shown_in_red(training, other, colour):
+    manifest = training.bundle.manifest
+    loss = manifest.metrics["test"]["log_loss"]
+    baselines = {"majority": {"test": {"log_loss": loss + other}}}
+    bundle = dataclasses.replace(training.bundle, manifest=manifest.model_copy(update={"baselines": baselines}))
+    shown = Training(dataclasses.replace(training._result, bundle=bundle), ())._repr_html_()
+    assert f"color: {colour}" in shown.partition("Log loss, test")[2].partition("majority class")[0]
+
+
 @pytest.mark.parametrize(("changes", "message"), [({"cuts": 0}, "1 bar or more, not at 0"), ({"seed": -4}, "not -4")])
 def test_a_check_out_of_range_is_refused(home, write_strategy, changes, message):
     with pytest.raises(kt.BadInputError, match=message):
@@ -220,7 +246,8 @@ def test_stored_runs_are_listed_loaded_and_compared(backtest, training):
 def test_a_loaded_run_counts_the_trials_that_are_known_by_now(backtest, training):
     before = kt.runs.load(backtest.run).trials
     kt.sweep(training, {"risk.stop_loss.atr": [2, 4]}, end="2017-06-30", progress=False)
-    assert kt.runs.load(backtest.run).trials == before + 2
+    loaded = kt.runs.load(backtest.run)
+    assert (loaded.trials, loaded.metrics.loc["trials", "strategy"]) == (before + 2, before + 2)
     assert kt.runs.compare([backtest.run]).loc["trials"].item() == before + 2
 
 
@@ -244,6 +271,10 @@ def test_a_plot_has_each_line_of_the_account_on_one_axis_of_time(backtest, train
     assert len(figure.data[0].y) == len(backtest.equity)
     assert figure.data[0].y[-1] == pytest.approx(backtest.equity["equity"].iloc[-1], rel=1e-6)
     assert len(figure.data[names.index("drawdown")].y) == len(backtest.equity)
+    axis = figure.layout.xaxis4
+    opens = backtest.equity.index.strftime("%Y-%m-%d")
+    assert len(axis.tickvals) > 4
+    assert list(axis.ticktext) == [opens[place] for place in axis.tickvals]
     assert [trace.name for trace in training.plot().data][:2] == ["training loss", "validation loss"]
 
 
