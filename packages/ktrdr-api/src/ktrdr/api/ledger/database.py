@@ -37,6 +37,8 @@ __all__ = ["Database", "open_database", "prepare_database"]
 _WRITERS_LOCK = 7_466_772
 """Key of the advisory lock of writers. The number is arbitrary, but must be the same in every process."""
 
+_SECONDS_TO_OPEN = 1.0
+
 
 class Reading(Protocol):
     """A connection for reading."""
@@ -139,14 +141,23 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, also those whose opening was cancelled and goes on."""
-        await asyncio.gather(*self._abandoned)
+        if self._abandoned:
+            _, waiting = await asyncio.wait(self._abandoned, timeout=_SECONDS_TO_OPEN)
+            # To open a file takes milliseconds: these wait for a free connection, and may be cancelled.
+            for closing_it in waiting:
+                closing_it.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
         await self.writer.dispose()
         if isinstance(self.reader, Engine):
             self.reader.dispose()
 
 
 async def _close_when_open(opening: asyncio.Task[AsyncConnection]) -> None:
-    await asyncio.wait({opening})
+    try:
+        await asyncio.wait({opening})
+    except asyncio.CancelledError:
+        opening.cancel()
+        raise
     if opening.exception() is None:
         await opening.result().close()
 
