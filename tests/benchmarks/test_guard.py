@@ -86,6 +86,7 @@ def test_a_limit_holds_up_to_its_slack(measured, monkeypatch, capsys, found, end
     assert ("EXCEEDED: work: " in capsys.readouterr().out) == bool(ended)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", guard.LIMITS, ids=lambda limit: limit.name)
 def test_every_limit_can_be_measured(limit):
     assert 0 < limit.measure() < math.inf
