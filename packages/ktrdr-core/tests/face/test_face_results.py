@@ -248,6 +248,9 @@ def test_a_loaded_run_counts_the_trials_that_are_known_by_now(backtest, training
     kt.sweep(training, {"risk.stop_loss.atr": [2, 4]}, end="2017-06-30", progress=False)
     loaded = kt.runs.load(backtest.run)
     assert (loaded.trials, loaded.metrics.loc["trials", "strategy"]) == (before + 2, before + 2)
+    listed = kt.runs.list().loc[backtest.run, "deflated_sharpe"]
+    assert listed == loaded.metrics.loc["deflated_sharpe", "strategy"]
+    assert listed != backtest.metrics.loc["deflated_sharpe", "strategy"]
     assert kt.runs.compare([backtest.run]).loc["trials"].item() == before + 2
 
 

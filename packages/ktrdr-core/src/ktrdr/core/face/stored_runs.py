@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ktrdr.core.backtesting.results import read_result, read_summary
+from ktrdr.core.backtesting.results import read_result
 from ktrdr.core.data.times import parse_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.backtest_face import Backtest
@@ -32,17 +32,17 @@ _COLUMNS = {
 
 
 def list() -> pd.DataFrame:
-    """Return the stored backtests, sorted by name.
+    """Return the stored backtests, sorted by name, deflated by the number of trials that is known now.
 
     A run whose files are damaged is left out, and told as a Python warning.
 
     Returns:
         Index ``run``; columns ``model``, ``symbols``, ``timeframe`` (text), ``start`` and ``end`` (aware, UTC: open of
         the first bar, close of the last), ``total_return``, ``sharpe``, ``deflated_sharpe``, ``max_drawdown`` and
-        ``trades`` (float64, as they were when the run was made).
+        ``trades`` (float64).
 
     Raises:
-        BadInputError: the directory of runs cannot be read.
+        KtrdrError: the ledger of trials cannot be read.
 
     Example:
         >>> import ktrdr.core as kt
@@ -52,7 +52,7 @@ def list() -> pd.DataFrame:
     found = {}
     for directory in stored_runs(runs_root()):
         try:
-            found[run_name(directory)] = read_summary(directory)
+            found[run_name(directory)] = summary_by_now(directory)
         except BadInputError as error:
             warnings.warn(str(error), UserWarning, stacklevel=2)
     rows = [
