@@ -39,7 +39,7 @@ from harness import Contest, Figure, Taken, main
 
 CLIENTS, PACE = 50, 0.25
 LATENCY_MS, LEDGER = 50.0, 2_000
-# Reads of a turn, and turns: short ones, so that the same load of the machine is on those that are compared.
+# Reads in a turn, and turns. Turns are short, so that other load on the machine slows both sides of a ratio alike.
 REQUESTS, TURNS = 50, 60
 MOST_BESIDE_MEDIAN = 4.0
 READS = "a read, 50 clients"
@@ -204,7 +204,8 @@ def running_seconds(pid: int) -> float:
 def beside_bare() -> dict[str, float]:
     """Return the CPU time of one operation, and of a list of 50, over that of the bare route: the median of the turns.
 
-    One client reads on one connection, from a ledger of 2,000 operations; the operation has a result of 7 kB.
+    One client reads from a ledger of 2,000 operations, with a connection for each turn; the operation has a result of
+    7 kB.
     """
     with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as stack:
         ids = asyncio.run(fill(f"sqlite:///{home}/ledger.sqlite", LEDGER))
