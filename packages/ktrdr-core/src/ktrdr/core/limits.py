@@ -30,6 +30,7 @@ __all__ = [
     "MOST_SCHEMA_VALUES",
     "MOST_TENSORS",
     "MOST_UNPACKING",
+    "POPULATION_MEMORY",
 ]
 
 LARGEST_SEED = 2**32 - 1
@@ -119,3 +120,6 @@ MOST_UNPACKING = 50
 
 FREE_UNPACKING = 8 * 2**20
 """Unpacked bytes that every compressed file may have, whatever the ratio."""
+
+POPULATION_MEMORY = 512_000_000
+"""Bytes that the training of a population may take by default, beyond the features of its members."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.parameters import Parameter
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress
@@ -25,13 +26,17 @@ __all__ = [
     "EpochRecord",
     "Explainable",
     "IdleKeys",
+    "Member",
+    "MemberOutcome",
     "ModelLoader",
     "ModelStorage",
     "ModelTrainer",
     "ModelType",
     "OutputKind",
     "PluginInfo",
+    "PopulationTrainer",
     "Predictor",
+    "Resources",
     "Rule",
     "RuleBased",
     "Split",
@@ -40,11 +45,11 @@ __all__ = [
     "TrainingTask",
 ]
 
-CONTRACT_VERSION = "2.0"
+CONTRACT_VERSION = "2.1"
 """Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer.
 
 The major is raised when a requirement of every plugin changes; the minor when an optional ability is added, such as
-:class:`Explainable`. The format of stored models has a version of its own.
+:class:`PopulationTrainer`. The format of stored models has a version of its own.
 """
 
 OutputKind = Literal["classification", "regression"]
@@ -107,6 +112,8 @@ class ModelType:
             makes one rule for each combination of memberships; ``None`` for any other type. Core refuses a strategy
             with more rules.
         idle_keys: :attr:`training_keys` that have no effect with certain values of the architecture.
+        member_parameters: names of the architecture parameters in which the members of one population may differ, such
+            as a dropout; all other parameters must be equal.
     """
 
     name: str
@@ -118,6 +125,7 @@ class ModelType:
     inputs: Literal["features", "crisp"] = "features"
     rules_parameter: str | None = None
     idle_keys: tuple[IdleKeys, ...] = ()
+    member_parameters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +135,7 @@ class PluginInfo:
     Attributes:
         name: the name of its entry point.
         version: version of its distribution.
-        contract: contract version that the plugin was written for, as a literal such as ``"2.0"``; not
+        contract: contract version that the plugin was written for, as a literal such as ``"2.1"``; not
             :data:`CONTRACT_VERSION`, which is the version of the installed core.
         model_types: model types that the plugin trains.
         requires: distributions of its framework, for messages.
@@ -353,6 +361,71 @@ class ModelTrainer(Protocol):
         Resumes from ``checkpoint.latest()`` if there is one, and then gives the same weights as an uninterrupted run.
         Checks ``cancellation`` at least once per batch; if it is requested, saves a checkpoint and raises
         :class:`~ktrdr.core.errors.CancelledError`. Reports progress at most 10 times a second.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One training of a population.
+
+    Attributes:
+        task: as for :meth:`ModelTrainer.train`.
+        data: as for :meth:`ModelTrainer.train`. Members share the memory of their features if they have the same array.
+        cancellation: ends this member alone; ``None`` if only the whole population can be cancelled.
+    """
+
+    task: TrainingTask
+    data: TrainingData
+    cancellation: Cancellation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a population may use of this machine.
+
+    Attributes:
+        memory: bytes for weights, batches and copies of the data, beyond the features of the members.
+        cores: number of CPU cores.
+    """
+
+    memory: int
+    cores: int
+
+
+MemberOutcome = TrainedModel | BadInputError | CancelledError
+"""The trained model of a member, or the error with which its training ended."""
+
+
+@runtime_checkable
+class PopulationTrainer(ModelTrainer, Protocol):
+    """Optional ability of a :class:`ModelTrainer`: trains many models of one architecture faster than one by one."""
+
+    def train_many(
+        self,
+        members: Sequence[Member],
+        *,
+        progress: Progress,
+        cancellation: Cancellation,
+        checkpoint: CheckpointWriter | None,
+        resources: Resources,
+    ) -> Sequence[MemberOutcome]:
+        """Train all members and return their outcomes, in the same order.
+
+        Weights, history and best epoch of a member are, byte for byte, those that :meth:`ModelTrainer.train` gives for
+        its task and data alone, whatever the other members, their order, the resources, and interruptions. Core has
+        checked with :func:`~ktrdr.core.plugins.population_rules.check_members` that the tasks fit together. An error
+        of one member, such as a loss that is not finite, or its cancellation, is its outcome, and the other members go
+        on.
+
+        Resumes from ``checkpoint.latest()`` if there is one, and gives the same models as an uninterrupted run. If
+        ``cancellation`` is requested, saves a checkpoint and raises. Reports the number of finished members of all
+        members, at most 10 times a second.
+
+        Raises:
+            CancelledError: the population was cancelled.
+            BadInputError: ``resources`` do not suffice for one member; the device does not exist; the checkpoint is of
+                another run.
         """
         ...
 
