@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.plugins import Member
+from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.work import Cancellation
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch import population, stack
 from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.consequents import RIDGES
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
 PLATEAU = {"type": "reduce_on_plateau", "parameters": {"factor": 0.5, "patience": 0, "threshold": 0.1, "min_lr": 0.0}}
 STOPPING = {"patience": 30, "min_delta": 0.0, "monitor": "val_loss"}
@@ -254,3 +255,105 @@ def test_weights_in_a_checkpoint_of_another_shape_are_refused(problem, train, tm
     with pytest.raises(BadInputError, match="cannot be resumed") as caught:
         train(given, checkpoint=DirectoryCheckpoint(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+POPULATION = """
+import json, os, signal, sys, threading, time
+from pathlib import Path
+from ktrdr.core.plugins import Member, Resources
+from ktrdr.core.testing.learning_problems import make_problem
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.work import NO_PROGRESS, Cancellation
+from ktrdr.ml.torch import population, stack_plan
+from ktrdr.ml.torch.declaration import MODEL_TYPES
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
+population._SECONDS_BETWEEN_QUESTIONS = population._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+stack_plan._MOST_MEMBERS = 3
+directory, last = Path(sys.argv[1]), int(sys.argv[2])
+kind, architecture, settings = json.loads(sys.argv[3])
+members = []
+for seed in range(5):
+    own = {**settings, "epochs": 2 + seed % 3, "learning_rate": 0.01 * (seed + 1)}
+    given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=own, seed=seed)
+    members.append(Member(given.task, given.data))
+
+def kill():
+    while not any(int(path.name[-8:]) >= last for path in directory.glob("checkpoint-*")):
+        time.sleep(0.0005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+TorchTrainer().train_many(
+    members, progress=NO_PROGRESS, cancellation=Cancellation(),
+    checkpoint=DirectoryCheckpoint(directory, every_seconds=1e-9), resources=Resources(memory=10**9, cores=1),
+)
+"""
+
+
+def population_of(problem, name):
+    kind, architecture, settings = CASES[name]
+    return [
+        problem(
+            kind,
+            architecture=architecture,
+            settings={**settings, "epochs": 2 + seed % 3, "learning_rate": 0.01 * (seed + 1)},
+            seed=seed,
+        )
+        for seed in range(5)
+    ]
+
+
+def train_many(problems, checkpoint=None, cancellation=None):
+    return TorchTrainer().train_many(
+        [Member(one.task, one.data) for one in problems],
+        progress=NO_PROGRESS,
+        cancellation=cancellation or Cancellation(),
+        checkpoint=checkpoint,
+        resources=Resources(memory=10**9, cores=1),
+    )
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mlp", "anfis"])
+def test_a_population_that_is_killed_at_random_batches_gives_the_same_models(
+    problem, train, same, tmp_path, monkeypatch, name, kills
+):
+    """Each attempt resumes from the checkpoint of the one that was killed before it."""
+    given = population_of(problem, name)
+    task = given[0].task
+    described = json.dumps([task.model_type, dict(task.architecture), dict(task.settings)])
+    last = 0
+    for _ in range(kills):
+        # Two stacks with some twenty checkpoints of epochs, and those of each batch.
+        last += random.randrange(2, 12)
+        child = [sys.executable, "-c", POPULATION, tmp_path, str(last), described]
+        done = subprocess.run(child, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=False)
+        assert done.returncode in (-signal.SIGKILL, 0), last
+        if done.returncode == 0:
+            break
+    assert DirectoryCheckpoint(tmp_path).latest() is not None
+    for outcome, one in zip(train_many(given, DirectoryCheckpoint(tmp_path)), given, strict=True):
+        alone = train(one)
+        assert same(outcome, alone), f"killed at {last}"
+        assert outcome.history == alone.history
+        assert outcome.best_epoch == alone.best_epoch
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_population_that_is_cancelled_again_and_again_gives_the_same_models(
+    problem, train, same, cancelled_at, tmp_path, name
+):
+    questions = 7 if name != "anfis" else 5 * (len(RIDGES) + 6)
+    given = population_of(problem, name)
+    interruptions = 0
+    while True:
+        try:
+            outcomes = train_many(given, DirectoryCheckpoint(tmp_path), cancelled_at(questions))
+            break
+        except CancelledError:
+            interruptions += 1
+    assert interruptions >= (5 if name != "anfis" else 1)
+    for outcome, one in zip(outcomes, given, strict=True):
+        alone = train(one)
+        assert same(outcome, alone)
+        assert outcome.history == alone.history
