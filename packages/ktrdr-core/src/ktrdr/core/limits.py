@@ -28,6 +28,7 @@ __all__ = [
     "MOST_MEMBERS",
     "MOST_NORMALIZERS",
     "MOST_SCHEMA_VALUES",
+    "MOST_SEEDS",
     "MOST_TENSORS",
     "MOST_UNPACKING",
     "POPULATION_MEMORY",
@@ -38,6 +39,9 @@ LARGEST_SEED = 2**32 - 1
 
 MOST_EPOCHS = 1_000_000
 """Largest number of passes over the training part."""
+
+MOST_SEEDS = 1_000
+"""Largest number of seeds of one training: the metrics of 1,000 members take a tenth of the largest manifest."""
 
 LONGEST_STRATEGY = 131_072
 """Largest number of characters of a strategy file."""

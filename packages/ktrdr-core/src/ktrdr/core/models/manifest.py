@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from ktrdr.core.files.json_values import plain_json
-from ktrdr.core.limits import LARGEST_VERSION, LARGEST_WINDOW
+from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.short_texts import first_words, short_repr
 from ktrdr.core.strategy.model import Strategy
@@ -32,6 +32,7 @@ __all__ = [
     "GitState",
     "Manifest",
     "ManifestFields",
+    "MemberRecord",
     "Period",
     "PluginReference",
     "SplitBoundaries",
@@ -166,6 +167,20 @@ class GitState(_Part):
     dirty: bool
 
 
+class MemberRecord(_Part):
+    """One of several trainings that differ in their seed.
+
+    Attributes:
+        seed: seed of every random choice.
+        best_epoch: epoch whose weights were kept, from 1.
+        metrics: plain numbers by part, ``validation`` and ``test``.
+    """
+
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
+    best_epoch: Annotated[int, Field(ge=0, strict=True)]
+    metrics: JsonMap = {}
+
+
 class ManifestFields(_Part):
     """The fields of a manifest that training fills in. The store adds the others when it commits the bundle.
 
@@ -193,6 +208,7 @@ class ManifestFields(_Part):
             many of its attempts finish.
         warnings: sentences on the training data (such as prices that look unadjusted for a split), on samples that are
             too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
+        members: the trainings with several seeds that this model is one of; empty for a single training.
 
     Example:
         >>> import ktrdr.core as kt
@@ -223,6 +239,7 @@ class ManifestFields(_Part):
     git: GitState | None = None
     operation: Word | None = None
     warnings: tuple[Sentence, ...] = ()
+    members: tuple[MemberRecord, ...] = ()
 
     @property
     def summary(self) -> str:
