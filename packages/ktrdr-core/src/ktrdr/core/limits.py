@@ -22,6 +22,7 @@ __all__ = [
     "MOST_BUNDLE_FILES",
     "MOST_BUNDLE_UNPACKING",
     "MOST_COLUMNS",
+    "MOST_ENSEMBLE_MEMBERS",
     "MOST_EPOCHS",
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
@@ -38,6 +39,10 @@ LARGEST_SEED = 2**32 - 1
 
 MOST_EPOCHS = 1_000_000
 """Largest number of passes over the training part."""
+
+MOST_ENSEMBLE_MEMBERS = 64
+"""Largest number of members of an ensemble. The mean of 64 independent models has an eighth of the spread of one, that
+of 128 has an eleventh."""
 
 LONGEST_STRATEGY = 131_072
 """Largest number of characters of a strategy file."""

@@ -59,7 +59,7 @@ _OVERRIDES = (
     ("training", "seed"),
     ("training", "given"),
 )
-_ARCHITECTURE = ("model", "architecture")
+_ARCHITECTURES = (("model", "architecture"), ("model", "of", "architecture"))
 _LABELS = ("training", "labels", "parameters")
 
 
@@ -113,7 +113,8 @@ def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
         if any(path[: len(own)] == own for own in _OVERRIDES):
             continue
         # The plugin adds defaults to the architecture, and label sources have got parameters since.
-        if path[: len(_ARCHITECTURE)] == _ARCHITECTURE and (shown is None or _same_word(shown, used)):
+        in_architecture = any(path[: len(own)] == own for own in _ARCHITECTURES)
+        if in_architecture and (shown is None or _same_word(shown, used)):
             continue
         if path[:3] == _LABELS and used is None and ("training", "labels", path[3]) not in loaded.places:
             continue
@@ -180,12 +181,12 @@ def _columns(manifest: Manifest) -> tuple[FeatureColumn, ...]:
 def _manifest(manifest: Manifest) -> Iterator[str]:
     """Compare the fields of the manifest with the strategy in it."""
     strategy, data = manifest.strategy, manifest.data
-    section = strategy.training_data
+    section, learner = strategy.training_data, strategy.model.learner
     classes = CLASSES if manifest.output == "classification" else ()
     for key, given, expected in (
         ("name", manifest.name, strategy.name),
-        ("model_type", manifest.model_type, strategy.model.type),
-        ("plugin.name", manifest.plugin.name, strategy.model.backend or manifest.plugin.name),
+        ("model_type", manifest.model_type, learner.type),
+        ("plugin.name", manifest.plugin.name, learner.backend or manifest.plugin.name),
         ("classes", manifest.classes, classes),
         ("seed", manifest.seed, strategy.training.seed),
         ("data.symbols", data.symbols, section.symbols),
@@ -197,7 +198,7 @@ def _manifest(manifest: Manifest) -> Iterator[str]:
     ):
         if given != expected:
             yield f"{MANIFEST_FILE} says {_short(given)} for `{key}`, its strategy {_short(expected)}"
-    for path, written, used in _differences(dict(strategy.model.architecture), dict(manifest.architecture)):
+    for path, written, used in _differences(dict(learner.architecture), dict(manifest.architecture)):
         if written is not None and not _same_word(written, used):
             where = ".".join(map(str, path))
             yield f"{MANIFEST_FILE} says {_short(used)} for `architecture.{where}`, its strategy {_short(written)}"

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from ktrdr.core.files.json_values import plain_json
-from ktrdr.core.limits import LARGEST_VERSION, LARGEST_WINDOW
+from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW, MOST_EPOCHS
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.short_texts import first_words, short_repr
 from ktrdr.core.strategy.model import Strategy
@@ -32,18 +32,19 @@ __all__ = [
     "GitState",
     "Manifest",
     "ManifestFields",
+    "MemberRecord",
     "Period",
     "PluginReference",
     "SplitBoundaries",
 ]
 
-BUNDLE_FORMAT = 3
+BUNDLE_FORMAT = 4
 """Version of the bundle format: of the manifest (key ``schema_version``) and of core's other files.
 
 It is raised when an older core could not read the bundles of this one. A bundle of a newer format is refused; a bundle
 of an older format is read, and is converted to this one when it is imported. It is independent of the version of the
 plugin contract, which does not affect stored files. Format 2 added ``warnings`` and the calendars of the training data,
-format 3 the ``origin`` of imported bundles.
+format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -166,6 +167,28 @@ class GitState(_Part):
     dirty: bool
 
 
+class MemberRecord(_Part):
+    """One of several trainings that differ in the seed.
+
+    Attributes:
+        seed: seed of every random choice.
+        best_epoch: epoch whose weights were kept, from 1.
+        epochs: number of epochs that were run.
+        monitor: name of the metric that decided on the best epoch.
+        monitored: its value at the best epoch; ``None`` if the backend did not report it.
+        metrics: metrics by part, as of the whole model; a part without samples is absent.
+        facts: JSON map that the plugin's storage returned; empty if the model was not stored.
+    """
+
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
+    best_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS, strict=True)]
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS, strict=True)]
+    monitor: Word
+    monitored: float | None = None
+    metrics: JsonMap = {}
+    facts: JsonMap = {}
+
+
 class ManifestFields(_Part):
     """The fields of a manifest that training fills in. The store adds the others when it commits the bundle.
 
@@ -193,6 +216,8 @@ class ManifestFields(_Part):
             many of its attempts finish.
         warnings: sentences on the training data (such as prices that look unadjusted for a split), on samples that are
             too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
+        members: the trainings of an ensemble, in the order of its members' directories; empty for a model of one
+            training.
 
     Example:
         >>> import ktrdr.core as kt
@@ -223,6 +248,7 @@ class ManifestFields(_Part):
     git: GitState | None = None
     operation: Word | None = None
     warnings: tuple[Sentence, ...] = ()
+    members: tuple[MemberRecord, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -266,7 +292,7 @@ class Manifest(ManifestFields):
         ('mlp', 'classification', ('BUY', 'HOLD', 'SELL'))
     """
 
-    schema_version: Literal[1, 2, 3]
+    schema_version: Literal[1, 2, 3, 4]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, le=LARGEST_VERSION, strict=True)]
     created: AwareDatetime
