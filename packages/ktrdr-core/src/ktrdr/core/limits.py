@@ -104,8 +104,8 @@ LARGEST_MANIFEST = 8 * 2**20
 LARGEST_BUNDLE_FILE = 4 * 2**30
 """Largest number of bytes of a file of a bundle, and of all unpacked files of an exported bundle."""
 
-MOST_BUNDLE_FILES = 64
-"""Largest number of files of a bundle, without its manifest."""
+MOST_BUNDLE_FILES = 512
+"""Largest number of files of a bundle, without its manifest: 8 for each member of the largest ensemble."""
 
 MOST_MEMBERS = 60_000
 """Largest number of files in the archives of a bundle: a random forest of 10,000 trees has 50,000."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from ktrdr.core.fuzzy.definition import FuzzySet
+from ktrdr.core.limits import MOST_ENSEMBLE_MEMBERS
 from ktrdr.core.names import ENSEMBLE
 
 __all__ = [
@@ -131,7 +132,7 @@ class ModelSection(_Section):
 class Members(_Section):
     """Members of an ensemble: ``seeds`` trainings that differ in the seed."""
 
-    seeds: int
+    seeds: Annotated[int, Field(ge=2, le=MOST_ENSEMBLE_MEMBERS)]
 
 
 class EnsembleSection(_Section):
