@@ -29,6 +29,7 @@ __all__ = [
     "MOST_MEMBERS",
     "MOST_NORMALIZERS",
     "MOST_SCHEMA_VALUES",
+    "MOST_SEEDS",
     "MOST_TENSORS",
     "MOST_UNPACKING",
     "POPULATION_MEMORY",
@@ -43,6 +44,9 @@ MOST_EPOCHS = 1_000_000
 MOST_ENSEMBLE_MEMBERS = 64
 """Largest number of members of an ensemble. The mean of 64 independent models has an eighth of the spread of one, that
 of 128 has an eleventh."""
+
+MOST_SEEDS = 1_000
+"""Largest number of seeds of one training: the metrics of 1,000 members take a tenth of the largest manifest."""
 
 LONGEST_STRATEGY = 131_072
 """Largest number of characters of a strategy file."""

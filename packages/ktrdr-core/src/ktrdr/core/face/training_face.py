@@ -201,6 +201,7 @@ def train(
     end: DayLike = None,
     seed: int | None = None,
     epochs: int | None = None,
+    seeds: int | None = None,
     device: str = "auto",
     resume: bool = False,
     server: str | None = None,
@@ -219,6 +220,8 @@ def train(
         end: last day of the data, UTC and inclusive, instead of the strategy's.
         seed: of every random choice, 0 to 4,294,967,295, instead of the strategy's.
         epochs: most passes over the training part, at least 1, instead of the strategy's.
+        seeds: trainings with as many seeds, ``seed``, ``seed + 1`` and so on, at least 2: the model with the median
+            validation is kept, and ``.metrics`` has the spread of all.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         resume: continue from the checkpoint that an interrupted training of the same strategy, data and settings left.
             Without it such a checkpoint is discarded.
@@ -249,7 +252,7 @@ def train(
     from ktrdr.core.workflows.run_training import train as run
 
     loaded = strategy if isinstance(strategy, Strategy) else load_strategy(strategy)
-    settings = settings_of(TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, device=device)
+    settings = settings_of(TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, seeds=seeds, device=device)
     try:
         if server is not None:
             return _train_on(server, loaded, settings, resume, progress)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Fiel
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
 from ktrdr.core.jobs.request_bounds import FewKeys, few
-from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
+from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS, MOST_SEEDS
 from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
 
 __all__ = [
@@ -114,6 +114,12 @@ class TrainingSettings(Settings):
         ge=1,
         le=MOST_EPOCHS,
         description="Passes over the training part, at most, instead of the strategy's.",
+    )
+    seeds: int | None = Field(
+        default=None,
+        ge=2,
+        le=MOST_SEEDS,
+        description="Trainings with as many seeds, from the seed on; the model with the median validation is kept.",
     )
 
 

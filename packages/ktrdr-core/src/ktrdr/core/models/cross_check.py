@@ -230,8 +230,8 @@ def _members(manifest: Manifest) -> Iterator[str]:
     for number, member in enumerate(manifest.members, 1):
         if member.best_epoch > most:
             yield (
-                f"{MANIFEST_FILE} says {member.best_epoch:,} for the best epoch of member {number}, and its strategy has"
-                f" at most {most:,}"
+                f"{MANIFEST_FILE} says {member.best_epoch:,} for the best epoch of member {number}, and its strategy"
+                f" has at most {most:,}"
             )
 
 

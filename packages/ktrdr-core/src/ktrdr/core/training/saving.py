@@ -11,12 +11,13 @@ import numpy as np
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.manifest import DataReference, ManifestFields, PluginReference, SplitBoundaries
+from ktrdr.core.models.manifest import DataReference, ManifestFields, MemberRecord, PluginReference, SplitBoundaries
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.contract import PluginInfo, TrainedModel, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.provenance import describe_environment, git_state
+from ktrdr.core.training.stored_members import StoredMember
 
 __all__ = ["data_reference", "save_model"]
 
@@ -66,6 +67,7 @@ def save_model(
     importance: Any,
     operation: str | None = None,
     warnings: Sequence[str] = (),
+    members: Sequence[MemberRecord] = (),
 ) -> Bundle:
     """Store the model and return its bundle. The bundle becomes visible only when it is complete.
 
@@ -87,12 +89,16 @@ def save_model(
         operation: id of the operation that trained the model. If the store already has a bundle of that operation, it
             is returned.
         warnings: warnings about the data and the result.
+        members: the trainings with several seeds that the model is one of.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)
         writer.write_normalizers(normalizers)
         writer.write_history(model.history)
-        facts = plugins.storage(plugin.name).save(model, writer.directory)
+        if isinstance(model, StoredMember):
+            facts = model.copy_to(writer.directory)
+        else:
+            facts = plugins.storage(plugin.name).save(model, writer.directory)
         record = plugins.record(plugin.name)
         return writer.commit(
             ManifestFields(
@@ -121,6 +127,7 @@ def save_model(
                 facts=facts,
                 operation=operation,
                 warnings=tuple(warnings),
+                members=tuple(members),
             )
         )
 
