@@ -234,7 +234,7 @@ class TrainingExecutor:
 
         The bars come before the device: missing bars are then reported without importing the backend's framework.
         """
-        section = self.strategy.model
+        section = self.strategy.model.learner
         plugin, model_type = self._plugins.backend_for(section.type, section.backend)
         crisp = model_type.inputs == "crisp"
         pipeline = FeaturePipeline(self.strategy, crisp=crisp)
