@@ -145,7 +145,9 @@ def test_with_several_seeds_the_table_has_mean_spread_and_range(run: Run, file: 
     status, out, _ = run("train", file, "--seeds", "3", "--seed", "4")
     assert status == 0
     manifest = default_model_store().get("waves").manifest
-    assert re.search(rf"Kept: seed {manifest.seed}, the median of 3 seeds by val_loss \([0-9.]+\), epoch \d of 6\.", out)
+    assert re.search(
+        rf"Kept: seed {manifest.seed}, the median of 3 trained seeds by val_loss \([0-9.]+\), epoch \d of 6\.", out
+    )
     assert len(re.findall(r"model +mean±sd +min\.\.max +majority +value", out)) == 2
     spread = spread_of(manifest.members, "test")["accuracy"]
     shown = f"{spread.mean:.3f}±{spread.sd:.3f} +{spread.min:.3f}\\.\\.{spread.max:.3f}"

@@ -213,7 +213,7 @@ class ManyTrainer(SumTrainer):
                 cancellation.cancel("stopped")
             if cancellation.requested:
                 text = json.dumps([number, values, seeds])
-                checkpoint.save(number, lambda directory: (directory / "sum.json").write_text(text))
+                checkpoint.save(number, lambda directory, text=text: (directory / "sum.json").write_text(text))
                 cancellation.raise_if_requested()
             values = [value + seed for value, seed in zip(values, seeds, strict=True)]
             progress(ProgressEvent("training", 0, len(seeds), "members", (number + 1) / 10))

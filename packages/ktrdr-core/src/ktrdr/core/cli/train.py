@@ -115,6 +115,7 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.models.model_facts import kept_in_words
 
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
@@ -122,8 +123,8 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
         f"\n{result.bundle.ref}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name},"
         f" {samples} samples of {' '.join(manifest.data.symbols)}"
     )
-    kept = f"{result.kept_because}, epoch" if result.kept_because else "epoch"
-    click.echo(f"Kept: {kept} {result.best_epoch} of {result.epochs}.")
+    chosen = kept_in_words(manifest)
+    click.echo(f"Kept: {f'seed {chosen}, ' if chosen else ''}epoch {result.best_epoch} of {result.epochs}.")
     print_warnings(manifest.warnings)
     click.echo()
     for part, metrics in manifest.metrics.items():

@@ -230,8 +230,8 @@ class ManifestFields(_Part):
             many of its attempts finish.
         warnings: sentences on the training data (such as prices that look unadjusted for a split), on samples that are
             too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
-        members: the trainings of an ensemble, in the order of its members' directories, or those with several seeds that
-            this model is one of; empty for a single training.
+        members: the trainings of an ensemble, in the order of its members' directories, or those with several seeds
+            that this model is one of; empty for a single training.
 
     Example:
         >>> import ktrdr.core as kt

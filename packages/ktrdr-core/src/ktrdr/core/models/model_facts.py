@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.models.member_spread import spread_of
 
-__all__ = ["model_facts", "score_facts"]
+__all__ = ["kept_in_words", "model_facts", "score_facts"]
 
 
 def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
@@ -22,14 +23,31 @@ def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("classes", " ".join(manifest.classes)),
         ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.days}"),
         *(("warning", warning) for warning in manifest.warnings),
-        ("seed", str(manifest.seed)),
+        ("seed", kept_in_words(manifest) or str(manifest.seed)),
     ]
     return [(label, text) for label, text in facts if text]
 
 
+def kept_in_words(manifest: Manifest) -> str:
+    """Return why this model was kept of those of several seeds; empty for a single training and an ensemble."""
+    members = manifest.members
+    own = next((member for member in members if member.seed == manifest.seed), None)
+    if own is None or manifest.member_directories:
+        return ""
+    value = "" if own.monitored is None else f" ({own.monitored:.4g})"
+    return f"{own.seed}, the median of {len(members):,} trained seeds by {own.monitor}{value}"
+
+
 def score_facts(manifest: Manifest) -> list[tuple[str, str]]:
-    """Return label and text of the metrics of each part of the data, of the model and then of each baseline."""
-    scores = [(f"{part} metrics", values) for part, values in manifest.metrics.items()]
+    """Return label and text of the metrics of each part of the data: of the model, its members and each baseline."""
+    scores: list[tuple[str, Any]] = []
+    for part, values in manifest.metrics.items():
+        scores.append((f"{part} metrics", values))
+        if spread := spread_of(manifest.members, part):
+            scores.append((f"{part}, mean", {name: own.mean for name, own in spread.items()}))
+            scores.append((f"{part}, sd", {name: own.sd for name, own in spread.items()}))
+            scores.append((f"{part}, min", {name: own.min for name, own in spread.items()}))
+            scores.append((f"{part}, max", {name: own.max for name, own in spread.items()}))
     scores += [
         (f"{part} {name}", values)
         for name, parts in manifest.baselines.items()

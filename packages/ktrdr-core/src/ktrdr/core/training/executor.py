@@ -226,7 +226,7 @@ class TrainingExecutor:
         # The length of the history would be wrong, as a backend may report only every tenth epoch.
         epochs = max((record.epoch for record in model.history), default=0)
         return TrainingResult(
-            bundle, plan.device, counts, epochs, model.best_epoch, resumed, count, look, kept.kept_because
+            bundle, plan.device, counts, epochs, model.best_epoch, resumed, count, look
         )  # fmt: skip
 
     def _plan(self) -> tuple[_Plan, dict[str, dict[str, Bars]]]:

@@ -29,7 +29,6 @@ class TrainingResult:
         resumed: True if the run resumed from a checkpoint.
         trial_count: number of trials on its validation and test part, including this one; ``None`` without these parts.
         look: record of this trial for the ledger of trials; ``None`` without these parts.
-        kept_because: why this model was kept of those of several seeds; empty for a single training.
     """
 
     bundle: Bundle
@@ -40,7 +39,6 @@ class TrainingResult:
     resumed: bool = False
     trial_count: TrialCount | None = None
     look: Look | None = None
-    kept_because: str = ""
 
     def __repr__(self) -> str:
         epochs = f"{self.epochs:,} epoch{'' if self.epochs == 1 else 's'} on {self.device.name}"
@@ -58,7 +56,6 @@ class TrainingResult:
                 "model_type": manifest.model_type,
                 "device": self.device.name,
                 "seed": manifest.seed,
-                "kept_because": self.kept_because,
                 "members": [member.model_dump(mode="json") for member in manifest.members],
                 "samples": self.samples,
                 "epochs": self.epochs,
