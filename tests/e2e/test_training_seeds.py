@@ -48,10 +48,10 @@ SHORT = {"date_range": {"start": "2017-01-01", "end": "2017-02-28"}}
 NEURAL_KEYS = ("batch_size", "learning_rate", "optimizer", "weight_decay", "gradient_clip", "lr_scheduler",
                "early_stopping", "epochs")  # fmt: skip
 FOREST = {
-    "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 60}}},
+    "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 30}}},
     "training": dict.fromkeys(NEURAL_KEYS),
 }
-NETWORK = {"training": {"epochs": 25, "early_stopping": None}}
+NETWORK = {"training": {"epochs": 12, "early_stopping": None}}
 
 
 def run(text, shared_home, home, seeds, *, kill_after=None):
@@ -88,7 +88,7 @@ def run(text, shared_home, home, seeds, *, kill_after=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [NETWORK, FOREST], ids=["mlp of torch", "random forest of sklearn"])
 def test_killed_at_ten_random_moments_it_ends_with_the_same_hashes(variant, train_text, shared_home, tmp_path, changes):
-    text, seeds = variant(training_data=SHORT, **changes), 12
+    text, seeds = variant(training_data=SHORT, **changes), 8
     whole = train_text(text, tmp_path / "whole", seeds=seeds).bundle.manifest
     # Together less than one, so that no killed process finishes the training.
     moments = [random.uniform(0, 0.08) for _ in range(10)]

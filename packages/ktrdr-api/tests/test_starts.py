@@ -78,6 +78,9 @@ def test_a_plugin_that_only_workers_have_is_known_from_them(serving, engine_doub
         ({"strategy_text": "name: x"}, 422, "errors"),
         ({**TRAINING, "epochs": 0}, 422, "epochs"),
         ({**TRAINING, "epoks": 1}, 422, "epoks"),
+        ({**TRAINING, "seeds": 1}, 422, "seeds"),
+        ({**TRAINING, "ensemble": True}, 422, "`ensemble` needs the number of its members; add `seeds`, such as 5"),
+        ({**TRAINING, "ensemble": True, "seeds": 65}, 422, "an ensemble has at most 64 members, not 65; lower `seeds`"),
         ({**TRAINING, "start": "2020-02-02", "end": "2020-02-01"}, 422, "before"),
         ({"strategy_text": EXAMPLE.replace("mlp", "perceptron_of_doom")}, 422, "perceptron_of_doom"),
     ],
@@ -136,6 +139,8 @@ def test_a_training_runs_and_gives_its_result(serving, engine_double, eventually
             "end": None,
             "seed": 5,
             "epochs": 3,
+            "seeds": None,
+            "ensemble": False,
             "device": "auto",
         }
         engine.tell("started", attempt, "tcp://127.0.0.1:1")

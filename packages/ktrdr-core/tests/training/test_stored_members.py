@@ -10,7 +10,7 @@ import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.plugins import EpochRecord
-from ktrdr.core.training.stored_members import MemberStore, StoredMember, has_members
+from ktrdr.core.training.stored_members import MemberStore, StoredMember, member_directories
 
 HISTORY = (EpochRecord(1, {"train_loss": 0.1 + 0.2}), EpochRecord(2, {"train_loss": math.inf, "val_loss": -math.inf}))
 
@@ -39,10 +39,10 @@ def store(tmp_path):
 
 def test_a_member_is_found_as_it_was_stored(store, tmp_path):
     assert store.find(3) is None
-    assert not has_members(tmp_path)
+    assert member_directories(tmp_path) == []
     stored = store.put(3, Model("abc"))
     found = store.find(3)
-    assert has_members(tmp_path)
+    assert member_directories(tmp_path) == [tmp_path / "members" / "0003"]
     for each in (stored, found):
         assert isinstance(each, StoredMember)
         assert (each.history, each.best_epoch, each.facts) == (HISTORY, 2, {"layers": 2})
@@ -91,7 +91,7 @@ def test_a_member_that_cannot_be_written_does_not_exist(store, tmp_path, monkeyp
     with pytest.raises(RuntimeError):
         store.put(0, Model("abc"))
     assert list((tmp_path / "members").iterdir()) == []
-    assert not has_members(tmp_path)
+    assert member_directories(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_removed(store, tmp_path):

@@ -16,7 +16,7 @@ from ktrdr.core.home import home_directory
 from ktrdr.core.plugins.contract import Device, PluginInfo
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.stored_members import has_members
+from ktrdr.core.training.stored_members import member_directories
 
 __all__ = ["NothingToResumeError", "default_checkpoint_root", "left_by_run", "reserve_checkpoint", "run_key"]
 
@@ -36,9 +36,9 @@ def default_checkpoint_root() -> Path:
 def left_by_run(checkpoint: DirectoryCheckpoint) -> Path | None:
     """Return the directory that an interrupted run can resume from; ``None`` if there is none.
 
-    That is its newest checkpoint; between two chunks of a population, the directory with its finished members.
+    That is its newest checkpoint; between two chunks of a population, the first of its finished members.
     """
-    return checkpoint.latest() or (checkpoint.directory if has_members(checkpoint.directory) else None)
+    return checkpoint.latest() or next(iter(member_directories(checkpoint.directory)), None)
 
 
 def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: Device, seeds: int | None = None) -> str:

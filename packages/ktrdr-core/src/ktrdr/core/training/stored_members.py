@@ -15,7 +15,7 @@ from ktrdr.core.files.reading import FileError, sha256_of
 from ktrdr.core.limits import LARGEST_BUNDLE_FILE
 from ktrdr.core.plugins.contract import EpochRecord, MemberOutcome, ModelStorage, Predictor
 
-__all__ = ["MEMBERS", "MemberStore", "StoredMember", "has_members"]
+__all__ = ["MEMBERS", "MemberStore", "StoredMember", "member_directories"]
 
 MEMBERS = "members"
 """Directory of the finished members, below the directory of a run's checkpoints."""
@@ -23,9 +23,9 @@ MEMBERS = "members"
 _FILE = "member.json"
 
 
-def has_members(run: Path) -> bool:
-    """Return True if the directory of a run has a finished member."""
-    return next((run / MEMBERS).glob(f"*/{_FILE}"), None) is not None
+def member_directories(run: Path) -> list[Path]:
+    """Return the directories of the finished members below the directory of a run, in order."""
+    return sorted(path for path in (run / MEMBERS).glob("[0-9]*") if path.is_dir())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
