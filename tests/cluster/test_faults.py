@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -55,6 +56,24 @@ def test_a_killed_worker_costs_what_was_done_since_the_last_checkpoint(
     assert operation["result"]["resumed"]
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_a_killed_worker_costs_several_seeds_the_one_at_work(standing, strategy_text, kill_process, ktrdr, tmp_path):
+    settings = {"seeds": 6, "epochs": 8}
+    identifier = standing.start_training(strategy_text, **settings)
+    operation = standing.wait_until_done(identifier, 0)
+    members = standing.home / "checkpoints"
+    while not [*members.glob("disturbed_*/members/[0-9]*"), *members.glob("disturbed_*/checkpoint-*")]:
+        operation = standing.operation(identifier)
+        assert operation["state"] == "running", operation
+    kill_process(worker_of(standing, operation))
+    operation = standing.wait_for(identifier, "completed", timeout=240)
+    assert (operation["attempt"], operation["result"]["resumed"]) == (2, True)
+    (tmp_path / "strategy.yaml").write_text(strategy_text)
+    options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    local = json.loads(ktrdr("train", str(tmp_path / "strategy.yaml"), *options, "--json", home=standing.home).stdout)
+    for key in ("weights_hash", "seed", "members", "metrics", "importance"):
+        assert operation["result"][key] == local[key], key
 
 
 @pytest.mark.parametrize("number", range(REPEATS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ktrdr.core.models.manifest import MemberRecord
-from ktrdr.core.models.member_spread import spread_of
+from ktrdr.core.models.member_spread import spread_columns, spread_of
 
 
 def members(*maps):
@@ -31,3 +31,14 @@ def test_one_member_has_no_spread_and_none_nothing():
 def test_a_metric_that_is_not_known_of_every_member_is_left_out():
     assert list(spread_of(members({"mcc": 0.5, "r2": None}, {"mcc": 0.5, "r2": 0.1}), "test")) == ["mcc"]
     assert spread_of(members({"mcc": 0.5}, {}), "test") == {}
+
+
+def test_columns_are_mean_sd_and_range_and_none_without_members():
+    found = spread_columns(members({"mcc": 0.25}, {"mcc": 0.75}), "test")
+    assert found == {
+        "mean": {"mcc": 0.5},
+        "sd": {"mcc": pytest.approx(0.5**1.5)},
+        "min": {"mcc": 0.25},
+        "max": {"mcc": 0.75},
+    }
+    assert spread_columns([], "test") == {}

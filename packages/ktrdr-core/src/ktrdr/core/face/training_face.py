@@ -63,18 +63,20 @@ class Training:
     def metrics(self) -> pd.DataFrame:
         """Metrics of the model beside two baselines that use no features.
 
-        Rows: ``part`` (``validation``, ``test``) and ``metric``; columns: ``model``, ``majority class`` and ``last
-        value``; float64, NaN where a metric is not defined.
+        Rows: ``part`` (``validation``, ``test``) and ``metric``; columns: ``model``; with several seeds ``mean``,
+        ``sd``, ``min`` and ``max`` over them; ``majority class`` and ``last value``; float64, NaN where a metric is not
+        defined.
         """
         import pandas as pd
+
+        from ktrdr.core.models.member_spread import spread_columns
 
         judged, baselines = self._judged()
         parts = {}
         for part, metrics in judged.items():
             names = [name for name, value in metrics.items() if isinstance(value, int | float)]
-            columns = {"model": metrics} | {
-                _BASELINES.get(name, name): own[part] for name, own in baselines.items() if part in own
-            }
+            columns = {"model": metrics} | spread_columns(self._result.bundle.manifest.members, part)
+            columns |= {_BASELINES.get(name, name): own[part] for name, own in baselines.items() if part in own}
             parts[part] = metrics_frame(columns, names)
         return pd.concat(parts, names=["part"]) if parts else metrics_frame({"model": {}}, [""]).iloc[:0]
 

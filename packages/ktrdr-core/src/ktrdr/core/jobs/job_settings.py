@@ -119,7 +119,7 @@ class TrainingSettings(Settings):
         default=None,
         ge=2,
         le=MOST_SEEDS,
-        description="Trainings with as many seeds, from the seed on; the model with the median validation is kept.",
+        description="Train with this many seeds, from the seed on, and keep the model with the median validation.",
     )
     ensemble: bool = Field(
         default=False, description="Keep the models of all seeds, as an ensemble that averages their predictions."

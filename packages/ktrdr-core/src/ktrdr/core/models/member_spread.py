@@ -9,7 +9,7 @@ from typing import Any
 
 from ktrdr.core.models.manifest import MemberRecord
 
-__all__ = ["Spread", "spread_of"]
+__all__ = ["Spread", "spread_columns", "spread_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +47,10 @@ def spread_of(members: Sequence[MemberRecord], part: str) -> dict[str, Spread]:
             sd = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
             found[name] = Spread(statistics.fmean(numbers), sd, min(numbers), max(numbers))
     return found
+
+
+def spread_columns(members: Sequence[MemberRecord], part: str) -> dict[str, dict[str, float]]:
+    """Return the spread of the metrics of one part by column: ``mean``, ``sd``, ``min``, ``max``; empty without any."""
+    spread = spread_of(members, part)
+    names = Spread.__dataclass_fields__ if spread else ()
+    return {column: {name: getattr(own, column) for name, own in spread.items()} for column in names}

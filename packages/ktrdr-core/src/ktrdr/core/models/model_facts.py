@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ktrdr.core.models.manifest import Manifest
-from ktrdr.core.models.member_spread import spread_of
+from ktrdr.core.models.member_spread import spread_columns
 
 __all__ = ["kept_in_words", "model_facts", "score_facts"]
 
@@ -43,11 +43,8 @@ def score_facts(manifest: Manifest) -> list[tuple[str, str]]:
     scores: list[tuple[str, Any]] = []
     for part, values in manifest.metrics.items():
         scores.append((f"{part} metrics", values))
-        if spread := spread_of(manifest.members, part):
-            scores.append((f"{part}, mean", {name: own.mean for name, own in spread.items()}))
-            scores.append((f"{part}, sd", {name: own.sd for name, own in spread.items()}))
-            scores.append((f"{part}, min", {name: own.min for name, own in spread.items()}))
-            scores.append((f"{part}, max", {name: own.max for name, own in spread.items()}))
+        spread = spread_columns(manifest.members, part)
+        scores += [(f"{part}, {column}", values) for column, values in spread.items()]
     scores += [
         (f"{part} {name}", values)
         for name, parts in manifest.baselines.items()
