@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.limits import LARGEST_SEED
 from ktrdr.core.models.manifest import MemberRecord
 from ktrdr.core.plugins.contract import MemberOutcome, TrainedModel, TrainingTask
+from ktrdr.core.strategy.member_seeds import member_seeds
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
-__all__ = ["Judged", "judge_members", "kept_number", "monitored", "seed_tasks"]
+__all__ = ["Judged", "judge_members", "kept_number", "member_record", "monitored", "seed_tasks"]
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -29,7 +29,6 @@ class Judged:
         model: the kept model.
         metrics: its metrics by part.
         members: seed, epoch and metrics of every trained member, the kept one included; empty for a single training.
-        kept_because: why this member was kept, in words; empty for a single training.
         warnings: one sentence for each member that could not be trained.
     """
 
@@ -37,13 +36,12 @@ class Judged:
     model: TrainedModel
     metrics: Mapping[str, Any]
     members: tuple[MemberRecord, ...] = ()
-    kept_because: str = ""
     warnings: tuple[str, ...] = ()
 
 
 def seed_tasks(task: TrainingTask, number: int) -> list[TrainingTask]:
-    """Return tasks with ``number`` seeds from that of ``task`` on; after the largest seed comes 0."""
-    return [replace(task, seed=(task.seed + more) % (LARGEST_SEED + 1)) for more in range(number)]
+    """Return tasks with the ``number`` :func:`~ktrdr.core.strategy.member_seeds.member_seeds` from that of ``task``."""
+    return [replace(task, seed=seed) for seed in member_seeds(task.seed, number)]
 
 
 def monitored(task: TrainingTask, model: TrainedModel) -> tuple[str, float]:
@@ -116,16 +114,29 @@ def judge_members(
         metrics = evaluate(outcome, task)
         if number == kept:
             found = dict(metrics)
-        members.append(MemberRecord(seed=task.seed, best_epoch=outcome.best_epoch, metrics=_numbers(metrics)))
+        members.append(member_record(task, outcome, metrics))
     progress(ProgressEvent("evaluation", len(tasks), len(tasks), "members", 1.0))
     model = outcomes[kept]
     assert not isinstance(model, Exception)
-    return Judged(tasks[kept], model, found, tuple(members), _reason(tasks, kept, model), tuple(failures))
+    return Judged(tasks[kept], model, found, tuple(members), tuple(failures))
 
 
-def _reason(tasks: Sequence[TrainingTask], kept: int, model: TrainedModel) -> str:
-    name, value = monitored(tasks[kept], model)
-    return f"seed {tasks[kept].seed}, the median of {len(tasks):,} seeds by {name} ({value:.4g})"
+def member_record(task: TrainingTask, model: TrainedModel, metrics: Mapping[str, Any]) -> MemberRecord:
+    """Return what the manifest says of a member; the storage of the backend adds the facts.
+
+    Args:
+        task: that the member was trained for.
+        model: the member.
+        metrics: its metrics by part; their plain numbers are kept.
+    """
+    name, value = monitored(task, model)
+    return MemberRecord(
+        seed=task.seed,
+        best_epoch=model.best_epoch,
+        metrics=_numbers(metrics),
+        monitor=name,
+        monitored=value if math.isfinite(value) else None,
+    )
 
 
 def _too_many_failed(tasks: Sequence[TrainingTask], outcomes: Sequence[MemberOutcome]) -> BadInputError:

@@ -132,7 +132,6 @@ def training_on_server(client: Client, answer: dict[str, Any]) -> tuple[Training
         best_epoch=answer["best_epoch"],
         resumed=answer["resumed"],
         trial_count=None if count is None else TrialCount.from_json(count),
-        kept_because=answer["kept_because"],
     )
     return result, tuple(
         EpochRecord(
