@@ -149,7 +149,7 @@ def _print_metrics(part: str, metrics: Any, manifest: Manifest, names: tuple[str
     # With a spread the table has more columns: to fit 80 characters, it has fewer decimals and narrower headings.
     space, number = ("\n", _short_number) if spread else (" ", _number)
     rivals = {name.replace("_", space): parts[part] for name, parts in manifest.baselines.items() if part in parts}
-    columns = ["model", *(["mean ± sd", "min..max"] if spread else []), *rivals]
+    columns = ["model", *(["mean±sd", "min..max"] if spread else []), *rivals]
     print_table(
         [part, *columns],
         [
@@ -167,7 +167,7 @@ def _print_metrics(part: str, metrics: Any, manifest: Manifest, names: tuple[str
 
 def _in_short(spread: Spread) -> list[str]:
     decimals = _short_number if abs(spread.mean) < _SMALL else "{:.3f}".format
-    return [f"{decimals(spread.mean)} ± {decimals(spread.sd)}", f"{decimals(spread.min)}..{decimals(spread.max)}"]
+    return [f"{decimals(spread.mean)}±{decimals(spread.sd)}", f"{decimals(spread.min)}..{decimals(spread.max)}"]
 
 
 def _print_importance(importance: Any) -> None:

@@ -239,6 +239,7 @@ def train(
     seed: int | None = None,
     epochs: int | None = None,
     seeds: int | None = None,
+    ensemble: bool = False,
     device: str = "auto",
     resume: bool = False,
     server: str | None = None,
@@ -259,6 +260,7 @@ def train(
         epochs: most passes over the training part, at least 1, instead of the strategy's.
         seeds: trainings with as many seeds, ``seed``, ``seed + 1`` and so on, at least 2: the model with the median
             validation is kept, and ``.metrics`` has the spread of all.
+        ensemble: keep the models of all seeds, as an ensemble that averages their predictions.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         resume: continue from the checkpoint that an interrupted training of the same strategy, data and settings left.
             Without it such a checkpoint is discarded.
@@ -289,7 +291,9 @@ def train(
     from ktrdr.core.workflows.run_training import train as run
 
     loaded = strategy if isinstance(strategy, Strategy) else load_strategy(strategy)
-    settings = settings_of(TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, seeds=seeds, device=device)
+    settings = settings_of(
+        TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, seeds=seeds, ensemble=ensemble, device=device
+    )
     try:
         if server is not None:
             return _train_on(server, loaded, settings, resume, progress)

@@ -121,6 +121,9 @@ class TrainingSettings(Settings):
         le=MOST_SEEDS,
         description="Trainings with as many seeds, from the seed on; the model with the median validation is kept.",
     )
+    ensemble: bool = Field(
+        default=False, description="Keep the models of all seeds, as an ensemble that averages their predictions."
+    )
 
 
 class TradingSettings(Settings):

@@ -22,7 +22,7 @@ from ktrdr.core.plugins.manager import KNOWN_BACKENDS
 from ktrdr.core.strategy.diagnostics import StrategyError
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.member_seeds import member_seeds
-from ktrdr.core.strategy.model import CLASSES, Strategy
+from ktrdr.core.strategy.model import CLASSES, EnsembleSection, Strategy
 from ktrdr.core.strategy.read_inputs import MAX_FEATURES
 
 __all__ = [
@@ -57,6 +57,7 @@ _OVERRIDES = (
     ("training", "epochs"),
     ("training", "seed"),
     ("training", "given"),
+    ("model", "members"),
 )
 _ARCHITECTURES = (("model", "architecture"), ("model", "of", "architecture"))
 _LABELS = ("training", "labels", "parameters")
@@ -117,6 +118,10 @@ def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
         yield first.located(STRATEGY_FILE)
         return
     written, traded = loaded.strategy, manifest.strategy
+    if isinstance(traded.model, EnsembleSection) and not isinstance(written.model, EnsembleSection):
+        # A run with `ensemble` has made an ensemble of it.
+        ensemble = EnsembleSection(of=written.model, members=traded.model.members)
+        written = written.model_copy(update={"model": ensemble})
     for path, shown, used in _differences(written.model_dump(mode="json"), traded.model_dump(mode="json")):
         if any(path[: len(own)] == own for own in _OVERRIDES):
             continue

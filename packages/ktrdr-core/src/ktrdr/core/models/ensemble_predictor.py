@@ -110,7 +110,8 @@ def _ballots(probabilities: np.ndarray) -> np.ndarray:
     most = probabilities.max(axis=1, keepdims=True)
     best = (probabilities == most).astype(np.float64)
     best[np.isnan(most[:, 0])] = np.nan
-    return best / best.sum(axis=1, keepdims=True)
+    votes: np.ndarray = best / best.sum(axis=1, keepdims=True)
+    return votes
 
 
 def _mean(outputs: Iterable[np.ndarray]) -> np.ndarray:
@@ -120,6 +121,6 @@ def _mean(outputs: Iterable[np.ndarray]) -> np.ndarray:
     for output in outputs:
         total = total + output
         number += 1
-    total /= number
+    total = total / number
     total[np.isnan(total).any(axis=tuple(range(1, total.ndim)))] = np.nan
     return total
