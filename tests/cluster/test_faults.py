@@ -58,15 +58,17 @@ def test_a_killed_worker_costs_what_was_done_since_the_last_checkpoint(
         os.kill(child, 0)
 
 
-def test_a_killed_worker_costs_several_seeds_the_one_at_work(standing, strategy_text, kill_process, ktrdr, tmp_path):
-    settings = {"seeds": 6, "epochs": 8}
+def test_a_killed_worker_costs_several_seeds_the_one_at_work(
+    standing, strategy_text, strategy_name, kill_process, ktrdr, tmp_path, wait
+):
+    settings = {"seeds": 6, "epochs": 30}
     identifier = standing.start_training(strategy_text, **settings)
-    operation = standing.wait_until_done(identifier, 0)
-    members = standing.home / "checkpoints"
-    while not [*members.glob("disturbed_*/members/[0-9]*"), *members.glob("disturbed_*/checkpoint-*")]:
-        operation = standing.operation(identifier)
-        assert operation["state"] == "running", operation
-    kill_process(worker_of(standing, operation))
+    left = (standing.home / "checkpoints").glob
+    wait(
+        lambda: [*left(f"{strategy_name}-*/members/[0-9]*"), *left(f"{strategy_name}-*/checkpoint-*")],
+        "a seed is finished, or has a checkpoint",
+    )
+    kill_process(worker_of(standing, standing.operation(identifier)))
     operation = standing.wait_for(identifier, "completed", timeout=240)
     assert (operation["attempt"], operation["result"]["resumed"]) == (2, True)
     (tmp_path / "strategy.yaml").write_text(strategy_text)

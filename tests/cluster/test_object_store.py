@@ -108,15 +108,13 @@ def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
 
 
 def test_several_seeds_go_on_elsewhere_with_the_members_that_are_finished(
-    cluster, apart, store, strategy_text, kill_process, tally, ktrdr
+    cluster, apart, store, strategy_text, kill_process, tally, ktrdr, wait
 ):
     settings = {"seeds": 6, "epochs": 8}
     identifier = cluster.start_training(strategy_text, **settings)
-    operation = cluster.wait_until_done(identifier, 0)
     finished = f"operations/{identifier}/members"
-    while not store.names(finished):
-        operation = cluster.operation(identifier)
-        assert operation["state"] == "running", operation
+    wait(lambda: store.names(finished), "a seed is finished")
+    operation = cluster.operation(identifier)
     names = {worker["address"]: worker["name"] for worker in cluster.get("/workers")}
     kill_process(apart[names[operation["worker"]]])
     tally.lost += 1

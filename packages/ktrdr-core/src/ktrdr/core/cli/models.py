@@ -64,6 +64,7 @@ def _listed(entry: ModelEntry) -> dict[str, Any]:
         "origin": manifest.origin,
         "created": manifest.created.isoformat(),
         "model_type": manifest.model_type,
+        "members": len(manifest.member_directories),
         "plugin": manifest.plugin.name,
         "output": manifest.output,
         "symbols": manifest.data.symbols,
@@ -79,7 +80,7 @@ def _row(entry: ModelEntry) -> list[Any]:
     return [
         entry.ref,
         manifest.created.strftime("%Y-%m-%d %H:%M"),
-        manifest.model_type,
+        manifest.strategy.model.words,
         manifest.plugin.name,
         " ".join(manifest.data.symbols),
         manifest.input_size,

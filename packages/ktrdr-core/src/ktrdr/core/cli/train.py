@@ -115,16 +115,17 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
-    from ktrdr.core.models.model_facts import kept_in_words
+    from ktrdr.core.models.model_facts import epochs_in_words, kept_in_words
 
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
     click.echo(
-        f"\n{result.bundle.ref}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name},"
-        f" {samples} samples of {' '.join(manifest.data.symbols)}"
+        f"\n{result.bundle.ref}: {manifest.strategy.model.words} trained with {manifest.plugin.name} on"
+        f" {result.device.name}, {samples} samples of {' '.join(manifest.data.symbols)}"
     )
     chosen = kept_in_words(manifest)
-    click.echo(f"Kept: {f'seed {chosen}, ' if chosen else ''}epoch {result.best_epoch} of {result.epochs}.")
+    epoch = f"{f'seed {chosen}, ' if chosen else ''}epoch {result.best_epoch} of {result.epochs}"
+    click.echo(f"Kept: {epochs_in_words(manifest) or epoch}.")
     print_warnings(manifest.warnings)
     click.echo()
     for part, metrics in manifest.metrics.items():

@@ -110,16 +110,17 @@ def _ballots(probabilities: np.ndarray) -> np.ndarray:
     most = probabilities.max(axis=1, keepdims=True)
     best = (probabilities == most).astype(np.float64)
     best[np.isnan(most[:, 0])] = np.nan
-    return best / best.sum(axis=1, keepdims=True)
+    votes: np.ndarray = best / best.sum(axis=1, keepdims=True)
+    return votes
 
 
 def _mean(outputs: Iterable[np.ndarray]) -> np.ndarray:
     """Return the mean of arrays of one shape, NaN in every row (of the first axis) in which one of them has a NaN."""
-    total, number = None, 0
+    total: np.ndarray = np.zeros(1)
+    number = 0
     for output in outputs:
-        total = output.astype(np.float64) if total is None else total + output
+        total = total + output
         number += 1
-    assert total is not None, "an ensemble has members"
-    total /= number
-    total[np.isnan(total.reshape(len(total), -1)).any(axis=1)] = np.nan
+    total = total / number
+    total[np.isnan(total).any(axis=tuple(range(1, total.ndim)))] = np.nan
     return total

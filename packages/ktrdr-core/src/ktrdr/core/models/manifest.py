@@ -87,6 +87,7 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$")]
 Sentence = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 # Results of the steps of training: numpy numbers become plain numbers, NaN and infinity become null.
 JsonMap = Annotated[dict[str, JsonValue], BeforeValidator(plain_json)]
+Numbers = Annotated[dict[str, dict[str, int | float | None]], BeforeValidator(plain_json)]
 
 
 class _Part(BaseModel):
@@ -197,7 +198,7 @@ class MemberRecord(_Part):
 
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
     best_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS, strict=True)]
-    metrics: JsonMap = {}
+    metrics: Numbers = {}
     monitor: Word | None = None
     monitored: float | None = None
     facts: JsonMap = {}

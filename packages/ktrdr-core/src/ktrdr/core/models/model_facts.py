@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.models.manifest import Manifest, MemberRecord
 from ktrdr.core.models.member_spread import spread_columns
+from ktrdr.core.strategy.model import EnsembleSection
 
-__all__ = ["kept_in_words", "model_facts", "score_facts"]
+__all__ = ["epochs_in_words", "kept_in_words", "model_facts", "score_facts"]
 
 
 def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
     """Return label and text of what a model is and what it was trained on; facts that a model lacks are left out."""
-    plugin, data = manifest.plugin, manifest.data
+    plugin, data, model = manifest.plugin, manifest.data, manifest.strategy.model
     facts = [
         ("model", manifest.ref),
         ("origin", "" if manifest.origin is None else f"{manifest.origin} in the store that trained it"),
         ("created", manifest.created.strftime("%Y-%m-%d %H:%M UTC")),
-        ("type", f"{manifest.model_type}, {manifest.output}"),
+        ("type", f"{model.words}, {manifest.output}"),
+        ("vote", model.vote if isinstance(model, EnsembleSection) else ""),
         ("backend", f"{plugin.name} ({plugin.distribution} {plugin.version})"),
         ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
         ("classes", " ".join(manifest.classes)),
         ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.days}"),
         *(("warning", warning) for warning in manifest.warnings),
         ("seed", kept_in_words(manifest) or str(manifest.seed)),
+        *(
+            (f"member {number}", _member(member))
+            for number, member in enumerate(manifest.members[: len(manifest.member_directories)], 1)
+        ),
     ]
     return [(label, text) for label, text in facts if text]
 
@@ -36,6 +42,15 @@ def kept_in_words(manifest: Manifest) -> str:
         return ""
     value = "" if own.monitored is None else f" ({own.monitored:.4g})"
     return f"{own.seed}, the median of {len(members):,} trained seeds by {own.monitor}{value}"
+
+
+def epochs_in_words(manifest: Manifest) -> str:
+    """Return the epochs that the members of an ensemble kept; empty for any other model."""
+    if not manifest.member_directories:
+        return ""
+    best = [member.best_epoch for member in manifest.members]
+    epochs = str(min(best)) if min(best) == max(best) else f"{min(best):,} to {max(best):,}"
+    return f"all {len(best)} members, each with its best epoch ({epochs})"
 
 
 def score_facts(manifest: Manifest) -> list[tuple[str, str]]:
@@ -52,6 +67,12 @@ def score_facts(manifest: Manifest) -> list[tuple[str, str]]:
         for part, values in parts.items()
     ]
     return [(label, text) for label, values in scores if (text := _numbers(values))]
+
+
+def _member(member: MemberRecord) -> str:
+    """Return seed, best epoch and monitored metric of a member."""
+    monitored = "" if member.monitored is None else f", {member.monitor} {member.monitored:.4g}"
+    return f"seed {member.seed}, epoch {member.best_epoch:,}{monitored}"
 
 
 def _numbers(values: Any) -> str:

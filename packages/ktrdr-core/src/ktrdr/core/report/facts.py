@@ -99,7 +99,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
     data, labels = manifest.data, manifest.strategy.training.labels
     entries = [
         ("model", manifest.ref),
-        ("type", f"{manifest.model_type} of plugin {manifest.plugin.name} {manifest.plugin.version}"),
+        ("type", f"{manifest.strategy.model.words} of plugin {manifest.plugin.name} {manifest.plugin.version}"),
         ("inputs", f"{manifest.input_size}" + (f", windows of {manifest.window} bars" if manifest.window > 1 else "")),
         ("labels", f"{labels.source} {_map(labels.parameters)}"),
         ("architecture", _map(manifest.architecture)),

@@ -24,7 +24,7 @@ from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.models.model_warnings import baseline_warnings, too_little_warnings
 from ktrdr.core.plugins.contract import Device, Member, ModelType, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
-from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.importance import JudgedSamples, permutation_importance
@@ -49,6 +49,7 @@ from ktrdr.core.training.seeds import Judged, judge_members, seed_tasks
 from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_rows
 from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.training.task import create_task, detect_device, fit_model, window_of
+from ktrdr.core.training.trained_ensemble import TrainedEnsemble, judge_ensemble, trainings_of
 from ktrdr.core.training.training_look import overrides_of, training_look
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
@@ -223,11 +224,9 @@ class TrainingExecutor:
             )
             checkpoint.clear()
         counts = {part: {symbol: len(rows) for symbol, rows in samples.rows(part).items()} for part in PARTS}
-        # The length of the history would be wrong, as a backend may report only every tenth epoch.
-        epochs = max((record.epoch for record in model.history), default=0)
-        return TrainingResult(
-            bundle, plan.device, counts, epochs, model.best_epoch, resumed, count, look
-        )  # fmt: skip
+        epochs = _epochs(model)
+        best = None if isinstance(model, TrainedEnsemble) else model.best_epoch
+        return TrainingResult(bundle, plan.device, counts, epochs, best, resumed, count, look)
 
     def _plan(self) -> tuple[_Plan, dict[str, dict[str, Bars]]]:
         """Choose backend and device, create the task, and read the bars.
@@ -306,7 +305,7 @@ class TrainingExecutor:
         return _Samples(features, first_row, labels, split, statements)
 
     def _fit(self, plan: _Plan, samples: _Samples, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
-        """Train one model, or one for each seed, and evaluate the results."""
+        """Train one model, or one for each seed or member of an ensemble, and evaluate the results."""
         data = self._training_data(samples)
         trainer = self._plugins.trainer(plan.plugin.name)
 
@@ -314,7 +313,9 @@ class TrainingExecutor:
             predictor = model.predictor()
             return {part: evaluate_part(predictor, own, task, self._cancellation) for part, own in judged.items()}
 
-        if self._seeds is None:
+        ensemble = self.strategy.model if isinstance(self.strategy.model, EnsembleSection) else None
+        seeds = self._seeds if ensemble is None else ensemble.members.seeds
+        if seeds is None:
             model = fit_model(
                 trainer,
                 plan.task,
@@ -324,7 +325,7 @@ class TrainingExecutor:
                 checkpoint=checkpoint,
             )
             return Judged(plan.task, model, self._steps.run("evaluation", lambda: evaluate(model, plan.task)))
-        tasks = seed_tasks(plan.task, self._seeds)
+        tasks = seed_tasks(plan.task, seeds)
         loader = self._plugins.loader(plan.plugin.name)
         store = MemberStore(
             checkpoint.directory,
@@ -341,6 +342,11 @@ class TrainingExecutor:
             cancellation=self._cancellation,
             resources=default_resources(),
         )
+        if ensemble is not None:
+            return self._steps.run(
+                "evaluation",
+                lambda: judge_ensemble(tasks, outcomes, ensemble.vote, evaluate, cancellation=self._cancellation),
+            )
         return judge_members(tasks, outcomes, evaluate, progress=self._progress, cancellation=self._cancellation)
 
     def _training_data(self, samples: _Samples) -> TrainingData:
@@ -388,8 +394,14 @@ def _size_warnings(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple
         {part: sum(len(rows) for rows in samples.rows(part).values()) for part in PARTS},
         inputs=len(plan.task.feature_ids),
         best_epoch=model.best_epoch,
-        epochs=max((record.epoch for record in model.history), default=0),
+        epochs=_epochs(model),
     )
+
+
+def _epochs(model: TrainedModel) -> int:
+    """Return the number of epochs that were run, of an ensemble the largest one."""
+    # The length of a history would be wrong, as a backend may report only every tenth epoch.
+    return max((record.epoch for training in trainings_of(model) for record in training.history), default=0)
 
 
 def _labels_in_words(labels: Mapping[str, LabelSet]) -> str:

@@ -15,7 +15,7 @@ from ktrdr.core.strategy.member_seeds import member_seeds
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
-__all__ = ["Judged", "judge_members", "kept_number", "monitored", "seed_tasks"]
+__all__ = ["Judged", "judge_members", "kept_number", "member_record", "monitored", "seed_tasks"]
 
 _SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -114,14 +114,21 @@ def judge_members(
         metrics = evaluate(outcome, task)
         if number == kept:
             found = dict(metrics)
-        members.append(_record(task, outcome, metrics))
+        members.append(member_record(task, outcome, metrics))
     progress(ProgressEvent("evaluation", len(tasks), len(tasks), "members", 1.0))
     model = outcomes[kept]
     assert not isinstance(model, Exception)
     return Judged(tasks[kept], model, found, tuple(members), tuple(failures))
 
 
-def _record(task: TrainingTask, model: TrainedModel, metrics: Mapping[str, Any]) -> MemberRecord:
+def member_record(task: TrainingTask, model: TrainedModel, metrics: Mapping[str, Any]) -> MemberRecord:
+    """Return what the manifest says of a member; the storage of the backend adds the facts.
+
+    Args:
+        task: that the member was trained for.
+        model: the member.
+        metrics: its metrics by part; their plain numbers are kept.
+    """
     name, value = monitored(task, model)
     return MemberRecord(
         seed=task.seed,
