@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.limits import LARGEST_SEED
+from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.plugins import EpochRecord, TrainingTask
 from ktrdr.core.training import executor as executor_module
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
@@ -312,3 +313,47 @@ def test_features_are_made_once(make_executor, load, monkeypatch):
     monkeypatch.setattr(executor_module, "stack_symbols", lambda *given: made.append(1) or honest(*given))
     make_executor(load(), seeds=4).execute()
     assert made == [1]
+
+
+ENSEMBLE = ("{type: softmax_regression}", "{type: ensemble, of: {type: softmax_regression}, members: {seeds: 3}}")
+
+
+def test_with_ensemble_all_are_kept_as_by_a_strategy_that_is_an_ensemble(make_executor, load, model_store):
+    made = make_executor(load(), seeds=3, ensemble=True).execute()
+    written = make_executor(load(*ENSEMBLE)).execute()
+    assert made.bundle.strategy == written.bundle.strategy
+    other = {"strategy.yaml"}
+    files = [
+        {name: own for name, own in each.bundle.manifest.files.items() if name not in other} for each in (made, written)
+    ]
+    assert files[0] == files[1]
+    different = {"version", "created", "files"}
+    assert made.bundle.manifest.model_dump(exclude=different) == written.bundle.manifest.model_dump(exclude=different)
+    assert made.look.changes == {"seeds": 3, "ensemble": True}
+    assert (made.look.trial, made.look.seed) == (written.look.trial, 3)
+    model_store.verify("waves/1")
+    for number, member in enumerate(made.bundle.manifest.members, 1):
+        alone = make_executor(load(), seed=member.seed).execute().bundle
+        weights = next(name for name in alone.manifest.files if name.startswith("weights."))
+        assert made.bundle.manifest.files[f"members/{number:02d}/{weights}"] == alone.manifest.files[weights]
+
+
+def test_an_ensemble_of_a_strategy_that_is_none_must_be_the_one_that_a_run_makes(make_executor, load):
+    bundle = make_executor(load(), seeds=3, ensemble=True).execute().bundle
+    forged = bundle.strategy.model_copy(update={"model": bundle.strategy.model.model_copy(update={"vote": "majority"})})
+    with pytest.raises(BundleError, match="says 'average' for `model.vote`, manifest.json has 'majority'"):
+        replace(bundle, manifest=bundle.manifest.model_copy(update={"strategy": forged})).verify()
+
+
+def test_a_cancelled_ensemble_goes_on_with_the_members_that_are_finished(make_executor, load, trained_seeds):
+    whole = make_executor(load(), seeds=3, ensemble=True).execute().bundle.manifest
+    trained_seeds.clear()
+    executor = make_executor(load(), seeds=3, ensemble=True, cancellation=CancelAtLook(100))
+    with pytest.raises(CancelledError):
+        executor.execute()
+    # Written in the strategy or asked for: the same run.
+    result = make_executor(load(*ENSEMBLE), resume=True).execute()
+    assert result.resumed
+    assert len(trained_seeds) == 4
+    assert result.bundle.manifest.members == whole.members
+    assert result.bundle.manifest.weights_hash == whole.weights_hash

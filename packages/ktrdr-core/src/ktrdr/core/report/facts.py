@@ -8,6 +8,7 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
+from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.report.page import Block
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -113,6 +114,10 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
         judged = manifest.metrics.get(part)
         if isinstance(judged, Mapping) and judged:
             entries.append((f"{part} scores", _scores(judged)))
+            entries += [
+                (f"{part}, {column} of {len(manifest.members):,} seeds", _scores(values))
+                for column, values in spread_columns(manifest.members, part).items()
+            ]
         for name, baseline in manifest.baselines.items():
             other = baseline.get(part) if isinstance(baseline, Mapping) else None
             if isinstance(other, Mapping) and other:

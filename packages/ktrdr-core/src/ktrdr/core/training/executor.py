@@ -146,7 +146,9 @@ class TrainingExecutor:
         self._text = text
         self._trials, self._changes = trials, overrides_of(settings)
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
-        self._device, self._seeds = settings.device, settings.seeds
+        self._device = settings.device
+        # The members of an ensemble are part of the strategy.
+        self._seeds = None if isinstance(self.strategy.model, EnsembleSection) else settings.seeds
         self._resume, self._operation = resume, operation
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._progress = progress
