@@ -9,6 +9,7 @@ from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
 from ktrdr.core.models.member_spread import spread_columns
+from ktrdr.core.models.model_facts import kept_in_words
 from ktrdr.core.report.page import Block
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -151,7 +152,7 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
         ("bars traded, sha256", str(given.get("data_fingerprint", ""))),
         ("bars trained on, sha256", manifest.data.fingerprint),
         ("weights, sha256", manifest.weights_hash),
-        ("seed", str(manifest.seed)),
+        ("seed", kept_in_words(manifest) or str(manifest.seed)),
         ("seed of the bootstrap", str(result.settings.seed)),
         ("ktrdr-core", str(given.get("core_version", ""))),
         ("numpy", str(given.get("numpy_version", ""))),
