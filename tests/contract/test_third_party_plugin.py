@@ -135,7 +135,9 @@ def test_it_passes_the_conformance_kit_in_an_environment_of_its_own(environment,
     suite = tmp_path / "test_conformance.py"
     source = example_wheel.parents[1] / "source" / "tests" / "test_conformance.py"
     suite.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    answer = environment.run("-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", suite)
+    answer = environment.run(
+        "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-m", "not slow", suite
+    )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "failed" not in answer.stdout
     assert int(answer.stdout.split(" passed")[0].split()[-1]) > 20

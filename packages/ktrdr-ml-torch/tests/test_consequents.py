@@ -138,7 +138,7 @@ def test_epochs_go_down_to_the_lowest_point_of_the_loss_and_its_penalty(problem,
     else:
         labels = (labels.double() - model.description.scaling.mean) / model.description.scaling.scale
     b = torch.tensor(w["consequents"]).reshape(base.shape).requires_grad_(True)
-    penalized = (make_loss(given.task.settings, OUTPUT[loss])(a @ b, labels, reduction="none") * share).mean()
+    penalized = (make_loss(given.task.settings, OUTPUT[loss])(a @ b, labels) * share).mean()
     (penalized + decay / 2 * ((b - base) ** 2).sum()).backward()
     assert float(b.grad.abs().max()) < 2e-3 * float(b.detach().abs().max()) * decay + 2e-5
 
@@ -151,8 +151,19 @@ def test_no_step_raises_the_penalized_loss(problem, train):
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(losses))
 
 
-def _swapped(loss, label, score):
-    return loss(score, label, reduction="mean")
+def by_definition(settings, score, label):
+    """Return the loss of one sample."""
+    match settings["loss"]:
+        case "mse":
+            return (score[0] - label) ** 2
+        case "huber":
+            distance, delta = abs(score[0] - label), settings["huber_delta"]
+            return 0.5 * distance**2 if distance <= delta else delta * (distance - 0.5 * delta)
+        case "cross_entropy":
+            return -torch.log_softmax(score, 0)[label]
+        case "focal":
+            logarithm = torch.log_softmax(score, 0)[label]
+            return -((1 - logarithm.exp()).clamp(min=1e-12) ** settings["focal_gamma"]) * logarithm
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0, 5.0, 100.0])
@@ -164,13 +175,19 @@ def test_the_curvature_of_no_loss_is_above_its_bound(gamma):
         output = OUTPUT[settings["loss"]]
         outputs = 3 if output == "classification" else 1
         loss, bound = make_loss(settings, output), consequents._curvature(settings)
-        label = torch.zeros(1, dtype=torch.int64 if outputs > 1 else torch.float64)
+        label = torch.zeros((), dtype=torch.int64 if outputs > 1 else torch.float64)
         for scale in (0.1, 1.0, 4.0):
             for _ in range(20):
-                score = scale * torch.randn(1, outputs, generator=generator, dtype=torch.float64)
-                of_score = partial(_swapped, loss, label)
-                hessian = torch.autograd.functional.hessian(of_score, score)
-                assert float(torch.linalg.eigvalsh(hessian.view(outputs, outputs))[-1]) <= bound * (1 + 1e-9)
+                score = scale * torch.randn(outputs, generator=generator, dtype=torch.float64)
+                defined = partial(by_definition, settings, label=label)
+                hessian = torch.autograd.functional.hessian(defined, score)
+                assert float(torch.linalg.eigvalsh(hessian)[-1]) <= bound * (1 + 1e-9)
+                row = score.unsqueeze(0).requires_grad_(True)
+                found = loss(row, label.unsqueeze(0))
+                (gradient,) = torch.autograd.grad(found.sum(), row)
+                torch.testing.assert_close(found[0], defined(score), rtol=1e-9, atol=1e-12)
+                expected = torch.autograd.functional.jacobian(defined, score)
+                torch.testing.assert_close(gradient[0], expected, rtol=1e-7, atol=1e-10)
 
 
 @hypothesis_given(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ktrdr.core.fuzzy.definition import MembershipFunction
 from ktrdr.core.fuzzy.membership import membership
-from ktrdr.ml.torch.membership_order import MembershipOrder
+from ktrdr.ml.torch.membership_order import MembershipOrder, MembershipStack
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.model_description import FuzzyVariable
 
@@ -57,8 +57,9 @@ def build(sets):
         learn=True,
     )
     made.start([CENTER] * len(sets), [SCALE] * len(sets))
-    columns = range(len(sets))
-    return made, MembershipOrder(made, list(columns), [LOWEST] * len(sets), [HIGHEST] * len(sets))
+    stack = MembershipStack(made, {name: tensor[None, None] for name, tensor in made.state_dict().items()})
+    order = MembershipOrder(stack, [LOWEST] * len(sets), [HIGHEST] * len(sets))
+    return made, lambda: order.restore(stack)
 
 
 def found(made, sets):
@@ -116,7 +117,7 @@ def check(before, after):
     size=st.sampled_from([0.1, 1.0, 8.0]),
 )
 def test_order_and_overlap_survive_any_steps(sets, seed, size):
-    made, order = build(sets)
+    made, restore = build(sets)
     before = found(made, sets)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(4):
@@ -125,15 +126,15 @@ def test_order_and_overlap_survive_any_steps(sets, seed, size):
                 # Widths by up to some powers of e, places by many deviations.
                 factor = size if name.endswith("place") else min(size, 2.0)
                 parameter += factor * torch.randn(parameter.shape, generator=generator)
-        order.restore()
+        restore()
         check(before, found(made, sets))
 
 
 @given(sets=st.lists(variables(), min_size=1, max_size=3))
 def test_what_keeps_to_it_is_left_alone(sets):
-    made, order = build(sets)
+    made, restore = build(sets)
     before = {name: parameter.detach().clone() for name, parameter in made.named_parameters()}
-    order.restore()
+    restore()
     for name, parameter in made.named_parameters():
         np.testing.assert_array_equal(parameter.detach().numpy(), before[name].numpy(), err_msg=name)
 
@@ -141,13 +142,13 @@ def test_what_keeps_to_it_is_left_alone(sets):
 def test_without_it_names_would_be_swapped_and_values_lost():
     """The guard's own test: these steps break order and overlap."""
     sets = [[("gaussian", (30.0, 10.0)), ("gaussian", (50.0, 10.0)), ("gaussian", (70.0, 10.0))]]
-    made, order = build(sets)
+    made, restore = build(sets)
     before = found(made, sets)
     with torch.no_grad():
         made.gaussian_place.copy_(torch.tensor([1.5, -1.0, 6.0]))
     with pytest.raises(AssertionError):
         check(before, found(made, sets))
-    order.restore()
+    restore()
     check(before, found(made, sets))
 
 

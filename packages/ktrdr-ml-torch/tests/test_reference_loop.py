@@ -16,7 +16,7 @@ from ktrdr.ml.torch.initialization import initialize
 from ktrdr.ml.torch.model_description import describe
 from ktrdr.ml.torch.networks import build_network
 from ktrdr.ml.torch.samples import label_scaling, moments
-from ktrdr.ml.torch.torch_trainer import _SHUFFLE, _WEIGHTS, _generator
+from ktrdr.ml.torch.training_member import _SHUFFLE, _WEIGHTS, generator
 
 PLAIN = {"epochs": 5, "batch_size": 50, "learning_rate": 0.02, "lr_scheduler": None, "optimizer": "sgd"}
 
@@ -33,7 +33,7 @@ def network_of(given: Problem):
     scaling = label_scaling(given.data.train) if given.task.output == "regression" else None
     network = build_network(describe(given.task, scaling)).to_empty(device="cpu")
     center, scale = moments(given.data)
-    initialize(network, _generator(given.task.seed, _WEIGHTS), center.tolist(), scale.tolist())
+    initialize(network, generator(given.task.seed, _WEIGHTS), center.tolist(), scale.tolist())
     return network
 
 
@@ -108,7 +108,7 @@ def slow_training(given: Problem, consequents=None):
     weights_val, weights = weights_val / weights.mean(), weights / weights.mean()
     optimizer = optimizer_of(network, s)
     schedule = scheduler_of(optimizer, s)
-    shuffle = _generator(task.seed, _SHUFFLE)
+    shuffle = generator(task.seed, _SHUFFLE)
     best, best_loss, history = None, np.inf, []
     for _ in range(s["epochs"]):
         order = torch.randperm(len(x), generator=shuffle).tolist()

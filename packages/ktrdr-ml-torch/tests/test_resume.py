@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.plugins import Member
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import Cancellation
-from ktrdr.ml.torch import training
+from ktrdr.ml.torch import population, stack
 from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.consequents import RIDGES
 
@@ -55,10 +56,10 @@ from pathlib import Path
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.ml.torch import training
+from ktrdr.ml.torch import population
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
-training._SECONDS_BETWEEN_QUESTIONS = 0.0
+population._SECONDS_BETWEEN_QUESTIONS = 0.0
 kind, architecture, settings = json.loads(sys.argv[1])
 given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=settings)
 directory, last = Path(sys.argv[2]), int(sys.argv[3])
@@ -93,7 +94,8 @@ def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name)
     state = json.loads((checkpoint.latest() / "state.json").read_text())
     resumed = train(given, checkpoint=checkpoint)
     expected = train(given)
-    place = f"killed at {kill}; resumed in epoch {len(state['history']) + 1}, batch {state['batch']}"
+    current = state["current"]["numbers"]
+    place = f"killed at {kill}; resumed in epoch {current['epoch'] + 1}, batch {current['batch']}"
     assert resumed.history == expected.history, place
     assert same(resumed, expected), place
 
@@ -136,7 +138,7 @@ def test_neither_blocks_nor_where_they_are_cut_change_the_run(
     """Samples are put in order a block of batches at a time; a resumed epoch begins inside of a block."""
     given = problem(settings={"class_weights": "balanced"})
     expected = train(given)
-    monkeypatch.setattr(training, "_BLOCK_BATCHES", batches)
+    monkeypatch.setattr(stack, "_BLOCK_BATCHES", batches)
     assert train(given).history == expected.history
     with pytest.raises(CancelledError):
         train(given, cancellation=cancelled_at(6), checkpoint=DirectoryCheckpoint(tmp_path))
@@ -156,31 +158,32 @@ def test_a_finished_run_resumes_to_the_same_model(problem, train, same, tmp_path
 def test_no_batch_is_trained_after_cancellation(problem, train, monkeypatch):
     given = problem(settings={"epochs": 50})
     cancellation, seen = Cancellation(), []
-    gather = training.Matrix.gather
+    step = stack.Stack._step
 
-    def watched(self, starts):
+    def watched(self, active, gradient):
         seen.append(cancellation.requested)
         if len(seen) == 21:
             cancellation.cancel()
-        return gather(self, starts)
+        step(self, active, gradient)
 
-    monkeypatch.setattr(training.Matrix, "gather", watched)
+    monkeypatch.setattr(stack.Stack, "_step", watched)
     with pytest.raises(CancelledError):
         train(given, cancellation=cancellation)
     assert len(seen) == 21
 
 
 def test_a_long_epoch_is_saved_in_between(problem, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(population, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
     saved = []
 
     class Often(DirectoryCheckpoint):
         def save(self, epoch, write):
             super().save(epoch, write)
-            saved.append(json.loads((self.latest() / "state.json").read_text())["batch"])
+            current = json.loads((self.latest() / "state.json").read_text())["current"]
+            saved.append(current and current["numbers"]["batch"])
 
     train(problem(settings={"epochs": 1}), checkpoint=Often(tmp_path, every_seconds=1e-9))
-    assert saved == [1, 2, 3, 4, 5, 6, 7, 8, 0]
+    assert saved == [1, 2, 3, 4, 5, 6, 7, 8, None]
 
 
 def test_a_checkpoint_of_another_run_is_refused(problem, train, with_train, tmp_path):
@@ -217,7 +220,7 @@ def test_a_fingerprint_depends_on_content_not_on_kinds_of_mappings(problem):
         ),
     )
     cpu = torch.device("cpu")
-    assert fingerprint(frozen, given.data, cpu) == fingerprint(given.task, given.data, cpu)
+    assert fingerprint([Member(frozen, given.data)], cpu) == fingerprint([Member(given.task, given.data)], cpu)
 
 
 @pytest.mark.parametrize("file", ["state.json", "state.safetensors"])
@@ -230,7 +233,7 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence(problem, train, tmp_path,
     if damage == "missing":
         path.unlink()
     else:
-        strange = b'{"format": 1}' if file == "state.json" else content.replace(b"network.", b"notwork.")
+        strange = b'{"format": 2}' if file == "state.json" else content.replace(b"finished.", b"finisher.")
         path.write_bytes(
             {"empty": b"", "half": content[: len(content) // 2], "other": b"[]", "strange": strange}[damage]
         )
@@ -246,7 +249,7 @@ def test_weights_in_a_checkpoint_of_another_shape_are_refused(problem, train, tm
     train(given, checkpoint=DirectoryCheckpoint(tmp_path))
     path = DirectoryCheckpoint(tmp_path).latest() / "state.safetensors"
     tensors = load_file(path)
-    tensors["network.layers.0.weight"] = np.zeros((3, 3), np.float32)
+    tensors["finished.0.layers.0.weight"] = np.zeros((3, 3), np.float32)
     save_file(tensors, path)
     with pytest.raises(BadInputError, match="cannot be resumed") as caught:
         train(given, checkpoint=DirectoryCheckpoint(tmp_path))

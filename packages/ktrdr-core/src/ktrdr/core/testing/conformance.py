@@ -6,7 +6,6 @@ See :class:`MLBackendConformance`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import pickle
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,93 +23,40 @@ from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.models.contents import check_file
 from ktrdr.core.models.manifest import WEIGHTS_PREFIX
 from ktrdr.core.parameters import Parameter, validate_parameters
-from ktrdr.core.plugins import CONTRACT_VERSION, ModelType, PluginInfo, Split, TrainedModel
+from ktrdr.core.plugins import CONTRACT_VERSION, ModelType, Split, TrainedModel
 from ktrdr.core.plugins.contract import OutputKind
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Training
-from ktrdr.core.testing.learning_problems import FEATURES, Problem, make_problem, other_value
+from ktrdr.core.testing.backend_under_test import CancelsWhenAsked, CheckpointRecorder
+from ktrdr.core.testing.learning_problems import FEATURES, NOT_SETTINGS, Problem, other_value
+from ktrdr.core.testing.population_conformance import PopulationConformance
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.work import NO_PROGRESS, Cancellation, ProgressEvent
+from ktrdr.core.work import Cancellation, ProgressEvent
 
 __all__ = ["MLBackendConformance"]
 
 # The other keys under `training` are handled by core: a backend does not declare them.
-_TRAINING_KEYS = frozenset(Training.model_fields) - {
-    "labels", "data_split", "embargo", "sample_weights", "seed", "given"
-}  # fmt: skip
+_TRAINING_KEYS = frozenset(Training.model_fields) - NOT_SETTINGS
 
 
-class MLBackendConformance:
+class MLBackendConformance(PopulationConformance):
     """Tests of an ML backend; subclass it in the backend's tests and name the plugin, which must be installed.
 
-    The tests call the plugin as KTRDR does: through its entry point, by :class:`PluginManager`.
+    The tests call the plugin as KTRDR does: through its entry point, by :class:`PluginManager`. Long tests are
+    marked ``slow``: ``pytest -m "not slow"`` leaves them out.
 
     Attributes:
         plugin: name of the entry point.
         model_types: names of the model types to test; by default all that the plugin declares.
         architectures: model type -> parameters that make its tests fast; other parameters keep their defaults.
+        population_architectures: model type -> parameters to draw one of for each random population, such as widths of
+            layers; a parameter that is in neither map is drawn from its declaration.
         settings: model type -> keys of ``training`` that differ from the kit's (4 epochs, batches of 32).
         seedless: model types whose training has no random choices, so that the seed has no effect.
         restarted: model types that write no checkpoints, because an interrupted training starts again.
     """
 
-    plugin: ClassVar[str]
-    model_types: ClassVar[tuple[str, ...]] = ()
-    architectures: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    seedless: ClassVar[frozenset[str]] = frozenset()
-    restarted: ClassVar[frozenset[str]] = frozenset()
-
     _trained: ClassVar[dict[tuple[type, str, str], tuple[Problem, TrainedModel]]] = {}
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize a test by the model types, outputs and parameters that its arguments name."""
-        types = self._types()
-        if "parameter" in metafunc.fixturenames:
-            parameters = [(offered, parameter) for offered in types for parameter in offered.architecture]
-            metafunc.parametrize(
-                ("model_type", "parameter"),
-                parameters,
-                ids=[f"{offered.name}-{parameter.name}" for offered, parameter in parameters],
-            )
-        elif "output" in metafunc.fixturenames:
-            pairs = [(offered, output) for offered in types for output in offered.outputs]
-            metafunc.parametrize(
-                ("model_type", "output"), pairs, ids=[f"{offered.name}-{output}" for offered, output in pairs]
-            )
-        elif "model_type" in metafunc.fixturenames:
-            metafunc.parametrize("model_type", types, ids=[offered.name for offered in types])
-
-    @classmethod
-    def _info(cls) -> PluginInfo:
-        return PluginManager().info(cls.plugin)
-
-    @classmethod
-    def _types(cls) -> list[ModelType]:
-        offered = {model_type.name: model_type for model_type in cls._info().model_types}
-        return [offered[name] for name in cls.model_types or offered]
-
-    def _problem(self, model_type: ModelType, output: OutputKind, **changes: Any) -> Problem:
-        architecture = {**self.architectures.get(model_type.name, {}), **changes.pop("architecture", {})}
-        settings = {**self.settings.get(model_type.name, {}), **changes.pop("settings", {})}
-        return make_problem(model_type, output, architecture=architecture, settings=settings, **changes)
-
-    def _train(
-        self,
-        problem: Problem,
-        *,
-        progress: Callable[[ProgressEvent], None] = NO_PROGRESS,
-        cancellation: Cancellation | None = None,
-        checkpoint: DirectoryCheckpoint | None = None,
-    ) -> TrainedModel:
-        trainer = PluginManager().trainer(self.plugin)
-        return trainer.train(
-            problem.task,
-            problem.data,
-            progress=progress,
-            cancellation=cancellation or Cancellation(),
-            checkpoint=checkpoint,
-        )
 
     def _once(self, model_type: ModelType, output: OutputKind) -> tuple[Problem, TrainedModel]:
         """Return a problem and its trained model; train once per class, model type and output."""
@@ -120,12 +65,6 @@ class MLBackendConformance:
             problem = self._problem(model_type, output)
             self._trained[key] = (problem, self._train(problem))
         return self._trained[key]
-
-    def _save(self, model: TrainedModel, directory: Path) -> dict[str, str]:
-        """Save the model and return file name -> sha256."""
-        directory.mkdir()
-        PluginManager().storage(self.plugin).save(model, directory)
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())}
 
     # Declarations of the plugin.
 
@@ -477,7 +416,7 @@ class MLBackendConformance:
         problem = self._problem(model_type, output, settings=settings)
         expected = self._save(self._train(problem), tmp_path / "expected")
         checkpoint = DirectoryCheckpoint(tmp_path / "checkpoints")
-        cancellation = _CancelsWhenAsked(times=self._questions(problem) // 2)
+        cancellation = CancelsWhenAsked(times=self._questions(problem) // 2)
         with pytest.raises(CancelledError):
             self._train(problem, cancellation=cancellation, checkpoint=checkpoint)
         # A second question, to raise the error after the checkpoint, is allowed.
@@ -495,7 +434,7 @@ class MLBackendConformance:
         """A training that is resumed from any of its checkpoints gives the same bytes."""
         output = model_type.outputs[0]
         problem = self._problem(model_type, output, settings={"epochs": 6, "early_stopping": None})
-        recorder = _Recorder(tmp_path / "live", tmp_path / "kept")
+        recorder = CheckpointRecorder(tmp_path / "live", tmp_path / "kept")
         expected = self._save(self._train(problem, checkpoint=recorder), tmp_path / "expected")
         assert recorder.kept or model_type.name in self.restarted
         chosen = recorder.kept[:: max(1, len(recorder.kept) // 3)]
@@ -504,53 +443,10 @@ class MLBackendConformance:
             assert self._save(resumed, tmp_path / f"resumed{number}") == expected
 
     def _questions(self, problem: Problem) -> int:
-        counting = _CancelsWhenAsked(times=None)
+        counting = CancelsWhenAsked(times=None)
         self._train(problem, cancellation=counting)
         assert counting.asked >= 2, "training never looks at its cancellation"
         return counting.asked
-
-
-class _CancelsWhenAsked(Cancellation):
-    """Cancels when it was asked a number of times, which does not depend on the speed of the machine."""
-
-    def __init__(self, times: int | None) -> None:
-        super().__init__()
-        self._times = times
-        self.asked = 0
-        self.asked_after = 0
-
-    def _ask(self) -> None:
-        if super().requested:
-            self.asked_after += 1
-        self.asked += 1
-        if self._times is not None and self.asked == self._times:
-            self.cancel("in the middle")
-
-    @property
-    def requested(self) -> bool:
-        self._ask()
-        return super().requested
-
-    def raise_if_requested(self) -> None:
-        self._ask()
-        super().raise_if_requested()
-
-
-class _Recorder(DirectoryCheckpoint):
-    """Keeps a copy of every checkpoint, as a killed process leaves it."""
-
-    def __init__(self, directory: Path, kept: Path) -> None:
-        super().__init__(directory)
-        self._kept = kept
-        self.kept: list[Path] = []
-
-    def save(self, epoch: int, write: Callable[[Path], None]) -> None:
-        super().save(epoch, write)
-        import shutil
-
-        copy = self._kept / str(len(self.kept))
-        shutil.copytree(self.directory, copy)
-        self.kept.append(copy)
 
 
 class _Canary:

@@ -13,15 +13,16 @@ from ktrdr.core.plugins import CrispInput, ModelType, Split, TrainingData, Train
 from ktrdr.core.plugins.contract import OutputKind
 from ktrdr.core.strategy.model import CLASSES, EarlyStopping, Labels, Training
 
-__all__ = ["SETTINGS", "Problem", "default_architecture", "make_problem", "other_value"]
+__all__ = ["NOT_SETTINGS", "SETTINGS", "Problem", "default_architecture", "make_problem", "other_value"]
 
 FEATURES = 4
 _SAMPLES = 360
-_NOT_SETTINGS = {"labels", "data_split", "embargo", "sample_weights", "seed", "given"}
+NOT_SETTINGS = frozenset({"labels", "data_split", "embargo", "sample_weights", "seed", "given"})
+"""Keys under ``training`` that core handles: they are not passed to a backend."""
 
 SETTINGS: Mapping[str, Any] = {
     **Training(labels=Labels(source="direction", parameters={}), epochs=4, learning_rate=0.01).model_dump(
-        exclude=_NOT_SETTINGS
+        exclude=set(NOT_SETTINGS)
     ),
     "early_stopping": EarlyStopping(patience=4).model_dump(),
 }

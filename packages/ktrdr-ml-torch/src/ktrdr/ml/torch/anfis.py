@@ -20,9 +20,37 @@ from ktrdr.core.plugins import too_many_rules
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.model_description import Description
 
-__all__ = ["Anfis"]
+__all__ = ["Anfis", "normalized", "weighted_mean"]
 
 _LEAST_FIRING = 1e-12
+
+
+def normalized(degrees: Sequence[Any]) -> Any:
+    """Return normalized firing strengths ``(..., n, rules)``; all are 0 where no rule fires.
+
+    Args:
+        degrees: logarithms of degrees ``(..., n, memberships)`` of each fuzzy input.
+    """
+    strengths, *others = degrees
+    for more in others:
+        strengths = (strengths.unsqueeze(-1) + more.unsqueeze(-2)).flatten(-2)
+    # Relative to the strongest rule, so that the ratios of very small strengths do not underflow.
+    strongest = strengths.detach().amax(-1, keepdim=True)
+    strengths = (strengths - torch.where(strongest.isfinite(), strongest, 0.0)).exp()
+    total = strengths.sum(-1, keepdim=True)
+    return strengths / torch.where(total > 0, total, 1.0)
+
+
+def weighted_mean(linear: Any, z: Any, outputs: int) -> Any:
+    """Return scores ``(..., n, outputs)``.
+
+    Args:
+        linear: consequents, averaged by firing strength, ``(..., n, (features + 1) * outputs)``.
+        z: standardized ``(..., n, features)``.
+        outputs: of the network.
+    """
+    linear = linear.unflatten(-1, (-1, outputs))
+    return (linear[..., :-1, :] * z.unsqueeze(-1)).sum(-2) + linear[..., -1, :]
 
 
 class Anfis(nn.Module):
@@ -74,8 +102,7 @@ class Anfis(nn.Module):
         Where no rule fires, for example outside of all triangles, the scores are 0.
         """
         z = self.standardized(x)
-        linear = (self._normalized(z) @ self.consequents).view(len(x), -1, self.outputs)
-        return (linear[:, :-1] * z.unsqueeze(2)).sum(1) + linear[:, -1]
+        return weighted_mean(normalized(self.memberships(z)) @ self.consequents, z, self.outputs)
 
     def standardized(self, x: Any) -> Any:
         """Return ``(n, features)``, scaled so that the training samples have mean 0 and standard deviation 1."""
@@ -83,18 +110,7 @@ class Anfis(nn.Module):
 
     def firing(self, x: Any) -> Any:
         """Return normalized firing strengths ``(n, rules)`` of ``(n, features)``; all are 0 where no rule fires."""
-        return self._normalized(self.standardized(x))
-
-    def _normalized(self, z: Any) -> Any:
-        first, *others = self.memberships(z)
-        strengths = first
-        for degrees in others:
-            strengths = (strengths.unsqueeze(2) + degrees.unsqueeze(1)).flatten(1)
-        # Relative to the strongest rule, so that the ratios of very small strengths do not underflow.
-        strongest = strengths.detach().amax(1, keepdim=True)
-        strengths = (strengths - torch.where(strongest.isfinite(), strongest, 0.0)).exp()
-        total = strengths.sum(1, keepdim=True)
-        return strengths / torch.where(total > 0, total, 1.0)
+        return normalized(self.memberships(self.standardized(x)))
 
     @torch.no_grad()
     def set_measured(self, weights: Any, sums: Any) -> None:

@@ -1,10 +1,10 @@
-"""Checkpoints of a training run: tensors as safetensors, numbers as JSON."""
+"""Checkpoints of a population: tensors as safetensors, numbers as JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,52 +16,62 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import FileError, parse_json, read_plain
 from ktrdr.core.limits import LARGEST_JSON, MOST_EPOCHS
 from ktrdr.core.models.contents import BundleError
-from ktrdr.core.plugins import EpochRecord, Split, TrainingData, TrainingTask
+from ktrdr.core.plugins import EpochRecord, Member, Split
+from ktrdr.ml.torch.control import Snapshot
 from ktrdr.ml.torch.tensors import read_tensors, write_tensors
 
-__all__ = ["State", "fingerprint", "read_state", "write_state"]
+__all__ = ["Finished", "State", "fingerprint", "read_state", "write_state"]
 
 _TENSORS = "state.safetensors"
 _NUMBERS = "state.json"
-_GROUPS = ("network", "best", "optimizer", "solver", "random")
+_FORMAT = 2
+
+
+@dataclass(slots=True)
+class Finished:
+    """A member whose training has ended.
+
+    Attributes:
+        tensors: of its network, in the best epoch; empty if it ended with an error.
+        history: all epochs.
+        best_epoch: number of the best one, from 1.
+        error: the message with which the training ended, or ``None``.
+        cancelled: whether the error is a cancellation of the member.
+    """
+
+    tensors: dict[str, Any]
+    history: list[EpochRecord]
+    best_epoch: int
+    error: str | None = None
+    cancelled: bool = False
 
 
 @dataclass(slots=True)
 class State:
-    """The whole state of a run: a resumed run gives the same result as one that was not interrupted.
+    """The whole state of a population: a resumed run gives the same models as one that was not interrupted.
 
     Attributes:
-        network: weights and buffers by name.
-        best: those of the best epoch; empty during the first epoch.
-        optimizer: ``"{number of the parameter}.{name}"`` -> tensor.
-        solver: ``ridge``, if the consequents of rules are solved for.
-        random: states of the generators ``shuffle`` (at the beginning of the current epoch) and ``dropout``.
-        losses: float32 ``(batch,)``, of the finished batches of the current epoch.
-        correct: number of correctly predicted samples in these batches.
-        batch: number of finished batches of the current epoch.
-        history: the finished epochs.
+        finished: members that have ended, by number.
+        current: the members that are trained at present, or ``None``.
     """
 
-    network: dict[str, Any]
-    best: dict[str, Any]
-    optimizer: dict[str, Any]
-    solver: dict[str, Any]
-    random: dict[str, Any]
-    losses: Any
-    correct: int
-    batch: int
-    history: list[EpochRecord] = field(default_factory=list)
+    finished: dict[int, Finished] = field(default_factory=dict)
+    current: Snapshot | None = None
 
 
-def fingerprint(task: TrainingTask, data: TrainingData, device: Any) -> str:
+def fingerprint(members: Sequence[Member], device: Any) -> str:
     """Return a hash of everything that the result of a run depends on."""
-    digest = hashlib.sha256()
-    described = {**_plain(task), "device": device.type, "torch": torch.__version__}
-    digest.update(json.dumps(described, sort_keys=True).encode())
-    digest.update(repr(data.features.shape).encode())
-    digest.update(np.ascontiguousarray(data.features).data)
-    for split in (data.train, data.validation):
-        _update(digest, split)
+    digest, hashed = hashlib.sha256(), {}
+    digest.update(json.dumps([device.type, str(torch.__version__)]).encode())
+    for member in members:
+        data = member.data
+        digest.update(json.dumps(_plain(member.task), sort_keys=True).encode())
+        # Members may share a large matrix.
+        if id(data.features) not in hashed:
+            hashed[id(data.features)] = hashlib.sha256(np.ascontiguousarray(data.features).data).digest()
+        digest.update(repr(data.features.shape).encode() + hashed[id(data.features)])
+        for split in (data.train, data.validation):
+            _update(digest, split)
     return digest.hexdigest()
 
 
@@ -81,16 +91,42 @@ def _update(digest: Any, split: Split) -> None:
 
 def write_state(directory: Path, state: State, run: str) -> None:
     """Write ``state`` of the run with fingerprint ``run`` into ``directory``."""
-    tensors = {f"{group}.{name}": tensor for group in _GROUPS for name, tensor in getattr(state, group).items()}
-    write_tensors(directory / _TENSORS, {**tensors, "losses": state.losses})
-    numbers = {
-        "format": 1,
-        "run": run,
-        "batch": state.batch,
-        "correct": state.correct,
-        "history": [{"epoch": record.epoch, "metrics": dict(record.metrics)} for record in state.history],
+    tensors = {
+        f"finished.{number}.{name}": tensor
+        for number, finished in state.finished.items()
+        for name, tensor in finished.tensors.items()
     }
+    numbers: dict[str, Any] = {
+        "format": _FORMAT,
+        "run": run,
+        "finished": {
+            str(number): {
+                "history": _history_to_json(finished.history),
+                "best_epoch": finished.best_epoch,
+                "error": finished.error,
+                "cancelled": finished.cancelled,
+            }
+            for number, finished in state.finished.items()
+        },
+        "current": None,
+    }
+    if state.current is not None:
+        tensors |= {f"current.{name}": tensor for name, tensor in state.current.tensors.items()}
+        numbers["current"] = {
+            "members": state.current.members,
+            "numbers": state.current.numbers,
+            "histories": [_history_to_json(history) for history in state.current.histories],
+        }
+    write_tensors(directory / _TENSORS, tensors)
     (directory / _NUMBERS).write_text(json.dumps(numbers, allow_nan=False), encoding="utf-8")
+
+
+def _history_to_json(history: Sequence[EpochRecord]) -> list[Any]:
+    return [[record.epoch, dict(record.metrics)] for record in history]
+
+
+def _history_from_json(entries: Any) -> list[EpochRecord]:
+    return [EpochRecord(int(epoch), dict(metrics)) for epoch, metrics in entries]
 
 
 def read_state(directory: Path, run: str) -> State:
@@ -102,26 +138,49 @@ def read_state(directory: Path, run: str) -> State:
     try:
         # The limit allows for the largest number of epochs.
         numbers = parse_json(read_plain(directory / _NUMBERS, LARGEST_JSON), _NUMBERS, most=10 * MOST_EPOCHS)
-        if not isinstance(numbers, dict) or numbers.get("format") != 1:
+        if not isinstance(numbers, dict) or numbers.get("format") != _FORMAT:
             raise BundleError(f"{_NUMBERS} is of another version of the plugin")
         if numbers["run"] != run:
             raise BundleError(
                 "it is of a run with another strategy, other data, another kind of device or another version of torch"
             )
-        groups: dict[str, dict[str, Any]] = {group: {} for group in (*_GROUPS, "losses")}
+        finished: dict[str, dict[str, Any]] = {number: {} for number in numbers["finished"]}
+        current: dict[str, Any] = {}
         for name, tensor in read_tensors(directory / _TENSORS).items():
             group, _, rest = name.partition(".")
-            groups[group][rest] = tensor
-        history = [EpochRecord(int(entry["epoch"]), dict(entry["metrics"])) for entry in numbers["history"]]
+            if group == "current":
+                current[rest] = tensor
+                continue
+            if group != "finished":
+                raise BundleError(f"{_TENSORS} is damaged: tensor {name!r} is unknown")
+            number, _, rest = rest.partition(".")
+            finished[number][rest] = tensor
         return State(
-            **{group: groups[group] for group in _GROUPS},
-            losses=groups["losses"][""],
-            correct=int(numbers["correct"]),
-            batch=int(numbers["batch"]),
-            history=history,
+            {
+                int(number): Finished(
+                    finished[number],
+                    _history_from_json(entry["history"]),
+                    int(entry["best_epoch"]),
+                    entry["error"],
+                    bool(entry["cancelled"]),
+                )
+                for number, entry in numbers["finished"].items()
+            },
+            _current(numbers["current"], current),
         )
     except (FileError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error) if isinstance(error, FileError) else f"it is damaged ({type(error).__name__}: {error})"
         raise BadInputError(
             f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start again"
         ) from error
+
+
+def _current(entry: Any, tensors: dict[str, Any]) -> Snapshot | None:
+    if entry is None:
+        return None
+    return Snapshot(
+        [int(number) for number in entry["members"]],
+        tensors,
+        dict(entry["numbers"]),
+        [_history_from_json(history) for history in entry["histories"]],
+    )

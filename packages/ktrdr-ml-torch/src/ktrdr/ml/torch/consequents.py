@@ -238,7 +238,7 @@ def _gradient(loss: Loss, scores: Any, labels: Any, weights: Any) -> Any:
     with torch.enable_grad():
         scores = scores.requires_grad_(True)
         targets = labels.double() if labels.is_floating_point() else labels
-        losses = loss(scores, targets, reduction="none")
+        losses = loss(scores, targets)
         (gradient,) = torch.autograd.grad((losses if weights is None else losses * weights).sum(), scores)
     return gradient
 

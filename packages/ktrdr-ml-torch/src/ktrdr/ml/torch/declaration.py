@@ -28,6 +28,9 @@ _TRAINING_KEYS = frozenset(
     }
 )
 
+# A dropout changes no shape.
+_MEMBER_PARAMETERS = frozenset({"dropout"})
+
 _OUTPUT_ACTIVATION = Parameter(
     "output_activation",
     "str",
@@ -57,6 +60,7 @@ _MLP = ModelType(
         _OUTPUT_ACTIVATION,
     ),
     training_keys=_TRAINING_KEYS,
+    member_parameters=_MEMBER_PARAMETERS,
 )  # fmt: skip
 
 
@@ -74,6 +78,7 @@ def _recurrent(name: str, description: str) -> ModelType:
         ),
         training_keys=_TRAINING_KEYS,
         window_parameter="sequence_length",
+        member_parameters=_MEMBER_PARAMETERS,
     )  # fmt: skip
 
 
@@ -109,7 +114,7 @@ _ANFIS = ModelType(
 INFO = PluginInfo(
     name=NAME,
     version=__version__,
-    contract="2.0",
+    contract="2.1",
     model_types=(
         _MLP,
         _recurrent("lstm", "Long short-term memory over the last bars."),

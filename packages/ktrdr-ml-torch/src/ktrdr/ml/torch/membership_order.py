@@ -7,21 +7,21 @@ it holds. Such constraints are those of J. Valente de Oliveira, *Semantic constr
 optimization*, IEEE Trans. SMC A 29 (1999) 128-138.
 
 The position of a function is where its degree is 1: the middle of its top, or the end of a shoulder; that of a sigmoid
-is where its degree is 1/2.
+is where its degree is 1/2. All arithmetic is function by function, with kernels whose vectorized part and remainder
+agree, so that the constraints of a network do not depend on the other networks of its stack.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from ktrdr.ml.torch.memberships import Memberships
 
-__all__ = ["MembershipOrder"]
+__all__ = ["MembershipOrder", "MembershipStack"]
 
 _LEAST_SHARE_OF_DISTANCE = 0.1
 # Neighbours must overlap at a degree of 1/4, or of half the degree at which they cross in the strategy if that is less.
@@ -33,19 +33,50 @@ _HALVINGS = 60
 _SLACK = 1e-5
 
 
+class MembershipStack:
+    """The memberships of a stack of networks, as those of one network with the fuzzy inputs of all.
+
+    Args:
+        memberships: of one network, for everything that the members have in common.
+        tensors: views by name, ``(members, 1, k)`` and ``(members, 1, k, 3)``, which :meth:`add` changes in place.
+    """
+
+    def __init__(self, memberships: Memberships, tensors: Mapping[str, Any]) -> None:
+        self.kinds = memberships.kinds
+        self._tensors = {
+            (kind, name): tensors[f"{kind}_{name}"].detach() for kind in self.kinds for name in ("place", "logs")
+        }
+        members = len(self._tensors[self.kinds[0], "place"])
+        self._signs = {kind: memberships.tensor(kind, "signs").repeat(members, 1) for kind in self.kinds}
+        self.counts = memberships.counts * members
+        # Functions are ordered by kind, then by member; `order` gives their numbers by member, as in the strategy.
+        sizes = [len(memberships.tensor(kind, "signs")) for kind in self.kinds]
+        numbers, start = [], 0
+        for size in sizes:
+            numbers.append(start + torch.arange(members * size).view(members, size))
+            start += members * size
+        self.order = torch.cat(numbers, 1)[:, memberships.order.cpu()].flatten().to(memberships.order.device)
+
+    def tensor(self, kind: str, name: str) -> Any:
+        """Return ``place``, ``logs`` or ``signs`` of the functions of one kind, ``(functions, ...)``, to read."""
+        return self._signs[kind] if name == "signs" else self._tensors[kind, name].flatten(0, 2)
+
+    def add(self, kind: str, name: str, change: Any) -> None:
+        """Add ``change`` to ``place`` or ``logs`` of the functions of one kind."""
+        tensor = self._tensors[kind, name]
+        tensor.add_(change.view_as(tensor))
+
+
 class MembershipOrder:
     """Enforces the constraints that follow from the initial ``memberships``.
 
     Args:
-        memberships: on their device, as in the strategy.
-        columns: of each fuzzy input, in order.
-        lowest: float ``(features,)``, minima of the standardized training values.
-        highest: float ``(features,)``, their maxima.
+        memberships: with the functions of the strategy.
+        lowest: of each fuzzy input, the minimum of the standardized training values.
+        highest: likewise, the maximum.
     """
 
-    def __init__(
-        self, memberships: Memberships, columns: Sequence[int], lowest: Sequence[float], highest: Sequence[float]
-    ) -> None:
+    def __init__(self, memberships: MembershipStack, lowest: Sequence[float], highest: Sequence[float]) -> None:
         self._memberships = memberships
         self._inverse = torch.argsort(memberships.order)
         device = memberships.order.device
@@ -66,14 +97,15 @@ class MembershipOrder:
         # Padding cells of a row repeat its last function, so they add no constraint.
         last = torch.tensor([count - 1 for count in memberships.counts], device=device)
         left, right = self._reached()
-        least, most = (torch.tensor([float(side[at]) for at in columns], device=device) for side in (lowest, highest))
+        least, most = (torch.tensor(side, device=device) for side in (lowest, highest))
         self._lower = torch.maximum(least, left[:, 0])
         self._upper = torch.minimum(most, right.gather(1, last.unsqueeze(1)).squeeze(1))
         self._last = last.unsqueeze(1)
 
     @torch.no_grad()
-    def restore(self) -> None:
-        """Move and widen the functions so that all constraints hold."""
+    def restore(self, memberships: MembershipStack) -> None:
+        """Move and widen the functions, which are those of the same fuzzy inputs, so that all constraints hold."""
+        self._memberships = memberships
         middle = self._middles()
         apart = middle[self._grid] - self._margins
         # The mean of the running maximum from the left and the running minimum from the right; equal if ordered.
@@ -130,7 +162,7 @@ class MembershipOrder:
         memberships = self._memberships
         found = []
         for kind in memberships.kinds:
-            place, logs, signs = (memberships.tensor(kind, name).detach() for name in ("place", "logs", "signs"))
+            place, logs, signs = (memberships.tensor(kind, name) for name in ("place", "logs", "signs"))
             found.append(_middle(place, logs, signs) if kind == "trapezoidal" else place)
         return torch.cat(found)[memberships.order]
 
@@ -143,7 +175,7 @@ class MembershipOrder:
         by_kind = odds[:, self._inverse]
         cores, reaches, start = [], [], 0
         for kind in memberships.kinds:
-            place, logs, signs = (memberships.tensor(kind, name).detach() for name in ("place", "logs", "signs"))
+            place, logs, signs = (memberships.tensor(kind, name) for name in ("place", "logs", "signs"))
             stop = start + len(place)
             core, reach = _EXTENTS[kind](place, logs.exp() * signs.abs(), signs, by_kind[:, start:stop])
             cores.append(core)
@@ -162,9 +194,9 @@ class MembershipOrder:
     def _add(self, name: str, values: Any, change: Any) -> None:
         start = 0
         for kind in self._memberships.kinds:
-            tensor = self._memberships.tensor(kind, name)
-            tensor.add_(change(kind, values[start : start + len(tensor)]))
-            start += len(tensor)
+            stop = start + len(self._memberships.tensor(kind, "signs"))
+            self._memberships.add(kind, name, change(kind, values[start:stop]))
+            start = stop
 
 
 def _sorted_grid(counts: Sequence[int], middles: Sequence[float], device: Any) -> tuple[Any, Any]:
@@ -206,13 +238,13 @@ def _middle(place: Any, logs: Any, signs: Any) -> Any:
 
 def _trapezoidal(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any]:
     left, top, right = widths.unbind(1)
-    reach = torch.stack([left, right]) * odds.sigmoid()
+    reach = torch.stack([left, right]) * (torch.tanh(odds * 0.5) * 0.5 + 0.5)
     shoulders = torch.stack([signs[:, 0] == 0, signs[:, 2] == 0])
     return torch.stack([place, place + top]), torch.where(shoulders, math.inf, reach)
 
 
 def _gaussian(place: Any, widths: Any, _signs: Any, odds: Any) -> tuple[Any, Any]:
-    return torch.stack([place, place]), widths[:, 0] * (2 * functional.softplus(odds)).sqrt()
+    return torch.stack([place, place]), widths[:, 0] * (2 * (odds + torch.log1p(torch.exp(-odds)))).sqrt()
 
 
 def _sigmoid(place: Any, widths: Any, signs: Any, odds: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ rate suits both an RSI and a MACD.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -91,12 +91,21 @@ class Memberships(nn.Module):
 
         The logarithm of a degree of 0 is minus infinity, with gradient 0.
         """
+        return self.log_degrees(z, self.tensor)
+
+    def log_degrees(self, z: Any, tensor: Callable[[str, str], Any]) -> Sequence[Any]:
+        """Return what :meth:`forward` does, of functions that may differ between the members of a stack.
+
+        Args:
+            z: standardized ``(..., n, features)``.
+            tensor: returns ``place`` ``(..., 1, k)`` and ``logs`` ``(..., 1, k, 3)`` of the functions of one kind.
+        """
         degrees = []
         for kind in self.kinds:
-            sizes = self.tensor(kind, "logs").exp() * self.tensor(kind, "signs")
-            distance = z.index_select(1, self.tensor(kind, "columns")) - self.tensor(kind, "place")
+            sizes = tensor(kind, "logs").exp() * self.tensor(kind, "signs")
+            distance = z.index_select(-1, self.tensor(kind, "columns")) - tensor(kind, "place")
             degrees.append(_LOG_DEGREES[kind](distance, sizes))
-        return torch.cat(degrees, 1).index_select(1, self.order).split(self.counts, 1)
+        return torch.cat(degrees, -1).index_select(-1, self.order).split(self.counts, -1)
 
     @torch.no_grad()
     def functions(self, center: Sequence[float], scale: Sequence[float]) -> list[tuple[str, tuple[float, ...]]]:
@@ -153,7 +162,7 @@ def _corners(kind: str, parameters: Sequence[float]) -> tuple[float, tuple[float
 
 
 def _trapezoidal(distance: Any, sizes: Any) -> Any:
-    left, top, right = sizes.unbind(1)
+    left, top, right = sizes.unbind(-1)
     one = torch.ones((), dtype=distance.dtype, device=distance.device)
     # Without a ramp the divisor is 1: the branch is not used, but its gradient must not be NaN.
     rising = torch.where(left > 0, 1 + distance / torch.where(left > 0, left, one), one)
@@ -165,16 +174,16 @@ def _trapezoidal(distance: Any, sizes: Any) -> Any:
 
 
 def _gaussian(distance: Any, sizes: Any) -> Any:
-    return -0.5 * (distance / sizes[:, 0]).square()
+    return -0.5 * (distance / sizes[..., 0]).square()
 
 
 def _sigmoid(distance: Any, sizes: Any) -> Any:
-    return functional.logsigmoid(distance * sizes[:, 0])
+    return functional.logsigmoid(distance * sizes[..., 0])
 
 
 def _bell(distance: Any, sizes: Any) -> Any:
     # 1 / (1 + |z|^(2 slope)), without a logarithm of 0.
-    return functional.logsigmoid(-2 * sizes[:, 1] * (distance / sizes[:, 0]).abs().clamp(min=1e-12).log())
+    return functional.logsigmoid(-2 * sizes[:, 1] * (distance / sizes[..., 0]).abs().clamp(min=1e-12).log())
 
 
 _LOG_DEGREES = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}

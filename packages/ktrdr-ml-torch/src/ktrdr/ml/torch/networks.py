@@ -16,7 +16,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.model_description import Description
 
-__all__ = ["Dropout", "build_network", "use_generator"]
+__all__ = ["Dropout", "MultilayerPerceptron", "Recurrent", "build_network"]
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -28,26 +28,11 @@ _ACTIVATIONS = {
 
 
 class Dropout(nn.Module):
-    """Dropout with its own random generator, so that a run is repeatable whatever else the process does."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.keep = 1.0 - share
-        self.generator: Any = None
+    """The place of a dropout, which acts only in training: see :mod:`ktrdr.ml.torch.stacked_networks`."""
 
     def forward(self, x: Any) -> Any:
-        """In training set a share of the values to 0 and scale the others up; else return ``x``."""
-        if not self.training:
-            return x
-        mask = torch.empty_like(x, requires_grad=False).bernoulli_(self.keep, generator=self.generator)
-        return x * mask.mul_(1.0 / self.keep)
-
-
-def use_generator(network: nn.Module, generator: Any) -> None:
-    """Set the ``generator`` of every :class:`Dropout`."""
-    for module in network.modules():
-        if isinstance(module, Dropout):
-            module.generator = generator
+        """Return ``x``."""
+        return x
 
 
 class MultilayerPerceptron(nn.Module):
@@ -65,7 +50,7 @@ class MultilayerPerceptron(nn.Module):
                 layers.append(nn.BatchNorm1d(outputs))
             layers.append(_ACTIVATIONS[architecture["activation"]]())
             if architecture["dropout"]:
-                layers.append(Dropout(architecture["dropout"]))
+                layers.append(Dropout())
         layers.append(nn.Linear(sizes[-1], description.outputs))
         self.layers = nn.Sequential(*layers)
 
@@ -87,7 +72,7 @@ class Recurrent(nn.Module):
         sizes = [description.input_size] + [hidden] * architecture["num_layers"]
         # Separate layers, because dropout between torch's stacked layers uses the global generator.
         self.layers = nn.ModuleList(kind(inputs, outputs, batch_first=True) for inputs, outputs in pairwise(sizes))
-        self.dropout = Dropout(architecture["dropout"]) if architecture["dropout"] else nn.Identity()
+        self.dropout = Dropout() if architecture["dropout"] else nn.Identity()
         self.head = nn.Linear(hidden, description.outputs)
 
     def forward(self, x: Any) -> Any:

@@ -14,11 +14,16 @@ _SECONDS_BETWEEN = 0.125
 
 
 class Reporter:
-    """Sends reports at a minimum distance in time, and always the last one."""
+    """Sends reports at a minimum distance in time, and always the last one.
 
-    def __init__(self, progress: Progress, epochs: int) -> None:
-        self._progress = progress
-        self._epochs = epochs
+    Args:
+        progress: receives them.
+        total: number of units of the training.
+        unit: ``epochs`` or ``members``.
+    """
+
+    def __init__(self, progress: Progress, total: int, unit: str) -> None:
+        self._progress, self._total, self._unit = progress, total, unit
         self._last = time.monotonic()
         self.metrics: Mapping[str, float] = {}
 
@@ -26,16 +31,16 @@ class Reporter:
         """Return True if a report at ``now`` would be sent; fast enough to call after every batch."""
         return now - self._last >= _SECONDS_BETWEEN
 
-    def report(self, now: float, epoch: int, share: float) -> None:
-        """Report that ``epoch`` epochs are complete, and a ``share`` of the next one."""
+    def report(self, now: float, done: int, part: float) -> None:
+        """Report that ``done`` units are complete, and a ``part`` of others, in units."""
         if self.due(now):
             self._last = now
-            self._send(epoch, (epoch + share) / self._epochs, "")
+            self._send(done, (done + part) / self._total, "")
 
-    def finish(self, epoch: int, message: str) -> None:
-        """Report the end of the training after ``epoch`` epochs."""
-        self._send(epoch, 1.0, message)
+    def finish(self, done: int, message: str) -> None:
+        """Report the end of the training after ``done`` units."""
+        self._send(done, 1.0, message)
 
     def _send(self, done: int, fraction: float, message: str) -> None:
-        event = ProgressEvent("training", done, self._epochs, "epochs", min(fraction, 1.0), message, self.metrics)
+        event = ProgressEvent("training", done, self._total, self._unit, min(fraction, 1.0), message, self.metrics)
         self._progress(event)

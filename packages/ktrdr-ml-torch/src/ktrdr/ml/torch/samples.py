@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,17 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.model_description import Scaling
 
-__all__ = ["Matrix", "Samples", "as_tensor", "class_weights", "extremes", "label_scaling", "moments", "prepare"]
+__all__ = [
+    "Matrix",
+    "Samples",
+    "as_tensor",
+    "class_weights",
+    "extremes",
+    "gather",
+    "label_scaling",
+    "moments",
+    "prepare",
+]
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -51,6 +62,20 @@ class Matrix:
     def gather(self, starts: Any) -> Any:
         """Return ``(m, features)``, or ``(m, window, features)``, of the windows that start at ``starts``."""
         return self._source.index_select(0, starts)
+
+
+def gather(matrices: Sequence[Matrix], starts: Any) -> Any:
+    """Return ``(..., members, n, features)`` of the rows ``starts`` ``(..., members, n)``, each of its own matrix.
+
+    With a window of ``w`` rows there is an axis of ``w`` before the last.
+    """
+    first = matrices[0]
+    if all(matrix is first for matrix in matrices):
+        rows = first.gather(starts.flatten())
+        return rows.view(*starts.shape, *rows.shape[1:])
+    rows = [matrix.gather(own.flatten()) for matrix, own in zip(matrices, starts.unbind(-2), strict=True)]
+    shape = (*starts.shape[:-2], starts.shape[-1])
+    return torch.stack([own.view(*shape, *own.shape[1:]) for own in rows], len(shape) - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

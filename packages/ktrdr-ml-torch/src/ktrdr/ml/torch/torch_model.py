@@ -15,11 +15,19 @@ from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.contributions import STEPS, contributions, rules
 from ktrdr.ml.torch.model_description import Description
 from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.part_losses import block_rows
 from ktrdr.ml.torch.samples import Matrix
-from ktrdr.ml.torch.tensors import fill
-from ktrdr.ml.torch.training import block_rows
+from ktrdr.ml.torch.tensors import fill, on_cpu
+from ktrdr.ml.torch.training_member import TrainingMember
 
-__all__ = ["RuleTorchPredictor", "TorchModel", "TorchPredictor", "make_predictor"]
+__all__ = [
+    "RuleTorchPredictor",
+    "TorchModel",
+    "TorchPredictor",
+    "check_tensors",
+    "finished_model",
+    "make_predictor",
+]
 
 
 class TorchPredictor:
@@ -65,7 +73,7 @@ class TorchPredictor:
         if not len(rows):
             return result
         matrix = Matrix(features, self.window, self._device)
-        block = block_rows(self._network, self.window)
+        block = block_rows(self._network.width, self.window)
         with torch.no_grad():
             for start in range(0, len(rows), block):
                 at = rows[start : start + block]
@@ -90,7 +98,7 @@ class TorchPredictor:
         result = np.full((len(features), self.input_size, self.description.outputs), np.nan)
         matrix = Matrix(features, self.window, self._device)
         average = self._average.to(self._device)
-        block = max(block_rows(self._network, self.window) // STEPS, 1)
+        block = max(block_rows(self._network.width, self.window) // STEPS, 1)
         for start in range(0, len(rows), block):
             at = rows[start : start + block]
             samples = matrix.gather(torch.from_numpy(at - (self.window - 1)).to(self._device))
@@ -161,3 +169,58 @@ class TorchModel:
         """Return a predictor with a copy of the weights, on the device of the training."""
         copies = {name: tensor.clone() for name, tensor in self.tensors.items()}
         return make_predictor(self.description, copies, self.device, "the trained model")
+
+
+def finished_model(
+    member: TrainingMember, tensors: Mapping[str, Any], history: Sequence[EpochRecord], best_epoch: int, device: Any
+) -> TorchModel:
+    """Return the model of a member whose training has ended.
+
+    Args:
+        member: as it was trained.
+        tensors: the learned tensors of its network and its running statistics, in the best epoch, on the CPU.
+        history: all epochs.
+        best_epoch: number of the best one, from 1.
+        device: of the training.
+    """
+    state = dict(tensors)
+    for name in tensors:
+        if name.endswith("running_mean"):
+            batches = torch.tensor(best_epoch * member.batches)
+            state[name.replace("running_mean", "num_batches_tracked")] = batches
+    if member.description.fuzzy_variables:
+        state = _measured(member, state, device)
+    weights = {f"network.{name}": tensor for name, tensor in state.items()}
+    weights["average"] = torch.from_numpy(member.mean).float()
+    return TorchModel(member.description, weights, tuple(history), best_epoch, device)
+
+
+# What a training does not have: it follows from the rest.
+_MEASURED = ("num_batches_tracked", "shares", "centers")
+
+
+def check_tensors(member: TrainingMember, tensors: Mapping[str, Any]) -> None:
+    """Raise a ``ValueError`` unless ``tensors`` of a checkpoint are those of a training of the member."""
+    expected = build_network(member.description).state_dict()
+    for name in sorted({*expected, *tensors}):
+        if name not in tensors and name.endswith(_MEASURED):
+            continue
+        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape:
+            raise ValueError(f"tensor {name!r} of a member is missing, unknown or of another shape")
+
+
+@torch.no_grad()
+def _measured(member: TrainingMember, tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """Return all tensors of rules, with the share and the center of each rule over the training samples."""
+    network = build_network(member.description).to_empty(device="cpu")
+    member.initialize(network)
+    network.load_state_dict({**network.state_dict(), **tensors})
+    network.to(device).eval()
+    rows = block_rows(network.width, 1)
+    weights, sums = 0.0, 0.0
+    for start in range(0, len(member.train), rows):
+        x = member.matrix.gather(member.train.starts[start : start + rows])
+        firing, z = network.firing(x).cpu().double(), network.standardized(x).cpu().double()
+        weights, sums = weights + firing.sum(0), sums + firing.T @ z
+    network.set_measured(weights, sums)
+    return on_cpu(network.state_dict())
