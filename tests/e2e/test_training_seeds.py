@@ -22,11 +22,11 @@ from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
-from ktrdr.core.training import population
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.workflows.run_training import train
+from ktrdr.ml.torch import population as stacks
 
-population._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+stacks._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 text, data, home, seeds = sys.argv[1:]
 plugins = PluginManager()
 loaded = load_strategy_text(text, plugins=plugins)

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.plugins import Member
+from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.work import Cancellation
+from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch import population, stack
 from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.consequents import RIDGES
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
 PLATEAU = {"type": "reduce_on_plateau", "parameters": {"factor": 0.5, "patience": 0, "threshold": 0.1, "min_lr": 0.0}}
 STOPPING = {"patience": 30, "min_delta": 0.0, "monitor": "val_loss"}
@@ -254,3 +255,45 @@ def test_weights_in_a_checkpoint_of_another_shape_are_refused(problem, train, tm
     with pytest.raises(BadInputError, match="cannot be resumed") as caught:
         train(given, checkpoint=DirectoryCheckpoint(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_stack_goes_on_with_the_random_numbers_of_each_of_its_members(problem, train, same, tmp_path, share):
+    """Five members of one stack: the generators of all but the first are in later rows of the checkpoint."""
+    given = [problem(architecture={"dropout": 0.3}, settings={"epochs": 6}, seed=seed) for seed in range(5)]
+    members = [Member(one.task, one.data) for one in given]
+    questions = Asked()
+    many(members, questions)
+    checkpoint = DirectoryCheckpoint(tmp_path)
+    with pytest.raises(CancelledError):
+        many(members, Asked(int(questions.asked * share)), checkpoint)
+    assert checkpoint.latest() is not None
+    for outcome, one in zip(many(members, Cancellation(), checkpoint), given, strict=True):
+        alone = train(one)
+        assert same(outcome, alone)
+        assert outcome.history == alone.history
+
+
+class Asked(Cancellation):
+    """Counts how often it is asked, and is cancelled at one of the questions."""
+
+    def __init__(self, at=None):
+        super().__init__()
+        self.asked, self._at = 0, at
+
+    @property
+    def requested(self):
+        self.asked += 1
+        if self.asked == self._at:
+            self.cancel("enough")
+        return super().requested
+
+
+def many(members, cancellation, checkpoint=None):
+    return TorchTrainer().train_many(
+        members,
+        progress=NO_PROGRESS,
+        cancellation=cancellation,
+        checkpoint=checkpoint,
+        resources=Resources(memory=10**9, cores=1),
+    )

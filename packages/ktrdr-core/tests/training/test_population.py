@@ -275,18 +275,27 @@ def test_an_interrupted_chunk_is_continued_from_its_checkpoint(tmp_path):
     assert (events[0].done, events[0].message) == (64, "64 of 100 are already trained")
 
 
-def test_a_checkpoint_of_a_chunk_that_is_finished_is_not_used(tmp_path):
-    """The process was killed after the members of a chunk were stored, and before its checkpoint was replaced."""
+@pytest.mark.parametrize(
+    ("stored", "stacks", "began_at"),
+    [
+        (range(5), [[*range(64)], [*range(64, 70)]], [3, 0]),  # killed while the members of the chunk were stored
+        (range(64), [[*range(64, 70)]], [0]),  # killed before the checkpoint was replaced by one of the next chunk
+        (range(70), [], []),
+    ],
+)
+def test_a_chunk_is_continued_as_a_whole_until_all_its_members_are_stored(tmp_path, stored, stacks, began_at):
     members = [member(seed) for seed in range(70)]
     with pytest.raises(CancelledError, match="stopped"):
         train_all(tmp_path, members, ManyTrainer(cancel_at=(1, 3)))
     cancellation_of_all.__init__()
     store = MemberStore(tmp_path, SumStorage(), float)
-    store.put(5, Sum(50.0))
-    again = ManyTrainer()
-    assert train_all(tmp_path, members, again) == [10.0 * seed for seed in range(70)]
-    assert again.began_at == [0, 0]
-    assert again.stacks == [[*range(5), *range(6, 65)], [*range(65, 70)]]
+    for seed in stored:
+        store.put(seed, Sum(10.0 * seed))
+    again, events = ManyTrainer(), []
+    found = train_all(tmp_path, members, again, progress=events.append)
+    assert found == [10.0 * seed for seed in range(70)]
+    assert (again.stacks, again.began_at) == (stacks, began_at)
+    assert all(event.done <= 70 and event.fraction <= 1 for event in events)
 
 
 def test_the_error_of_a_member_is_kept_and_a_damaged_member_is_trained_again(tmp_path):

@@ -148,7 +148,8 @@ def _print_metrics(part: str, metrics: Any, manifest: Manifest, names: tuple[str
     spread = spread_of(manifest.members, part)
     # With a spread the table has more columns: to fit 80 characters, it has fewer decimals and narrower headings.
     space, number = ("\n", _short_number) if spread else (" ", _number)
-    rivals = {name.replace("_", space): parts[part] for name, parts in manifest.baselines.items() if part in parts}
+    baselines: Mapping[str, Any] = manifest.baselines
+    rivals = {name.replace("_", space): parts[part] for name, parts in baselines.items() if part in parts}
     columns = ["model", *(["mean±sd", "min..max"] if spread else []), *rivals]
     print_table(
         [part, *columns],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,6 @@ __all__ = ["default_resources", "train_members", "train_population"]
 _AT_ONCE = 64
 """Members of a chunk: a larger stack saves little more time per member, and takes more memory."""
 
-_SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _CHUNK_FILE = "population.json"
 
 
@@ -127,7 +125,7 @@ def train_population(
             trainer,
             model_type,
             [members[number] for number in chunk],
-            progress=_shifted(progress, len(outcomes), len(chunk), len(members)),
+            progress=_shifted(progress, len(outcomes.keys() - set(chunk)), len(chunk), len(members)),
             cancellation=cancellation,
             checkpoint=_ChunkCheckpoint(checkpoint, chunk),
             resources=resources,
@@ -143,9 +141,13 @@ def _chunk_size(trainer: ModelTrainer, model_type: ModelType, resources: Resourc
 
 
 def _chunks(waiting: Sequence[int], interrupted: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Yield all numbers of ``waiting`` in chunks, first the interrupted chunk if none of its members is finished."""
+    """Yield the numbers of ``waiting`` in chunks, first the interrupted chunk, unless all of its members are finished.
+
+    That chunk has finished members if the process was killed while it stored them: only the whole chunk can be
+    continued from its checkpoint.
+    """
     left = list(waiting)
-    if interrupted and set(interrupted) <= set(left):
+    if not set(interrupted).isdisjoint(left):
         yield list(interrupted)
         left = [number for number in left if number not in set(interrupted)]
     for start in range(0, len(left), size):
@@ -176,11 +178,9 @@ class _ChunkCheckpoint:
     def __init__(self, checkpoint: DirectoryCheckpoint, chunk: Sequence[int]) -> None:
         self._checkpoint = checkpoint
         self._chunk = list(chunk)
-        self._last = time.monotonic()
 
     def due(self, epoch: int) -> bool:
-        # An epoch of a small population takes less time than its checkpoint.
-        return time.monotonic() - self._last >= _SECONDS_BETWEEN_CHECKPOINTS
+        return self._checkpoint.due(epoch)
 
     def save(self, epoch: int, write: Callable[[Path], None]) -> None:
         def write_chunk(directory: Path) -> None:
@@ -188,7 +188,6 @@ class _ChunkCheckpoint:
             (directory / _CHUNK_FILE).write_text(json.dumps(self._chunk), encoding="utf-8")
 
         self._checkpoint.save(epoch, write_chunk)
-        self._last = time.monotonic()
 
     def latest(self) -> Path | None:
         latest = self._checkpoint.latest()

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -54,7 +55,7 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
     snapshot = strategy.model_dump(mode="json", include=_DETERMINING)
     # It does not matter whether a setting is from the file or a default.
     del snapshot["training"]["given"]
-    run = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
+    run: list[Any] = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
     if seeds is not None:
         run.append(seeds)
     return hashlib.sha256(json.dumps(run, allow_nan=False).encode()).hexdigest()[:24]

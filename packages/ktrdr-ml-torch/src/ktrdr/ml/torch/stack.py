@@ -298,8 +298,9 @@ class Stack:
         for name, tensor in self._optimizer.state.items():
             restore(tensor, tensors[f"optimizer.{name}"])
         for number, member in enumerate(self.members):
-            member.shuffle.set_state(tensors["shuffle"][number])
-            member.dropout.set_state(tensors["dropout"][number])
+            # Copies: torch reads the state of a row at the wrong place, far behind the memory of the tensor.
+            member.shuffle.set_state(tensors["shuffle"][number].clone())
+            member.dropout.set_state(tensors["dropout"][number].clone())
             for record in snapshot.histories[number]:
                 member.recall(record)
         self._epoch, self._batch = int(numbers["epoch"]), int(numbers["batch"])
