@@ -85,7 +85,8 @@ def test_it_is_trained_shown_and_used_as_one_model(run: Run, file: str, home: Pa
     assert run("models", "delete", "many/1", "--yes")[0] == 0
     assert "Imported many/2" in run("models", "import", str(exported))[1]
     weights = next((home / "models" / "many" / "2" / "members" / "03").glob("weights.*"))
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     status, _, err = run("models", "verify", "many")
     assert status == 2
     assert f"members/03/{weights.name} was changed after it was saved" in err
