@@ -12,6 +12,7 @@ import time
 import pytest
 
 from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.training.population import default_resources
 
 TRAIN = """
 import sys
@@ -48,7 +49,7 @@ SHORT = {"date_range": {"start": "2017-01-01", "end": "2017-02-28"}}
 NEURAL_KEYS = ("batch_size", "learning_rate", "optimizer", "weight_decay", "gradient_clip", "lr_scheduler",
                "early_stopping", "epochs")  # fmt: skip
 FOREST = {
-    "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 30}}},
+    "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 5}}},
     "training": dict.fromkeys(NEURAL_KEYS),
 }
 NETWORK = {"training": {"epochs": 12, "early_stopping": None}}
@@ -85,17 +86,24 @@ def run(text, shared_home, home, seeds, *, kill_after=None):
     assert child.returncode == (0 if kill_after is None else -signal.SIGKILL)
 
 
+# Of the networks epochs are checkpoints; of the forests only whole chunks are kept, here a tenth of the members.
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [NETWORK, FOREST], ids=["mlp of torch", "random forest of sklearn"])
-def test_killed_at_ten_random_moments_it_ends_with_the_same_hashes(variant, train_text, shared_home, tmp_path, changes):
-    text, seeds = variant(training_data=SHORT, **changes), 8
+@pytest.mark.parametrize(
+    ("changes", "seeds", "most"),
+    [(NETWORK, 8, 0.06), (FOREST, 20 * default_resources().cores, 0.15)],
+    ids=["mlp of torch", "random forest of sklearn"],
+)
+def test_killed_at_ten_random_moments_it_ends_with_the_same_hashes(
+    variant, train_text, shared_home, tmp_path, changes, seeds, most
+):
+    text = variant(training_data=SHORT, **changes)
     whole = train_text(text, tmp_path / "whole", seeds=seeds).bundle.manifest
-    # Together less than one, so that no killed process finishes the training.
-    moments = [random.uniform(0, 0.06) for _ in range(10)]
+    # Together less than the whole, so that no killed process finishes the training.
+    moments = [random.uniform(0, most) for _ in range(10)]
     for share in moments:
         run(text, shared_home, tmp_path, seeds, kill_after=share)
     assert not (tmp_path / "models").exists()
-    assert list((tmp_path / "checkpoints").glob("neuro*/members/*/member.json")), moments
+    assert list((tmp_path / "checkpoints").glob("neuro*/*/*")), moments
     run(text, shared_home, tmp_path, seeds)
     manifest = ModelStore(tmp_path / "models").verify("neuro_mean_reversion/1").manifest
     assert manifest.files == whole.files, moments

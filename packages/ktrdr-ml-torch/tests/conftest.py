@@ -27,9 +27,9 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def first_optimizer():
-    """Let the first one import what it needs, and compile it where all is new: it is no test's own work."""
+    """Let torch's first one import what it needs, and compile it where all is new: it is no test's own work."""
     torch.optim.SGD([torch.zeros(1)], lr=1.0)
 
 

@@ -18,6 +18,8 @@ from ktrdr.ml.torch.networks import build_network
 from ktrdr.ml.torch.samples import label_scaling, moments
 from ktrdr.ml.torch.training_member import _SHUFFLE, _WEIGHTS, generator
 
+pytestmark = pytest.mark.usefixtures("first_optimizer")
+
 PLAIN = {"epochs": 5, "batch_size": 50, "learning_rate": 0.02, "lr_scheduler": None, "optimizer": "sgd"}
 
 

@@ -183,7 +183,7 @@ def _sigmoid(distance: Any, sizes: Any) -> Any:
 
 def _bell(distance: Any, sizes: Any) -> Any:
     # 1 / (1 + |z|^(2 slope)), without a logarithm of 0.
-    return functional.logsigmoid(-2 * sizes[:, 1] * (distance / sizes[..., 0]).abs().clamp(min=1e-12).log())
+    return functional.logsigmoid(-2 * sizes[..., 1] * (distance / sizes[..., 0]).abs().clamp(min=1e-12).log())
 
 
 _LOG_DEGREES = {"trapezoidal": _trapezoidal, "gaussian": _gaussian, "sigmoid": _sigmoid, "bell": _bell}

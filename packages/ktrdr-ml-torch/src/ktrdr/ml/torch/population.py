@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ class Population:
         # Epochs of all stacks, and the member whose model was made last.
         self._passes = 0
         self._model_of: TrainingMember | None = None
-        self._asked = self._saved = time.monotonic()
+        self._asked, self._saved = time.monotonic(), -math.inf
         self._matrices: dict[tuple[int, int], Matrix] = {}
 
     def train(self) -> list[MemberOutcome]:

@@ -313,7 +313,8 @@ class Stack:
         validated: list[tuple[float, float]] | None = None
         if self._validation is not None and not self._all_failed:
             validated = self._validation.judge(self._forward)
-        finite = torch.isfinite(self._weights).all(1).tolist()
+        # Running variances overflow before the weights that they belong to.
+        finite = (torch.isfinite(self._weights).all(1) & torch.isfinite(self._buffers).all(1)).tolist()
         improved: list[int] = []
         for number, member in enumerate(self.members):
             member.ask()
