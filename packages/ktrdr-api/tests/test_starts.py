@@ -50,7 +50,12 @@ def test_what_workers_lack_is_said(serving, engine_double):
 
 @pytest.mark.parametrize(
     ("model", "needs"),
-    [("{type: mlp}", ["ml-torch"]), ("{type: gradient_boosting}", ["ml-sklearn"])],
+    [
+        ("{type: mlp}", ["ml-torch"]),
+        ("{type: gradient_boosting}", ["ml-sklearn"]),
+        ("{type: ensemble, of: {type: gradient_boosting}, members: {seeds: 3}}", ["ml-sklearn"]),
+        ("{type: ensemble, of: {type: mlp, backend: torch}, members: {seeds: 3}}", ["ml-torch"]),
+    ],
 )
 def test_a_training_needs_the_plugin_of_its_model(client, model, needs):
     assert start(client, {"strategy_text": EXAMPLE.replace("{type: mlp}", model)}).json()["requires"] == needs
@@ -62,6 +67,10 @@ def test_a_plugin_that_only_workers_have_is_known_from_them(serving, engine_doub
         assert "no plugin `mine`" in start(client, {"strategy_text": text}).json()["detail"]
     with serving(engine_double(capabilities=["ml-mine"])) as client:
         assert start(client, {"strategy_text": text}).json()["requires"] == ["ml-mine"]
+        ensemble = text.replace("{type: forest", "{type: ensemble, members: {seeds: 2}, of: {type: forest").replace(
+            "backend: mine}", "backend: mine}}"
+        )
+        assert start(client, {"strategy_text": ensemble}).json()["requires"] == ["ml-mine"]
         assert client.put("/api/v1/strategies/rsi_reversion", content=text).status_code == 201
         assert len(client.get("/api/v1/strategies/rsi_reversion/features").json()["features"]) == 3
         broken = text.replace("[0, 0, 35]", "[3, 2, 1]")

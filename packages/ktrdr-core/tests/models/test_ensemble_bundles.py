@@ -220,6 +220,10 @@ def members_with(number, **changes):
     return change
 
 
+def fewer_records(bundle):
+    return {"members": [member.model_dump(mode="json") for member in bundle.manifest.members[:-1]]}
+
+
 FORGED = {
     "no weights": (without("members/02/weights.safetensors"), r"there is no members/02/weights\.\* file"),
     "no history": (without("members/02/history.json"), "members/02/history.json is missing"),
@@ -241,7 +245,11 @@ FORGED = {
         write("members/02/model.json", b'{"model_type": "lstm"}'),
         "members/02/model.json contradicts manifest.json in `model_type`",
     ),
-    "fewer members": (strategy_with(members={"seeds": 2}), "members/03 is not in the manifest"),
+    "fewer members": (strategy_with(members={"seeds": 2}), "members lists 3, and the strategy's ensemble has 2"),
+    "fewer members and records": (
+        lambda bundle: strategy_with(members={"seeds": 2})(bundle) | fewer_records(bundle),
+        "members/03 is not in the manifest",
+    ),
     "another vote": (strategy_with(vote="majority"), "strategy.yaml says 'average' for `model.vote`"),
     "another type": (strategy_with(of={"type": "lstm"}), "manifest.json says 'mlp' for `model_type`"),
     "billions of members": (strategy_with(members={"seeds": 10**9}), "less than or equal to 64"),
@@ -261,7 +269,7 @@ FORGED = {
         members_with(1, metrics={"test": {"accuracy": "good"}}),
         "members.1.metrics.test.accuracy",
     ),
-    "no records": (lambda bundle: {"members": []}, r"says \(\) for the seeds of `members`"),
+    "no records": (lambda bundle: {"members": []}, "members lists 0, and the strategy's ensemble has 3"),
 }
 
 

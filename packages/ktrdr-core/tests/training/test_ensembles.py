@@ -11,6 +11,8 @@ import pytest
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.limits import LARGEST_SEED
+from ktrdr.core.models import bundle as bundle_module
+from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.models.member_spread import spread_of
 from ktrdr.core.training import executor as executor_module
 from ktrdr.core.training.evaluation import log_loss
@@ -126,6 +128,20 @@ def test_an_ensemble_is_one_trial(make_executor, load, ledger):
     assert make_executor(load(ALONE, ENSEMBLE)).execute().trial_count.number == 1
     more = make_executor(load(ALONE, ENSEMBLE.replace("3", "2"))).execute()
     assert more.trial_count.number == 2
+
+
+def test_members_that_are_too_much_for_one_model_are_refused_with_a_remedy(
+    make_executor, load, model_store, monkeypatch
+):
+    monkeypatch.setattr(bundle_module, "MOST_BUNDLE_FILES", 7)
+    with pytest.raises(BundleError) as caught:
+        make_executor(load(ALONE, ENSEMBLE)).execute()
+    assert str(caught.value) == (
+        "it holds 8 files, more than the 7 allowed; the 3 members of an ensemble share the limits of one model: use"
+        " fewer members, or smaller ones"
+    )
+    assert model_store.names() == ()
+    assert make_executor(load(ALONE, ENSEMBLE.replace("3", "2"))).execute().bundle.ref == "waves/1"
 
 
 def failing(monkeypatch, seed, error):

@@ -77,10 +77,12 @@ def _row(entry: ModelEntry) -> list[Any]:
     manifest = entry.manifest
     if manifest is None:
         return [entry.ref, "", "", "", "", "", "broken"]
+    members = len(manifest.member_directories)
     return [
         entry.ref,
         manifest.created.strftime("%Y-%m-%d %H:%M"),
-        manifest.strategy.model.words,
+        # In short, so that the references do not fold.
+        f"{members} x {manifest.model_type}" if members else manifest.model_type,
         manifest.plugin.name,
         " ".join(manifest.data.symbols),
         manifest.input_size,

@@ -96,7 +96,7 @@ def _findings(manifest: Manifest, read: Callable[[str], bytes]) -> Iterator[str]
         model, history = (f"{place}/{name}" if place else name for name in (MODEL_FILE, HISTORY_FILE))
         if model in manifest.files:
             yield from check_model(read(model), model, manifest, columns)
-        facts = manifest.members[number].facts if place and number < len(manifest.members) else manifest.facts
+        facts = manifest.members[number].facts if place else manifest.facts
         yield from check_history(read(history), history, manifest.strategy.training.epochs, facts)
 
 

@@ -293,6 +293,8 @@ class ManifestFields(_Part):
             raise ValueError(f"a {self.output} model cannot have {len(self.classes)} classes")
         if self.output != self.strategy.decisions.output_format:
             raise ValueError(f"output is {self.output}, the strategy's is {self.strategy.decisions.output_format}")
+        if (places := self.member_directories) and len(places) != len(self.members):
+            raise ValueError(f"members lists {len(self.members)}, and the strategy's ensemble has {len(places)}")
         return self
 
 

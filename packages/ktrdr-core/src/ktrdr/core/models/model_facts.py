@@ -8,30 +8,37 @@ from ktrdr.core.models.manifest import Manifest, MemberRecord
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.strategy.model import EnsembleSection
 
-__all__ = ["epochs_in_words", "kept_in_words", "model_facts", "score_facts"]
+__all__ = ["epochs_in_words", "kept_in_words", "member_facts", "model_facts", "score_facts"]
 
 
 def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
     """Return label and text of what a model is and what it was trained on; facts that a model lacks are left out."""
-    plugin, data, model = manifest.plugin, manifest.data, manifest.strategy.model
+    plugin, data = manifest.plugin, manifest.data
     facts = [
         ("model", manifest.ref),
         ("origin", "" if manifest.origin is None else f"{manifest.origin} in the store that trained it"),
         ("created", manifest.created.strftime("%Y-%m-%d %H:%M UTC")),
-        ("type", f"{model.words}, {manifest.output}"),
-        ("vote", model.vote if isinstance(model, EnsembleSection) else ""),
+        ("type", f"{manifest.strategy.model.words}, {manifest.output}"),
         ("backend", f"{plugin.name} ({plugin.distribution} {plugin.version})"),
         ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
         ("classes", " ".join(manifest.classes)),
         ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.days}"),
         *(("warning", warning) for warning in manifest.warnings),
         ("seed", kept_in_words(manifest) or str(manifest.seed)),
-        *(
-            (f"member {number}", _member(member))
-            for number, member in enumerate(manifest.members[: len(manifest.member_directories)], 1)
-        ),
+        *member_facts(manifest),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def member_facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return label and text of the vote and of every member of an ensemble; empty for any other model."""
+    model = manifest.strategy.model
+    if not isinstance(model, EnsembleSection):
+        return []
+    return [
+        ("vote", model.vote),
+        *((f"member {number}", _member(own)) for number, own in enumerate(manifest.members, 1)),
+    ]
 
 
 def kept_in_words(manifest: Manifest) -> str:

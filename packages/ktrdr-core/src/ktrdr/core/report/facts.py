@@ -9,7 +9,7 @@ from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
 from ktrdr.core.models.member_spread import spread_columns
-from ktrdr.core.models.model_facts import kept_in_words
+from ktrdr.core.models.model_facts import kept_in_words, member_facts
 from ktrdr.core.report.page import Block
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -110,6 +110,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
             f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
         *(("training warning", warning) for warning in manifest.warnings),
+        *member_facts(manifest),
     ]
     for part in ("validation", "test"):
         judged = manifest.metrics.get(part)

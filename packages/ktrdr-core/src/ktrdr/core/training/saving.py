@@ -11,7 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
-from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.bundle import Bundle, BundleError
 from ktrdr.core.models.manifest import (
     DataReference,
     ManifestFields,
@@ -113,36 +113,43 @@ def save_model(
         if several:
             members = [member.model_copy(update={"facts": own}) for member, own in zip(members, facts, strict=True)]
         record = plugins.record(plugin.name)
-        return writer.commit(
-            ManifestFields(
-                plugin=PluginReference(
-                    name=plugin.name,
-                    version=plugin.version,
-                    contract=plugin.contract,
-                    distribution=record.distribution,
-                ),
-                model_type=task.model_type,
-                architecture=dict(task.architecture),
-                input_size=len(task.feature_ids),
-                feature_ids=task.feature_ids,
-                window=window,
-                crisp=crisp,
-                output=task.output,
-                classes=task.classes,
-                strategy=strategy,
-                data=data,
-                seed=task.seed,
-                environment=describe_environment((record.distribution, *plugin.requires)),
-                git=git_state(),
-                metrics=dict(metrics),
-                baselines=dict(baselines),
-                importance=importance,
-                facts={} if several else facts[0],
-                operation=operation,
-                warnings=tuple(warnings),
-                members=tuple(members),
-            )
+        fields = ManifestFields(
+            plugin=PluginReference(
+                name=plugin.name,
+                version=plugin.version,
+                contract=plugin.contract,
+                distribution=record.distribution,
+            ),
+            model_type=task.model_type,
+            architecture=dict(task.architecture),
+            input_size=len(task.feature_ids),
+            feature_ids=task.feature_ids,
+            window=window,
+            crisp=crisp,
+            output=task.output,
+            classes=task.classes,
+            strategy=strategy,
+            data=data,
+            seed=task.seed,
+            environment=describe_environment((record.distribution, *plugin.requires)),
+            git=git_state(),
+            metrics=dict(metrics),
+            baselines=dict(baselines),
+            importance=importance,
+            facts={} if several else facts[0],
+            operation=operation,
+            warnings=tuple(warnings),
+            members=tuple(members),
         )
+        try:
+            return writer.commit(fields)
+        except BundleError as error:
+            if not several:
+                raise
+            raise BundleError(
+                f"{error}; the {len(trainings)} members of an ensemble share the limits of one model: use fewer"
+                " members, or smaller ones"
+            ) from error
 
 
 def _save(storage: ModelStorage, model: TrainedModel, directory: Path) -> dict[str, Any]:
