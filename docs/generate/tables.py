@@ -43,9 +43,11 @@ _SAMPLE = Path(inspect.getfile(sample_bars)).parents[1] / "samples" / "neuro_mea
 _KINDS: Mapping[tuple[str, ...], str] = {
     ("indicators", ANY_ID, "type"): "a type or an alias of it, in any case: [all indicators](indicators/index.md)",
     ("model", "architecture"): "map: [keys of each model type](models.md)",
+    ("model", "of", "architecture"): "map: [keys of each model type](models.md)",
 }
 _DEFAULTS: Mapping[tuple[str, ...], str] = {
     ("model", "architecture"): "of the type",
+    ("model", "of", "architecture"): "of the type",
     ("model", "training"): "none",
     ("model", "features"): "none",
 }
@@ -149,7 +151,12 @@ def _collect(
 _ALWAYS: tuple[str, ...] = ()
 """Key of the table of the keys that are always allowed."""
 
-_ELSEWHERE = {("model", "architecture"), ("model", "training"), ("model", "features")}
+_ELSEWHERE = {
+    ("model", "architecture"),
+    ("model", "of", "architecture"),
+    ("model", "training"),
+    ("model", "features"),
+}
 
 
 def _key_table(keys: Sequence[Key], depth: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -55,6 +56,26 @@ def test_a_killed_worker_costs_what_was_done_since_the_last_checkpoint(
     assert operation["result"]["resumed"]
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_a_killed_worker_costs_several_seeds_the_one_at_work(
+    standing, strategy_text, strategy_name, kill_process, ktrdr, tmp_path, wait
+):
+    settings = {"seeds": 6, "epochs": 30}
+    identifier = standing.start_training(strategy_text, **settings)
+    left = (standing.home / "checkpoints").glob
+    wait(
+        lambda: [*left(f"{strategy_name}-*/members/[0-9]*"), *left(f"{strategy_name}-*/checkpoint-*")],
+        "a seed is finished, or has a checkpoint",
+    )
+    kill_process(worker_of(standing, standing.operation(identifier)))
+    operation = standing.wait_for(identifier, "completed", timeout=240)
+    assert (operation["attempt"], operation["result"]["resumed"]) == (2, True)
+    (tmp_path / "strategy.yaml").write_text(strategy_text)
+    options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    local = json.loads(ktrdr("train", str(tmp_path / "strategy.yaml"), *options, "--json", home=standing.home).stdout)
+    for key in ("weights_hash", "seed", "members", "metrics", "importance"):
+        assert operation["result"][key] == local[key], key
 
 
 @pytest.mark.parametrize("number", range(REPEATS))

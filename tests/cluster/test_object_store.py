@@ -107,6 +107,29 @@ def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
     assert stored["metrics"] == again["metrics"]
 
 
+def test_several_seeds_go_on_elsewhere_with_the_members_that_are_finished(
+    cluster, apart, store, strategy_text, kill_process, tally, ktrdr, wait
+):
+    settings = {"seeds": 6, "epochs": 8}
+    identifier = cluster.start_training(strategy_text, **settings)
+    finished = f"operations/{identifier}/members"
+    wait(lambda: store.names(finished), "a seed is finished")
+    operation = cluster.operation(identifier)
+    names = {worker["address"]: worker["name"] for worker in cluster.get("/workers")}
+    kill_process(apart[names[operation["worker"]]])
+    tally.lost += 1
+    operation = cluster.wait_for(identifier, "completed", timeout=240)
+    assert (operation["attempt"], operation["result"]["resumed"]) == (2, True)
+    tally.lost -= 1
+    assert store.names(finished) == []
+    path = cluster.home / "strategy.yaml"
+    path.write_text(strategy_text)
+    options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    local = json.loads(ktrdr("train", str(path), *options, "--json", home=cluster.home).stdout)
+    for key in ("weights_hash", "seed", "members", "metrics", "importance"):
+        assert operation["result"][key] == local[key], key
+
+
 def test_a_worker_without_the_store_is_found_out(cluster, s3, store, sklearn_text):
     import os
 
@@ -222,6 +245,54 @@ class TestExchange:
         assert state.read_text() == "1:7"
         exchange.restore_checkpoint("nobody", tmp_path)
         assert not (tmp_path / "checkpoint.zip").exists()
+
+    def test_finished_members_of_all_attempts_are_restored_and_put_into_the_store_once(
+        self, exchange, store, tmp_path, monkeypatch
+    ):
+        from ktrdr.core.cluster.exchange import CheckpointKeeper
+
+        def finish(home, run, *numbers):
+            for number in numbers:
+                member = home / "checkpoints" / run / "members" / f"{number:04d}"
+                member.mkdir(parents=True)
+                (member / "member.json").write_text(f"{home.name}:{number}")
+
+        first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+        keeper = CheckpointKeeper(exchange, "A", 1, first)
+        finish(first, "plain-0123", 0)
+        keeper.keep()
+        finish(first, "plain-0123", 1)
+        # What is unfinished stays here.
+        (first / "checkpoints" / "plain-0123" / "members" / ".ktrdr-new-1").mkdir()
+        checkpoint = first / "checkpoints" / "plain-0123" / "checkpoint-00000003"
+        checkpoint.mkdir()
+        (checkpoint / "state").write_text("1:3")
+        keeper.keep()
+        stored = [f"operations/A/members/{number:04d}-0001.zip" for number in (0, 1)]
+        assert store.names("operations/A/members") == stored
+        puts = []
+        honest = store.put_file
+        monkeypatch.setattr(store, "put_file", lambda name, path: puts.append(name) or honest(name, path))
+        keeper.keep()
+        assert puts == []
+
+        second.mkdir()
+        exchange.restore_checkpoint("A", second)
+        again = CheckpointKeeper(exchange, "A", 2, second)
+        again.keep()
+        assert puts == []
+        finish(second, "plain-0123", 2)
+        # The first attempt was only slow, and has finished the same member.
+        finish(first, "plain-0123", 2)
+        again.keep()
+        keeper.keep()
+        assert puts == ["operations/A/members/0002-0002.zip", "operations/A/members/0002-0001.zip"]
+        third.mkdir()
+        exchange.restore_checkpoint("A", third)
+        found = {path.relative_to(third / "checkpoints" / "plain-0123").as_posix() for path in third.rglob("*.json")}
+        assert found == {f"members/{number:04d}/member.json" for number in (0, 1, 2)}
+        assert (third / "checkpoints" / "plain-0123" / "checkpoint-00000003" / "state").read_text() == "1:3"
+        assert [path.name for path in third.iterdir()] == ["checkpoints"]
 
     def test_what_points_outside_is_not_unpacked(self, exchange, store, tmp_path):
         archive = tmp_path / "evil.zip"

@@ -32,6 +32,7 @@ BY_WORD = {
 }
 # Maps of older files that hold the keys of `training` once more.
 OLDER = {("model", "training"), ("model", "features")}
+ARCHITECTURES = {("model", "architecture"), ("model", "of", "architecture")}
 
 
 class Page(HTMLParser):
@@ -127,7 +128,7 @@ def anchors_of(schema, model_types):
             path[:1] == ("indicators",) and path[-1] not in ("indicators", "type")
         ):
             continue
-        if path[:2] == ("model", "architecture") and len(path) > 2:
+        if any(path[: len(own)] == own and len(path) > len(own) for own in ARCHITECTURES):
             continue
         by = BY_WORD.get(path[:-1])
         if by is None or path[-1] == by[0]:
@@ -224,8 +225,8 @@ def used_in(data):
             place = (*path, key)
             if path in BY_WORD and key != BY_WORD[path][0]:
                 place = (*path, value[BY_WORD[path][0]], key)
-            elif path == ("model", "architecture"):
-                place = (data["model"]["type"], key)
+            elif path in ARCHITECTURES:
+                place = (data["model"].get("of", data["model"])["type"], key)
             elif path in (("indicators",), ("fuzzy_sets",)) or (path[:1] == ("fuzzy_sets",) and key != "indicator"):
                 place = (*path, "id") if len(path) < 3 else place
             yield ".".join(place)

@@ -50,7 +50,12 @@ def test_what_workers_lack_is_said(serving, engine_double):
 
 @pytest.mark.parametrize(
     ("model", "needs"),
-    [("{type: mlp}", ["ml-torch"]), ("{type: gradient_boosting}", ["ml-sklearn"])],
+    [
+        ("{type: mlp}", ["ml-torch"]),
+        ("{type: gradient_boosting}", ["ml-sklearn"]),
+        ("{type: ensemble, of: {type: gradient_boosting}, members: {seeds: 3}}", ["ml-sklearn"]),
+        ("{type: ensemble, of: {type: mlp, backend: torch}, members: {seeds: 3}}", ["ml-torch"]),
+    ],
 )
 def test_a_training_needs_the_plugin_of_its_model(client, model, needs):
     assert start(client, {"strategy_text": EXAMPLE.replace("{type: mlp}", model)}).json()["requires"] == needs
@@ -62,6 +67,10 @@ def test_a_plugin_that_only_workers_have_is_known_from_them(serving, engine_doub
         assert "no plugin `mine`" in start(client, {"strategy_text": text}).json()["detail"]
     with serving(engine_double(capabilities=["ml-mine"])) as client:
         assert start(client, {"strategy_text": text}).json()["requires"] == ["ml-mine"]
+        ensemble = text.replace("{type: forest", "{type: ensemble, members: {seeds: 2}, of: {type: forest").replace(
+            "backend: mine}", "backend: mine}}"
+        )
+        assert start(client, {"strategy_text": ensemble}).json()["requires"] == ["ml-mine"]
         assert client.put("/api/v1/strategies/rsi_reversion", content=text).status_code == 201
         assert len(client.get("/api/v1/strategies/rsi_reversion/features").json()["features"]) == 3
         broken = text.replace("[0, 0, 35]", "[3, 2, 1]")
@@ -78,6 +87,9 @@ def test_a_plugin_that_only_workers_have_is_known_from_them(serving, engine_doub
         ({"strategy_text": "name: x"}, 422, "errors"),
         ({**TRAINING, "epochs": 0}, 422, "epochs"),
         ({**TRAINING, "epoks": 1}, 422, "epoks"),
+        ({**TRAINING, "seeds": 1}, 422, "seeds"),
+        ({**TRAINING, "ensemble": True}, 422, "`ensemble` needs the number of its members; add `seeds`, such as 5"),
+        ({**TRAINING, "ensemble": True, "seeds": 65}, 422, "an ensemble has at most 64 members, not 65; lower `seeds`"),
         ({**TRAINING, "start": "2020-02-02", "end": "2020-02-01"}, 422, "before"),
         ({"strategy_text": EXAMPLE.replace("mlp", "perceptron_of_doom")}, 422, "perceptron_of_doom"),
     ],
@@ -136,6 +148,8 @@ def test_a_training_runs_and_gives_its_result(serving, engine_double, eventually
             "end": None,
             "seed": 5,
             "epochs": 3,
+            "seeds": None,
+            "ensemble": False,
             "device": "auto",
         }
         engine.tell("started", attempt, "tcp://127.0.0.1:1")

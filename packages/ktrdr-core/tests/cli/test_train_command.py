@@ -13,6 +13,7 @@ import pytest
 from ktrdr.core.cli.main import main
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.models.member_spread import spread_of
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
@@ -140,6 +141,62 @@ def test_json_and_nothing_else(run: Run, file: str) -> None:
     assert result["metrics"] == manifest.metrics
 
 
+def test_with_several_seeds_the_table_has_mean_spread_and_range(run: Run, file: str) -> None:
+    status, out, _ = run("train", file, "--seeds", "3", "--seed", "4")
+    assert status == 0
+    manifest = default_model_store().get("waves").manifest
+    assert re.search(
+        rf"Kept: seed {manifest.seed}, the median of 3 trained seeds by val_loss \([0-9.]+\), epoch \d of 6\.", out
+    )
+    assert len(re.findall(r"model +mean±sd +min\.\.max +majority +value", out)) == 2
+    spread = spread_of(manifest.members, "test")["accuracy"]
+    shown = f"{spread.mean:.3f}±{spread.sd:.3f} +{spread.min:.3f}\\.\\.{spread.max:.3f}"
+    own, majority = manifest.metrics["test"]["accuracy"], manifest.baselines["majority"]["test"]["accuracy"]
+    assert re.search(rf"accuracy +{own:.3f} +{shown} +{majority:.3f}", out.split(" test  ")[1])
+
+
+def test_the_model_of_several_seeds_shows_their_spread(run: Run, file: str) -> None:
+    run("train", file, "--seeds", "3")
+    _, out, _ = run("models", "show", "waves")
+    shown = {line[:21].strip(): line[21:].strip() for line in out.splitlines()}
+    manifest = default_model_store().get("waves").manifest
+    assert shown["seed"].startswith(f"{manifest.seed}, the median of 3 trained seeds by val_loss (")
+    assert f"accuracy {spread_of(manifest.members, 'test')['accuracy'].sd:.4g}" in shown["test, sd"]
+    assert {f"{part}, {name}" for part in manifest.metrics for name in ("mean", "min", "max")} <= set(shown)
+
+
+def test_the_command_that_resumes_has_the_seeds(run: Run, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = json.loads(run("train", file, "--seeds", "3", "--json")[1])
+    from ktrdr_ml_example import training
+
+    steps = 0
+    honest = training._step
+
+    def step(*arguments: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 150:
+            signal.raise_signal(signal.SIGINT)
+        honest(*arguments)
+
+    monkeypatch.setattr(training, "_step", step)
+    status, _, err = run("train", file, "--seeds", "3")
+    assert status == 130
+    assert f"Cancelled; a checkpoint is kept. Continue with `ktrdr train '{file}' --seeds 3 --resume`." in err
+    again = json.loads(run("train", file, "--seeds", "3", "--resume", "--json")[1])
+    assert again["resumed"]
+    for key in ("weights_hash", "members", "seed"):
+        assert again[key] == whole[key]
+
+
+def test_the_table_with_seeds_fits_80_characters(run: Run, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("train", file, "--seeds", "2")
+    table = out.split("validation  ")[1].split("input permuted")[0]
+    assert {line.split("  ")[0].strip() for line in table.splitlines()} >= {"balanced accuracy", "macro f1", "log loss"}
+    assert max(map(len, table.splitlines())) <= 80
+
+
 def test_overrides(run: Run, file: str) -> None:
     status, out, _ = run("train", file, "--symbols", "EURUSD", "--start", "2017-02-01", "--end", "2017-06-30", "--json")
     assert status == 0
@@ -211,6 +268,8 @@ def test_resume_without_a_checkpoint_says_so(run: Run, file: str) -> None:
         (["--start", "2017-04-01"], "start (2017-04-01) after they end (2017-03-31)"),
         (["--start", "1.4.2017"], "--start: '1.4.2017' is not a date: write it as 2017-01-31"),
         (["--device", "cuda"], "there is no device `cuda` here"),
+        (["--seeds", "1"], "--seeds must be at least 2, not 1 (train with this many seeds"),
+        (["--seeds", "1001"], "--seeds must be at most 1,000, not 1,001"),
         (["--epochs", "0"], "--epochs must be at least 1, not 0 (passes over the training part"),
         (["--end", "2017-01-31", "--start", "2017-02-01"], "the end (2017-01-31) is before the start (2017-02-01)"),
         (["--end", "2016-12-31", "--start", "2016-01-01"], "there are no 1h bars of EURUSD"),

@@ -64,7 +64,7 @@ def test_what_is_wrong_is_one_sentence(kind, data, message):
 STORED = {
     "training": {
         "strategy": "name: a", "symbols": ["EURUSD"], "start": "2017-01-01", "end": None, "seed": 5, "epochs": None,
-        "device": "auto",
+        "device": "auto", "seeds": 3, "ensemble": True,
     },
     "backtest": {
         "model": "a/1", "symbols": None, "start": None, "end": "2017-06-30", "capital": 10000.0, "commission": 0.0001,
@@ -81,6 +81,12 @@ STORED = {
 @pytest.mark.parametrize("kind", STORED)
 def test_a_job_that_a_ledger_holds_is_read_as_it_was_written(kind):
     assert parse_job(kind, STORED[kind]).model_dump(mode="json") == STORED[kind]
+
+
+def test_a_training_from_before_there_were_several_seeds_has_one():
+    then = {name: value for name, value in STORED["training"].items() if name not in ("seeds", "ensemble")}
+    read = parse_job("training", then).model_dump(mode="json")
+    assert read == {**STORED["training"], "seeds": None, "ensemble": False}
 
 
 def test_a_sweep_from_before_the_ledger_of_trials_is_read_with_what_holds_today():

@@ -12,7 +12,7 @@ import pytest
 
 from ktrdr.core.features.columns import feature_columns
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, PluginReference
+from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, MemberRecord, PluginReference
 from ktrdr.core.models.model_store import BundleWriter, ModelStore
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.strategy.loader import load_strategy_text
@@ -87,6 +87,39 @@ def fill() -> Callable[[BundleWriter], None]:
 
 
 @pytest.fixture
+def add_ensemble(store: ModelStore, fields: ManifestFields) -> Callable[..., Bundle]:
+    """Return ``add_ensemble(number)``, which puts an ensemble of that many members into the store."""
+
+    def run(number: int = 3) -> Bundle:
+        text = TEXT.replace("{type: mlp}", f"{{type: ensemble, of: {{type: mlp}}, members: {{seeds: {number}}}}}")
+        ensemble = load_strategy_text(text).strategy
+        records = tuple(
+            MemberRecord(
+                seed=42 + more,
+                best_epoch=1,
+                metrics={"test": {"samples": 5, "accuracy": 0.25 * more}},
+                monitor="val_loss",
+                monitored=1.0 + more,
+                facts={"best_epoch": 1},
+            )
+            for more in range(number)
+        )
+        with store.create("waves") as writer:
+            writer.write_strategy(text)
+            writer.write_normalizers({"EURUSD": {}})
+            for more in range(number):
+                place = f"members/{more + 1:02}"
+                writer.write_history([EpochRecord(1, {"val_loss": 1.0 + more})], place=place, histories=number)
+                weights = safetensors(bytes([more + 1]) * 8)
+                (writer.directory / place / "weights.safetensors").write_bytes(weights)
+                description = json.dumps({"model_type": "mlp", "input_size": fields.input_size})
+                (writer.directory / place / "model.json").write_text(description, encoding="utf-8")
+            return writer.commit(fields.model_copy(update={"strategy": ensemble, "members": records}))
+
+    return run
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
     return ModelStore(tmp_path / "models")
 
@@ -112,9 +145,9 @@ def rewrite() -> Callable[..., None]:
         path = bundle.directory / "manifest.json"
         manifest = json.loads(path.read_text(encoding="utf-8"))
         manifest["files"] = {
-            file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in bundle.directory.iterdir()
-            if file.name != "manifest.json" and file.is_file()
+            file.relative_to(bundle.directory).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in bundle.directory.rglob("*")
+            if file != path and file.is_file()
         }
         manifest.update(changes)
         path.write_text(json.dumps(manifest), encoding="utf-8")

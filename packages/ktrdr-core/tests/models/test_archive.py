@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import MOST_BUNDLE_FILES
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.models.model_store import ModelStore
@@ -153,7 +154,8 @@ HOSTILE = {
     "zip slip": (lambda entries: [*entries, named("../../evil.json")], "not a plain file name"),
     "absolute": (lambda entries: [*entries, named("/tmp/evil.json")], "not a plain file name"),
     "backslash": (lambda entries: [*entries, named("..\\evil.json")], "not a plain file name"),
-    "directory": (lambda entries: [*entries, named("deep/evil.json")], "not a plain file name"),
+    "directory": (lambda entries: [*entries, named("deep/evil.json")], "deep/evil.json is not in the manifest"),
+    "deep directory": (lambda entries: [*entries, named("deep/er/and/evil.json")], "not a plain file name"),
     "null": (lambda entries: [*entries, named("evil.json\0.txt")], "not a plain file name|not in the manifest"),
     "link": (lambda entries: [*entries, named("weights.link", b"/etc/passwd", stat.S_IFLNK | 0o777)], "not a plain"),
     "extra": (lambda entries: [*entries, named("evil.py", b"import os")], "not in the manifest"),
@@ -163,7 +165,10 @@ HOSTILE = {
     "newer": (manifest_with(schema_version=9), "bundle format 9"),
     "name": (manifest_with(name="../waves"), "name"),
     "input size": (manifest_with(input_size=None), "input_size"),
-    "many": (lambda entries: [*entries, *(named(f"x{i}.json") for i in range(100))], "more than the 65 allowed"),
+    "many": (
+        lambda entries: [*entries, *(named(f"x{i}.json") for i in range(MOST_BUNDLE_FILES))],
+        f"more than the {MOST_BUNDLE_FILES + 1} allowed",
+    ),
 }
 
 

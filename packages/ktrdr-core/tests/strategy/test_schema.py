@@ -88,6 +88,18 @@ VALID: list[dict[str, Any]] = [
         "training.class_weights": "Balanced",
         "training.gradient_clip": None,
     },
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 5}}},
+    {
+        "model": {
+            "type": "Ensemble",
+            "of": {"type": "MLP", "backend": "neural"},
+            "vote": "Majority",
+            "members": {"seeds": 2},
+        }
+    },
+    {"model": {"type": "ensemble", "of": {"type": "anfis", "architecture": {"rules": 9}}, "members": {"seeds": 64}}},
+    {"model": {"type": "mlp", "of": None, "vote": None, "members": None}},
+    {"model": {"type": "ensemble", "of": {"type": "forest"}, "vote": None, "members": {"seeds": 3}}},
     {"model.training": {"epochs": None, "labels": {"source": "zigzag"}}},
     {"decisions": {"output_format": None, "filters": {"volume_filter": True}}},
     {"decisions": {"filters": {"volume_filter": 1.5, "min_signal_separation": 0}, "confidence_threshold": 0}},
@@ -156,6 +168,33 @@ INVALID: list[dict[str, Any]] = [
     {"model.architecture": {"hidden_layers": [0]}},
     {"model.type": "anfis"},
     {"model.features": {"lookback_periods": 2}},
+    {"model": {"type": "ensemble"}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}}},
+    {"model": {"type": "ensemble", "members": {"seeds": 5}}},
+    {"model": {"type": "ensemble", "of": "mlp", "members": {"seeds": 5}}},
+    {"model": {"type": "ensemble", "of": None, "members": {"seeds": 5}}},
+    {"model": {"type": "ensemble", "of": {}, "members": {"seeds": 5}}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": 5}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {}}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 1}}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 65}}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 5}, "vote": "mean"}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 5}, "architecture": {}}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 5}, "training": {"epochs": 3}}},
+    {"model": {"type": "ensemble", "of": {"type": "mlp", "architecture": {"dropuot": 1}}, "members": {"seeds": 5}}},
+    {"model": {"type": "ensemble", "of": {"type": "anfis"}, "members": {"seeds": 5}}},
+    {
+        "model": {
+            "type": "ensemble",
+            "of": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 2}},
+            "members": {"seeds": 5},
+        }
+    },
+    {"model": {"type": "ensemble", "of": {"type": "Ensemble"}, "members": {"seeds": 5}}},
+    {"model": {"type": "ensemble", "of": {"type": "forest"}, "members": {"seeds": 5}}, "training.epochs": 5},
+    {"model": {"type": "mlp", "of": {"type": "mlp"}}},
+    {"model": {"type": "mlp", "vote": "average"}},
+    {"model": {"type": "mlp", "members": {"seeds": 5}}},
     {"model.type": "forest", "training.epochs": 5},
     {"model.type": "forest", "training.lr_scheduler": False},
     {"decisions.confidence_threshold": 1},
@@ -202,7 +241,9 @@ def test_an_editor_can_offer_every_word(validator):
     assert set(registry.indicator_names()) <= set(types)
     assert "bollingerbands" in types
     assert schema["risk"]["properties"]["sizing"]["anyOf"][0]["properties"]["type"]["anyOf"][0]["enum"] == list(SIZINGS)
-    assert schema["model"]["properties"]["type"]["anyOf"][0]["enum"] == ["mlp", "anfis", "forest"]
+    assert schema["model"]["properties"]["type"]["anyOf"][0]["enum"] == [
+        "mlp", "anfis", "forest", "ensemble",
+    ]  # fmt: skip
     assert (
         schema["training"]["properties"]["epochs"]["description"] == "maximum number of passes over the training part"
     )
@@ -223,7 +264,7 @@ def test_an_editor_can_say_what_every_key_is_for(validator):
     assert len(found) > 300
     silent = [at for at, value in found if not value.get("description")]
     # What a plugin's parameters are for is the plugin's to say.
-    assert [at for at in silent if not at.startswith(".model.architecture.")] == []
+    assert [at for at in silent if not at.startswith((".model.architecture.", ".model.of.architecture."))] == []
 
 
 SMALL = st.sampled_from(

@@ -54,3 +54,50 @@ def test_epochs_count_as_given_so_that_a_model_without_them_refuses(load):
 def test_days_that_are_reversed_together_with_those_of_the_strategy_are_refused(load):
     with pytest.raises(BadInputError, match=r"start \(2017-04-01\) after they end \(2017-03-31\)"):
         override(load().strategy, TrainingSettings(start=dt.date(2017, 4, 1)))
+
+
+ENSEMBLE = ("{type: softmax_regression}", "{type: ensemble, of: {type: softmax_regression}, members: {seeds: 4}}")
+
+
+def test_seeds_alone_leave_the_model_as_it_is(load):
+    strategy = load().strategy
+    assert override(strategy, TrainingSettings(seeds=3)).model == strategy.model
+
+
+def test_an_ensemble_of_the_seeds_is_the_one_that_a_strategy_can_write(load):
+    made = override(load().strategy, TrainingSettings(seeds=4, ensemble=True))
+    assert made == load(*ENSEMBLE).strategy
+
+
+def test_a_strategy_that_is_an_ensemble_keeps_its_members_or_gets_the_given_number(load):
+    strategy = load(*ENSEMBLE).strategy
+    assert override(strategy, TrainingSettings()) == strategy
+    assert override(strategy, TrainingSettings(ensemble=True)) == strategy
+    more = override(strategy, TrainingSettings(seeds=7, ensemble=True))
+    assert more.model.members.seeds == 7
+    assert more.model.of == strategy.model.of
+
+
+@pytest.mark.parametrize(
+    ("written", "settings", "message"),
+    [
+        ((), {"ensemble": True}, "`ensemble` needs the number of its members; add `seeds`, such as 5"),
+        (
+            (),
+            {"ensemble": True, "seeds": 65},
+            "an ensemble has at most 64 members, not 65; lower `seeds`, or leave out `ensemble`",
+        ),
+        (
+            ENSEMBLE,
+            {"seeds": 7},
+            "strategy `waves` is an ensemble of 4 seeds already; leave out `seeds`, or add `ensemble` to train it with "
+            "7 members",
+        ),
+        (ENSEMBLE, {"seeds": 65, "ensemble": True}, "an ensemble has at most 64 members, not 65; lower `seeds`"),
+    ],
+)
+def test_seeds_and_ensembles_that_do_not_fit_are_refused(load, written, settings, message):
+    strategy = load(*written).strategy
+    with pytest.raises(BadInputError) as caught:
+        override(strategy, TrainingSettings(**settings))
+    assert message in str(caught.value)

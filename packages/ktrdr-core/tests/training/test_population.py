@@ -14,7 +14,8 @@ from ktrdr.core.limits import POPULATION_MEMORY
 from ktrdr.core.parameters import Parameter
 from ktrdr.core.plugins import EpochRecord, Member, ModelType, Resources, Split, TrainingData, TrainingTask
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.population import default_resources, train_members
+from ktrdr.core.training.population import default_resources, train_members, train_population
+from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.work import NO_PROGRESS, Cancellation, ProgressEvent
 
 KIND = ModelType(
@@ -181,3 +182,134 @@ def test_a_population_without_members_is_refused():
 def test_the_default_resources_are_this_machine_and_the_stated_memory():
     assert default_resources().memory == POPULATION_MEMORY
     assert default_resources().cores >= 1
+
+
+# Populations in chunks.
+
+
+class SumStorage:
+    def save(self, model, directory):
+        (directory / "weights.txt").write_text(str(model.value))
+        return {}
+
+
+@dataclass
+class ManyTrainer(SumTrainer):
+    """A backend with populations: ten steps of all members, a checkpoint after each that is due."""
+
+    stacks: list[list[int]] = field(default_factory=list)
+    began_at: list[int] = field(default_factory=list)
+    cancel_at: tuple[int, int] | None = None
+
+    def train_many(self, members, *, progress, cancellation, checkpoint, resources):
+        seeds = [each.task.seed for each in members]
+        self.stacks.append(seeds)
+        latest = checkpoint.latest()
+        step, values, of = json.loads((latest / "sum.json").read_text()) if latest else (0, [0.0] * len(seeds), seeds)
+        assert of == seeds, "the checkpoint is of another run"
+        self.began_at.append(step)
+        for number in range(step, 10):
+            if self.cancel_at == (len(self.stacks), number):
+                cancellation.cancel("stopped")
+            if cancellation.requested:
+                text = json.dumps([number, values, seeds])
+                checkpoint.save(number, lambda directory, text=text: (directory / "sum.json").write_text(text))
+                cancellation.raise_if_requested()
+            values = [value + seed for value, seed in zip(values, seeds, strict=True)]
+            progress(ProgressEvent("training", 0, len(seeds), "members", (number + 1) / 10))
+        progress(ProgressEvent("training", len(seeds), len(seeds), "members", 1.0))
+        return [Sum(value) for value in values]
+
+
+def train_all(run, members, trainer, *, progress=NO_PROGRESS, kind=KIND, cores=1):
+    store = MemberStore(run, SumStorage(), lambda directory: float((directory / "weights.txt").read_text()))
+    outcomes = train_population(
+        trainer,
+        kind,
+        members,
+        store=store,
+        checkpoint=DirectoryCheckpoint(run),
+        progress=progress,
+        cancellation=cancellation_of_all,
+        resources=Resources(memory=1, cores=cores),
+    )
+    return [outcome.predictor() if not isinstance(outcome, Exception) else outcome for outcome in outcomes]
+
+
+def test_a_population_is_trained_in_chunks_of_64(tmp_path):
+    trainer, events = ManyTrainer(), []
+    found = train_all(tmp_path, [member(seed) for seed in range(150)], trainer, progress=events.append)
+    assert found == [10.0 * seed for seed in range(150)]
+    assert trainer.stacks == [[*range(64)], [*range(64, 128)], [*range(128, 150)]]
+    assert [event.done for event in events if event.done] == [64] * 11 + [128] * 11 + [150]
+    assert [event.fraction for event in events] == sorted(event.fraction for event in events)
+    assert (events[0].fraction, events[-1].fraction) == (0.0, 1.0)
+    assert {(event.total, event.unit) for event in events} == {(150, "members")}
+
+
+def test_without_checkpoints_a_chunk_is_two_members_per_core(tmp_path):
+    trainer, kind = ManyTrainer(), replace(KIND, writes_checkpoints=False)
+    train_all(tmp_path, [member(seed) for seed in range(9)], trainer, kind=kind, cores=2)
+    assert [len(stack) for stack in trainer.stacks] == [4, 4, 1]
+
+
+def test_a_backend_without_populations_stores_every_member_and_checkpoints_the_one_at_work(tmp_path):
+    trainer = SumTrainer(stop_after=(3, 2))
+    with pytest.raises(CancelledError, match="stopped"):
+        train_all(tmp_path, [member(seed) for seed in (1, 2, 3, 4)], trainer)
+    assert sorted(path.name for path in (tmp_path / "members").iterdir()) == ["0000", "0001"]
+    cancellation_of_all.__init__()
+    again = SumTrainer()
+    assert train_all(tmp_path, [member(seed) for seed in (1, 2, 3, 4)], again) == [5.0, 10.0, 15.0, 20.0]
+    assert again.started == [3, 4]
+
+
+def test_an_interrupted_chunk_is_continued_from_its_checkpoint(tmp_path):
+    members = [member(seed) for seed in range(100)]
+    with pytest.raises(CancelledError, match="stopped"):
+        train_all(tmp_path, members, ManyTrainer(cancel_at=(2, 7)))
+    cancellation_of_all.__init__()
+    again, events = ManyTrainer(), []
+    assert train_all(tmp_path, members, again, progress=events.append) == [10.0 * seed for seed in range(100)]
+    assert (again.stacks, again.began_at) == ([[*range(64, 100)]], [7])
+    assert (events[0].done, events[0].message) == (64, "64 of 100 are already trained")
+
+
+@pytest.mark.parametrize(
+    ("stored", "stacks", "began_at"),
+    [
+        (range(5), [[*range(64)], [*range(64, 70)]], [3, 0]),  # killed while the members of the chunk were stored
+        (range(64), [[*range(64, 70)]], [0]),  # killed before the checkpoint was replaced by one of the next chunk
+        (range(70), [], []),
+    ],
+)
+def test_a_chunk_is_continued_as_a_whole_until_all_its_members_are_stored(tmp_path, stored, stacks, began_at):
+    members = [member(seed) for seed in range(70)]
+    with pytest.raises(CancelledError, match="stopped"):
+        train_all(tmp_path, members, ManyTrainer(cancel_at=(1, 3)))
+    cancellation_of_all.__init__()
+    store = MemberStore(tmp_path, SumStorage(), float)
+    for seed in stored:
+        store.put(seed, Sum(10.0 * seed))
+    again, events = ManyTrainer(), []
+    found = train_all(tmp_path, members, again, progress=events.append)
+    assert found == [10.0 * seed for seed in range(70)]
+    assert (again.stacks, again.began_at) == (stacks, began_at)
+    assert all(event.done <= 70 and event.fraction <= 1 for event in events)
+
+
+def test_the_error_of_a_member_is_kept_and_a_damaged_member_is_trained_again(tmp_path):
+    members = [member(1), member(2, settings={"diverges": True}), member(3)]
+    found = train_all(tmp_path, members, SumTrainer())
+    assert str(found[1]) == "the loss became NaN"
+    (tmp_path / "members" / "0002" / "weights.txt").write_text("16.0")
+    again = SumTrainer()
+    assert [str(each) for each in train_all(tmp_path, members, again)] == ["5.0", "the loss became NaN", "15.0"]
+    assert again.started == [3]
+
+
+def test_members_of_different_chunks_must_fit_together(tmp_path):
+    trainer = SumTrainer()
+    with pytest.raises(BadInputError, match="member 2 of the population has `architecture.width: 3`"):
+        train_all(tmp_path, [member(1), member(2, architecture={"width": 3})], trainer)
+    assert trainer.started == []

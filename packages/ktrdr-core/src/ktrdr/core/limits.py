@@ -22,12 +22,14 @@ __all__ = [
     "MOST_BUNDLE_FILES",
     "MOST_BUNDLE_UNPACKING",
     "MOST_COLUMNS",
+    "MOST_ENSEMBLE_MEMBERS",
     "MOST_EPOCHS",
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
     "MOST_MEMBERS",
     "MOST_NORMALIZERS",
     "MOST_SCHEMA_VALUES",
+    "MOST_SEEDS",
     "MOST_TENSORS",
     "MOST_UNPACKING",
     "POPULATION_MEMORY",
@@ -38,6 +40,13 @@ LARGEST_SEED = 2**32 - 1
 
 MOST_EPOCHS = 1_000_000
 """Largest number of passes over the training part."""
+
+MOST_ENSEMBLE_MEMBERS = 64
+"""Largest number of members of an ensemble. The mean of 64 independent models has an eighth of the spread of one, that
+of 128 has an eleventh."""
+
+MOST_SEEDS = 1_000
+"""Largest number of seeds of one training: the metrics of 1,000 members take a tenth of the largest manifest."""
 
 LONGEST_STRATEGY = 131_072
 """Largest number of characters of a strategy file."""
@@ -99,8 +108,8 @@ LARGEST_MANIFEST = 8 * 2**20
 LARGEST_BUNDLE_FILE = 4 * 2**30
 """Largest number of bytes of a file of a bundle, and of all unpacked files of an exported bundle."""
 
-MOST_BUNDLE_FILES = 64
-"""Largest number of files of a bundle, without its manifest."""
+MOST_BUNDLE_FILES = 512
+"""Largest number of files of a bundle, without its manifest: 8 for each member of the largest ensemble."""
 
 MOST_MEMBERS = 60_000
 """Largest number of files in the archives of a bundle: a random forest of 10,000 trees has 50,000."""

@@ -1,4 +1,4 @@
-"""Patterns of names, references, runs, devices and symbols, without anchors."""
+"""Patterns of names, references, runs, devices and symbols, without anchors, and the name of ensembles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ktrdr.core.errors import BadInputError
 
 __all__ = [
     "DEVICE_PATTERN",
+    "ENSEMBLE",
     "NAME_PATTERN",
     "REFERENCE_PATTERN",
     "RUN_PATTERN",
@@ -31,6 +32,9 @@ RUN_PATTERN = rf"{NAME_PATTERN}/{VERSION_PATTERN}-[1-9][0-9]{{0,8}}"
 
 DEVICE_PATTERN = r"[a-z]+(:[0-9]+)?"
 """Name of a device: ``auto``, ``cpu``, ``cuda:1``."""
+
+ENSEMBLE = "ensemble"
+"""Value of ``model.type`` for a model that core makes of several models of one backend."""
 
 # ASCII only: Unicode has look-alike letters, separators and invisible characters, which must not be in a file name.
 SYMBOL_PATTERN = r"[A-Za-z0-9^][A-Za-z0-9^._=-]{0,31}"

@@ -20,7 +20,7 @@ def training_needs(strategy: Strategy) -> list[str]:
     from ktrdr.core.errors import MissingPluginError
     from ktrdr.core.plugins.manager import default_manager, known_backend
 
-    model = strategy.model
+    model = strategy.model.learner
     if model.backend is not None:
         return [f"ml-{model.backend}"]
     try:

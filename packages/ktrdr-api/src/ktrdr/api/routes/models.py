@@ -38,13 +38,15 @@ _MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "descriptio
 class ModelSummary(BaseModel):
     """One model; a damaged one has only ``model`` and ``problem``.
 
-    ``origin`` of an uploaded model is its name and version on the machine that trained it.
+    ``origin`` of an uploaded model is its name and version on the machine that trained it. ``members`` is the number
+    of members of an ensemble, 0 for any other model; ``model_type`` is then the type of each member.
     """
 
     model: str
     origin: str | None = None
     created: dt.datetime | None = None
     model_type: str | None = None
+    members: int = 0
     plugin: str | None = None
     output: str | None = None
     symbols: list[str] = []
@@ -56,6 +58,7 @@ class ModelSummary(BaseModel):
 class ModelDetail(BaseModel):
     """The manifest of a model, its strategy file, and the metrics of its training per epoch.
 
+    ``history`` is empty for an ensemble, whose members were trained one by one: the archive of the model has theirs.
     ``chosen_among`` is the number of settings in the largest sweep that contains the strategy of the model.
     """
 
@@ -93,6 +96,7 @@ def _summary(manifest: Manifest) -> ModelSummary:
         origin=manifest.origin,
         created=manifest.created,
         model_type=manifest.model_type,
+        members=len(manifest.member_directories),
         plugin=manifest.plugin.name,
         output=manifest.output,
         symbols=list(manifest.data.symbols),

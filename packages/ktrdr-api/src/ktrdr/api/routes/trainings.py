@@ -50,6 +50,7 @@ class TrainingRequest(TrainingSettings):
 _EXAMPLES = {
     "stored": {"summary": "A stored strategy", "value": {"strategy": "rsi_reversion", "epochs": 20, "seed": 7}},
     "text": {"summary": "A strategy in the request", "value": {"strategy_text": EXAMPLE}},
+    "seeds": {"summary": "Ten seeds, of which the median is kept", "value": {"strategy": "rsi_reversion", "seeds": 10}},
 }
 
 
@@ -90,11 +91,13 @@ def _job(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the job, with a copy of the strategy, and its requirements; the strategy is checked as far as possible."""
     from ktrdr.api.operations.requirements import training_needs
+    from ktrdr.core.training.overrides import override
 
     text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
     assert text is not None
     loaded = load(text, asked.strategy or "strategy", known)
     check_stored(asked.symbols, bars)
+    override(loaded.strategy, asked)
     job = asked.to(TrainingJob, strategy=text)
     return job.model_dump(mode="json"), training_needs(loaded.strategy)
 

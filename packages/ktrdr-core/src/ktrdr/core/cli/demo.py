@@ -45,7 +45,8 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     with as_file(files("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml")) as path:
         loaded = load_strategy(path, plugins=plugins)
     # Check the backend before anything is written, so that a missing or broken one is reported at once.
-    backend, _ = plugins.backend_for(loaded.strategy.model.type, loaded.strategy.model.backend)
+    learner = loaded.strategy.model.learner
+    backend, _ = plugins.backend_for(learner.type, learner.backend)
     plugins.validate(backend.name)
     bars = install_sample(default_store())
     if not as_json:

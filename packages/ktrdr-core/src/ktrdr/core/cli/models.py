@@ -64,6 +64,7 @@ def _listed(entry: ModelEntry) -> dict[str, Any]:
         "origin": manifest.origin,
         "created": manifest.created.isoformat(),
         "model_type": manifest.model_type,
+        "members": len(manifest.member_directories),
         "plugin": manifest.plugin.name,
         "output": manifest.output,
         "symbols": manifest.data.symbols,
@@ -76,10 +77,12 @@ def _row(entry: ModelEntry) -> list[Any]:
     manifest = entry.manifest
     if manifest is None:
         return [entry.ref, "", "", "", "", "", "broken"]
+    members = len(manifest.member_directories)
     return [
         entry.ref,
         manifest.created.strftime("%Y-%m-%d %H:%M"),
-        manifest.model_type,
+        # In short, so that the references do not fold.
+        f"{members} x {manifest.model_type}" if members else manifest.model_type,
         manifest.plugin.name,
         " ".join(manifest.data.symbols),
         manifest.input_size,

@@ -90,11 +90,12 @@ def given_options(context: click.Context, model: type[Settings]) -> list[str]:
     words = []
     for name in model.model_fields:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            words += [_flag(name), str(context.params[name])]
+            value = context.params[name]
+            words += [_flag(name)] if value is True else [_flag(name), str(value)]
     return words
 
 
-_TYPES: Mapping[str, Any] = {"integer": int, "number": float, "boolean": bool}
+_TYPES: Mapping[str, Any] = {"integer": int, "number": float}
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 
 
@@ -114,6 +115,8 @@ def _option(
     elif schema.get("format") == "date":
         more = {"metavar": "YYYY-MM-DD"}
     default = described.get("default")
+    if schema["type"] == "boolean":
+        return click.option(_flag(name), name, help=described["description"], is_flag=True)
     return click.option(
         own.flag if own is not None else _flag(name),
         name,

@@ -147,7 +147,7 @@ def _columns(strategy: Strategy) -> tuple[FeatureColumn, ...]:
     from ktrdr.core.plugins.manager import default_manager
 
     try:
-        _, model_type = default_manager().backend_for(strategy.model.type, strategy.model.backend)
+        _, model_type = default_manager().backend_for(strategy.model.learner.type, strategy.model.learner.backend)
     except PluginError:
         return feature_columns(strategy)
     return crisp_columns(strategy) if model_type.inputs == "crisp" else feature_columns(strategy)

@@ -15,6 +15,8 @@ from ktrdr.core.cli.setting_options import given_options, setting_options
 from ktrdr.core.jobs.job_settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from ktrdr.core.models.manifest import Manifest
+    from ktrdr.core.models.member_spread import Spread
     from ktrdr.core.training.result import TrainingResult
 
 __all__ = ["print_trained", "train"]
@@ -24,6 +26,7 @@ _HEADLINES = {
     "regression": ("rmse", "mae", "r2", "directional_accuracy", "information_coefficient"),
 }
 _TOP = 8
+_SMALL = 0.01
 
 
 @click.command()
@@ -112,18 +115,21 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.models.model_facts import epochs_in_words, kept_in_words
 
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
     click.echo(
-        f"\n{result.bundle.ref}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name},"
-        f" {samples} samples of {' '.join(manifest.data.symbols)}"
+        f"\n{result.bundle.ref}: {manifest.strategy.model.words} trained with {manifest.plugin.name} on"
+        f" {result.device.name}, {samples} samples of {' '.join(manifest.data.symbols)}"
     )
-    click.echo(f"Kept: epoch {result.best_epoch} of {result.epochs}.")
+    chosen = kept_in_words(manifest)
+    epoch = f"{f'seed {chosen}, ' if chosen else ''}epoch {result.best_epoch} of {result.epochs}"
+    click.echo(f"Kept: {epochs_in_words(manifest) or epoch}.")
     print_warnings(manifest.warnings)
     click.echo()
     for part, metrics in manifest.metrics.items():
-        _print_metrics(part, metrics, manifest.baselines, _HEADLINES[manifest.output])
+        _print_metrics(part, metrics, manifest, _HEADLINES[manifest.output])
     if manifest.importance is not None:
         _print_importance(manifest.importance)
     print_trial_count(result.trial_count)
@@ -135,22 +141,34 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     click.echo(f"Next: `ktrdr backtest {result.bundle.ref}`, `ktrdr explain {result.bundle.ref}`")
 
 
-def _print_metrics(part: str, metrics: Any, baselines: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def _print_metrics(part: str, metrics: Any, manifest: Manifest, names: tuple[str, ...]) -> None:
     from ktrdr.core.cli.output import print_table
+    from ktrdr.core.models.member_spread import spread_of
 
-    rivals = [name for name, parts in baselines.items() if part in parts]
+    spread = spread_of(manifest.members, part)
+    # With a spread the table has more columns: to fit 80 characters, it has fewer decimals and narrower headings.
+    space, number = ("\n", _short_number) if spread else (" ", _number)
+    baselines: Mapping[str, Any] = manifest.baselines
+    rivals = {name.replace("_", space): parts[part] for name, parts in baselines.items() if part in parts}
+    columns = ["model", *(["mean±sd", "min..max"] if spread else []), *rivals]
     print_table(
-        [part, "model", *(name.replace("_", " ") for name in rivals)],
+        [part, *columns],
         [
-            [name.replace("_", " "), *(_number(values[name]) for values in (metrics, *_of(baselines, rivals, part)))]
+            [
+                name.replace("_", " "),
+                number(metrics[name]),
+                *(_in_short(spread[name]) if spread else ()),
+                *(number(rival[name]) for rival in rivals.values()),
+            ]
             for name in names
         ],
-        right=["model", *(name.replace("_", " ") for name in rivals)],
+        right=columns,
     )
 
 
-def _of(baselines: Mapping[str, Any], names: list[str], part: str) -> list[Any]:
-    return [baselines[name][part] for name in names]
+def _in_short(spread: Spread) -> list[str]:
+    decimals = _short_number if abs(spread.mean) < _SMALL else "{:.3f}".format
+    return [f"{decimals(spread.mean)}±{decimals(spread.sd)}", f"{decimals(spread.min)}..{decimals(spread.max)}"]
 
 
 def _print_importance(importance: Any) -> None:
@@ -180,5 +198,9 @@ def _kind(entry: Mapping[str, Any]) -> str:
     return f"{entry['kind'].replace('_', ' ')} {entry['id']}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+def _number(value: float, decimals: int = 4) -> str:
+    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= _SMALL else f"{value:.3g}"
+
+
+def _short_number(value: float) -> str:
+    return _number(value, 3)

@@ -7,6 +7,8 @@ It is for an API and workers that share no directory. Below ``operations/<id>/``
   content.
 - ``checkpoints/<number>-<attempt>.zip``: one object per checkpoint. The next attempt resumes from the checkpoint with
   the highest number, whichever attempt wrote it.
+- ``members/<number>-<attempt>.zip``: finished members of a training with several seeds, each in one object, which all
+  attempts share.
 - ``model.zip`` or ``run.zip``: the result. The API adds it to its own stores, a model only once per operation.
 
 A worker runs each operation in a home directory of its own, which contains only these inputs and is removed at the end.
@@ -39,6 +41,7 @@ from ktrdr.core.models.apart import import_apart
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.training.stored_members import MEMBERS, member_directories
 from ktrdr.core.trials.trial_count import TrialCount
 
 __all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
@@ -146,33 +149,46 @@ class Exchange:
             shutil.rmtree(home, ignore_errors=True)
 
     def restore_checkpoint(self, operation: str, home: Path) -> None:
-        """Copy the newest checkpoint of all attempts, if any, to ``home``, where a training resumes from it."""
-        names = self._store.names(_of(operation, "checkpoints"))
-        if not names:
-            return
+        """Copy what all attempts have left to ``home``, where a training resumes from it.
+
+        That is the newest checkpoint, if any, and the finished members of a training with several seeds.
+        """
         archive = home / "checkpoint.zip"
-        self._store.get_file(names[-1], archive)
-        try:
-            with open_archive(archive, _CHECKPOINT_LIMITS) as opened:
-                opened.extract(home / "checkpoints")
-        except FileError as error:
-            raise KtrdrError(f"the checkpoint in the object store is damaged: {error}") from None
-        archive.unlink()
+        names = self._store.names(_of(operation, "checkpoints"))[-1:] + self._store.names(_of(operation, MEMBERS))
+        for name in names:
+            self._store.get_file(name, archive)
+            try:
+                with open_archive(archive, _CHECKPOINT_LIMITS) as opened:
+                    opened.extract(home / "checkpoints")
+            except FileExistsError:
+                continue  # two attempts have finished the same member, and it is the same model
+            except FileError as error:
+                raise KtrdrError(f"the checkpoint in the object store is damaged: {error}") from None
+            finally:
+                archive.unlink()
 
     def keep_checkpoint(self, operation: str, attempt: int, directory: Path) -> None:
         """Put a checkpoint into the store, and remove the previous one of the same attempt."""
         match = _CHECKPOINT.fullmatch(directory.name)
         assert match is not None
         name = _of(operation, f"checkpoints/{match[1]}-{attempt:04d}.zip")
-        root = directory.parent.parent
-        with temporary_directory("ktrdr-") as folder:
-            archive = folder / "checkpoint.zip"
-            place = directory.relative_to(root)
-            write_archive(archive, root, [f"{place}/{name}" for name in files_below(directory)], _CHECKPOINT_LIMITS)
-            self._store.put_file(name, archive)
+        self._put_directory(name, directory, directory.parent.parent)
         for other in self._store.names(_of(operation, "checkpoints")):
             if other < name and other.endswith(f"-{attempt:04d}.zip"):
                 self._store.delete(other)
+
+    def keep_member(self, operation: str, attempt: int, directory: Path) -> None:
+        """Put a finished member of a training with several seeds into the store."""
+        name = _of(operation, f"{MEMBERS}/{directory.name}-{attempt:04d}.zip")
+        self._put_directory(name, directory, directory.parents[2])
+
+    def _put_directory(self, name: str, directory: Path, root: Path) -> None:
+        """Put the files of ``directory`` into the store as one archive, with their paths below ``root``."""
+        place = directory.relative_to(root)
+        with temporary_directory("ktrdr-") as folder:
+            archive = folder / "checkpoint.zip"
+            write_archive(archive, root, [f"{place}/{name}" for name in files_below(directory)], _CHECKPOINT_LIMITS)
+            self._store.put_file(name, archive)
 
     def deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         """Put the files of an operation's result into the store, and return the result for the API.
@@ -203,8 +219,9 @@ class Exchange:
                 return own | {DELIVERED: "run"}
             archive = export_bundle(ModelStore(home / "models"), own["model"], folder / _MODEL)
             self._store.put_file(_of(operation, _MODEL), archive)
-        for name in self._store.names(_of(operation, "checkpoints")):
-            self._store.delete(name)
+        for kind in ("checkpoints", MEMBERS):
+            for name in self._store.names(_of(operation, kind)):
+                self._store.delete(name)
         return own | {DELIVERED: "model"}
 
     # Helpers.
@@ -274,27 +291,34 @@ class Exchange:
 
 
 class CheckpointKeeper:
-    """Puts every new checkpoint of a training in ``home`` into the store."""
+    """Puts every new checkpoint, and every finished member, of a training in ``home`` into the store."""
 
     def __init__(self, exchange: Exchange, operation: str, attempt: int, home: Path) -> None:
         self._keep: Callable[[Path], None] = lambda path: exchange.keep_checkpoint(operation, attempt, path)
+        self._keep_member: Callable[[Path], None] = lambda path: exchange.keep_member(operation, attempt, path)
         self._root = home / "checkpoints"
         self._kept = self._newest()
+        self._members = set(self._finished())
 
     def keep(self) -> None:
-        """Put the newest checkpoint into the store, unless it is already there.
+        """Put what is new into the store: finished members, and the newest checkpoint.
 
-        If the store does not answer, a later checkpoint is put there instead.
+        If the store does not answer, the next call puts a member there, and a later checkpoint in place of this one.
         """
-        newest = self._newest()
-        if newest is None or newest == self._kept:
-            return
         try:
-            self._keep(newest)
+            for member in self._finished():
+                if member not in self._members:
+                    self._keep_member(member)
+                    self._members.add(member)
+            newest = self._newest()
+            if newest is not None and newest != self._kept:
+                self._keep(newest)
+                self._kept = newest
         except (OSError, StoreError) as error:
             print(f"ktrdr worker: a checkpoint could not be put into the object store: {error}", file=sys.stderr)
-        else:
-            self._kept = newest
+
+    def _finished(self) -> list[Path]:
+        return [member for run in self._root.glob("*") for member in member_directories(run)]
 
     def _newest(self) -> Path | None:
         found = [path for path in self._root.glob("*/checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]

@@ -175,7 +175,7 @@ class Strategy:
         count = len(self.warnings)
         more = f", {count} warning{'' if count == 1 else 's'}" if count else ""
         return (
-            f"<Strategy {self.name}: {strategy.model.type} on {first_words(data.symbols)}"
+            f"<Strategy {self.name}: {strategy.model.words} on {first_words(data.symbols)}"
             f" {first_words(data.timeframes)}, {len(self.features)} features{more}>"
         )
 

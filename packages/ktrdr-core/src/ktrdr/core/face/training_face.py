@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.data.python_words import python_messages
-from ktrdr.core.errors import CancelledError
+from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.result_frames import metrics_frame
 from ktrdr.core.face.result_html import card_row, result_block, warning_list
@@ -63,29 +63,55 @@ class Training:
     def metrics(self) -> pd.DataFrame:
         """Metrics of the model beside two baselines that use no features.
 
-        Rows: ``part`` (``validation``, ``test``) and ``metric``; columns: ``model``, ``majority class`` and ``last
-        value``; float64, NaN where a metric is not defined.
+        Rows: ``part`` (``validation``, ``test``) and ``metric``; columns: ``model``; with several seeds ``mean``,
+        ``sd``, ``min`` and ``max`` over them; ``majority class`` and ``last value``; float64, NaN where a metric is not
+        defined.
         """
         import pandas as pd
+
+        from ktrdr.core.models.member_spread import spread_columns
 
         judged, baselines = self._judged()
         parts = {}
         for part, metrics in judged.items():
             names = [name for name, value in metrics.items() if isinstance(value, int | float)]
-            columns = {"model": metrics} | {
-                _BASELINES.get(name, name): own[part] for name, own in baselines.items() if part in own
-            }
+            columns = {"model": metrics} | spread_columns(self._result.bundle.manifest.members, part)
+            columns |= {_BASELINES.get(name, name): own[part] for name, own in baselines.items() if part in own}
             parts[part] = metrics_frame(columns, names)
         return pd.concat(parts, names=["part"]) if parts else metrics_frame({"model": {}}, [""]).iloc[:0]
 
     @property
     def history(self) -> pd.DataFrame:
-        """Metrics of each epoch: index ``epoch`` from 1; columns such as ``train_loss`` and ``val_loss``, float64."""
+        """Metrics of each epoch: index ``epoch`` from 1; columns such as ``train_loss`` and ``val_loss``, float64.
+
+        No row for an ensemble, whose members were trained one by one: ``bundle.history(member=1)`` is the first one's.
+        """
         import pandas as pd
 
         frame = pd.DataFrame([dict(record.metrics) for record in self._history])
         frame.index = pd.Index([record.epoch for record in self._history], name="epoch")
         return frame
+
+    @property
+    def members(self) -> pd.DataFrame:
+        """Trainings that differ in the seed: the members of an ensemble, or all seeds of which this model is one.
+
+        Rows: ``member``, from 1; columns: ``seed`` and ``best_epoch``, int64, then the monitored metric and the metrics
+        of each part, such as ``validation_log_loss``, float64. No row for a single training.
+        """
+        import pandas as pd
+
+        members = self._result.bundle.manifest.members
+        rows = [
+            {"seed": member.seed, "best_epoch": member.best_epoch}
+            | ({} if member.monitor is None else {member.monitor: member.monitored})
+            | {f"{part}_{name}": value for part, own in member.metrics.items() for name, value in own.items()}
+            for member in members
+        ]
+        frame = pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="member"), dtype=float)
+        return frame.reindex(columns=frame.columns if rows else ["seed", "best_epoch"]).astype(
+            {"seed": "int64", "best_epoch": "int64"}
+        )
 
     @property
     def importance(self) -> pd.DataFrame:
@@ -115,13 +141,13 @@ class Training:
         return pd.DataFrame(self._result.samples).rename_axis("symbol").fillna(0).astype("int64")
 
     @property
-    def best_epoch(self) -> int:
-        """Epoch whose weights were kept, from 1."""
+    def best_epoch(self) -> int | None:
+        """Epoch whose weights were kept, from 1; ``None`` for an ensemble, whose :attr:`members` have one each."""
         return self._result.best_epoch
 
     @property
     def epochs(self) -> int:
-        """Epochs that were run."""
+        """Epochs that were run, of an ensemble the largest number of its members."""
         return self._result.epochs
 
     @property
@@ -139,11 +165,20 @@ class Training:
         return self._result.to_json()
 
     def plot(self) -> Figure:
-        """Return loss and other metrics by epoch as a plotly figure."""
+        """Return loss and other metrics by epoch as a plotly figure.
+
+        Raises:
+            BadInputError: the model is an ensemble, whose members have a history each.
+        """
         from plotly.graph_objects import Figure
 
         from ktrdr.core.report.figures import training_figure
 
+        if self.best_epoch is None:
+            raise BadInputError(
+                f"model {self.model} is an ensemble, and each member has epochs of its own;"
+                " `training.bundle.history(member=1)` has those of the first"
+            )
         records = [{"epoch": record.epoch, "metrics": record.metrics} for record in self._history]
         return Figure(training_figure(records, self.best_epoch))
 
@@ -164,8 +199,9 @@ class Training:
 
     def __repr__(self) -> str:
         result, manifest = self._result, self._result.bundle.manifest
-        text = f"<Training {self.model}: {manifest.model_type} with {manifest.plugin.name} on {result.device.name}"
-        text += f", epoch {result.best_epoch} of {result.epochs} kept"
+        words = manifest.strategy.model.words
+        text = f"<Training {self.model}: {words} with {manifest.plugin.name} on {result.device.name}"
+        text += "" if result.best_epoch is None else f", epoch {result.best_epoch} of {result.epochs} kept"
         if found := self._headline():
             part, name, value, majority = found
             text += f", {part} {name} {value:.4g}" + ("" if majority is None else f" (majority class {majority:.4g})")
@@ -175,7 +211,9 @@ class Training:
         result, manifest = self._result, self._result.bundle.manifest
         samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if own)
         cards = [
-            Card("Epoch kept", str(result.best_epoch), "", f"of {result.epochs}"),
+            Card("Members", str(len(manifest.members)), "", f"each with its best epoch of {result.epochs}")
+            if result.best_epoch is None
+            else Card("Epoch kept", str(result.best_epoch), "", f"of {result.epochs}"),
             Card("Samples", f"{sum(sum(own.values()) for own in result.samples.values()):,}", "", samples),
         ]
         if found := self._headline():
@@ -186,7 +224,8 @@ class Training:
             cards.append(Card(f"{name.capitalize()}, {part}", f"{value:.4g}", tone, note))
         if self.trials is not None:
             cards.append(Card("Trials", f"{self.trials:,}", "", "known to the ledger"))
-        title = f"{self.model}: {manifest.model_type} trained with {manifest.plugin.name} on {result.device.name}"
+        words = manifest.strategy.model.words
+        title = f"{self.model}: {words} trained with {manifest.plugin.name} on {result.device.name}"
         return result_block(title, warning_list(self.warnings), card_row(cards))
 
 
@@ -201,6 +240,8 @@ def train(
     end: DayLike = None,
     seed: int | None = None,
     epochs: int | None = None,
+    seeds: int | None = None,
+    ensemble: bool = False,
     device: str = "auto",
     resume: bool = False,
     server: str | None = None,
@@ -219,6 +260,9 @@ def train(
         end: last day of the data, UTC and inclusive, instead of the strategy's.
         seed: of every random choice, 0 to 4,294,967,295, instead of the strategy's.
         epochs: most passes over the training part, at least 1, instead of the strategy's.
+        seeds: trainings with as many seeds, ``seed``, ``seed + 1`` and so on, at least 2: the model with the median
+            validation is kept, and ``.metrics`` has the spread of all.
+        ensemble: keep the models of all seeds, as an ensemble that averages their predictions.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         resume: continue from the checkpoint that an interrupted training of the same strategy, data and settings left.
             Without it such a checkpoint is discarded.
@@ -249,7 +293,9 @@ def train(
     from ktrdr.core.workflows.run_training import train as run
 
     loaded = strategy if isinstance(strategy, Strategy) else load_strategy(strategy)
-    settings = settings_of(TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, device=device)
+    settings = settings_of(
+        TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, seeds=seeds, ensemble=ensemble, device=device
+    )
     try:
         if server is not None:
             return _train_on(server, loaded, settings, resume, progress)

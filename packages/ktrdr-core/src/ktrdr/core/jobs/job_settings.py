@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Fiel
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
 from ktrdr.core.jobs.request_bounds import FewKeys, few
-from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
+from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS, MOST_SEEDS
 from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
 
 __all__ = [
@@ -114,6 +114,15 @@ class TrainingSettings(Settings):
         ge=1,
         le=MOST_EPOCHS,
         description="Passes over the training part, at most, instead of the strategy's.",
+    )
+    seeds: int | None = Field(
+        default=None,
+        ge=2,
+        le=MOST_SEEDS,
+        description="Train with this many seeds, from the seed on, and keep the model with the median validation.",
+    )
+    ensemble: bool = Field(
+        default=False, description="Keep the models of all seeds, as an ensemble that averages their predictions."
     )
 
 

@@ -28,6 +28,7 @@ from ktrdr.core.errors import (
     StoreError,
     record_of,
 )
+from ktrdr.core.files.archives import files_below
 
 __all__ = ["export_apart", "import_apart", "verify_apart"]
 
@@ -70,7 +71,7 @@ def export_apart(root: Path, ref: str, path: Path) -> None:
 
 def _stored_bytes(root: Path, ref: str) -> int:
     try:
-        return sum(entry.stat().st_size for entry in os.scandir(root / ref))
+        return sum((root / ref / name).stat().st_size for name in files_below(root / ref))
     except OSError:
         return 0  # the child reports the error
 

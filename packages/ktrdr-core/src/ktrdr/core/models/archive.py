@@ -17,7 +17,8 @@ from ktrdr.core.models.model_store import ModelStore
 
 __all__ = ["ImportedBundle", "export_bundle", "import_bundle"]
 
-_LIMITS = ArchiveLimits(files=MOST_BUNDLE_FILES + 1, size=LARGEST_BUNDLE_FILE)  # one file is the manifest
+# One file is the manifest; the files of an ensemble's members are in directories of a directory.
+_LIMITS = ArchiveLimits(files=MOST_BUNDLE_FILES + 1, size=LARGEST_BUNDLE_FILE, depth=3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import hashlib
 import html
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import FileError, parse_json, read_plain, sha256_of
 from ktrdr.core.limits import (
     LARGEST_BUNDLE_FILE,
@@ -26,18 +27,19 @@ from ktrdr.core.models.contents import BundleError, check_file, check_together
 from ktrdr.core.models.cross_check import (
     HISTORY_FILE,
     NORMALIZERS_FILE,
-    READ_FILES,
     STRATEGY_FILE,
     cross_check,
+    read_files,
     same_distribution,
 )
-from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, WEIGHTS_PREFIX, Manifest
+from ktrdr.core.models.ensemble_predictor import ensemble_predictor
+from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, MEMBERS_DIRECTORY, WEIGHTS_PREFIX, Manifest
 from ktrdr.core.models.model_facts import model_facts, score_facts
 from ktrdr.core.parameters import validate_parameters
-from ktrdr.core.plugins.contract import EpochRecord, Predictor
+from ktrdr.core.plugins.contract import EpochRecord, ModelLoader, Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.short_texts import short_repr
-from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.model import EnsembleSection, Strategy
 
 __all__ = [
     "HISTORY_FILE",
@@ -46,6 +48,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "check_contents",
+    "found_files",
     "parse_manifest",
     "read_bundle",
 ]
@@ -53,7 +56,6 @@ __all__ = [
 _MOST_TOLD = 5
 # By whether they are crisp.
 _INPUTS = {True: "indicator values", False: "fuzzy features"}
-_CORE_FILES = frozenset({STRATEGY_FILE, NORMALIZERS_FILE, HISTORY_FILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,25 @@ class Bundle:
         found: dict[str, Any] = parse_json(self._read(NORMALIZERS_FILE), NORMALIZERS_FILE)
         return found
 
-    def history(self) -> tuple[EpochRecord, ...]:
-        """Return the epochs of training in order; NaN stands for a metric that was not finite."""
-        records = parse_json(self._read(HISTORY_FILE), HISTORY_FILE)
+    def history(self, member: int | None = None) -> tuple[EpochRecord, ...]:
+        """Return the epochs of training in order; NaN stands for a metric that was not finite.
+
+        Args:
+            member: number of a member of an ensemble, from 1. Without it the result is empty for an ensemble, whose
+                members were trained one by one.
+
+        Raises:
+            BadInputError: there is no such member.
+            BundleError: the file is broken or was changed.
+        """
+        places = self.manifest.member_directories
+        if member is None and places:
+            return ()
+        if member is not None and not 1 <= member <= len(places):
+            has = f"members 1 to {len(places)}" if places else "no members: leave `member` out"
+            raise BadInputError(f"model {self.ref} has no member {member}; it has {has}")
+        name = HISTORY_FILE if member is None else f"{places[member - 1]}/{HISTORY_FILE}"
+        records = parse_json(self._read(name), name)
         try:
             return tuple(
                 EpochRecord(
@@ -121,7 +139,7 @@ class Bundle:
                 for record in records
             )
         except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
-            raise BundleError(f"model {self.ref}: {HISTORY_FILE} is not a list of epochs") from None
+            raise BundleError(f"model {self.ref}: {name} is not a list of epochs") from None
 
     def verify(self) -> None:
         """Check everything that can be checked without the plugin.
@@ -134,7 +152,7 @@ class Bundle:
                 the contradictions.
         """
         try:
-            check_contents(self.directory, self.manifest, but=READ_FILES)
+            check_contents(self.directory, self.manifest, but=read_files(self.manifest))
             findings = cross_check(self.manifest, self._content)
         except FileError as error:
             raise BundleError(f"model {self.ref} is refused: {error}") from error
@@ -193,11 +211,26 @@ class Bundle:
                 f"model {self.ref} is refused: `{offered.name}` of plugin `{info.name}` {info.version} takes "
                 f"{_INPUTS[offered.inputs == 'crisp']}, the model was trained on {_INPUTS[self.manifest.crisp]}"
             )
-        predictor = plugins.loader(reference.name).load(self.directory, device)
+        loader = plugins.loader(reference.name)
+        model = self.strategy.model
+        if not isinstance(model, EnsembleSection):
+            return self._load(loader, "", device)
+        members = [self._load(loader, place, device) for place in self.manifest.member_directories]
+        return ensemble_predictor(members, model.vote)
+
+    def _load(self, loader: ModelLoader, place: str, device: str) -> Predictor:
+        """Load the files in ``place``, the directory of a member or an empty text."""
+        which = f"model {self.ref}" + (f", {place}," if place else "")
+        try:
+            predictor = loader.load(self.directory / place, device)
+        except BundleError as error:
+            if not place:
+                raise
+            raise BundleError(f"{which} is refused: {error}") from error
         wanted = (self.manifest.input_size, self.manifest.window)
         if (predictor.input_size, predictor.window) != wanted:
             raise BundleError(
-                f"model {self.ref} is refused: its weights are for {predictor.input_size} features and a window of "
+                f"{which} is refused: its weights are for {predictor.input_size} features and a window of "
                 f"{predictor.window}, its manifest says {wanted[0]} and {wanted[1]}"
             )
         return predictor
@@ -273,18 +306,22 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
     Raises:
         BundleError: a file is wrong; the message names the first one.
     """
-    with os.scandir(directory) as entries:
-        found = {entry.name for entry in entries} - {MANIFEST_FILE}
+    members = manifest.member_directories
+    found = found_files(directory, members)
     expected = set(manifest.files)
     if extra := sorted(found - expected):
         # If its kind is forbidden, that is the more important message.
         if (directory / extra[0]).is_file() and not (directory / extra[0]).is_symlink():
-            check_file(directory / extra[0])
+            _check_kind(directory, extra[0])
         raise BundleError(f"{extra[0]} is not in the manifest")
-    if missing := sorted((expected | _CORE_FILES) - found):
+    if missing := sorted((expected | _core_files(members)) - found):
         raise BundleError(f"{missing[0]} is missing")
-    if not any(name.startswith(WEIGHTS_PREFIX) for name in expected):
-        raise BundleError(f"there is no {WEIGHTS_PREFIX}* file")
+    for place in members or ("",):
+        prefix = f"{place}/{WEIGHTS_PREFIX}" if place else WEIGHTS_PREFIX
+        if not any(name.startswith(prefix) for name in expected):
+            raise BundleError(f"there is no {prefix}* file")
+    if members and (own := sorted(name for name in expected - _core_files(members) if "/" not in name)):
+        raise BundleError(f"{own[0]} belongs to no member of the ensemble")
     if len(expected) > MOST_BUNDLE_FILES:
         raise BundleError(f"it holds {len(expected)} files, more than the {MOST_BUNDLE_FILES} allowed")
     check_together(directory / name for name in sorted(expected))
@@ -292,4 +329,43 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
         if sha256_of(directory / name, LARGEST_BUNDLE_FILE) != manifest.files[name]:
             raise BundleError(f"{name} was changed after it was saved: its sha256 is not the manifest's")
         if name not in but:
-            check_file(directory / name)
+            _check_kind(directory, name)
+
+
+def found_files(directory: Path, members: Sequence[str]) -> set[str]:
+    """Return the names of everything in a bundle but its manifest.
+
+    Args:
+        directory: directory of the bundle.
+        members: directories of the members; their files are returned in place of them. Any other directory, and a link,
+            is returned by its name.
+    """
+    found: set[str] = set()
+    for place in ("", *(MEMBERS_DIRECTORY for _ in members[:1]), *members):
+        above = place.rpartition("/")[0]
+        if place and (place not in found or above in found or not _is_directory(directory / place)):
+            continue
+        with os.scandir(directory / place) as entries:
+            found |= {f"{place}/{entry.name}" if place else entry.name for entry in entries}
+        found.discard(place)
+    return found - {MANIFEST_FILE}
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _core_files(members: Sequence[str]) -> frozenset[str]:
+    """Return the names of the files that core writes into a bundle."""
+    histories = (f"{place}/{HISTORY_FILE}" for place in members) if members else (HISTORY_FILE,)
+    return frozenset({STRATEGY_FILE, NORMALIZERS_FILE, *histories})
+
+
+def _check_kind(directory: Path, name: str) -> None:
+    """Check the kind of a file; the message names the directory of a member, too."""
+    try:
+        check_file(directory / name)
+    except BundleError as error:
+        if "/" not in name:
+            raise
+        raise BundleError(f"in {name.rpartition('/')[0]}: {error}") from error

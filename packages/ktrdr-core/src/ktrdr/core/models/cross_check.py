@@ -17,20 +17,21 @@ from ktrdr.core.features.columns import FeatureColumn, crisp_columns, feature_co
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.jobs.refusals import message_of
 from ktrdr.core.models.file_checks import check_history, check_model, check_normalizers
-from ktrdr.core.models.manifest import MANIFEST_FILE, Manifest
+from ktrdr.core.models.manifest import MANIFEST_FILE, Manifest, file_of
 from ktrdr.core.plugins.manager import KNOWN_BACKENDS
 from ktrdr.core.strategy.diagnostics import StrategyError
 from ktrdr.core.strategy.loader import load_strategy_text
-from ktrdr.core.strategy.model import CLASSES, Strategy
+from ktrdr.core.strategy.member_seeds import member_seeds
+from ktrdr.core.strategy.model import CLASSES, EnsembleSection, Strategy
 from ktrdr.core.strategy.read_inputs import MAX_FEATURES
 
 __all__ = [
     "HISTORY_FILE",
     "MODEL_FILE",
     "NORMALIZERS_FILE",
-    "READ_FILES",
     "STRATEGY_FILE",
     "cross_check",
+    "read_files",
     "same_distribution",
 ]
 
@@ -46,9 +47,7 @@ HISTORY_FILE = "history.json"
 MODEL_FILE = "model.json"
 """Name of the file that a backend may store beside its weights. It must agree with the manifest."""
 
-READ_FILES = frozenset({NORMALIZERS_FILE, HISTORY_FILE, MODEL_FILE})
-"""JSON files that :func:`cross_check` parses."""
-
+_OF_TRAINING = frozenset({HISTORY_FILE, MODEL_FILE})
 _LONGEST_VALUE = 60
 _MOST_FINDINGS = 100
 # Keys that a run may override: `ktrdr.core.training.overrides`.
@@ -58,9 +57,15 @@ _OVERRIDES = (
     ("training", "epochs"),
     ("training", "seed"),
     ("training", "given"),
+    ("model", "members"),
 )
-_ARCHITECTURE = ("model", "architecture")
+_ARCHITECTURES = (("model", "architecture"), ("model", "of", "architecture"))
 _LABELS = ("training", "labels", "parameters")
+
+
+def read_files(manifest: Manifest) -> frozenset[str]:
+    """Return the names of the JSON files that :func:`cross_check` parses."""
+    return frozenset(name for name in manifest.files if name == NORMALIZERS_FILE or file_of(name) in _OF_TRAINING)
 
 
 def cross_check(manifest: Manifest, read: Callable[[str], bytes]) -> tuple[str, ...]:
@@ -81,14 +86,18 @@ def _findings(manifest: Manifest, read: Callable[[str], bytes]) -> Iterator[str]
     features = [*_features(manifest)]
     yield from features
     yield from _manifest(manifest)
+    yield from _members(manifest)
     yield from _figures(manifest)
     if features:
         return  # the other files cannot be checked without the list of features
     columns = _columns(manifest)
     yield from check_normalizers(read(NORMALIZERS_FILE), NORMALIZERS_FILE, manifest.data.symbols, columns)
-    if MODEL_FILE in manifest.files:
-        yield from check_model(read(MODEL_FILE), MODEL_FILE, manifest, columns)
-    yield from check_history(read(HISTORY_FILE), HISTORY_FILE, manifest)
+    for number, place in enumerate(manifest.member_directories or ("",)):
+        model, history = (f"{place}/{name}" if place else name for name in (MODEL_FILE, HISTORY_FILE))
+        if model in manifest.files:
+            yield from check_model(read(model), model, manifest, columns)
+        facts = manifest.members[number].facts if place else manifest.facts
+        yield from check_history(read(history), history, manifest.strategy.training.epochs, facts)
 
 
 def same_distribution(one: str, other: str) -> bool:
@@ -109,11 +118,16 @@ def _strategy_text(manifest: Manifest, content: bytes) -> Iterator[str]:
         yield first.located(STRATEGY_FILE)
         return
     written, traded = loaded.strategy, manifest.strategy
+    if isinstance(traded.model, EnsembleSection) and not isinstance(written.model, EnsembleSection):
+        # A run with `ensemble` has made an ensemble of it.
+        ensemble = EnsembleSection(of=written.model, members=traded.model.members)
+        written = written.model_copy(update={"model": ensemble})
     for path, shown, used in _differences(written.model_dump(mode="json"), traded.model_dump(mode="json")):
         if any(path[: len(own)] == own for own in _OVERRIDES):
             continue
         # The plugin adds defaults to the architecture, and label sources have got parameters since.
-        if path[: len(_ARCHITECTURE)] == _ARCHITECTURE and (shown is None or _same_word(shown, used)):
+        in_architecture = any(path[: len(own)] == own for own in _ARCHITECTURES)
+        if in_architecture and (shown is None or _same_word(shown, used)):
             continue
         if path[:3] == _LABELS and used is None and ("training", "labels", path[3]) not in loaded.places:
             continue
@@ -180,12 +194,12 @@ def _columns(manifest: Manifest) -> tuple[FeatureColumn, ...]:
 def _manifest(manifest: Manifest) -> Iterator[str]:
     """Compare the fields of the manifest with the strategy in it."""
     strategy, data = manifest.strategy, manifest.data
-    section = strategy.training_data
+    section, learner = strategy.training_data, strategy.model.learner
     classes = CLASSES if manifest.output == "classification" else ()
     for key, given, expected in (
         ("name", manifest.name, strategy.name),
-        ("model_type", manifest.model_type, strategy.model.type),
-        ("plugin.name", manifest.plugin.name, strategy.model.backend or manifest.plugin.name),
+        ("model_type", manifest.model_type, learner.type),
+        ("plugin.name", manifest.plugin.name, learner.backend or manifest.plugin.name),
         ("classes", manifest.classes, classes),
         ("seed", manifest.seed, strategy.training.seed),
         ("data.symbols", data.symbols, section.symbols),
@@ -197,7 +211,7 @@ def _manifest(manifest: Manifest) -> Iterator[str]:
     ):
         if given != expected:
             yield f"{MANIFEST_FILE} says {_short(given)} for `{key}`, its strategy {_short(expected)}"
-    for path, written, used in _differences(dict(strategy.model.architecture), dict(manifest.architecture)):
+    for path, written, used in _differences(dict(learner.architecture), dict(manifest.architecture)):
         if written is not None and not _same_word(written, used):
             where = ".".join(map(str, path))
             yield f"{MANIFEST_FILE} says {_short(used)} for `architecture.{where}`, its strategy {_short(written)}"
@@ -207,6 +221,23 @@ def _manifest(manifest: Manifest) -> Iterator[str]:
         yield f"{MANIFEST_FILE} says {manifest.window:,} for `window`, which is nowhere in its `architecture`"
     if data.rows and manifest.window > min(data.rows.values()):
         yield f"{MANIFEST_FILE} says {manifest.window:,} for `window`, and there were fewer bars to train on"
+
+
+def _members(manifest: Manifest) -> Iterator[str]:
+    """Compare the list of trainings that differ in the seed with the strategy."""
+    given, wanted = tuple(member.seed for member in manifest.members), manifest.strategy.training.seed
+    if places := manifest.member_directories:
+        if given != (expected := member_seeds(wanted, len(places))):
+            yield f"{MANIFEST_FILE} says {_short(given)} for the seeds of `members`, its strategy {_short(expected)}"
+    elif given and wanted not in given:
+        yield f"{MANIFEST_FILE} says {_short(given)} for the seeds of `members`, and {wanted} for `seed`"
+    most = manifest.strategy.training.epochs
+    for number, member in enumerate(manifest.members, 1):
+        if member.best_epoch > most:
+            yield (
+                f"{MANIFEST_FILE} says {member.best_epoch:,} for the best epoch of member {number}, and its strategy"
+                f" has at most {most:,}"
+            )
 
 
 def _plugin(manifest: Manifest) -> Iterator[str]:
@@ -237,7 +268,11 @@ def _period(manifest: Manifest) -> Iterator[str]:
 
 def _figures(manifest: Manifest) -> Iterator[str]:
     """Check that metrics, baselines and importance belong to the parts, classes and features of this model."""
-    named = {"metrics": manifest.metrics, **{f"baselines.{name}": parts for name, parts in manifest.baselines.items()}}
+    named = {
+        "metrics": manifest.metrics,
+        **{f"baselines.{name}": parts for name, parts in manifest.baselines.items()},
+        **{f"members.{number}.metrics": member.metrics for number, member in enumerate(manifest.members, 1)},
+    }
     for where, parts in named.items():
         if not isinstance(parts, Mapping) or set(parts) - {"validation", "test"}:
             yield f"{MANIFEST_FILE}: `{where}` has other parts than validation and test"

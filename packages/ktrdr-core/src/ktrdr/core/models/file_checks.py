@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
@@ -32,10 +32,9 @@ def check_normalizers(
         yield f"{name}: {error}"
 
 
-def check_history(content: bytes, name: str, manifest: Manifest) -> Iterator[str]:
-    """Yield what is wrong with the history: epochs must ascend and not exceed those of the strategy."""
+def check_history(content: bytes, name: str, most: int, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a history: epochs must ascend and not exceed ``most``, and nor may that in ``facts``."""
     records = parse_json(content, name)
-    most = manifest.strategy.training.epochs
     last = 0
     for number, record in enumerate(records if isinstance(records, list) else [records], 1):
         if not _is_epoch(record):
@@ -48,7 +47,7 @@ def check_history(content: bytes, name: str, manifest: Manifest) -> Iterator[str
             )
             return
         last = record["epoch"]
-    best = manifest.facts.get("best_epoch")
+    best = facts.get("best_epoch")
     if best is not None and (type(best) is not int or not 0 <= best <= most):
         yield f"{MANIFEST_FILE} says {best!r} for `facts.best_epoch`, which is not one of its {most:,} epochs"
 

@@ -18,32 +18,36 @@ from pydantic import (
 )
 
 from ktrdr.core.files.json_values import plain_json
-from ktrdr.core.limits import LARGEST_VERSION, LARGEST_WINDOW
+from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW, MOST_EPOCHS
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.short_texts import first_words, short_repr
-from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.model import EnsembleSection, Strategy
 
 __all__ = [
     "BUNDLE_FORMAT",
     "MANIFEST_FILE",
+    "MEMBERS_DIRECTORY",
     "WEIGHTS_PREFIX",
     "DataReference",
     "Environment",
     "GitState",
     "Manifest",
     "ManifestFields",
+    "MemberRecord",
     "Period",
     "PluginReference",
     "SplitBoundaries",
+    "file_of",
+    "member_directory",
 ]
 
-BUNDLE_FORMAT = 3
+BUNDLE_FORMAT = 4
 """Version of the bundle format: of the manifest (key ``schema_version``) and of core's other files.
 
 It is raised when an older core could not read the bundles of this one. A bundle of a newer format is refused; a bundle
 of an older format is read, and is converted to this one when it is imported. It is independent of the version of the
 plugin contract, which does not affect stored files. Format 2 added ``warnings`` and the calendars of the training data,
-format 3 the ``origin`` of imported bundles.
+format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -53,11 +57,24 @@ WEIGHTS_PREFIX = "weights."
 """Prefix of the weights files. A bundle has at least one."""
 
 
-_FILE_NAME = re.compile(NAME_PATTERN + r"(\.[A-Za-z0-9_-]{1,32}){1,3}")
+MEMBERS_DIRECTORY = "members"
+"""Name of the directory of an ensemble's members."""
+
+_FILE_NAME = re.compile(rf"({MEMBERS_DIRECTORY}/[0-9]{{2}}/)?{NAME_PATTERN}(\.[A-Za-z0-9_-]{{1,32}}){{1,3}}")
+
+
+def member_directory(number: int) -> str:
+    """Return the name of the directory of an ensemble's member, counted from 1: ``members/01``."""
+    return f"{MEMBERS_DIRECTORY}/{number:02}"
+
+
+def file_of(name: str) -> str:
+    """Return the name of a file of a bundle without its directory."""
+    return name.rpartition("/")[2]
 
 
 def _file_name(name: str) -> str:
-    if not _FILE_NAME.fullmatch(name) or name == MANIFEST_FILE:
+    if not _FILE_NAME.fullmatch(name) or file_of(name) == MANIFEST_FILE:
         raise ValueError(f"{name!r} cannot be the name of a file in a bundle")
     return name
 
@@ -70,6 +87,7 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,127}$")]
 Sentence = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 # Results of the steps of training: numpy numbers become plain numbers, NaN and infinity become null.
 JsonMap = Annotated[dict[str, JsonValue], BeforeValidator(plain_json)]
+Numbers = Annotated[dict[str, dict[str, int | float | None]], BeforeValidator(plain_json)]
 
 
 class _Part(BaseModel):
@@ -166,12 +184,32 @@ class GitState(_Part):
     dirty: bool
 
 
+class MemberRecord(_Part):
+    """One of several trainings that differ in the seed.
+
+    Attributes:
+        seed: seed of every random choice.
+        best_epoch: epoch whose weights were kept, from 1.
+        metrics: plain numbers by part, ``validation`` and ``test``.
+        monitor: name of the metric that decided on the best epoch; ``None`` if it is not known.
+        monitored: its value at the best epoch; ``None`` if it is not known.
+        facts: JSON map that the plugin's storage returned; empty if the model was not stored.
+    """
+
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]
+    best_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS, strict=True)]
+    metrics: Numbers = {}
+    monitor: Word | None = None
+    monitored: float | None = None
+    facts: JsonMap = {}
+
+
 class ManifestFields(_Part):
     """The fields of a manifest that training fills in. The store adds the others when it commits the bundle.
 
     Attributes:
         plugin: the backend that trained the model.
-        model_type: the plugin's name of the model type.
+        model_type: the plugin's name of the model type; of an ensemble, that of its members.
         architecture: all parameters of the architecture, as given to the plugin.
         input_size: number of feature columns; never null.
         feature_ids: names of the feature columns, in order.
@@ -187,12 +225,14 @@ class ManifestFields(_Part):
         metrics: metrics by part, ``validation`` and ``test``; a part without samples is absent.
         baselines: metrics of the baselines, by name of the baseline and part.
         importance: permutation importance.
-        facts: JSON map that the plugin's storage returned.
+        facts: JSON map that the plugin's storage returned; empty for an ensemble, whose members have their own.
         git: commit of the working directory, if it is a git checkout.
         operation: id of the operation that trained the model, if there is one. An operation stores one bundle, however
             many of its attempts finish.
         warnings: sentences on the training data (such as prices that look unadjusted for a split), on samples that are
             too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
+        members: the trainings of an ensemble, in the order of its members' directories, or those with several seeds
+            that this model is one of; empty for a single training.
 
     Example:
         >>> import ktrdr.core as kt
@@ -223,12 +263,20 @@ class ManifestFields(_Part):
     git: GitState | None = None
     operation: Word | None = None
     warnings: tuple[Sentence, ...] = ()
+    members: tuple[MemberRecord, ...] = ()
+
+    @property
+    def member_directories(self) -> tuple[str, ...]:
+        """Directories of an ensemble's members, in order; empty for a model of one training."""
+        model = self.strategy.model
+        number = model.members.seeds if isinstance(model, EnsembleSection) else 0
+        return tuple(member_directory(member) for member in range(1, number + 1))
 
     @property
     def summary(self) -> str:
         """Model type, backend, data and number of features on one line."""
         inputs = f"{self.input_size:,} input{'' if self.input_size == 1 else 's'}"
-        return f"{self.model_type} trained with {self.plugin.name} on {self.data.summary}, {inputs}"
+        return f"{self.strategy.model.words} trained with {self.plugin.name} on {self.data.summary}, {inputs}"
 
     def __repr__(self) -> str:
         return short_repr(f"{type(self).__name__}: {self.summary}")
@@ -245,6 +293,8 @@ class ManifestFields(_Part):
             raise ValueError(f"a {self.output} model cannot have {len(self.classes)} classes")
         if self.output != self.strategy.decisions.output_format:
             raise ValueError(f"output is {self.output}, the strategy's is {self.strategy.decisions.output_format}")
+        if (places := self.member_directories) and len(places) != len(self.members):
+            raise ValueError(f"members lists {len(self.members)}, and the strategy's ensemble has {len(places)}")
         return self
 
 
@@ -257,7 +307,8 @@ class Manifest(ManifestFields):
         version: version of the model in this store.
         created: when the bundle was committed, UTC.
         origin: ``name/version`` of an imported bundle in the store that trained it; ``None`` if it was trained here.
-        files: sha256 of every other file of the bundle, by file name.
+        files: sha256 of every other file of the bundle, by name; those of an ensemble's members are in directories:
+            ``members/01/history.json``.
 
     Example:
         >>> import ktrdr.core as kt
@@ -266,7 +317,7 @@ class Manifest(ManifestFields):
         ('mlp', 'classification', ('BUY', 'HOLD', 'SELL'))
     """
 
-    schema_version: Literal[1, 2, 3]
+    schema_version: Literal[1, 2, 3, 4]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, le=LARGEST_VERSION, strict=True)]
     created: AwareDatetime
@@ -283,7 +334,7 @@ class Manifest(ManifestFields):
         """sha256 (hex) over the names and hashes of the weights files; equal for equal trainings."""
         digest = hashlib.sha256()
         for name in sorted(self.files):
-            if name.startswith(WEIGHTS_PREFIX):
+            if file_of(name).startswith(WEIGHTS_PREFIX):
                 digest.update(f"{name}:{self.files[name]}\n".encode())
         return digest.hexdigest()
 

@@ -28,6 +28,7 @@ from ktrdr.core.models.bundle import (
     Bundle,
     BundleError,
     check_contents,
+    found_files,
     read_bundle,
 )
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, Manifest, ManifestFields
@@ -64,7 +65,8 @@ class ModelEntry:
 class BundleWriter:
     """Collects the files of one bundle in :attr:`directory`, which is not visible in the store before :meth:`commit`.
 
-    A plugin's storage writes into the same directory: plain files only, no subdirectories.
+    A plugin's storage writes into the same directory, or that of an ensemble's member: plain files only, no
+    subdirectories.
     """
 
     def __init__(self, place: Path, directory: Path, name: str) -> None:
@@ -82,11 +84,19 @@ class BundleWriter:
         content = json.dumps(normalizers, indent=1, ensure_ascii=False, allow_nan=False)
         (self.directory / NORMALIZERS_FILE).write_text(content + "\n", encoding="utf-8")
 
-    def write_history(self, history: Iterable[EpochRecord]) -> None:
-        """Write the epochs of training; of more than a bundle may hold, every n-th epoch and the last."""
-        records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in _thinned([*history])]
+    def write_history(self, history: Iterable[EpochRecord], *, place: str = "", histories: int = 1) -> None:
+        """Write the epochs of training; of more than a bundle may hold, every n-th epoch and the last.
+
+        Args:
+            history: the epochs, in order.
+            place: directory of a member of an ensemble, which is made if it is missing.
+            histories: number of histories in the bundle, which share its limit.
+        """
+        thinned = _thinned([*history], histories)
+        records = [{"epoch": record.epoch, "metrics": plain_json(record.metrics)} for record in thinned]
         content = json.dumps(records, indent=1, allow_nan=False)
-        (self.directory / HISTORY_FILE).write_text(content + "\n", encoding="utf-8")
+        (self.directory / place).mkdir(parents=True, exist_ok=True)
+        (self.directory / place / HISTORY_FILE).write_text(content + "\n", encoding="utf-8")
 
     def commit(self, fields: ManifestFields) -> Bundle:
         """Hash and check the files, take the next version, and make the bundle visible in one step.
@@ -154,7 +164,7 @@ class BundleWriter:
     def _complete(self, fields: ManifestFields) -> Bundle:
         """Hash and check the files, and publish them under the next version."""
         known = {name: getattr(fields, name) for name in ManifestFields.model_fields}
-        names = sorted(path.name for path in self.directory.iterdir() if path.name != MANIFEST_FILE)
+        names = sorted(found_files(self.directory, fields.member_directories))
         try:
             files = {name: sha256_of(self.directory / name, LARGEST_BUNDLE_FILE) for name in names}
         except FileError as error:
@@ -374,9 +384,9 @@ def _check_name(name: str) -> None:
         )
 
 
-def _thinned(history: Sequence[EpochRecord]) -> Sequence[EpochRecord]:
+def _thinned(history: Sequence[EpochRecord], histories: int) -> Sequence[EpochRecord]:
     values = 3 + max((len(record.metrics) for record in history), default=0)
-    every = -(-len(history) * values // (MOST_JSON_VALUES // 2))
+    every = -(-len(history) * values // (MOST_JSON_VALUES // 2 // histories))
     return history if every <= 1 else [*history[:-1:every], history[-1]]
 
 

@@ -41,7 +41,7 @@ def list(name: str | None = None) -> pd.DataFrame:
         One row per version, no row if there is none. The index ``model`` is ``name/version``. Columns:
 
         - ``created`` (datetime64[us, UTC]): when the model was stored.
-        - ``type`` (str): model type, such as ``mlp``.
+        - ``type`` (str): model type, such as ``mlp``, or ``ensemble of 5 mlp``.
         - ``backend`` (str): plugin that trained the model, such as ``torch``.
         - ``symbols`` (str): symbols of the training data, separated by spaces.
         - ``features`` (Int64): number of feature columns.
@@ -194,7 +194,7 @@ def _cells(entry: ModelEntry) -> Sequence[Any]:
         return None, None, None, None, None, "broken", None, entry.problem
     return (
         manifest.created,
-        manifest.model_type,
+        manifest.strategy.model.words,
         manifest.plugin.name,
         " ".join(manifest.data.symbols),
         manifest.input_size,

@@ -114,6 +114,8 @@ class ModelType:
         idle_keys: :attr:`training_keys` that have no effect with certain values of the architecture.
         member_parameters: names of the architecture parameters in which the members of one population may differ, such
             as a dropout; all other parameters must be equal.
+        writes_checkpoints: False for a type whose interrupted training starts again, because it takes seconds. Core
+            then trains a population in smaller parts, and stores each part when it is finished.
     """
 
     name: str
@@ -126,6 +128,7 @@ class ModelType:
     rules_parameter: str | None = None
     idle_keys: tuple[IdleKeys, ...] = ()
     member_parameters: frozenset[str] = frozenset()
+    writes_checkpoints: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

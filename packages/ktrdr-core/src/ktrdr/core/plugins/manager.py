@@ -10,6 +10,7 @@ from typing import Any
 import pluggy
 
 from ktrdr.core.errors import KtrdrError, MissingPluginError, PluginError, one_line
+from ktrdr.core.names import ENSEMBLE
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins import specs
 from ktrdr.core.plugins.contract import (
@@ -141,6 +142,7 @@ class PluginManager:
             )
         known = {offered.name for info in self.infos().values() for offered in info.model_types}
         known.update(name for _, types in KNOWN_BACKENDS.values() for name in types)
+        known.add(ENSEMBLE)
         hint = did_you_mean(wanted, sorted(known)) or f"; known: {', '.join(sorted(known))}"
         broken = "".join(f" ({reason})" for reason in self._broken.values())
         return PluginError(f"no installed plugin trains model type `{model_type}`{hint}{broken}")
@@ -234,6 +236,11 @@ def _register(manager: pluggy.PluginManager, record: PluginRecord) -> PluginInfo
         raise PluginError(
             f"plugin `{record.name}` ({record.origin}) calls itself `{info.name}`: its entry point and its "
             f"`ktrdr_plugin_info` must agree; {remedy}"
+        )
+    if any(offered.name == ENSEMBLE for offered in info.model_types):
+        raise PluginError(
+            f"plugin `{record.name}` ({record.origin}) has a model type `{ENSEMBLE}`, which core makes of other model"
+            f" types; {remedy}"
         )
     return info
 

@@ -8,6 +8,8 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
+from ktrdr.core.models.member_spread import spread_columns
+from ktrdr.core.models.model_facts import kept_in_words, member_facts
 from ktrdr.core.report.page import Block
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -99,7 +101,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
     data, labels = manifest.data, manifest.strategy.training.labels
     entries = [
         ("model", manifest.ref),
-        ("type", f"{manifest.model_type} of plugin {manifest.plugin.name} {manifest.plugin.version}"),
+        ("type", f"{manifest.strategy.model.words} of plugin {manifest.plugin.name} {manifest.plugin.version}"),
         ("inputs", f"{manifest.input_size}" + (f", windows of {manifest.window} bars" if manifest.window > 1 else "")),
         ("labels", f"{labels.source} {_map(labels.parameters)}"),
         ("architecture", _map(manifest.architecture)),
@@ -108,11 +110,16 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
             f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
         *(("training warning", warning) for warning in manifest.warnings),
+        *member_facts(manifest),
     ]
     for part in ("validation", "test"):
         judged = manifest.metrics.get(part)
         if isinstance(judged, Mapping) and judged:
             entries.append((f"{part} scores", _scores(judged)))
+            entries += [
+                (f"{part}, {column} of {len(manifest.members):,} seeds", _scores(values))
+                for column, values in spread_columns(manifest.members, part).items()
+            ]
         for name, baseline in manifest.baselines.items():
             other = baseline.get(part) if isinstance(baseline, Mapping) else None
             if isinstance(other, Mapping) and other:
@@ -146,7 +153,7 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
         ("bars traded, sha256", str(given.get("data_fingerprint", ""))),
         ("bars trained on, sha256", manifest.data.fingerprint),
         ("weights, sha256", manifest.weights_hash),
-        ("seed", str(manifest.seed)),
+        ("seed", kept_in_words(manifest) or str(manifest.seed)),
         ("seed of the bootstrap", str(result.settings.seed)),
         ("ktrdr-core", str(given.get("core_version", ""))),
         ("numpy", str(given.get("numpy_version", ""))),

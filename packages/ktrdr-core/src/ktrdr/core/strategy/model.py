@@ -9,9 +9,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from ktrdr.core.fuzzy.definition import FuzzySet
+from ktrdr.core.limits import MOST_ENSEMBLE_MEMBERS
+from ktrdr.core.names import ENSEMBLE
 
 __all__ = [
     "CLASSES",
@@ -21,11 +23,13 @@ __all__ = [
     "Decisions",
     "Deployment",
     "EarlyStopping",
+    "EnsembleSection",
     "Filters",
     "FuzzyInput",
     "IndicatorDefinition",
     "Labels",
     "LrScheduler",
+    "Members",
     "ModelSection",
     "NnInput",
     "Normalization",
@@ -113,6 +117,55 @@ class ModelSection(_Section):
     type: str
     backend: str | None = None
     architecture: dict[str, Any] = {}
+
+    @property
+    def learner(self) -> ModelSection:
+        """The model that a backend trains: this one, or that of each member of an ensemble."""
+        return self
+
+    @property
+    def words(self) -> str:
+        """The model type, as a person reads it."""
+        return self.type
+
+
+class Members(_Section):
+    """Members of an ensemble: ``seeds`` trainings that differ in the seed."""
+
+    seeds: Annotated[int, Field(ge=2, le=MOST_ENSEMBLE_MEMBERS)]
+
+
+class EnsembleSection(_Section):
+    """Several models of one kind, which predict together.
+
+    Attributes:
+        type: always ``ensemble``.
+        of: the model that each member is.
+        vote: ``average`` for the mean of the members' outputs, ``majority`` for the share of members that find a class
+            the most probable.
+        members: what the members differ in.
+    """
+
+    type: Literal["ensemble"] = "ensemble"
+    of: ModelSection
+    vote: Literal["average", "majority"] = "average"
+    members: Members
+
+    @property
+    def learner(self) -> ModelSection:
+        """The model that a backend trains: that of each member."""
+        return self.of
+
+    @property
+    def words(self) -> str:
+        """Number and model type of the members, as a person reads them: ``ensemble of 5 mlp``."""
+        return f"{ENSEMBLE} of {self.members.seeds} {self.of.type}"
+
+
+def _kind_of(section: Any) -> str:
+    """Return the tag of a value of ``model``, a map or a section."""
+    kind = section.get("type") if isinstance(section, dict) else getattr(section, "type", None)
+    return ENSEMBLE if kind == ENSEMBLE else "learner"
 
 
 class Filters(_Section):
@@ -259,7 +312,9 @@ class Strategy(_Section):
     indicators: dict[str, IndicatorDefinition]
     fuzzy_sets: dict[str, FuzzySet] = {}
     nn_inputs: Annotated[tuple[NnInput, ...], Field(min_length=1)]
-    model: ModelSection
+    model: Annotated[
+        Annotated[ModelSection, Tag("learner")] | Annotated[EnsembleSection, Tag("ensemble")], Discriminator(_kind_of)
+    ]
     decisions: Decisions
     training: Training
     risk: Risk = Risk()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ktrdr.core.errors import MissingPluginError, PluginError
+from ktrdr.core.limits import MOST_ENSEMBLE_MEMBERS
+from ktrdr.core.names import ENSEMBLE
 from ktrdr.core.parameters import Parameter
 from ktrdr.core.strategy.document import Entry, Path, plain
-from ktrdr.core.strategy.model import CostModel, Decisions, Filters, ModelSection
+from ktrdr.core.strategy.model import CostModel, Decisions, EnsembleSection, Filters, Members, ModelSection
 from ktrdr.core.strategy.section import Section
 from ktrdr.core.strategy.section_parameters import parameter_of
 
@@ -19,10 +22,13 @@ if TYPE_CHECKING:
 __all__ = [
     "COST_MODEL",
     "DECISIONS",
+    "MEMBERS",
     "MIN_SIGNAL_SEPARATION",
+    "OF_ENSEMBLE",
     "OLDER_TRAINING",
     "OUTPUT_FORMATS",
     "VOLUME_FILTER",
+    "VOTES",
     "DecisionsReading",
     "ModelReading",
     "read_decisions",
@@ -87,6 +93,21 @@ COST_MODEL: tuple[Parameter, ...] = (
         description="a signal needs a predicted return above this multiple of `round_trip_cost`",
     ),
 )
+OF_ENSEMBLE = ("of", "vote", "members")
+"""Keys of ``model`` that only an ensemble has."""
+
+VOTES = ("average", "majority")
+"""How the members of an ensemble predict together."""
+
+MEMBERS: tuple[Parameter, ...] = (
+    Parameter(
+        "seeds",
+        "int",
+        minimum=2,
+        maximum=MOST_ENSEMBLE_MEMBERS,
+        description="number of members; the first is trained with `training.seed`, each other with the next seed",
+    ),
+)
 OLDER_TRAINING = ("training", "features")
 """Keys of ``model`` in older files: maps whose keys belong under ``training``."""
 
@@ -94,6 +115,10 @@ _MODEL_ADVICE = dict.fromkeys(
     ("hidden_layers", "activation", "dropout", "batch_norm", "sequence_length", "hidden_size", "num_layers"),
     "write it under `architecture`",
 ) | {"parameters": "write `architecture: {...}`", "output_activation": "write it under `architecture`"}
+_ENSEMBLE_ADVICE = dict.fromkeys(("backend", "architecture"), "write it under `of`") | {
+    **dict.fromkeys(OLDER_TRAINING, "write its keys under `training`"),
+    "seeds": "write `members: {seeds: 5}`",
+}
 _CLASSIFICATION_ONLY = ("confidence_threshold",)
 _REGRESSION_ONLY = ("cost_model",)
 
@@ -117,13 +142,21 @@ class ModelReading:
 
     Attributes:
         section: the section; ``None`` if it has an error.
-        model_type: the plugin's declaration of the model type; ``None`` if it was not looked up or not found.
+        model_type: the plugin's declaration of the model type, of an ensemble that of its members; ``None`` if it was
+            not looked up or not found.
         older: keys of ``model.training`` and ``model.features``, each with its value and path.
+        place: path of the model that a backend trains: ``model``, or ``model.of`` of an ensemble.
     """
 
-    section: ModelSection | None
+    section: ModelSection | EnsembleSection | None
     model_type: ModelType | None
-    older: tuple[tuple[str, Entry, Path], ...]
+    older: tuple[tuple[str, Entry, Path], ...] = ()
+    place: Path = ("model",)
+
+    @property
+    def architecture(self) -> Mapping[str, Any] | None:
+        """Architecture of the model that a backend trains; ``None`` if the section has an error."""
+        return None if self.section is None else self.section.learner.architecture
 
 
 def read_model(section: Section, plugins: PluginManager | None, *, may_be_missing: bool = False) -> ModelReading:
@@ -135,7 +168,75 @@ def read_model(section: Section, plugins: PluginManager | None, *, may_be_missin
         may_be_missing: warn, instead of reporting an error, if the plugin that trains the model is not installed; the
             architecture is then taken as written.
     """
-    name = section.text("type", required="the model type, for example `type: mlp`")
+    wanted = ENSEMBLE if section.has("of") else "mlp"
+    name = section.text("type", required=f"the model type, for example `type: {wanted}`")
+    if name is not None and name.lower() == ENSEMBLE:
+        return _read_ensemble(section, plugins, may_be_missing)
+    model_type, own = _read_learner(section, name, plugins, may_be_missing)
+    older = _read_older(section)
+    for key in OF_ENSEMBLE:
+        # Without a right type it is not known whether the key is wrong.
+        if section.node(key) is not None and own is not None:
+            section.error(
+                key,
+                f"`{key}` belongs to an ensemble, and `type` is {own.type}; remove it, or write `type: {ENSEMBLE}`, and"
+                " the model of its members under `of`",
+            )
+            own = None
+    section.finish(_MODEL_ADVICE)
+    return ModelReading(own, model_type, older)
+
+
+def _read_ensemble(section: Section, plugins: PluginManager | None, may_be_missing: bool) -> ModelReading:
+    model_type = learner = None
+    example = "of: {type: mlp}"
+    part = section.section("of", required=f"the model that each member is, for example `{example}`", example=example)
+    if part is not None:
+        name = part.text("type", required="the model type of the members, for example `type: mlp`")
+        if name is not None and name.lower() == ENSEMBLE:
+            part.error(
+                "type",
+                "an ensemble cannot have ensembles as members; write the model type of its members, such as "
+                "`type: mlp`",
+            )
+        else:
+            model_type, learner = _read_learner(part, name, plugins, may_be_missing)
+            part.finish(_MODEL_ADVICE)
+    vote = section.choice("vote", VOTES)
+    if not section.has("vote"):
+        vote = EnsembleSection.model_fields["vote"].default
+    members = _read_members(section)
+    section.finish(_ENSEMBLE_ADVICE)
+    if learner is None or vote is None or members is None:
+        return ModelReading(None, model_type, place=("model", "of"))
+    found = EnsembleSection(of=learner, vote=vote, members=members)
+    return ModelReading(found, model_type, place=("model", "of"))
+
+
+def _read_members(section: Section) -> Members | None:
+    example = "members: {seeds: 5}"
+    part = section.section("members", required=f"their number, for example `{example}`", example=example)
+    if part is None:
+        return None
+    values = part.parameters(MEMBERS)
+    part.finish()
+    return None if values is None else Members.model_validate(values)
+
+
+def _read_learner(
+    section: Section, name: str | None, plugins: PluginManager | None, may_be_missing: bool
+) -> tuple[ModelType | None, ModelSection | None]:
+    """Read the model that a backend trains.
+
+    Args:
+        section: the section with its ``backend`` and ``architecture``.
+        name: value of its ``type``; ``None`` if that has an error.
+        plugins: see :func:`read_model`.
+        may_be_missing: see :func:`read_model`.
+
+    Returns:
+        The plugin's declaration, if it was found, and the model, or ``None`` after reporting an error.
+    """
     backend = section.text("backend")
     model_type = None
     wrong = name is None or (section.has("backend") and backend is None)
@@ -155,11 +256,9 @@ def read_model(section: Section, plugins: PluginManager | None, *, may_be_missin
             section.error("backend" if backend else "type", str(error))
             wrong = True
     architecture = _read_architecture(section, model_type)
-    older = _read_older(section)
-    section.finish(_MODEL_ADVICE)
     if wrong or architecture is None or name is None:
-        return ModelReading(None, model_type, older)
-    return ModelReading(ModelSection(type=name.lower(), backend=backend, architecture=architecture), model_type, older)
+        return model_type, None
+    return model_type, ModelSection(type=name.lower(), backend=backend, architecture=architecture)
 
 
 def _read_architecture(section: Section, model_type: ModelType | None) -> dict[str, Any] | None:

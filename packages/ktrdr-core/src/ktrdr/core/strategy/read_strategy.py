@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.names import is_name
 from ktrdr.core.plugins.rule_limit import too_many_rules
-from ktrdr.core.strategy.document import Node
-from ktrdr.core.strategy.model import Deployment, FuzzyInput, NnInput, Risk, Strategy, TrainingDataSection
+from ktrdr.core.strategy.document import Node, Path
+from ktrdr.core.strategy.model import (
+    Deployment,
+    EnsembleSection,
+    FuzzyInput,
+    NnInput,
+    Risk,
+    Strategy,
+    TrainingDataSection,
+)
 from ktrdr.core.strategy.older import older_version
 from ktrdr.core.strategy.read_data import read_deployment, read_training_data
 from ktrdr.core.strategy.read_definitions import Definitions, read_fuzzy_sets, read_indicators
@@ -81,7 +89,7 @@ def read_strategy(
     part = top.section("deployment")
     deployment = read_deployment(part, data) if part else Deployment()
     top.finish(_ADVICE)
-    if model.model_type is not None and decisions.output is not None:
+    if decisions.output is not None:
         _check_output(top, model, decisions.output)
     if inputs is not None:
         _check_crisp(top, model, [item for _, item in inputs], definitions)
@@ -147,25 +155,42 @@ def _read_features(
 
 def _read_model(top: Section, plugins: PluginManager | None, may_be_missing: bool) -> ModelReading:
     part = top.section("model", required="the model to train, for example `model: {type: mlp}`")
-    return ModelReading(None, None, ()) if part is None else read_model(part, plugins, may_be_missing=may_be_missing)
+    return ModelReading(None, None) if part is None else read_model(part, plugins, may_be_missing=may_be_missing)
+
+
+def _add_error(top: Section, path: Path, message: str) -> None:
+    """Report an error at ``path``, whose first key exists, or at the last key on the way that does."""
+    entry = top.entries[str(path[0])]
+    for key in path[1:]:
+        inner = entry.node.value
+        if not isinstance(inner, dict) or key not in inner:
+            break
+        entry = inner[key]
+    top.report.add(entry, path, message)
 
 
 def _check_output(top: Section, model: ModelReading, output: str) -> None:
-    assert model.model_type is not None
-    entry = top.entries["model"]
+    if isinstance(model.section, EnsembleSection) and model.section.vote == "majority" and output == "regression":
+        _add_error(
+            top,
+            ("model", "vote"),
+            "`vote: majority` counts the classes that the members choose, and `decisions.output_format` is regression; "
+            "write `vote: average`",
+        )
+    if model.model_type is None:
+        return
     if output not in model.model_type.outputs:
         kinds = " and ".join(model.model_type.outputs)
-        top.report.add(
-            entry,
-            ("model", "type"),
+        _add_error(
+            top,
+            (*model.place, "type"),
             f"model type `{model.model_type.name}` is for {kinds}, and `decisions.output_format` is {output}; "
             "change one of them",
         )
-    elif output == "regression" and model.section and model.section.architecture.get("output_activation") is not None:
-        activation = model.section.architecture["output_activation"]
-        top.report.add(
-            entry,
-            ("model", "architecture", "output_activation"),
+    elif output == "regression" and (activation := (model.architecture or {}).get("output_activation")) is not None:
+        _add_error(
+            top,
+            (*model.place, "architecture", "output_activation"),
             f"`output_activation: {activation}` is for classification, and `decisions.output_format` is regression; "
             "remove it",
         )
@@ -181,7 +206,7 @@ def _check_crisp(top: Section, model: ModelReading, inputs: Sequence[NnInput], d
             f"model type `{model.model_type.name}` builds its rules from fuzzy sets; add an input with `fuzzy_set`",
         )
         return
-    if model.section is None:
+    if model.architecture is None:
         return
     memberships = [
         len(fuzzy_set.memberships)
@@ -189,5 +214,5 @@ def _check_crisp(top: Section, model: ModelReading, inputs: Sequence[NnInput], d
         if (fuzzy_set := definitions.fuzzy_sets[item.fuzzy_set]) is not None
         for _ in range(len(item.timeframes) * (1 + len(item.lags)))
     ]
-    if problem := too_many_rules(model.model_type, model.section.architecture, memberships):
+    if problem := too_many_rules(model.model_type, model.architecture, memberships):
         top.error("model", problem)

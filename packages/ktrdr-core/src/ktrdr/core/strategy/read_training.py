@@ -205,10 +205,10 @@ def _refuse_useless(section: Section, given: tuple[str, ...], model_type: ModelT
 
 def _warn_of_idle(section: Section, given: tuple[str, ...], model: ModelReading) -> None:
     """Warn of keys that have an effect on the model type, but not with this architecture."""
-    if model.model_type is None or model.section is None:
+    if model.model_type is None or model.architecture is None:
         return
     for idle in model.model_type.idle_keys:
-        if idle.apply_to(model.section.architecture):
+        if idle.apply_to(model.architecture):
             values = " and ".join(f"`{name}: {_written(value)}`" for name, value in idle.when)
             for key in given:
                 if key in idle.keys:

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ktrdr.core.names import ENSEMBLE
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
 from ktrdr.core.strategy.read_model import (
     COST_MODEL,
     DECISIONS,
+    MEMBERS,
     MIN_SIGNAL_SEPARATION,
+    OF_ENSEMBLE,
     OLDER_TRAINING,
     OUTPUT_FORMATS,
     VOLUME_FILTER,
+    VOTES,
 )
 from ktrdr.core.strategy.read_risk import DISTANCES, RISK, SIZINGS, distance_parameters
 from ktrdr.core.strategy.read_strategy import VERSION
@@ -99,22 +103,79 @@ def _model_types(plugins: PluginManager | None) -> list[ModelType]:
     return [found[0] for found in offered.values() if len(found) == 1]
 
 
-def _is(model_type: ModelType) -> Schema:
-    return {"required": ["type"], "properties": {"type": {"type": "string", "pattern": pattern_of((model_type.name,))}}}
+def _is(name: str) -> Schema:
+    return {"required": ["type"], "properties": {"type": {"type": "string", "pattern": pattern_of((name,))}}}
+
+
+def _learner_properties(types: Sequence[ModelType], description: str, *more: str) -> dict[str, Schema]:
+    """Return the keys of a model that a backend trains.
+
+    Args:
+        types: the known model types.
+        description: description of ``type``.
+        *more: further words that ``type`` may have.
+    """
+    names = [*(model_type.name for model_type in types), *more]
+    return {
+        "type": described({"anyOf": [{"enum": names}, TEXT]} if names else TEXT, description),
+        "backend": described(optional(TEXT), "plugin that trains the model, if several offer the type"),
+        "architecture": described(
+            optional({"type": "object"}),
+            "parameters of the model type; its plugin declares them and their defaults",
+        ),
+    }
+
+
+def _architectures(types: Sequence[ModelType]) -> list[Schema]:
+    """Return a rule for the architecture of each model type."""
+    return [
+        {
+            "if": _is(model_type.name),
+            "then": {
+                "properties": {
+                    "architecture": optional(
+                        closed_map(
+                            parameter_schemas(model_type.architecture),
+                            required=required_of(model_type.architecture),
+                            description=f"parameters of {model_type.name}",
+                        )
+                    )
+                },
+                "required": ["architecture"] if required_of(model_type.architecture) else [],
+            },
+        }
+        for model_type in types
+    ]
 
 
 def _model(types: Sequence[ModelType]) -> Schema:
     training = _training_properties()
+    of = _learner_properties(types, "model type of the members")
+    of["type"] |= {"not": {"type": "string", "pattern": pattern_of((ENSEMBLE,))}}
+    member = closed_map(
+        of,
+        required=("type",),
+        description="ensemble only: the model that each member is",
+    )
+    member["allOf"] = _architectures(types)
     schema = closed_map(
         {
-            "type": described(
-                {"anyOf": [{"enum": [model_type.name for model_type in types]}, TEXT]} if types else TEXT,
-                "model type; the installed plugins declare the types",
+            **_learner_properties(
+                types, f"model type; the installed plugins declare the types, and `{ENSEMBLE}` is of core", ENSEMBLE
             ),
-            "backend": described(optional(TEXT), "plugin that trains the model, if several offer the type"),
-            "architecture": described(
-                optional({"type": "object"}),
-                "parameters of the model type; its plugin declares them and their defaults",
+            "of": optional(member),
+            "vote": described(
+                optional(any_case(VOTES)),
+                "ensemble only: how the members predict together, by the mean of their outputs or by the share of"
+                " members for each class",
+                default=VOTES[0],
+            ),
+            "members": optional(
+                closed_map(
+                    parameter_schemas(MEMBERS),
+                    required=required_of(MEMBERS),
+                    description="ensemble only: what the members differ in",
+                )
             ),
             # An empty value counts as absent here, even for keys that may not be empty under `training`.
             **{
@@ -131,22 +192,16 @@ def _model(types: Sequence[ModelType]) -> Schema:
         description="the model to train",
     )
     schema["allOf"] = [
+        *_architectures(types),
         {
-            "if": _is(model_type),
+            "if": _is(ENSEMBLE),
             "then": {
-                "properties": {
-                    "architecture": optional(
-                        closed_map(
-                            parameter_schemas(model_type.architecture),
-                            required=required_of(model_type.architecture),
-                            description=f"parameters of {model_type.name}",
-                        )
-                    )
-                },
-                "required": ["architecture"] if required_of(model_type.architecture) else [],
+                "required": ["of", "members"],
+                "propertyNames": {"enum": ["type", *OF_ENSEMBLE]},
+                "not": {"anyOf": [{"properties": {name: NULL}} for name in ("of", "members")]},
             },
-        }
-        for model_type in types
+            "else": {"properties": dict.fromkeys(OF_ENSEMBLE, NULL)},
+        },
     ]
     return schema
 
@@ -155,7 +210,13 @@ def _use_of_training(model_type: ModelType) -> Schema:
     """Return a rule that refuses the keys of ``training`` that have no effect on the model type."""
     useless = [key for key in TRAINING_KEYS if key not in CORE_KEYS and key not in model_type.training_keys]
     return {
-        "if": {"properties": {"model": _is(model_type)}},
+        "if": {
+            "properties": {
+                "model": {
+                    "anyOf": [_is(model_type.name), {"required": ["of"], "properties": {"of": _is(model_type.name)}}]
+                }
+            }
+        },
         "then": {"properties": {"training": {"properties": dict.fromkeys(useless, NULL)}}},
     }
 

@@ -22,15 +22,16 @@ from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.limits import MOST_NORMALIZERS
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.models.model_warnings import baseline_warnings, too_little_warnings
-from ktrdr.core.plugins.contract import Device, PluginInfo, TrainedModel, TrainingData, TrainingTask
+from ktrdr.core.plugins.contract import Device, Member, ModelType, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
-from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.importance import permutation_importance
+from ktrdr.core.training.importance import JudgedSamples, permutation_importance
 from ktrdr.core.training.labelling import count_labels, label_symbol
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
+from ktrdr.core.training.population import default_resources, train_population
 from ktrdr.core.training.preparation import (
     calculate_indicators,
     first_rows,
@@ -42,10 +43,13 @@ from ktrdr.core.training.preparation import (
     weigh_samples,
 )
 from ktrdr.core.training.result import TrainingResult
-from ktrdr.core.training.run_checkpoint import default_checkpoint_root, reserve_checkpoint, run_key
+from ktrdr.core.training.run_checkpoint import default_checkpoint_root, left_by_run, reserve_checkpoint, run_key
 from ktrdr.core.training.saving import data_reference, save_model
+from ktrdr.core.training.seeds import Judged, judge_members, seed_tasks
 from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_rows
+from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.training.task import create_task, detect_device, fit_model, window_of
+from ktrdr.core.training.trained_ensemble import TrainedEnsemble, judge_ensemble, trainings_of
 from ktrdr.core.training.training_look import overrides_of, training_look
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
@@ -53,6 +57,8 @@ from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
 
 __all__ = ["TrainingExecutor"]
+
+_Parts = Mapping[str, Sequence[JudgedSamples]]
 
 _NO_OVERRIDES = TrainingSettings()
 _EVALUATED = ("validation", "test")
@@ -64,6 +70,7 @@ class _Plan:
     """Task, backend and device of a training."""
 
     plugin: PluginInfo
+    model_type: ModelType
     device: Device
     task: TrainingTask
     window: int
@@ -96,7 +103,8 @@ class _Samples:
 class TrainingExecutor:
     """Trains a strategy and stores the model, for the command line, workers and tests.
 
-    The same strategy, data, seed and kind of machine give the same weights, even if the run is killed and resumed.
+    The same strategy, data, seed and kind of machine give the same weights, even if the run is killed and resumed. With
+    several seeds, the stored model is that of a run with its seed alone, byte for byte.
 
     Args:
         strategy: a strategy from the loader.
@@ -138,7 +146,10 @@ class TrainingExecutor:
         self._text = text
         self._trials, self._changes = trials, overrides_of(settings)
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
-        self._device, self._resume, self._operation = settings.device, resume, operation
+        self._device = settings.device
+        # The members of an ensemble are part of the strategy.
+        self._seeds = None if isinstance(self.strategy.model, EnsembleSection) else settings.seeds
+        self._resume, self._operation = resume, operation
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._progress = progress
         self._cancellation = cancellation if cancellation is not None else Cancellation()
@@ -147,8 +158,8 @@ class TrainingExecutor:
 
     @property
     def checkpoint(self) -> Path | None:
-        """Newest checkpoint of this run, which ``resume`` would continue from; ``None`` if there is none."""
-        return None if self._checkpoint is None else self._checkpoint.latest()
+        """What ``resume`` would continue from, such as the newest checkpoint; ``None`` if there is nothing."""
+        return None if self._checkpoint is None else left_by_run(self._checkpoint)
 
     def execute(self) -> TrainingResult:
         """Train, evaluate and store the model.
@@ -161,7 +172,7 @@ class TrainingExecutor:
         """
         plan, bars = self._plan()
         data_print = fingerprint(part for own in bars.values() for part in own.values())
-        key = run_key(self.strategy, data_print, plan.plugin, plan.device)
+        key = run_key(self.strategy, data_print, plan.plugin, plan.device, self._seeds)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint
             resumed = self._resume
@@ -175,12 +186,19 @@ class TrainingExecutor:
             data_warnings = (*jump_warnings(list(base.values())), *samples.losses)
             # The bars take as much memory as the features, and are not needed any more.
             del bars, base
-            model = self._fit(plan, samples, checkpoint)
-            found = self._evaluate(plan, samples, model)
-            warnings = (*data_warnings, *_size_warnings(plan, samples, model), *_baseline_warnings(plan, found))
+            judged = _judged_parts(samples)
+            kept = self._fit(plan, samples, judged, checkpoint)
+            found = self._explain(plan, samples, judged, kept)
+            model = kept.model
+            warnings = (
+                *data_warnings,
+                *kept.warnings,
+                *_size_warnings(plan, samples, model),
+                *baseline_warnings(plan.task.output, kept.metrics, found["baselines"]),
+            )
+            strategy = _with_seed(self.strategy, kept.task.seed)
             look = training_look(
-                self.strategy, self._text, data, plain_json(found["metrics"]), changes=self._changes,
-                model=self.strategy.name,
+                strategy, self._text, data, plain_json(kept.metrics), changes=self._changes, model=strategy.name,
                 operation=self._operation,
             )  # fmt: skip
             count = None if look is None else self._trials.judge([look])
@@ -191,33 +209,33 @@ class TrainingExecutor:
                     self._plugins,
                     plan.plugin,
                     model,
-                    task=plan.task,
+                    task=kept.task,
                     window=plan.window,
                     crisp=plan.crisp,
-                    strategy=self.strategy,
+                    strategy=strategy,
                     text=self._text,
                     normalizers=plan.pipeline.normalizers(),
                     data=data,
                     operation=self._operation,
                     warnings=warnings,
+                    metrics=kept.metrics,
+                    members=kept.members,
                     **found,
                 ),
                 lambda stored: stored.ref,
             )
             checkpoint.clear()
         counts = {part: {symbol: len(rows) for symbol, rows in samples.rows(part).items()} for part in PARTS}
-        # The length of the history would be wrong, as a backend may report only every tenth epoch.
-        epochs = max((record.epoch for record in model.history), default=0)
-        return TrainingResult(
-            bundle, plan.device, counts, epochs, model.best_epoch, resumed, count, look
-        )  # fmt: skip
+        epochs = _epochs(model)
+        best = None if isinstance(model, TrainedEnsemble) else model.best_epoch
+        return TrainingResult(bundle, plan.device, counts, epochs, best, resumed, count, look)
 
     def _plan(self) -> tuple[_Plan, dict[str, dict[str, Bars]]]:
         """Choose backend and device, create the task, and read the bars.
 
         The bars come before the device: missing bars are then reported without importing the backend's framework.
         """
-        section = self.strategy.model
+        section = self.strategy.model.learner
         plugin, model_type = self._plugins.backend_for(section.type, section.backend)
         crisp = model_type.inputs == "crisp"
         pipeline = FeaturePipeline(self.strategy, crisp=crisp)
@@ -227,7 +245,7 @@ class TrainingExecutor:
             "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
         )
         task = create_task(self.strategy, model_type, pipeline.columns, device)
-        return _Plan(plugin, device, task, window_of(task, model_type), crisp, pipeline), bars
+        return _Plan(plugin, model_type, device, task, window_of(task, model_type), crisp, pipeline), bars
 
     def _count_normalizers(self, pipeline: FeaturePipeline) -> None:
         """Raise an error if the model would have more normalizers than a bundle can store."""
@@ -288,55 +306,89 @@ class TrainingExecutor:
         statements = tuple(f"{symbol} {pipeline.timeframes[0]}: {loss.statement}" for symbol, loss in losses.items())
         return _Samples(features, first_row, labels, split, statements)
 
-    def _fit(self, plan: _Plan, samples: _Samples, checkpoint: DirectoryCheckpoint) -> TrainedModel:
+    def _fit(self, plan: _Plan, samples: _Samples, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
+        """Train one model, or one for each seed or member of an ensemble, and evaluate the results."""
+        data = self._training_data(samples)
+        trainer = self._plugins.trainer(plan.plugin.name)
+
+        def evaluate(model: TrainedModel, task: TrainingTask) -> dict[str, Any]:
+            predictor = model.predictor()
+            return {part: evaluate_part(predictor, own, task, self._cancellation) for part, own in judged.items()}
+
+        ensemble = self.strategy.model if isinstance(self.strategy.model, EnsembleSection) else None
+        seeds = self._seeds if ensemble is None else ensemble.members.seeds
+        if seeds is None:
+            model = fit_model(
+                trainer,
+                plan.task,
+                data,
+                progress=self._progress,
+                cancellation=self._cancellation,
+                checkpoint=checkpoint,
+            )
+            return Judged(plan.task, model, self._steps.run("evaluation", lambda: evaluate(model, plan.task)))
+        tasks = seed_tasks(plan.task, seeds)
+        loader = self._plugins.loader(plan.plugin.name)
+        store = MemberStore(
+            checkpoint.directory,
+            self._plugins.storage(plan.plugin.name),
+            lambda directory: loader.load(directory, plan.device.name),
+        )
+        outcomes = train_population(
+            trainer,
+            plan.model_type,
+            [Member(task, data) for task in tasks],
+            store=store,
+            checkpoint=checkpoint,
+            progress=self._progress,
+            cancellation=self._cancellation,
+            resources=default_resources(),
+        )
+        if ensemble is not None:
+            return self._steps.run(
+                "evaluation",
+                lambda: judge_ensemble(tasks, outcomes, ensemble.vote, evaluate, cancellation=self._cancellation),
+            )
+        return judge_members(tasks, outcomes, evaluate, progress=self._progress, cancellation=self._cancellation)
+
+    def _training_data(self, samples: _Samples) -> TrainingData:
         train = samples.rows("train")
         weigh = self.strategy.training.sample_weights == "uniqueness"
         weights = weigh_samples(train, samples.labels) if weigh else None
-        data = TrainingData(
+        return TrainingData(
             samples.features,
             make_part(train, samples.labels, samples.first_row, weights),
             make_part(samples.rows("validation"), samples.labels, samples.first_row),
         )
-        return fit_model(
-            self._plugins.trainer(plan.plugin.name),
-            plan.task,
-            data,
+
+    def _explain(self, plan: _Plan, samples: _Samples, judged: _Parts, kept: Judged) -> dict[str, Any]:
+        """Return the baselines, and the importance of the inputs of the kept model."""
+        if not judged:
+            return {"baselines": {}, "importance": None}
+        importance = permutation_importance(
+            kept.model.predictor().predict,
+            next(iter(judged.values())),
+            plan.pipeline.columns,
+            plan.task.output,
+            window=plan.window,
+            seed=kept.task.seed,
             progress=self._progress,
             cancellation=self._cancellation,
-            checkpoint=checkpoint,
         )
+        return {"baselines": evaluate_baselines(samples.labels, samples.split), "importance": importance}
 
-    def _evaluate(self, plan: _Plan, samples: _Samples, model: TrainedModel) -> dict[str, Any]:
-        """Return metrics, baselines and importance of the parts that have samples."""
-        predictor = model.predictor()
-        evaluated = {
-            part: judged_samples(samples.features, samples.first_row, samples.rows(part), samples.labels)
-            for part in _EVALUATED
-        }
-        evaluated = {part: own for part, own in evaluated.items() if own}
-        metrics = self._steps.run(
-            "evaluation",
-            lambda: {
-                part: evaluate_part(predictor, own, plan.task, self._cancellation) for part, own in evaluated.items()
-            },
-        )
-        importance = None
-        if evaluated:
-            importance = permutation_importance(
-                predictor.predict,
-                next(iter(evaluated.values())),
-                plan.pipeline.columns,
-                plan.task.output,
-                window=plan.window,
-                seed=plan.task.seed,
-                progress=self._progress,
-                cancellation=self._cancellation,
-            )
-        return {
-            "metrics": metrics,
-            "baselines": evaluate_baselines(samples.labels, samples.split) if evaluated else {},
-            "importance": importance,
-        }
+
+def _judged_parts(samples: _Samples) -> _Parts:
+    """Return the samples of each part that is evaluated and not empty."""
+    found = {
+        part: judged_samples(samples.features, samples.first_row, samples.rows(part), samples.labels)
+        for part in _EVALUATED
+    }
+    return {part: own for part, own in found.items() if own}
+
+
+def _with_seed(strategy: Strategy, seed: int) -> Strategy:
+    return strategy.model_copy(update={"training": strategy.training.model_copy(update={"seed": seed})})
 
 
 def _size_warnings(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[str, ...]:
@@ -344,12 +396,14 @@ def _size_warnings(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple
         {part: sum(len(rows) for rows in samples.rows(part).values()) for part in PARTS},
         inputs=len(plan.task.feature_ids),
         best_epoch=model.best_epoch,
-        epochs=max((record.epoch for record in model.history), default=0),
+        epochs=_epochs(model),
     )
 
 
-def _baseline_warnings(plan: _Plan, found: Mapping[str, Any]) -> tuple[str, ...]:
-    return baseline_warnings(plan.task.output, found["metrics"], found["baselines"])
+def _epochs(model: TrainedModel) -> int:
+    """Return the number of epochs that were run, of an ensemble the largest one."""
+    # The length of a history would be wrong, as a backend may report only every tenth epoch.
+    return max((record.epoch for training in trainings_of(model) for record in training.history), default=0)
 
 
 def _labels_in_words(labels: Mapping[str, LabelSet]) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import TrainingSettings
-from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.limits import MOST_ENSEMBLE_MEMBERS
+from ktrdr.core.strategy.model import EnsembleSection, Members, ModelSection, Strategy
 
 __all__ = ["override"]
 
@@ -15,7 +16,7 @@ def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
     """Return a copy of ``strategy`` with the fields of ``settings`` that are not ``None``.
 
     Raises:
-        BadInputError: the resulting start is after the resulting end.
+        BadInputError: the resulting start is after the resulting end, or seeds and ensemble do not fit the strategy.
     """
     data = strategy.training_data
     data_changes: dict[str, Any] = {}
@@ -43,5 +44,31 @@ def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
         update={
             "training_data": data.model_copy(update=data_changes),
             "training": training.model_copy(update=training_changes),
+            "model": _model(strategy, settings),
         }
     )
+
+
+def _model(strategy: Strategy, settings: TrainingSettings) -> ModelSection | EnsembleSection:
+    """Return the model of the strategy, or the ensemble that the settings make of it."""
+    model, seeds = strategy.model, settings.seeds
+    if not settings.ensemble:
+        if isinstance(model, EnsembleSection) and seeds is not None:
+            raise BadInputError(
+                f"strategy `{strategy.name}` is an ensemble of {model.members.seeds} seeds already; leave out `seeds`, "
+                f"or add `ensemble` to train it with {seeds:,} members"
+            )
+        return model
+    if seeds is None:
+        if isinstance(model, EnsembleSection):
+            return model
+        raise BadInputError("`ensemble` needs the number of its members; add `seeds`, such as 5")
+    if seeds > MOST_ENSEMBLE_MEMBERS:
+        raise BadInputError(
+            f"an ensemble has at most {MOST_ENSEMBLE_MEMBERS} members, not {seeds:,}; lower `seeds`, or leave out "
+            "`ensemble`"
+        )
+    members = Members(seeds=seeds)
+    if isinstance(model, EnsembleSection):
+        return model.model_copy(update={"members": members})
+    return EnsembleSection(of=model, members=members)

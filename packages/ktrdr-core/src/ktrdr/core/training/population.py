@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.limits import POPULATION_MEMORY
@@ -18,10 +20,17 @@ from ktrdr.core.plugins.contract import (
     Resources,
 )
 from ktrdr.core.plugins.population_rules import check_members
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
-__all__ = ["default_resources", "train_members"]
+__all__ = ["default_resources", "train_members", "train_population"]
+
+_AT_ONCE = 64
+"""Members of a chunk: a larger stack saves little more time per member, and takes more memory."""
+
+_CHUNK_FILE = "population.json"
 
 
 def default_resources() -> Resources:
@@ -66,6 +75,123 @@ def train_members(
         _train_one(trainer, member, number, len(members), progress, cancellation, own)
         for number, member in enumerate(members)
     ]
+
+
+def train_population(
+    trainer: ModelTrainer,
+    model_type: ModelType,
+    members: Sequence[Member],
+    *,
+    store: MemberStore,
+    checkpoint: DirectoryCheckpoint,
+    progress: Progress,
+    cancellation: Cancellation,
+    resources: Resources,
+) -> list[MemberOutcome]:
+    """Train all members in chunks, store each when its chunk is finished, and return their outcomes in the same order.
+
+    A resumed run takes the finished members from ``store`` and continues the chunk that ``checkpoint`` is of; the
+    models are the same as without the interruption. A chunk has 64 members if the backend trains populations and
+    writes checkpoints of them; two per core if it trains populations without checkpoints; else one member.
+
+    Args:
+        trainer: of a backend.
+        model_type: the backend's declaration of the members' model type.
+        members: to train; those of an interrupted run, in the same order.
+        store: finished members of this run.
+        checkpoint: of this run; the backend's checkpoints are those of one chunk.
+        progress: receives the number of finished members.
+        cancellation: of the whole population.
+        resources: that the backend may use.
+
+    Returns:
+        The outcomes; trained models are :class:`~ktrdr.core.training.stored_members.StoredMember`.
+
+    Raises:
+        BadInputError: the members do not fit together, or the resources do not suffice for one of them.
+        CancelledError: the population was cancelled; finished chunks and a checkpoint are left.
+        StoreError: a member cannot be stored.
+    """
+    check_members(model_type, members)
+    store.tidy()
+    found = {number: store.find(number) for number in range(len(members))}
+    outcomes = {number: outcome for number, outcome in found.items() if outcome is not None}
+    message = f"{len(outcomes):,} of {len(members):,} are already trained" if outcomes else ""
+    share = len(outcomes) / len(members)
+    progress(ProgressEvent("training", len(outcomes), len(members), "members", share, message))
+    waiting = [number for number in found if number not in outcomes]
+    for chunk in _chunks(waiting, _chunk_of(checkpoint.latest()), _chunk_size(trainer, model_type, resources)):
+        ended = train_members(
+            trainer,
+            model_type,
+            [members[number] for number in chunk],
+            progress=_shifted(progress, len(outcomes.keys() - set(chunk)), len(chunk), len(members)),
+            cancellation=cancellation,
+            checkpoint=_ChunkCheckpoint(checkpoint, chunk),
+            resources=resources,
+        )
+        outcomes |= {number: store.put(number, outcome) for number, outcome in zip(chunk, ended, strict=True)}
+    return [outcomes[number] for number in range(len(members))]
+
+
+def _chunk_size(trainer: ModelTrainer, model_type: ModelType, resources: Resources) -> int:
+    if not isinstance(trainer, PopulationTrainer):
+        return 1
+    return _AT_ONCE if model_type.writes_checkpoints else 2 * resources.cores
+
+
+def _chunks(waiting: Sequence[int], interrupted: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Yield the numbers of ``waiting`` in chunks, first the interrupted chunk, unless all of its members are finished.
+
+    That chunk has finished members if the process was killed while it stored them: only the whole chunk can be
+    continued from its checkpoint.
+    """
+    left = list(waiting)
+    if not set(interrupted).isdisjoint(left):
+        yield list(interrupted)
+        left = [number for number in left if number not in set(interrupted)]
+    for start in range(0, len(left), size):
+        yield left[start : start + size]
+
+
+def _shifted(progress: Progress, before: int, own: int, total: int) -> Progress:
+    """Return a receiver of the progress of ``own`` members that reports it as that of all ``total`` members."""
+
+    def receive(event: ProgressEvent) -> None:
+        share = (before + event.fraction * own) / total
+        progress(replace(event, done=before + event.done, total=total, unit="members", fraction=share))
+
+    return receive
+
+
+def _chunk_of(latest: Path | None) -> list[int]:
+    """Return the members that a checkpoint is of; empty without a checkpoint."""
+    if latest is None or not (latest / _CHUNK_FILE).is_file():
+        return []
+    numbers: list[int] = json.loads((latest / _CHUNK_FILE).read_text(encoding="utf-8"))
+    return numbers
+
+
+class _ChunkCheckpoint:
+    """The checkpoints of one chunk: those of another chunk do not exist for it."""
+
+    def __init__(self, checkpoint: DirectoryCheckpoint, chunk: Sequence[int]) -> None:
+        self._checkpoint = checkpoint
+        self._chunk = list(chunk)
+
+    def due(self, epoch: int) -> bool:
+        return self._checkpoint.due(epoch)
+
+    def save(self, epoch: int, write: Callable[[Path], None]) -> None:
+        def write_chunk(directory: Path) -> None:
+            write(directory)
+            (directory / _CHUNK_FILE).write_text(json.dumps(self._chunk), encoding="utf-8")
+
+        self._checkpoint.save(epoch, write_chunk)
+
+    def latest(self) -> Path | None:
+        latest = self._checkpoint.latest()
+        return latest if latest is not None and _chunk_of(latest) == self._chunk else None
 
 
 def _train_one(

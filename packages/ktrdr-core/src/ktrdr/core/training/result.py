@@ -24,8 +24,9 @@ class TrainingResult:
         bundle: the stored model.
         device: the device that it was trained on.
         samples: number of samples of each symbol, by part.
-        epochs: number of epochs that were run.
-        best_epoch: epoch whose weights were kept, counted from 1.
+        epochs: number of epochs that were run, of an ensemble the largest of its members.
+        best_epoch: epoch whose weights were kept, counted from 1; ``None`` for an ensemble, each of whose members has
+            its own.
         resumed: True if the run resumed from a checkpoint.
         trial_count: number of trials on its validation and test part, including this one; ``None`` without these parts.
         look: record of this trial for the ledger of trials; ``None`` without these parts.
@@ -35,14 +36,15 @@ class TrainingResult:
     device: Device
     samples: Mapping[str, Mapping[str, int]]
     epochs: int
-    best_epoch: int
+    best_epoch: int | None
     resumed: bool = False
     trial_count: TrialCount | None = None
     look: Look | None = None
 
     def __repr__(self) -> str:
         epochs = f"{self.epochs:,} epoch{'' if self.epochs == 1 else 's'} on {self.device.name}"
-        return short_repr(f"TrainingResult {self.bundle.ref}: {epochs}, best epoch {self.best_epoch:,}")
+        best = "an ensemble" if self.best_epoch is None else f"best epoch {self.best_epoch:,}"
+        return short_repr(f"TrainingResult {self.bundle.ref}: {epochs}, {best}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON-ready map."""
@@ -56,6 +58,7 @@ class TrainingResult:
                 "model_type": manifest.model_type,
                 "device": self.device.name,
                 "seed": manifest.seed,
+                "members": [member.model_dump(mode="json") for member in manifest.members],
                 "samples": self.samples,
                 "epochs": self.epochs,
                 "best_epoch": self.best_epoch,

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -16,8 +17,9 @@ from ktrdr.core.home import home_directory
 from ktrdr.core.plugins.contract import Device, PluginInfo
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.training.stored_members import member_directories
 
-__all__ = ["NothingToResumeError", "default_checkpoint_root", "reserve_checkpoint", "run_key"]
+__all__ = ["NothingToResumeError", "default_checkpoint_root", "left_by_run", "reserve_checkpoint", "run_key"]
 
 # Sections that affect the trained weights. The others may change before a run is resumed.
 _DETERMINING = {"training_data", "indicators", "fuzzy_sets", "nn_inputs", "model", "training"}
@@ -32,7 +34,15 @@ def default_checkpoint_root() -> Path:
     return home_directory() / "checkpoints"
 
 
-def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: Device) -> str:
+def left_by_run(checkpoint: DirectoryCheckpoint) -> Path | None:
+    """Return the directory that an interrupted run can resume from; ``None`` if there is none.
+
+    That is its newest checkpoint; between two chunks of a population, the first of its finished members.
+    """
+    return checkpoint.latest() or next(iter(member_directories(checkpoint.directory)), None)
+
+
+def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: Device, seeds: int | None = None) -> str:
     """Return a hash, 24 hexadecimal digits, of everything that the trained weights depend on.
 
     Args:
@@ -40,11 +50,14 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
         fingerprint: fingerprint of the bars.
         plugin: plugin that trains the model.
         device: device to train on; only its kind affects the hash.
+        seeds: number of seeds; ``None`` for a single training.
     """
     snapshot = strategy.model_dump(mode="json", include=_DETERMINING)
     # It does not matter whether a setting is from the file or a default.
     del snapshot["training"]["given"]
-    run = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
+    run: list[Any] = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
+    if seeds is not None:
+        run.append(seeds)
     return hashlib.sha256(json.dumps(run, allow_nan=False).encode()).hexdigest()[:24]
 
 
@@ -79,7 +92,7 @@ def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, File
             lock.acquire()
         except Timeout:
             continue
-        if not resume or DirectoryCheckpoint(directory).latest() is not None:
+        if not resume or left_by_run(DirectoryCheckpoint(directory)) is not None:
             return directory, lock
         lock.release()
         _lock_of(directory).unlink(missing_ok=True)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
-from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.manifest import DataReference, ManifestFields, PluginReference, SplitBoundaries
+from ktrdr.core.models.bundle import Bundle, BundleError
+from ktrdr.core.models.manifest import (
+    DataReference,
+    ManifestFields,
+    MemberRecord,
+    PluginReference,
+    SplitBoundaries,
+    member_directory,
+)
 from ktrdr.core.models.model_store import ModelStore
-from ktrdr.core.plugins.contract import PluginInfo, TrainedModel, TrainingTask
+from ktrdr.core.plugins.contract import ModelStorage, PluginInfo, TrainedModel, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.provenance import describe_environment, git_state
+from ktrdr.core.training.stored_members import StoredMember
+from ktrdr.core.training.trained_ensemble import TrainedEnsemble, trainings_of
 
 __all__ = ["data_reference", "save_model"]
 
@@ -66,6 +76,7 @@ def save_model(
     importance: Any,
     operation: str | None = None,
     warnings: Sequence[str] = (),
+    members: Sequence[MemberRecord] = (),
 ) -> Bundle:
     """Store the model and return its bundle. The bundle becomes visible only when it is complete.
 
@@ -87,42 +98,63 @@ def save_model(
         operation: id of the operation that trained the model. If the store already has a bundle of that operation, it
             is returned.
         warnings: warnings about the data and the result.
+        members: the members of an ensemble, or the trainings with several seeds that the model is one of.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)
         writer.write_normalizers(normalizers)
-        writer.write_history(model.history)
-        facts = plugins.storage(plugin.name).save(model, writer.directory)
+        trainings = trainings_of(model)
+        several = isinstance(model, TrainedEnsemble)
+        places = [member_directory(number) if several else "" for number, _ in enumerate(trainings, 1)]
+        facts = []
+        for place, training in zip(places, trainings, strict=True):
+            writer.write_history(training.history, place=place, histories=len(trainings))
+            facts.append(_save(plugins.storage(plugin.name), training, writer.directory / place))
+        if several:
+            members = [member.model_copy(update={"facts": own}) for member, own in zip(members, facts, strict=True)]
         record = plugins.record(plugin.name)
-        return writer.commit(
-            ManifestFields(
-                plugin=PluginReference(
-                    name=plugin.name,
-                    version=plugin.version,
-                    contract=plugin.contract,
-                    distribution=record.distribution,
-                ),
-                model_type=task.model_type,
-                architecture=dict(task.architecture),
-                input_size=len(task.feature_ids),
-                feature_ids=task.feature_ids,
-                window=window,
-                crisp=crisp,
-                output=task.output,
-                classes=task.classes,
-                strategy=strategy,
-                data=data,
-                seed=task.seed,
-                environment=describe_environment((record.distribution, *plugin.requires)),
-                git=git_state(),
-                metrics=dict(metrics),
-                baselines=dict(baselines),
-                importance=importance,
-                facts=facts,
-                operation=operation,
-                warnings=tuple(warnings),
-            )
+        fields = ManifestFields(
+            plugin=PluginReference(
+                name=plugin.name,
+                version=plugin.version,
+                contract=plugin.contract,
+                distribution=record.distribution,
+            ),
+            model_type=task.model_type,
+            architecture=dict(task.architecture),
+            input_size=len(task.feature_ids),
+            feature_ids=task.feature_ids,
+            window=window,
+            crisp=crisp,
+            output=task.output,
+            classes=task.classes,
+            strategy=strategy,
+            data=data,
+            seed=task.seed,
+            environment=describe_environment((record.distribution, *plugin.requires)),
+            git=git_state(),
+            metrics=dict(metrics),
+            baselines=dict(baselines),
+            importance=importance,
+            facts={} if several else facts[0],
+            operation=operation,
+            warnings=tuple(warnings),
+            members=tuple(members),
         )
+        try:
+            return writer.commit(fields)
+        except BundleError as error:
+            if not several:
+                raise
+            raise BundleError(
+                f"{error}; the {len(trainings)} members of an ensemble share the limits of one model: use fewer"
+                " members, or smaller ones"
+            ) from error
+
+
+def _save(storage: ModelStorage, model: TrainedModel, directory: Path) -> dict[str, Any]:
+    """Write the files of one training, and return the facts."""
+    return model.copy_to(directory) if isinstance(model, StoredMember) else storage.save(model, directory)
 
 
 def _utc(time: np.datetime64) -> dt.datetime:

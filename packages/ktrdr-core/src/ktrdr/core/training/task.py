@@ -82,7 +82,7 @@ def window_of(task: TrainingTask, model_type: ModelType) -> int:
 
 def _architecture(strategy: Strategy, model_type: ModelType) -> dict[str, Any]:
     # None counts as not given, because the loader may have filled in a default of None.
-    given = {name: value for name, value in strategy.model.architecture.items() if value is not None}
+    given = {name: value for name, value in strategy.model.learner.architecture.items() if value is not None}
     complete, problems = validate_parameters(given, model_type.architecture)
     if problems:
         raise BadInputError(
@@ -130,8 +130,8 @@ def _crisp_inputs(strategy: Strategy, columns: tuple[FeatureColumn, ...]) -> tup
         )
     if not inputs:
         raise BadInputError(
-            f"strategy `{strategy.name}`: model type `{strategy.model.type}` builds its rules from fuzzy sets; add an"
-            " item with `fuzzy_set` to `nn_inputs`"
+            f"strategy `{strategy.name}`: model type `{strategy.model.learner.type}` builds its rules from fuzzy sets;"
+            " add an item with `fuzzy_set` to `nn_inputs`"
         )
     return tuple(inputs)
 

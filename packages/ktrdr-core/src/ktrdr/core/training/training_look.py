@@ -68,4 +68,4 @@ def training_look(
 
 def overrides_of(settings: TrainingSettings) -> dict[str, Any]:
     """Return the overrides of the strategy for one run as a JSON-ready map."""
-    return settings.model_dump(mode="json", exclude_none=True, exclude={"device"})
+    return settings.model_dump(mode="json", exclude_defaults=True, exclude={"device"})

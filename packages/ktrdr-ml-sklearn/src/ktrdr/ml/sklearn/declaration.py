@@ -26,6 +26,7 @@ _GRADIENT_BOOSTING = ModelType(
                   description="Share of the features drawn at random for each split; 1 makes the seed irrelevant."),
     ),
     training_keys=frozenset({"epochs", "early_stopping", "class_weights"}),
+    writes_checkpoints=False,
 )  # fmt: skip
 
 _RANDOM_FOREST = ModelType(
@@ -39,6 +40,7 @@ _RANDOM_FOREST = ModelType(
                   description="Number of features drawn at random for each split."),
     ),
     training_keys=frozenset({"class_weights"}),
+    writes_checkpoints=False,
 )  # fmt: skip
 
 _LOGISTIC_REGRESSION = ModelType(
@@ -52,6 +54,7 @@ _LOGISTIC_REGRESSION = ModelType(
         Parameter("fit_intercept", "bool", True, description="Whether the model has an intercept."),
     ),
     training_keys=frozenset({"epochs", "class_weights"}),
+    writes_checkpoints=False,
 )
 
 INFO = PluginInfo(

@@ -35,7 +35,7 @@ def load(text: str, name: str, offered: Collection[str] = ()) -> LoadedStrategy:
         return load_strategy_text(text, name=name, plugins=default_manager(), plugin_may_be_missing=True)
     except StrategyError:
         loaded = load_strategy_text(text, name=name)
-        backend = loaded.strategy.model.backend
+        backend = loaded.strategy.model.learner.backend
         if backend is None or f"ml-{backend}" not in offered or _installed(backend):
             raise
         return loaded
