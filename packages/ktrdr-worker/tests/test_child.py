@@ -188,7 +188,7 @@ def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monke
     monkeypatch.setattr(Exchange, "from_environment", lambda: Exchange(store))
     seen = []
 
-    def run_job(kind, job, *, resume, operation, progress, cancellation):
+    def run_job(kind, job, *, resume, operation, cache, progress, cancellation):
         place = Path(os.environ["KTRDR_HOME"]) / "checkpoints" / "name-key"
         found = sorted(path.name for path in place.glob("*")) if place.exists() else []
         seen.append((resume, found))

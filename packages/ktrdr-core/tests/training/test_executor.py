@@ -16,6 +16,7 @@ from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.training import executor as executor_module
+from ktrdr.core.training import sample_set
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.training.split import PARTS
 from ktrdr.core.work import Cancellation
@@ -189,13 +190,13 @@ def test_several_symbols_of_different_length(make_executor, load_stocks, stock_s
 
 def test_the_labels_of_the_other_symbol_would_be_noticed(make_executor, load_stocks, stock_store, monkeypatch):
     """The test above, broken on purpose: FB gets the labels of AAPL's last bars."""
-    honest = executor_module.label_symbol
+    honest = sample_set.label_symbol
     apple = stock_store.read("AAPL", "1d")
 
     def wrong(labels, bars):
         return honest(labels, bars if bars.symbol == "AAPL" else apple[-len(bars) :])
 
-    monkeypatch.setattr(executor_module, "label_symbol", wrong)
+    monkeypatch.setattr(sample_set, "label_symbol", wrong)
     seen = []
     fit = executor_module.fit_model
     monkeypatch.setattr(
