@@ -20,7 +20,7 @@ from ktrdr.core.cache.array_file import Layout, file_size, layout_of, map_arrays
 from ktrdr.core.errors import StoreError
 from ktrdr.core.files.disk_space import free_bytes
 from ktrdr.core.files.durable import new_file, remove_leftovers, writing
-from ktrdr.core.files.reading import FileError
+from ktrdr.core.files.reading import FileError, MissingFileError
 from ktrdr.core.limits import LEAST_FREE_DISK
 
 __all__ = ["NO_CACHE", "ArrayCache", "CacheUsage", "content_key"]
@@ -109,12 +109,13 @@ class ArrayCache:
         path = self._path(key)
         try:
             arrays = map_arrays(path, key, layout)
+        except MissingFileError:
+            return None
         except (FileError, OSError):
-            if os.path.lexists(path):
-                self._say("a damaged entry of the feature cache was found and is computed again")
-                # Removed, so that the new one can be written. Another process may have removed it already.
-                with contextlib.suppress(OSError):
-                    path.unlink()
+            self._say("a damaged entry of the feature cache was found and is computed again")
+            # Removed, so that the new one can be written. Another process may have removed it already.
+            with contextlib.suppress(OSError):
+                path.unlink()
             return None
         # The time of the last use. It cannot be set where the directory may only be read, or if the entry was removed.
         with contextlib.suppress(OSError):

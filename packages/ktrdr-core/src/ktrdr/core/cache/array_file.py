@@ -65,7 +65,9 @@ def map_arrays(path: Path, key: str, layout: Layout) -> dict[str, np.ndarray]:
         The arrays by name, mapped from the file; they cannot be written to.
 
     Raises:
-        FileError: the file is missing or damaged, or has another key or layout.
+        MissingFileError: there is no such file.
+        FileError: the file is damaged, or has another key or layout.
+        OSError: the file cannot be read.
     """
     description = _description(key, layout)
     size = file_size(key, layout)
