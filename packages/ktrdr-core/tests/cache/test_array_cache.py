@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from ktrdr.core.cache import array_cache
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache, content_key
-from ktrdr.core.cache.array_file import file_size, layout_of, map_arrays, write_arrays
+from ktrdr.core.cache.array_file import file_size, layout_of, read_arrays, write_arrays
 from ktrdr.core.errors import StoreError
 from ktrdr.core.files.durable import UNFINISHED
 
@@ -57,20 +57,23 @@ _DTYPES = st.sampled_from([np.float64, np.float32, np.int64, np.bool_])
 _SHAPES = arrays_of.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=9)
 
 
-@given(st.dictionaries(st.text(max_size=8), _DTYPES.flatmap(lambda kind: arrays_of.arrays(kind, _SHAPES)), max_size=4))
-def test_arrays_are_read_back_to_the_last_bit(tmp_path_factory, given_arrays):
+@given(
+    st.dictionaries(st.text(max_size=8), _DTYPES.flatmap(lambda kind: arrays_of.arrays(kind, _SHAPES)), max_size=4),
+    st.booleans(),
+)
+def test_arrays_are_read_back_to_the_last_bit(tmp_path_factory, given_arrays, mapped):
     path = tmp_path_factory.mktemp("file") / "a"
     path.touch()
     write_arrays(path, KEY, given_arrays)
     layout = layout_of(given_arrays)
     assert path.stat().st_size == file_size(KEY, layout)
-    read = map_arrays(path, KEY, layout)
+    read = read_arrays(path, KEY, layout, mapped=mapped)
     assert list(read) == list(given_arrays)
     for name, array in given_arrays.items():
         assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
         assert read[name].tobytes() == array.tobytes()
         assert not read[name].flags.writeable
-        assert read[name].size == 0 or read[name].ctypes.data % 64 == 0
+        assert read[name].flags.aligned
 
 
 def test_an_array_that_is_not_contiguous_is_kept_in_order(cache):
@@ -89,7 +92,8 @@ def test_nothing_is_there_before_it_is_written(cache, root, notes):
     assert notes == []
 
 
-def test_a_flipped_byte_anywhere_is_noticed(cache, root, notes):
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_flipped_byte_anywhere_is_noticed(cache, root, notes, mapped):
     cache.write(KEY, ARRAYS)
     whole = entry(root).read_bytes()
     assert len(whole) == SIZE
@@ -97,20 +101,45 @@ def test_a_flipped_byte_anywhere_is_noticed(cache, root, notes):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         entry(root).write_bytes(damaged)
-        assert cache.read(KEY, LAYOUT) is None, position
+        assert cache.read(KEY, LAYOUT, mapped=mapped) is None, position
         assert not entry(root).exists()
     assert notes == ["a damaged entry of the feature cache was found and is computed again"]
     cache.write(KEY, ARRAYS)
     assert cache.read(KEY, LAYOUT) is not None
 
 
-def test_a_file_of_another_length_is_noticed(cache, root, notes):
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_file_of_another_length_is_noticed(cache, root, notes, mapped):
     cache.write(KEY, ARRAYS)
     whole = entry(root).read_bytes()
     for content in [*(whole[:length] for length in range(len(whole))), whole + b"\0"]:
         entry(root).write_bytes(content)
-        assert cache.read(KEY, LAYOUT) is None
+        assert cache.read(KEY, LAYOUT, mapped=mapped) is None
     assert len(notes) == 1
+
+
+def test_a_file_larger_than_a_piece_is_verified_in_whole(root, notes):
+    cache = ArrayCache(root, 10**7, note=notes.append)
+    arrays = {"values": np.arange(400_000, dtype=np.float64)}
+    layout = layout_of(arrays)
+    for position in (-1, 2**20, 2**21 - 1, 2**21):
+        cache.write(KEY, arrays)
+        assert cache.read(KEY, layout, mapped=True)["values"].tobytes() == arrays["values"].tobytes()
+        content = bytearray(entry(root).read_bytes())
+        content[position] ^= 1
+        entry(root).write_bytes(content)
+        assert cache.read(KEY, layout, mapped=True) is None
+    assert len(notes) == 1
+
+
+def test_arrays_in_memory_keep_no_file_open(cache):
+    cache.write(KEY, ARRAYS)
+    before = len(os.listdir("/proc/self/fd"))
+    kept = [cache.read(KEY, LAYOUT) for _ in range(9)]
+    assert len(os.listdir("/proc/self/fd")) == before
+    mapped = [cache.read(KEY, LAYOUT, mapped=True) for _ in range(9)]
+    assert len(os.listdir("/proc/self/fd")) > before
+    assert len(kept) == len(mapped)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +179,10 @@ def test_what_is_not_a_file_is_not_read(cache, root, notes, kind, tmp_path):
     assert len(notes) == 1
 
 
-def test_removed_arrays_stay_readable(cache, root):
+@pytest.mark.parametrize("mapped", [True, False])
+def test_removed_arrays_stay_readable(cache, root, mapped):
     cache.write(KEY, ARRAYS)
-    read = cache.read(KEY, LAYOUT)
+    read = cache.read(KEY, LAYOUT, mapped=mapped)
     assert cache.clear().entries == 1
     assert not entry(root).exists()
     np.testing.assert_array_equal(read["values"], ARRAYS["values"])

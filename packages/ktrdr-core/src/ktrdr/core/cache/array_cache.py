@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from ktrdr.core.cache.array_file import Layout, file_size, layout_of, map_arrays, write_arrays
+from ktrdr.core.cache.array_file import Layout, file_size, layout_of, read_arrays, write_arrays
 from ktrdr.core.errors import StoreError
 from ktrdr.core.files.disk_space import free_bytes
 from ktrdr.core.files.durable import new_file, remove_leftovers, writing
@@ -94,12 +94,13 @@ class ArrayCache:
         other._note, other._noted = note, set()
         return other
 
-    def read(self, key: str, layout: Layout) -> dict[str, np.ndarray] | None:
+    def read(self, key: str, layout: Layout, *, mapped: bool = False) -> dict[str, np.ndarray] | None:
         """Return the arrays of an entry, or ``None`` if there is none that is undamaged.
 
         Args:
             key: result of :func:`content_key`.
             layout: dtype and shape that each array must have.
+            mapped: map the arrays from the file instead of reading them into memory; for large arrays.
 
         Returns:
             The arrays by name; they cannot be written to.
@@ -108,14 +109,15 @@ class ArrayCache:
             return None
         path = self._path(key)
         try:
-            arrays = map_arrays(path, key, layout)
+            arrays = read_arrays(path, key, layout, mapped=mapped)
         except MissingFileError:
             return None
         except (FileError, OSError):
-            self._say("a damaged entry of the feature cache was found and is computed again")
-            # Removed, so that the new one can be written. Another process may have removed it already.
-            with contextlib.suppress(OSError):
-                path.unlink()
+            if os.path.lexists(path):
+                self._say("a damaged entry of the feature cache was found and is computed again")
+                # Removed, so that the new one can be written. Another process may have removed it already.
+                with contextlib.suppress(OSError):
+                    path.unlink()
             return None
         # The time of the last use. It cannot be set where the directory may only be read, or if the entry was removed.
         with contextlib.suppress(OSError):

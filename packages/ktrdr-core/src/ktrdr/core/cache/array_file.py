@@ -1,4 +1,4 @@
-"""Files of the cache: named arrays with a checksum, mapped into memory to be read.
+"""Files of the cache: named arrays with a checksum.
 
 A file is 64 bytes of head, a description and the arrays, each padded to a multiple of 64 bytes. The head is
 :data:`_MAGIC` and the sha256 of everything after it; the description is JSON with the key and the layout. A reader
@@ -19,7 +19,7 @@ import numpy as np
 
 from ktrdr.core.files.reading import FileError, open_plain
 
-__all__ = ["Layout", "file_size", "layout_of", "map_arrays", "write_arrays"]
+__all__ = ["Layout", "file_size", "layout_of", "read_arrays", "write_arrays"]
 
 Layout: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
 """``dtype`` and shape of each array by name. A dtype has its byte order, such as ``<f8``."""
@@ -53,16 +53,18 @@ def write_arrays(path: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None
         file.write(_MAGIC + digest.digest())
 
 
-def map_arrays(path: Path, key: str, layout: Layout) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, key: str, layout: Layout, *, mapped: bool) -> dict[str, np.ndarray]:
     """Return the arrays of a file, after its checksum is verified.
 
     Args:
         path: file that :func:`write_arrays` wrote. It may be removed while the arrays are in use.
         key: key of the arrays.
         layout: layout that they must have.
+        mapped: map the arrays from the file instead of reading them into memory. Each mapping keeps a file open, so it
+            is meant for large arrays.
 
     Returns:
-        The arrays by name, mapped from the file; they cannot be written to.
+        The arrays by name; they cannot be written to.
 
     Raises:
         MissingFileError: there is no such file.
@@ -72,20 +74,24 @@ def map_arrays(path: Path, key: str, layout: Layout) -> dict[str, np.ndarray]:
     description = _description(key, layout)
     size = file_size(key, layout)
     with open_plain(path, size) as file:
-        # Verified by reading, not by the mapping: an error of the disk is an exception here, and a signal there.
-        head, digest, found = file.read(_HEAD), hashlib.sha256(), file.read(len(description))
-        digest.update(found)
-        length, piece = _HEAD + len(found), bytearray(_PIECE)
-        while count := file.readinto(piece):
-            digest.update(memoryview(piece)[:count])
+        # A file to map is verified by reading it: an error of the disk is an exception then, and a signal in a mapping.
+        content = np.empty(_PIECE if mapped else size, np.uint8)
+        digest, length = hashlib.sha256(), 0
+        while count := file.readinto(content.data):
+            if length == 0:
+                head, found = content[:_HEAD].tobytes(), content[_HEAD : _HEAD + len(description)].tobytes()
+            digest.update(content[0 if length else _HEAD : count].data)
             length += count
         if length != size or head != _MAGIC + digest.digest() or found != description:
             raise FileError(f"{path.name} is damaged")
-        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        if mapped:
+            content = np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+    content.flags.writeable = False
     arrays, start = {}, _HEAD + len(description)
     for name, (dtype, shape) in layout.items():
-        arrays[name] = np.frombuffer(mapped, dtype, math.prod(shape), start).reshape(shape)
-        start += _padded(arrays[name].nbytes)
+        end = start + _bytes_of(layout[name])
+        arrays[name] = content[start:end].view(dtype).reshape(shape)
+        start += _padded(end - start)
     return arrays
 
 

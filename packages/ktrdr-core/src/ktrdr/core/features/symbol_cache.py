@@ -52,9 +52,9 @@ class SymbolCache:
         """Return True if the cache is on and values of these types of indicators may be kept."""
         return self._arrays.on and not any(default_registry().is_foreign(name) for name in type_names)
 
-    def read(self, key: str, layout: Layout) -> dict[str, np.ndarray] | None:
+    def read(self, key: str, layout: Layout, *, mapped: bool = False) -> dict[str, np.ndarray] | None:
         """See :meth:`~ktrdr.core.cache.array_cache.ArrayCache.read`."""
-        return self._arrays.read(key, layout)
+        return self._arrays.read(key, layout, mapped=mapped)
 
     def write(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """See :meth:`~ktrdr.core.cache.array_cache.ArrayCache.write`."""

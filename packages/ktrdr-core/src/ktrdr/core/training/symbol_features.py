@@ -90,7 +90,7 @@ class SymbolFeatures:
             methods = [column.normalization for _, column in normalized]
             # Without normalization, the matrix does not depend on the split.
             key = self._key(_MATRIX, *([methods, rows] if normalized else []))
-            found = self._cache.read(key, layout)
+            found = self._cache.read(key, layout, mapped=True)
             if found is not None:
                 self._pipeline.use_fitted(symbol, found["fitted"])
                 return found["values"]
