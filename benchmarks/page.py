@@ -26,6 +26,7 @@ TITLES = {
     "labels": "Labels",
     "training": "Training and prediction",
     "rules": "Rules",
+    "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
     "cluster": "Cluster",

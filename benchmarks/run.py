@@ -35,6 +35,7 @@ BENCHMARKS = (
     "labels",
     "training",
     "rules",
+    "sklearn_populations",
     "simulation",
     "backtest",
     "cluster",

@@ -16,6 +16,9 @@ from ktrdr.ml.sklearn.thread_pools import openmp_threads
 
 __all__ = ["fit_boosting"]
 
+# With fewer training samples, threads wait for each other longer than they work, most of all on a busy machine.
+_SAMPLES_FOR_THREADS = 10_000
+
 
 def fit_boosting(
     task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation, threads: int | None
@@ -43,7 +46,7 @@ def fit_boosting(
     validation = (
         {"X_val": samples.x_val, "y_val": samples.y_val, "sample_weight_val": samples.w_val} if validated else {}
     )
-    with openmp_threads(threads):
+    with openmp_threads(threads if len(samples.y) >= _SAMPLES_FOR_THREADS else 1):
         watched.fit(samples.x, samples.y, sample_weight=samples.w, **validation)
 
     best = rounds.best or len(rounds.history)

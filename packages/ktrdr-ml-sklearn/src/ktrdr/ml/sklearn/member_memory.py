@@ -12,7 +12,7 @@ __all__ = ["BYTES_OF_PROCESS", "bytes_of_member", "most_processes"]
 BYTES_OF_PROCESS = 150_000_000
 """Own memory of a process that has imported scikit-learn."""
 
-_BYTES_OF_VALUE = {"gradient_boosting": 8, "random_forest": 8, "logistic_regression": 24}
+_BYTES_OF_VALUE = {"gradient_boosting": 10, "random_forest": 8, "logistic_regression": 16}
 _BYTES_OF_SAMPLE = 200
 _BYTES_OF_NODE = 150
 _BYTES_AT_LEAST = 1_000_000
