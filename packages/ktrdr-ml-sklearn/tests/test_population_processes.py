@@ -25,11 +25,11 @@ from ktrdr.core.testing.learning_problems import Problem, make_problem
 from ktrdr.core.testing.population_conformance import PopulationConformance
 from ktrdr.core.testing.population_problems import draw_population
 from ktrdr.core.work import NO_PROGRESS, Cancellation
-from ktrdr.ml.sklearn import population_run, shared_matrix
+from ktrdr.ml.sklearn import population_run, shared_matrices
 from ktrdr.ml.sklearn.declaration import INFO
 from ktrdr.ml.sklearn.member_memory import BYTES_OF_PROCESS, bytes_of_member, most_processes
 from ktrdr.ml.sklearn.member_processes import MemberProcesses
-from ktrdr.ml.sklearn.shared_matrix import SharedMatrix
+from ktrdr.ml.sklearn.shared_matrices import SharedMatrices
 from ktrdr.ml.sklearn.sklearn_trainer import SklearnTrainer
 from ktrdr.ml.sklearn.thread_pools import one_blas_thread
 
@@ -137,6 +137,17 @@ def test_a_large_unlucky_population_in_processes_is_as_alone(name, tmp_path):
             Kit()._compare_with_alone(TYPES[name], Kit()._draw(TYPES[name], number), tmp_path / str(number))
         Kit().test_order_neighbours_and_resources_have_no_effect(TYPES[name], tmp_path)
     assert len(started) >= 2
+
+
+def test_the_time_here_is_that_of_this_thread():
+    here = population_run._TimeHere(0.05)
+    time.sleep(0.1)
+    assert not here.requested
+    here.raise_if_requested()
+    while time.thread_time() < here._until:
+        sum(range(1000))
+    with pytest.raises(CancelledError):
+        here.raise_if_requested()
 
 
 def test_what_takes_little_time_is_trained_in_this_process(monkeypatch):
@@ -286,16 +297,25 @@ def test_a_budget_below_one_member_names_what_suffices():
 
 
 @pytest.mark.parametrize("shares", [True, False])
-def test_a_shared_matrix_is_what_was_given(shares, monkeypatch):
-    monkeypatch.setattr(shared_matrix, "SHARES", shares)
-    for shape in ((7, 3), (0, 3)):
-        given = np.random.default_rng(0).random(shape, dtype=np.float32)
-        matrix = SharedMatrix(given)
-        assert (len(matrix.descriptors) == 1) == shares
-        opened = pickle.loads(pickle.dumps(matrix.reference)).open()
-        np.testing.assert_array_equal(opened, given)
-        assert opened.size == 0 or not opened.flags.writeable
-        matrix.close()
+def test_shared_matrices_are_what_was_given(shares, monkeypatch):
+    monkeypatch.setattr(shared_matrices, "SHARES", shares)
+    for shapes in (((7, 3), (0, 3), (5, 2)), ((0, 3),)):
+        given = [np.random.default_rng(0).random(shape, dtype=np.float32) for shape in shapes]
+        matrices = SharedMatrices(given)
+        assert (len(matrices.descriptors) == 1) == shares
+        for opened, matrix in zip(pickle.loads(pickle.dumps(matrices.reference)).open(), given, strict=True):
+            np.testing.assert_array_equal(opened, matrix)
+            assert not opened.flags.writeable
+        matrices.close()
+
+
+def test_a_matrix_of_each_of_many_members_needs_one_file():
+    members = [
+        replace(member, data=replace(member.data, features=member.data.features.copy())) for member in refused(4)
+    ]
+    with MemberProcesses(1, members, 1) as processes:
+        assert len(processes._matrices.descriptors) == 1
+        assert sorted(processes._matrix_of) == [0, 1, 2, 3]
 
 
 def test_without_room_for_the_copy_there_is_one_sentence(monkeypatch):
@@ -306,10 +326,10 @@ def test_without_room_for_the_copy_there_is_one_sentence(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(shared_matrix.os, "fdopen", lambda *arguments: Full())
-    monkeypatch.setattr(shared_matrix, "tempfile", SimpleNamespace(TemporaryFile=lambda mode: Full(), gettempdir=str))
+    monkeypatch.setattr(shared_matrices.os, "fdopen", lambda *arguments: Full())
+    monkeypatch.setattr(shared_matrices, "tempfile", SimpleNamespace(TemporaryFile=lambda mode: Full(), gettempdir=str))
     with pytest.raises(DiskFullError, match=r"no room for a copy of the features, 84 bytes \(No space left"):
-        SharedMatrix(np.zeros((7, 3), np.float32))
+        SharedMatrices([np.zeros((7, 3), np.float32)])
 
 
 # Threads.

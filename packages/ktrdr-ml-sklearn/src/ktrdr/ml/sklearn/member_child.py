@@ -66,8 +66,8 @@ class _Child:
         while True:
             kind, *rest = self._work.get()
             if kind == "setup":
-                references, self._threads = rest
-                self._matrices = [reference.open() for reference in references]
+                reference, self._threads = rest
+                self._matrices = reference.open()
             else:
                 self._send("ended", rest[0], self._train(*rest))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ktrdr.core.errors import BadInputError, ErrorRecord, RemoteError
 from ktrdr.core.plugins import Member
-from ktrdr.ml.sklearn.shared_matrix import SharedMatrix
+from ktrdr.ml.sklearn.shared_matrices import SharedMatrices
 
 __all__ = ["MemberProcesses"]
 
@@ -39,11 +39,12 @@ class MemberProcesses:
         self._members = members
         self._events: queue.SimpleQueue[tuple[int, tuple[Any, ...]]] = queue.SimpleQueue()
         self._training: dict[int, int] = {}
-        self._matrices: list[SharedMatrix] = []
-        self._of_member: list[int] = []
         self._processes: list[subprocess.Popen[bytes]] = []
+        places = {id(member.data.features): member.data.features for member in members}
+        numbers = {identity: number for number, identity in enumerate(places)}
+        self._matrix_of = [numbers[id(member.data.features)] for member in members]
+        self._matrices = SharedMatrices(list(places.values()))
         try:
-            self._share_matrices()
             self._start(count, threads)
         except BaseException:
             self.close()
@@ -55,30 +56,20 @@ class MemberProcesses:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _share_matrices(self) -> None:
-        places: dict[int, int] = {}
-        for member in self._members:
-            features = member.data.features
-            if id(features) not in places:
-                places[id(features)] = len(self._matrices)
-                self._matrices.append(SharedMatrix(features))
-            self._of_member.append(places[id(features)])
-
     def _start(self, count: int, threads: int) -> None:
         # The modules of the parent are found by the child, whatever has changed the path since the start.
         code = f"import sys; sys.path[:] = {sys.path!r}; from ktrdr.ml.sklearn.member_child import main; main()"
-        references = [matrix.reference for matrix in self._matrices]
         for number in range(count):
             process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))},
-                pass_fds=[descriptor for matrix in self._matrices for descriptor in matrix.descriptors],
+                pass_fds=self._matrices.descriptors,
             )
             self._processes.append(process)
             threading.Thread(target=self._listen, args=[number, process], daemon=True).start()
-            self._send(number, "setup", references, threads)
+            self._send(number, "setup", self._matrices.reference, threads)
 
     def _listen(self, number: int, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
@@ -112,7 +103,7 @@ class MemberProcesses:
         member = self._members[number]
         self._training[process] = number
         self._send(
-            process, "train", number, member.task, self._of_member[number], member.data.train, member.data.validation
+            process, "train", number, member.task, self._matrix_of[number], member.data.train, member.data.validation
         )
 
     def cancel(self, number: int) -> None:
@@ -160,5 +151,4 @@ class MemberProcesses:
                 # What was not flushed is for nobody.
                 with contextlib.suppress(OSError):
                     pipe.close()
-        for matrix in self._matrices:
-            matrix.close()
+        self._matrices.close()

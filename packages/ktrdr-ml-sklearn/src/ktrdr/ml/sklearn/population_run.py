@@ -19,7 +19,7 @@ from ktrdr.ml.sklearn.single_training import import_estimators, train_single
 __all__ = ["PopulationRun"]
 
 _SECONDS_HERE = 5.0
-"""Seconds after which members are trained in other processes: as long as these take to start and import scikit-learn.
+"""CPU seconds after which members are trained in other processes: each takes as many to import scikit-learn.
 
 So a population never takes more than about twice as long as with the better choice, whatever a member costs.
 """
@@ -53,12 +53,12 @@ class PopulationRun:
                 f"the budget of memory is {self._resources.memory:,} bytes, and one member of the population needs "
                 f"{needed:,}; give at least as many"
             )
+        # An interpreter inside another program has no command that starts a second one.
+        most = most_processes(self._members, self._resources) if sys.executable else 1
         # Its import takes as long here as in a process.
         import_estimators(self._members[0].task.model_type)
         here = _TimeHere(_SECONDS_HERE)
         while waiting := self._waiting:
-            # An interpreter inside another program has no command that starts a second one.
-            most = most_processes(self._members, self._resources) if sys.executable else 1
             count = min(most, len(waiting))
             if count > 1 and here.requested:
                 self._train_in_processes(waiting, count)
@@ -138,16 +138,16 @@ class _TimeOver(CancelledError):
 
 
 class _TimeHere(Cancellation):
-    """Requested when the training in this process has taken its time."""
+    """Requested when the training in this thread has taken its time, in seconds of CPU: a busy machine is no reason."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._until = time.monotonic() + seconds
+        self._until = time.thread_time() + seconds
 
     @property
     def requested(self) -> bool:
         """True if the time is over."""
-        return time.monotonic() >= self._until
+        return time.thread_time() >= self._until
 
     def raise_if_requested(self) -> None:
         """Raise an error if the time is over."""
