@@ -41,9 +41,10 @@ class MatricesReference:
     def open(self) -> list[np.ndarray]:
         """Return the matrices, float32 and read-only."""
         sizes = [math.prod(shape) for shape in self.shapes]
+        total = sum(sizes)
         whole: Any = b""
-        if self.descriptor >= 0 and sum(sizes):
-            whole = mmap.mmap(self.descriptor, 4 * sum(sizes), access=mmap.ACCESS_READ)
+        if self.descriptor >= 0 and total:
+            whole = mmap.mmap(self.descriptor, 4 * total, access=mmap.ACCESS_READ)
         opened, place = [], 0
         for number, (shape, size) in enumerate(zip(self.shapes, sizes, strict=True)):
             if self.contents:
