@@ -26,7 +26,6 @@ TITLES = {
     "labels": "Labels",
     "training": "Training and prediction",
     "rules": "Rules",
-    "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
     "cluster": "Cluster",

@@ -35,7 +35,6 @@ BENCHMARKS = (
     "labels",
     "training",
     "rules",
-    "sklearn_populations",
     "simulation",
     "backtest",
     "cluster",
