@@ -19,7 +19,7 @@ from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
-from ktrdr.ml.torch import population, stack
+from ktrdr.ml.torch import stack, torch_population
 from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.consequents import RIDGES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
@@ -57,10 +57,10 @@ from pathlib import Path
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.ml.torch import population
+from ktrdr.ml.torch import torch_population
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
-population._SECONDS_BETWEEN_QUESTIONS = 0.0
+torch_population._SECONDS_BETWEEN_QUESTIONS = 0.0
 kind, architecture, settings = json.loads(sys.argv[1])
 given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=settings)
 directory, last = Path(sys.argv[2]), int(sys.argv[3])
@@ -174,7 +174,7 @@ def test_no_batch_is_trained_after_cancellation(problem, train, monkeypatch):
 
 
 def test_a_long_epoch_is_saved_in_between(problem, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(population, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(torch_population, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
     saved = []
 
     class Often(DirectoryCheckpoint):
@@ -264,10 +264,10 @@ from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
-from ktrdr.ml.torch import population, stack_plan
+from ktrdr.ml.torch import stack_plan, torch_population
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
-population._SECONDS_BETWEEN_QUESTIONS = population._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+torch_population._SECONDS_BETWEEN_QUESTIONS = torch_population._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 stack_plan._MOST_MEMBERS = 3
 directory, last = Path(sys.argv[1]), int(sys.argv[2])
 kind, architecture, settings = json.loads(sys.argv[3])

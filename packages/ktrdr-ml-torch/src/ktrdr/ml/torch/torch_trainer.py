@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ktrdr.core.plugins import CheckpointWriter, Member, MemberOutcome, Resources, TrainingData, TrainingTask
 from ktrdr.core.work import Cancellation, Progress
 from ktrdr.ml.torch.devices import resolve_device
-from ktrdr.ml.torch.population import Population
 from ktrdr.ml.torch.reporting import Reporter
 from ktrdr.ml.torch.torch_model import TorchModel
+from ktrdr.ml.torch.torch_population import Population
 
 __all__ = ["TorchTrainer"]
 
