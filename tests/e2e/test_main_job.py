@@ -75,7 +75,7 @@ def test_the_demo_says_what_it_did_and_where_everything_is(demo):
 
 def test_the_demo_writes_below_its_home_and_nowhere_else(demo):
     home, _ = demo
-    assert {path.name for path in home.iterdir()} <= {"data", "models", "runs", "checkpoints", "trials.sqlite"}
+    assert {path.name for path in home.iterdir()} <= {"data", "models", "runs", "checkpoints", "cache", "trials.sqlite"}
 
 
 def test_the_bundle_holds_what_it_should_and_no_pickle(demo):
