@@ -17,7 +17,6 @@ from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.limits import LARGEST_SEED
 from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.plugins import EpochRecord, TrainingTask
-from ktrdr.core.training import executor as executor_module
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.training.seeds import judge_members, kept_number, monitored, seed_tasks
 from ktrdr.core.work import NO_PROGRESS, Cancellation
@@ -307,12 +306,13 @@ def test_seeds_that_diverge_are_left_out_and_most_of_them_refused(make_executor,
     assert model_store.versions("waves") == (1,)
 
 
-def test_features_are_made_once(make_executor, load, monkeypatch):
-    made = []
-    honest = executor_module.stack_symbols
-    monkeypatch.setattr(executor_module, "stack_symbols", lambda *given: made.append(1) or honest(*given))
-    make_executor(load(), seeds=4).execute()
-    assert made == [1]
+def test_features_are_made_once(make_executor, load):
+    events = []
+    make_executor(load(), seeds=4, progress=events.append).execute()
+    assert [event.step for event in events if event.step in ("split", "features") and event.fraction == 1] == [
+        "split",
+        "features",
+    ]
 
 
 ENSEMBLE = ("{type: softmax_regression}", "{type: ensemble, of: {type: softmax_regression}, members: {seeds: 3}}")
