@@ -162,6 +162,20 @@ def slow_reads() -> float:
     return slowest_beside_median()
 
 
+def second_start_of_demo() -> float:
+    """Return the CPU seconds from the call of the demo's second training to its first epoch, imports apart."""
+    from second_start import seconds_of_demo
+
+    return seconds_of_demo()
+
+
+def second_preparation() -> float:
+    """Return the CPU time of the preparation of a second training on 300,000 bars over that of one without cache."""
+    from second_start import beside_first
+
+    return beside_first(300_000)
+
+
 LIMITS = (
     # Without slack: the allocations of Python are equal in each run.
     Limit(
@@ -170,6 +184,8 @@ LIMITS = (
     # It would be 10 if all rows were read; more than 1 because of deeper indexes.
     Limit("counting and listing 20,000 trials beside 2,000", "times", 1.2, growth_of_trials),
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
+    Limit("start of the demo's second training beyond imports", "CPU seconds", 0.3, second_start_of_demo),
+    Limit("preparation of a second training, 300,000 bars, beside one without cache", "times", 0.5, second_preparation),
     Limit("a cell of a sweep, 1,545 bars, beside a loop of 20,000 steps", "times", 3.5, cell_of_three_months),
     Limit("a cell of a sweep, 200,000 bars and 500 trades, beside the same", "times", 17.5, cell_of_200_000_bars),
     Limit("one operation of the API beside a bare route of FastAPI", "times", 4.0, one_operation),

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
@@ -106,7 +107,7 @@ def train_text(shared_home: Path, plugins: PluginManager) -> Callable[..., Train
             plugins=plugins,
             checkpoint_root=home / "checkpoints",
             trials=TrialLedger(SQLiteDatabase(home / "trials.sqlite")),
-            **arguments,
+            **{"cache": NO_CACHE, **arguments},
         )
 
     return run

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.errors import CancelledError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
@@ -335,7 +336,7 @@ def test_rules_are_learned_stored_and_read_in_words(variant, train_text, plugins
     bundle = train_text(text, tmp_path).bundle
     assert bundle.manifest.crisp
     assert bundle.manifest.feature_ids == ("1h_rsi_value", "1h_macd_turn_value")
-    found = explain(bundle, bar_store=BarStore(shared_home / "data"), plugins=plugins)
+    found = explain(bundle, bar_store=BarStore(shared_home / "data"), plugins=plugins, cache=NO_CACHE)
     assert len(found.rules) == 9
     assert sum(rule.weight for rule in found.rules) == pytest.approx(1, abs=1e-4)
     assert [rule.weight for rule in found.rules] == sorted((rule.weight for rule in found.rules), reverse=True)
@@ -364,7 +365,37 @@ def test_contributions_add_up_to_the_difference_from_the_average_sample(
     average = data.features[data.train.rows].mean(axis=0, dtype=np.float64).astype(np.float32)
     usual = predictor.predict(np.tile(average, (predictor.window, 1)))[-1]
     at = np.datetime64("2017-02-15T10:00", "ns")
-    found = explain(bundle, bar_store=BarStore(shared_home / "data"), plugins=plugins, at=at)
+    found = explain(bundle, bar_store=BarStore(shared_home / "data"), plugins=plugins, cache=NO_CACHE, at=at)
     for number, name in enumerate(bundle.manifest.classes):
         added = sum(share.contributions[name] for share in found.inputs)
         assert added == pytest.approx(found.outputs[name] - usual[number], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ({"replace": {"type": "mlp"}}, {}),
+        (RECURRENT, {}),
+        (
+            {"replace": {"type": "logistic_regression"}},
+            dict.fromkeys(
+                ("batch_size", "learning_rate", "optimizer", "weight_decay", "gradient_clip", "lr_scheduler",
+                 "early_stopping")
+            ),
+        ),
+    ],
+    ids=["mlp", "lstm", "sklearn"],
+)  # fmt: skip
+def test_weights_from_restored_features_are_those_from_computed_ones(
+    variant, train_text, trained_models, tmp_path, model, training
+):
+    inputs = [{"fuzzy_set": "rsi", "timeframes": "all"}, {"raw_indicator": "macd_12_26_9.signal", "timeframes": "all"}]
+    text = variant(model=model, training={"epochs": 2, **training}, training_data=SHORT, nn_inputs=inputs)
+    cache = ArrayCache(tmp_path / "cache", 10**9, note=pytest.fail)
+    computed = train_text(text, tmp_path)
+    kept, restored = (train_text(text, tmp_path, cache=cache) for _ in range(2))
+    assert [data.features.flags.writeable for _, _, data in trained_models] == [True, True, False]
+    hashes = {result.bundle.manifest.weights_hash for result in (computed, kept, restored)}
+    assert len(hashes) == 1
+    assert restored.bundle.normalizers() == computed.bundle.normalizers()
+    assert restored.bundle.manifest.metrics == computed.bundle.manifest.metrics

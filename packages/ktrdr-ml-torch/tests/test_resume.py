@@ -257,43 +257,103 @@ def test_weights_in_a_checkpoint_of_another_shape_are_refused(problem, train, tm
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8])
-def test_a_stack_goes_on_with_the_random_numbers_of_each_of_its_members(problem, train, same, tmp_path, share):
-    """Five members of one stack: the generators of all but the first are in later rows of the checkpoint."""
-    given = [problem(architecture={"dropout": 0.3}, settings={"epochs": 6}, seed=seed) for seed in range(5)]
-    members = [Member(one.task, one.data) for one in given]
-    questions = Asked()
-    many(members, questions)
-    checkpoint = DirectoryCheckpoint(tmp_path)
-    with pytest.raises(CancelledError):
-        many(members, Asked(int(questions.asked * share)), checkpoint)
-    assert checkpoint.latest() is not None
-    for outcome, one in zip(many(members, Cancellation(), checkpoint), given, strict=True):
-        alone = train(one)
-        assert same(outcome, alone)
-        assert outcome.history == alone.history
+POPULATION = """
+import json, os, signal, sys, threading, time
+from pathlib import Path
+from ktrdr.core.plugins import Member, Resources
+from ktrdr.core.testing.learning_problems import make_problem
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.work import NO_PROGRESS, Cancellation
+from ktrdr.ml.torch import population, stack_plan
+from ktrdr.ml.torch.declaration import MODEL_TYPES
+from ktrdr.ml.torch.torch_trainer import TorchTrainer
+population._SECONDS_BETWEEN_QUESTIONS = population._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+stack_plan._MOST_MEMBERS = 3
+directory, last = Path(sys.argv[1]), int(sys.argv[2])
+kind, architecture, settings = json.loads(sys.argv[3])
+members = []
+for seed in range(5):
+    own = {**settings, "epochs": 2 + seed % 3, "learning_rate": 0.01 * (seed + 1)}
+    given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=own, seed=seed)
+    members.append(Member(given.task, given.data))
+
+def kill():
+    while not any(int(path.name[-8:]) >= last for path in directory.glob("checkpoint-*")):
+        time.sleep(0.0005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+TorchTrainer().train_many(
+    members, progress=NO_PROGRESS, cancellation=Cancellation(),
+    checkpoint=DirectoryCheckpoint(directory, every_seconds=1e-9), resources=Resources(memory=10**9, cores=1),
+)
+"""
 
 
-class Asked(Cancellation):
-    """Counts how often it is asked, and is cancelled at one of the questions."""
-
-    def __init__(self, at=None):
-        super().__init__()
-        self.asked, self._at = 0, at
-
-    @property
-    def requested(self):
-        self.asked += 1
-        if self.asked == self._at:
-            self.cancel("enough")
-        return super().requested
+def population_of(problem, name):
+    kind, architecture, settings = CASES[name]
+    return [
+        problem(
+            kind,
+            architecture=architecture,
+            settings={**settings, "epochs": 2 + seed % 3, "learning_rate": 0.01 * (seed + 1)},
+            seed=seed,
+        )
+        for seed in range(5)
+    ]
 
 
-def many(members, cancellation, checkpoint=None):
+def train_many(problems, checkpoint=None, cancellation=None):
     return TorchTrainer().train_many(
-        members,
+        [Member(one.task, one.data) for one in problems],
         progress=NO_PROGRESS,
-        cancellation=cancellation,
+        cancellation=cancellation or Cancellation(),
         checkpoint=checkpoint,
         resources=Resources(memory=10**9, cores=1),
     )
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mlp", "anfis"])
+def test_a_population_that_is_killed_at_random_batches_gives_the_same_models(
+    problem, train, same, tmp_path, monkeypatch, name, kills
+):
+    """Each attempt resumes from the checkpoint of the one that was killed before it."""
+    given = population_of(problem, name)
+    task = given[0].task
+    described = json.dumps([task.model_type, dict(task.architecture), dict(task.settings)])
+    last = 0
+    for _ in range(kills):
+        # Two stacks with some twenty checkpoints of epochs, and those of each batch.
+        last += random.randrange(2, 12)
+        child = [sys.executable, "-c", POPULATION, tmp_path, str(last), described]
+        done = subprocess.run(child, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=False)
+        assert done.returncode in (-signal.SIGKILL, 0), last
+        if done.returncode == 0:
+            break
+    assert DirectoryCheckpoint(tmp_path).latest() is not None
+    for outcome, one in zip(train_many(given, DirectoryCheckpoint(tmp_path)), given, strict=True):
+        alone = train(one)
+        assert same(outcome, alone), f"killed at {last}"
+        assert outcome.history == alone.history
+        assert outcome.best_epoch == alone.best_epoch
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_population_that_is_cancelled_again_and_again_gives_the_same_models(
+    problem, train, same, cancelled_at, tmp_path, name
+):
+    questions = 7 if name != "anfis" else 5 * (len(RIDGES) + 6)
+    given = population_of(problem, name)
+    interruptions = 0
+    while True:
+        try:
+            outcomes = train_many(given, DirectoryCheckpoint(tmp_path), cancelled_at(questions))
+            break
+        except CancelledError:
+            interruptions += 1
+    assert interruptions >= (5 if name != "anfis" else 1)
+    for outcome, one in zip(outcomes, given, strict=True):
+        alone = train(one)
+        assert same(outcome, alone)
+        assert outcome.history == alone.history

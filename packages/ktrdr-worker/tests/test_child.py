@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError, ErrorRecord, StoreError
+from ktrdr.core.home import home_directory
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.worker import child
 
@@ -188,7 +190,7 @@ def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monke
     monkeypatch.setattr(Exchange, "from_environment", lambda: Exchange(store))
     seen = []
 
-    def run_job(kind, job, *, resume, operation, progress, cancellation):
+    def run_job(kind, job, *, resume, operation, cache, progress, cancellation):
         place = Path(os.environ["KTRDR_HOME"]) / "checkpoints" / "name-key"
         found = sorted(path.name for path in place.glob("*")) if place.exists() else []
         seen.append((resume, found))
@@ -213,3 +215,30 @@ def test_a_stopped_training_leaves_its_last_checkpoint_in_the_object_store(monke
         "operations/A/checkpoints/00000006-0002.zip",
     ]
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_with_an_object_store_the_cache_is_that_of_the_machine(monkeypatch, tmp_path):
+    """The home of the operation is removed at its end; what is computed there serves the next operation."""
+    seen = {}
+
+    class InOneDirectory:
+        @contextlib.contextmanager
+        def home(self, operation):
+            yield tmp_path / operation
+
+        def restore_checkpoint(self, operation, home):
+            pass
+
+        def deliver(self, operation, home, result):
+            return result
+
+    def run_job(kind, job, *, cache, **options):
+        seen.update(cache=cache.root, home=home_directory())
+        return {}
+
+    monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "machine"))
+    monkeypatch.setattr("ktrdr.core.workflows.run_job.run_job", run_job)
+    monkeypatch.setattr("ktrdr.core.cluster.exchange.Exchange.from_environment", InOneDirectory)
+    request = {"kind": "training", "job": {}, "operation": "ab12"}
+    assert child.run(request, NO_PROGRESS, Cancellation()) == {"event": "completed", "result": {}}
+    assert seen == {"cache": tmp_path / "machine" / "cache", "home": tmp_path / "ab12"}

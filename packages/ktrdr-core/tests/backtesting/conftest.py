@@ -16,6 +16,7 @@ import pytest
 
 from ktrdr.core.backtesting.signals import SignalRules
 from ktrdr.core.backtesting.simulation import Costs, Market, Simulation
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
@@ -402,7 +403,7 @@ def train(bar_store: BarStore, model_store: ModelStore, plugins: PluginManager) 
     def run(text: str) -> Bundle:
         loaded = load_strategy_text(text, plugins=plugins)
         places = {"bar_store": bar_store, "model_store": model_store, "plugins": plugins}
-        return train_strategy(loaded, trials=ledger, **places).bundle
+        return train_strategy(loaded, trials=ledger, cache=NO_CACHE, **places).bundle
 
     return run
 

@@ -40,8 +40,12 @@ def ktrdr(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
 
 
 def left_behind(home: Path) -> list[str]:
-    """Return what there is in a home that was not there before, rows of its ledger of trials among it."""
-    found = sorted(path.name for path in home.iterdir() if path.name not in ("data", "models", TRIALS_FILE))
+    """Return what there is in a home that was not there before, rows of its ledger of trials among it.
+
+    The cache keeps indicator values of a backtest that fails, too.
+    """
+    known = ("cache", "data", "models", TRIALS_FILE)
+    found = sorted(path.name for path in home.iterdir() if path.name not in known)
     return found + [f"trial {listed.row.kind}" for listed in TrialLedger(default_database()).page()]
 
 

@@ -17,6 +17,7 @@ from ktrdr.core.backtesting.explanation import explain
 from ktrdr.core.backtesting.results import BacktestResult, read_result
 from ktrdr.core.backtesting.run import run_backtest
 from ktrdr.core.backtesting.signals import volume_ratio
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.cli.sweep import print_sweep
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.sample import sample_bars
@@ -94,7 +95,8 @@ class TestJumps:
         monkeypatch.setattr(prepare, "data_warnings", lambda *given: looked.append(given) or honest(*given))
         values = {"decisions.confidence_threshold": (0.34, 0.36, 0.4)}
         asked = SweepSettings(settings=values, **in_2005("02-01", "04-30"))
-        result = sweep(stocks_bundle, asked, bar_store=bar_store, plugins=plugins, trials=ledger).to_json()
+        result = sweep(stocks_bundle, asked, bar_store=bar_store, plugins=plugins, trials=ledger, cache=NO_CACHE)
+        result = result.to_json()
         assert (result["warnings"], len(looked)) == ([SPLIT], 1)
         print_sweep(result, 3)
         assert capsys.readouterr().out.count(f"Warning: {SPLIT}.") == 1

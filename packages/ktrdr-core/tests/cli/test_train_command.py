@@ -236,15 +236,15 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(run: Run, file: str, m
 def test_cancelled_before_training_there_is_nothing_to_resume(
     run: Run, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ktrdr.core.training import executor
+    from ktrdr.core.training import sample_set
 
-    honest = executor.label_symbol
+    honest = sample_set.label_symbol
 
     def label(*arguments: object) -> object:
         signal.raise_signal(signal.SIGTERM)
         return honest(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(executor, "label_symbol", label)
+    monkeypatch.setattr(sample_set, "label_symbol", label)
     status, _, err = run("train", file)
     assert status == 130
     assert "there is nothing to resume" in err

@@ -14,6 +14,7 @@ import pytest
 
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.run import run_backtest
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.sample import install_sample
 from ktrdr.core.jobs.job_settings import BacktestSettings
@@ -130,7 +131,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BacktestResult]
         models = ModelStore(tmp_path_factory.mktemp("home") / "models")
         ledger = TrialLedger(SQLiteDatabase(models.root.parent / "trials.sqlite"))
         places = {"bar_store": store, "plugins": plugins, "trials": ledger}
-        bundle = train_strategy(loaded, model_store=models, **places).bundle
+        bundle = train_strategy(loaded, model_store=models, cache=NO_CACHE, **places).bundle
         yield run_backtest(bundle, **places, settings=BacktestSettings(commission=0.0001, slippage=0.0001))
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ktrdr.core.cache import array_cache
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, CancelledError, DiskFullError, PluginError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
+from ktrdr.core.indicators import computation
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.training import executor as executor_module
+from ktrdr.core.training import sample_set
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.training.split import PARTS
 from ktrdr.core.work import Cancellation
@@ -189,13 +196,13 @@ def test_several_symbols_of_different_length(make_executor, load_stocks, stock_s
 
 def test_the_labels_of_the_other_symbol_would_be_noticed(make_executor, load_stocks, stock_store, monkeypatch):
     """The test above, broken on purpose: FB gets the labels of AAPL's last bars."""
-    honest = executor_module.label_symbol
+    honest = sample_set.label_symbol
     apple = stock_store.read("AAPL", "1d")
 
     def wrong(labels, bars):
         return honest(labels, bars if bars.symbol == "AAPL" else apple[-len(bars) :])
 
-    monkeypatch.setattr(executor_module, "label_symbol", wrong)
+    monkeypatch.setattr(sample_set, "label_symbol", wrong)
     seen = []
     fit = executor_module.fit_model
     monkeypatch.setattr(
@@ -386,3 +393,60 @@ def test_more_normalizers_than_a_model_can_keep_are_told_before_it_is_trained(ma
         BadInputError, match=r"needs \d+ normalizers, one for each symbol and raw input, and the limit is 0"
     ):
         make_executor(load()).execute()
+
+
+class TestCache:
+    """A training with a cache of features."""
+
+    @pytest.fixture
+    def notes(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def cache(self, home, notes) -> ArrayCache:
+        return ArrayCache(home / "cache", 10**9, note=notes.append)
+
+    @pytest.fixture
+    def results_of(self, make_executor, load_stocks, stock_store):
+        """Return ``results_of(cache)``: what a training of two stocks stores, without what tells the runs apart."""
+
+        def run(cache: ArrayCache) -> tuple[dict[str, Any], dict[str, Any]]:
+            bundle = make_executor(load_stocks(), bar_store=stock_store, cache=cache).execute().bundle
+            fields = bundle.manifest.model_dump(exclude={"created", "version", "files"})
+            return fields | {"weights_hash": bundle.manifest.weights_hash}, bundle.normalizers()
+
+        return run
+
+    def test_restored_it_is_the_same_training(self, results_of, cache, notes, monkeypatch):
+        computed = results_of(NO_CACHE)
+        assert results_of(cache) == computed
+        monkeypatch.setattr(computation, "compute_indicator", lambda *given: pytest.fail("it computed an indicator"))
+        assert results_of(cache) == computed
+        assert notes == []
+
+    def test_damaged_entries_are_computed_again_with_a_note(self, results_of, cache, notes):
+        computed = results_of(cache)
+        entries = sorted(cache.root.glob("*.arrays"))
+        # Two indicators, rows and matrix of each symbol.
+        assert len(entries) == 8
+        for path in entries:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+        assert results_of(cache) == computed
+        assert notes == ["a damaged entry of the feature cache was found and is computed again"]
+        assert sorted(cache.root.glob("*.arrays")) == entries
+
+    def test_a_full_disk_does_not_stop_it(self, results_of, cache, notes, monkeypatch):
+        def full(*given):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(array_cache, "write_arrays", full)
+        assert results_of(cache) == results_of(NO_CACHE)
+        assert len(notes) == 1
+        assert "the disk is full" in notes[0]
+        assert [path.name for path in cache.root.iterdir()] == [".lock"]
+
+    def test_without_a_cache_nothing_is_kept(self, results_of, home):
+        results_of(NO_CACHE)
+        assert not (home / "cache").exists()

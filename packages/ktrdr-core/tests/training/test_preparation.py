@@ -67,11 +67,12 @@ def test_symbols_stand_one_after_another_each_normalized_by_its_own_training_row
         alone.fit({symbol: matrices[symbol]}, {symbol: rows[symbol]})
         separate[symbol] = alone.transform(own).values
 
-    starts = first_rows(matrices.values())
+    lengths = {symbol: len(matrix.time) for symbol, matrix in matrices.items()}
+    starts = first_rows(lengths)
     assert starts == {"AAPL": 0, "FB": 3270}
     fit_normalizers(pipeline, matrices, rows, 1)
-    stacked = stack_symbols(pipeline, matrices)
-    assert matrices == {}
+    normalized = (pipeline.normalize(matrix).values for matrix in matrices.values())
+    stacked = stack_symbols(normalized, lengths, len(pipeline.columns))
     assert stacked.dtype == np.float32
     assert stacked.flags.c_contiguous
     assert stacked.tobytes() == np.concatenate([separate["AAPL"], separate["FB"]]).tobytes()
@@ -82,7 +83,9 @@ def test_one_symbol_alone(strategy, matrices):
     values = matrices["FB"].values.copy()
     pipeline = FeaturePipeline(strategy)
     fit_normalizers(pipeline, matrices, {"FB": np.arange(20, 100)}, 1)
-    stacked = stack_symbols(pipeline, matrices)
+    normalized = pipeline.normalize(matrices["FB"]).values
+    stacked = stack_symbols(iter([normalized]), {"FB": len(values)}, len(pipeline.columns))
+    assert stacked is normalized
     assert stacked.shape == values.shape
     np.testing.assert_array_equal(stacked[:, :-1], values[:, :-1])
     raw = values[20:100, -1].astype(np.float64)

@@ -15,6 +15,7 @@ from scipy.signal import lfilter
 from scipy.stats import binomtest
 
 from ktrdr.core.backtesting.prepare import SymbolInput
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import install_sample
@@ -75,6 +76,7 @@ def prepared(tmp_path, example_plugins):
         plugins=example_plugins,
         trials=TrialLedger(SQLiteDatabase(tmp_path / "training.sqlite")),
         checkpoint_root=tmp_path / "checkpoints",
+        cache=NO_CACHE,
     )
     steps = Steps(NO_PROGRESS, Cancellation())
     assert len(trials_of(FIFTY)) == 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore, default_store
 from ktrdr.core.data.sample import install_sample
 from ktrdr.core.errors import BadInputError, CancelledError, NotFoundError
@@ -101,3 +102,25 @@ def test_a_file_that_is_not_there(file):
     for workflow in (train, check):
         with pytest.raises(BadInputError, match="there is no file"):
             workflow(file.with_name("absent.yaml"))
+
+
+def test_every_workflow_can_bypass_the_cache(file, tmp_path):
+    settings = SweepSettings(settings={"risk.max_holding_period": (5, 9)})
+    trained = train(file, TrainingSettings(epochs=1), cache=NO_CACHE)
+    backtest(trained.bundle, cache=NO_CACHE)
+    sweep(trained.bundle, settings, cache=NO_CACHE)
+    explain(trained.bundle, cache=NO_CACHE)
+    check(file, cuts=2)
+    place = tmp_path / "home" / "cache"
+    assert not place.exists()
+    kept = []
+    for use in (
+        lambda: train(file, TrainingSettings(epochs=1)),
+        lambda: backtest(trained.bundle, BacktestSettings(end="2017-10-01")),
+        lambda: sweep(trained.bundle, settings),
+        lambda: explain(trained.bundle),
+    ):
+        use()
+        kept.append(len(list(place.glob("*.arrays"))))
+    # RSI on the bars of each, with the rows and the matrix of the training; an explanation reads what a sweep read.
+    assert kept == [3, 4, 5, 5]

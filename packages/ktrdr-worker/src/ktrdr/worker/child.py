@@ -52,13 +52,25 @@ def run(request: Mapping[str, Any], progress: Progress, cancellation: Cancellati
 
 
 def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Cancellation) -> Mapping[str, Any]:
+    from ktrdr.core.cache.default_cache import default_cache
     from ktrdr.core.cluster.exchange import CheckpointKeeper, Exchange
     from ktrdr.core.workflows.run_job import run_job
 
     kind, job, operation, attempt = request["kind"], request["job"], request.get("operation"), request.get("attempt", 1)
 
+    # The cache of this machine, not of the operation's own home, which is removed at the end.
+    cache = default_cache()
+
     def carry_out(progress: Progress) -> Mapping[str, Any]:
-        return run_job(kind, job, resume=attempt > 1, operation=operation, progress=progress, cancellation=cancellation)
+        return run_job(
+            kind,
+            job,
+            resume=attempt > 1,
+            operation=operation,
+            cache=cache,
+            progress=progress,
+            cancellation=cancellation,
+        )
 
     exchange = Exchange.from_environment()
     if exchange is None or operation is None:

@@ -97,15 +97,19 @@ def _prepare(sweep_id: str, job: SweepJob) -> PreparedSweep:
     from ktrdr.core.work.cancellation import Cancellation
     from ktrdr.core.work.progress import NO_PROGRESS
     from ktrdr.core.work.steps import Steps
-    from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all
+    from ktrdr.core.workflows.places import bars_in, cache_in, models_in, plugins_or_all
 
     operation = sweep_id.partition(":")[0]
-    steps, plugins = Steps(NO_PROGRESS, Cancellation()), plugins_or_all(None)
+    steps, plugins, cache = Steps(NO_PROGRESS, Cancellation()), plugins_or_all(None), cache_in(None)
     exchange = Exchange.from_environment()
     if exchange is None:
         bundle = models_in(None).get(job.model)
         bars = bars_in(None)
-        return prepare_sweep(job, bundle, bar_store=bars, plugins=plugins, steps=steps, operation=operation)
+        return prepare_sweep(
+            job, bundle, bar_store=bars, plugins=plugins, cache=cache, steps=steps, operation=operation
+        )
     with exchange.home(operation) as home:
         bundle, bars = ModelStore(home / "models").get(job.model), BarStore(home / "data")
-        return prepare_sweep(job, bundle, bar_store=bars, plugins=plugins, steps=steps, operation=operation)
+        return prepare_sweep(
+            job, bundle, bar_store=bars, plugins=plugins, cache=cache, steps=steps, operation=operation
+        )

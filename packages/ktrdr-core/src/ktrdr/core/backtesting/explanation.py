@@ -11,6 +11,7 @@ import numpy as np
 from ktrdr.core.backtesting.period import history_start
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.signals import decide, volume_ratio
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.comparisons import highest_equal, lowest_equal
 from ktrdr.core.data.alignment import visible_index
 from ktrdr.core.data.bar_store import BarStore
@@ -21,6 +22,7 @@ from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, feature_co
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import Source
+from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.plugins.contract import Explainable, Predictor, Rule, RuleBased
@@ -117,6 +119,7 @@ def explain(
     plugins: PluginManager,
     symbol: str | None = None,
     at: np.datetime64 | None = None,
+    cache: ArrayCache = NO_CACHE,
 ) -> Explanation:
     """Explain one decision of a model on stored bars.
 
@@ -127,6 +130,7 @@ def explain(
         symbol: symbol of the bars; by default the first one the model was trained on.
         at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar on which the model buys or sells,
             or the last bar if it never does.
+        cache: cache of indicator values; by default none.
 
     Raises:
         BadInputError: there is no such bar, or some of its features are missing.
@@ -146,7 +150,7 @@ def explain(
     # Bars are read before the model is loaded: missing bars are reported without importing an ML framework.
     predictor = bundle.load_predictor(plugins)
     pipeline = pipeline.with_normalizers(bundle.normalizers())
-    values = pipeline.indicator_values(bars)
+    values = pipeline.indicator_values(bars, SymbolCache(cache, bars))
     matrix = pipeline.normalize(pipeline.assemble(bars, values))
     pipeline.require_rows(matrix, bars=bars)
     if row is not None:

@@ -15,6 +15,7 @@ from ktrdr.core.backtesting.period import BacktestPeriod, choose_period, history
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.reasons import Evidence
 from ktrdr.core.backtesting.signals import volume_ratio
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
@@ -24,6 +25,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
@@ -125,7 +127,13 @@ class Prepared:
 
 
 def prepare_backtest(
-    bundle: Bundle, *, bar_store: BarStore, plugins: PluginManager, settings: BacktestSettings, steps: Steps
+    bundle: Bundle,
+    *,
+    bar_store: BarStore,
+    plugins: PluginManager,
+    settings: BacktestSettings,
+    steps: Steps,
+    cache: ArrayCache = NO_CACHE,
 ) -> Prepared:
     """Load model and bars, and predict.
 
@@ -143,7 +151,10 @@ def prepare_backtest(
     predictor = steps.run("model", lambda: bundle.load_predictor(plugins, settings.device), lambda _: bundle.ref)
     pipeline = pipeline.with_normalizers(bundle.normalizers())
     by_name = dict(zip(names, inputs, strict=True))
-    predicted = steps.each("prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name]))
+    caches = {name: SymbolCache(cache, symbol.bars) for name, symbol in by_name.items()}
+    predicted = steps.each(
+        "prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name], caches[name])
+    )
     warnings = data_warnings(
         manifest.strategy,
         [symbol.base for symbol in inputs],
@@ -155,9 +166,9 @@ def prepare_backtest(
 
 
 def _predict(
-    bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, symbol: SymbolInput
+    bundle: Bundle, pipeline: FeaturePipeline, predictor: Predictor, symbol: SymbolInput, cache: SymbolCache
 ) -> tuple[Evidence, VolumeLoss | None]:
-    values = pipeline.indicator_values(symbol.bars)
+    values = pipeline.indicator_values(symbol.bars, cache)
     matrix = pipeline.normalize(pipeline.assemble(symbol.bars, values))
     loss = pipeline.volume_loss(symbol.bars, matrix, slice(symbol.first, None))
     lacking = "" if loss is None else f"{loss.reason}; import bars that have a volume"

@@ -9,6 +9,7 @@ from ktrdr.core.backtesting.backtest_look import backtest_look
 from ktrdr.core.backtesting.prepare import prepare_backtest
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.summary import summarize
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
@@ -28,6 +29,7 @@ def run_backtest(
     plugins: PluginManager,
     trials: TrialLedger,
     settings: BacktestSettings,
+    cache: ArrayCache = NO_CACHE,
     operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
@@ -43,6 +45,7 @@ def run_backtest(
         plugins: the installed backends.
         trials: ledger that records the backtest and counts the trials on the same bars.
         settings: settings of the backtest.
+        cache: cache of indicator values; by default none.
         operation: id of the operation that the backtest belongs to, if any.
         progress: receives the progress of the run.
         cancellation: stops the run on request.
@@ -59,7 +62,9 @@ def run_backtest(
     """
     cancellation = cancellation if cancellation is not None else Cancellation()
     steps = Steps(progress, cancellation)
-    prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
+    prepared = prepare_backtest(
+        bundle, bar_store=bar_store, plugins=plugins, settings=settings, cache=cache, steps=steps
+    )
     inputs = prepared.inputs
     account = steps.run(
         "simulation",

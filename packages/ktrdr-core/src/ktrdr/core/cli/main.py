@@ -31,6 +31,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "indicators": ("ktrdr.core.cli.indicators:indicators", "List indicators with their parameters."),
     "models": ("ktrdr.core.cli.models:models", "List, verify, move and delete trained models."),
     "trials": ("ktrdr.core.cli.trials:trials", "List, show, verify and merge recorded trials."),
+    "cache": ("ktrdr.core.cli.cache:cache", "Show and clear the cache of features."),
     "plugins": ("ktrdr.core.cli.plugins:plugins", "List plugins, and check that they work."),
 }
 

@@ -13,7 +13,7 @@ from ktrdr.core.data.resample import boundary_at_or_before, divides, first_strad
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, NotFoundError
 
-__all__ = ["fingerprint", "load_bars"]
+__all__ = ["bars_digest", "fingerprint", "join_digests", "load_bars"]
 
 
 def load_bars(
@@ -68,11 +68,16 @@ def fingerprint(bars: Iterable[Bars]) -> str:
 
     The order of the data sets does not matter. Every bit of a value counts; all NaN are equal.
     """
-    digests = sorted(_digest(each) for each in bars)
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    return join_digests(bars_digest(each) for each in bars)
 
 
-def _digest(bars: Bars) -> bytes:
+def join_digests(digests: Iterable[bytes]) -> str:
+    """Return the :func:`fingerprint` of the data sets with these digests."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def bars_digest(bars: Bars) -> bytes:
+    """Return the sha256 of the content of one data set; see :func:`fingerprint`."""
     digest = hashlib.sha256(f"{bars.symbol}\n{bars.timeframe}\n{len(bars)}\n".encode())
     digest.update(np.ascontiguousarray(bars.time.astype("<i8")).data)
     for name in ("open", "high", "low", "close", "volume"):

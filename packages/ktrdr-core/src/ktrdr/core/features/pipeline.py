@@ -15,7 +15,7 @@ from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.assembly import assemble
 from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix, crisp_columns, feature_columns
-from ktrdr.core.features.missing_volume import VolumeLoss, find_missing_volume, with_volume
+from ktrdr.core.features.missing_volume import MissingVolume, VolumeLoss, find_missing_volume, with_volume
 from ktrdr.core.features.normalizers import (
     Normalizer,
     apply_normalizers,
@@ -23,7 +23,8 @@ from ktrdr.core.features.normalizers import (
     normalized_columns,
     normalizers_from_json,
 )
-from ktrdr.core.features.sources import Source, indicator_values, sources_of, warmup_of
+from ktrdr.core.features.sources import Source, describe_source, indicator_values, sources_of, warmup_of
+from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["FeaturePipeline", "content_hash"]
@@ -78,10 +79,36 @@ class FeaturePipeline:
             warmup = -(-span // base) - 1
         return warmup + column.lag
 
-    def indicator_values(self, bars: Mapping[str, Bars]) -> dict[Source, np.ndarray]:
-        """Return the float64 values of each ``(timeframe, indicator)`` on the bars of its own timeframe."""
+    @property
+    def indicator_types(self) -> set[str]:
+        """Types of the indicators that the columns read."""
+        return {self._strategy.indicators[name.partition(".")[0]].type for _, name in self._sources}
+
+    def describe(self) -> list[Any]:
+        """Return what :meth:`compute` depends on, besides the bars, as JSON-ready values.
+
+        Names that a strategy gives to its indicators and fuzzy sets are not part of it.
+        """
+        columns = [
+            [
+                column.kind,
+                describe_source(self._strategy, (column.timeframe, column.indicator)),
+                None if column.function is None else [column.function.type, column.function.parameters],
+                column.lag,
+            ]
+            for column in self._columns
+        ]
+        return [self._base, self._strategy.training_data.history_required or 0, columns]
+
+    def indicator_values(self, bars: Mapping[str, Bars], cache: SymbolCache | None = None) -> dict[Source, np.ndarray]:
+        """Return the float64 values of each ``(timeframe, indicator)`` on the bars of its own timeframe.
+
+        Args:
+            bars: one symbol's bars per timeframe.
+            cache: cache for ``bars``; ``None`` to compute all values. Values from a cache cannot be written to.
+        """
         self._check(bars)
-        return indicator_values(self._strategy, self._sources, bars)
+        return indicator_values(self._strategy, self._sources, bars, cache)
 
     def compute(self, bars: Mapping[str, Bars], *, complete_rows: bool = True) -> FeatureMatrix:
         """Return the features of one symbol, with raw columns not normalized.
@@ -132,10 +159,7 @@ class FeaturePipeline:
         counted = np.arange(len(base))[rows]
         if not len(counted):
             return None
-        # Bars before the warm-up of the first counted row affect none of the counted rows.
-        since = base.time[max(int(counted[0]) - self.warmup, 0)]
-        recent = {timeframe: bars[timeframe].between(since, None) for timeframe in self.timeframes}
-        missing = find_missing_volume(self._strategy, self._sources, recent)
+        missing = self.missing_volume(bars, int(counted[0]))
         if not missing:
             return None
         filled = with_volume(bars, above_zero=any(each.above_zero for each in missing))
@@ -146,8 +170,20 @@ class FeaturePipeline:
         lost = int(np.count_nonzero(known & ~matrix.warm[counted]))
         return VolumeLoss(lost, int(np.count_nonzero(known)), missing) if lost else None
 
+    def missing_volume(self, bars: Mapping[str, Bars], first: int = 0) -> tuple[MissingVolume, ...]:
+        """Return the missing volume that may affect base bars from position ``first`` on.
+
+        Args:
+            bars: one symbol's bars per timeframe, as in :meth:`compute`.
+            first: position of a base bar.
+        """
+        # Bars before the warm-up of the first row do not affect it.
+        since = bars[self._base].time[max(first - self.warmup, 0)]
+        recent = {timeframe: bars[timeframe].between(since, None) for timeframe in self.timeframes}
+        return find_missing_volume(self._strategy, self._sources, recent)
+
     def fit(self, matrices: Mapping[str, FeatureMatrix], train_rows: Mapping[str, np.ndarray]) -> FeaturePipeline:
-        """Fit the normalizers of each symbol on its own training rows, replacing those of an earlier fit.
+        """Fit the normalizers of each symbol on its own training rows, replacing those of an earlier fit of it.
 
         A lagged column shares the normalizer of the column that it repeats, so a value is the same number at every lag.
 
@@ -174,8 +210,22 @@ class FeaturePipeline:
                     by_input[key] = fit_normalizer(column.normalization, matrix.values[:, position][train_rows[symbol]])
                 entries[column.id] = by_input[key]
             fitted[symbol] = entries
-        self._normalizers = fitted
+        self._normalizers = {**self._normalizers, **fitted}
         return self
+
+    def fitted(self, symbol: str) -> np.ndarray:
+        """Return offset and scale of each normalized column of ``symbol``, float64 ``(columns, 2)``."""
+        found = self._normalizers_of(symbol)
+        numbers = [(found[column.id].offset, found[column.id].scale) for _, column in normalized_columns(self._columns)]
+        return np.array(numbers, dtype=np.float64).reshape(-1, 2)
+
+    def use_fitted(self, symbol: str, fitted: np.ndarray) -> None:
+        """Take the normalizers of ``symbol`` from the result of :meth:`fitted`, in place of a fit."""
+        entries: dict[str, Normalizer] = {}
+        for (_, column), (offset, scale) in zip(normalized_columns(self._columns), fitted.tolist(), strict=True):
+            assert column.normalization is not None  # normalized_columns returns no other columns
+            entries[column.id] = Normalizer(column.normalization, offset, scale)
+        self._normalizers = {**self._normalizers, symbol: entries}
 
     def normalize(self, matrix: FeatureMatrix) -> FeatureMatrix:
         """Return a copy of ``matrix`` with its raw columns normalized by the normalizers of its symbol.

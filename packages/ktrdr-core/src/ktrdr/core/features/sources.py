@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.columns import FeatureColumn
+from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.indicators import computation, registry
 from ktrdr.core.strategy.model import Strategy
 
-__all__ = ["Source", "indicator_values", "sources_of", "warmup_of"]
+__all__ = ["Source", "describe_source", "indicator_values", "sources_of", "warmup_of"]
 
 Source = tuple[str, str]
 """``(timeframe, indicator)``, the indicator as ``<id>`` or ``<id>.<output>``."""
@@ -26,9 +28,15 @@ def sources_of(columns: Iterable[FeatureColumn]) -> tuple[Source, ...]:
 
 
 def indicator_values(
-    strategy: Strategy, sources: Iterable[Source], bars: Mapping[str, Bars]
+    strategy: Strategy, sources: Iterable[Source], bars: Mapping[str, Bars], cache: SymbolCache | None = None
 ) -> dict[Source, np.ndarray]:
     """Compute the values of ``sources``, each indicator once per timeframe.
+
+    Args:
+        strategy: strategy that defines the indicators.
+        sources: values to compute.
+        bars: one symbol's bars per timeframe.
+        cache: cache for ``bars``; ``None`` to compute all values.
 
     Returns:
         float64 ``(bars of that timeframe,)`` for each source; NaN where the indicator is not warm, has no value, or
@@ -42,10 +50,19 @@ def indicator_values(
     values: dict[Source, np.ndarray] = {}
     for (timeframe, identifier), reads in wanted.items():
         definition = strategy.indicators[identifier]
-        outputs = computation.compute_indicator(definition.type, definition.parameters, bars[timeframe])
+        compute = computation.compute_indicator if cache is None else cache.compute_indicator
+        outputs = compute(definition.type, definition.parameters, bars[timeframe])
         for source, output in reads:
             values[source] = _representable(outputs[output])
     return values
+
+
+def describe_source(strategy: Strategy, source: Source) -> list[Any]:
+    """Return what the values of ``source`` depend on, besides the bars: timeframe, type, parameters and output."""
+    timeframe, reference = source
+    identifier, output = _split(strategy, reference)
+    definition = strategy.indicators[identifier]
+    return [timeframe, definition.type, definition.parameters, output]
 
 
 def warmup_of(strategy: Strategy, reference: str) -> int:

@@ -65,11 +65,16 @@ def writing(place: object, outcome: str = "nothing was written") -> Iterator[Non
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[Path]:
+def new_file(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield an empty file beside ``path``, which replaces ``path`` when the block ends without an error.
 
     It gets the permissions of the replaced file, else those of a new file. With several writers the last one wins, and
     the file is always complete.
+
+    Args:
+        path: file to write.
+        flush: flush the file to disk, which takes long for a large one. Without it the file may be damaged after a
+            failure of the machine, so its reader must be able to tell.
 
     Raises:
         StoreError: the disk is full, or the directory is not writable; ``path`` is unchanged.
@@ -78,12 +83,14 @@ def new_file(path: Path) -> Iterator[Path]:
         temporary = _create_beside(path)
         try:
             yield temporary
-            sync_file(temporary)
+            if flush:
+                sync_file(temporary)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    sync_directory(path.parent)
+    if flush:
+        sync_directory(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

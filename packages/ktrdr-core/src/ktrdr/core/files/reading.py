@@ -14,7 +14,16 @@ from typing import Any
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.limits import DEEPEST_JSON, LONGEST_NUMBER, MOST_JSON_VALUES
 
-__all__ = ["FileError", "has_half_characters", "most_values", "open_plain", "parse_json", "read_plain", "sha256_of"]
+__all__ = [
+    "FileError",
+    "MissingFileError",
+    "has_half_characters",
+    "most_values",
+    "open_plain",
+    "parse_json",
+    "read_plain",
+    "sha256_of",
+]
 
 # A UTF-16 surrogate in JSON; a lone one cannot be stored or sent.
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -24,17 +33,22 @@ class FileError(BadInputError):
     """A file is missing, damaged or hostile."""
 
 
+class MissingFileError(FileError):
+    """There is no such file."""
+
+
 def open_plain(path: Path, limit: int) -> io.BufferedReader:
     """Open a regular file of at most ``limit`` bytes.
 
     Raises:
-        FileError: the file is missing or too large, or is a symbolic link, device or pipe.
+        MissingFileError: there is no such file.
+        FileError: the file is too large, or is a symbolic link, device or pipe.
     """
     try:
         # O_NONBLOCK: opening a pipe without a writer would otherwise block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise FileError(f"{path.name} is missing") from None
+        raise MissingFileError(f"{path.name} is missing") from None
     except OSError as error:
         if path.is_symlink():
             raise FileError(f"{path.name} is a symbolic link, which is not followed") from None

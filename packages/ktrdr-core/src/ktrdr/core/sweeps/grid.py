@@ -28,6 +28,7 @@ from ktrdr.core.backtesting.prepare import Prepared, prepare_backtest
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
 from ktrdr.core.backtesting.tables import time_text
 from ktrdr.core.backtesting.trades import trade_table
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import MOST_TRIALS, BacktestSettings, SweepSettings
@@ -155,12 +156,15 @@ def prepare_sweep(
     bar_store: BarStore,
     plugins: PluginManager,
     steps: Steps,
+    cache: ArrayCache = NO_CACHE,
     operation: str | None = None,
 ) -> PreparedSweep:
     """Load bars and predict; raises as :func:`~ktrdr.core.backtesting.prepare.prepare_backtest`."""
     manifest = bundle.manifest
     settings = asked.backtest()
-    prepared = prepare_backtest(bundle, bar_store=bar_store, plugins=plugins, settings=settings, steps=steps)
+    prepared = prepare_backtest(
+        bundle, bar_store=bar_store, plugins=plugins, settings=settings, cache=cache, steps=steps
+    )
     candidates = CandidateStrategies(manifest.strategy, bundle.strategy_text)
     traded = [symbol.traded for symbol in prepared.inputs]
     account = trade(manifest.strategy, prepared.inputs, prepared.outputs, settings)

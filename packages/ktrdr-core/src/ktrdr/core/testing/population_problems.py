@@ -197,8 +197,12 @@ def _draw_member(
     settings = _draw_settings(model_type, base, random)
     if together:
         settings |= {name: base.settings[name] for name in ("epochs", "batch_size", "optimizer", "momentum", "loss")}
-    free = [parameter for parameter in model_type.architecture if parameter.name in model_type.member_parameters]
-    own = {parameter.name: other_value(parameter) for parameter in free if random.random() < 0.5}
+    own = {
+        # Near the value that makes the tests fast, where there is one.
+        parameter.name: other_value(replace(parameter, default=base.architecture[parameter.name]))
+        for parameter in model_type.architecture
+        if parameter.name in model_type.member_parameters and random.random() < 0.5
+    }
     features = shared if random.random() < 0.8 else _draw_features(shared.shape[1], window, random)
     kinds = ("plain", "without validation", "absent class", "one class", "divergent", "cancelled", "stopped")
     kind = random.choice(kinds, p=(0.65, 0.06, 0.06, 0.03, 0.08, 0.04, 0.08))

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.jumps import jump_warnings
-from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.data.loading import bars_digest, join_digests
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
+from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import TrainingSettings
-from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.limits import MOST_NORMALIZERS
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.models.model_warnings import baseline_warnings, too_little_warnings
@@ -28,25 +27,16 @@ from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.importance import JudgedSamples, permutation_importance
-from ktrdr.core.training.labelling import count_labels, label_symbol
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
 from ktrdr.core.training.population import default_resources, train_population
-from ktrdr.core.training.preparation import (
-    calculate_indicators,
-    first_rows,
-    fit_normalizers,
-    fuzzify,
-    load_symbol,
-    make_part,
-    stack_symbols,
-    weigh_samples,
-)
+from ktrdr.core.training.preparation import load_symbol, make_part, weigh_samples
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, left_by_run, reserve_checkpoint, run_key
+from ktrdr.core.training.sample_set import Samples, prepare_samples
 from ktrdr.core.training.saving import data_reference, save_model
 from ktrdr.core.training.seeds import Judged, judge_members, seed_tasks
-from ktrdr.core.training.split import PARTS, SymbolSplit, split_periods, split_rows
+from ktrdr.core.training.split import PARTS, split_periods
 from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.training.task import create_task, detect_device, fit_model, window_of
 from ktrdr.core.training.trained_ensemble import TrainedEnsemble, judge_ensemble, trainings_of
@@ -78,28 +68,6 @@ class _Plan:
     pipeline: FeaturePipeline
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Samples:
-    """Samples of a training.
-
-    Attributes:
-        features: float32 ``(n, columns)``, rows of all symbols one after another.
-        first_row: row of ``features`` at which each symbol begins.
-        labels: labels of all bars, by symbol.
-        split: samples of each part, by symbol.
-        losses: warnings about rows that missing volume leaves without features.
-    """
-
-    features: np.ndarray
-    first_row: Mapping[str, int]
-    labels: Mapping[str, LabelSet]
-    split: Mapping[str, SymbolSplit]
-    losses: tuple[str, ...]
-
-    def rows(self, part: str) -> dict[str, np.ndarray]:
-        return {symbol: getattr(own, part) for symbol, own in self.split.items()}
-
-
 class TrainingExecutor:
     """Trains a strategy and stores the model, for the command line, workers and tests.
 
@@ -119,6 +87,7 @@ class TrainingExecutor:
             of device left. If False, such a checkpoint is discarded.
         operation: id of the operation that this run is an attempt of, if any; all its attempts store one bundle.
         checkpoint_root: directory of the checkpoints, by default ``$KTRDR_HOME/checkpoints``.
+        cache: cache of features; by default none.
         progress: receives an event for each step.
         cancellation: stops the run between two batches or steps; see :mod:`ktrdr.core.work`.
 
@@ -139,6 +108,7 @@ class TrainingExecutor:
         resume: bool = False,
         operation: str | None = None,
         checkpoint_root: Path | None = None,
+        cache: ArrayCache = NO_CACHE,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
     ) -> None:
@@ -151,6 +121,7 @@ class TrainingExecutor:
         self._seeds = None if isinstance(self.strategy.model, EnsembleSection) else settings.seeds
         self._resume, self._operation = resume, operation
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
+        self._cache = cache
         self._progress = progress
         self._cancellation = cancellation if cancellation is not None else Cancellation()
         self._steps = Steps(progress, self._cancellation)
@@ -171,7 +142,8 @@ class TrainingExecutor:
             TrialStoreError: the training cannot be recorded; no model is stored.
         """
         plan, bars = self._plan()
-        data_print = fingerprint(part for own in bars.values() for part in own.values())
+        digests = {symbol: {name: bars_digest(part) for name, part in own.items()} for symbol, own in bars.items()}
+        data_print = join_digests(digest for own in digests.values() for digest in own.values())
         key = run_key(self.strategy, data_print, plan.plugin, plan.device, self._seeds)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint
@@ -179,7 +151,8 @@ class TrainingExecutor:
             if not resumed and self.checkpoint is not None:
                 checkpoint.clear()
                 self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
-            samples = self._prepare(plan, bars)
+            caches = {symbol: SymbolCache(self._cache, own, digests=digests[symbol]) for symbol, own in bars.items()}
+            samples = prepare_samples(plan.pipeline, self.strategy.training, bars, plan.window, caches, self._steps)
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
             data = data_reference(self.strategy, data_print, base, periods)
@@ -265,48 +238,7 @@ class TrainingExecutor:
             lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
         )
 
-    def _prepare(self, plan: _Plan, bars: Mapping[str, Mapping[str, Bars]]) -> _Samples:
-        """Compute features and labels, and split them into parts."""
-        each, pipeline, training = self._steps.each, plan.pipeline, self.strategy.training
-        values = each("indicators", bars, lambda symbol: calculate_indicators(pipeline, bars[symbol]))
-        # `pop` frees the memory of a symbol's indicators as soon as its matrix is computed.
-        matrices = each("fuzzy sets", bars, lambda symbol: fuzzify(pipeline, bars[symbol], values.pop(symbol)))
-        labels = each(
-            "labels",
-            bars,
-            lambda symbol: label_symbol(training.labels, bars[symbol][pipeline.timeframes[0]]),
-            _labels_in_words,
-        )
-        losses = {
-            symbol: loss
-            for symbol, own in bars.items()
-            if (loss := pipeline.volume_loss(own, matrices[symbol])) is not None
-        }
-        split = each(
-            "split",
-            bars,
-            lambda symbol: split_rows(
-                symbol,
-                matrices[symbol].warm,
-                labels[symbol],
-                training.data_split,
-                embargo=training.embargo,
-                window=plan.window,
-                lacking=f"{losses[symbol].reason}; {losses[symbol].remedy}" if symbol in losses else "",
-            ),
-            _split_in_words,
-        )
-        first_row = first_rows(matrices.values())
-
-        def engineer() -> np.ndarray:
-            fit_normalizers(pipeline, matrices, {symbol: own.train for symbol, own in split.items()}, plan.window)
-            return stack_symbols(pipeline, matrices)
-
-        features = self._steps.run("features", engineer, lambda made: f"{made.shape[1]} columns, {len(made):,} rows")
-        statements = tuple(f"{symbol} {pipeline.timeframes[0]}: {loss.statement}" for symbol, loss in losses.items())
-        return _Samples(features, first_row, labels, split, statements)
-
-    def _fit(self, plan: _Plan, samples: _Samples, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
+    def _fit(self, plan: _Plan, samples: Samples, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
         """Train one model, or one for each seed or member of an ensemble, and evaluate the results."""
         data = self._training_data(samples)
         trainer = self._plugins.trainer(plan.plugin.name)
@@ -351,7 +283,7 @@ class TrainingExecutor:
             )
         return judge_members(tasks, outcomes, evaluate, progress=self._progress, cancellation=self._cancellation)
 
-    def _training_data(self, samples: _Samples) -> TrainingData:
+    def _training_data(self, samples: Samples) -> TrainingData:
         train = samples.rows("train")
         weigh = self.strategy.training.sample_weights == "uniqueness"
         weights = weigh_samples(train, samples.labels) if weigh else None
@@ -361,7 +293,7 @@ class TrainingExecutor:
             make_part(samples.rows("validation"), samples.labels, samples.first_row),
         )
 
-    def _explain(self, plan: _Plan, samples: _Samples, judged: _Parts, kept: Judged) -> dict[str, Any]:
+    def _explain(self, plan: _Plan, samples: Samples, judged: _Parts, kept: Judged) -> dict[str, Any]:
         """Return the baselines, and the importance of the inputs of the kept model."""
         if not judged:
             return {"baselines": {}, "importance": None}
@@ -378,7 +310,7 @@ class TrainingExecutor:
         return {"baselines": evaluate_baselines(samples.labels, samples.split), "importance": importance}
 
 
-def _judged_parts(samples: _Samples) -> _Parts:
+def _judged_parts(samples: Samples) -> _Parts:
     """Return the samples of each part that is evaluated and not empty."""
     found = {
         part: judged_samples(samples.features, samples.first_row, samples.rows(part), samples.labels)
@@ -391,7 +323,7 @@ def _with_seed(strategy: Strategy, seed: int) -> Strategy:
     return strategy.model_copy(update={"training": strategy.training.model_copy(update={"seed": seed})})
 
 
-def _size_warnings(plan: _Plan, samples: _Samples, model: TrainedModel) -> tuple[str, ...]:
+def _size_warnings(plan: _Plan, samples: Samples, model: TrainedModel) -> tuple[str, ...]:
     return too_little_warnings(
         {part: sum(len(rows) for rows in samples.rows(part).values()) for part in PARTS},
         inputs=len(plan.task.feature_ids),
@@ -404,15 +336,3 @@ def _epochs(model: TrainedModel) -> int:
     """Return the number of epochs that were run, of an ensemble the largest one."""
     # The length of a history would be wrong, as a backend may report only every tenth epoch.
     return max((record.epoch for training in trainings_of(model) for record in training.history), default=0)
-
-
-def _labels_in_words(labels: Mapping[str, LabelSet]) -> str:
-    total: dict[str, int] = {}
-    for own in labels.values():
-        for name, count in count_labels(own).items():
-            total[name] = total.get(name, 0) + count
-    return ", ".join(f"{name} {count:,}" for name, count in total.items())
-
-
-def _split_in_words(split: Mapping[str, SymbolSplit]) -> str:
-    return ", ".join(f"{part} {sum(len(getattr(own, part)) for own in split.values()):,}" for part in PARTS)

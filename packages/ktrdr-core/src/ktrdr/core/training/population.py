@@ -22,7 +22,7 @@ from ktrdr.core.plugins.contract import (
 from ktrdr.core.plugins.population_rules import check_members
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.stored_members import MemberStore
-from ktrdr.core.work.cancellation import Cancellation
+from ktrdr.core.work.cancellation import Cancellation, EitherCancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
 __all__ = ["default_resources", "train_members", "train_population"]
@@ -214,7 +214,7 @@ def _train_one(
             member.task,
             member.data,
             progress=forward,
-            cancellation=_Either(cancellation, member.cancellation),
+            cancellation=EitherCancellation(cancellation, member.cancellation),
             checkpoint=checkpoint,
         )
     except CancelledError as error:
@@ -222,19 +222,3 @@ def _train_one(
         return error
     except BadInputError as error:
         return error
-
-
-class _Either(Cancellation):
-    """Requested if that of the population or that of its member is."""
-
-    def __init__(self, population: Cancellation, member: Cancellation | None) -> None:
-        super().__init__()
-        self._both = [population] if member is None else [population, member]
-
-    @property
-    def requested(self) -> bool:
-        return any(each.requested for each in self._both)
-
-    def raise_if_requested(self) -> None:
-        for each in self._both:
-            each.raise_if_requested()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ktrdr.core.features.columns import FeatureMatrix
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import Source
+from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.labels.uniqueness import uniqueness_weights
 from ktrdr.core.plugins.contract import Split
@@ -57,9 +58,11 @@ def load_symbol(store: BarStore, symbol: str, timeframes: Sequence[str], dates: 
     return bars
 
 
-def calculate_indicators(pipeline: FeaturePipeline, bars: Mapping[str, Bars]) -> dict[Source, np.ndarray]:
+def calculate_indicators(
+    pipeline: FeaturePipeline, bars: Mapping[str, Bars], cache: SymbolCache | None = None
+) -> dict[Source, np.ndarray]:
     """Return one symbol's indicator values, float64 by ``(timeframe, indicator)``, on the bars of each timeframe."""
-    return pipeline.indicator_values(bars)
+    return pipeline.indicator_values(bars, cache)
 
 
 def fuzzify(
@@ -101,31 +104,32 @@ def fit_normalizers(
     pipeline.fit(matrices, used)
 
 
-def first_rows(matrices: Iterable[FeatureMatrix]) -> dict[str, int]:
-    """Return the row at which each symbol begins in the matrix of all symbols."""
+def first_rows(lengths: Mapping[str, int]) -> dict[str, int]:
+    """Return the row at which each symbol begins in the matrix of all symbols, from the number of rows of each."""
     starts: dict[str, int] = {}
     row = 0
-    for matrix in matrices:
-        starts[matrix.symbol] = row
-        row += len(matrix.time)
+    for symbol, length in lengths.items():
+        starts[symbol] = row
+        row += length
     return starts
 
 
-def stack_symbols(pipeline: FeaturePipeline, matrices: MutableMapping[str, FeatureMatrix]) -> np.ndarray:
-    """Return the normalized rows of all symbols one after another, float32 C-contiguous ``(n, features)``.
+def stack_symbols(matrices: Iterator[np.ndarray], lengths: Mapping[str, int], columns: int) -> np.ndarray:
+    """Return the rows of all symbols one after another, float32 C-contiguous ``(n, features)``.
 
-    Each matrix is removed from ``matrices`` when it is copied, so at most one is in memory twice.
+    The only matrix is returned itself. Of several, each is copied before the next is taken, so at most one is in memory
+    twice.
+
+    Args:
+        matrices: normalized matrix of each symbol.
+        lengths: number of rows of each symbol, in the same order.
+        columns: number of features.
     """
-    if len(matrices) == 1:
-        _, only = matrices.popitem()
-        return pipeline.normalize(only).values
-    rows = sum(len(matrix.time) for matrix in matrices.values())
-    stacked = np.empty((rows, len(pipeline.columns)), dtype=np.float32)
-    start = 0
-    for symbol in list(matrices):
-        matrix = pipeline.normalize(matrices.pop(symbol))
-        stacked[start : start + len(matrix.time)] = matrix.values
-        start += len(matrix.time)
+    if len(lengths) == 1:
+        return next(matrices)
+    stacked = np.empty((sum(lengths.values()), columns), dtype=np.float32)
+    for start, values in zip(first_rows(lengths).values(), matrices, strict=True):
+        stacked[start : start + len(values)] = values
     return stacked
 
 

@@ -6,7 +6,7 @@ import threading
 
 from ktrdr.core.errors import CancelledError
 
-__all__ = ["Cancellation"]
+__all__ = ["Cancellation", "EitherCancellation"]
 
 
 class Cancellation:
@@ -35,3 +35,25 @@ class Cancellation:
         """Raise :class:`~ktrdr.core.errors.CancelledError` if cancellation was requested."""
         if self._event.is_set():
             raise CancelledError(self._reason)
+
+
+class EitherCancellation(Cancellation):
+    """Requested if one of several is, such as that of a population or that of its member.
+
+    Args:
+        parts: to ask, in this order; ``None`` is never requested.
+    """
+
+    def __init__(self, *parts: Cancellation | None) -> None:
+        super().__init__()
+        self._parts = [part for part in parts if part is not None]
+
+    @property
+    def requested(self) -> bool:
+        """True once one of them is requested."""
+        return any(part.requested for part in self._parts)
+
+    def raise_if_requested(self) -> None:
+        """Raise the error of the first that is requested."""
+        for part in self._parts:
+            part.raise_if_requested()

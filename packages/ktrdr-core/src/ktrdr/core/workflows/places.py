@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ktrdr.core.cache import default_cache as caches
+from ktrdr.core.cache.array_cache import ArrayCache
 from ktrdr.core.data import bar_store as bar_stores
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.home import home_directory
@@ -15,8 +17,9 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.trials import trial_database
 from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_ledger import TrialLedger
+from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["bars_in", "bundle_of", "models_in", "plugins_or_all", "trials_in"]
+__all__ = ["bars_in", "bundle_of", "cache_in", "models_in", "plugins_or_all", "trials_in"]
 
 
 def bars_in(store: BarStore | None) -> BarStore:
@@ -55,6 +58,16 @@ def _versions_before() -> dict[str, int]:
     from ktrdr.core.workflows.take_in import versions_before
 
     return versions_before(home_directory())
+
+
+def cache_in(cache: ArrayCache | None, progress: Progress = NO_PROGRESS) -> ArrayCache:
+    """Return ``cache``, or by default the one below ``KTRDR_HOME``; its notes become events of progress.
+
+    Raises:
+        BadInputError: the limit of the cache in the environment is not a size.
+    """
+    used = caches.default_cache() if cache is None else cache
+    return used.noting(lambda note: progress(ProgressEvent("cache", fraction=1.0, message=note)))
 
 
 def plugins_or_all(plugins: PluginManager | None) -> PluginManager:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.run import run_backtest
+from ktrdr.core.cache.array_cache import ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
@@ -12,7 +13,7 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
-from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all, trials_in
+from ktrdr.core.workflows.places import bars_in, bundle_of, cache_in, plugins_or_all, trials_in
 
 __all__ = ["backtest"]
 
@@ -25,6 +26,7 @@ def backtest(
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
     trials: TrialLedger | None = None,
+    cache: ArrayCache | None = None,
     operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
@@ -40,6 +42,8 @@ def backtest(
         model_store: store of the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to predict with; by default all installed ones.
         trials: the ledger that the backtest is recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
+        cache: cache of indicator values; by default ``$KTRDR_HOME/cache``.
+            :data:`~ktrdr.core.cache.array_cache.NO_CACHE` bypasses it.
         operation: id of the operation that the backtest belongs to, if any.
         progress: receives events of each step.
         cancellation: stops the backtest between two steps.
@@ -59,6 +63,7 @@ def backtest(
         plugins=plugins_or_all(plugins),
         trials=trials_in(trials),
         settings=settings if settings is not None else BacktestSettings(),
+        cache=cache_in(cache, progress),
         operation=operation,
         progress=progress,
         cancellation=cancellation,

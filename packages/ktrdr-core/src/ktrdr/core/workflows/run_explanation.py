@@ -6,11 +6,12 @@ import numpy as np
 
 from ktrdr.core.backtesting import explanation
 from ktrdr.core.backtesting.explanation import Explanation
+from ktrdr.core.cache.array_cache import ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
-from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all
+from ktrdr.core.workflows.places import bars_in, bundle_of, cache_in, plugins_or_all
 
 __all__ = ["explain"]
 
@@ -23,6 +24,7 @@ def explain(
     bar_store: BarStore | None = None,
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
+    cache: ArrayCache | None = None,
 ) -> Explanation:
     """Explain one decision of a model on stored bars.
 
@@ -33,6 +35,8 @@ def explain(
         bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
         model_store: store of the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to predict with; by default all installed ones.
+        cache: cache of indicator values; by default ``$KTRDR_HOME/cache``.
+            :data:`~ktrdr.core.cache.array_cache.NO_CACHE` bypasses it.
 
     Returns:
         Inputs and output of the model at that bar, and the contribution of each input to the output.
@@ -44,6 +48,7 @@ def explain(
         bundle_of(model, model_store),
         bar_store=bars_in(bar_store),
         plugins=plugins_or_all(plugins),
+        cache=cache_in(cache),
         symbol=symbol,
         at=at,
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
 from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob, parse_job
 from ktrdr.core.trials.look import LOOKS, Look
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from ktrdr.core.cache.array_cache import ArrayCache
 
 __all__ = ["run_job"]
 
@@ -21,6 +24,7 @@ class _Attempt:
 
     resume: bool
     operation: str | None
+    cache: ArrayCache | None
     progress: Progress
     cancellation: Cancellation
 
@@ -31,6 +35,7 @@ def run_job(
     *,
     resume: bool = False,
     operation: str | None = None,
+    cache: ArrayCache | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> dict[str, Any]:
@@ -41,6 +46,7 @@ def run_job(
         data: the job as a JSON-ready map.
         resume: let a training resume from the last checkpoint of an earlier attempt, or start if there is none.
         operation: id of the operation that this run is an attempt of; all its attempts store one result.
+        cache: cache of features and indicator values; by default ``$KTRDR_HOME/cache``.
         progress: receives events of each step.
         cancellation: stops the job.
 
@@ -52,7 +58,8 @@ def run_job(
         BadInputError: the job is not valid, or the model, the data or a setting is not suitable.
         CancelledError: the job was cancelled.
     """
-    attempt = _Attempt(resume, operation, progress, cancellation if cancellation is not None else Cancellation())
+    cancellation = cancellation if cancellation is not None else Cancellation()
+    attempt = _Attempt(resume, operation, cache, progress, cancellation)
     job = parse_job(kind, data)
     return _RUNNERS[type(job)](job, attempt)
 
@@ -77,6 +84,7 @@ def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
             resume=resume,
             operation=attempt.operation,
             plugins=plugins,
+            cache=attempt.cache,
             progress=attempt.progress,
             cancellation=attempt.cancellation,
         )
@@ -98,6 +106,7 @@ def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
         job.model,
         settings,
         operation=attempt.operation,
+        cache=attempt.cache,
         progress=attempt.progress,
         cancellation=attempt.cancellation,
     )
@@ -117,6 +126,7 @@ def _sweep(job: SweepJob, attempt: _Attempt) -> dict[str, Any]:
         job.model,
         job.to(SweepSettings),
         operation=attempt.operation,
+        cache=attempt.cache,
         progress=attempt.progress,
         cancellation=attempt.cancellation,
     ).to_json()

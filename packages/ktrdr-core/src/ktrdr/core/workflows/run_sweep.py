@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ktrdr.core.cache.array_cache import ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.jobs.job_settings import SweepSettings
 from ktrdr.core.models.bundle import Bundle
@@ -22,7 +23,7 @@ from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
-from ktrdr.core.workflows.places import bars_in, bundle_of, plugins_or_all, trials_in
+from ktrdr.core.workflows.places import bars_in, bundle_of, cache_in, plugins_or_all, trials_in
 
 __all__ = ["sweep"]
 
@@ -37,6 +38,7 @@ def sweep(
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
     trials: TrialLedger | None = None,
+    cache: ArrayCache | None = None,
     operation: str | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
@@ -50,6 +52,8 @@ def sweep(
         model_store: store of the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to predict with; by default all installed ones.
         trials: the ledger that the cells are recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
+        cache: cache of indicator values; by default ``$KTRDR_HOME/cache``.
+            :data:`~ktrdr.core.cache.array_cache.NO_CACHE` bypasses it.
         operation: id of the operation that the sweep belongs to, if any.
         progress: receives events, at most ten a second.
         cancellation: stops the sweep between two backtests.
@@ -72,6 +76,7 @@ def sweep(
         bar_store=bars_in(bar_store),
         plugins=plugins_or_all(plugins),
         steps=Steps(progress, cancellation),
+        cache=cache_in(cache, progress),
         operation=operation,
     )
     cells, found, last = prepared.cells, [], 0.0

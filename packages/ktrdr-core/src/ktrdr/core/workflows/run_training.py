@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ktrdr.core.cache.array_cache import ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.errors import CancelledError
 from ktrdr.core.jobs.job_settings import TrainingSettings
@@ -16,7 +17,7 @@ from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
-from ktrdr.core.workflows.places import bars_in, models_in, plugins_or_all, trials_in
+from ktrdr.core.workflows.places import bars_in, cache_in, models_in, plugins_or_all, trials_in
 
 __all__ = ["train"]
 
@@ -32,6 +33,7 @@ def train(
     plugins: PluginManager | None = None,
     trials: TrialLedger | None = None,
     checkpoint_root: Path | None = None,
+    cache: ArrayCache | None = None,
     progress: Progress = NO_PROGRESS,
     cancellation: Cancellation | None = None,
 ) -> TrainingResult:
@@ -50,6 +52,8 @@ def train(
         plugins: backends to train with; by default all installed ones.
         trials: the ledger that the training is recorded in; by default ``$KTRDR_HOME/trials.sqlite``.
         checkpoint_root: directory of the checkpoints; by default ``$KTRDR_HOME/checkpoints``.
+        cache: cache of features; by default ``$KTRDR_HOME/cache``.
+            :data:`~ktrdr.core.cache.array_cache.NO_CACHE` bypasses it.
         progress: receives events of each step.
         cancellation: stops the training between two batches.
 
@@ -75,6 +79,7 @@ def train(
         resume=resume,
         operation=operation,
         checkpoint_root=checkpoint_root,
+        cache=cache_in(cache, progress),
         progress=progress,
         cancellation=cancellation,
     )

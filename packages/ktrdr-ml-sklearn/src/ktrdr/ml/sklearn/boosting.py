@@ -12,12 +12,16 @@ from ktrdr.core.plugins import EpochRecord, TrainingTask
 from ktrdr.core.work import Cancellation
 from ktrdr.ml.sklearn.reporting import Reporter
 from ktrdr.ml.sklearn.samples import Samples, accuracy
+from ktrdr.ml.sklearn.thread_pools import openmp_threads
 
 __all__ = ["fit_boosting"]
 
+# With fewer training samples, threads wait for each other longer than they work, most of all on a busy machine.
+_SAMPLES_FOR_THREADS = 10_000
+
 
 def fit_boosting(
-    task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation
+    task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation, threads: int | None
 ) -> tuple[Any, list[EpochRecord], int]:
     """Return the estimator truncated to its best round, the metrics of every round, and the number of the best round.
 
@@ -42,7 +46,8 @@ def fit_boosting(
     validation = (
         {"X_val": samples.x_val, "y_val": samples.y_val, "sample_weight_val": samples.w_val} if validated else {}
     )
-    watched.fit(samples.x, samples.y, sample_weight=samples.w, **validation)
+    with openmp_threads(threads if len(samples.y) >= _SAMPLES_FOR_THREADS else 1):
+        watched.fit(samples.x, samples.y, sample_weight=samples.w, **validation)
 
     best = rounds.best or len(rounds.history)
     estimator = plain(**parameters, early_stopping=False)

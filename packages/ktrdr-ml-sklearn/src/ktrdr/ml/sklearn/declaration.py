@@ -10,6 +10,8 @@ __all__ = ["INFO", "NAME"]
 
 NAME = "sklearn"
 
+# Members of a population are trained apart from each other: they may differ in all parameters.
+
 _GRADIENT_BOOSTING = ModelType(
     name="gradient_boosting",
     description="Histogram gradient boosting of trees; one epoch is one boosting round.",
@@ -27,6 +29,10 @@ _GRADIENT_BOOSTING = ModelType(
     ),
     training_keys=frozenset({"epochs", "early_stopping", "class_weights"}),
     writes_checkpoints=False,
+    member_parameters=frozenset({
+        "learning_rate", "max_leaf_nodes", "max_depth", "min_samples_leaf", "l2_regularization", "max_bins",
+        "max_features",
+    }),
 )  # fmt: skip
 
 _RANDOM_FOREST = ModelType(
@@ -41,6 +47,7 @@ _RANDOM_FOREST = ModelType(
     ),
     training_keys=frozenset({"class_weights"}),
     writes_checkpoints=False,
+    member_parameters=frozenset({"n_estimators", "max_depth", "min_samples_leaf", "max_features"}),
 )  # fmt: skip
 
 _LOGISTIC_REGRESSION = ModelType(
@@ -55,12 +62,13 @@ _LOGISTIC_REGRESSION = ModelType(
     ),
     training_keys=frozenset({"epochs", "class_weights"}),
     writes_checkpoints=False,
+    member_parameters=frozenset({"C", "fit_intercept"}),
 )
 
 INFO = PluginInfo(
     name=NAME,
     version=__version__,
-    contract="2.0",
+    contract="2.1",
     model_types=(_GRADIENT_BOOSTING, _RANDOM_FOREST, _LOGISTIC_REGRESSION),
     requires=("scikit-learn", "skops"),
 )

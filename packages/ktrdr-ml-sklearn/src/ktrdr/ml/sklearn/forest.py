@@ -20,7 +20,7 @@ _SCORED = 20_000
 
 
 def fit_forest(
-    task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation
+    task: TrainingTask, samples: Samples, reporter: Reporter, cancellation: Cancellation, threads: int | None
 ) -> tuple[Any, list[EpochRecord], int]:
     """Return the estimator, one record for the whole forest, and 1.
 
@@ -37,10 +37,10 @@ def fit_forest(
         n_estimators=0,
         max_features=None if features == "all" else features,
         random_state=task.seed,
-        n_jobs=-1,
+        n_jobs=threads or -1,
         warm_start=True,
     )
-    block = os.cpu_count() or 1
+    block = threads or os.cpu_count() or 1
     while estimator.n_estimators < wanted:
         cancellation.raise_if_requested()
         started = time.monotonic()

@@ -7,18 +7,27 @@ from collections.abc import Mapping
 
 from ktrdr.core.work import Progress, ProgressEvent
 
-__all__ = ["Reporter"]
+__all__ = ["SECONDS_BETWEEN", "Reporter"]
 
-_SECONDS_BETWEEN = 0.1
+SECONDS_BETWEEN = 0.1
+"""Least time between two reports."""
 
 
 class Reporter:
-    """Sends reports at a minimum distance in time, and always the last one."""
+    """Sends reports at a minimum distance in time, and always the last one.
 
-    def __init__(self, progress: Progress, total: int, unit: str) -> None:
+    Args:
+        progress: receives the reports.
+        total: number of units of the training.
+        unit: name of the unit.
+        seconds: the minimum distance.
+    """
+
+    def __init__(self, progress: Progress, total: int, unit: str, seconds: float = SECONDS_BETWEEN) -> None:
         self._progress = progress
         self._total = total
         self._unit = unit
+        self._seconds = seconds
         self._last = time.monotonic()
         self._latest: ProgressEvent | None = None
 
@@ -28,7 +37,7 @@ class Reporter:
             "training", done, self._total, self._unit, min(done / self._total, 1.0), metrics=dict(metrics or {})
         )
         now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN:
+        if now - self._last >= self._seconds:
             self._send(self._latest, now)
 
     def finish(self) -> None:
@@ -36,7 +45,7 @@ class Reporter:
         latest = self._latest
         if latest is not None:
             # The minimum distance also holds for a training that is shorter than it.
-            time.sleep(max(0.0, self._last + _SECONDS_BETWEEN - time.monotonic()))
+            time.sleep(max(0.0, self._last + self._seconds - time.monotonic()))
             self._send(ProgressEvent("training", latest.done, latest.total, latest.unit, 1.0, "", latest.metrics), 0.0)
 
     def _send(self, event: ProgressEvent, now: float) -> None:

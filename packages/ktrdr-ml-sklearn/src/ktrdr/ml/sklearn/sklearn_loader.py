@@ -16,9 +16,9 @@ from ktrdr.core.files.reading import parse_json, read_plain
 from ktrdr.core.jobs.refusals import message_of
 from ktrdr.core.limits import LARGEST_JSON
 from ktrdr.core.models.contents import BundleError, check_file, most_schema_values
+from ktrdr.ml.sklearn.single_training import require_cpu
 from ktrdr.ml.sklearn.sklearn_model import SklearnPredictor
 from ktrdr.ml.sklearn.sklearn_storage import MODEL_FILE, WEIGHTS_FILE
-from ktrdr.ml.sklearn.sklearn_trainer import require_cpu
 from ktrdr.ml.sklearn.skops_io import skops_io
 from ktrdr.ml.sklearn.trusted import ESTIMATORS, LOADERS, TRUSTED
 

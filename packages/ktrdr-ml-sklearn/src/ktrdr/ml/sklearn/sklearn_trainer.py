@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from ktrdr.core.errors import BadInputError
-from ktrdr.core.plugins import CheckpointWriter, TrainingData, TrainingTask
+from collections.abc import Sequence
+
+from ktrdr.core.plugins import CheckpointWriter, Member, MemberOutcome, Resources, TrainingData, TrainingTask
 from ktrdr.core.work import Cancellation, Progress
-from ktrdr.ml.sklearn.boosting import fit_boosting
-from ktrdr.ml.sklearn.forest import fit_forest
-from ktrdr.ml.sklearn.linear import fit_logistic
-from ktrdr.ml.sklearn.reporting import Reporter
-from ktrdr.ml.sklearn.samples import prepare
-from ktrdr.ml.sklearn.sklearn_model import SklearnModel, SklearnPredictor
+from ktrdr.ml.sklearn.population_run import PopulationRun
+from ktrdr.ml.sklearn.single_training import train_single
+from ktrdr.ml.sklearn.sklearn_model import SklearnModel
 
-__all__ = ["SklearnTrainer", "require_cpu"]
-
-_FITS = {
-    "gradient_boosting": (fit_boosting, "rounds"),
-    "random_forest": (fit_forest, "trees"),
-    "logistic_regression": (fit_logistic, "iterations"),
-}
-
-
-def require_cpu(device: str) -> None:
-    """Refuse a device that scikit-learn does not have."""
-    if device not in ("auto", "cpu"):
-        raise BadInputError(f"plugin `sklearn` has no device `{device}`: it computes on `cpu`")
+__all__ = ["SklearnTrainer"]
 
 
 class SklearnTrainer:
@@ -49,15 +35,22 @@ class SklearnTrainer:
             BadInputError: the device does not exist, or there are not enough samples or classes.
             CancelledError: on request; nothing is written.
         """
-        require_cpu(task.device)
-        cancellation.raise_if_requested()
-        fit, unit = _FITS[task.model_type]
-        samples = prepare(task, data)
-        total = task.architecture["n_estimators"] if unit == "trees" else task.settings["epochs"]
-        reporter = Reporter(progress, total, unit)
-        estimator, history, best_epoch = fit(task, samples, reporter, cancellation)
-        reporter.finish()
-        fitted = SklearnPredictor(
-            estimator, task.model_type, task.output, len(task.feature_ids), tuple(task.classes), samples.seen
-        )
-        return SklearnModel(fitted, tuple(history), best_epoch)
+        return train_single(task, data, progress=progress, cancellation=cancellation)
+
+    def train_many(
+        self,
+        members: Sequence[Member],
+        *,
+        progress: Progress,
+        cancellation: Cancellation,
+        checkpoint: CheckpointWriter | None,
+        resources: Resources,
+    ) -> Sequence[MemberOutcome]:
+        """Train all members, in several processes if that is faster; see the plugin contract.
+
+        Raises:
+            BadInputError: ``resources`` do not suffice for one member, the device does not exist, or a process was
+                killed.
+            CancelledError: the population was cancelled; nothing is written.
+        """
+        return PopulationRun(members, progress, cancellation, resources).run()

@@ -101,7 +101,8 @@ class Alternation:
             self._order = MembershipOrder(self._functions, *member.ranges())
         self._best: dict[str, Any] = {}
         # Whether the memberships have taken the step of the present epoch; the consequents before their solution.
-        self._stepped, self._unsolved = False, None
+        self._stepped = False
+        self._unsolved: Any = None
         # The first solution is kept whole, not in parts: there is no state to save before its end.
         self._started = False
         self._solver = start_consequents(member, network, self._ask) if snapshot is None else self._resumed(snapshot)

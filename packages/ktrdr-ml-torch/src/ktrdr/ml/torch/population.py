@@ -133,7 +133,7 @@ class Population:
         """Return the training of some members of a plan, at its start or at ``snapshot``."""
         if plan.alternates:
             (member,) = members
-            network = plan.network()
+            network: Any = plan.network()
             member.initialize(network)
             return Alternation(member, network.to(self._device), self, snapshot)
         stack = self._stack(plan, members, started=snapshot is not None)

@@ -298,7 +298,7 @@ class Stack:
         for name, tensor in self._optimizer.state.items():
             restore(tensor, tensors[f"optimizer.{name}"])
         for number, member in enumerate(self.members):
-            # Copies: torch reads the state of a row at the wrong place, far behind the memory of the tensor.
+            # Cloned, because torch reads a state from the beginning of its memory, not of its row.
             member.shuffle.set_state(tensors["shuffle"][number].clone())
             member.dropout.set_state(tensors["dropout"][number].clone())
             for record in snapshot.histories[number]:

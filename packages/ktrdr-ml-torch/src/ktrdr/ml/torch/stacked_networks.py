@@ -117,7 +117,8 @@ class _Perceptrons:
                 case _:
                     self._steps.append(_activation(layer, width))
         self.values = self.width * len(self._steps)
-        self._inputs, self._outputs = network.layers[0].in_features, width
+        first: Any = network.layers[0]
+        self._inputs, self._outputs = first.in_features, width
         self.weights, self.buffers = Layout(weights), Layout(buffers)
         self.decayed = slice(0, self.weights.size)
 
@@ -221,8 +222,9 @@ class _Recurrents:
     """LSTM or GRU: a stack of one, as a stack of more gains nothing on a CPU."""
 
     def __init__(self, network: Recurrent) -> None:
-        self._call = torch.lstm if isinstance(network.layers[0], nn.LSTM) else torch.gru
-        self._hidden, self._long = network.layers[0].hidden_size, isinstance(network.layers[0], nn.LSTM)
+        first: Any = network.layers[0]
+        self._hidden, self._long = first.hidden_size, isinstance(first, nn.LSTM)
+        self._call: Callable[..., Any] = torch.lstm if self._long else torch.gru
         self._names = [
             [f"layers.{number}.{name}" for name, _ in layer.named_parameters()]
             for number, layer in enumerate(network.layers)

@@ -212,7 +212,7 @@ def check_tensors(member: TrainingMember, tensors: Mapping[str, Any]) -> None:
 @torch.no_grad()
 def _measured(member: TrainingMember, tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
     """Return all tensors of rules, with the share and the center of each rule over the training samples."""
-    network = build_network(member.description).to_empty(device="cpu")
+    network: Any = build_network(member.description).to_empty(device="cpu")
     member.initialize(network)
     network.load_state_dict({**network.state_dict(), **tensors})
     network.to(device).eval()

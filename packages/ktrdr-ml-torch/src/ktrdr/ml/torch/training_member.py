@@ -100,7 +100,10 @@ class TrainingMember:
         self.keep = 1.0 - task.architecture.get("dropout", 0.0)
         self.history: list[EpochRecord] = []
         self.error: BadInputError | CancelledError | None = None
-        self.starts = self.labels = self.weights = self.epoch_start = None
+        self.starts: Any = None
+        self.labels: Any = None
+        self.weights: Any = None
+        self.epoch_start: Any = None
 
     def initialize(self, network: nn.Module) -> None:
         """Set the weights of ``network``, on the CPU, to those before the first step."""

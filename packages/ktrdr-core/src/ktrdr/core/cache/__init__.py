@@ -1,0 +1,1 @@
+"""Cache of arrays that are expensive to compute, below ``KTRDR_HOME/cache``."""
