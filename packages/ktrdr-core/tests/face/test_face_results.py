@@ -67,6 +67,20 @@ def test_a_training_is_what_its_bundle_says(training):
     )
 
 
+def test_the_metrics_of_several_seeds_have_their_spread(home, write_strategy):
+    training = kt.train(write_strategy("waves"), seeds=3, progress=False)
+    spread = ["mean", "sd", "min", "max"]
+    assert training.metrics.columns.tolist() == ["model", *spread, "majority class", "last value"]
+    for part in ("validation", "test"):
+        values = [member.metrics[part]["log_loss"] for member in training.bundle.manifest.members]
+        shown = training.metrics.loc[(part, "log_loss"), spread].tolist()
+        assert shown == pytest.approx([np.mean(values), np.std(values, ddof=1), min(values), max(values)])
+    kept = kt.train(write_strategy("waves"), seed=training.bundle.manifest.seed, progress=False)
+    assert kept.bundle.manifest.weights_hash == training.bundle.manifest.weights_hash
+    ensemble = kt.train(write_strategy("waves"), seeds=3, ensemble=True, progress=False)
+    assert ensemble.bundle.strategy.model.words == "ensemble of 3 softmax_regression"
+
+
 def test_overrides_of_a_training_are_those_of_the_command(home, write_strategy):
     training = kt.train(
         write_strategy("waves"), epochs=2, seed=7, end=pd.Timestamp("2017-02-28"), symbols="EURUSD", progress=False
