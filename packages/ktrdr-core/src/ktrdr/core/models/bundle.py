@@ -112,11 +112,14 @@ class Bundle:
         return found
 
     def history(self, member: int | None = None) -> tuple[EpochRecord, ...]:
-        """Return the epochs of training in order; NaN stands for a metric that was not finite.
+        """Return the metrics of the epochs of training.
 
         Args:
-            member: number of a member of an ensemble, from 1. Without it the result is empty for an ensemble, whose
-                members were trained one by one.
+            member: number of a member of an ensemble, from 1; None for a model of one training.
+
+        Returns:
+            The epochs in order; NaN stands for a metric that was not finite. Empty for an ensemble without ``member``,
+            as its members were trained one by one.
 
         Raises:
             BadInputError: there is no such member.
