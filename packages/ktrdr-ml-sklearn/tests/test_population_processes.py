@@ -68,6 +68,8 @@ def processes_at_once(started: list[int], questions: int = 0):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population_run, "_TimeHere", Counted)
+        patch.setattr(population_run, "_SECONDS_OF_START", 0.0)
+        patch.setattr(population_run.PopulationRun, "_pays", lambda run, seconds, count: count > 1)
         patch.setattr(population_run, "MemberProcesses", Noted)
         yield
 
@@ -144,10 +146,23 @@ def test_the_time_here_is_that_of_this_thread():
     time.sleep(0.1)
     assert not here.requested
     here.raise_if_requested()
-    while time.thread_time() < here._until:
+    while here.seconds < 0.05:
         sum(range(1000))
     with pytest.raises(CancelledError):
         here.raise_if_requested()
+
+
+def test_processes_must_save_twice_their_start():
+    run = population_run.PopulationRun(refused(20), NO_PROGRESS, Cancellation(), PLENTY)
+    assert run._pays(5.0, 2)  # none has ended in five seconds: 100 s are left, and half of them are saved
+    assert not run._pays(5.0, 1)
+    run._outcomes = dict.fromkeys(range(10), SimpleNamespace())
+    assert not run._pays(5.0, 2)  # ten have ended: 5 s are left
+    assert not run._pays(20.0, 2)
+    assert run._pays(21.0, 2)
+    assert run._pays(14.0, 4)
+    run._outcomes = dict.fromkeys(range(10), CancelledError("not trained"))
+    assert run._pays(5.0, 2)
 
 
 def test_what_takes_little_time_is_trained_in_this_process(monkeypatch):
