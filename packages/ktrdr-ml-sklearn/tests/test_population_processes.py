@@ -68,6 +68,8 @@ def processes_at_once(started: list[int], questions: int = 0):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population_run, "_TimeHere", Counted)
+        patch.setattr(population_run, "_SECONDS_OF_START", 0.0)
+        patch.setattr(population_run.PopulationRun, "_pays", lambda run, seconds, count: count > 1)
         patch.setattr(population_run, "MemberProcesses", Noted)
         yield
 
@@ -134,9 +136,9 @@ def test_a_large_unlucky_population_in_processes_is_as_alone(name, tmp_path):
     started = []
     with processes_at_once(started):
         for number in (20, 21, 22):
-            Kit()._compare_with_alone(TYPES[name], Kit()._draw(TYPES[name], number), tmp_path / str(number))
-        Kit().test_order_neighbours_and_resources_have_no_effect(TYPES[name], tmp_path)
-    assert len(started) >= 2
+            population = replace(Kit()._draw(TYPES[name], number), resources=PLENTY)
+            Kit()._compare_with_alone(TYPES[name], population, tmp_path / str(number))
+    assert started[0] == 2
 
 
 def test_the_time_here_is_that_of_this_thread():
@@ -144,10 +146,23 @@ def test_the_time_here_is_that_of_this_thread():
     time.sleep(0.1)
     assert not here.requested
     here.raise_if_requested()
-    while time.thread_time() < here._until:
+    while here.seconds < 0.05:
         sum(range(1000))
     with pytest.raises(CancelledError):
         here.raise_if_requested()
+
+
+def test_processes_must_save_twice_their_start():
+    run = population_run.PopulationRun(refused(20), NO_PROGRESS, Cancellation(), PLENTY)
+    assert run._pays(5.0, 2)  # none has ended in five seconds: 100 s are left, and half of them are saved
+    assert not run._pays(5.0, 1)
+    run._outcomes = dict.fromkeys(range(10), SimpleNamespace())
+    assert not run._pays(5.0, 2)  # ten have ended: 5 s are left
+    assert not run._pays(20.0, 2)
+    assert run._pays(21.0, 2)
+    assert run._pays(14.0, 4)
+    run._outcomes = dict.fromkeys(range(10), CancelledError("not trained"))
+    assert run._pays(5.0, 2)
 
 
 def test_what_takes_little_time_is_trained_in_this_process(monkeypatch):

@@ -18,10 +18,10 @@ from ktrdr.ml.sklearn.single_training import import_estimators, train_single
 
 __all__ = ["PopulationRun"]
 
-_SECONDS_HERE = 5.0
-"""CPU seconds after which members are trained in other processes: each takes as many to import scikit-learn.
+_SECONDS_OF_START = 5.0
+"""CPU seconds that a process takes to import scikit-learn on a slow machine.
 
-So a population never takes more than about twice as long as with the better choice, whatever a member costs.
+As long are members trained here before other processes are considered, and these must save twice as much.
 """
 
 _SECONDS_BETWEEN_QUESTIONS = 0.05
@@ -57,18 +57,26 @@ class PopulationRun:
         most = most_processes(self._members, self._resources) if sys.executable else 1
         # Its import takes as long here as in a process.
         import_estimators(self._members[0].task.model_type)
-        here = _TimeHere(_SECONDS_HERE)
+        here = _TimeHere(_SECONDS_OF_START)
         while waiting := self._waiting:
             count = min(most, len(waiting))
-            if count > 1 and here.requested:
+            if here.requested and self._pays(here.seconds, count):
                 self._train_in_processes(waiting, count)
             else:
-                self._train_here(waiting[0], here if count > 1 else None)
+                # The first member ends here too early if it alone takes so long that processes pay.
+                first = not self._outcomes and self._pays(_SECONDS_OF_START, count)
+                self._train_here(waiting[0], here if first else None)
         return [self._outcomes[number] for number in range(len(self._members))]
 
     @property
     def _waiting(self) -> list[int]:
         return [number for number in range(len(self._members)) if number not in self._outcomes]
+
+    def _pays(self, seconds: float, count: int) -> bool:
+        """Return True if processes save much more than they cost, after so many seconds of training here."""
+        trained = sum(not isinstance(outcome, Exception) for outcome in self._outcomes.values())
+        left = seconds / max(trained, 1) * len(self._waiting)
+        return left * (1 - 1 / max(count, 1)) > 2 * _SECONDS_OF_START
 
     def _end(self, number: int, outcome: MemberOutcome) -> None:
         self._outcomes[number] = outcome
@@ -142,12 +150,18 @@ class _TimeHere(Cancellation):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._until = time.thread_time() + seconds
+        self._began = time.thread_time()
+        self._seconds = seconds
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds of this thread until now."""
+        return time.thread_time() - self._began
 
     @property
     def requested(self) -> bool:
         """True if the time is over."""
-        return time.thread_time() >= self._until
+        return self.seconds >= self._seconds
 
     def raise_if_requested(self) -> None:
         """Raise an error if the time is over."""
