@@ -24,6 +24,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -176,6 +177,13 @@ def second_preparation() -> float:
     return beside_first(300_000)
 
 
+def member_beside_loop(kind: int) -> float:
+    """Return the CPU time of an epoch of one of 64 members over that of a bare loop, for one of the kinds."""
+    from populations import KINDS, cost_of_member
+
+    return cost_of_member(KINDS[kind])
+
+
 LIMITS = (
     # Without slack: the allocations of Python are equal in each run.
     Limit(
@@ -186,6 +194,11 @@ LIMITS = (
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
     Limit("start of the demo's second training beyond imports", "CPU seconds", 0.3, second_start_of_demo),
     Limit("preparation of a second training, 300,000 bars, beside one without cache", "times", 0.5, second_preparation),
+    Limit("one of 64 members beside a bare loop: mlp, batches of 32", "times", 1 / 25, partial(member_beside_loop, 0)),
+    Limit("one of 64 members beside a bare loop: mlp, batches of 64", "times", 1 / 15, partial(member_beside_loop, 1)),
+    Limit("the same with evaluation: mlp, batches of 32", "times", 1 / 15, partial(member_beside_loop, 2)),
+    Limit("the same with evaluation: mlp, batches of 64", "times", 1 / 10, partial(member_beside_loop, 3)),
+    Limit("one of 64 members beside a bare loop: anfis, 27 rules", "times", 1 / 10, partial(member_beside_loop, 4)),
     Limit("a cell of a sweep, 1,545 bars, beside a loop of 20,000 steps", "times", 3.5, cell_of_three_months),
     Limit("a cell of a sweep, 200,000 bars and 500 trades, beside the same", "times", 17.5, cell_of_200_000_bars),
     Limit("one operation of the API beside a bare route of FastAPI", "times", 4.0, one_operation),

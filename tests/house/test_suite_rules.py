@@ -90,7 +90,8 @@ def run(tmp_path):
     return execute
 
 
-@pytest.mark.parametrize("spread", [(), ("-n2",)], ids=["alone", "spread"])
+# One process of its own is enough to see its report arrive, and each costs seconds.
+@pytest.mark.parametrize("spread", [(), ("-n1",)], ids=["alone", "spread"])
 def test_a_test_that_takes_too_much_cpu_fails_unless_it_is_marked_slow(run, spread):
     said = run(BUSY.format(seconds=0.5), *spread)
     # Where CI is set, pytest's summary says it once more, in full.

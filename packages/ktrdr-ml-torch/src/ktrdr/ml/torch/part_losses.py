@@ -13,7 +13,8 @@ from ktrdr.ml.torch.samples import Matrix, Samples, gather
 
 __all__ = ["PartLosses", "block_rows"]
 
-_MOST_ROWS, _FEWEST_ROWS = 4096, 32
+# Whole blocks, and powers of two for what is left: with larger ones much of the last block would be padding.
+_MOST_ROWS, _FEWEST_ROWS = 1024, 32
 
 Forward = Callable[[Any, slice], Any]
 """From features ``(members, n, ...)`` of a slice of the members to scores ``(members, n, outputs)``."""
