@@ -21,7 +21,7 @@ from ktrdr.ml.torch.membership_order import MembershipOrder, MembershipStack
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.optimizers import clip, make_optimizer
 from ktrdr.ml.torch.part_losses import PartLosses
-from ktrdr.ml.torch.samples import gather
+from ktrdr.ml.torch.samples import Samples, gather
 from ktrdr.ml.torch.stacked_networks import Batch, StackedNetwork
 from ktrdr.ml.torch.training_member import TrainingMember
 
@@ -156,9 +156,10 @@ class Stack:
 
     def _train_block(self, active: int, end: int) -> None:
         members, at = self.members[:active], slice(self._batch, end)
-        starts, labels = (torch.stack([getattr(one, name)[at] for one in members], 1) for name in ("starts", "labels"))
+        taken = [member.batches_at(at) for member in members]
+        starts, labels = (torch.stack([getattr(own, name) for own in taken], 1) for name in ("starts", "labels"))
         sizes, counted = self._sizes(members, at)
-        factors = self._factors(members, at, counted)
+        factors = self._factors(taken, counted)
         matrices = [member.matrix for member in members]
         x = self._network.prepare(gather(matrices, starts))
         weights, buffers = self._views(active)
@@ -204,15 +205,17 @@ class Stack:
         return sizes.to(device), counted.to(device)
 
     @staticmethod
-    def _factors(members: Sequence[TrainingMember], at: slice, counted: Any) -> Any:
+    def _factors(taken: Sequence[Samples], counted: Any) -> Any:
         """Return factors ``(batches, members, samples)`` of the losses, or ``None`` if all are 1."""
-        if all(member.weights is None for member in members):
+        if all(own.weights is None for own in taken):
             return counted
-        own = [
-            torch.ones_like(member.starts[at], dtype=torch.float32) if member.weights is None else member.weights[at]
-            for member in members
-        ]
-        weights = torch.stack(own, 1)
+        weights = torch.stack(
+            [
+                torch.ones(own.starts.shape, device=own.starts.device) if own.weights is None else own.weights
+                for own in taken
+            ],
+            1,
+        )
         return weights if counted is None else weights * counted
 
     def _views(self, active: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -229,7 +232,7 @@ class Stack:
         draws = [(number, member) for number, member in enumerate(members) if member.keep < 1.0]
         if not draws:
             return lambda values, width: None
-        scales = torch.tensor([1.0 / member.keep for member in members]).to(members[0].starts.device)
+        scales = torch.tensor([1.0 / member.keep for member in members]).to(members[0].train.starts.device)
 
         def mask(values: Any, width: int) -> Any:
             drawn = torch.ones_like(values, requires_grad=False, dtype=torch.float32)

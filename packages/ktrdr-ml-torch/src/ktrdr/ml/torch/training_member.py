@@ -16,7 +16,7 @@ from ktrdr.ml.torch.initialization import initialize
 from ktrdr.ml.torch.losses import make_loss
 from ktrdr.ml.torch.model_description import Description, describe
 from ktrdr.ml.torch.optimizers import check_optimizer
-from ktrdr.ml.torch.samples import Matrix, class_weights, extremes, label_scaling, moments, prepare
+from ktrdr.ml.torch.samples import Matrix, Samples, class_weights, extremes, label_scaling, moments, prepare
 from ktrdr.ml.torch.schedules import EarlyStopping, make_schedule
 
 __all__ = ["TrainingMember", "batch_counts"]
@@ -57,9 +57,6 @@ class TrainingMember:
         batches: number of batches of an epoch.
         batch_size: number of samples of each but the last.
         last_size: number of samples of the last batch.
-        starts: int64 ``(batches, batch_size)``, first row of each sample in the order of the present epoch.
-        labels: likewise, of any dtype.
-        weights: float32, likewise; ``None`` if all are equal.
         history: the finished epochs.
         error: the reason why the training has ended without a model.
 
@@ -100,10 +97,9 @@ class TrainingMember:
         self.keep = 1.0 - task.architecture.get("dropout", 0.0)
         self.history: list[EpochRecord] = []
         self.error: BadInputError | CancelledError | None = None
-        self.starts: Any = None
-        self.labels: Any = None
-        self.weights: Any = None
+        # Of the present epoch: state of the shuffle at its start, and int64 numbers of samples, (batches, batch_size).
         self.epoch_start: Any = None
+        self._order: Any = None
 
     def initialize(self, network: nn.Module) -> None:
         """Set the weights of ``network``, on the CPU, to those before the first step."""
@@ -118,14 +114,17 @@ class TrainingMember:
     def begin_epoch(self) -> None:
         """Shuffle the training samples into batches; the last one is padded with copies of its first sample."""
         self.epoch_start = self.shuffle.get_state()
-        samples = self.train
-        order = torch.randperm(len(samples), generator=self.shuffle)[: self.batches * self.batch_size]
+        order = torch.randperm(len(self.train), generator=self.shuffle)[: self.batches * self.batch_size]
         missing = self.batches * self.batch_size - len(order)
         if missing:
             order = torch.cat([order, order[(self.batches - 1) * self.batch_size].expand(missing)])
-        order = order.view(self.batches, self.batch_size).to(samples.starts.device)
-        self.starts, self.labels = samples.starts[order], samples.labels[order]
-        self.weights = None if samples.weights is None else samples.weights[order]
+        self._order = order.view(self.batches, self.batch_size).to(self.train.starts.device)
+
+    def batches_at(self, at: slice) -> Samples:
+        """Return some batches of the present epoch: arrays ``(batches, batch_size)``."""
+        chosen, samples = self._order[at], self.train
+        weights = None if samples.weights is None else samples.weights[chosen]
+        return Samples(samples.starts[chosen], samples.labels[chosen], weights)
 
     def train_metrics(self, losses: np.ndarray, correct: int) -> dict[str, float]:
         """Return the metrics of an epoch.
