@@ -313,8 +313,10 @@ def train_many(problems, checkpoint=None, cancellation=None):
     )
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["mlp", "anfis"])
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [("mlp", 1), *(pytest.param(name, 10, marks=pytest.mark.slow) for name in ("mlp", "anfis"))],
+)
 def test_a_population_that_is_killed_at_random_batches_gives_the_same_models(
     problem, train, same, tmp_path, monkeypatch, name, kills
 ):

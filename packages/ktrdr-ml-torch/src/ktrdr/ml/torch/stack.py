@@ -209,13 +209,8 @@ class Stack:
         """Return factors ``(batches, members, samples)`` of the losses, or ``None`` if all are 1."""
         if all(own.weights is None for own in taken):
             return counted
-        weights = torch.stack(
-            [
-                torch.ones(own.starts.shape, device=own.starts.device) if own.weights is None else own.weights
-                for own in taken
-            ],
-            1,
-        )
+        ones = torch.ones(taken[0].starts.shape, device=taken[0].starts.device)
+        weights = torch.stack([ones if own.weights is None else own.weights for own in taken], 1)
         return weights if counted is None else weights * counted
 
     def _views(self, active: int) -> tuple[dict[str, Any], dict[str, Any]]:
