@@ -88,7 +88,7 @@ def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name)
     ]
     # Eight batches and an evaluation make an epoch of nine checkpoints. The child kills itself: it goes no further
     # while it waits for a processor.
-    kill = random.randrange(2, 70)
+    kill = random.randrange(2, 40)
     done = subprocess.run([*child, str(kill)], env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=False)
     assert done.returncode == -signal.SIGKILL, kill
     checkpoint = DirectoryCheckpoint(tmp_path)
