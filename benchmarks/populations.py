@@ -36,7 +36,7 @@ from ktrdr.core.testing.learning_problems import SETTINGS
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.model_description import describe
-from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.networks import empty_network
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
 __all__ = ["cost_of_member", "thousand_trainings"]
@@ -151,7 +151,7 @@ def bare(kind: Kind, epochs: int = EPOCHS) -> None:
 
 def _network(kind: Kind) -> nn.Module:
     if kind.model_type == "anfis":
-        network: Any = build_network(describe(task_of(kind, 0, 1), None)).to_empty(device="cpu")
+        network: Any = empty_network(describe(task_of(kind, 0, 1), None))
         network.start([0.5] * kind.features, [0.3] * kind.features)
         return network
     first, second = HIDDEN

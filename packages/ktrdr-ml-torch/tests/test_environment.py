@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +57,23 @@ def test_a_torch_that_cannot_add(monkeypatch):
     monkeypatch.setattr(torch, "ones", lambda *shape, dtype: torch.zeros(2))
     with pytest.raises(PluginError, match=r"torch computes 1 \+ 1 \+ 1 = 1\.0; install it again"):
         validate_environment()
+
+
+def test_a_training_and_a_prediction_do_not_import_torchs_compiler():
+    """It takes seconds, in each process that trains or predicts."""
+    code = (
+        "import sys\n"
+        "from ktrdr.core.testing.learning_problems import make_problem\n"
+        "from ktrdr.core.work import NO_PROGRESS, Cancellation\n"
+        "from ktrdr.ml.torch.declaration import MODEL_TYPES\n"
+        "from ktrdr.ml.torch.torch_trainer import TorchTrainer\n"
+        "for kind in MODEL_TYPES.values():\n"
+        "    given = make_problem(kind, 'classification', settings={'epochs': 1})\n"
+        "    rest = {'progress': NO_PROGRESS, 'cancellation': Cancellation(), 'checkpoint': None}\n"
+        "    predictor = TorchTrainer().train(given.task, given.data, **rest).predictor()\n"
+        "    predictor.predict(given.data.features)\n"
+        "    predictor.contributions(given.data.features[:9])\n"
+        "print(sorted({'sympy', 'torch._dynamo', 'torch._inductor', 'torch.fx.experimental'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ktrdr.core.plugins import CrispInput
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.ml.torch.model_description import describe
-from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.networks import empty_network
 
 
 def network_of(given_problem, functions, *, columns=2, architecture=None):
@@ -25,7 +25,7 @@ def network_of(given_problem, functions, *, columns=2, architecture=None):
         crisp_inputs=tuple(CrispInput(f"x{number}", number, functions) for number in range(columns)),
         architecture={**given_problem.task.architecture, **(architecture or {})},
     )
-    network = build_network(describe(task, None)).to_empty(device="cpu")
+    network = empty_network(describe(task, None))
     network.start([0.0] * 4, [1.0] * 4)
     with torch.no_grad():
         network.consequents.copy_(torch.randn(network.consequents.shape, generator=torch.Generator().manual_seed(1)))

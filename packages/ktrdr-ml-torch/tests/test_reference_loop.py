@@ -14,7 +14,7 @@ from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.ml.torch.consequents import ConsequentSolver
 from ktrdr.ml.torch.initialization import initialize
 from ktrdr.ml.torch.model_description import describe
-from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.networks import empty_network
 from ktrdr.ml.torch.samples import label_scaling, moments
 from ktrdr.ml.torch.training_member import _SHUFFLE, _WEIGHTS, generator
 
@@ -33,7 +33,7 @@ PLATEAU = scheduler("reduce_on_plateau", factor=0.3, patience=0, threshold=0.2, 
 def network_of(given: Problem):
     """Return the network as it is before the first step."""
     scaling = label_scaling(given.data.train) if given.task.output == "regression" else None
-    network = build_network(describe(given.task, scaling)).to_empty(device="cpu")
+    network = empty_network(describe(given.task, scaling))
     center, scale = moments(given.data)
     initialize(network, generator(given.task.seed, _WEIGHTS), center.tolist(), scale.tolist())
     return network

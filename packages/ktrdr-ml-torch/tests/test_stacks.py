@@ -17,24 +17,24 @@ from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch import stack as stack_module
 from ktrdr.ml.torch.layout import BLOCK_VALUES, Layout, Place, padded
 from ktrdr.ml.torch.losses import make_loss
+from ktrdr.ml.torch.masks import Masks
 from ktrdr.ml.torch.membership_order import MembershipOrder, MembershipStack
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.model_description import FuzzyVariable, describe
-from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.networks import empty_network
 from ktrdr.ml.torch.optimizers import make_optimizer
 from ktrdr.ml.torch.part_losses import PartLosses
 from ktrdr.ml.torch.samples import Matrix, Samples
 from ktrdr.ml.torch.stack_plan import plan_stacks
 from ktrdr.ml.torch.stacked_networks import stacked
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
-from ktrdr.ml.torch.training_member import TrainingMember
 
 CPU = torch.device("cpu")
 WIDTHS = st.integers(1, 20)
 
 
 def random_network(task, seed):
-    network = build_network(describe(task, None)).to_empty(device="cpu")
+    network = empty_network(describe(task, None))
     random = torch.Generator().manual_seed(seed)
     if hasattr(network, "memberships"):
         network.start([0.4] * 4, [0.3] * 4)
@@ -298,19 +298,41 @@ def test_a_budget_too_small_for_one_member_is_refused_in_a_sentence(problem):
     assert len(train_all([problem()], memory=50_000_000)) == 1
 
 
-def test_masks_set_their_share_to_zero_and_keep_the_mean(problem):
-    runs = []
-    for seed, share in enumerate((0.3, 0.0, 0.7)):
-        one = problem(architecture={"dropout": share}, seed=seed)
-        member = Member(one.task, one.data)
-        runs.append(TrainingMember(seed, member, CPU, lambda features, window: Matrix(features, window, CPU)))
-        runs[-1].begin_epoch()
-    mask = stack_module.Stack._mask(runs)(torch.ones(3, 1000, 104), 100)
-    for number, share in enumerate((0.3, 0.0, 0.7)):
-        own = mask[number, :, :100]
-        assert float((own == 0).float().mean()) == pytest.approx(share, abs=0.01)
-        assert float(own.mean()) == pytest.approx(1.0, abs=0.02)
-        assert own[own != 0].unique().tolist() == [pytest.approx(1 / (1 - share), rel=1e-6)]
+@given(
+    share=st.sampled_from([1e-6, 0.2, 0.5, 0.75, 0.999_999]),
+    samples=st.integers(1, 64),
+    values=st.integers(1, 90),
+    stop=st.integers(0, 40),
+)
+def test_masks_are_the_same_wherever_a_run_is_resumed(share, samples, values, stop):
+    def masks():
+        return Masks(share, torch.Generator().manual_seed(5), samples, values)
+
+    def epoch(own, first, last):
+        return [own.kept(batch, batch + 1)[0] for batch in range(first, last)]
+
+    whole = masks()
+    expected = [epoch(whole, 0, 40)]
+    whole.begin_epoch()
+    expected.append(epoch(whole, 0, 40))
+    begun = masks()
+    epoch(begun, 0, stop)
+    resumed = masks()
+    resumed.resume(begun.state_at(stop).clone(), stop)
+    found = epoch(resumed, stop, 40)
+    assert all(map(torch.equal, found, expected[0][stop:]))
+    resumed.begin_epoch()
+    assert all(map(torch.equal, epoch(resumed, 0, 40), expected[1]))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 1 / 3])
+def test_masks_set_their_share_to_zero_and_keep_the_mean(share):
+    masks = Masks(share, torch.Generator().manual_seed(1), 1000, 60)
+    kept = torch.stack([masks.kept(batch, batch + 1)[0] for batch in range(16)]).double()
+    error = math.sqrt(share * (1 - share) / kept.numel())
+    assert float(kept.mean()) == pytest.approx(1 - share, abs=5 * error)
+    assert float(kept.mean(dim=(0, 1)).std()) == pytest.approx(math.sqrt(share * (1 - share) / 16_000), rel=0.5)
+    assert masks.scale == pytest.approx(1 / (1 - share), rel=1e-4)
 
 
 def test_members_of_their_own_matrices_and_sizes_are_as_alone(problem, train, same):

@@ -57,7 +57,8 @@ def repeatable(device: Any, threads: int) -> Iterator[None]:
         with _lock:
             _users -= 1
             torch.set_num_threads(_before["threads"])
-            if _users == 0:
+            # Only what was changed, because torch imports its compiler to set it, which takes seconds.
+            if _users == 0 and _deterministic() != _before["deterministic"]:
                 enabled, warn_only, fill = _before["deterministic"]
                 torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
                 _MEMORY.fill_uninitialized_memory = fill

@@ -16,7 +16,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.model_description import Description
 
-__all__ = ["Dropout", "MultilayerPerceptron", "Recurrent", "build_network"]
+__all__ = ["Dropout", "MultilayerPerceptron", "Recurrent", "build_network", "empty_network"]
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -25,6 +25,28 @@ _ACTIVATIONS = {
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
 }
+
+
+class _Unset:
+    """A layer whose weights are not set: :mod:`~ktrdr.ml.torch.initialization` does it, or a file has them.
+
+    On the meta device torch's own initialization would import its compiler, which takes seconds.
+    """
+
+    def reset_parameters(self) -> None:
+        """Do nothing."""
+
+
+class Linear(_Unset, nn.Linear):
+    """A linear layer without weights."""
+
+
+class _LSTM(_Unset, nn.LSTM):
+    """An LSTM layer without weights."""
+
+
+class _GRU(_Unset, nn.GRU):
+    """A GRU layer without weights."""
 
 
 class Dropout(nn.Module):
@@ -45,13 +67,13 @@ class MultilayerPerceptron(nn.Module):
         self.width = max(sizes)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
-            layers.append(nn.Linear(inputs, outputs))
+            layers.append(Linear(inputs, outputs))
             if architecture["batch_norm"]:
                 layers.append(nn.BatchNorm1d(outputs))
             layers.append(_ACTIVATIONS[architecture["activation"]]())
             if architecture["dropout"]:
                 layers.append(Dropout())
-        layers.append(nn.Linear(sizes[-1], description.outputs))
+        layers.append(Linear(sizes[-1], description.outputs))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Any) -> Any:
@@ -65,7 +87,7 @@ class Recurrent(nn.Module):
     def __init__(self, description: Description) -> None:
         super().__init__()
         architecture = description.architecture
-        kind = {"lstm": nn.LSTM, "gru": nn.GRU}[description.model_type]
+        kind = {"lstm": _LSTM, "gru": _GRU}[description.model_type]
         hidden = architecture["hidden_size"]
         # An LSTM has four gates per unit.
         self.width = 4 * max(hidden, description.input_size)
@@ -73,7 +95,7 @@ class Recurrent(nn.Module):
         # Separate layers, because dropout between torch's stacked layers uses the global generator.
         self.layers = nn.ModuleList(kind(inputs, outputs, batch_first=True) for inputs, outputs in pairwise(sizes))
         self.dropout = Dropout() if architecture["dropout"] else nn.Identity()
-        self.head = nn.Linear(hidden, description.outputs)
+        self.head = Linear(hidden, description.outputs)
 
     def forward(self, x: Any) -> Any:
         """Return scores ``(n, outputs)`` of ``(n, window, features)``."""
@@ -99,3 +121,16 @@ def build_network(description: Description) -> nn.Module:
         raise BadInputError(
             f"`model.architecture` asks for a network that cannot be built: {error}; make it smaller"
         ) from None
+
+
+def empty_network(description: Description) -> nn.Module:
+    """Return the network on the CPU, with memory for the weights, which are not set.
+
+    Raises:
+        BadInputError: the network is too large.
+    """
+    network = build_network(description)
+    # `to_empty` would import torch's compiler, as its own initialization does.
+    empty = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in network.state_dict().items()}
+    network.load_state_dict(empty, assign=True)
+    return network

@@ -6,6 +6,7 @@ same epoch. Those with fewer batches rest at the end of an epoch, and those that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -75,6 +76,9 @@ class Stack:
         reduced = task.architecture.get("precision") == "bfloat16"
         self._precision = partial(torch.autocast, weights.device.type, torch.bfloat16) if reduced else nullcontext
         self._best, self._best_buffers = self._weights.clone(), self._buffers.clone()
+        self._dropouts = network.dropouts(window)
+        values = sum(math.prod(shape) for shape in self._dropouts)
+        self._masks = [member.masks(values) for member in self.members] if values else []
         self._epoch, self._batch, self._begun = 0, 0, False
         self._compose()
 
@@ -130,6 +134,8 @@ class Stack:
     def _begin(self) -> None:
         for member in self.members:
             member.begin_epoch()
+        for masks in self._masks:
+            masks.begin_epoch()
         self._begun = True
 
     def _train_batches(self) -> None:
@@ -152,7 +158,8 @@ class Stack:
         first = self.members[0]
         values = active * first.batch_size * self._window * first.description.input_size
         most = min(max(BLOCK_VALUES // values, 1), _BLOCK_BATCHES)
-        return min(self._batch + most, self.members[active - 1].batches)
+        ends = [masks.end_of_draw(self._batch) for masks in self._masks[:1]]
+        return min(self._batch + most, self.members[active - 1].batches, *ends)
 
     def _train_block(self, active: int, end: int) -> None:
         members, at = self.members[:active], slice(self._batch, end)
@@ -164,21 +171,23 @@ class Stack:
         x = self._network.prepare(gather(matrices, starts))
         weights, buffers = self._views(active)
         leaves = list(weights.values())
-        ones = torch.ones(active, device=self._weights.device)
-        mask = self._mask(members)
+        masks = self._masks_at(active, at)
         for number in range(end - at.start):
             self._control.ask(self.snapshot)
             size = sizes[number]
             part = None if counted is None else counted[number].unsqueeze(2)
+            batch = Batch(size.view(-1, 1, 1), part, [mask[number] for mask in masks])
             with self._precision():
-                score = self._network.scores(weights, buffers, x[number], Batch(size.view(-1, 1, 1), part, mask))
+                score = self._network.scores(weights, buffers, x[number], batch)
             score = score.float()
             each = self._loss(score, labels[number])
             if factors is not None:
                 # Weights have mean 1 over all samples, so a batch of small weights makes a small step.
                 each = each * factors[number]
             loss = each.sum(1) / size
-            gradients = torch.autograd.grad(loss, leaves, ones)
+            # The sum gives each member the gradient of its own loss. Gradients of the vector would be the same, but at
+            # their first use torch imports its compiler, which takes seconds.
+            gradients = torch.autograd.grad(loss.sum(), leaves)
             self._step(active, torch.cat([gradient.flatten(1) for gradient in gradients], 1))
             self._trained.append((loss.detach(), score.detach(), labels[number], part))
             share = (at.start + number + 1) / len(self._losses)
@@ -221,21 +230,16 @@ class Stack:
             self._leaves = active, leaves, self._network.buffers.views(self._buffers[:active])
         return self._leaves[1], self._leaves[2]
 
-    @staticmethod
-    def _mask(members: Sequence[TrainingMember]) -> Any:
-        """Return the function that draws dropout masks, each member's from its own generator."""
-        draws = [(number, member) for number, member in enumerate(members) if member.keep < 1.0]
-        if not draws:
-            return lambda values, width: None
-        scales = torch.tensor([1.0 / member.keep for member in members]).to(members[0].train.starts.device)
-
-        def mask(values: Any, width: int) -> Any:
-            drawn = torch.ones_like(values, requires_grad=False, dtype=torch.float32)
-            for number, member in draws:
-                drawn[number, ..., :width].bernoulli_(member.keep, generator=member.dropout)
-            return drawn.mul_(scales.view(-1, *[1] * (values.ndim - 1)))
-
-        return mask
+    def _masks_at(self, active: int, at: slice) -> list[Any]:
+        """Return the dropout masks of each layer, ``(batches, members, samples, ...)``, scaled."""
+        own = self._masks[:active]
+        if not own:
+            return []
+        kept = torch.stack([masks.kept(at.start, at.stop) for masks in own], 1)
+        scaled = kept * self._column([masks.scale for masks in own]).unsqueeze(2)
+        sizes = [math.prod(shape) for shape in self._dropouts]
+        parts = scaled.split(sizes, -1)
+        return [part.unflatten(-1, shape) for part, shape in zip(parts, self._dropouts, strict=True)]
 
     @torch.no_grad()
     def _step(self, active: int, gradient: Any) -> None:
@@ -274,7 +278,13 @@ class Stack:
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state.items()}
         starts = [member.epoch_start if self._begun else member.shuffle.get_state() for member in self.members]
         tensors["shuffle"] = torch.stack(starts)
-        tensors["dropout"] = torch.stack([member.dropout.get_state() for member in self.members])
+        if self._masks:
+            tensors["dropout"] = torch.stack(
+                [
+                    masks.state_at(min(self._batch, member.batches))
+                    for masks, member in zip(self._masks, self.members, strict=True)
+                ]
+            )
         tensors["losses"] = torch.from_numpy(self._losses[: self._batch])
         numbers = {"epoch": self._epoch, "batch": self._batch, "begun": self._begun, "correct": self._correct}
         return Snapshot(
@@ -298,7 +308,6 @@ class Stack:
         for number, member in enumerate(self.members):
             # Cloned, because torch reads a state from the beginning of its memory, not of its row.
             member.shuffle.set_state(tensors["shuffle"][number].clone())
-            member.dropout.set_state(tensors["dropout"][number].clone())
             for record in snapshot.histories[number]:
                 member.recall(record)
         self._epoch, self._batch = int(numbers["epoch"]), int(numbers["batch"])
@@ -306,6 +315,9 @@ class Stack:
         self._losses[: self._batch] = tensors["losses"].numpy()
         if numbers["begun"]:
             self._begin()
+        for number, masks in enumerate(self._masks):
+            batch = min(self._batch, self.members[number].batches)
+            masks.resume(tensors["dropout"][number].clone(), batch)
 
     def _conclude(self) -> None:
         """End the present epoch: judge the members, keep the best weights, and let those that are over leave."""
@@ -347,6 +359,7 @@ class Stack:
             self._correct = [0] * len(staying)
             return
         self.members = [self.members[number] for number in staying]
+        self._masks = [self._masks[number] for number in staying] if self._masks else []
         for name in ("_weights", "_buffers", "_best", "_best_buffers", "_clip", "_start"):
             if (rows := getattr(self, name)) is not None:
                 setattr(self, name, rows[staying])

@@ -14,7 +14,7 @@ from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.determinism import threads_for
 from ktrdr.ml.torch.layout import BLOCK_VALUES
 from ktrdr.ml.torch.model_description import Scaling, describe
-from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.networks import empty_network
 from ktrdr.ml.torch.stacked_networks import StackedNetwork, stacked
 
 __all__ = ["StackPlan", "plan_stacks"]
@@ -54,7 +54,7 @@ class StackPlan:
 def _network(task: TrainingTask) -> nn.Module:
     # The scaling of labels is no part of the network.
     scaling = Scaling(mean=0.0, scale=1.0) if task.output == "regression" else None
-    return build_network(describe(task, scaling)).to_empty(device="cpu")
+    return empty_network(describe(task, scaling))
 
 
 def _window(task: TrainingTask) -> int:

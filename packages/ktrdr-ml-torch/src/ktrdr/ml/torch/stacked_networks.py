@@ -8,7 +8,7 @@ scores and gradients of a member are, bit for bit, those of a stack of this memb
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,12 +33,12 @@ class Batch:
         sizes: float32 ``(members, 1, 1)``, the number of samples of each member.
         counted: float32 ``(members, samples, 1)``: 1 for a sample, 0 for the padding of a last batch; ``None`` if no
             batch is padded.
-        mask: returns the dropout mask ``(members, ..., width)`` of values of this shape, scaled, or ``None``.
+        masks: dropout masks ``(members, samples, ...)`` of the layers in order, scaled; empty without dropout.
     """
 
     sizes: Any
     counted: Any
-    mask: Callable[[Any, int], Any]
+    masks: Sequence[Any] = ()
 
 
 class StackedNetwork(Protocol):
@@ -57,6 +57,10 @@ class StackedNetwork(Protocol):
     width: int
     values: int
     decayed: slice
+
+    def dropouts(self, window: int) -> list[tuple[int, ...]]:
+        """Return the shape of the values of one sample in each layer with dropout, of ``window`` rows."""
+        ...
 
     def prepare(self, x: Any) -> Any:
         """Return features ``(..., features)`` in the form that :meth:`scores` takes."""
@@ -96,6 +100,7 @@ class _Perceptrons:
         self._steps: list[Callable[[Tensors, Tensors, Any, Batch | None], Any]] = []
         weights, buffers, width = [], [], 0
         self.width = 0
+        self._dropouts: list[tuple[int, ...]] = []
         for name, layer in network.layers.named_children():
             name = f"layers.{name}"
             match layer:
@@ -113,7 +118,8 @@ class _Perceptrons:
                         buffers.append(Place(f"{name}.{part}", (width,), (1, padded(width))))
                     self._steps.append(_normalization(name, layer))
                 case Dropout():
-                    self._steps.append(_dropout(width))
+                    self._steps.append(_dropout(len(self._dropouts), padded(width) - width))
+                    self._dropouts.append((width,))
                 case _:
                     self._steps.append(_activation(layer, width))
         self.values = self.width * len(self._steps)
@@ -121,6 +127,9 @@ class _Perceptrons:
         self._inputs, self._outputs = first.in_features, width
         self.weights, self.buffers = Layout(weights), Layout(buffers)
         self.decayed = slice(0, self.weights.size)
+
+    def dropouts(self, window: int) -> list[tuple[int, ...]]:
+        return self._dropouts
 
     def prepare(self, x: Any) -> Any:
         missing = padded(self._inputs) - self._inputs
@@ -172,10 +181,12 @@ def _activation(layer: nn.Module, width: int) -> Callable[..., Any]:
     return lambda weights, buffers, x, batch: function(x) * real.to(x.device)
 
 
-def _dropout(width: int) -> Callable[..., Any]:
+def _dropout(number: int, missing: int) -> Callable[..., Any]:
     def drop(weights: Tensors, buffers: Tensors, x: Any, batch: Batch | None) -> Any:
-        mask = None if batch is None else batch.mask(x, width)
-        return x if mask is None else x * mask
+        if batch is None or not batch.masks:
+            return x
+        mask = batch.masks[number]
+        return x * (functional.pad(mask, (0, missing)) if missing else mask)
 
     return drop
 
@@ -201,6 +212,9 @@ class _Rules:
         # Decay would pull the positions of the memberships to 0.
         self.decayed = self.weights.columns("consequents")
         self.buffers = Layout([Place("center", inputs, (1, *inputs)), Place("scale", inputs, (1, *inputs)), *given])
+
+    def dropouts(self, window: int) -> list[tuple[int, ...]]:
+        return []
 
     def prepare(self, x: Any) -> Any:
         return x
@@ -235,6 +249,10 @@ class _Recurrents:
         self.weights, self.buffers = Layout(Place(name, shape, shape) for name, shape in shapes.items()), Layout([])
         self.decayed = slice(0, self.weights.size)
 
+    def dropouts(self, window: int) -> list[tuple[int, ...]]:
+        inner = [(window, self._hidden)] * (len(self._names) - 1)
+        return [*inner, (self._hidden,)] if self._drops else []
+
     def prepare(self, x: Any) -> Any:
         return x
 
@@ -246,14 +264,10 @@ class _Recurrents:
             state = (zero, zero) if self._long else zero
             flat = [weights[name][0] for name in names]
             x = self._call(x, state, flat, True, 1, 0.0, False, False, True)[0]
-            x = self._drop(x[:, -1] if number == last else x, batch)
+            x = x[:, -1] if number == last else x
+            if batch is not None and batch.masks:
+                x = x * batch.masks[number][0]
         return functional.linear(x, weights["head.weight"][0], weights["head.bias"][0]).unsqueeze(0)
-
-    def _drop(self, x: Any, batch: Batch | None) -> Any:
-        if not self._drops or batch is None:
-            return x
-        mask = batch.mask(x.unsqueeze(0), self._hidden)
-        return x if mask is None else x * mask[0]
 
 
 def stacked(network: nn.Module) -> StackedNetwork:

@@ -14,7 +14,7 @@ from ktrdr.core.plugins import EpochRecord, Rule
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.contributions import STEPS, contributions, rules
 from ktrdr.ml.torch.model_description import Description
-from ktrdr.ml.torch.networks import build_network
+from ktrdr.ml.torch.networks import build_network, empty_network
 from ktrdr.ml.torch.part_losses import block_rows
 from ktrdr.ml.torch.samples import Matrix
 from ktrdr.ml.torch.tensors import fill, on_cpu
@@ -212,7 +212,7 @@ def check_tensors(member: TrainingMember, tensors: Mapping[str, Any]) -> None:
 @torch.no_grad()
 def _measured(member: TrainingMember, tensors: Mapping[str, Any], device: Any) -> dict[str, Any]:
     """Return all tensors of rules, with the share and the center of each rule over the training samples."""
-    network: Any = build_network(member.description).to_empty(device="cpu")
+    network: Any = empty_network(member.description)
     member.initialize(network)
     network.load_state_dict({**network.state_dict(), **tensors})
     network.to(device).eval()

@@ -14,6 +14,7 @@ from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.plugins import EpochRecord, Member
 from ktrdr.ml.torch.initialization import initialize
 from ktrdr.ml.torch.losses import make_loss
+from ktrdr.ml.torch.masks import Masks
 from ktrdr.ml.torch.model_description import Description, describe
 from ktrdr.ml.torch.optimizers import check_optimizer
 from ktrdr.ml.torch.samples import Matrix, Samples, class_weights, extremes, label_scaling, moments, prepare
@@ -93,8 +94,7 @@ class TrainingMember:
         )
         self.mean, self.deviation = moments(data)
         self.shuffle = generator(task.seed, _SHUFFLE)
-        self.dropout = generator(task.seed, _DROPOUT, device)
-        self.keep = 1.0 - task.architecture.get("dropout", 0.0)
+        self._dropout = generator(task.seed, _DROPOUT, device)
         self.history: list[EpochRecord] = []
         self.error: BadInputError | CancelledError | None = None
         # Of the present epoch: state of the shuffle at its start, and int64 numbers of samples, (batches, batch_size).
@@ -104,6 +104,10 @@ class TrainingMember:
     def initialize(self, network: nn.Module) -> None:
         """Set the weights of ``network``, on the CPU, to those before the first step."""
         initialize(network, generator(self.task.seed, _WEIGHTS), self.mean.tolist(), self.deviation.tolist())
+
+    def masks(self, values: int) -> Masks:
+        """Return the dropout masks for ``values`` values of a sample."""
+        return Masks(self.task.architecture["dropout"], self._dropout, self.batch_size, values)
 
     def ranges(self) -> tuple[list[float], list[float]]:
         """Return the minimum and maximum of the standardized training values of each fuzzy input."""
