@@ -200,14 +200,14 @@ class CancelAtLook(Cancellation):
 
 @pytest.mark.parametrize("model", [None, RECURRENT], ids=["mlp", "lstm"])
 def test_cancelled_it_stops_before_the_next_batch_and_can_be_resumed(variant, train_text, tmp_path, monkeypatch, model):
-    import torch
+    from ktrdr.ml.torch.optimizers import Optimizer
 
     text = variant(training_data=SHORT, training={"epochs": 4}, **({"model": model} if model else {}))
     whole = train_text(text, tmp_path / "whole").bundle.manifest.weights_hash
 
     steps = []
-    honest = torch.optim.AdamW.step
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *rest: steps.append(1) or honest(self, *rest))
+    honest = Optimizer.step
+    monkeypatch.setattr(Optimizer, "step", lambda self, *rest: steps.append(1) or honest(self, *rest))
     cancellation = CancelAtLook(30)
     with pytest.raises(CancelledError, match="enough") as stopped:
         train_text(text, tmp_path, cancellation=cancellation)

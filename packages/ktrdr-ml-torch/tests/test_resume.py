@@ -19,7 +19,7 @@ from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
-from ktrdr.ml.torch import stack, torch_population
+from ktrdr.ml.torch import population_keeper, stack
 from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.consequents import RIDGES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
@@ -57,10 +57,10 @@ from pathlib import Path
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.ml.torch import torch_population
+from ktrdr.ml.torch import population_keeper
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
-torch_population._SECONDS_BETWEEN_QUESTIONS = 0.0
+population_keeper._SECONDS_BETWEEN_QUESTIONS = 0.0
 kind, architecture, settings = json.loads(sys.argv[1])
 given = make_problem(MODEL_TYPES[kind], "classification", architecture=architecture, settings=settings)
 directory, last = Path(sys.argv[2]), int(sys.argv[3])
@@ -95,7 +95,7 @@ def test_killed_at_a_random_batch_and_resumed(case, train, same, tmp_path, name)
     state = json.loads((checkpoint.latest() / "state.json").read_text())
     resumed = train(given, checkpoint=checkpoint)
     expected = train(given)
-    current = state["current"]["numbers"]
+    current = state["current"][0]["numbers"]
     place = f"killed at {kill}; resumed in epoch {current['epoch'] + 1}, batch {current['batch']}"
     assert resumed.history == expected.history, place
     assert same(resumed, expected), place
@@ -174,14 +174,14 @@ def test_no_batch_is_trained_after_cancellation(problem, train, monkeypatch):
 
 
 def test_a_long_epoch_is_saved_in_between(problem, train, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch_population, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
+    monkeypatch.setattr(population_keeper, "_SECONDS_BETWEEN_QUESTIONS", 0.0)
     saved = []
 
     class Often(DirectoryCheckpoint):
         def save(self, epoch, write):
             super().save(epoch, write)
             current = json.loads((self.latest() / "state.json").read_text())["current"]
-            saved.append(current and current["numbers"]["batch"])
+            saved.append(current[0]["numbers"]["batch"] if current else None)
 
     train(problem(settings={"epochs": 1}), checkpoint=Often(tmp_path, every_seconds=1e-9))
     assert saved == [1, 2, 3, 4, 5, 6, 7, 8, None]
@@ -264,10 +264,10 @@ from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import make_problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
-from ktrdr.ml.torch import stack_plan, torch_population
+from ktrdr.ml.torch import population_keeper, stack_plan
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
-torch_population._SECONDS_BETWEEN_QUESTIONS = torch_population._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+population_keeper._SECONDS_BETWEEN_QUESTIONS = population_keeper._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 stack_plan._MOST_MEMBERS = 3
 directory, last = Path(sys.argv[1]), int(sys.argv[2])
 kind, architecture, settings = json.loads(sys.argv[3])
@@ -285,7 +285,7 @@ def kill():
 threading.Thread(target=kill, daemon=True).start()
 TorchTrainer().train_many(
     members, progress=NO_PROGRESS, cancellation=Cancellation(),
-    checkpoint=DirectoryCheckpoint(directory, every_seconds=1e-9), resources=Resources(memory=10**9, cores=1),
+    checkpoint=DirectoryCheckpoint(directory, every_seconds=1e-9), resources=Resources(memory=10**9, cores=2),
 )
 """
 
@@ -303,13 +303,13 @@ def population_of(problem, name):
     ]
 
 
-def train_many(problems, checkpoint=None, cancellation=None):
+def train_many(problems, checkpoint=None, cancellation=None, cores=2):
     return TorchTrainer().train_many(
         [Member(one.task, one.data) for one in problems],
         progress=NO_PROGRESS,
         cancellation=cancellation or Cancellation(),
         checkpoint=checkpoint,
-        resources=Resources(memory=10**9, cores=1),
+        resources=Resources(memory=10**9, cores=cores),
     )
 
 

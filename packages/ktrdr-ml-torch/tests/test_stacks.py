@@ -11,10 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr.core.errors import BadInputError
+from ktrdr.core.errors import BadInputError, DiskFullError
 from ktrdr.core.plugins import CrispInput, Member, Resources, Split
+from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch import stack as stack_module
+from ktrdr.ml.torch import stack_plan
 from ktrdr.ml.torch.layout import BLOCK_VALUES, Layout, Place, padded
 from ktrdr.ml.torch.losses import make_loss
 from ktrdr.ml.torch.masks import Masks
@@ -240,18 +242,18 @@ def members_of(problems):
     return [Member(one.task, one.data) for one in problems]
 
 
-def train_all(problems, memory=10**9, checkpoint=None, cancellation=None):
+def train_all(problems, memory=10**9, checkpoint=None, cancellation=None, cores=1):
     return TorchTrainer().train_many(
         members_of(problems),
         progress=NO_PROGRESS,
         cancellation=cancellation or Cancellation(),
         checkpoint=checkpoint,
-        resources=Resources(memory=memory, cores=1),
+        resources=Resources(memory=memory, cores=cores),
     )
 
 
-def sizes_of(problems, device=CPU, memory=None):
-    return [len(plan.members) for plan in plan_stacks(members_of(problems), device, memory)]
+def sizes_of(problems, device=CPU, resources=None):
+    return [len(plan.members) for plan in plan_stacks(members_of(problems), device, resources)]
 
 
 def test_what_shares_a_stack(problem):
@@ -284,9 +286,46 @@ def test_a_stack_fits_its_memory(problem):
     many = [problem(seed=seed, architecture={"hidden_layers": [400, 400]}) for seed in range(20)]
     whole = plan_stacks(members_of(many), CPU, None)
     assert [len(plan.members) for plan in whole] == [20]
-    cut = plan_stacks(members_of(many), CPU, 80_000_000)
+    cut = plan_stacks(members_of(many), CPU, Resources(memory=80_000_000, cores=1))
     assert 1 < len(cut) < 20
     assert [number for plan in cut for number in plan.members] == list(range(20))
+
+
+def test_cores_train_smaller_stacks_at_once_if_the_memory_allows_it(problem):
+    many = [problem(seed=seed) for seed in range(130)]
+
+    def planned(cores, memory=10**9):
+        plans = plan_stacks(members_of(many), CPU, Resources(memory=memory, cores=cores))
+        return [len(plan.members) for plan in plans], {plan.at_once for plan in plans}
+
+    assert planned(1) == ([64, 64, 2], {1})
+    assert planned(3) == ([44, 44, 42], {3})
+    assert planned(20) == ([16] * 8 + [2], {20})
+    assert planned(20, 90_000_000)[1] == {2}
+    assert planned(20, 40_000_000)[1] == {1}
+    assert sizes_of(many[:10], resources=Resources(memory=10**9, cores=4)) == [10]
+
+
+@pytest.mark.parametrize("name", ["mlp", "lstm", "anfis"])
+def test_members_in_threads_are_as_alone(problem, train, same, name, monkeypatch):
+    monkeypatch.setattr(stack_plan, "_FEW_MEMBERS", 1)
+    problems = [problem(name, settings={"epochs": 2 + seed % 2}, seed=seed) for seed in range(6)]
+    for outcome, one in zip(train_all(problems, cores=3), problems, strict=True):
+        alone = train(one)
+        assert same(outcome, alone)
+        assert outcome.history == alone.history
+
+
+def test_an_error_in_a_thread_ends_the_population(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr(stack_plan, "_FEW_MEMBERS", 1)
+
+    class Full(DirectoryCheckpoint):
+        def save(self, epoch, write):
+            raise DiskFullError("the disk is full; free some space")
+
+    problems = [problem(settings={"epochs": 10_000}, seed=seed) for seed in range(6)]
+    with pytest.raises(DiskFullError, match="free some space"):
+        train_all(problems, cores=2, checkpoint=Full(tmp_path))
 
 
 def test_a_budget_too_small_for_one_member_is_refused_in_a_sentence(problem):

@@ -241,11 +241,11 @@ def backtest(
         >>> training = kt.train(kt.example_strategy(), progress=False)
         >>> backtest = kt.backtest(training, commission=0.00002, slippage=0.00002, progress=False)
         >>> backtest
-        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return 0.72%, Sharpe 0.69, 18 trades>
+        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return -0.26%, Sharpe -0.20, 26 trades>
         >>> backtest.metrics.loc["trades", "strategy"]
-        np.float64(18.0)
+        np.float64(26.0)
         >>> backtest.trades[["side", "entry_price", "net"]].shape
-        (18, 3)
+        (26, 3)
     """
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.workflows.places import plugins_or_all

@@ -28,7 +28,7 @@ from ktrdr.core.work.progress import Progress, ProgressEvent
 __all__ = ["default_resources", "train_members", "train_population"]
 
 _AT_ONCE = 64
-"""Members of a chunk: a larger stack saves little more time per member, and takes more memory."""
+"""Members of a chunk for each core: a larger stack saves little more time per member, and takes more memory."""
 
 _CHUNK_FILE = "population.json"
 
@@ -91,8 +91,8 @@ def train_population(
     """Train all members in chunks, store each when its chunk is finished, and return their outcomes in the same order.
 
     A resumed run takes the finished members from ``store`` and continues the chunk that ``checkpoint`` is of; the
-    models are the same as without the interruption. A chunk has 64 members if the backend trains populations and
-    writes checkpoints of them; two per core if it trains populations without checkpoints; else one member.
+    models are the same as without the interruption. A chunk has 64 members per core if the backend trains populations
+    and writes checkpoints of them; two per core if it trains populations without checkpoints; else one member.
 
     Args:
         trainer: of a backend.
@@ -137,7 +137,7 @@ def train_population(
 def _chunk_size(trainer: ModelTrainer, model_type: ModelType, resources: Resources) -> int:
     if not isinstance(trainer, PopulationTrainer):
         return 1
-    return _AT_ONCE if model_type.writes_checkpoints else 2 * resources.cores
+    return (_AT_ONCE if model_type.writes_checkpoints else 2) * resources.cores
 
 
 def _chunks(waiting: Sequence[int], interrupted: Sequence[int], size: int) -> Iterator[list[int]]:

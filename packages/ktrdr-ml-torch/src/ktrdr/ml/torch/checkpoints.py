@@ -52,11 +52,11 @@ class State:
 
     Attributes:
         finished: members that have ended, by number.
-        current: the members that are trained at present, or ``None``.
+        current: those that are trained at present, one snapshot for each stack.
     """
 
     finished: dict[int, Finished] = field(default_factory=dict)
-    current: Snapshot | None = None
+    current: list[Snapshot] = field(default_factory=list)
 
 
 def fingerprint(members: Sequence[Member], device: Any) -> str:
@@ -108,15 +108,17 @@ def write_state(directory: Path, state: State, run: str) -> None:
             }
             for number, finished in state.finished.items()
         },
-        "current": None,
+        "current": [
+            {
+                "members": snapshot.members,
+                "numbers": snapshot.numbers,
+                "histories": [_history_to_json(history) for history in snapshot.histories],
+            }
+            for snapshot in state.current
+        ],
     }
-    if state.current is not None:
-        tensors |= {f"current.{name}": tensor for name, tensor in state.current.tensors.items()}
-        numbers["current"] = {
-            "members": state.current.members,
-            "numbers": state.current.numbers,
-            "histories": [_history_to_json(history) for history in state.current.histories],
-        }
+    for place, snapshot in enumerate(state.current):
+        tensors |= {f"current.{place}.{name}": tensor for name, tensor in snapshot.tensors.items()}
     write_tensors(directory / _TENSORS, tensors)
     (directory / _NUMBERS).write_text(json.dumps(numbers, allow_nan=False), encoding="utf-8")
 
@@ -144,21 +146,18 @@ def read_state(directory: Path, run: str) -> State:
             raise BundleError(
                 "it is of a run with another strategy, other data, another kind of device or another version of torch"
             )
-        finished: dict[str, dict[str, Any]] = {number: {} for number in numbers["finished"]}
-        current: dict[str, Any] = {}
+        groups: dict[str, dict[str, dict[str, Any]]] = {
+            "finished": {number: {} for number in numbers["finished"]},
+            "current": {str(place): {} for place in range(len(numbers["current"]))},
+        }
         for name, tensor in read_tensors(directory / _TENSORS).items():
             group, _, rest = name.partition(".")
-            if group == "current":
-                current[rest] = tensor
-                continue
-            if group != "finished":
-                raise BundleError(f"{_TENSORS} is damaged: tensor {name!r} is unknown")
             number, _, rest = rest.partition(".")
-            finished[number][rest] = tensor
+            groups[group][number][rest] = tensor
         return State(
             {
                 int(number): Finished(
-                    finished[number],
+                    groups["finished"][number],
                     _history_from_json(entry["history"]),
                     int(entry["best_epoch"]),
                     entry["error"],
@@ -166,7 +165,7 @@ def read_state(directory: Path, run: str) -> State:
                 )
                 for number, entry in numbers["finished"].items()
             },
-            _current(numbers["current"], current),
+            [_snapshot(entry, groups["current"][str(place)]) for place, entry in enumerate(numbers["current"])],
         )
     except (FileError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error) if isinstance(error, FileError) else f"it is damaged ({type(error).__name__}: {error})"
@@ -175,9 +174,7 @@ def read_state(directory: Path, run: str) -> State:
         ) from error
 
 
-def _current(entry: Any, tensors: dict[str, Any]) -> Snapshot | None:
-    if entry is None:
-        return None
+def _snapshot(entry: Any, tensors: dict[str, Any]) -> Snapshot:
     return Snapshot(
         [int(number) for number in entry["members"]],
         tensors,

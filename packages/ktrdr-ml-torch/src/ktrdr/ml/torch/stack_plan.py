@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.plugins import Member, TrainingTask
+from ktrdr.core.plugins import Member, Resources, TrainingTask
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.determinism import threads_for
 from ktrdr.ml.torch.layout import BLOCK_VALUES
@@ -19,12 +19,13 @@ from ktrdr.ml.torch.stacked_networks import StackedNetwork, stacked
 
 __all__ = ["StackPlan", "plan_stacks"]
 
-# More members gain little, and their weights leave the caches of the processor.
-_MOST_MEMBERS = 64
+# More members gain little, and their weights leave the caches of the processor; fewer gain much less.
+_MOST_MEMBERS, _FEW_MEMBERS = 64, 16
 # Float32 numbers that a stack has for each weight (the weight, its best, gradients, the state of the optimizer and what
 # a step computes), bytes for each sample, and blocks of features and layers at one time.
 _PER_WEIGHT, _BYTES_PER_SAMPLE, _LAYERS, _BLOCKS = 10, 48, 4, 8
 _FLOAT, _MEGABYTE = 4, 1_000_000
+_SHARED = _BLOCKS * _FLOAT * BLOCK_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class StackPlan:
         members: their numbers in the population.
         task: of the first of them.
         threads: of the CPU.
+        at_once: how many stacks of this kind may be trained at the same time.
     """
 
     members: tuple[int, ...]
     task: TrainingTask
     threads: int
+    at_once: int
 
     @property
     def alternates(self) -> bool:
@@ -62,13 +65,13 @@ def _window(task: TrainingTask) -> int:
     return int(task.architecture[name]) if name else 1
 
 
-def plan_stacks(members: Sequence[Member], device: Any, memory: int | None) -> list[StackPlan]:
+def plan_stacks(members: Sequence[Member], device: Any, resources: Resources | None) -> list[StackPlan]:
     """Return stacks of all members, each in order.
 
     Args:
         members: of one architecture.
         device: of the training. Only on the CPU members are known to be equal, bit for bit, in stacks of any size.
-        memory: bytes that a stack may take; ``None`` for no limit.
+        resources: cores to train stacks at once, each with its share of the memory; ``None`` for no limit and one core.
 
     Raises:
         BadInputError: the memory does not suffice for one member, or the network cannot be built.
@@ -84,10 +87,28 @@ def plan_stacks(members: Sequence[Member], device: Any, memory: int | None) -> l
         parameters = sum(parameter.numel() for parameter in network.parameters())
         window = _window(task)
         threads = threads_for(task.settings["batch_size"], window, parameters)
-        most = _MOST_MEMBERS if _stacks(task, device, threads) else 1
-        for own in _cut(numbers, [_bytes(members[number], kind, window) for number in numbers], most, memory):
-            plans.append(StackPlan(tuple(own), task, threads))
+        sizes = [_bytes(members[number], kind, window) for number in numbers]
+        at_once = 1
+        if resources is not None:
+            _check_memory(numbers, sizes, resources.memory)
+            if threads == 1 and device.type == "cpu":
+                at_once = min(resources.cores, resources.memory // (_SHARED + max(sizes)))
+        most = 1
+        if _stacks(task, device, threads):
+            # Several smaller stacks at once take less time than a large one.
+            most = min(max(-(-len(numbers) // at_once), _FEW_MEMBERS), _MOST_MEMBERS)
+        memory = None if resources is None else resources.memory // at_once
+        plans += [StackPlan(tuple(own), task, threads, at_once) for own in _cut(numbers, sizes, most, memory)]
     return plans
+
+
+def _check_memory(numbers: Sequence[int], sizes: Sequence[int], memory: int) -> None:
+    for number, size in zip(numbers, sizes, strict=True):
+        if _SHARED + size > memory:
+            raise BadInputError(
+                f"member {number + 1} of the population takes about {(_SHARED + size) / _MEGABYTE:,.0f} MB, more than "
+                f"the memory budget of {memory / _MEGABYTE:,.0f} MB; raise the budget, or use a smaller batch_size"
+            )
 
 
 def _stacks(task: TrainingTask, device: Any, threads: int) -> bool:
@@ -127,18 +148,12 @@ def _bytes(member: Member, kind: StackedNetwork, window: int) -> int:
 
 def _cut(numbers: Sequence[int], sizes: Sequence[int], most: int, memory: int | None) -> list[list[int]]:
     """Cut ``numbers`` into stacks of at most ``most`` members and ``memory`` bytes."""
-    shared = _BLOCKS * _FLOAT * BLOCK_VALUES
     stacks: list[list[int]] = []
     taken = 0
     for number, size in zip(numbers, sizes, strict=True):
-        if memory is not None and shared + size > memory:
-            raise BadInputError(
-                f"member {number + 1} of the population takes about {(shared + size) / _MEGABYTE:,.0f} MB, more than "
-                f"the memory budget of {memory / _MEGABYTE:,.0f} MB; raise the budget, or use a smaller batch_size"
-            )
         if not stacks or len(stacks[-1]) == most or (memory is not None and taken + size > memory):
             stacks.append([])
-            taken = shared
+            taken = _SHARED
         stacks[-1].append(number)
         taken += size
     return stacks

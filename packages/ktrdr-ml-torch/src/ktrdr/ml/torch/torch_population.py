@@ -1,11 +1,11 @@
-"""Training of a population: its members are cut into stacks, which are trained one after another."""
+"""Training of a population: its members are cut into stacks, which are trained in a thread for each core."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,27 +13,23 @@ import numpy as np
 import torch
 
 from ktrdr.core.errors import BadInputError, CancelledError, one_line
-from ktrdr.core.plugins import CheckpointWriter, Member, MemberOutcome
+from ktrdr.core.plugins import CheckpointWriter, Member, MemberOutcome, Resources
 from ktrdr.core.work import Cancellation
 from ktrdr.ml.torch.alternation import Alternation, start_consequents
 from ktrdr.ml.torch.anfis import Anfis
-from ktrdr.ml.torch.checkpoints import Finished, State, fingerprint, read_state, write_state
-from ktrdr.ml.torch.control import Snapshot, Take
+from ktrdr.ml.torch.checkpoints import State, fingerprint, read_state
+from ktrdr.ml.torch.control import Snapshot
 from ktrdr.ml.torch.determinism import repeatable
+from ktrdr.ml.torch.population_keeper import Keeper, UnitControl
 from ktrdr.ml.torch.reporting import Reporter
 from ktrdr.ml.torch.samples import Matrix
 from ktrdr.ml.torch.stack import Stack
 from ktrdr.ml.torch.stack_plan import StackPlan, plan_stacks
 from ktrdr.ml.torch.stacked_networks import stacked
-from ktrdr.ml.torch.tensors import on_cpu
-from ktrdr.ml.torch.torch_model import check_tensors, finished_model
+from ktrdr.ml.torch.torch_model import check_tensors
 from ktrdr.ml.torch.training_member import TrainingMember
 
 __all__ = ["Population"]
-
-_SECONDS_BETWEEN_QUESTIONS = 1.0
-# A checkpoint of a population contains all its members: more of them would cost more than they save.
-_SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
 class Unit(Protocol):
@@ -44,15 +40,24 @@ class Unit(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """Members to train together, from their start or from a snapshot in the checkpoint ``directory``."""
+
+    plan: StackPlan
+    numbers: Sequence[int]
+    snapshot: Snapshot | None = None
+    directory: Path | None = None
+
+
 class Population:
-    """Trains members of one architecture; implements :class:`~ktrdr.ml.torch.control.Control`.
+    """Trains members of one architecture.
 
     Args:
         members: to train.
         device: of the training.
-        memory: bytes that stacks may take; ``None`` for no limit.
-        single: whether progress and checkpoints count epochs of the only member, not members.
-        reporter: of progress.
+        resources: that stacks may take; ``None`` for a single training.
+        reporter: of progress, in epochs for a single training, else in members.
         cancellation: see the plugin contract.
         checkpoint: see the plugin contract.
     """
@@ -62,22 +67,22 @@ class Population:
         members: Sequence[Member],
         device: Any,
         *,
-        memory: int | None,
-        single: bool,
+        resources: Resources | None,
         reporter: Reporter,
         cancellation: Cancellation,
         checkpoint: CheckpointWriter | None,
     ) -> None:
-        self._members, self._device, self._memory = members, device, memory
-        self._reporter, self._cancellation, self._checkpoint = reporter, cancellation, checkpoint
-        self._single = single
+        self._members, self._device, self._resources, self._checkpoint = members, device, resources, checkpoint
         self._fingerprint = "" if checkpoint is None else fingerprint(members, device)
-        self._outcomes: dict[int, MemberOutcome] = {}
-        self._state = State()
-        # Epochs of all stacks, and the member whose model was made last.
-        self._passes = 0
-        self._model_of: TrainingMember | None = None
-        self._asked, self._saved = time.monotonic(), -math.inf
+        self._keeper = Keeper(
+            len(members),
+            device,
+            single=resources is None,
+            reporter=reporter,
+            cancellation=cancellation,
+            checkpoint=checkpoint,
+            fingerprint=self._fingerprint,
+        )
         self._matrices: dict[tuple[int, int], Matrix] = {}
 
     def train(self) -> list[MemberOutcome]:
@@ -87,66 +92,102 @@ class Population:
             CancelledError: the population was cancelled; a checkpoint was written.
             BadInputError: the memory does not suffice for one member, or the checkpoint does not fit.
         """
-        plans = plan_stacks(self._members, self._device, self._memory)
-        if self._checkpoint is not None and (latest := self._checkpoint.latest()) is not None:
-            self._resume(latest)
+        plans = plan_stacks(self._members, self._device, self._resources)
+        jobs = self._interrupted(plans)
+        taken = {number for job in jobs for number in job.numbers} | self._keeper.outcomes.keys()
         for plan in plans:
-            waiting = [number for number in plan.members if number not in self._outcomes]
-            # A plan whose stack was resumed may be left with a few members.
+            # A plan whose stack was interrupted may be left with a few members.
+            waiting = [number for number in plan.members if number not in taken]
             if waiting:
-                self._train_stack(plan, waiting)
-        self._finish()
-        return [self._outcomes[number] for number in range(len(self._members))]
+                jobs.append(_Job(plan, waiting))
+        try:
+            self._train_jobs(jobs)
+        except CancelledError:
+            self._keeper.raise_if_cancelled()
+            raise
+        self._keeper.finish()
+        return [self._keeper.outcomes[number] for number in range(len(self._members))]
 
-    def _resume(self, directory: Path) -> None:
-        """Take the finished members from a checkpoint, and train those that were trained when it was written."""
-        self._state = read_state(directory, self._fingerprint)
-        current, self._state.current = self._state.current, None
+    def _interrupted(self, plans: Sequence[StackPlan]) -> list[_Job]:
+        """Take the finished members from a checkpoint; return those that were trained when it was written."""
+        if self._checkpoint is None or (directory := self._checkpoint.latest()) is None:
+            return []
+        state: State = read_state(directory, self._fingerprint)
         with _reported_as_damage(directory):
-            for number, finished in self._state.finished.items():
-                member = TrainingMember(number, self._members[number], self._device, self._matrix)
+            for number, finished in state.finished.items():
+                member = self._member(number)
                 for record in finished.history:
                     member.recall(record)
                 if finished.error is None:
                     check_tensors(member, finished.tensors)
-                self._take(member, finished)
-        if current is None:
-            return
-        with _reported_as_damage(directory):
-            (plan,) = plan_stacks([self._members[number] for number in current.members], self._device, None)
-        with repeatable(self._device, plan.threads):
-            with _reported_as_damage(directory):
-                members = [
-                    TrainingMember(number, self._members[number], self._device, self._matrix)
-                    for number in current.members
-                ]
-                unit = self._unit(plan, members, current)
-            unit.train()
+                self._keeper.take(member, finished)
+            jobs = []
+            for snapshot in state.current:
+                own = [self._members[number] for number in snapshot.members]
+                (plan,) = plan_stacks(own, self._device, None)
+                plan = replace(plan, at_once=min(each.at_once for each in plans))
+                jobs.append(_Job(plan, snapshot.members, snapshot, directory))
+        return jobs
 
-    def _train_stack(self, plan: StackPlan, numbers: Sequence[int]) -> None:
-        with repeatable(self._device, plan.threads):
-            members = [member for number in numbers if (member := self._prepare(number)) is not None]
-            if members:
-                self._unit(plan, members, None).train()
+    def _train_jobs(self, jobs: Sequence[_Job]) -> None:
+        """Train stacks with one thread each at once, as many as there are cores, and then the others in turn."""
+        waiting = list(enumerate(jobs))
+        together = [(number, job) for number, job in waiting if job.plan.at_once > 1]
+        if len(together) > 1:
+            workers = min(job.plan.at_once for _, job in together)
+            with repeatable(self._device, 1), ThreadPoolExecutor(workers) as pool:
+                _wait([pool.submit(self._in_thread, number, job) for number, job in together])
+            waiting = [(number, job) for number, job in waiting if job.plan.at_once == 1]
+        for number, job in waiting:
+            with repeatable(self._device, job.plan.threads):
+                self._train_job(number, job)
 
-    def _unit(self, plan: StackPlan, members: Sequence[TrainingMember], snapshot: Snapshot | None) -> Unit:
+    def _in_thread(self, number: int, job: _Job) -> None:
+        # torch counts threads for each thread that calls it.
+        torch.set_num_threads(1)
+        try:
+            self._train_job(number, job)
+        except BaseException:
+            # The others stop, too.
+            self._keeper.stopping.set()
+            raise
+
+    def _train_job(self, number: int, job: _Job) -> None:
+        control = UnitControl(self._keeper, number)
+        if job.snapshot is None:
+            members = [member for number in job.numbers if (member := self._prepared(number)) is not None]
+            if not members:
+                return
+            unit = self._unit(job.plan, members, None, control)
+        else:
+            assert job.directory is not None
+            with _reported_as_damage(job.directory):
+                unit = self._unit(job.plan, [self._member(number) for number in job.numbers], job.snapshot, control)
+        unit.train()
+
+    def _unit(
+        self, plan: StackPlan, members: Sequence[TrainingMember], snapshot: Snapshot | None, control: UnitControl
+    ) -> Unit:
         """Return the training of some members of a plan, at its start or at ``snapshot``."""
         if plan.alternates:
             (member,) = members
             network: Any = plan.network()
             member.initialize(network)
-            return Alternation(member, network.to(self._device), self, snapshot)
-        stack = self._stack(plan, members, started=snapshot is not None)
+            return Alternation(member, network.to(self._device), control, snapshot)
+        stack = self._stack(plan, members, control, started=snapshot is not None)
         if snapshot is not None:
             stack.resume(snapshot)
         return stack
 
-    def _prepare(self, number: int) -> TrainingMember | None:
+    def _member(self, number: int) -> TrainingMember:
+        return TrainingMember(number, self._members[number], self._device, self._matrix)
+
+    def _prepared(self, number: int) -> TrainingMember | None:
         """Return the member, or ``None`` if it cannot be trained: the reason is its outcome."""
         try:
-            return TrainingMember(number, self._members[number], self._device, self._matrix)
+            return self._member(number)
         except BadInputError as error:
-            self._outcomes[number] = error
+            self._keeper.outcomes[number] = error
             return None
 
     def _matrix(self, features: np.ndarray, window: int) -> Matrix:
@@ -156,7 +197,9 @@ class Population:
             self._matrices[key] = Matrix(features, window, self._device)
         return self._matrices[key]
 
-    def _stack(self, plan: StackPlan, members: Sequence[TrainingMember], *, started: bool) -> Stack:
+    def _stack(
+        self, plan: StackPlan, members: Sequence[TrainingMember], control: UnitControl, *, started: bool
+    ) -> Stack:
         network = plan.network()
         kind = stacked(network)
         weights, buffers = [], []
@@ -164,7 +207,7 @@ class Population:
             member.initialize(network)
             if isinstance(network, Anfis) and not started:
                 network.to(self._device)
-                start_consequents(member, network, lambda: self.ask(None))
+                start_consequents(member, network, lambda: control.ask(None))
                 network.to("cpu")
             state = network.state_dict()
             weights.append(kind.weights.row(state))
@@ -175,99 +218,17 @@ class Population:
             kind,
             torch.stack(weights).to(self._device),
             torch.stack(buffers).to(self._device),
-            control=self,
+            control=control,
             memberships=memberships,
             window=members[0].description.window,
         )
 
-    def ask(self, take: Take | None) -> None:
-        """Raise an error if the population was cancelled, after a checkpoint."""
-        if not self._cancellation.requested:
-            return
-        # Before the first step there is no state to save.
-        if take is not None or self._state.finished:
-            self._save(take)
-        self._cancellation.raise_if_requested()
 
-    def after_batch(self, members: Sequence[TrainingMember], share: float, take: Take) -> None:
-        """Report the batch, and write a checkpoint if an epoch takes long."""
-        now = time.monotonic()
-        if self._reporter.due(now):
-            self._report(now, members, share)
-        if now - self._asked >= _SECONDS_BETWEEN_QUESTIONS:
-            self._asked = now
-            self._save_if_due(now, members, take)
-
-    def after_epoch(self, members: Sequence[TrainingMember], take: Take | None) -> None:
-        """Report the epoch, and write a checkpoint if it is due."""
-        self._passes += 1
-        now = time.monotonic()
-        if self._single or self._reporter.due(now):
-            self._reporter.metrics = _mean([member.history[-1].metrics for member in members if member.history])
-        self._report(now, members, 0.0)
-        self._save_if_due(now, members, take)
-
-    def end(self, member: TrainingMember, tensors: Mapping[str, Any]) -> None:
-        """Make a model of the best weights, or take the error as the outcome."""
-        error = member.error
-        finished = Finished(
-            on_cpu(tensors),
-            list(member.history),
-            member.stopping.best_epoch,
-            None if error is None else str(error),
-            isinstance(error, CancelledError),
-        )
-        self._state.finished[member.number] = finished
-        self._take(member, finished)
-
-    def _take(self, member: TrainingMember, finished: Finished) -> None:
-        if finished.error is not None:
-            kind = CancelledError if finished.cancelled else BadInputError
-            self._outcomes[member.number] = kind(finished.error)
-            return
-        self._model_of = member
-        self._outcomes[member.number] = finished_model(
-            member, finished.tensors, finished.history, finished.best_epoch, self._device
-        )
-
-    def _report(self, now: float, members: Sequence[TrainingMember], share: float) -> None:
-        if self._single:
-            self._reporter.report(now, len(members[0].history), share)
-            return
-        parts = [(len(member.history) + share) / member.epochs for member in members if not member.over]
-        self._reporter.report(now, len(self._outcomes), sum(min(part, 1.0) for part in parts))
-
-    def _finish(self) -> None:
-        if not self._single:
-            self._reporter.finish(len(self._members), "")
-        elif self._model_of is not None:
-            done = len(self._model_of.history)
-            reason = "stopped early" if self._model_of.stopping.over else "nothing left to learn"
-            self._reporter.finish(done, reason if done < self._model_of.epochs else "")
-
-    def _save_if_due(self, now: float, members: Sequence[TrainingMember], take: Take | None) -> None:
-        if self._checkpoint is None or (not self._single and now - self._saved < _SECONDS_BETWEEN_CHECKPOINTS):
-            return
-        epoch = len(members[0].history) if self._single else self._passes
-        if self._checkpoint.due(epoch):
-            self._save(take)
-
-    def _save(self, take: Take | None) -> None:
-        if self._checkpoint is None:
-            return
-        state = State(self._state.finished, None if take is None else take())
-        passes = self._passes
-        if self._single:
-            passes = len(state.current.histories[0]) if state.current else len(self._state.finished[0].history)
-        self._checkpoint.save(passes, lambda directory: write_state(directory, state, self._fingerprint))
-        self._saved = time.monotonic()
-
-
-def _mean(records: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the means of the metrics of several members."""
-    if not records:
-        return {}
-    return {name: sum(record[name] for record in records) / len(records) for name in records[0]}
+def _wait(futures: Sequence[Future[None]]) -> None:
+    """Wait for all, and raise the first error that is no cancellation, or else the cancellation."""
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
+        raise error
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class TorchTrainer:
             CancelledError: on request, after a checkpoint was written.
         """
         reporter = Reporter(progress, task.settings["epochs"], "epochs")
-        (outcome,) = self._train([Member(task, data)], None, True, reporter, cancellation, checkpoint)
+        (outcome,) = self._train([Member(task, data)], None, reporter, cancellation, checkpoint)
         if not isinstance(outcome, TorchModel):
             assert isinstance(outcome, Exception)
             raise outcome
@@ -64,13 +64,12 @@ class TorchTrainer:
             CancelledError: on request, after a checkpoint was written.
         """
         reporter = Reporter(progress, len(members), "members")
-        return self._train(members, resources.memory, False, reporter, cancellation, checkpoint)
+        return self._train(members, resources, reporter, cancellation, checkpoint)
 
     @staticmethod
     def _train(
         members: Sequence[Member],
-        memory: int | None,
-        single: bool,
+        resources: Resources | None,
         reporter: Reporter,
         cancellation: Cancellation,
         checkpoint: CheckpointWriter | None,
@@ -79,8 +78,7 @@ class TorchTrainer:
         population = Population(
             members,
             resolve_device(members[0].task.device),
-            memory=memory,
-            single=single,
+            resources=resources,
             reporter=reporter,
             cancellation=cancellation,
             checkpoint=checkpoint,
