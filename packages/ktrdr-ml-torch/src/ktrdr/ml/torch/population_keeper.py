@@ -77,12 +77,6 @@ class Keeper:
         """True if the population was cancelled, or a unit has failed."""
         return self._cancellation.requested or self.stopping.is_set()
 
-    def raise_if_cancelled(self) -> None:
-        """Raise an error with the reason if the population was cancelled, after a checkpoint."""
-        if self._cancellation.requested:
-            self.save()
-            self._cancellation.raise_if_requested()
-
     def leave(self, unit: int, snapshot: Snapshot | None) -> None:
         """Take the present state of a unit, or ``None`` if it has ended."""
         with self._lock:

@@ -72,7 +72,8 @@ class Population:
         cancellation: Cancellation,
         checkpoint: CheckpointWriter | None,
     ) -> None:
-        self._members, self._device, self._resources, self._checkpoint = members, device, resources, checkpoint
+        self._members, self._device, self._resources = members, device, resources
+        self._cancellation, self._checkpoint = cancellation, checkpoint
         self._fingerprint = "" if checkpoint is None else fingerprint(members, device)
         self._keeper = Keeper(
             len(members),
@@ -103,7 +104,9 @@ class Population:
         try:
             self._train_jobs(jobs)
         except CancelledError:
-            self._keeper.raise_if_cancelled()
+            self._keeper.save()
+            # With the reason.
+            self._cancellation.raise_if_requested()
             raise
         self._keeper.finish()
         return [self._keeper.outcomes[number] for number in range(len(self._members))]
