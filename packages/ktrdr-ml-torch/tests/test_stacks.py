@@ -352,7 +352,7 @@ def test_masks_are_the_same_wherever_a_run_is_resumed(share, samples, values, st
 
     whole = masks()
     expected = [epoch(whole, 0, 40)]
-    whole.begin_epoch()
+    whole.end_epoch()
     expected.append(epoch(whole, 0, 40))
     begun = masks()
     epoch(begun, 0, stop)
@@ -360,7 +360,7 @@ def test_masks_are_the_same_wherever_a_run_is_resumed(share, samples, values, st
     resumed.resume(begun.state_at(stop).clone(), stop)
     found = epoch(resumed, stop, 40)
     assert all(map(torch.equal, found, expected[0][stop:]))
-    resumed.begin_epoch()
+    resumed.end_epoch()
     assert all(map(torch.equal, epoch(resumed, 0, 40), expected[1]))
 
 

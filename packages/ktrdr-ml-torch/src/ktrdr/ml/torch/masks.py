@@ -66,6 +66,6 @@ class Masks:
         if batch % self.batches:
             self.kept(batch, batch)
 
-    def begin_epoch(self) -> None:
-        """Forget the masks of the last epoch."""
+    def end_epoch(self) -> None:
+        """Forget the masks of the present epoch: the next one draws others."""
         self._first = -1

@@ -134,8 +134,6 @@ class Stack:
     def _begin(self) -> None:
         for member in self.members:
             member.begin_epoch()
-        for masks in self._masks:
-            masks.begin_epoch()
         self._begun = True
 
     def _train_batches(self) -> None:
@@ -341,6 +339,8 @@ class Stack:
             self._best[improved] = self._weights[improved]
             self._best_buffers[improved] = self._buffers[improved]
         self._epoch, self._batch, self._begun = self._epoch + 1, 0, False
+        for masks in self._masks:
+            masks.end_epoch()
         present = list(self.members)
         self._leave()
         self._control.after_epoch(present, self.snapshot if self.members else None)
