@@ -285,7 +285,8 @@ class Stack:
                 ]
             )
         tensors["losses"] = torch.from_numpy(self._losses[: self._batch])
-        numbers = {"epoch": self._epoch, "batch": self._batch, "begun": self._begun, "correct": self._correct}
+        # Everything is copied: the snapshot may be written long after the next step.
+        numbers = {"epoch": self._epoch, "batch": self._batch, "begun": self._begun, "correct": list(self._correct)}
         return Snapshot(
             [member.number for member in self.members],
             {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()},
