@@ -29,6 +29,8 @@ _SCORES: Mapping[OutputKind, Mapping[str, tuple[_Score, int]]] = {
     "regression": {"rmse": (rmse, 1)},
 }
 
+_LEAST_SHARE = 1e-6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedSamples:
@@ -139,9 +141,11 @@ def change_in_words(importance: Mapping[str, Any], entry: Mapping[str, Any], sco
     mean, std = relative_change(importance, entry, score)
     if math.isnan(mean):
         return f"{entry[score]['mean']:+.3g} ± {entry[score]['std']:.3g}"
-    first = abs(mean) or std
+    # A mean far below the deviation is what rounding leaves of 0: its digits say nothing.
+    first = abs(mean) if abs(mean) > _LEAST_SHARE * std else std
     places = max(0, min(9, 2 - math.floor(math.log10(100 * first)))) if first else 0
-    return f"{100 * mean:+,.{places}f}% ± {100 * std:,.{places}f}%"
+    # Zero is added so that it has no minus sign.
+    return f"{round(100 * mean, places) + 0.0:+,.{places}f}% ± {100 * std:,.{places}f}%"
 
 
 def _groups(columns: Sequence[FeatureColumn]) -> dict[tuple[str, str], tuple[int, ...]]:
