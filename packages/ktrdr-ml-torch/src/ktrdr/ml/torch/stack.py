@@ -77,7 +77,7 @@ class Stack:
         self._precision = partial(torch.autocast, weights.device.type, torch.bfloat16) if reduced else nullcontext
         self._best, self._best_buffers = self._weights.clone(), self._buffers.clone()
         self._dropouts = network.dropouts(window)
-        values = sum(math.prod(shape) for shape in self._dropouts)
+        self._dropout_values = values = sum(math.prod(shape) for shape in self._dropouts)
         self._masks = [member.masks(values) for member in self.members] if values else []
         self._epoch, self._batch, self._begun = 0, 0, False
         self._compose()
@@ -154,7 +154,8 @@ class Stack:
     def _end_of_block(self, active: int) -> int:
         """Return the batch up to which the present members of a step stay the same, and features are gathered."""
         first = self.members[0]
-        values = active * first.batch_size * self._window * first.description.input_size
+        of_sample = max(self._window * first.description.input_size, self._dropout_values)
+        values = active * first.batch_size * of_sample
         most = min(max(BLOCK_VALUES // values, 1), _BLOCK_BATCHES)
         ends = [masks.end_of_draw(self._batch) for masks in self._masks[:1]]
         return min(self._batch + most, self.members[active - 1].batches, *ends)
