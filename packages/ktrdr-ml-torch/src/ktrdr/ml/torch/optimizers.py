@@ -101,8 +101,8 @@ class _Adam(Optimizer):
     def _change(self, weights: Any, gradient: Any, state: Mapping[str, Any], rates: Any, count: Sequence[int]) -> None:
         mean = state["mean"].lerp_(gradient, 1 - _BETA1)
         square = state["square"].mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        first = _column([1 - _BETA1**number for number in count], weights)
-        second = _column([math.sqrt(1 - _BETA2**number) for number in count], weights)
+        corrections = {number: (1 - _BETA1**number, math.sqrt(1 - _BETA2**number)) for number in set(count)}
+        first, second = (_column([corrections[number][part] for number in count], weights) for part in (0, 1))
         change = mean.div(square.sqrt().div_(second).add_(_EPS))
         weights.addcmul_(change, rates / -first)
 
@@ -121,4 +121,6 @@ def make_optimizer(weights: Any, settings: Sequence[Mapping[str, Any]], decayed:
 
 
 def _column(values: Sequence[float], like: Any) -> Any:
+    if values.count(values[0]) == len(values):
+        return torch.full((len(values), 1), values[0], dtype=like.dtype, device=like.device)
     return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(1)
