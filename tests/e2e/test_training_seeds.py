@@ -24,7 +24,7 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.workflows.run_training import train
-from ktrdr.ml.torch import population as stacks
+from ktrdr.ml.torch import population_keeper as stacks
 
 stacks._SECONDS_BETWEEN_CHECKPOINTS = 0.0
 text, data, home, seeds = sys.argv[1:]
