@@ -19,7 +19,7 @@ from ktrdr.core.plugins import Member, Resources
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
-from ktrdr.ml.torch import population_keeper, stack
+from ktrdr.ml.torch import feed, population_keeper, stack
 from ktrdr.ml.torch.checkpoints import fingerprint
 from ktrdr.ml.torch.consequents import RIDGES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
@@ -136,10 +136,14 @@ def test_every_optimizer_takes_its_state_along(problem, train, same, cancelled_a
 def test_neither_blocks_nor_where_they_are_cut_change_the_run(
     problem, train, same, cancelled_at, tmp_path, monkeypatch, batches
 ):
-    """Samples are put in order a block of batches at a time; a resumed epoch begins inside of a block."""
-    given = problem(settings={"class_weights": "balanced"})
+    """Batches are gathered, drawn and counted some at a time; a resumed epoch begins inside of a block."""
+    given = problem(architecture={"dropout": 0.3}, settings={"class_weights": "balanced"})
     expected = train(given)
-    monkeypatch.setattr(stack, "_BLOCK_BATCHES", batches)
+    samples = batches * given.task.settings["batch_size"]
+    monkeypatch.setattr(feed, "_SAMPLES", 2 * samples)
+    monkeypatch.setattr(feed, "_FEATURES", samples * len(given.task.feature_ids))
+    monkeypatch.setattr(feed, "_MASKS", samples * sum(given.task.architecture["hidden_layers"]))
+    monkeypatch.setattr(stack, "_BATCHES_BETWEEN_COUNTS", batches + 1)
     assert train(given).history == expected.history
     with pytest.raises(CancelledError):
         train(given, cancellation=cancelled_at(6), checkpoint=DirectoryCheckpoint(tmp_path))

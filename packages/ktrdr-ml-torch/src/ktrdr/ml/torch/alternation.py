@@ -61,6 +61,7 @@ def _losses_of(member: TrainingMember, network: Anfis, samples: Samples, ask: Ca
         [(member.matrix, samples)],
         loss=member.loss,
         classifies=member.task.output == "classification",
+        inputs=member.description.input_size,
         width=network.width,
         window=1,
         ask=ask,

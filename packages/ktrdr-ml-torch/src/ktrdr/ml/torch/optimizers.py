@@ -13,11 +13,15 @@ from typing import Any
 import torch
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.ml.torch.scratch import Scratch
 
 __all__ = ["Optimizer", "check_optimizer", "clip", "make_optimizer"]
 
 _BETA1, _BETA2, _EPS, _ALPHA = 0.9, 0.999, 1e-8, 0.99
 _CLIP_EPS = 1e-6
+# The root of a 0 takes six times as long as that of another number, that of a subnormal number 35 times. The root of
+# the smallest normal number is so small that its sum with `_EPS` is the same.
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def check_optimizer(settings: Mapping[str, Any]) -> None:
@@ -61,6 +65,7 @@ class Optimizer:
         names = (*self.names, *(["momentum"] if self._moves else []))
         self.state = {name: torch.zeros_like(weights) for name in names}
         self.rates: Any = None
+        self._scratch = Scratch(weights.device)
 
     def keep(self, rows: Any) -> None:
         """Keep only the members ``rows``."""
@@ -78,6 +83,10 @@ class Optimizer:
         state = {name: tensor[:active] for name, tensor in self.state.items()}
         self._change(weights, gradient, state, self.rates[:active], count)
 
+    def _root(self, square: Any) -> Any:
+        """Return the square root, valid until the next call."""
+        return torch.clamp(square, min=_SMALLEST, out=self._scratch.tensor("root", tuple(square.shape))).sqrt_()
+
     def _add_decay(self, weights: Any, gradient: Any, decay: Any) -> None:
         gradient[:, self._decayed].addcmul_(weights[:, self._decayed], decay)
 
@@ -92,7 +101,7 @@ class _RMSprop(Optimizer):
 
     def _change(self, weights: Any, gradient: Any, state: Mapping[str, Any], rates: Any, count: Sequence[int]) -> None:
         square = state["square"].mul_(_ALPHA).addcmul_(gradient, gradient, value=1 - _ALPHA)
-        super()._change(weights, gradient.div_(square.sqrt().add_(_EPS)), state, rates, count)
+        super()._change(weights, gradient.div_(self._root(square).add_(_EPS)), state, rates, count)
 
 
 class _Adam(Optimizer):
@@ -103,8 +112,8 @@ class _Adam(Optimizer):
         square = state["square"].mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
         corrections = {number: (1 - _BETA1**number, math.sqrt(1 - _BETA2**number)) for number in set(count)}
         first, second = (_column([corrections[number][part] for number in count], weights) for part in (0, 1))
-        change = mean.div(square.sqrt().div_(second).add_(_EPS))
-        weights.addcmul_(change, rates / -first)
+        root = self._root(square).div_(second).add_(_EPS)
+        weights.addcmul_(torch.div(mean, root, out=root), rates / -first)
 
 
 class _AdamW(_Adam):

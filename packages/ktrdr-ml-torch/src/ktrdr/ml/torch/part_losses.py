@@ -10,14 +10,17 @@ import torch
 from ktrdr.ml.torch.layout import BLOCK_VALUES
 from ktrdr.ml.torch.losses import Loss
 from ktrdr.ml.torch.samples import Matrix, Samples, gather
+from ktrdr.ml.torch.scratch import Scratch
 
 __all__ = ["PartLosses", "block_rows"]
 
 # Whole blocks, and powers of two for what is left: with larger ones much of the last block would be padding.
 _MOST_ROWS, _FEWEST_ROWS = 1024, 32
+# Values of a layer, of all members of a block: larger tensors leave the caches, and get fresh memory from the system.
+_TOGETHER = 1 << 17
 
 Forward = Callable[[Any, slice], Any]
-"""From features ``(members, n, ...)`` of a slice of the members to scores ``(members, n, outputs)``."""
+"""From features ``(members, n, ..., inputs)`` of a slice of the members to scores ``(members, n, outputs)``."""
 
 
 def block_rows(width: int, window: int) -> int:
@@ -44,8 +47,8 @@ class _Block:
         self.weights = weights
         self.weight = weights.sum(1).tolist()
 
-    def features(self) -> Any:
-        return gather(self._matrices, self._starts)
+    def features(self, width: int, scratch: Scratch) -> Any:
+        return gather(self._matrices, self._starts, width, scratch)
 
 
 def _filled(values: Any, count: int) -> Any:
@@ -63,6 +66,7 @@ class PartLosses:
         parts: features and samples of each member, none of them empty.
         loss: of a sample.
         classifies: whether there is an accuracy.
+        inputs: number of features that the networks take.
         width: largest number of values per sample, in a layer of the network.
         window: number of rows of a sample.
         ask: called before every block; it may raise.
@@ -74,11 +78,13 @@ class PartLosses:
         *,
         loss: Loss,
         classifies: bool,
+        inputs: int,
         width: int,
         window: int,
         ask: Callable[[], None],
     ) -> None:
-        self._loss, self._classifies, self._ask = loss, classifies, ask
+        self._loss, self._classifies, self._ask, self._inputs = loss, classifies, ask, inputs
+        self._scratch = Scratch(parts[0][1].starts.device)
         self._sizes = [len(part) for _, part in parts]
         rows = min(_power_of_two(block_rows(width, window) // 2 + 1), _MOST_ROWS)
         values = width * window
@@ -91,7 +97,7 @@ class PartLosses:
             first = 0
             for number in range(1, len(counts) + 1):
                 begun = self._sizes[first] > start
-                fits = (number - first + 1) * counts[first] * values <= BLOCK_VALUES
+                fits = (number - first + 1) * counts[first] * values <= _TOGETHER
                 alike = number < len(counts) and (counts[number], self._sizes[number] > start) == (counts[first], begun)
                 if alike and fits:
                     continue
@@ -105,7 +111,7 @@ class PartLosses:
         total, weight, correct = ([0.0] * len(self._sizes) for _ in range(3))
         for block in self._blocks:
             self._ask()
-            scores = forward(block.features(), block.members)
+            scores = forward(block.features(self._inputs, self._scratch), block.members)
             losses = self._loss(scores, block.labels).cpu().double()
             sums = torch.where(block.weights > 0, losses * block.weights, 0.0).sum(1).tolist()
             right = [0] * len(sums)

@@ -13,6 +13,7 @@ import torch
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import Split, TrainingData, TrainingTask
 from ktrdr.ml.torch.model_description import Scaling
+from ktrdr.ml.torch.scratch import Scratch
 
 __all__ = [
     "Matrix",
@@ -59,23 +60,34 @@ class Matrix:
             shape, strides = (max(rows - window + 1, 0), window, columns), (columns, columns, 1)
             self._source = tensor.as_strided(shape, strides)
 
-    def gather(self, starts: Any) -> Any:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a sample."""
+        return tuple(self._source.shape[1:])
+
+    def gather(self, starts: Any, out: Any = None) -> Any:
         """Return ``(m, features)``, or ``(m, window, features)``, of the windows that start at ``starts``."""
-        return self._source.index_select(0, starts)
+        return torch.index_select(self._source, 0, starts, out=out)
 
 
-def gather(matrices: Sequence[Matrix], starts: Any) -> Any:
-    """Return ``(..., members, n, features)`` of the rows ``starts`` ``(..., members, n)``, each of its own matrix.
+def gather(matrices: Sequence[Matrix], starts: Any, width: int, scratch: Scratch) -> Any:
+    """Return ``(..., members, n, width)`` of the rows ``starts`` ``(..., members, n)``, each of its own matrix.
 
-    With a window of ``w`` rows there is an axis of ``w`` before the last.
+    Features that a matrix does not have are 0. With a window of ``w`` rows there is an axis of ``w`` before the last.
     """
     first = matrices[0]
-    if all(matrix is first for matrix in matrices):
-        rows = first.gather(starts.flatten())
-        return rows.view(*starts.shape, *rows.shape[1:])
-    rows = [matrix.gather(own.flatten()) for matrix, own in zip(matrices, starts.unbind(-2), strict=True)]
-    shape = (*starts.shape[:-2], starts.shape[-1])
-    return torch.stack([own.view(*shape, *own.shape[1:]) for own in rows], len(shape) - 1)
+    inner, features = first.shape[:-1], first.shape[-1]
+    found = scratch.tensor("features", (*starts.shape, *inner, width))
+    if any(matrix is not first for matrix in matrices):
+        axis = starts.ndim - 2
+        for matrix, rows, out in zip(matrices, starts.unbind(axis), found.unbind(axis), strict=True):
+            out[..., :features] = matrix.gather(rows.flatten()).view(*rows.shape, *first.shape)
+    elif width == features:
+        first.gather(starts.flatten(), out=found.flatten(0, starts.ndim - 1))
+    else:
+        rows = scratch.tensor("rows", (starts.numel(), *first.shape))
+        found[..., :features] = first.gather(starts.flatten(), out=rows).view(*starts.shape, *first.shape)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

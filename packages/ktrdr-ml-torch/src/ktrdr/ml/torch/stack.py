@@ -17,20 +17,19 @@ import numpy as np
 import torch
 
 from ktrdr.ml.torch.control import Control, Snapshot, restore
-from ktrdr.ml.torch.layout import BLOCK_VALUES
+from ktrdr.ml.torch.feed import Feed
 from ktrdr.ml.torch.membership_order import MembershipOrder, MembershipStack
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.optimizers import clip, make_optimizer
 from ktrdr.ml.torch.part_losses import PartLosses
-from ktrdr.ml.torch.samples import Samples, gather
-from ktrdr.ml.torch.stacked_networks import Batch, StackedNetwork
+from ktrdr.ml.torch.scratch import Scratch
+from ktrdr.ml.torch.stacked_networks import StackedNetwork
 from ktrdr.ml.torch.training_member import TrainingMember
 
 __all__ = ["Stack"]
 
-# Features of some batches are gathered at once: for single batches the cost would be that of a small layer, and for the
-# whole epoch the memory would be that of the features.
-_BLOCK_BATCHES = 256
+# Losses and correct predictions of so many batches are counted at once.
+_BATCHES_BETWEEN_COUNTS = 32
 # Attributes with a row per member that a snapshot contains.
 _ROWS = ("weights", "buffers", "best", "best_buffers")
 
@@ -76,9 +75,9 @@ class Stack:
         reduced = task.architecture.get("precision") == "bfloat16"
         self._precision = partial(torch.autocast, weights.device.type, torch.bfloat16) if reduced else nullcontext
         self._best, self._best_buffers = self._weights.clone(), self._buffers.clone()
-        self._dropouts = network.dropouts(window)
-        self._dropout_values = values = sum(math.prod(shape) for shape in self._dropouts)
+        values = sum(math.prod(shape) for shape in network.dropouts(window))
         self._masks = [member.masks(values) for member in self.members] if values else []
+        self._scratch = Scratch(weights.device)
         self._epoch, self._batch, self._begun = 0, 0, False
         self._compose()
 
@@ -96,6 +95,7 @@ class Stack:
         self._order: MembershipOrder | None = None
         if not members:
             return
+        self._feed = Feed(self.members, self._masks, self._network, self._window, self._weights.device)
         judged = [(member.matrix, member.validation) for member in self.members]
         self._validation = None
         if len(judged[0][1]):
@@ -103,6 +103,7 @@ class Stack:
                 judged,
                 loss=self._loss,
                 classifies=self._classifies,
+                inputs=self._network.inputs,
                 width=self._network.width,
                 window=self._window,
                 ask=lambda: self._control.ask(self.snapshot),
@@ -134,6 +135,7 @@ class Stack:
     def _begin(self) -> None:
         for member in self.members:
             member.begin_epoch()
+        self._feed.forget()
         self._begun = True
 
     def _train_batches(self) -> None:
@@ -145,81 +147,36 @@ class Stack:
             if self._all_failed:
                 return
             active = sum(member.batches > self._batch for member in self.members)
-            self._train_block(active, self._end_of_block(active))
+            last = self.members[active - 1].batches
+            self._train_some(active, min(self._batch + _BATCHES_BETWEEN_COUNTS, last))
 
     @property
     def _all_failed(self) -> bool:
         return all(member.error is not None for member in self.members)
 
-    def _end_of_block(self, active: int) -> int:
-        """Return the batch up to which the present members of a step stay the same, and features are gathered."""
-        first = self.members[0]
-        of_sample = max(self._window * first.description.input_size, self._dropout_values)
-        values = active * first.batch_size * of_sample
-        most = min(max(BLOCK_VALUES // values, 1), _BLOCK_BATCHES)
-        ends = [masks.end_of_draw(self._batch) for masks in self._masks[:1]]
-        return min(self._batch + most, self.members[active - 1].batches, *ends)
-
-    def _train_block(self, active: int, end: int) -> None:
-        members, at = self.members[:active], slice(self._batch, end)
-        taken = [member.batches_at(at) for member in members]
-        starts, labels = (torch.stack([getattr(own, name) for own in taken], 1) for name in ("starts", "labels"))
-        sizes, counted = self._sizes(members, at)
-        factors = self._factors(taken, counted)
-        matrices = [member.matrix for member in members]
-        x = self._network.prepare(gather(matrices, starts))
+    def _train_some(self, active: int, end: int) -> None:
+        """Train the first members up to the batch ``end``."""
         weights, buffers = self._views(active)
         leaves = list(weights.values())
-        masks = self._masks_at(active, at)
-        for number in range(end - at.start):
+        for number in range(self._batch, end):
             self._control.ask(self.snapshot)
-            size = sizes[number]
-            part = None if counted is None else counted[number].unsqueeze(2)
-            batch = Batch(size.view(-1, 1, 1), part, [mask[number] for mask in masks])
+            step = self._feed.step(number, active)
             with self._precision():
-                score = self._network.scores(weights, buffers, x[number], batch)
+                score = self._network.scores(weights, buffers, step.x, step.batch)
             score = score.float()
-            each = self._loss(score, labels[number])
-            if factors is not None:
+            each = self._loss(score, step.labels)
+            if step.factors is not None:
                 # Weights have mean 1 over all samples, so a batch of small weights makes a small step.
-                each = each * factors[number]
-            loss = each.sum(1) / size
+                each = each * step.factors
+            loss = each.sum(1) / step.sizes
             # The sum gives each member the gradient of its own loss. Gradients of the vector would be the same, but at
             # their first use torch imports its compiler, which takes seconds.
             gradients = torch.autograd.grad(loss.sum(), leaves)
-            self._step(active, torch.cat([gradient.flatten(1) for gradient in gradients], 1))
-            self._trained.append((loss.detach(), score.detach(), labels[number], part))
-            share = (at.start + number + 1) / len(self._losses)
-            self._control.after_batch(self.members, share, self.snapshot)
+            flat = self._scratch.tensor("gradient", (active, self._network.weights.size))
+            self._step(active, torch.cat([gradient.flatten(1) for gradient in gradients], 1, out=flat))
+            self._trained.append((loss.detach(), score.detach(), step.labels, step.batch.counted))
+            self._control.after_batch(self.members, (number + 1) / len(self._losses), self.snapshot)
         self._count()
-
-    def _sizes(self, members: Sequence[TrainingMember], at: slice) -> tuple[Any, Any]:
-        """Return ``(batches, members)`` sizes, and which samples are no padding, or ``None`` if none is."""
-        first, device = members[0], self._weights.device
-        shape = (at.stop - at.start, len(members))
-        sizes = torch.full(shape, float(first.batch_size))
-        short = [
-            (number, member.last_size)
-            for number, member in enumerate(members)
-            if member.last_size < member.batch_size and at.start < member.batches <= at.stop
-        ]
-        if not short:
-            return sizes.to(device), None
-        counted = torch.ones(*shape, first.batch_size)
-        for number, size in short:
-            last = members[number].batches - 1 - at.start
-            sizes[last, number] = size
-            counted[last, number, size:] = 0.0
-        return sizes.to(device), counted.to(device)
-
-    @staticmethod
-    def _factors(taken: Sequence[Samples], counted: Any) -> Any:
-        """Return factors ``(batches, members, samples)`` of the losses, or ``None`` if all are 1."""
-        if all(own.weights is None for own in taken):
-            return counted
-        ones = torch.ones(taken[0].starts.shape, device=taken[0].starts.device)
-        weights = torch.stack([ones if own.weights is None else own.weights for own in taken], 1)
-        return weights if counted is None else weights * counted
 
     def _views(self, active: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the weights of the first members as leaves of a graph, and their buffers."""
@@ -228,18 +185,6 @@ class Stack:
             leaves = {name: view.detach().requires_grad_(True) for name, view in weights.items()}
             self._leaves = active, leaves, self._network.buffers.views(self._buffers[:active])
         return self._leaves[1], self._leaves[2]
-
-    def _masks_at(self, active: int, at: slice) -> list[Any]:
-        """Return the dropout masks of each layer, ``(batches, members, samples, ...)``, scaled."""
-        own = self._masks[:active]
-        if not own:
-            return []
-        kept = torch.stack([masks.kept(at.start, at.stop) for masks in own], 1)
-        # As bytes, because torch converts booleans six times as slowly.
-        scaled = kept.view(torch.uint8) * self._column([masks.scale for masks in own]).unsqueeze(2)
-        sizes = [math.prod(shape) for shape in self._dropouts]
-        parts = scaled.split(sizes, -1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, self._dropouts, strict=True)]
 
     @torch.no_grad()
     def _step(self, active: int, gradient: Any) -> None:
@@ -264,8 +209,9 @@ class Stack:
                 self.members[number].refuse("training loss")
         if self._classifies:
             hits = torch.stack(scores).argmax(-1) == torch.stack(labels)
-            if counted[0] is not None:
-                hits &= torch.stack(counted).squeeze(-1) > 0
+            for batch, part in enumerate(counted):
+                if part is not None:
+                    hits[batch] &= part.squeeze(-1) > 0
             for number, correct in enumerate(hits.sum((0, 2)).tolist()):
                 self._correct[number] += correct
         self._batch = stop
@@ -350,7 +296,7 @@ class Stack:
     def _forward(self, x: Any, members: slice) -> Any:
         weights = self._network.weights.views(self._weights[members])
         buffers = self._network.buffers.views(self._buffers[members])
-        return self._network.scores(weights, buffers, self._network.prepare(x))
+        return self._network.scores(weights, buffers, x)
 
     def _leave(self) -> None:
         """Hand over the members that are over."""

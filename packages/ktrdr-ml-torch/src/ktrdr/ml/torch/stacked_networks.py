@@ -50,6 +50,7 @@ class StackedNetwork(Protocol):
         width: largest number of values per sample in a layer, padded.
         values: number of values per sample in all layers.
         decayed: numbers of the weights that weight decay applies to.
+        inputs: number of features that :meth:`scores` takes; those that a task does not have are 0.
     """
 
     weights: Layout
@@ -57,22 +58,19 @@ class StackedNetwork(Protocol):
     width: int
     values: int
     decayed: slice
+    inputs: int
 
     def dropouts(self, window: int) -> list[tuple[int, ...]]:
         """Return the shape of the values of one sample in each layer with dropout, of ``window`` rows."""
         ...
 
-    def prepare(self, x: Any) -> Any:
-        """Return features ``(..., features)`` in the form that :meth:`scores` takes."""
-        ...
-
     def scores(self, weights: Tensors, buffers: Tensors, x: Any, batch: Batch | None = None) -> Any:
-        """Return scores ``(members, n, outputs)`` of prepared features ``(members, n, ...)``.
+        """Return scores ``(members, n, outputs)`` of features ``(members, n, ..., inputs)``.
 
         Args:
             weights: views of the rows of the members.
             buffers: likewise; a training step changes running statistics in place.
-            x: prepared features.
+            x: features.
             batch: of a training step; ``None`` for an evaluation.
         """
         ...
@@ -124,16 +122,12 @@ class _Perceptrons:
                     self._steps.append(_activation(layer, width))
         self.values = self.width * len(self._steps)
         first: Any = network.layers[0]
-        self._inputs, self._outputs = first.in_features, width
+        self.inputs, self._outputs = padded(first.in_features), width
         self.weights, self.buffers = Layout(weights), Layout(buffers)
         self.decayed = slice(0, self.weights.size)
 
     def dropouts(self, window: int) -> list[tuple[int, ...]]:
         return self._dropouts
-
-    def prepare(self, x: Any) -> Any:
-        missing = padded(self._inputs) - self._inputs
-        return functional.pad(x, (0, missing)) if missing else x
 
     def scores(self, weights: Tensors, buffers: Tensors, x: Any, batch: Batch | None = None) -> Any:
         for step in self._steps:
@@ -206,6 +200,7 @@ class _Rules:
             if name.startswith("memberships.")
         ]
         inputs = network.center.shape
+        self.inputs = int(inputs[-1])
         consequents = Place("consequents", (rules, columns), (padded(rules), padded(columns)))
         learned, given = (functions, []) if network.learns_memberships else ([], functions)
         self.weights = Layout([consequents, *learned])
@@ -215,9 +210,6 @@ class _Rules:
 
     def dropouts(self, window: int) -> list[tuple[int, ...]]:
         return []
-
-    def prepare(self, x: Any) -> Any:
-        return x
 
     def scores(self, weights: Tensors, buffers: Tensors, x: Any, batch: Batch | None = None) -> Any:
         def tensor(kind: str, name: str) -> Any:
@@ -244,6 +236,7 @@ class _Recurrents:
             for number, layer in enumerate(network.layers)
         ]
         self._drops = isinstance(network.dropout, Dropout)
+        self.inputs = int(first.input_size)
         self.width, self.values = network.width, network.width * len(network.layers)
         shapes = {name: tuple(tensor.shape) for name, tensor in network.named_parameters()}
         self.weights, self.buffers = Layout(Place(name, shape, shape) for name, shape in shapes.items()), Layout([])
@@ -252,9 +245,6 @@ class _Recurrents:
     def dropouts(self, window: int) -> list[tuple[int, ...]]:
         inner = [(window, self._hidden)] * (len(self._names) - 1)
         return [*inner, (self._hidden,)] if self._drops else []
-
-    def prepare(self, x: Any) -> Any:
-        return x
 
     def scores(self, weights: Tensors, buffers: Tensors, x: Any, batch: Batch | None = None) -> Any:
         (x,) = x.unbind(0)
