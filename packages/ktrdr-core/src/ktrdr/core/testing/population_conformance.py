@@ -78,6 +78,35 @@ class PopulationConformance(BackendUnderTest):
         """Return a population in which no member fails, to test all other promises with."""
         return self._draw(model_type, number, size=size, unlucky=False)
 
+    def _partly_alike(
+        self, model_type: ModelType, number: int, size: int, *, plain: bool, unlucky: bool
+    ) -> list[DrawnMember]:
+        """Return ``size`` random members, and three that a backend can train in one program.
+
+        The three differ in samples, seed and learning rate. If the architecture is ``plain``, its choices are the
+        default ones.
+        """
+        members = self._draw(model_type, number, size=size + 20, unlucky=unlucky).members
+        # Members that are cancelled at a question of their own would be asked other questions in a resumed run.
+        drawn = [dataclasses.replace(each, cancelled_at=min(each.cancelled_at, 0)) for each in members[:size]]
+        first, fixed = members[0].task, self.architectures.get(model_type.name, {})
+        architecture = dict(first.architecture)
+        for parameter in model_type.architecture:
+            if parameter.name in model_type.member_parameters:
+                # Not a default that switches something off.
+                architecture[parameter.name] = other_value(parameter)
+            elif plain and parameter.choices and parameter.name not in fixed:
+                architecture[parameter.name] = parameter.default
+        alike = [
+            _with(each, **{**first.settings, "batch_size": 8, "learning_rate": 0.01 / (number + 1)})
+            for number, each in enumerate([each for each in members[size:] if _is_sound(each)][:3])
+        ]
+        assert len(alike) == 3
+        return [
+            dataclasses.replace(each, task=dataclasses.replace(each.task, architecture=architecture))
+            for each in _long([*drawn, *alike])
+        ]
+
     def _train_members(
         self,
         model_type: ModelType,
@@ -271,12 +300,12 @@ class PopulationConformance(BackendUnderTest):
         with pytest.raises(CancelledError, match="no longer wanted"):
             self._train_members(model_type, members, cancellation=cancellation)
 
-    @pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.95])
-    def test_a_cancelled_population_resumes(self, model_type: ModelType, share: float, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("share", "plain"), [(0.1, True), (0.4, False), (0.7, True), (0.95, False)])
+    def test_a_cancelled_population_resumes(
+        self, model_type: ModelType, share: float, plain: bool, tmp_path: Path
+    ) -> None:
         """Cancellation stops a population at once, and the resumed population gives the same bytes."""
-        members = self._draw(model_type, 9, size=4).members
-        # Members that are cancelled at a question of their own would be asked other questions in a resumed run.
-        drawn = _long([dataclasses.replace(member, cancelled_at=min(member.cancelled_at, 0)) for member in members])
+        drawn = self._partly_alike(model_type, 9, 4, plain=plain, unlucky=True)
         counting = CancelsWhenAsked(None)
         outcomes = self._train_members(model_type, [_member(each) for each in drawn], cancellation=counting)
         expected = self._endings(outcomes, tmp_path / "expected")
@@ -299,9 +328,10 @@ class PopulationConformance(BackendUnderTest):
         )
         assert _difference(self._endings(resumed, tmp_path / "resumed"), expected) == ""
 
-    def test_a_population_resumes_from_any_checkpoint(self, model_type: ModelType, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("plain", [True, False])
+    def test_a_population_resumes_from_any_checkpoint(self, model_type: ModelType, plain: bool, tmp_path: Path) -> None:
         """A population that is resumed from any of its checkpoints, as after a kill, gives the same bytes."""
-        members = _long(self._lucky(model_type, 10, 3).members)
+        members = self._partly_alike(model_type, 10, 1, plain=plain, unlucky=False)
         recorder = CheckpointRecorder(tmp_path / "live", tmp_path / "kept")
         outcomes = self._train_members(model_type, [_member(each) for each in members], checkpoint=recorder)
         expected = self._all_alone(members, tmp_path / "alone")
@@ -319,7 +349,7 @@ class PopulationConformance(BackendUnderTest):
                 resources=Resources(memory=POPULATION_MEMORY // 2, cores=1),
             )
             assert _difference(self._endings(resumed, tmp_path / f"resumed {number}"), expected) == "", number
-        others = (members[:2], [*members[:2], dataclasses.replace(members[2], task=_reseeded(members[2].task))])
+        others = (members[:3], [*members[:3], dataclasses.replace(members[3], task=_reseeded(members[3].task))])
         for wrong in others:
             with pytest.raises(BadInputError):
                 self._train_members(
@@ -346,6 +376,11 @@ def _with(drawn: DrawnMember, **settings: Any) -> DrawnMember:
     return dataclasses.replace(
         drawn, task=dataclasses.replace(drawn.task, settings={**drawn.task.settings, **settings})
     )
+
+
+def _is_sound(drawn: DrawnMember) -> bool:
+    """Return True if the samples of a member suffice for a model, with validation."""
+    return drawn.cancelled_at == NEVER and len(set(drawn.data.train.labels)) > 1 and len(drawn.data.validation) > 0
 
 
 def _reseeded(task: Any) -> Any:
