@@ -9,7 +9,7 @@ from ktrdr.core.testing import MLBackendConformance
 
 _SMALL_RECURRENT = {"sequence_length": 6, "hidden_size": 8, "num_layers": 1}
 
-# What a backend of ours is entitled to, and what makes its tests fast.
+# What a backend of ours is entitled to, and what makes its tests fast. Its own tests draw all populations.
 _CLAIMS: dict[str, dict[str, Any]] = {
     "torch": {
         "architectures": {"mlp": {"hidden_layers": [16]}, "lstm": _SMALL_RECURRENT, "gru": _SMALL_RECURRENT},
@@ -24,7 +24,7 @@ _CLAIMS: dict[str, dict[str, Any]] = {
 
 for _record in PluginManager().records():
     _name = f"Test{_record.name.capitalize()}"
-    _body = {"plugin": _record.name, "__module__": __name__, **_CLAIMS.get(_record.name, {})}
+    _body = {"plugin": _record.name, "populations": 6, "__module__": __name__, **_CLAIMS.get(_record.name, {})}
     globals()[_name] = type(_name, (MLBackendConformance,), _body)
 
 

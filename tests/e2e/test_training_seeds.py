@@ -24,9 +24,9 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.workflows.run_training import train
-from ktrdr.ml.torch import population_keeper as stacks
+from ktrdr.ml.torch import population_keeper, reporting
 
-stacks._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+population_keeper._SECONDS_BETWEEN_CHECKPOINTS = reporting._SECONDS_BETWEEN = 0.0
 text, data, home, seeds = sys.argv[1:]
 plugins = PluginManager()
 loaded = load_strategy_text(text, plugins=plugins)
@@ -52,8 +52,8 @@ FOREST = {
     "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 5}}},
     "training": dict.fromkeys(NEURAL_KEYS),
 }
-# So many epochs that ten attempts, each with two reports at least, are less than the whole.
-NETWORK = {"training": {"epochs": 1_500, "early_stopping": None}}
+# So many epochs that ten attempts are less than the whole.
+NETWORK = {"training": {"epochs": 400, "early_stopping": None}}
 
 
 def run(text, shared_home, home, seeds, *, kill_after=None):

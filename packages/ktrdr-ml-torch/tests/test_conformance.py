@@ -21,6 +21,7 @@ class TestRulesByGradient(MLBackendConformance):
     plugin = "torch"
     model_types = ("anfis",)
     architectures = {"anfis": {"learning": "gradient", "learn_memberships": True}}
+    populations = 40
 
 
 class TestRulesByAlternation(MLBackendConformance):
@@ -30,3 +31,4 @@ class TestRulesByAlternation(MLBackendConformance):
     model_types = ("anfis",)
     seedless = frozenset({"anfis"})
     architectures = {"anfis": {"learn_memberships": True}}
+    populations = 40

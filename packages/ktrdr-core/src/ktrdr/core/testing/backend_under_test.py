@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ class BackendUnderTest:
     model_types: ClassVar[tuple[str, ...]] = ()
     architectures: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     population_architectures: ClassVar[Mapping[str, Sequence[Mapping[str, Any]]]] = {}
+    populations: ClassVar[int] = 200
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     seedless: ClassVar[frozenset[str]] = frozenset()
     restarted: ClassVar[frozenset[str]] = frozenset()
@@ -53,8 +55,13 @@ class BackendUnderTest:
             metafunc.parametrize("model_type", types, ids=[offered.name for offered in types])
 
     @classmethod
+    @functools.cache
+    def _plugins(cls) -> PluginManager:
+        return PluginManager()
+
+    @classmethod
     def _info(cls) -> PluginInfo:
-        return PluginManager().info(cls.plugin)
+        return cls._plugins().info(cls.plugin)
 
     @classmethod
     def _types(cls) -> list[ModelType]:
@@ -62,10 +69,10 @@ class BackendUnderTest:
         return [offered[name] for name in cls.model_types or offered]
 
     def _trainer(self) -> ModelTrainer:
-        return PluginManager().trainer(self.plugin)
+        return self._plugins().trainer(self.plugin)
 
     def _storage(self) -> ModelStorage:
-        return PluginManager().storage(self.plugin)
+        return self._plugins().storage(self.plugin)
 
     def _problem(self, model_type: ModelType, output: OutputKind, **changes: Any) -> Problem:
         architecture = {**self.architectures.get(model_type.name, {}), **changes.pop("architecture", {})}

@@ -25,7 +25,6 @@ from ktrdr.core.models.manifest import WEIGHTS_PREFIX
 from ktrdr.core.parameters import Parameter, validate_parameters
 from ktrdr.core.plugins import CONTRACT_VERSION, ModelType, Split, TrainedModel
 from ktrdr.core.plugins.contract import OutputKind
-from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Training
 from ktrdr.core.testing.backend_under_test import CancelsWhenAsked, CheckpointRecorder
 from ktrdr.core.testing.learning_problems import FEATURES, NOT_SETTINGS, Problem, other_value
@@ -51,6 +50,7 @@ class MLBackendConformance(PopulationConformance):
         architectures: model type -> parameters that make its tests fast; other parameters keep their defaults.
         population_architectures: model type -> parameters to draw one of for each random population, such as widths of
             layers; a parameter that is in neither map is drawn from its declaration.
+        populations: number of random populations for each model type; a quick run has the first six.
         settings: model type -> keys of ``training`` that differ from the kit's (4 epochs, batches of 32).
         seedless: model types whose training has no random choices, so that the seed has no effect.
         restarted: model types that write no checkpoints, because an interrupted training starts again.
@@ -116,13 +116,13 @@ class MLBackendConformance(PopulationConformance):
 
     def test_the_environment_is_valid(self) -> None:
         """The framework works in the environment of the tests, also when it is validated twice."""
-        manager = PluginManager()
+        manager = self._plugins()
         manager.validate(self.plugin)
         manager.validate(self.plugin)
 
     def test_devices_include_the_cpu(self) -> None:
         """Names of devices are unique, and ``cpu`` is one of them."""
-        devices = PluginManager().devices(self.plugin)
+        devices = self._plugins().devices(self.plugin)
         names = [device.name for device in devices]
         assert "cpu" in names
         assert len(set(names)) == len(names)
@@ -313,7 +313,7 @@ class MLBackendConformance(PopulationConformance):
             self._train(self._problem(model_type, output, device="cuda:99"))
         _, model = self._once(model_type, output)
         self._save(model, tmp_path / "saved")
-        loader = PluginManager().loader(self.plugin)
+        loader = self._plugins().loader(self.plugin)
         with pytest.raises(BadInputError):
             loader.load(tmp_path / "saved", "cuda:99")
         loader.load(tmp_path / "saved", "cpu")
@@ -326,7 +326,7 @@ class MLBackendConformance(PopulationConformance):
         _, model = self._once(model_type, output)
         directory = tmp_path / "saved"
         directory.mkdir()
-        facts = PluginManager().storage(self.plugin).save(model, directory)
+        facts = self._storage().save(model, directory)
         json.dumps(facts, allow_nan=False)
         files = sorted(directory.iterdir())
         assert any(path.name.startswith(WEIGHTS_PREFIX) for path in files)
@@ -367,7 +367,7 @@ class MLBackendConformance(PopulationConformance):
     def test_what_it_did_not_write_is_refused(self, model_type: ModelType, tmp_path: Path) -> None:
         """A file that is missing, truncated or replaced by a pickle is an error for a person, and no code is run."""
         _, model = self._once(model_type, model_type.outputs[0])
-        loader = PluginManager().loader(self.plugin)
+        loader = self._plugins().loader(self.plugin)
         (tmp_path / "empty").mkdir()
         with pytest.raises(BadInputError):
             loader.load(tmp_path / "empty", "cpu")

@@ -7,6 +7,7 @@ another.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import threading
 import time
@@ -32,7 +33,7 @@ __all__ = ["Ending", "PopulationConformance"]
 Ending: TypeAlias = dict[str, Any]
 """How a training ended, in a form to compare: hashes of the files, history and best epoch, or the error."""
 
-_QUICK, _ALL, _AT_ONCE = 6, 200, 20
+_QUICK, _AT_ONCE = 6, 20
 _RESOURCES = Resources(memory=POPULATION_MEMORY, cores=2)
 
 
@@ -40,14 +41,15 @@ class PopulationConformance(BackendUnderTest):
     """The tests of populations; part of :class:`~ktrdr.core.testing.MLBackendConformance`."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize a test of ``populations`` by model types and numbers: six quick ones, and the rest of 200."""
+        """Parametrize a test of ``populations`` by model types and numbers: six quick ones, and the rest."""
         if "populations" not in metafunc.fixturenames:
             super().pytest_generate_tests(metafunc)
             return
         if not any(line.startswith("slow") for line in metafunc.config.getini("markers")):
             metafunc.config.addinivalue_line("markers", "slow: takes more than ten seconds of CPU")
-        chunks = [range(number, number + 1) for number in range(_QUICK)]
-        chunks += [range(max(_QUICK, first), first + _AT_ONCE) for first in range(0, _ALL, _AT_ONCE)]
+        quick = min(_QUICK, self.populations)
+        ends = [*range(1, quick + 1), *range(_AT_ONCE, self.populations, _AT_ONCE), self.populations]
+        chunks = [range(first, last) for first, last in itertools.pairwise([0, *ends]) if first < last]
         metafunc.parametrize(
             ("model_type", "populations"),
             [
@@ -55,7 +57,7 @@ class PopulationConformance(BackendUnderTest):
                     offered,
                     chunk,
                     id=f"{offered.name}-{chunk[0]}" + (f"-{chunk[-1]}" if len(chunk) > 1 else ""),
-                    marks=[pytest.mark.slow] if len(chunk) > 1 else [],
+                    marks=[] if chunk[0] < quick else [pytest.mark.slow],
                 )
                 for offered in self._types()
                 for chunk in chunks

@@ -1,4 +1,4 @@
-"""Progress of training, at most ten times a second."""
+"""Progress of training, at most ten reports a second."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ktrdr.core.work import Progress, ProgressEvent
 
 __all__ = ["SECONDS_BETWEEN", "Reporter"]
 
-SECONDS_BETWEEN = 0.1
-"""Least time between two reports."""
+SECONDS_BETWEEN = 0.125
+"""Least time between two reports but the last: eight a second, and the last report, which is sent at once."""
 
 
 class Reporter:
@@ -44,8 +44,6 @@ class Reporter:
         """Send the last report, as that of a complete step."""
         latest = self._latest
         if latest is not None:
-            # The minimum distance also holds for a training that is shorter than it.
-            time.sleep(max(0.0, self._last + self._seconds - time.monotonic()))
             self._send(ProgressEvent("training", latest.done, latest.total, latest.unit, 1.0, "", latest.metrics), 0.0)
 
     def _send(self, event: ProgressEvent, now: float) -> None:
