@@ -271,6 +271,34 @@ def lint(session: nox.Session) -> None:
     _pytest(session, "tests/house")
 
 
+def _define_thorough(name: str, summary: str, suites: tuple[Suite, ...]) -> None:
+    """Define a session of slow tests and of properties at full effort."""
+
+    def run(session: nox.Session) -> None:
+        needed = {package for suite in suites for package in suite.extra}
+        debian = {package: shown for suite in suites for package, shown in suite.debian.items()}
+        _install_debian(session, debian, needed=False)
+        _install(session, *DISTRIBUTIONS, extra=(*TEST, *sorted(needed)))
+        tests = (path for suite in suites for path in suite.tests)
+        _pytest(session, *tests, "-m", "slow or hypothesis", "--hypothesis-profile=full")
+
+    run.__doc__ = summary
+    nox.session(name=name, tags=SECOND, requires=["wheels"])(run)
+
+
+# Two, which take as long as each other, because a session has one core.
+_define_thorough(
+    "thorough_core",
+    "Run the slow tests of core, and its properties at full effort.",
+    (UNITS["ktrdr-core"],),
+)
+_define_thorough(
+    "thorough_others",
+    "Run the slow tests of the other suites of the first circle, and their properties at full effort.",
+    tuple(suite for suite in SUITES if suite is not UNITS["ktrdr-core"]),
+)
+
+
 @nox.session(tags=SECOND, requires=["wheels"])
 def images(session: nox.Session) -> None:
     """Build the images of backend and worker-cpu on a base built here, check their sizes, and run them."""
@@ -301,17 +329,6 @@ def canary(session: nox.Session) -> None:
         session.run("python", "deploy/images/build.py", "build", role)
     _install(session, "ktrdr-core", extra=(*TEST, "PyYAML>=6"))
     _pytest(session, "tests/canary", launcher=("unshare", "--net", "--mount"))
-
-
-@nox.session(tags=SECOND, requires=["wheels"])
-def thorough(session: nox.Session) -> None:
-    """Run the slow tests of every suite of the first circle, and its properties at full effort."""
-    needed = {package for suite in SUITES for package in suite.extra}
-    debian = {package: shown for suite in SUITES for package, shown in suite.debian.items()}
-    _install_debian(session, debian, needed=False)
-    _install(session, *DISTRIBUTIONS, extra=(*TEST, *sorted(needed)))
-    tests = (path for suite in SUITES for path in suite.tests)
-    _pytest(session, *tests, "-m", "slow or hypothesis", "--hypothesis-profile=full")
 
 
 @nox.session(tags=SECOND, requires=["wheels"])
