@@ -26,6 +26,8 @@ TITLES = {
     "labels": "Labels",
     "training": "Training and prediction",
     "rules": "Rules",
+    "populations": "Populations",
+    "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
     "cluster": "Cluster",

@@ -35,6 +35,8 @@ BENCHMARKS = (
     "labels",
     "training",
     "rules",
+    "populations",
+    "sklearn_populations",
     "simulation",
     "backtest",
     "cluster",

@@ -32,7 +32,7 @@ from ktrdr.ml.sklearn.sklearn_trainer import SklearnTrainer
 MEMBERS = 16
 TYPES = {model_type.name: model_type for model_type in INFO.model_types}
 POPULATION, ALONE = "ktrdr, population", "one after another"
-SIZES = (500, 2_000, 8_000)
+SIZES = (2_000, 8_000)
 
 
 def members_of(name: str, samples: int) -> list[Member]:
@@ -94,11 +94,11 @@ def contests(quick: bool) -> list[Contest]:
             f"16 trainings, {name}",
             {POPULATION: population, ALONE: one_after_another},
             partial(members_of, name),
-            sizes=(100, 200, 300) if quick else SIZES,
+            sizes=(100, 200) if quick else SIZES,
             unit="samples",
             group="populations of scikit-learn",
             check=agree,
-            rounds=1 if quick else 3,
+            rounds=1 if quick else 2,
             clock="wall",
         )
         for name in TYPES
@@ -106,12 +106,12 @@ def contests(quick: bool) -> list[Contest]:
 
 
 def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
-    """Yield how much longer single trainings take, with the limit that a population is not slower."""
+    """Yield how much longer single trainings take; a population may not take over a tenth more than they do."""
     if quick:
         return
     for name in TYPES:
         ratio = find(rows, f"16 trainings, {name}", ALONE, SIZES[-1])["ratio_wall"]["median"]
-        yield Figure(f"{ALONE} beside a population: 16 of {name}, 8,000 samples", ratio, "times", at_least=1.0)
+        yield Figure(f"{ALONE} beside a population: 16 of {name}, 8,000 samples", ratio, "times", at_least=0.9)
 
 
 if __name__ == "__main__":

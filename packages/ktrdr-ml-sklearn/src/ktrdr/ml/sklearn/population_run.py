@@ -86,8 +86,7 @@ class PopulationRun:
         """Train a member in this process, unless the time here ends before it does."""
         member = self._members[number]
         cancellation = EitherCancellation(self._cancellation, member.cancellation, here)
-        # Beside others one thread is the cheapest way: threads wait for each other.
-        threads = self._resources.cores if len(self._members) == 1 else 1
+        threads = self._resources.cores
         try:
             outcome: MemberOutcome = train_single(
                 member.task,
