@@ -78,18 +78,12 @@ def test_once_is_no_proof(measured):
     assert status() == 0
 
 
-@pytest.mark.parametrize(("found", "ended"), [(1.0, 0), (12.9, 0), (13.1, 1), (math.nan, 1)])
+@pytest.mark.parametrize(("found", "ended"), [(1.0, 0), (12.9, 0), (13.1, 1), (math.nan, 1), (0.0, 1)])
 def test_a_limit_holds_up_to_its_slack(measured, monkeypatch, capsys, found, ended):
     measured(1, 1)
     monkeypatch.setattr(guard, "LIMITS", (Limit("work", "MB", 10, lambda: found),))
     assert status() == ended
     assert ("EXCEEDED: work: " in capsys.readouterr().out) == bool(ended)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("limit", guard.LIMITS, ids=lambda limit: limit.name)
-def test_every_limit_can_be_measured(limit):
-    assert 0 < limit.measure() < math.inf
 
 
 def test_a_ratio_that_is_not_recorded_fails(measured, capsys):
