@@ -23,7 +23,7 @@ from ktrdr.ml.torch.training_member import TrainingMember
 __all__ = ["Feed", "Step"]
 
 # Of all members together: samples whose labels are gathered at once, and values of their features.
-_SAMPLES, _FEATURES = 1 << 18, 1 << 17
+_SAMPLES, _FEATURES = 1 << 17, 1 << 17
 # Bytes of the masks that are put side by side at once.
 _MASKS = 4 * BLOCK_VALUES
 
@@ -71,6 +71,7 @@ class Feed:
         self._dropout_sizes = [math.prod(shape) for shape in self._dropouts]
         self._of_sample = window * members[0].description.input_size
         self._scratch = Scratch(device)
+        self._alike = all(member.train.shares(members[0].train) for member in members)
         self.forget()
 
     def forget(self) -> None:
@@ -109,17 +110,22 @@ class Feed:
         self._taken = range(first, min(first + max(_SAMPLES // samples, 1), members[-1].batches))
         self._gathered = self._kept = range(0)
         at = slice(self._taken.start, self._taken.stop)
-        taken = [member.batches_at(at) for member in members]
-        self._starts, self._labels = (
-            torch.stack([getattr(own, name) for own in taken], 1) for name in ("starts", "labels")
-        )
+        chosen = [member.batches_at(at) for member in members]
+        self._starts, self._labels = (self._chosen(name, chosen) for name in ("starts", "labels"))
         self._sizes, self._counted = self._counts(members)
         self._factors = self._counted
-        if any(own.weights is not None for own in taken):
-            ones = torch.ones(taken[0].starts.shape, device=self._device)
-            self._factors = torch.stack([ones if own.weights is None else own.weights for own in taken], 1)
+        if any(member.train.weights is not None for member in members):
+            self._factors = self._chosen("weights", chosen)
             if self._counted is not None:
-                self._factors *= self._counted
+                self._factors = self._factors * self._counted
+
+    def _chosen(self, name: str, chosen: list[Any]) -> Any:
+        """Return ``(batches, members, samples)`` of the members' samples; weights are 1 where there are none."""
+        own = [getattr(member.train, name) for member in self._members[: len(chosen)]]
+        if self._alike:
+            return own[0][torch.stack(chosen, 1)]
+        ones = torch.ones(chosen[0].shape, device=self._device)
+        return torch.stack([ones if each is None else each[at] for each, at in zip(own, chosen, strict=True)], 1)
 
     def _counts(self, members: Sequence[TrainingMember]) -> tuple[Any, Any]:
         """Return ``(batches, members)`` sizes, and which samples are no padding, or ``None`` if none is."""

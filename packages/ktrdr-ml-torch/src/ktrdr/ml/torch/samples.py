@@ -107,6 +107,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def shares(self, other: Samples) -> bool:
+        """Return True if ``other`` is a view of the same samples, as for members that differ in seeds alone."""
+        pairs = ((self.starts, other.starts), (self.labels, other.labels), (self.weights, other.weights))
+        return all(_same(one, another) for one, another in pairs)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.dtype == other.dtype
+
 
 def prepare(
     split: Split, window: int, device: Any, *, scaling: Scaling | None, per_class: np.ndarray | None, unit: float

@@ -85,7 +85,8 @@ def _gelu(x: Any) -> Any:
 
 
 _ACTIVATIONS: Mapping[type, Callable[[Any], Any]] = {
-    nn.ReLU: torch.relu,
+    # In place: what it comes from is not used again.
+    nn.ReLU: torch.relu_,
     nn.Tanh: torch.tanh,
     nn.Sigmoid: _sigmoid,
     nn.LeakyReLU: functional.leaky_relu,

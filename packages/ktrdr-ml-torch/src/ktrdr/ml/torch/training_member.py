@@ -17,7 +17,7 @@ from ktrdr.ml.torch.losses import make_loss
 from ktrdr.ml.torch.masks import Masks
 from ktrdr.ml.torch.model_description import Description, describe
 from ktrdr.ml.torch.optimizers import check_optimizer
-from ktrdr.ml.torch.samples import Matrix, Samples, class_weights, extremes, label_scaling, moments, prepare
+from ktrdr.ml.torch.samples import Matrix, class_weights, extremes, label_scaling, moments, prepare
 from ktrdr.ml.torch.schedules import EarlyStopping, make_schedule
 
 __all__ = ["TrainingMember", "batch_counts"]
@@ -124,11 +124,9 @@ class TrainingMember:
             order = torch.cat([order, order[(self.batches - 1) * self.batch_size].expand(missing)])
         self._order = order.view(self.batches, self.batch_size).to(self.train.starts.device)
 
-    def batches_at(self, at: slice) -> Samples:
-        """Return some batches of the present epoch: arrays ``(batches, batch_size)``."""
-        chosen, samples = self._order[at], self.train
-        weights = None if samples.weights is None else samples.weights[chosen]
-        return Samples(samples.starts[chosen], samples.labels[chosen], weights)
+    def batches_at(self, at: slice) -> Any:
+        """Return the numbers of the samples of some batches of the present epoch, ``(batches, batch_size)``."""
+        return self._order[at]
 
     def train_metrics(self, losses: np.ndarray, correct: int) -> dict[str, float]:
         """Return the metrics of an epoch.
