@@ -69,7 +69,7 @@ def processes_at_once(started: list[int], questions: int = 0):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(population_run, "_TimeHere", Counted)
         patch.setattr(population_run, "_SECONDS_OF_START", 0.0)
-        patch.setattr(population_run.PopulationRun, "_pays", lambda run, seconds, count: count > 1)
+        patch.setattr(population_run.PopulationRun, "_pays", lambda run, seconds, busy, count: count > 1)
         patch.setattr(population_run, "MemberProcesses", Noted)
         yield
 
@@ -154,15 +154,19 @@ def test_the_time_here_is_that_of_this_thread():
 
 def test_processes_must_save_twice_their_start():
     run = population_run.PopulationRun(refused(20), NO_PROGRESS, Cancellation(), PLENTY)
-    assert run._pays(5.0, 2)  # none has ended in five seconds: 100 s are left, and half of them are saved
-    assert not run._pays(5.0, 1)
+    assert run._pays(5.0, 1.0, 2)  # none has ended in five seconds: 100 s are left, and half of them are saved
+    assert not run._pays(5.0, 1.0, 1)
     run._outcomes = dict.fromkeys(range(10), SimpleNamespace())
-    assert not run._pays(5.0, 2)  # ten have ended: 5 s are left
-    assert not run._pays(20.0, 2)
-    assert run._pays(21.0, 2)
-    assert run._pays(14.0, 4)
+    assert not run._pays(5.0, 1.0, 2)  # ten have ended: 5 s are left
+    assert not run._pays(20.0, 1.0, 2)
+    assert run._pays(21.0, 1.0, 2)
+    assert run._pays(14.0, 1.0, 4)
+    # What threads have shared already, processes do not save again.
+    assert not run._pays(1000.0, 2.0, 2)
+    assert run._pays(84.0, 2.0, 4)
+    assert not run._pays(38.0, 2.0, 4)
     run._outcomes = dict.fromkeys(range(10), CancelledError("not trained"))
-    assert run._pays(5.0, 2)
+    assert run._pays(5.0, 1.0, 2)
 
 
 def test_what_takes_little_time_is_trained_in_this_process(monkeypatch):
@@ -305,7 +309,7 @@ def test_a_budget_below_one_member_names_what_suffices():
     members = [
         Member(each.task, each.data) for each in draw_population(TYPES["logistic_regression"], 1, size=2).members
     ]
-    with pytest.raises(BadInputError, match=r"the budget of memory is 1 bytes, and one member .* needs [\d,]+; give"):
+    with pytest.raises(BadInputError, match=r"one member .* needs [\d,]+ bytes of memory, and the budget is 1; set"):
         train(members, resources=Resources(memory=1, cores=2))
     enough = max(map(bytes_of_member, members))
     assert len(train(members, resources=Resources(memory=enough, cores=2))) == 2

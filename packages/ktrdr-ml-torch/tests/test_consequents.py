@@ -221,7 +221,7 @@ def test_neither_the_blocks_of_the_sums_nor_the_scale_of_weights_changes_what_is
     weights = np.random.default_rng(3).uniform(0.5, 2.0, len(given.data.train)).astype(np.float32)
     one = train(with_train(given, weights=weights))
     other = train(with_train(given, weights=weights * np.float32(64)))
-    monkeypatch.setattr(consequents, "_BLOCK_VALUES", 7 * 405)
+    monkeypatch.setattr(consequents, "BLOCK_VALUES", 7 * 405)
     blocks = train(with_train(given, weights=weights))
     wanted = one.tensors["network.consequents"].numpy()
     np.testing.assert_array_equal(other.tensors["network.consequents"].numpy(), wanted)
@@ -239,8 +239,8 @@ def test_samples_are_taken_block_by_block_however_many_there_are(problem, train,
     design = consequents._design
     monkeypatch.setattr(consequents, "_design", lambda *parts: sizes.append(design(*parts).numel()) or design(*parts))
     few, all_of_them = train(given), train(Problem(given.task, many))
-    assert len(rows) * 405 > 5 * consequents._BLOCK_VALUES
-    assert max(sizes) <= consequents._BLOCK_VALUES
+    assert len(rows) * 405 > 5 * consequents.BLOCK_VALUES
+    assert max(sizes) <= consequents.BLOCK_VALUES
     np.testing.assert_allclose(
         all_of_them.tensors["network.consequents"].numpy(), few.tensors["network.consequents"].numpy(), atol=1e-4
     )

@@ -88,10 +88,17 @@ def degree(function, x):
 
 
 def crossing(lower, higher):
-    """Return the highest degree that two neighbours share, on a fine grid between where they are."""
+    """Return the highest degree that two neighbours share, on ever finer grids between where they are."""
     a, b = place_of(*lower), place_of(*higher)
-    x = np.concatenate([np.linspace(a, b, 4001), [a, b]])
-    return float(np.minimum(degree(lower, x), degree(higher, x)).max())
+    highest = 0.0
+    # One may be a thousand times as wide as the other.
+    for _ in range(3):
+        x = np.append(np.linspace(a, b, 4001), b)
+        shared = np.minimum(degree(lower, x), degree(higher, x))
+        best = int(shared.argmax())
+        highest = max(highest, float(shared[best]))
+        a, b = x[max(best - 1, 0)], x[min(best + 1, 4000)]
+    return highest
 
 
 def check(before, after):

@@ -254,7 +254,7 @@ def test_weights_in_a_checkpoint_of_another_shape_are_refused(problem, train, tm
     train(given, checkpoint=DirectoryCheckpoint(tmp_path))
     path = DirectoryCheckpoint(tmp_path).latest() / "state.safetensors"
     tensors = load_file(path)
-    tensors["finished.0.layers.0.weight"] = np.zeros((3, 3), np.float32)
+    tensors["finished.layers.0.weight"] = np.zeros((1, 3, 3), np.float32)
     save_file(tensors, path)
     with pytest.raises(BadInputError, match="cannot be resumed") as caught:
         train(given, checkpoint=DirectoryCheckpoint(tmp_path))

@@ -28,6 +28,16 @@ def test_it_names_all_that_the_bits_depend_on():
     assert "TA-Lib" in text
 
 
+@pytest.mark.parametrize("config", [{"SIMD Extensions": {"baseline": ["X86_V2"]}}, {"SIMD Extensions": {}}, {}])
+def test_a_processor_without_the_instructions_that_numpy_looks_for_has_a_version(monkeypatch, config):
+    monkeypatch.setattr(module.np, "show_config", lambda mode: config)
+    computation_version.cache_clear()
+    try:
+        assert computation_version()[-1] == " ".join(config.get("SIMD Extensions", {}).get("baseline", []))
+    finally:
+        computation_version.cache_clear()
+
+
 @pytest.mark.parametrize(
     "name",
     ["indicators/ta.py", "fuzzy/membership.py", "features/assembly.py", "data/alignment.py", "comparisons.py"],

@@ -115,6 +115,17 @@ def test_due_after_every_so_many_epochs(tmp_path):
     assert asked == {"every": [1, 2, 3, 4, 5, 6, 7], "third": [3, 6]}
 
 
+def test_due_after_an_epoch_of_another_chunk_that_counts_from_the_beginning(tmp_path):
+    checkpoint = DirectoryCheckpoint(tmp_path)
+    assert checkpoint.due(1)
+    checkpoint.save(700, lambda directory: None)
+    assert not checkpoint.due(700)
+    assert checkpoint.due(1)
+    checkpoint.save(1, lambda directory: None)
+    assert not checkpoint.due(1)
+    assert checkpoint.due(2)
+
+
 def test_due_within_a_long_epoch(tmp_path, monkeypatch):
     from ktrdr.core.training import checkpoint as module
 

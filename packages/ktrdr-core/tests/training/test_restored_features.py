@@ -54,6 +54,9 @@ training:
 """
 
 
+NORMALIZATIONS = st.sampled_from(["none", "zscore", "robust", "minmax"])
+
+
 def hourly(first: int = 0, last: int = 1500) -> Bars:
     return sample_bars()[first:last]
 
@@ -361,6 +364,20 @@ def test_the_parts_are_not_part_of_the_key_where_nothing_is_normalized(keys):
 def test_what_features_do_not_depend_on_is_no_part_of_the_key(keys, changes):
     bars = with_hours(hourly())
     assert keys(strategy_of(), bars) == keys(strategy_of(*changes), bars)
+
+
+@given(methods=st.lists(st.tuples(NORMALIZATIONS, NORMALIZATIONS, NORMALIZATIONS), min_size=2, max_size=2))
+def test_two_strategies_that_differ_in_normalization_do_not_share_a_matrix(tmp_path_factory, methods):
+    cache, bars = ArrayCache(tmp_path_factory.mktemp("shared"), 10**9), with_hours(hourly(0, 400))
+    for three in methods:
+        inputs = [
+            f"  - {{raw_indicator: {name}, timeframes: [1h], normalization: {method}}}"
+            for name, method in zip(("rsi_14", "macd_x.signal", "obv_x"), three, strict=True)
+        ]
+        head, _, rest = TEXT.partition("nn_inputs:\n")
+        text = f"{head}nn_inputs:\n" + "\n".join(inputs) + "\nmodel:" + rest.partition("model:")[2]
+        strategy = strategy_of(text=text)
+        same(prepare(strategy, bars, cache), prepare(strategy, bars, NO_CACHE))
 
 
 @pytest.mark.parametrize("change", OTHER_BARS.values(), ids=OTHER_BARS)

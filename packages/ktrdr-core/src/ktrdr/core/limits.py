@@ -33,6 +33,7 @@ __all__ = [
     "MOST_TENSORS",
     "MOST_UNPACKING",
     "POPULATION_MEMORY",
+    "POPULATION_MEMORY_VARIABLE",
 ]
 
 LARGEST_SEED = 2**32 - 1
@@ -132,3 +133,6 @@ FREE_UNPACKING = 8 * 2**20
 
 POPULATION_MEMORY = 512_000_000
 """Bytes that the training of a population may take by default, beyond the features of its members."""
+
+POPULATION_MEMORY_VARIABLE = "KTRDR_POPULATION_MEMORY"
+"""Environment variable with another number of them."""

@@ -25,13 +25,14 @@ def computation_version() -> tuple[str, ...]:
 
     The last bits of numpy's functions depend on the instructions of the processor and on the C library.
     """
-    instructions = np.show_config(mode="dicts")["SIMD Extensions"]
+    # numpy leaves out what is empty: a processor may have none of the instructions that it looks for.
+    instructions = np.show_config(mode="dicts").get("SIMD Extensions", {})
     return (
         f"ktrdr-core {__version__} {source_digest(_CORE)}",
         f"numpy {np.__version__}",
         f"TA-Lib {version('TA-Lib')}",
         f"{platform.machine()} {' '.join(platform.libc_ver())}",
-        " ".join((*instructions["baseline"], *instructions["found"])),
+        " ".join((*instructions.get("baseline", ()), *instructions.get("found", ()))),
     )
 
 

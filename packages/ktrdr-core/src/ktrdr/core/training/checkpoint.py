@@ -39,8 +39,9 @@ class DirectoryCheckpoint:
 
     def due(self, epoch: int) -> bool:
         """Return True if a checkpoint should be written now; ``epoch`` is the number of complete epochs."""
-        if self._last_epoch is None:
-            # Epochs are counted from the first call, in a fresh run and in a resumed one.
+        if self._last_epoch is None or epoch < self._last_epoch:
+            # Epochs are counted from the first call, in a fresh run and in a resumed one, and again in each chunk of a
+            # population.
             self._last_epoch = max(epoch - 1, 0)
         return (
             epoch - self._last_epoch >= self._every_epochs or time.monotonic() - self._last_time >= self._every_seconds

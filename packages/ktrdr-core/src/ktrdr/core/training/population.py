@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.limits import POPULATION_MEMORY
+from ktrdr.core.limits import POPULATION_MEMORY, POPULATION_MEMORY_VARIABLE
 from ktrdr.core.plugins.contract import (
     CheckpointWriter,
     Member,
@@ -20,6 +20,7 @@ from ktrdr.core.plugins.contract import (
     Resources,
 )
 from ktrdr.core.plugins.population_rules import check_members
+from ktrdr.core.sizes import size_from_environment
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.work.cancellation import Cancellation, EitherCancellation
@@ -30,12 +31,21 @@ __all__ = ["default_resources", "train_members", "train_population"]
 _AT_ONCE = 64
 """Members of a chunk for each core: a larger stack saves little more time per member, and takes more memory."""
 
+_MOST_RECORDS = 200_000
+"""Epochs of all members of a chunk: the histories of more would not fit into a checkpoint."""
+
 _CHUNK_FILE = "population.json"
+_DEFAULT_MEMORY = f"{POPULATION_MEMORY // 1_000_000}MB"
 
 
 def default_resources() -> Resources:
-    """Return all cores of this machine, and :data:`~ktrdr.core.limits.POPULATION_MEMORY`."""
-    return Resources(memory=POPULATION_MEMORY, cores=os.cpu_count() or 1)
+    """Return all cores of this machine, and the memory budget of a population.
+
+    Raises:
+        BadInputError: the budget in the environment is not a size.
+    """
+    memory = size_from_environment(POPULATION_MEMORY_VARIABLE, _DEFAULT_MEMORY)
+    return Resources(memory=memory, cores=os.cpu_count() or 1)
 
 
 def train_members(
@@ -120,7 +130,7 @@ def train_population(
     share = len(outcomes) / len(members)
     progress(ProgressEvent("training", len(outcomes), len(members), "members", share, message))
     waiting = [number for number in found if number not in outcomes]
-    for chunk in _chunks(waiting, _chunk_of(checkpoint.latest()), _chunk_size(trainer, model_type, resources)):
+    for chunk in _chunks(waiting, _chunk_of(checkpoint.latest()), _chunk_size(trainer, members, model_type, resources)):
         ended = train_members(
             trainer,
             model_type,
@@ -134,10 +144,12 @@ def train_population(
     return [outcomes[number] for number in range(len(members))]
 
 
-def _chunk_size(trainer: ModelTrainer, model_type: ModelType, resources: Resources) -> int:
+def _chunk_size(trainer: ModelTrainer, members: Sequence[Member], model_type: ModelType, resources: Resources) -> int:
     if not isinstance(trainer, PopulationTrainer):
         return 1
-    return (_AT_ONCE if model_type.writes_checkpoints else 2) * resources.cores
+    epochs = max(int(member.task.settings.get("epochs", 1)) for member in members)
+    wanted = (_AT_ONCE if model_type.writes_checkpoints else 2) * resources.cores
+    return max(min(wanted, _MOST_RECORDS // epochs), 1)
 
 
 def _chunks(waiting: Sequence[int], interrupted: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -87,7 +87,7 @@ class SymbolFeatures:
         key, layout = "", {"values": ("<f4", (len(self._base), len(columns))), "fitted": ("<f8", (len(normalized), 2))}
         if self._keeps:
             rows = [hashlib.sha256(train_rows.astype("<i8").data).hexdigest(), window]
-            methods = [column.normalization for _, column in normalized]
+            methods = [[position, column.normalization] for position, column in normalized]
             # Without normalization, the matrix does not depend on the split.
             key = self._key(_MATRIX, *([methods, rows] if normalized else []))
             found = self._cache.read(key, layout, mapped=True)

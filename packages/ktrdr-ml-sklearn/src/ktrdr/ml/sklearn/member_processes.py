@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ktrdr.core.errors import BadInputError, ErrorRecord, RemoteError
+from ktrdr.core.limits import POPULATION_MEMORY, POPULATION_MEMORY_VARIABLE
 from ktrdr.core.plugins import Member
 from ktrdr.ml.sklearn.shared_matrices import SharedMatrices
 
@@ -135,7 +136,7 @@ class MemberProcesses:
         if code == -getattr(signal, "SIGKILL", 0):
             return BadInputError(
                 f"the process that trained {task} was killed, as the system does when memory runs out; close other "
-                "programs, or train with fewer cores"
+                f"programs, or set {POPULATION_MEMORY_VARIABLE} to less than {POPULATION_MEMORY}, for fewer processes"
             )
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return RemoteError(ErrorRecord("fault", f"a fault of the program: the process that trained {task} {how}", 1))

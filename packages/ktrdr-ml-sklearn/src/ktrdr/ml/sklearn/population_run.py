@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.limits import POPULATION_MEMORY_VARIABLE
 from ktrdr.core.plugins import Member, MemberOutcome, Resources
 from ktrdr.core.work import Cancellation, Progress, ProgressEvent
 from ktrdr.core.work.cancellation import EitherCancellation
@@ -50,8 +51,8 @@ class PopulationRun:
         needed = max(bytes_of_member(member) for member in self._members)
         if needed > self._resources.memory:
             raise BadInputError(
-                f"the budget of memory is {self._resources.memory:,} bytes, and one member of the population needs "
-                f"{needed:,}; give at least as many"
+                f"one member of the population needs {needed:,} bytes of memory, and the budget is "
+                f"{self._resources.memory:,}; set {POPULATION_MEMORY_VARIABLE} to {needed}, or use smaller trees"
             )
         # An interpreter inside another program has no command that starts a second one.
         most = most_processes(self._members, self._resources) if sys.executable else 1
@@ -60,11 +61,11 @@ class PopulationRun:
         here = _TimeHere(_SECONDS_OF_START)
         while waiting := self._waiting:
             count = min(most, len(waiting))
-            if here.requested and self._pays(here.seconds, count):
+            if here.requested and self._pays(here.seconds, here.busy, count):
                 self._train_in_processes(waiting, count)
             else:
-                # The first member ends here too early if it alone takes so long that processes pay.
-                first = not self._outcomes and self._pays(_SECONDS_OF_START, count)
+                # The first member ends here too early if it alone takes so long that processes may pay.
+                first = not (self._outcomes or here.requested) and self._pays(_SECONDS_OF_START, 1.0, count)
                 self._train_here(waiting[0], here if first else None)
         return [self._outcomes[number] for number in range(len(self._members))]
 
@@ -72,11 +73,17 @@ class PopulationRun:
     def _waiting(self) -> list[int]:
         return [number for number in range(len(self._members)) if number not in self._outcomes]
 
-    def _pays(self, seconds: float, count: int) -> bool:
-        """Return True if processes save much more than they cost, after so many seconds of training here."""
+    def _pays(self, seconds: float, busy: float, count: int) -> bool:
+        """Return True if ``count`` processes save much more than they cost.
+
+        Args:
+            seconds: of CPU, of the trainings here.
+            busy: cores that they kept busy.
+            count: number of processes.
+        """
         trained = sum(not isinstance(outcome, Exception) for outcome in self._outcomes.values())
         left = seconds / max(trained, 1) * len(self._waiting)
-        return left * (1 - 1 / max(count, 1)) > 2 * _SECONDS_OF_START
+        return left * (1 / busy - 1 / max(count, 1)) > 2 * _SECONDS_OF_START
 
     def _end(self, number: int, outcome: MemberOutcome) -> None:
         self._outcomes[number] = outcome
@@ -86,14 +93,13 @@ class PopulationRun:
         """Train a member in this process, unless the time here ends before it does."""
         member = self._members[number]
         cancellation = EitherCancellation(self._cancellation, member.cancellation, here)
-        threads = self._resources.cores
         try:
             outcome: MemberOutcome = train_single(
                 member.task,
                 member.data,
                 progress=partial(self._advance, number),
                 cancellation=cancellation,
-                threads=threads,
+                threads=self._resources.cores,
                 seconds=0.0,
             )
         except _TimeOver:
@@ -145,17 +151,22 @@ class _TimeOver(CancelledError):
 
 
 class _TimeHere(Cancellation):
-    """Requested when the training in this thread has taken its time, in seconds of CPU: a busy machine is no reason."""
+    """Requested when this process has taken its time, in seconds of CPU: a busy machine is no reason."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._began = time.thread_time()
+        self._began, self._elapsed = time.process_time(), time.monotonic()
         self._seconds = seconds
 
     @property
     def seconds(self) -> float:
-        """CPU seconds of this thread until now."""
-        return time.thread_time() - self._began
+        """CPU seconds of this process until now."""
+        return time.process_time() - self._began
+
+    @property
+    def busy(self) -> float:
+        """Number of cores that this process has kept busy, at least 1."""
+        return max(1.0, self.seconds / max(time.monotonic() - self._elapsed, 1e-9))
 
     @property
     def requested(self) -> bool:

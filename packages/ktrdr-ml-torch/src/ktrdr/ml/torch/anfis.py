@@ -76,7 +76,6 @@ class Anfis(nn.Module):
         rules = math.prod(counts)
         self.width = max(rules, description.input_size * description.outputs)
         self.outputs = description.outputs
-        self.solves_consequents = architecture["learning"] == "hybrid"
         self.learns_memberships = architecture["learn_memberships"]
         self.memberships = Memberships(variables, learn=self.learns_memberships)
         self.consequents = nn.Parameter(torch.empty(rules, (description.input_size + 1) * description.outputs))

@@ -91,11 +91,9 @@ def _update(digest: Any, split: Split) -> None:
 
 def write_state(directory: Path, state: State, run: str) -> None:
     """Write ``state`` of the run with fingerprint ``run`` into ``directory``."""
-    tensors = {
-        f"finished.{number}.{name}": tensor
-        for number, finished in state.finished.items()
-        for name, tensor in finished.tensors.items()
-    }
+    # Members of one architecture have the same tensors. One for all of them: their number in a file is limited.
+    models = [finished.tensors for finished in state.finished.values() if finished.error is None]
+    tensors = {f"finished.{name}": torch.stack([own[name] for own in models]) for name in (models[0] if models else ())}
     numbers: dict[str, Any] = {
         "format": _FORMAT,
         "run": run,
@@ -146,18 +144,23 @@ def read_state(directory: Path, run: str) -> State:
             raise BundleError(
                 "it is of a run with another strategy, other data, another kind of device or another version of torch"
             )
-        groups: dict[str, dict[str, dict[str, Any]]] = {
-            "finished": {number: {} for number in numbers["finished"]},
-            "current": {str(place): {} for place in range(len(numbers["current"]))},
-        }
+        current: list[dict[str, Any]] = [{} for _ in numbers["current"]]
+        models: dict[str, dict[str, Any]] = {number: {} for number in numbers["finished"]}
+        whole = [own for number, own in models.items() if numbers["finished"][number]["error"] is None]
         for name, tensor in read_tensors(directory / _TENSORS).items():
             group, _, rest = name.partition(".")
-            number, _, rest = rest.partition(".")
-            groups[group][number][rest] = tensor
+            if group == "current":
+                place, _, rest = rest.partition(".")
+                current[int(place)][rest] = tensor
+            elif group == "finished" and len(tensor) == len(whole):
+                for own, row in zip(whole, tensor, strict=True):
+                    own[rest] = row.clone()
+            else:
+                raise ValueError(f"tensor {name!r}")
         return State(
             {
                 int(number): Finished(
-                    groups["finished"][number],
+                    models[number],
                     _history_from_json(entry["history"]),
                     int(entry["best_epoch"]),
                     entry["error"],
@@ -165,9 +168,9 @@ def read_state(directory: Path, run: str) -> State:
                 )
                 for number, entry in numbers["finished"].items()
             },
-            [_snapshot(entry, groups["current"][str(place)]) for place, entry in enumerate(numbers["current"])],
+            [_snapshot(entry, tensors) for entry, tensors in zip(numbers["current"], current, strict=True)],
         )
-    except (FileError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (FileError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         reason = str(error) if isinstance(error, FileError) else f"it is damaged ({type(error).__name__}: {error})"
         raise BadInputError(
             f"the checkpoint in {directory} cannot be resumed: {reason}; train without resuming to start again"

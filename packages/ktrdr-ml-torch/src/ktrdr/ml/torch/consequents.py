@@ -23,10 +23,11 @@ import torch
 
 from ktrdr.core.plugins.contract import OutputKind
 from ktrdr.ml.torch.anfis import Anfis
+from ktrdr.ml.torch.layout import BLOCK_VALUES
 from ktrdr.ml.torch.losses import Loss
 from ktrdr.ml.torch.samples import Matrix, Samples
 
-__all__ = ["RIDGES", "ConsequentSolver"]
+__all__ = ["RIDGES", "ConsequentSolver", "solver_bytes"]
 
 RIDGES = tuple(10.0**power for power in range(2, -9, -1))
 """Values of ``r`` that are tried, relative to the mean of the diagonal of the matrix, the largest first."""
@@ -41,7 +42,13 @@ _MOST_FACTORED = 2_048
 _CONJUGATE_STEPS = 32
 # With more coefficients each solution takes many passes over the samples, so only every third ridge is tried.
 _EVERY = 3
-_BLOCK_VALUES = 1 << 20
+# The matrix, its copies with a ridge, and the factor.
+_MATRICES = 5
+
+
+def solver_bytes(network: Anfis) -> int:
+    """Return the bytes that the least squares of a network take at most, beyond blocks of samples."""
+    return 8 * _MATRICES * min(network.consequents.numel() // network.outputs, _MOST_FACTORED) ** 2
 
 
 class ConsequentSolver:
@@ -205,7 +212,7 @@ class ConsequentSolver:
 
     def _blocks(self) -> Iterator[tuple[slice, Any, Any]]:
         """Yield, for blocks of samples, their slice, their firing strengths and their standardized inputs with a 1."""
-        rows = max(_BLOCK_VALUES // self._coefficients, 16)
+        rows = max(BLOCK_VALUES // self._coefficients, 16)
         for start in range(0, len(self._samples), rows):
             self._ask()
             at = slice(start, start + rows)

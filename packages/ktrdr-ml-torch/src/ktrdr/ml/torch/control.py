@@ -37,7 +37,7 @@ class Control(Protocol):
     """What a unit reports to, and asks whether it should go on."""
 
     def ask(self, take: Take | None) -> None:
-        """Raise :class:`~ktrdr.core.errors.CancelledError` if it is requested, after a checkpoint.
+        """Raise :class:`~ktrdr.core.errors.CancelledError` if it is requested, after the state was taken.
 
         ``take`` is ``None`` before the first step, when there is nothing to save.
         """

@@ -65,8 +65,10 @@ class Keeper:
         self._lock = threading.RLock()
         self._finished: dict[int, Finished] = {}
         self._snapshots: dict[int, Snapshot] = {}
-        # Of each unit: the finished share of its members, in members.
+        # Of each unit: when its snapshot was taken, and the finished share of its members, in members.
+        self._taken: dict[int, float] = {}
         self._shares: dict[int, float] = {}
+        self._share = 0.0
         # Epochs of all units, and the member whose model was made last.
         self._passes = 0
         self._model_of: TrainingMember | None = None
@@ -83,6 +85,7 @@ class Keeper:
             self._snapshots.pop(unit, None)
             if snapshot is not None:
                 self._snapshots[unit] = snapshot
+                self._taken[unit] = time.monotonic()
 
     def report(self, unit: int, members: Sequence[TrainingMember], share: float) -> None:
         """Report that a ``share`` of the present epoch of the members is complete, if a report is due."""
@@ -93,9 +96,11 @@ class Keeper:
             if self._single:
                 self._reporter.report(now, len(members[0].history), share)
                 return
-            parts = [(len(member.history) + share) / member.epochs for member in members if not member.over]
-            self._shares[unit] = sum(min(part, 1.0) for part in parts)
-            self._reporter.report(now, len(self.outcomes), sum(self._shares.values()))
+            self._shares[unit] = _finished_share(members, share)
+            done = len(self.outcomes)
+            # Between the end of a member and the next report of its unit the sum may be too small.
+            self._share = max(self._share, done + sum(self._shares.values()))
+            self._reporter.report(now, done, self._share - done)
 
     def after_epoch(self, unit: int, members: Sequence[TrainingMember], take: Take | None) -> None:
         """Report an epoch, and write a checkpoint if it is due."""
@@ -103,7 +108,7 @@ class Keeper:
             self._passes += 1
             if self._single or self._reporter.due(time.monotonic()):
                 self._reporter.metrics = _mean([member.history[-1].metrics for member in members if member.history])
-            self._shares.pop(unit, None)
+            self._shares[unit] = _finished_share(members, 0.0)
         self.report(unit, members, 0.0)
         self.save_if_due(unit, members, take)
 
@@ -111,13 +116,22 @@ class Keeper:
         """Take the state of a unit and write a checkpoint, if one is due."""
         if self._checkpoint is None:
             return
-        if not self._single and take is not None and time.monotonic() - self._saved < _SECONDS_BETWEEN_CHECKPOINTS:
-            return
-        with self._lock:
-            epoch = len(members[0].history) if self._single else self._passes
+        if self._single:
+            epoch = len(members[0].history)
             if self._checkpoint.due(epoch):
                 self.leave(unit, None if take is None else take())
                 self.save(epoch)
+            return
+        now = time.monotonic()
+        if take is None:
+            self.leave(unit, None)
+        elif now - self._taken.get(unit, -math.inf) >= _SECONDS_BETWEEN_CHECKPOINTS:
+            # Also if another unit writes the checkpoint.
+            self.leave(unit, take())
+        with self._lock:
+            due = take is None or now - self._saved >= _SECONDS_BETWEEN_CHECKPOINTS
+            if due and self._checkpoint.due(self._passes):
+                self.save(self._passes)
 
     def save(self, epoch: int | None = None) -> None:
         """Write a checkpoint, unless there is no state yet."""
@@ -129,8 +143,11 @@ class Keeper:
             self._checkpoint.save(number, lambda directory: write_state(directory, state, self._fingerprint))
             self._saved = time.monotonic()
 
-    def end(self, member: TrainingMember, tensors: Mapping[str, Any]) -> None:
+    def end(self, unit: int, member: TrainingMember, tensors: Mapping[str, Any]) -> None:
         """Make a model of the best weights, or take the error as the outcome."""
+        with self._lock:
+            # The member counts as a whole from now on.
+            self._shares.pop(unit, None)
         error = member.error
         finished = Finished(
             on_cpu(tensors),
@@ -197,7 +214,13 @@ class UnitControl:
 
     def end(self, member: TrainingMember, tensors: Mapping[str, Any]) -> None:
         """Take a member that is over."""
-        self._keeper.end(member, tensors)
+        self._keeper.end(self._unit, member, tensors)
+
+
+def _finished_share(members: Sequence[TrainingMember], share: float) -> float:
+    """Return the finished share of the members that are not over, in members."""
+    parts = [(len(member.history) + share) / member.epochs for member in members if not member.over]
+    return sum(min(part, 1.0) for part in parts)
 
 
 def _mean(records: Sequence[Mapping[str, float]]) -> dict[str, float]:

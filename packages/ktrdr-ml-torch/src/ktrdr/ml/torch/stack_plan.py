@@ -9,7 +9,10 @@ from typing import Any
 from torch import nn
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.limits import POPULATION_MEMORY_VARIABLE
 from ktrdr.core.plugins import Member, Resources, TrainingTask
+from ktrdr.ml.torch.anfis import Anfis
+from ktrdr.ml.torch.consequents import solver_bytes
 from ktrdr.ml.torch.declaration import MODEL_TYPES
 from ktrdr.ml.torch.determinism import threads_for
 from ktrdr.ml.torch.layout import BLOCK_VALUES
@@ -24,7 +27,7 @@ _MOST_MEMBERS, _FEW_MEMBERS = 64, 16
 # Float32 numbers that a stack has for each weight (the weight, its best, gradients, the state of the optimizer and what
 # a step computes), bytes for each sample, and blocks of features and layers at one time.
 _PER_WEIGHT, _BYTES_PER_SAMPLE, _LAYERS, _BLOCKS = 10, 48, 4, 8
-_FLOAT, _MEGABYTE = 4, 1_000_000
+_FLOAT = 4
 _SHARED = _BLOCKS * _FLOAT * BLOCK_VALUES
 
 
@@ -88,26 +91,28 @@ def plan_stacks(members: Sequence[Member], device: Any, resources: Resources | N
         window = _window(task)
         threads = threads_for(task.settings["batch_size"], window, parameters)
         sizes = [_bytes(members[number], kind, window) for number in numbers]
+        shared = _SHARED + (solver_bytes(network) if isinstance(network, Anfis) else 0)
         at_once = 1
         if resources is not None:
-            _check_memory(numbers, sizes, resources.memory)
+            _check_memory(numbers, sizes, shared, resources.memory)
             if threads == 1 and device.type == "cpu":
-                at_once = min(resources.cores, resources.memory // (_SHARED + max(sizes)))
+                at_once = min(resources.cores, resources.memory // (shared + max(sizes)))
         most = 1
         if _stacks(task, device, threads):
             # Several smaller stacks at once take less time than a large one.
             most = min(max(-(-len(numbers) // at_once), _FEW_MEMBERS), _MOST_MEMBERS)
         memory = None if resources is None else resources.memory // at_once
-        plans += [StackPlan(tuple(own), task, threads, at_once) for own in _cut(numbers, sizes, most, memory)]
+        plans += [StackPlan(tuple(own), task, threads, at_once) for own in _cut(numbers, sizes, shared, most, memory)]
     return plans
 
 
-def _check_memory(numbers: Sequence[int], sizes: Sequence[int], memory: int) -> None:
+def _check_memory(numbers: Sequence[int], sizes: Sequence[int], shared: int, memory: int) -> None:
     for number, size in zip(numbers, sizes, strict=True):
-        if _SHARED + size > memory:
+        needed = shared + size
+        if needed > memory:
             raise BadInputError(
-                f"member {number + 1} of the population takes about {(_SHARED + size) / _MEGABYTE:,.0f} MB, more than "
-                f"the memory budget of {memory / _MEGABYTE:,.0f} MB; raise the budget, or use a smaller batch_size"
+                f"member {number + 1} of the population takes about {needed:,} bytes of memory, and the budget is "
+                f"{memory:,}; set {POPULATION_MEMORY_VARIABLE} to {needed}, or use a smaller network or batch_size"
             )
 
 
@@ -146,14 +151,14 @@ def _bytes(member: Member, kind: StackedNetwork, window: int) -> int:
     return _FLOAT * (weights + _LAYERS * batch) + _BYTES_PER_SAMPLE * (len(data.train) + len(data.validation))
 
 
-def _cut(numbers: Sequence[int], sizes: Sequence[int], most: int, memory: int | None) -> list[list[int]]:
+def _cut(numbers: Sequence[int], sizes: Sequence[int], shared: int, most: int, memory: int | None) -> list[list[int]]:
     """Cut ``numbers`` into stacks of at most ``most`` members and ``memory`` bytes."""
     stacks: list[list[int]] = []
     taken = 0
     for number, size in zip(numbers, sizes, strict=True):
         if not stacks or len(stacks[-1]) == most or (memory is not None and taken + size > memory):
             stacks.append([])
-            taken = _SHARED
+            taken = shared
         stacks[-1].append(number)
         taken += size
     return stacks

@@ -101,6 +101,9 @@ class Population:
             waiting = [number for number in plan.members if number not in taken]
             if waiting:
                 jobs.append(_Job(plan, waiting))
+        for number, job in enumerate(jobs):
+            # Until it is trained again, the next checkpoint keeps what the last one had of it.
+            self._keeper.leave(number, job.snapshot)
         try:
             self._train_jobs(jobs)
         except CancelledError:
@@ -156,6 +159,8 @@ class Population:
             raise
 
     def _train_job(self, number: int, job: _Job) -> None:
+        if self._keeper.stopped:
+            raise CancelledError("the population was cancelled")
         control = UnitControl(self._keeper, number)
         if job.snapshot is None:
             members = [member for number in job.numbers if (member := self._prepared(number)) is not None]
