@@ -371,7 +371,7 @@ def test_bad_input_is_one_sentence(make_executor, load, model_store, arguments, 
 def test_epochs_for_a_model_without_them_are_refused(make_executor, load, example_plugins, monkeypatch):
     info, offered = example_plugins.backend_for("softmax_regression")
     keys = offered.training_keys - {"epochs"}
-    monkeypatch.setattr(example_plugins, "backend_for", lambda *_: (info, replace(offered, training_keys=keys)))
+    monkeypatch.setattr(example_plugins, "backend_for", lambda *_, **__: (info, replace(offered, training_keys=keys)))
     loaded = load("  epochs: 6\n", "")
     with pytest.raises(BadInputError, match="`training.epochs` has no effect on model type"):
         make_executor(loaded, epochs=3).execute()
