@@ -317,7 +317,7 @@ def test_cancelled_before_training_it_leaves_nothing(make_executor, load, home):
 )
 def test_a_checkpoint_of_another_run_is_never_used(make_executor, load, leave_checkpoint, changed):
     leave_checkpoint()
-    with pytest.raises(NothingToResumeError, match="only of runs with another strategy, data, seed"):
+    with pytest.raises(NothingToResumeError, match="only of runs with another strategy, data, seed, number of seeds"):
         make_executor(load(), resume=True, **changed).execute()
 
 
