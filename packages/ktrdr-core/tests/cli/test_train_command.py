@@ -272,7 +272,7 @@ def test_cancelled_before_training_there_is_nothing_to_resume(
     monkeypatch.setattr(sample_set, "label_symbol", label)
     status, _, err = run("train", file)
     assert status == 130
-    assert "there is nothing to resume" in err
+    assert "Cancelled; nothing is kept that could be resumed." in err
 
 
 def test_resume_without_a_checkpoint_says_so(run: Run, file: str) -> None:

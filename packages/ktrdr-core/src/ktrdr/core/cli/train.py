@@ -72,7 +72,7 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
             stopped = error
     if stopped is not None:
         if stopped.checkpoint is None:
-            click.echo("Cancelled before the first batch was learned; there is nothing to resume.", err=True)
+            click.echo("Cancelled; nothing is kept that could be resumed.", err=True)
         else:
             command = _command(click.get_current_context())
             click.echo(f"Cancelled; a checkpoint is kept. Continue with `{command}`.", err=True)

@@ -321,7 +321,7 @@ def _train_on(
 
 def _cancelled(error: CancelledError, server: str | None) -> CancelledError:
     if error.checkpoint is None and server is None:
-        return CancelledError("the training was cancelled before its first batch; there is nothing to resume")
+        return CancelledError("the training was cancelled; nothing is kept that could be resumed")
     again = CancelledError(
         "the training was cancelled; call train with the same arguments and resume=True to go on from its checkpoint"
     )
