@@ -162,6 +162,18 @@ def talkative(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("talkative")
+def test_a_majority_vote_is_the_reason_for_no_contributions(run: Run, example_plugins: PluginManager) -> None:
+    ensemble = "{type: ensemble, of: {type: softmax_regression}, vote: VOTE, members: {seeds: 2}}"
+    text = TEXT.replace("{type: softmax_regression}", ensemble)
+    for vote in ("majority", "average"):
+        voting = load_strategy_text(text.replace("VOTE", vote).replace("waves", vote), plugins=example_plugins)
+        train_strategy(voting, plugins=example_plugins)
+    reason = "A majority vote has no contributions of its inputs; `vote: average` has."
+    assert reason in run("explain", "majority")[1]
+    assert "The sum is the difference between" in run("explain", "average")[1]
+
+
+@pytest.mark.usefixtures("talkative")
 def test_contributions_and_rules(run: Run, bundle: Bundle) -> None:
     found = explained(run, "--at", "2017-06-14T13:00")
     ids = list(bundle.manifest.feature_ids)

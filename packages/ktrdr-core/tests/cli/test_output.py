@@ -18,3 +18,11 @@ def test_a_long_table_looks_like_a_short_one(capsys, monkeypatch, title):
     output.print_table(columns, rows, right=right, title=title)
     unfolded = capsys.readouterr().out
     assert [line.rstrip() for line in unfolded.splitlines()] == [line.rstrip() for line in folded.splitlines()]
+
+
+def test_whole_columns_are_neither_folded_nor_cut_on_a_narrow_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    output.print_table(["a long name", "range"], [["an even longer name", "0.123..0.456"]], whole=["range"])
+    shown = capsys.readouterr().out
+    assert "0.123..0.456" in shown
+    assert not any(line.endswith(" ") for line in shown.splitlines())

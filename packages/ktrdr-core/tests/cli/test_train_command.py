@@ -7,12 +7,15 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ktrdr.core.cli.main import main
+from ktrdr.core.cli.train import _print_metrics
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.models.manifest import MemberRecord
 from ktrdr.core.models.member_spread import spread_of
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.plugins import manager
@@ -197,6 +200,28 @@ def test_the_table_with_seeds_fits_80_characters(run: Run, file: str, monkeypatc
     assert max(map(len, table.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e-5])
+def test_no_number_of_the_table_with_seeds_is_broken(
+    scale: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("rmse", "mae", "r2", "directional_accuracy", "information_coefficient")
+    rows = [
+        {name: scale * value for name, value in zip(names, own, strict=True)}
+        for own in ((2.12, 1.54, -2.34, 0.5123, -0.0123), (2.1234, 1.56, -1.12, 0.5012, -0.0345))
+    ]
+    manifest = SimpleNamespace(
+        members=[MemberRecord(seed=seed, best_epoch=1, metrics={"validation": row}) for seed, row in enumerate(rows)],
+        baselines={"mean": {"validation": rows[0]}, "last_value": {"validation": rows[1]}},
+    )
+    _print_metrics("validation", rows[0], manifest, names)  # type: ignore[arg-type]
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in ("rmse", "mae", "r2", "directional", "information"):
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert re.fullmatch(r" [\w ]+ +NUM +NUM±NUM +NUM\.\.NUM +NUM +NUM".replace("NUM", r"-?\d\.\d+(e-\d\d)?"), line)
+
+
 def test_overrides(run: Run, file: str) -> None:
     status, out, _ = run("train", file, "--symbols", "EURUSD", "--start", "2017-02-01", "--end", "2017-06-30", "--json")
     assert status == 0
@@ -247,7 +272,7 @@ def test_cancelled_before_training_there_is_nothing_to_resume(
     monkeypatch.setattr(sample_set, "label_symbol", label)
     status, _, err = run("train", file)
     assert status == 130
-    assert "there is nothing to resume" in err
+    assert "Cancelled; nothing is kept that could be resumed." in err
 
 
 def test_resume_without_a_checkpoint_says_so(run: Run, file: str) -> None:

@@ -24,7 +24,7 @@ def test_a_strategy_becomes_an_ensemble_by_replacing_its_model(strategy):
         strategy.replace({"model.members.seeds": 65})
 
 
-def test_its_training_has_a_table_of_members(strategy):
+def test_its_training_has_a_table_of_members(strategy, home):
     training = kt.train(strategy, progress=False)
     members = training.members
     assert members.index.tolist() == [1, 2, 3]
@@ -41,6 +41,13 @@ def test_its_training_has_a_table_of_members(strategy):
     assert len(training.bundle.history(member=2)) == 3
     with pytest.raises(BadInputError, match=r"model many/1 is an ensemble, .* `training.bundle.history\(member=1\)`"):
         training.plot()
+    # What a training on a server returns: only the manifest is here.
+    there = kt.Training(training._result, (), "http://127.0.0.1:8000")
+    with pytest.raises(BadInputError, match="download http://127.0.0.1:8000/api/v1/models/many/1/archive, and") as told:
+        there.plot()
+    assert "`kt.models.import_file(FILE).history(member=1)` has those of the first" in str(told.value)
+    archive = kt.models.export("many/1", home)
+    assert kt.models.import_file(archive).history(member=1) == training.bundle.history(member=1)
     assert kt.models.list()["type"].tolist() == ["ensemble of 3 softmax_regression"]
     assert kt.models.verify("many").ref == "many/1"
 

@@ -344,7 +344,7 @@ def test_an_interrupt_before_the_first_batch_leaves_nothing_to_resume(home, writ
             raised.append(event)
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(kt.CancelledError, match="before its first batch; there is nothing to resume"):
+    with pytest.raises(kt.CancelledError, match="was cancelled; nothing is kept that could be resumed"):
         kt.train(write_strategy("waves"), progress=stop)
     with pytest.raises(kt.BadInputError, match="nothing to resume.* leave out resume=True"):
         kt.train(write_strategy("waves"), progress=False, resume=True)

@@ -194,6 +194,9 @@ def test_contributions_are_missing_where_a_member_has_none():
 def test_a_majority_is_not_explained_because_votes_are_no_sum():
     several = [Explaining(np.zeros((2, 3)), shares=np.ones((2, 2, 3)))] * 3
     assert not isinstance(ensemble_predictor(several, "majority"), Explainable)
+    assert ensemble_predictor(several, "majority").vote_hides_contributions
+    assert not ensemble_predictor(several, "average").vote_hides_contributions
+    assert not ensemble_predictor([*several, *members([[0.5, 0.5]])], "majority").vote_hides_contributions
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.limits import FEWEST_JUDGED_SAMPLES, FEWEST_SAMPLES_PER_INPUT
-from ktrdr.core.models.model_warnings import baseline_warnings, most_error, too_little_warnings
+from ktrdr.core.models.manifest import MemberRecord
+from ktrdr.core.models.model_warnings import (
+    baseline_warnings,
+    equal_members_warnings,
+    most_error,
+    too_little_warnings,
+)
 
 ENOUGH = {"train": 5000, "validation": 600, "test": 600}
 SCORE = st.none() | st.floats(0, 10)
@@ -95,3 +101,23 @@ def test_what_an_imported_manifest_may_hold_instead_says_nothing(baselines: dict
     """Its maps are free, and what stands in them goes to a terminal."""
     hostile = {**baselines, "\x1b[2A": {"test": {"log_loss": 0.0}}}
     assert baseline_warnings("classification", {"test": {"log_loss": 1.0}}, hostile) == ()
+
+
+def members(*losses: float) -> list[MemberRecord]:
+    return [
+        MemberRecord(seed=seed, best_epoch=1, metrics={"validation": {"log_loss": 1.0}, "test": {"log_loss": loss}})
+        for seed, loss in enumerate(losses)
+    ]
+
+
+def test_that_the_seed_changes_nothing_is_said_of_equal_members_alone():
+    assert equal_members_warnings("logistic_regression", members(1.1, 1.1, 1.1)) == (
+        "the seed changes nothing for logistic_regression: all 3 models have the same metrics, so their spread says"
+        " nothing; one seed is enough",
+    )
+    assert "both models" in equal_members_warnings("x", members(1.1, 1.1))[0]
+    assert equal_members_warnings("x", members(1.1, 1.1, 1.2)) == ()
+    assert equal_members_warnings("x", members(1.1)) == ()
+    assert equal_members_warnings("x", []) == ()
+    unjudged = [MemberRecord(seed=seed, best_epoch=1) for seed in (1, 2)]
+    assert equal_members_warnings("x", unjudged) == ()

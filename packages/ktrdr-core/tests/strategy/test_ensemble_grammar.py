@@ -116,6 +116,13 @@ def test_what_is_wrong_with_an_ensemble(errors_of, plugins, model, said):
     assert said in errors[-1], errors
 
 
+@pytest.mark.parametrize("name", ["ensembel", "nonsense"])
+def test_an_ensemble_is_not_suggested_as_the_model_of_its_members(errors_of, plugins, name):
+    assert "ensemble" in errors_of({"model": {"type": name}}, plugins)[-1].partition(f"model type `{name}`")[2]
+    said = errors_of({"model": ensemble(of={"type": name})}, plugins)[-1]
+    assert "ensemble" not in said.partition(f"model type `{name}`")[2]
+
+
 def test_the_nested_ensemble_is_refused_without_plugins_too(errors_of):
     (error,) = errors_of({"model": ensemble(of={"type": "ensemble", "of": {"type": "mlp"}})})
     assert error.startswith("model.of.type: an ensemble cannot have ensembles as members")
@@ -163,7 +170,7 @@ def test_a_model_of_rules_needs_fuzzy_sets_in_an_ensemble_too(errors_of, plugins
 class RuledPlugins:
     """Stands in for the plugin manager: every type name gives a type with at most 8 rules and an idle key."""
 
-    def backend_for(self, name, backend=None):
+    def backend_for(self, name, backend=None, *, of_member=False):
         return "stub", ModelType(
             "ruled",
             "made of rules",

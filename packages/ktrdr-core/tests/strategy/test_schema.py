@@ -89,6 +89,7 @@ VALID: list[dict[str, Any]] = [
         "training.gradient_clip": None,
     },
     {"model": {"type": "ensemble", "of": {"type": "mlp"}, "members": {"seeds": 5}}},
+    {"model": {"type": "mlp", "of": None}, "training.epochs": 5},
     {
         "model": {
             "type": "Ensemble",

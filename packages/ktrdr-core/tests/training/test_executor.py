@@ -317,7 +317,7 @@ def test_cancelled_before_training_it_leaves_nothing(make_executor, load, home):
 )
 def test_a_checkpoint_of_another_run_is_never_used(make_executor, load, leave_checkpoint, changed):
     leave_checkpoint()
-    with pytest.raises(NothingToResumeError, match="only of runs with another strategy, data, seed"):
+    with pytest.raises(NothingToResumeError, match="only of runs with another strategy, data, seed, number of seeds"):
         make_executor(load(), resume=True, **changed).execute()
 
 
@@ -371,7 +371,7 @@ def test_bad_input_is_one_sentence(make_executor, load, model_store, arguments, 
 def test_epochs_for_a_model_without_them_are_refused(make_executor, load, example_plugins, monkeypatch):
     info, offered = example_plugins.backend_for("softmax_regression")
     keys = offered.training_keys - {"epochs"}
-    monkeypatch.setattr(example_plugins, "backend_for", lambda *_: (info, replace(offered, training_keys=keys)))
+    monkeypatch.setattr(example_plugins, "backend_for", lambda *_, **__: (info, replace(offered, training_keys=keys)))
     loaded = load("  epochs: 6\n", "")
     with pytest.raises(BadInputError, match="`training.epochs` has no effect on model type"):
         make_executor(loaded, epochs=3).execute()

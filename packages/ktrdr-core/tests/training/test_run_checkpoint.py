@@ -92,7 +92,9 @@ def test_resuming_without_a_checkpoint_is_refused(tmp_path):
 def test_a_checkpoint_of_another_run_is_not_used_and_not_touched(tmp_path):
     leave(tmp_path)
     with (
-        pytest.raises(NothingToResumeError, match="only of runs with another strategy, data, seed"),
+        pytest.raises(
+            NothingToResumeError, match="with another strategy, data, seed, number of seeds, backend or kind"
+        ),
         reserve_checkpoint(tmp_path, "waves", "x" * 24, resume=True),
     ):
         pass

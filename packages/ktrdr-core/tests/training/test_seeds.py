@@ -306,6 +306,21 @@ def test_seeds_that_diverge_are_left_out_and_most_of_them_refused(make_executor,
     assert model_store.versions("waves") == (1,)
 
 
+def test_it_is_said_if_the_seed_changes_nothing(make_executor, load, monkeypatch):
+    from ktrdr_ml_example.training import Trainer
+
+    told = "the seed changes nothing for softmax_regression: all 3 models have the same metrics"
+    assert told not in str(make_executor(load(), seeds=3).execute().bundle.manifest.warnings)
+    honest = Trainer.train
+    monkeypatch.setattr(
+        Trainer, "train", lambda self, task, *given, **more: honest(self, replace(task, seed=3), *given, **more)
+    )
+    for ensemble in (False, True):
+        manifest = make_executor(load(), seeds=3, ensemble=ensemble).execute().bundle.manifest
+        assert told in str(manifest.warnings)
+    assert told not in str(make_executor(load()).execute().bundle.manifest.warnings)
+
+
 def test_features_are_made_once(make_executor, load):
     events = []
     make_executor(load(), seeds=4, progress=events.append).execute()

@@ -63,8 +63,11 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
     from functools import partial
 
     from ktrdr.api.engine.choose import embedded_engine
+    from ktrdr.core.cache.default_cache import cache_limit
     from ktrdr.core.errors import BadInputError
 
+    # With a wrong limit the workers would start, and fail every operation.
+    cache_limit()
     if importlib.util.find_spec("ktrdr.worker") is None:
         raise BadInputError("workers need ktrdr-worker, which is not installed; `pip install ktrdr-worker`")
     settings = _settings(host=host, port=port)

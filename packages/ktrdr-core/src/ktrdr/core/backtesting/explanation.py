@@ -25,6 +25,7 @@ from ktrdr.core.features.sources import Source
 from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.ensemble_predictor import EnsemblePredictor
 from ktrdr.core.plugins.contract import Explainable, Predictor, Rule, RuleBased
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.short_texts import object_repr
@@ -70,6 +71,7 @@ class Explanation:
         reason: one sentence on how the outputs led to the decision.
         inputs: inputs of the model, in the order of the features.
         rules: rules of a rule-based model, the largest weight first; empty for other models.
+        hidden_by_vote: True if the inputs have no contributions only because the members of an ensemble vote.
     """
 
     model: str
@@ -82,6 +84,7 @@ class Explanation:
     reason: str
     inputs: tuple[InputShare, ...]
     rules: tuple[Rule, ...]
+    hidden_by_vote: bool = False
 
     def __repr__(self) -> str:
         outputs = " ".join(f"{name} {value:.3g}" for name, value in self.outputs.items())
@@ -178,6 +181,7 @@ def explain(
         reason=_reason(bundle, named, int(direction[row])),
         inputs=_inputs(bundle, predictor, bars, matrix, values, row),
         rules=tuple(predictor.rules()) if isinstance(predictor, RuleBased) else (),
+        hidden_by_vote=isinstance(predictor, EnsemblePredictor) and predictor.vote_hides_contributions,
     )
 
 

@@ -81,6 +81,8 @@ def _print_inputs(explained: Explanation) -> None:
         click.echo(f"{len(groups) - _MOST_INPUTS} more inputs with --json.")
     if told:
         click.echo(f"The sum is the difference between {output} here and {output} for the average training sample.")
+    elif explained.hidden_by_vote:
+        click.echo("A majority vote has no contributions of its inputs; `vote: average` has.")
     else:
         click.echo("Models of this type do not give the contribution of each input.")
 

@@ -13,6 +13,7 @@ from ktrdr.core.files.json_values import plain_json
 __all__ = ["print_json", "print_table", "print_warnings", "to_json"]
 
 _MOST_FOLDED = 500
+_WIDEST = 1000
 
 
 def to_json(value: Any) -> str:
@@ -26,11 +27,17 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), title: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    title: str = "",
 ) -> None:
-    """Print a table; the columns named in ``right`` are aligned to the right.
+    """Print a table; the columns named in ``right`` are aligned to the right, those in ``whole`` are never folded.
 
-    A long table is not folded to the width of the screen, because the layout of ten thousand rows takes seconds.
+    A table with whole columns has less space between its columns, and may be wider than a narrow screen. A long table
+    is not folded to the width of the screen, because the layout of ten thousand rows takes seconds.
     """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if len(cells) > _MOST_FOLDED:
@@ -40,12 +47,25 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    padding = (0, 1, 0, 0) if whole else (0, 1)
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, padding=padding)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole
+        )
     for row in cells:
         table.add_row(*row)
-    Console(soft_wrap=False, highlight=False, markup=False).print(table)
+    console = Console(soft_wrap=False, highlight=False, markup=False)
+    if not whole:
+        console.print(table)
+        return
+    # On a screen that is too narrow, whole columns would be cut off.
+    needed = console.measure(table, options=console.options.update(width=_WIDEST)).minimum
+    console.width = max(console.width, needed)
+    with console.capture() as drawn:
+        console.print(table)
+    # Of 81 characters the last is a blank, which a screen of 80 would show as an empty line.
+    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
 
 
 def print_warnings(warnings: Iterable[str], indent: str = "") -> None:

@@ -27,6 +27,7 @@ _HEADLINES = {
 }
 _TOP = 8
 _SMALL = 0.01
+_TINY = 0.001
 
 
 @click.command()
@@ -71,7 +72,7 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
             stopped = error
     if stopped is not None:
         if stopped.checkpoint is None:
-            click.echo("Cancelled before the first batch was learned; there is nothing to resume.", err=True)
+            click.echo("Cancelled; nothing is kept that could be resumed.", err=True)
         else:
             command = _command(click.get_current_context())
             click.echo(f"Cancelled; a checkpoint is kept. Continue with `{command}`.", err=True)
@@ -163,12 +164,15 @@ def _print_metrics(part: str, metrics: Any, manifest: Manifest, names: tuple[str
             for name in names
         ],
         right=columns,
+        whole=columns if spread else (),
     )
 
 
 def _in_short(spread: Spread) -> list[str]:
-    decimals = _short_number if abs(spread.mean) < _SMALL else "{:.3f}".format
-    return [f"{decimals(spread.mean)}±{decimals(spread.sd)}", f"{decimals(spread.min)}..{decimals(spread.max)}"]
+    """Return mean and range of a metric; all four numbers have the decimals of the largest value."""
+    style = _short_style(max(abs(spread.min), abs(spread.max)))
+    mean, sd, least, most = (f"{value:{style}}" for value in (spread.mean, spread.sd, spread.min, spread.max))
+    return [f"{mean}±{sd}", f"{least}..{most}"]
 
 
 def _print_importance(importance: Any) -> None:
@@ -198,9 +202,16 @@ def _kind(entry: Mapping[str, Any]) -> str:
     return f"{entry['kind'].replace('_', ' ')} {entry['id']}"
 
 
-def _number(value: float, decimals: int = 4) -> str:
-    return f"{value:.{decimals}f}" if value == 0 or abs(value) >= _SMALL else f"{value:.3g}"
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or abs(value) >= _SMALL else f"{value:.3g}"
 
 
 def _short_number(value: float) -> str:
-    return _number(value, 3)
+    return f"{value:{_short_style(abs(value))}}"
+
+
+def _short_style(size: float) -> str:
+    """Return a format for values up to ``size`` of at most 8 characters, as a column has no space for more."""
+    if size == 0 or size >= _SMALL:
+        return ".3f"
+    return ".5f" if size >= _TINY else ".1e"

@@ -85,6 +85,7 @@ class Training:
         """Metrics of each epoch: index ``epoch`` from 1; columns such as ``train_loss`` and ``val_loss``, float64.
 
         No row for an ensemble, whose members were trained one by one: ``bundle.history(member=1)`` is the first one's.
+        Of a training on a server the bundle has no histories; download the model first, as :meth:`plot` says.
         """
         import pandas as pd
 
@@ -175,10 +176,14 @@ class Training:
         from ktrdr.core.report.figures import training_figure
 
         if self.best_epoch is None:
-            raise BadInputError(
-                f"model {self.model} is an ensemble, and each member has epochs of its own;"
-                " `training.bundle.history(member=1)` has those of the first"
+            # Of a training on a server only the manifest is here.
+            remedy = (
+                "`training.bundle.history(member=1)` has those of the first"
+                if self.server is None
+                else f"download {self.server}/api/v1/models/{self.model}/archive, and"
+                " `kt.models.import_file(FILE).history(member=1)` has those of the first"
             )
+            raise BadInputError(f"model {self.model} is an ensemble, and each member has epochs of its own; {remedy}")
         records = [{"epoch": record.epoch, "metrics": record.metrics} for record in self._history]
         return Figure(training_figure(records, self.best_epoch))
 
@@ -321,7 +326,7 @@ def _train_on(
 
 def _cancelled(error: CancelledError, server: str | None) -> CancelledError:
     if error.checkpoint is None and server is None:
-        return CancelledError("the training was cancelled before its first batch; there is nothing to resume")
+        return CancelledError("the training was cancelled; nothing is kept that could be resumed")
     again = CancelledError(
         "the training was cancelled; call train with the same arguments and resume=True to go on from its checkpoint"
     )

@@ -41,6 +41,11 @@ class EnsemblePredictor:
         """Number of rows that one prediction uses, of every member."""
         return self._members[0].window
 
+    @property
+    def vote_hides_contributions(self) -> bool:
+        """True if an average of the same members would have contributions, and their majority vote has none."""
+        return self._vote == "majority" and all(isinstance(member, Explainable) for member in self._members)
+
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``, consecutive bars of one symbol.
 

@@ -1,14 +1,15 @@
-"""Warnings about a trained model: too few samples to train or to evaluate, and baselines that are better."""
+"""Warnings about a trained model: too little to train or evaluate with, equal members, and better baselines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ktrdr.core.limits import FEWEST_JUDGED_SAMPLES, FEWEST_SAMPLES_PER_INPUT
+from ktrdr.core.models.manifest import MemberRecord
 
-__all__ = ["SCORES", "baseline_warnings", "most_error", "score_of", "too_little_warnings"]
+__all__ = ["SCORES", "baseline_warnings", "equal_members_warnings", "most_error", "score_of", "too_little_warnings"]
 
 SCORES: Mapping[str, Literal["higher", "lower"]] = {
     "accuracy": "higher",
@@ -92,6 +93,24 @@ def baseline_warnings(output: str, metrics: Mapping[str, Any], baselines: Mappin
             " none of these needs a model",
         )
     return ()
+
+
+def equal_members_warnings(model_type: str, members: Sequence[MemberRecord]) -> tuple[str, ...]:
+    """Return one sentence if several members have the same metrics: a spread of 0 is then no sign of robustness.
+
+    Args:
+        model_type: name of the members' model type.
+        members: seed and metrics of each; without metrics there is no spread, and no warning.
+    """
+    # By their text, two values that are not a number are equal.
+    different = {repr({part: dict(own) for part, own in member.metrics.items()}) for member in members}
+    if len(members) < 2 or len(different) > 1 or not members[0].metrics:
+        return ()
+    number = "both" if len(members) == 2 else f"all {len(members):,}"
+    return (
+        f"the seed changes nothing for {model_type}: {number} models have the same metrics, so their spread says"
+        " nothing; one seed is enough",
+    )
 
 
 def score_of(judged: Any, score: str) -> float | None:

@@ -94,8 +94,15 @@ class PluginManager:
                 self._broken[name] = str(error)
         return found
 
-    def backend_for(self, model_type: str, backend: str | None = None) -> tuple[PluginInfo, ModelType]:
+    def backend_for(
+        self, model_type: str, backend: str | None = None, *, of_member: bool = False
+    ) -> tuple[PluginInfo, ModelType]:
         """Return the plugin that trains ``model_type``: ``backend`` if given, else the only one that offers the type.
+
+        Args:
+            model_type: the type to train.
+            backend: name of a plugin.
+            of_member: True for a member of an ensemble, so that no message suggests an ensemble.
 
         Raises:
             MissingPluginError: the plugin that offers it is not installed; the message has the command to install it.
@@ -122,9 +129,9 @@ class PluginManager:
                 f"model type `{model_type}` is offered by several plugins ({', '.join(names)}); "
                 f"say which with `backend: {names[0]}` under `model`"
             )
-        raise self._nobody_offers(model_type)
+        raise self._nobody_offers(model_type, of_member)
 
-    def _nobody_offers(self, model_type: str) -> PluginError:
+    def _nobody_offers(self, model_type: str, of_member: bool) -> PluginError:
         wanted = model_type.lower()
         for name, (distribution, types) in KNOWN_BACKENDS.items():
             if wanted not in types:
@@ -142,7 +149,8 @@ class PluginManager:
             )
         known = {offered.name for info in self.infos().values() for offered in info.model_types}
         known.update(name for _, types in KNOWN_BACKENDS.values() for name in types)
-        known.add(ENSEMBLE)
+        if not of_member:
+            known.add(ENSEMBLE)
         hint = did_you_mean(wanted, sorted(known)) or f"; known: {', '.join(sorted(known))}"
         broken = "".join(f" ({reason})" for reason in self._broken.values())
         return PluginError(f"no installed plugin trains model type `{model_type}`{hint}{broken}")

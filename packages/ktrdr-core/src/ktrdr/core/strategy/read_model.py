@@ -200,7 +200,7 @@ def _read_ensemble(section: Section, plugins: PluginManager | None, may_be_missi
                 "`type: mlp`",
             )
         else:
-            model_type, learner = _read_learner(part, name, plugins, may_be_missing)
+            model_type, learner = _read_learner(part, name, plugins, may_be_missing, of_member=True)
             part.finish(_MODEL_ADVICE)
     vote = section.choice("vote", VOTES)
     if not section.has("vote"):
@@ -224,7 +224,12 @@ def _read_members(section: Section) -> Members | None:
 
 
 def _read_learner(
-    section: Section, name: str | None, plugins: PluginManager | None, may_be_missing: bool
+    section: Section,
+    name: str | None,
+    plugins: PluginManager | None,
+    may_be_missing: bool,
+    *,
+    of_member: bool = False,
 ) -> tuple[ModelType | None, ModelSection | None]:
     """Read the model that a backend trains.
 
@@ -233,6 +238,7 @@ def _read_learner(
         name: value of its ``type``; ``None`` if that has an error.
         plugins: see :func:`read_model`.
         may_be_missing: see :func:`read_model`.
+        of_member: True for a member of an ensemble.
 
     Returns:
         The plugin's declaration, if it was found, and the model, or ``None`` after reporting an error.
@@ -242,7 +248,7 @@ def _read_learner(
     wrong = name is None or (section.has("backend") and backend is None)
     if name is not None and plugins is not None and not wrong:
         try:
-            _, model_type = plugins.backend_for(name, backend)
+            _, model_type = plugins.backend_for(name, backend, of_member=of_member)
         except MissingPluginError as error:
             if may_be_missing:
                 section.warn(

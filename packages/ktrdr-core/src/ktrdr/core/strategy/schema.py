@@ -213,7 +213,11 @@ def _use_of_training(model_type: ModelType) -> Schema:
         "if": {
             "properties": {
                 "model": {
-                    "anyOf": [_is(model_type.name), {"required": ["of"], "properties": {"of": _is(model_type.name)}}]
+                    "anyOf": [
+                        _is(model_type.name),
+                        # Any other value, such as null, would match the rule of every model type.
+                        {"required": ["of"], "properties": {"of": {"type": "object", **_is(model_type.name)}}},
+                    ]
                 }
             }
         },

@@ -20,7 +20,7 @@ from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.limits import MOST_NORMALIZERS
 from ktrdr.core.models.model_store import ModelStore
-from ktrdr.core.models.model_warnings import baseline_warnings, too_little_warnings
+from ktrdr.core.models.model_warnings import baseline_warnings, equal_members_warnings, too_little_warnings
 from ktrdr.core.plugins.contract import Device, Member, ModelType, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
@@ -166,6 +166,7 @@ class TrainingExecutor:
             warnings = (
                 *data_warnings,
                 *kept.warnings,
+                *equal_members_warnings(plan.model_type.name, kept.members),
                 *_size_warnings(plan, samples, model),
                 *baseline_warnings(plan.task.output, kept.metrics, found["baselines"]),
             )

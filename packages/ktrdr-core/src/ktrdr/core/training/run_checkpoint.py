@@ -1,4 +1,4 @@
-"""Lookup of the checkpoint that belongs to a run: same strategy, data, seed, backend and kind of device."""
+"""Lookup of the checkpoint of a run: same strategy, data, seed, number of seeds, backend and kind of device."""
 
 from __future__ import annotations
 
@@ -99,7 +99,11 @@ def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, File
     others = any(path.is_dir() for path in root.glob(f"{name}-*"))
     raise NothingToResumeError(
         f"there is nothing to resume: no checkpoint of this run of `{name}` is in {root}"
-        + (", only of runs with another strategy, data, seed, backend or kind of device" if others else "")
+        + (
+            ", only of runs with another strategy, data, seed, number of seeds, backend or kind of device"
+            if others
+            else ""
+        )
         + "; leave out --resume to train from the start"
     )
 
