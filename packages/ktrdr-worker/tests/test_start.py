@@ -28,10 +28,11 @@ def test_without_what_is_required_it_refuses_before_it_joins(ktrdr, scheduler, r
     assert scheduler.scheduler.workers == {}
 
 
-def test_a_wrong_limit_of_the_cache_is_refused_before_it_joins(ktrdr, scheduler):
-    answer = ktrdr("worker", scheduler.address, KTRDR_CACHE_LIMIT="2G")
+@pytest.mark.parametrize("variable", ["KTRDR_CACHE_LIMIT", "KTRDR_POPULATION_MEMORY"])
+def test_a_wrong_size_in_the_environment_is_refused_before_it_joins(ktrdr, scheduler, variable):
+    answer = ktrdr("worker", scheduler.address, **{variable: "2G"})
     assert answer.returncode == 2
-    assert answer.stderr.startswith("Error: KTRDR_CACHE_LIMIT is not a size: '2G'; set it to")
+    assert answer.stderr.startswith(f"Error: {variable} is not a size: '2G'; set it to")
     assert answer.stderr.count("\n") == 1
     assert scheduler.scheduler.workers == {}
 

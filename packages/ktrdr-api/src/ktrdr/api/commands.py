@@ -65,9 +65,11 @@ def up(host: str | None, port: int | None, workers: int | None, require: tuple[s
     from ktrdr.api.engine.choose import embedded_engine
     from ktrdr.core.cache.default_cache import cache_limit
     from ktrdr.core.errors import BadInputError
+    from ktrdr.core.training.population import default_resources
 
-    # With a wrong limit the workers would start, and fail every operation.
+    # With a wrong size in the environment the workers would start, and fail every operation.
     cache_limit()
+    default_resources()
     if importlib.util.find_spec("ktrdr.worker") is None:
         raise BadInputError("workers need ktrdr-worker, which is not installed; `pip install ktrdr-worker`")
     settings = _settings(host=host, port=port)

@@ -58,6 +58,7 @@ def worker(
     from ktrdr.core.cache.default_cache import cache_limit
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.training.population import default_resources
     from ktrdr.worker.main import WorkerOptions, run_worker
     from ktrdr.worker.self_check import validate
 
@@ -65,8 +66,9 @@ def worker(
         raise BadInputError(f"`{address}` is not the address of a scheduler; write for example tcp://127.0.0.1:8786")
     if address.startswith("tls://") and certificates is None:
         raise BadInputError(f"{address} needs certificates; name their directory with --certificates")
-    # With a wrong limit the worker would join, and fail every operation.
+    # With a wrong size in the environment the worker would join, and fail every operation.
     cache_limit()
+    default_resources()
     validate(require, default_manager())
     asyncio.run(
         run_worker(
