@@ -13,14 +13,15 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
 
 from ktrdr.core.errors import BadInputError, CancelledError
-from ktrdr.core.plugins import Member, Resources
+from ktrdr.core.plugins import EpochRecord, Member, Resources
 from ktrdr.core.testing.learning_problems import Problem
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.ml.torch import feed, population_keeper, stack
-from ktrdr.ml.torch.checkpoints import fingerprint
+from ktrdr.ml.torch.checkpoints import Finished, State, fingerprint, read_state, write_state
 from ktrdr.ml.torch.consequents import RIDGES
 from ktrdr.ml.torch.torch_trainer import TorchTrainer
 
@@ -212,8 +213,6 @@ def test_a_checkpoint_of_another_run_is_refused(problem, train, with_train, tmp_
 
 
 def test_a_fingerprint_depends_on_content_not_on_kinds_of_mappings(problem):
-    import torch
-
     given = problem("anfis")
     frozen = dataclasses.replace(
         given.task,
@@ -226,6 +225,27 @@ def test_a_fingerprint_depends_on_content_not_on_kinds_of_mappings(problem):
     )
     cpu = torch.device("cpu")
     assert fingerprint([Member(frozen, given.data)], cpu) == fingerprint([Member(given.task, given.data)], cpu)
+
+
+def test_a_checkpoint_of_many_members_can_be_read(tmp_path):
+    def finished(number):
+        if number % 100 == 1:
+            return Finished({}, [], 0, "cancelled", cancelled=True)
+        tensors = {f"layer {name}": torch.full((2, 3), float(number + name)) for name in range(40)}
+        return Finished(tensors, [EpochRecord(1, {"train_loss": number / 7})], 1)
+
+    state = State({number: finished(number) for number in (*range(900, 400, -1), 3)})
+    write_state(tmp_path, state, "run")
+    found = read_state(tmp_path, "run")
+    assert list(found.finished) == list(state.finished)
+    for number, own in found.finished.items():
+        wanted = state.finished[number]
+        assert (own.history, own.best_epoch, own.error, own.cancelled) == (
+            wanted.history, wanted.best_epoch, wanted.error, wanted.cancelled
+        )  # fmt: skip
+        assert own.tensors.keys() == wanted.tensors.keys()
+        assert all(torch.equal(own.tensors[name], tensor) for name, tensor in wanted.tensors.items())
+        assert all(tensor.storage_offset() == 0 for tensor in own.tensors.values())
 
 
 @pytest.mark.parametrize("file", ["state.json", "state.safetensors"])

@@ -336,6 +336,20 @@ def test_an_error_in_a_thread_ends_the_population(problem, tmp_path, monkeypatch
         train_all(problems, cores=2, checkpoint=Full(tmp_path))
 
 
+def test_least_squares_are_in_the_budget(problem):
+    """Solutions in several threads at once have a matrix of all coefficients each."""
+    functions = {str(number): ("gaussian", (number / 6, 0.1)) for number in range(6)}
+    given = problem("anfis", architecture={"learning": "hybrid", "max_rules": 256})
+    crisp = tuple(CrispInput(f"x{number}", number, functions) for number in range(3))
+    task = dataclasses.replace(given.task, crisp_inputs=crisp)
+    members = [Member(task, given.data)] * 8
+    # 216 rules of four features and a constant: a matrix of 1,080 by 1,080 in float64 and its copies take 47 MB.
+    (first, *_) = plan_stacks(members, CPU, Resources(memory=300_000_000, cores=16))
+    assert 1 < first.at_once <= 300 // 47
+    with pytest.raises(BadInputError, match="KTRDR_POPULATION_MEMORY"):
+        plan_stacks(members, CPU, Resources(memory=60_000_000, cores=16))
+
+
 def test_a_budget_too_small_for_one_member_is_refused_in_a_sentence(problem):
     wide = problem(architecture={"hidden_layers": [2000, 2000]})
     with pytest.raises(

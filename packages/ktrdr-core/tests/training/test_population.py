@@ -247,6 +247,16 @@ def test_a_population_is_trained_in_chunks_of_64(tmp_path):
     assert {(event.total, event.unit) for event in events} == {(150, "members")}
 
 
+@pytest.mark.parametrize(("epochs", "size"), [(3_000, 64), (100_000, 2), (1_000_000, 1)])
+def test_the_histories_of_a_chunk_fit_into_a_checkpoint(tmp_path, epochs, size):
+    trainer = ManyTrainer()
+    members = [member(seed) for seed in range(70)]
+    long = replace(members[7].task, settings={**members[7].task.settings, "epochs": epochs})
+    members[7] = replace(members[7], task=long)
+    train_all(tmp_path, members, trainer)
+    assert max(len(stack) for stack in trainer.stacks) == size
+
+
 def test_without_checkpoints_a_chunk_is_two_members_per_core(tmp_path):
     trainer, kind = ManyTrainer(), replace(KIND, writes_checkpoints=False)
     train_all(tmp_path, [member(seed) for seed in range(9)], trainer, kind=kind, cores=2)
