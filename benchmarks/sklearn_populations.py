@@ -2,7 +2,7 @@
 
     python benchmarks/sklearn_populations.py [--quick] [--only TEXT] [--json FILE]
 
-- *ktrdr, population* is `train_many` with two cores and a gigabyte: in this process for some seconds, and then in two
+- *ktrdr, population* is `train_many` with two cores and a gigabyte: in this process, and where they save time in two
   processes that share the features.
 - *one after another* calls `train` for each member, which uses the threads that scikit-learn chooses.
 

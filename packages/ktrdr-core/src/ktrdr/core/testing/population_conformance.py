@@ -85,18 +85,17 @@ class PopulationConformance(BackendUnderTest):
     ) -> list[DrawnMember]:
         """Return ``size`` random members, and three that a backend can train in one program.
 
-        The three differ in samples, seed and learning rate. If the architecture is ``plain``, its choices are the
-        default ones.
+        The three differ in samples, seed, learning rate and the parameters in which members may differ. If the
+        architecture is ``plain``, its choices are the default ones.
         """
         members = self._draw(model_type, number, size=size + 20, unlucky=unlucky).members
         # Members that are cancelled at a question of their own would be asked other questions in a resumed run.
         drawn = [dataclasses.replace(each, cancelled_at=min(each.cancelled_at, 0)) for each in members[:size]]
         first, fixed = members[0].task, self.architectures.get(model_type.name, {})
-        architecture = dict(first.architecture)
+        architecture, own = dict(first.architecture), []
         for parameter in model_type.architecture:
             if parameter.name in model_type.member_parameters:
-                # Not a default that switches something off.
-                architecture[parameter.name] = other_value(parameter)
+                own.append(parameter)
             elif plain and parameter.choices and parameter.name not in fixed:
                 architecture[parameter.name] = parameter.default
         alike = [
@@ -104,10 +103,13 @@ class PopulationConformance(BackendUnderTest):
             for number, each in enumerate([each for each in members[size:] if _is_sound(each)][:3])
         ]
         assert len(alike) == 3
-        return [
-            dataclasses.replace(each, task=dataclasses.replace(each.task, architecture=architecture))
-            for each in _long([*drawn, *alike])
-        ]
+        found = []
+        for each in _long([*drawn, *alike]):
+            # Never a default that switches something off, and another value than that of the member before.
+            others = {one.name: other_value(dataclasses.replace(one, default=architecture[one.name])) for one in own}
+            architecture = {**architecture, **others}
+            found.append(dataclasses.replace(each, task=dataclasses.replace(each.task, architecture=architecture)))
+        return found
 
     def _train_members(
         self,

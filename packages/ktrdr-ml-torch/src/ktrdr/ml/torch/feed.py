@@ -108,7 +108,6 @@ class Feed:
         samples = active * members[0].batch_size
         # The members of a step stay the same up to the end of the last one.
         self._taken = range(first, min(first + max(_SAMPLES // samples, 1), members[-1].batches))
-        self._gathered = self._kept = range(0)
         at = slice(self._taken.start, self._taken.stop)
         chosen = [member.batches_at(at) for member in members]
         self._starts, self._labels = (self._chosen(name, chosen) for name in ("starts", "labels"))
