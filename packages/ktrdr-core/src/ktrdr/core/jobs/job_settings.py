@@ -7,7 +7,7 @@ description of a field is the help of its option and its description in the Open
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, model_validator
 
@@ -21,6 +21,7 @@ __all__ = [
     "MOST_TRIALS",
     "BacktestSettings",
     "Day",
+    "Inference",
     "Seed",
     "Settings",
     "SweepSettings",
@@ -71,6 +72,9 @@ Day = Annotated[dt.date, Strict(), BeforeValidator(validator(parse_day))]
 """A day, ``YYYY-MM-DD``."""
 
 Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", examples=["auto", "cpu", "cuda:1"])]
+
+Inference = Literal["auto", "portable", "native"]
+"""What predicts: the portable twin of a model, or the ML framework that trained it."""
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 """Seed of a random number generator."""
@@ -134,6 +138,11 @@ class TradingSettings(Settings):
     )
     start: Day | None = Field(
         default=None, description="First day (UTC). Without days: the bars that the model has not seen."
+    )
+    inference: Inference = Field(
+        default="auto",
+        description="What predicts: the model's portable twin (portable), its ML framework (native), or the twin where"
+        " there is one and no GPU is asked for (auto).",
     )
     capital: float = Field(default=10_000.0, gt=0, le=1e15, description="Cash at the start, in the prices' currency.")
     commission: float = Field(

@@ -37,17 +37,19 @@ __all__ = [
     "Period",
     "PluginReference",
     "SplitBoundaries",
+    "TwinRecord",
     "file_of",
     "member_directory",
 ]
 
-BUNDLE_FORMAT = 4
+BUNDLE_FORMAT = 5
 """Version of the bundle format: of the manifest (key ``schema_version``) and of core's other files.
 
 It is raised when an older core could not read the bundles of this one. A bundle of a newer format is refused; a bundle
 of an older format is read, and is converted to this one when it is imported. It is independent of the version of the
 plugin contract, which does not affect stored files. Format 2 added ``warnings`` and the calendars of the training data,
-format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories.
+format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories,
+format 5 ``twin`` and its files.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -204,6 +206,26 @@ class MemberRecord(_Part):
     facts: JsonMap = {}
 
 
+class TwinRecord(_Part):
+    """The portable twin of a model, or the reason why it has none.
+
+    Attributes:
+        rows: number of predictions that were compared with those of the backend.
+        difference: their largest difference: of probabilities, or of values relative to their size.
+        missing: why the model has no twin, one sentence; empty if it has one.
+    """
+
+    rows: Annotated[int, Field(ge=0, strict=True)] = 0
+    difference: Annotated[float, Field(ge=0)] | None = None
+    missing: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=2_000)] = ""
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> TwinRecord:
+        if (self.difference is None) != bool(self.missing):
+            raise ValueError("a twin has a `difference`, and a missing one has a reason")
+        return self
+
+
 class ManifestFields(_Part):
     """The fields of a manifest that training fills in. The store adds the others when it commits the bundle.
 
@@ -233,6 +255,7 @@ class ManifestFields(_Part):
             too few to train or evaluate, and on baselines that are better than the model; empty in bundles of format 1.
         members: the trainings of an ensemble, in the order of its members' directories, or those with several seeds
             that this model is one of; empty for a single training.
+        twin: the portable twin; ``None`` in bundles of formats before 5, and of backends that offer none.
 
     Example:
         >>> import ktrdr.core as kt
@@ -264,6 +287,12 @@ class ManifestFields(_Part):
     operation: Word | None = None
     warnings: tuple[Sentence, ...] = ()
     members: tuple[MemberRecord, ...] = ()
+    twin: TwinRecord | None = None
+
+    @property
+    def portable(self) -> bool:
+        """True if the model predicts with core alone, by its twin."""
+        return self.twin is not None and not self.twin.missing
 
     @property
     def member_directories(self) -> tuple[str, ...]:
@@ -317,7 +346,7 @@ class Manifest(ManifestFields):
         ('mlp', 'classification', ('BUY', 'HOLD', 'SELL'))
     """
 
-    schema_version: Literal[1, 2, 3, 4]
+    schema_version: Literal[1, 2, 3, 4, 5]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, le=LARGEST_VERSION, strict=True)]
     created: AwareDatetime

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ModelType,
         PluginInfo,
         PopulationTrainer,
+        Portable,
         Predictor,
         Resources,
         Rule,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         TrainedModel,
         TrainingData,
         TrainingTask,
+        Twin,
     )
     from ktrdr.core.plugins.markers import PROJECT, hookimpl, hookspec
     from ktrdr.core.plugins.rule_limit import too_many_rules
@@ -58,6 +60,7 @@ __all__ = [
     "Parameter",
     "PluginInfo",
     "PopulationTrainer",
+    "Portable",
     "Predictor",
     "Resources",
     "Rule",
@@ -66,6 +69,7 @@ __all__ = [
     "TrainedModel",
     "TrainingData",
     "TrainingTask",
+    "Twin",
     "hookimpl",
     "hookspec",
     "too_many_rules",

@@ -35,6 +35,7 @@ __all__ = [
     "OutputKind",
     "PluginInfo",
     "PopulationTrainer",
+    "Portable",
     "Predictor",
     "Resources",
     "Rule",
@@ -43,13 +44,14 @@ __all__ = [
     "TrainedModel",
     "TrainingData",
     "TrainingTask",
+    "Twin",
 ]
 
-CONTRACT_VERSION = "2.1"
+CONTRACT_VERSION = "2.2"
 """Version of the plugin contract: ``major.minor``. A plugin fits if its major is the same and its minor not newer.
 
 The major is raised when a requirement of every plugin changes; the minor when an optional ability is added, such as
-:class:`PopulationTrainer`. The format of stored models has a version of its own.
+:class:`PopulationTrainer` or :class:`Portable`. The format of stored models has a version of its own.
 """
 
 OutputKind = Literal["classification", "regression"]
@@ -138,7 +140,7 @@ class PluginInfo:
     Attributes:
         name: the name of its entry point.
         version: version of its distribution.
-        contract: contract version that the plugin was written for, as a literal such as ``"2.1"``; not
+        contract: contract version that the plugin was written for, as a literal such as ``"2.2"``; not
             :data:`CONTRACT_VERSION`, which is the version of the installed core.
         model_types: model types that the plugin trains.
         requires: distributions of its framework, for messages.
@@ -308,6 +310,36 @@ class RuleBased(Protocol):
 
     def rules(self) -> Sequence[Rule]:
         """Return all rules, sorted by weight, the largest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Twin:
+    """A model as data, which core predicts from without the framework that trained it.
+
+    Attributes:
+        graph: JSON-ready map in the vocabulary of :mod:`ktrdr.core.inference`, as
+            :meth:`~ktrdr.core.inference.TwinGraph.to_json` returns it.
+        arrays: float32, float64 and int32 arrays by the names that the graph uses.
+    """
+
+    graph: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """Optional ability of a :class:`Predictor`: it describes itself in core's vocabulary.
+
+    Core stores the twin in the bundle if its predictions are those of the predictor.
+    """
+
+    def twin(self) -> Twin:
+        """Return the model as data; equal models give equal twins.
+
+        Raises:
+            BadInputError: the vocabulary does not have what this model computes.
+        """
         ...
 
 

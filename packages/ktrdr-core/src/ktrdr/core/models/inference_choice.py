@@ -1,0 +1,44 @@
+"""The choice between the portable twin of a model and its ML framework."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.manifest import Manifest
+
+__all__ = ["Used", "choose_inference"]
+
+Used = Literal["portable", "native"]
+"""What predicts: the portable twin, or the ML framework."""
+
+_CPU = frozenset({"auto", "cpu"})
+
+
+def choose_inference(manifest: Manifest, inference: Literal["auto", "portable", "native"], device: str) -> Used:
+    """Return what predicts.
+
+    ``auto`` is the twin if the model has one and no other device than the CPU is asked for.
+
+    Args:
+        manifest: of the model.
+        inference: as in the settings.
+        device: as in the settings: ``auto``, or the name of a device.
+
+    Raises:
+        BadInputError: ``portable`` is asked for, and the model has no twin, or the device is not the CPU.
+    """
+    if inference == "portable":
+        if device not in _CPU:
+            raise BadInputError(
+                f"a portable twin predicts on the CPU, not on `{device}`; leave the device out, or predict with the"
+                " framework: `inference: native`"
+            )
+        if not manifest.portable:
+            why = f" ({manifest.twin.missing})" if manifest.twin is not None else ""
+            raise BadInputError(
+                f"model {manifest.ref} has no portable twin{why}; `ktrdr models twin {manifest.ref}` adds one where"
+                f" {manifest.plugin.distribution} is installed, and `inference: native` predicts with the framework"
+            )
+        return "portable"
+    return "portable" if inference == "auto" and manifest.portable and device in _CPU else "native"
