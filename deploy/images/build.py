@@ -26,7 +26,7 @@ SUITE = "bookworm"
 """Debian 12, whose Python is 3.11, as in the images."""
 
 BASE = f"localhost/ktrdr-base:{SUITE}"
-ROLES = ("backend", "worker-cpu")
+ROLES = ("backend", "worker-backtest", "worker-cpu")
 """The images that are built in tests. The other two need wheels of several gigabytes, or only repeat these steps."""
 
 INCLUDED = ("python3", "python3-venv", "ca-certificates", "usr-is-merged")
@@ -133,7 +133,10 @@ def _inputs(role: str) -> str:
     digest = hashlib.sha256(buildah("images", "--no-trunc", "--format", "{{.ID}}", make_base()).encode())
     seen = [
         path
-        for pattern in ("deploy/docker/*.py", "deploy/requirements/*.txt", "dist/*.whl")
+        for pattern in (
+            *("deploy/docker/*.py", "deploy/requirements/*.txt", "dist/*.whl"),
+            "examples/ktrdr-ml-example/src/ktrdr_ml_example/*.py",
+        )
         for path in ROOT.glob(pattern)
     ]
     for path in [_dockerfile(role), *sorted(seen)]:
