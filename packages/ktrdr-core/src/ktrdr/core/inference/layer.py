@@ -12,8 +12,8 @@ __all__ = ["Layer"]
 class Layer(Protocol):
     """A node of a twin with its arrays, which have been checked. It has no state: several threads may use it at once.
 
-    The first axis of rows is that of the predictions, ``(m, width)``. A sequence is ``(window, m, width)``: the steps of
-    ``m`` predictions. The features of a model with a window come as ``(m + window - 1, features)``, consecutive rows
+    The first axis of rows is that of the predictions, ``(m, width)``. A sequence is ``(window, m, width)``: the steps
+    of ``m`` predictions. The features of a model with a window come as ``(m + window - 1, features)``, consecutive rows
     that the windows of ``m`` predictions share.
     """
 
