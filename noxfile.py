@@ -301,13 +301,12 @@ _define_thorough(
 
 @nox.session(tags=SECOND, requires=["wheels"])
 def images(session: nox.Session) -> None:
-    """Build the images of backend and worker-cpu on a base built here, check their sizes, and run them."""
+    """Build the images of backend, worker-backtest and worker-cpu on a base built here; check their sizes, run them."""
     _install_debian(session, BUILDERS)
     for distribution in DISTRIBUTIONS:
         _wheel(distribution)
     session.install("uv>=0.13", *TEST)
-    for role in ("backend", "worker-cpu"):
-        session.run("python", "deploy/images/build.py", "sbom", role)
+    session.run("python", "deploy/images/build.py", "sbom")
     _pytest(session, "tests/images")
 
 
@@ -325,8 +324,7 @@ def canary(session: nox.Session) -> None:
     """Run the environment `canary` with the images' content and a PostgreSQL, each in its own network namespace."""
     _install_debian(session, BUILDERS | NETWORK | POSTGRESQL)
     session.install("uv>=0.13")
-    for role in ("backend", "worker-cpu"):
-        session.run("python", "deploy/images/build.py", "build", role)
+    session.run("python", "deploy/images/build.py", "build")
     _install(session, "ktrdr-core", extra=(*TEST, "PyYAML>=6"))
     _pytest(session, "tests/canary", launcher=("unshare", "--net", "--mount"))
 
