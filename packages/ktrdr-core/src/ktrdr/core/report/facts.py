@@ -8,6 +8,7 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
+from ktrdr.core.models.inference_choice import IN_WORDS
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.models.model_facts import kept_in_words, member_facts
 from ktrdr.core.report.page import Block
@@ -158,6 +159,7 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
         ("ktrdr-core", str(given.get("core_version", ""))),
         ("numpy", str(given.get("numpy_version", ""))),
         (manifest.plugin.distribution, manifest.plugin.version),
+        ("predicted by", IN_WORDS.get(given.get("inference", "native"), "")),
         ("trained", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
         ("trained with", f"Python {manifest.environment.python}, {_map(manifest.environment.packages)}"),
         ("trained on machine", manifest.environment.platform),

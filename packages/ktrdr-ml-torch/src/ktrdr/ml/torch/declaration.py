@@ -114,7 +114,7 @@ _ANFIS = ModelType(
 INFO = PluginInfo(
     name=NAME,
     version=__version__,
-    contract="2.1",
+    contract="2.2",
     model_types=(
         _MLP,
         _recurrent("lstm", "Long short-term memory over the last bars."),

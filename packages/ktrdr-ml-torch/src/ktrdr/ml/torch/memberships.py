@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ktrdr.ml.torch.model_description import FuzzyVariable
 
-__all__ = ["Memberships"]
+__all__ = ["Memberships", "layer_type"]
 
 _KINDS = ("trapezoidal", "gaussian", "sigmoid", "bell")
 # Lower bound of a distance whose logarithm is taken.
@@ -39,7 +39,7 @@ class Memberships(nn.Module):
         super().__init__()
         self.counts = [len(variable.functions) for variable in variables]
         flat = [
-            (_kind(kind), variable.column, _corners(kind, parameters))
+            (layer_type(kind), variable.column, _corners(kind, parameters))
             for variable in variables
             for _, kind, parameters in variable.functions
         ]
@@ -132,12 +132,24 @@ class Memberships(nn.Module):
                         found.append((kind, (one * unit, two, at)))
         return [found[position] for position in self.order.tolist()]
 
+    @torch.no_grad()
+    def places_and_sizes(self) -> tuple[Any, Any]:
+        """Return places ``(memberships,)`` and sizes ``(memberships, 3)`` in standardized units, on the CPU.
+
+        They are in the order of the strategy, and the numbers that :meth:`log_degrees` computes with.
+        """
+        places = torch.cat([self.tensor(kind, "place").cpu() for kind in self.kinds])
+        sizes = [self.tensor(kind, "logs").cpu().exp() * self.tensor(kind, "signs").cpu() for kind in self.kinds]
+        order = self.order.cpu()
+        return places[order], torch.cat(sizes)[order]
+
     def tensor(self, kind: str, name: str) -> Any:
         """Return ``place``, ``logs``, ``signs`` or ``columns`` of the functions of one kind."""
         return getattr(self, f"{kind}_{name}")
 
 
-def _kind(kind: str) -> str:
+def layer_type(kind: str) -> str:
+    """Return the type of function that computes a type of the grammar: a triangle is a trapezoid without a top."""
     return "trapezoidal" if kind == "triangular" else kind
 
 

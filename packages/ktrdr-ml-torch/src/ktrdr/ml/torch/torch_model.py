@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.plugins import EpochRecord, Rule
+from ktrdr.core.plugins import EpochRecord, Rule, Twin
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.contributions import STEPS, contributions, rules
 from ktrdr.ml.torch.model_description import Description
@@ -18,6 +18,7 @@ from ktrdr.ml.torch.networks import build_network, empty_network
 from ktrdr.ml.torch.part_losses import block_rows
 from ktrdr.ml.torch.samples import Matrix
 from ktrdr.ml.torch.tensors import fill, on_cpu
+from ktrdr.ml.torch.torch_twin import make_twin
 from ktrdr.ml.torch.training_member import TrainingMember
 
 __all__ = [
@@ -105,6 +106,14 @@ class TorchPredictor:
             shares = contributions(self._network, samples, average, self._answer)
             result[at] = shares.cpu().double().numpy()
         return result
+
+    def twin(self) -> Twin:
+        """Return the model as data, see :class:`~ktrdr.core.plugins.Portable`.
+
+        Raises:
+            BadInputError: the network is too large for a twin.
+        """
+        return make_twin(self.description, self._network, self._average)
 
     def _answer(self, scores: Any) -> Any:
         """Turn scores into probabilities, or into values in the units of the labels."""
