@@ -1,0 +1,158 @@
+"""Prediction from a portable twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.inference.integrated_gradients import STEPS, contributions
+from ktrdr.core.inference.twin_network import TwinNetwork
+from ktrdr.core.inference.vocabulary import Gru, Lstm, TwinGraph
+from ktrdr.core.plugins.contract import Rule
+
+__all__ = ["PortablePredictor", "portable_predictor"]
+
+_MOST_ROWS = 512
+_FEWEST_ROWS = 16
+# Values of the largest layer of a block; 4 MiB of float32.
+_BLOCK_VALUES = 1 << 20
+
+
+class PortablePredictor:
+    """A twin, ready for prediction. Several threads may use it at once.
+
+    Args:
+        graph: of the twin, checked.
+        arrays: by name, checked.
+    """
+
+    def __init__(self, graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> None:
+        self._graph = graph
+        self._network = TwinNetwork(graph, arrays)
+        self._block = block_rows(graph, arrays)
+
+    @property
+    def input_size(self) -> int:
+        """Number of feature columns."""
+        return self._graph.input_size
+
+    @property
+    def window(self) -> int:
+        """Number of rows that one prediction uses."""
+        return self._graph.window
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Predict for every row of float32 ``(n, features)``; see the plugin contract.
+
+        Raises:
+            BadInputError: the number of columns is not that of the model, or a prediction is not finite.
+        """
+        self._check(features)
+        values = self._graph.output == "regression"
+        result = np.full(len(features) if values else (len(features), self._graph.outputs), np.nan)
+        with np.errstate(all="ignore"):
+            for at, rows, whole in self._blocks(features, self._block):
+                found = self._network.forward(rows.T)
+                answer = found[0] if values else found.T
+                if whole is None:
+                    result[at] = answer
+                else:
+                    result[at][whole] = answer = answer[whole]
+                if not np.isfinite(answer).all():
+                    raise _not_finite(at)
+        return result
+
+    def _check(self, features: np.ndarray) -> None:
+        if features.ndim != 2 or features.shape[1] != self.input_size:
+            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
+
+    def _blocks(self, features: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
+        """Yield blocks of predictions: their rows, the features of their windows, and which windows are finite.
+
+        The features are finite: where they are not, they are replaced by 0. ``None`` says that all windows are finite;
+        a block without a finite window is left out.
+        """
+        before = self.window - 1
+        for start in range(before, len(features), size):
+            at = slice(start, min(start + size, len(features)))
+            rows = np.ascontiguousarray(features[start - before : at.stop], dtype=np.float32)
+            finite = np.isfinite(rows)
+            if finite.all():
+                yield at, rows, None
+                continue
+            counts = np.cumsum(np.concatenate(([False], finite.all(axis=1))))
+            whole = counts[self.window :] - counts[: -self.window] == self.window
+            if whole.any():
+                yield at, np.where(finite, rows, np.float32(0)), whole
+
+
+class _Explainable(PortablePredictor):
+    """A twin with an average training sample."""
+
+    def __init__(self, graph: TwinGraph, arrays: Mapping[str, np.ndarray], average: np.ndarray) -> None:
+        super().__init__(graph, arrays)
+        self._average = average
+
+    def contributions(self, features: np.ndarray) -> np.ndarray:
+        """Return the contributions of the features to predictions; see :class:`~ktrdr.core.plugins.Explainable`.
+
+        Raises:
+            BadInputError: the number of columns is not that of the model.
+        """
+        self._check(features)
+        result = np.full((len(features), self.input_size, self._graph.outputs), np.nan)
+        with np.errstate(all="ignore"):
+            for at, rows, whole in self._blocks(features, max(self._block // STEPS, 1)):
+                samples = rows.T
+                if self.window > 1:
+                    # Of consecutive rows (features, m, window).
+                    samples = np.lib.stride_tricks.sliding_window_view(samples, self.window, axis=1).transpose(2, 0, 1)
+                found = contributions(self._network, samples, self._average)
+                if whole is None:
+                    result[at] = found
+                else:
+                    result[at][whole] = found[whole]
+        return result
+
+
+class _RuleBased(PortablePredictor):
+    """A twin of rules."""
+
+    def rules(self) -> Sequence[Rule]:
+        """Return all rules, the largest weight first."""
+        return [Rule(each.conditions, each.weight, each.outputs, each.text) for each in self._graph.rules]
+
+
+class _ExplainableRuleBased(_Explainable, _RuleBased):
+    """A twin of rules with an average training sample."""
+
+
+def portable_predictor(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> PortablePredictor:
+    """Return what predicts from a twin that has been checked.
+
+    It is :class:`~ktrdr.core.plugins.Explainable` if the twin has an average training sample, and
+    :class:`~ktrdr.core.plugins.RuleBased` if it has rules.
+
+    Args:
+        graph: of the twin.
+        arrays: by the names that the graph uses.
+    """
+    if graph.average is None:
+        return (_RuleBased if graph.rules else PortablePredictor)(graph, arrays)
+    return (_ExplainableRuleBased if graph.rules else _Explainable)(graph, arrays, arrays[graph.average])
+
+
+def block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
+    """Return the number of rows to predict at once, so that the values of a layer take at most about 4 MiB."""
+    width = max((len(arrays[name]) for name in graph.array_names()), default=1)
+    steps = graph.window if any(isinstance(node, Lstm | Gru) for node in graph.nodes) else 1
+    return min(max(_BLOCK_VALUES // (max(width, graph.input_size) * steps), _FEWEST_ROWS), _MOST_ROWS)
+
+
+def _not_finite(at: slice) -> BadInputError:
+    return BadInputError(
+        f"a prediction of the model within rows {at.start} to {at.stop - 1} is not finite: its weights or the features"
+        " are out of range; train it again, or check the data with `ktrdr data check`"
+    )
