@@ -24,6 +24,7 @@ from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import Source
 from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.fuzzy.membership import membership
+from ktrdr.core.jobs.job_settings import Inference
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.ensemble_predictor import EnsemblePredictor
 from ktrdr.core.plugins.contract import Explainable, Predictor, Rule, RuleBased
@@ -122,6 +123,7 @@ def explain(
     plugins: PluginManager,
     symbol: str | None = None,
     at: np.datetime64 | None = None,
+    inference: Inference = "auto",
     cache: ArrayCache = NO_CACHE,
 ) -> Explanation:
     """Explain one decision of a model on stored bars.
@@ -133,10 +135,11 @@ def explain(
         symbol: symbol of the bars; by default the first one the model was trained on.
         at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar on which the model buys or sells,
             or the last bar if it never does.
+        inference: what predicts, see :func:`~ktrdr.core.models.inference_choice.choose_inference`.
         cache: cache of indicator values; by default none.
 
     Raises:
-        BadInputError: there is no such bar, or some of its features are missing.
+        BadInputError: there is no such bar, some of its features are missing, or the model has no portable twin.
     """
     manifest = bundle.manifest
     strategy = manifest.strategy
@@ -151,7 +154,7 @@ def explain(
         raise BadInputError(f"there are no bars of {base.symbol} {base.timeframe} since {start}; import some")
     row = None if at is None else _row_at(base, at)
     # Bars are read before the model is loaded: missing bars are reported without importing an ML framework.
-    predictor = bundle.load_predictor(plugins)
+    predictor = bundle.load_predictor(plugins, inference=inference)
     pipeline = pipeline.with_normalizers(bundle.normalizers())
     values = pipeline.indicator_values(bars, SymbolCache(cache, bars))
     matrix = pipeline.normalize(pipeline.assemble(bars, values))

@@ -9,7 +9,7 @@ from ktrdr.core.errors import BadInputError, KtrdrError, one_line
 from ktrdr.core.features.columns import FeatureMatrix
 from ktrdr.core.plugins.contract import Predictor
 
-__all__ = ["PredictionError", "predict"]
+__all__ = ["PredictionError", "incomplete_windows", "predict"]
 
 
 class PredictionError(KtrdrError):
@@ -41,7 +41,7 @@ def predict(
     begin = max(first - (predictor.window - 1), 0)
     # The pipeline sets all columns of an incomplete row to NaN, so the first column is enough.
     missing = np.isnan(matrix.values[begin:, 0])
-    complete = ~_in_window(missing, predictor.window)[first - begin :]
+    complete = ~incomplete_windows(missing, predictor.window)[first - begin :]
     if lacking and not complete.any():
         raise BadInputError(
             f"none of the {len(complete):,} bars of {matrix.symbol} has all features of model {model}: {lacking}"
@@ -77,8 +77,13 @@ def predict(
     return outputs, complete
 
 
-def _in_window(missing: np.ndarray, window: int) -> np.ndarray:
-    """Return bool ``(n,)``: True where one of the last ``window`` rows is missing, or there are fewer rows."""
+def incomplete_windows(missing: np.ndarray, window: int) -> np.ndarray:
+    """Return bool ``(n,)``: True where one of the last ``window`` rows is missing, or there are fewer rows.
+
+    Args:
+        missing: bool ``(n,)``.
+        window: number of rows, at least 1.
+    """
     if window == 1:
         return missing
     incomplete = np.ones(len(missing), dtype=np.bool_)

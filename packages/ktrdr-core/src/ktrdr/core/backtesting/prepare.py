@@ -29,6 +29,7 @@ from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.inference_choice import Used, choose_inference
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
@@ -103,6 +104,7 @@ class Prepared:
 
     Attributes:
         predictor: predictor of the model.
+        inference: what predicted.
         inputs: bars per symbol.
         period: the traded period, and how it was chosen.
         evidence: features and the model's outputs, per symbol.
@@ -110,6 +112,7 @@ class Prepared:
     """
 
     predictor: Predictor
+    inference: Used
     inputs: tuple[SymbolInput, ...]
     period: BacktestPeriod
     evidence: tuple[Evidence, ...]
@@ -142,13 +145,16 @@ def prepare_backtest(
     manifest = bundle.manifest
     names = symbols_to_trade(manifest, settings.symbols)
     pipeline = FeaturePipeline(manifest.strategy, crisp=manifest.crisp)
+    inference = choose_inference(manifest, settings.inference, settings.device)
     # Bars are read before the model is loaded: missing bars are reported without importing an ML framework.
     inputs, period = steps.run(
         "bars",
         lambda: read_inputs(manifest, bar_store, names, pipeline.timeframes, pipeline.warmup, settings),
         lambda read: f"{sum(len(symbol.traded) for symbol in read[0]):,} bars",
     )
-    predictor = steps.run("model", lambda: bundle.load_predictor(plugins, settings.device), lambda _: bundle.ref)
+    predictor = steps.run(
+        "model", lambda: bundle.load_predictor(plugins, settings.device, inference), lambda _: bundle.ref
+    )
     pipeline = pipeline.with_normalizers(bundle.normalizers())
     by_name = dict(zip(names, inputs, strict=True))
     caches = {name: SymbolCache(cache, symbol.bars) for name, symbol in by_name.items()}
@@ -162,7 +168,9 @@ def prepare_backtest(
         pipeline.warmup,
         {name: loss for name, (_, loss) in predicted.items() if loss is not None},
     )
-    return Prepared(predictor, inputs, period, tuple(evidence for evidence, _ in predicted.values()), warnings)
+    return Prepared(
+        predictor, inference, inputs, period, tuple(evidence for evidence, _ in predicted.values()), warnings
+    )
 
 
 def _predict(

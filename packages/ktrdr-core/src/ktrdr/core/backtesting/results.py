@@ -266,7 +266,8 @@ class BacktestResult:
             recorded.
         look: the row for the ledger of trials; ``None`` for a result that was read from its files.
         provenance: ``core_version``, ``numpy_version``, ``data_fingerprint`` (of the traded bars), ``weights_hash``,
-            ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``.
+            ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``, ``inference``
+            (``portable`` or ``native``: what predicted).
     """
 
     manifest: Manifest

@@ -27,6 +27,7 @@ from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.times import format_time
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.inference_choice import Used
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.models.model_warnings import baseline_warnings
 
@@ -92,7 +93,7 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
         no_trades=""
         if len(simulation.trades)
         else why_no_trades(strategy.decisions, symbols, prepared.outputs, simulation.counts),
-        provenance=_provenance(manifest, traded),
+        provenance=_provenance(manifest, traded, prepared.inference),
     )
 
 
@@ -196,7 +197,7 @@ def _warnings(
     return tuple(warnings)
 
 
-def _provenance(manifest: Manifest, traded: Sequence[Bars]) -> dict[str, Any]:
+def _provenance(manifest: Manifest, traded: Sequence[Bars], inference: Used) -> dict[str, Any]:
     return {
         "core_version": __version__,
         "numpy_version": np.__version__,
@@ -207,4 +208,5 @@ def _provenance(manifest: Manifest, traded: Sequence[Bars]) -> dict[str, Any]:
         "training_data_fingerprint": manifest.data.fingerprint,
         "training_git": None if manifest.git is None else manifest.git.model_dump(),
         "seed": manifest.seed,
+        "inference": inference,
     }

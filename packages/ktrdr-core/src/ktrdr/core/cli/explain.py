@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
+
+from ktrdr.core.jobs.job_settings import Inference
 
 if TYPE_CHECKING:
     from ktrdr.core.backtesting.explanation import Explanation, InputShare
@@ -19,8 +21,15 @@ _MOST_RULES = 20
 @click.argument("model")
 @click.option("--at", metavar="TIME", help="A time (UTC) within the bar.  [default: the latest BUY or SELL]")
 @click.option("--symbol", help="Symbol of the bars.  [default: the first the model was trained on]")
+@click.option(
+    "--inference",
+    type=click.Choice(get_args(Inference)),
+    default="auto",
+    show_default=True,
+    help="What predicts: the model's portable twin, its ML framework, or the twin where there is one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(model: str, at: str | None, symbol: str | None, as_json: bool) -> None:
+def explain(model: str, at: str | None, symbol: str | None, inference: Inference, as_json: bool) -> None:
     """Explain one decision of a model.
 
     Prints the inputs of the model at a bar, the contribution of each input, and the outputs; for a rule-based model,
@@ -31,7 +40,8 @@ def explain(model: str, at: str | None, symbol: str | None, as_json: bool) -> No
     from ktrdr.core.data.times import parse_time
     from ktrdr.core.workflows.run_explanation import explain as explain_decision
 
-    explained = explain_decision(model, symbol=symbol, at=None if at is None else parse_time(at, "--at"))
+    time = None if at is None else parse_time(at, "--at")
+    explained = explain_decision(model, symbol=symbol, at=time, inference=inference)
     if as_json:
         print_json(explained.to_json())
     else:

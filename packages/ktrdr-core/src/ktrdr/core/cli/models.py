@@ -134,7 +134,11 @@ def _print_bundle(bundle: Bundle, among: int | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="Verify every model in the store.")
 @_JSON
 def verify(model: str | None, everything: bool, as_json: bool) -> None:
-    """Check every file of a model: hashes, kinds, feature list, schema. Exit status 2 means that a model is broken."""
+    """Check every file of a model, and compare its portable twin with its ML framework where that is installed.
+
+    Checked are hashes, kinds, feature list and schema of the files. The twin is compared on the rows that are stored in
+    the model. Exit status 2 means that a model is broken, or that its twin predicts something else.
+    """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.models.bundle import BundleError
     from ktrdr.core.models.model_store import default_model_store
@@ -143,21 +147,70 @@ def verify(model: str | None, everything: bool, as_json: bool) -> None:
         raise click.UsageError("give a model, or --all")
     store = default_model_store()
     if model is not None and not as_json:
-        click.echo(f"{store.verify(model).ref}: ok")
+        bundle = store.verify(model)
+        click.echo(f"{bundle.ref}: ok{_compared_in_words(_compared(bundle))}")
         return
-    results = []
+    results: list[dict[str, Any]] = []
     for ref in [entry.ref for entry in store.list()] if model is None else [model]:
         try:
-            results.append({"model": store.verify(ref).ref, "state": "ok", "problem": ""})
+            bundle = store.verify(ref)
+            results.append({"model": bundle.ref, "state": "ok", "problem": "", "twin": _compared(bundle)})
         except BundleError as error:
-            results.append({"model": ref, "state": "broken", "problem": str(error)})
+            results.append({"model": ref, "state": "broken", "problem": str(error), "twin": None})
     if as_json:
         print_json(results)
     else:
         for result in results:
-            click.echo(f"{result['model']}: {result['problem'] or 'ok'}")
+            click.echo(f"{result['model']}: {result['problem'] or 'ok' + _compared_in_words(result['twin'])}")
     if any(result["problem"] for result in results):
         click.get_current_context().exit(2)
+
+
+def _compared(bundle: Bundle) -> dict[str, Any] | None:
+    """Compare the twin of a model with its backend, if it has one; say why if that is not possible here."""
+    if not bundle.manifest.portable:
+        return None
+    from dataclasses import asdict
+
+    from ktrdr.core.errors import PluginError
+    from ktrdr.core.plugins.manager import default_manager
+    from ktrdr.core.workflows.model_twins import compare_twin
+
+    try:
+        return asdict(compare_twin(bundle, default_manager()))
+    except PluginError as error:
+        return {"not_compared": str(error)}
+
+
+def _compared_in_words(compared: dict[str, Any] | None) -> str:
+    if compared is None:
+        return ""
+    if "not_compared" in compared:
+        return f"; the twin was not compared: {compared['not_compared']}"
+    return (
+        f"; the twin differs by at most {compared['difference']:.1g} from the backend in {compared['rows']:,}"
+        f" predictions, and in {compared['differing']:,} of {compared['decisions']:,} decisions"
+    )
+
+
+@models.command()
+@click.argument("model")
+@_JSON
+def twin(model: str, as_json: bool) -> None:
+    """Add a portable twin to a model, so that it predicts without its ML framework.
+
+    Models get one when they are trained; this is for older ones. The framework must be installed, and the bars that the
+    model was trained on must be stored: the twin is compared with the framework on them. The model keeps its version.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.models.model_facts import twin_in_words
+    from ktrdr.core.workflows.model_twins import add_twin
+
+    bundle = add_twin(model)
+    if as_json:
+        print_json({"model": bundle.ref, "twin": bundle.manifest.model_dump(mode="json")["twin"]})
+    else:
+        click.echo(f"{bundle.ref} has a portable twin: {twin_in_words(bundle.manifest)}.")
 
 
 @models.command()

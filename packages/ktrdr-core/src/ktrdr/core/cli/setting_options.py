@@ -112,6 +112,8 @@ def _option(
         more = {"metavar": own.metavar, "multiple": True}
     elif schema["type"] == "array":
         more = {"metavar": "A,B"}
+    elif "enum" in schema:
+        more = {"type": click.Choice(schema["enum"])}
     elif schema.get("format") == "date":
         more = {"metavar": "YYYY-MM-DD"}
     default = described.get("default")

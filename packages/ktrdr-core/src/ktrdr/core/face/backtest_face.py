@@ -14,7 +14,7 @@ from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server, remote_name
 from ktrdr.core.face.result_frames import frame_of, metrics_frame
 from ktrdr.core.face.result_html import card_row, line_picture, result_block, warning_list
-from ktrdr.core.jobs.job_settings import BacktestSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings, Inference
 from ktrdr.core.work.progress import Progress
 from ktrdr.core.work.watching import watched
 
@@ -201,6 +201,7 @@ def backtest(
     explain: int = 100,
     seed: int = 0,
     device: str = "auto",
+    inference: Inference = "auto",
     server: str | None = None,
     progress: bool | Progress = True,
 ) -> Backtest:
@@ -222,6 +223,8 @@ def backtest(
         explain: trades, those with the largest results, whose decisions are split among the features.
         seed: of the resampling that the interval of the Sharpe ratio comes from.
         device: where the model predicts: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        inference: what predicts: the model's twin in core (``portable``), its ML framework (``native``), or the twin
+            where there is one and no GPU is asked for (``auto``).
         server: address of a KTRDR server to run it on; by default the one that ``model`` was trained on, if any. The
             files of the run are stored on this machine too.
         progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function
@@ -263,6 +266,7 @@ def backtest(
         explain=explain,
         seed=seed,
         device=device,
+        inference=inference,
     )
     address = server if server is not None else model_server(model)
     if address is not None:

@@ -11,6 +11,7 @@ from ktrdr.core.data.times import format_time
 from ktrdr.core.face.arguments import TimeLike
 from ktrdr.core.face.model_argument import ModelLike, find_bundle
 from ktrdr.core.face.result_html import paragraph, result_block, table_html
+from ktrdr.core.jobs.job_settings import Inference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +114,7 @@ def explain(
     *,
     symbol: str | None = None,
     at: TimeLike = None,
+    inference: Inference = "auto",
 ) -> Explanation:
     """Explain one decision of a model on stored bars: what it saw, what each input added, and the answer.
 
@@ -120,6 +122,8 @@ def explain(
         model: what :func:`train` returned, a bundle, ``"name"``, ``"name/3"``, or the path of a strategy file.
         symbol: whose bars; by default the first symbol the model was trained on.
         at: a time within the bar, UTC where it has no zone; by default the latest bar on which the model buys or sells.
+        inference: what predicts: the model's twin in core (``portable``), its ML framework (``native``), or the twin
+            where there is one (``auto``).
 
     Returns:
         The explanation: ``.decision``, ``.inputs`` and ``.outputs``; of a model made of rules, ``.rules`` too.
@@ -144,4 +148,4 @@ def explain(
     plugins = plugins_or_all(None)
     bundle = find_bundle(model, plugins)
     with python_messages():
-        return Explanation(run(bundle, symbol=symbol, at=instant(at, "at"), plugins=plugins))
+        return Explanation(run(bundle, symbol=symbol, at=instant(at, "at"), inference=inference, plugins=plugins))

@@ -12,7 +12,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
 from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server, remote_name
 from ktrdr.core.face.result_html import result_block, table_html, warning_list
-from ktrdr.core.jobs.job_settings import SweepSettings, Value
+from ktrdr.core.jobs.job_settings import Inference, SweepSettings, Value
 from ktrdr.core.work.progress import Progress
 from ktrdr.core.work.watching import watched
 
@@ -112,6 +112,7 @@ def sweep(
     slippage: float = 0.0,
     trials: int | None = None,
     device: str = "auto",
+    inference: Inference = "auto",
     server: str | None = None,
     progress: bool | Progress = True,
 ) -> Sweep:
@@ -134,6 +135,8 @@ def sweep(
         slippage: share of the price by which every fill is worse, 0 to below 1; two basis points are 0.0002.
         trials: trials made elsewhere, which count beside those that the ledger of trials knows.
         device: where the model predicts: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        inference: what predicts: the model's twin in core (``portable``), its ML framework (``native``), or the twin
+            where there is one and no GPU is asked for (``auto``).
         server: address of a KTRDR server to run it on; by default the one that ``model`` was trained on, if any.
         progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function
             is called with every progress event.
@@ -170,6 +173,7 @@ def sweep(
         slippage=slippage,
         trials=trials,
         device=device,
+        inference=inference,
     )
     address = server if server is not None else model_server(model)
     if address is not None:

@@ -146,8 +146,8 @@ class Gru(_Node):
 
     The gates are in the order reset, update, new (K. Cho and others, *Learning phrase representations using RNN
     encoder-decoder*, 2014, with the bias of the new gate inside of the reset): ``r`` and ``z`` are the sigmoids of the
-    sums of their two parts, ``n = tanh(input part + r * hidden part)``, and the state ``(1 - z) * n + z * h``. It starts
-    at 0.
+    sums of their two parts, ``n = tanh(input part + r * hidden part)``, and the state ``(1 - z) * n + z * h``. It
+    starts at 0.
 
     Attributes:
         input_weights: array ``(3 * hidden, inputs)``.
@@ -189,7 +189,8 @@ class Rules(_Node):
 
     The rules are in the order of :func:`itertools.product`. The strength of a rule is the product of the degrees of its
     memberships, computed in logarithms relative to the strongest rule, and divided by the sum of all strengths. The
-    output is the mean of ``coefficients @ x + constant`` of the rules, weighted by the strengths; 0 where no rule fires.
+    output is the mean of ``coefficients @ x + constant`` of the rules, weighted by the strengths; 0 where no rule
+    fires.
 
     A degree depends on the distance ``d`` of the input from the ``place`` of the function and its three ``sizes``:
 
@@ -297,9 +298,7 @@ class Mean(_Part):
         return self.inputs
 
 
-Node = (
-    Standardize | Dense | Activation | Lstm | Gru | Last | Rules | Trees | Pair | Softmax | Spread | Scale | Mean
-)
+Node = Standardize | Dense | Activation | Lstm | Gru | Last | Rules | Trees | Pair | Softmax | Spread | Scale | Mean
 """A layer of a twin."""
 
 

@@ -6,15 +6,18 @@ import hashlib
 import html
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.reading import FileError, parse_json, read_plain, sha256_of
+from ktrdr.core.inference.twin_names import twin_files
+from ktrdr.core.jobs.job_settings import Inference
 from ktrdr.core.limits import (
     LARGEST_BUNDLE_FILE,
     LARGEST_JSON,
@@ -33,6 +36,7 @@ from ktrdr.core.models.cross_check import (
     same_distribution,
 )
 from ktrdr.core.models.ensemble_predictor import ensemble_predictor
+from ktrdr.core.models.inference_choice import choose_inference
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, MEMBERS_DIRECTORY, WEIGHTS_PREFIX, Manifest
 from ktrdr.core.models.model_facts import model_facts, score_facts
 from ktrdr.core.parameters import validate_parameters
@@ -40,6 +44,9 @@ from ktrdr.core.plugins.contract import EpochRecord, ModelLoader, Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.short_texts import short_repr
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "HISTORY_FILE",
@@ -63,7 +70,7 @@ class Bundle:
     """A stored model: its manifest and the directory of its files.
 
     The manifest has been checked; :meth:`verify` checks the other files, and :meth:`load_predictor` calls it. Only
-    :meth:`load_predictor` imports an ML framework, through the plugin of the model.
+    :meth:`load_predictor` may import an ML framework, through the plugin of a model that has no portable twin.
 
     Attributes:
         directory: where the files are.
@@ -148,37 +155,81 @@ class Bundle:
         """Check everything that can be checked without the plugin.
 
         The files must be exactly those of the manifest, with the same hashes, plain files, each of a kind that cannot
-        hold code; and they must agree with the manifest: see :func:`~ktrdr.core.models.cross_check.cross_check`.
+        hold code; and they must agree with the manifest: see :func:`~ktrdr.core.models.cross_check.cross_check`. The
+        portable twin must be one that this core can predict with.
 
         Raises:
             BundleError: a file is wrong, or files contradict each other. The message names the first wrong file, or
                 the contradictions.
         """
-        try:
+        self._verify_files()
+        if self.manifest.portable:
+            self._load_twins()
+            self.probes()
+
+    def _verify_files(self) -> None:
+        with self._refused():
             check_contents(self.directory, self.manifest, but=read_files(self.manifest))
             findings = cross_check(self.manifest, self._content)
-        except FileError as error:
-            raise BundleError(f"model {self.ref} is refused: {error}") from error
         if findings:
             more = f"; and {len(findings) - _MOST_TOLD} more" if len(findings) > _MOST_TOLD else ""
             raise BundleError(f"model {self.ref} is refused: {'; '.join(findings[:_MOST_TOLD])}{more}")
 
-    def load_predictor(self, plugins: PluginManager, device: str = "auto") -> Predictor:
-        """Check the bundle and that the installed plugin fits it, then load it for prediction.
+    def load_predictor(self, plugins: PluginManager, device: str = "auto", inference: Inference = "auto") -> Predictor:
+        """Check the bundle and load it for prediction: its portable twin, or by the plugin that fits it.
 
         Args:
-            plugins: the installed backends.
+            plugins: the installed backends; a portable twin needs none.
             device: ``"auto"`` or the name of a device of the plugin.
+            inference: what predicts, see :func:`~ktrdr.core.models.inference_choice.choose_inference`.
 
         Returns:
             The predictor: float32 ``(n, features)`` to probabilities or values.
 
         Raises:
             BundleError: the bundle is broken, or does not fit the plugin.
-            PluginError: the plugin is not installed, or cannot be used.
-            BadInputError: there is no such device.
+            PluginError: the plugin is needed, and is not installed or cannot be used.
+            BadInputError: there is no such device, or no twin.
         """
-        self.verify()
+        members = self.load_members(plugins, device, inference)
+        model = self.strategy.model
+        return ensemble_predictor(members, model.vote) if isinstance(model, EnsembleSection) else members[0]
+
+    def load_members(
+        self, plugins: PluginManager, device: str = "auto", inference: Inference = "auto"
+    ) -> list[Predictor]:
+        """Return the predictors of the members of an ensemble, or that of the model; see :meth:`load_predictor`."""
+        used = choose_inference(self.manifest, inference, device)
+        self._verify_files()
+        return self._load_twins() if used == "portable" else self._load_native(plugins, device)
+
+    def probes(self) -> np.ndarray:
+        """Return the rows that the twin was compared with the backend on, float32 ``(n, features)``.
+
+        Raises:
+            BundleError: the file is broken.
+        """
+        from ktrdr.core.models.twins import read_probes
+
+        with self._refused():
+            return read_probes(self.directory, self.manifest)
+
+    def _load_twins(self) -> list[Predictor]:
+        # The vocabulary and its layers are imported only where a twin is read.
+        from ktrdr.core.models.twins import load_twins
+
+        with self._refused():
+            return load_twins(self.directory, self.manifest)
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        """Convert an error about a file in the block into one that names the model."""
+        try:
+            yield
+        except FileError as error:
+            raise BundleError(f"model {self.ref} is refused: {error}") from error
+
+    def _load_native(self, plugins: PluginManager, device: str) -> list[Predictor]:
         reference = self.manifest.plugin
         info = plugins.info(reference.name)
         distribution = plugins.record(reference.name).distribution
@@ -215,11 +266,7 @@ class Bundle:
                 f"{_INPUTS[offered.inputs == 'crisp']}, the model was trained on {_INPUTS[self.manifest.crisp]}"
             )
         loader = plugins.loader(reference.name)
-        model = self.strategy.model
-        if not isinstance(model, EnsembleSection):
-            return self._load(loader, "", device)
-        members = [self._load(loader, place, device) for place in self.manifest.member_directories]
-        return ensemble_predictor(members, model.vote)
+        return [self._load(loader, place, device) for place in self.manifest.member_directories or ("",)]
 
     def _load(self, loader: ModelLoader, place: str, device: str) -> Predictor:
         """Load the files in ``place``, the directory of a member or an empty text."""
@@ -239,10 +286,8 @@ class Bundle:
         return predictor
 
     def _read(self, name: str) -> bytes:
-        try:
+        with self._refused():
             return self._content(name)
-        except FileError as error:
-            raise BundleError(f"model {self.ref} is refused: {error}") from error
 
     def _content(self, name: str) -> bytes:
         content = read_plain(self.directory / name, LARGEST_JSON)
@@ -310,21 +355,27 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
         BundleError: a file is wrong; the message names the first one.
     """
     members = manifest.member_directories
-    found = found_files(directory, members)
     expected = set(manifest.files)
+    found = found_files(directory, members)
+    own = _core_files(members)
+    if manifest.portable:
+        own |= twin_files(members)
+    else:
+        # Written by a process that was killed before it could add them to the manifest; nothing reads them.
+        found -= twin_files(members) - expected
     if extra := sorted(found - expected):
         # If its kind is forbidden, that is the more important message.
         if (directory / extra[0]).is_file() and not (directory / extra[0]).is_symlink():
             _check_kind(directory, extra[0])
         raise BundleError(f"{extra[0]} is not in the manifest")
-    if missing := sorted((expected | _core_files(members)) - found):
+    if missing := sorted((expected | own) - found):
         raise BundleError(f"{missing[0]} is missing")
     for place in members or ("",):
         prefix = f"{place}/{WEIGHTS_PREFIX}" if place else WEIGHTS_PREFIX
         if not any(name.startswith(prefix) for name in expected):
             raise BundleError(f"there is no {prefix}* file")
-    if members and (own := sorted(name for name in expected - _core_files(members) if "/" not in name)):
-        raise BundleError(f"{own[0]} belongs to no member of the ensemble")
+    if members and (strange := sorted(name for name in expected - own if "/" not in name)):
+        raise BundleError(f"{strange[0]} belongs to no member of the ensemble")
     if len(expected) > MOST_BUNDLE_FILES:
         raise BundleError(f"it holds {len(expected)} files, more than the {MOST_BUNDLE_FILES} allowed")
     check_together(directory / name for name in sorted(expected))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.jobs.job_settings import Inference
 from ktrdr.core.models.manifest import Manifest
 
-__all__ = ["Used", "choose_inference"]
+__all__ = ["IN_WORDS", "Used", "choose_inference"]
 
 Used = Literal["portable", "native"]
 """What predicts: the portable twin, or the ML framework."""
 
+IN_WORDS: Mapping[str, str] = {"portable": "the portable twin, in core", "native": "the ML framework"}
+"""What predicts, for a person."""
+
 _CPU = frozenset({"auto", "cpu"})
 
 
-def choose_inference(manifest: Manifest, inference: Literal["auto", "portable", "native"], device: str) -> Used:
+def choose_inference(manifest: Manifest, inference: Inference, device: str) -> Used:
     """Return what predicts.
 
     ``auto`` is the twin if the model has one and no other device than the CPU is asked for.

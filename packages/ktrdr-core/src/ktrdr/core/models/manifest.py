@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from ktrdr.core.files.json_values import plain_json
+from ktrdr.core.inference.twin_names import twin_files
 from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW, MOST_EPOCHS
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.short_texts import first_words, short_repr
@@ -217,7 +218,7 @@ class TwinRecord(_Part):
 
     rows: Annotated[int, Field(ge=0, strict=True)] = 0
     difference: Annotated[float, Field(ge=0)] | None = None
-    missing: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=2_000)] = ""
+    missing: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=1_000)] = ""
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> TwinRecord:
@@ -376,13 +377,22 @@ class Manifest(ManifestFields):
         """Compare two manifests; their version, origin and format may differ.
 
         Args:
-            other: the manifest to compare with.
+            other: the manifest to compare with; its portable twin is not compared.
 
         Returns:
             True if both describe the same training and files.
         """
         mine, theirs = (
-            each.model_copy(update={"schema_version": BUNDLE_FORMAT, "version": 1, "origin": None})
+            each.model_copy(
+                update={
+                    "schema_version": BUNDLE_FORMAT, "version": 1, "origin": None, "twin": None,
+                    "files": {name: each.files[name] for name in each.files if not each.is_of_twin(name)},
+                }
+            )
             for each in (self, other)
-        )
+        )  # fmt: skip
         return mine == theirs
+
+    def is_of_twin(self, name: str) -> bool:
+        """Return True if ``name`` is a file of the portable twin."""
+        return self.portable and name in twin_files(self.member_directories)

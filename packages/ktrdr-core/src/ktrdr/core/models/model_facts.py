@@ -8,7 +8,7 @@ from ktrdr.core.models.manifest import Manifest, MemberRecord
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.strategy.model import EnsembleSection
 
-__all__ = ["epochs_in_words", "kept_in_words", "member_facts", "model_facts", "score_facts"]
+__all__ = ["epochs_in_words", "kept_in_words", "member_facts", "model_facts", "score_facts", "twin_in_words"]
 
 
 def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
@@ -21,6 +21,7 @@ def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("type", f"{manifest.strategy.model.words}, {manifest.output}"),
         ("backend", f"{plugin.name} ({plugin.distribution} {plugin.version})"),
         ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
+        ("portable twin", twin_in_words(manifest)),
         ("classes", " ".join(manifest.classes)),
         ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.days}"),
         *(("warning", warning) for warning in manifest.warnings),
@@ -28,6 +29,16 @@ def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
         *member_facts(manifest),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def twin_in_words(manifest: Manifest) -> str:
+    """Return whether the model predicts with core alone, and how exactly, or why not; empty if nobody tried."""
+    twin = manifest.twin
+    if twin is None:
+        return ""
+    if twin.difference is None:
+        return f"none: {twin.missing}"
+    return f"differs by at most {twin.difference:.1g} from the backend, in {twin.rows:,} predictions"
 
 
 def member_facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,20 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from ktrdr.core.errors import BadInputError, NotFoundError
-from ktrdr.core.files.durable import DISCARDED, UNFINISHED, discard_directory, publish_directory, writing
+from ktrdr.core.files.durable import (
+    DISCARDED,
+    UNFINISHED,
+    discard_directory,
+    publish_directory,
+    sync_directory,
+    sync_file,
+    write_atomically,
+    writing,
+)
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.files.reading import FileError, sha256_of
 from ktrdr.core.home import home_directory
+from ktrdr.core.inference.twin_names import twin_files
 from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_VERSION, MOST_JSON_VALUES
 from ktrdr.core.models.bundle import (
     HISTORY_FILE,
@@ -31,7 +41,7 @@ from ktrdr.core.models.bundle import (
     found_files,
     read_bundle,
 )
-from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, Manifest, ManifestFields
+from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, Manifest, ManifestFields, TwinRecord
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.contract import EpochRecord
@@ -142,9 +152,36 @@ class BundleWriter:
             changes = {"schema_version": BUNDLE_FORMAT, "version": number, "origin": origin}
             return self._publish(manifest.model_copy(update=changes)), True
 
+    def adopt_twin(self, bundle: Bundle, record: TwinRecord) -> Bundle:
+        """Move the files of a portable twin from :attr:`directory` into a stored bundle.
+
+        The manifest is replaced last. Until then nothing reads the files, so a killed process damages nothing.
+
+        Args:
+            bundle: a stored bundle without a twin.
+            record: what the manifest is to say about the twin.
+        """
+        names = twin_files(bundle.manifest.member_directories)
+        hashes = {name: sha256_of(self.directory / name, LARGEST_BUNDLE_FILE) for name in names}
+        for name in names:
+            sync_file(self.directory / name)
+        with FileLock(self._place / _LOCK):
+            # Another process may have added it, or deleted the bundle.
+            current = read_bundle(bundle.directory, name=bundle.manifest.name, version=bundle.manifest.version)
+            if current.manifest.portable:
+                return current
+            for name in names:
+                (self.directory / name).replace(bundle.directory / name)
+                sync_directory((bundle.directory / name).parent)
+            files = dict(sorted((bundle.manifest.files | hashes).items()))
+            changes = {"schema_version": BUNDLE_FORMAT, "twin": record, "files": files}
+            manifest = current.manifest.model_copy(update=changes)
+            write_atomically(bundle.directory / MANIFEST_FILE, _manifest_json(manifest))
+        return Bundle(bundle.directory, manifest)
+
     def _same_as(self, manifest: Manifest) -> Bundle | None:
         for bundle in self._stored():
-            if bundle.manifest.same_as(manifest):
+            if bundle.manifest.same_as(manifest) and (bundle.manifest.portable or not manifest.portable):
                 try:
                     bundle.verify()
                 except BundleError:
@@ -185,8 +222,7 @@ class BundleWriter:
         return self._publish(manifest.model_copy(update={"version": _take_version(self._place, None)}))
 
     def _publish(self, manifest: Manifest) -> Bundle:
-        content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-        (self.directory / MANIFEST_FILE).write_text(content + "\n", encoding="utf-8")
+        (self.directory / MANIFEST_FILE).write_bytes(_manifest_json(manifest))
         target = self._place / str(manifest.version)
         publish_directory(self.directory, target)
         self.bundle = Bundle(target, manifest)
@@ -327,6 +363,30 @@ class ModelStore:
         bundle.verify()
         return bundle
 
+    def add_twin(self, ref: str, make: Callable[[Bundle], TwinRecord]) -> Bundle:
+        """Add a portable twin to a bundle, which keeps its version; return the bundle.
+
+        Args:
+            ref: ``name/version``, or ``name`` for the latest version.
+            make: receives a copy of the bundle, writes the files of the twin into its directory, and returns what the
+                manifest is to say about them.
+
+        Raises:
+            NotFoundError: there is no such model; the message names what is stored.
+            BadInputError: ``ref`` is not a reference to a model, or the model has a twin.
+            BundleError: the bundle is broken.
+            StoreError: the disk is full, or the place is not writable; the bundle is unchanged.
+        """
+        bundle = self.verify(ref)
+        manifest = bundle.manifest
+        if manifest.portable:
+            raise BadInputError(f"model {bundle.ref} has a portable twin already; `ktrdr models verify` compares it")
+        with self.create(manifest.name) as writer:
+            for name in manifest.files:
+                (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.directory / name, writer.directory / name)
+            return writer.adopt_twin(bundle, make(Bundle(writer.directory, manifest)))
+
     def delete(self, ref: str) -> str:
         """Delete one version, broken or not. Its number is not used again.
 
@@ -382,6 +442,11 @@ def _check_name(name: str) -> None:
         raise BadInputError(
             f"{name!r} cannot be the name of a model: letters, digits, `-` and `_`, at most 64, first a letter or digit"
         )
+
+
+def _manifest_json(manifest: Manifest) -> bytes:
+    content = json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{content}\n".encode()
 
 
 def _thinned(history: Sequence[EpochRecord], histories: int) -> Sequence[EpochRecord]:

@@ -181,6 +181,7 @@ def prepare_sweep(
         # The close of the last bar, as in a backtest.
         "end": time_text(np.array([max(bars.end for bars in traded)]))[0],
         "period": prepared.period.statement,
+        "inference": prepared.inference,
         "warnings": [*prepared.warnings, *_warnings(asked.settings)],
         "bars": sum(len(bars) for bars in traded),
         "data_fingerprint": look.data,

@@ -160,7 +160,8 @@ class TrainingExecutor:
             # The bars take as much memory as the features, and are not needed any more.
             del bars, base
             judged = _judged_parts(samples)
-            kept = self._fit(plan, samples, judged, checkpoint)
+            training = self._training_data(samples)
+            kept = self._fit(plan, training, judged, checkpoint)
             found = self._explain(plan, samples, judged, kept)
             model = kept.model
             warnings = (
@@ -190,6 +191,7 @@ class TrainingExecutor:
                     text=self._text,
                     normalizers=plan.pipeline.normalizers(),
                     data=data,
+                    samples=training,
                     operation=self._operation,
                     warnings=warnings,
                     metrics=kept.metrics,
@@ -239,9 +241,8 @@ class TrainingExecutor:
             lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
         )
 
-    def _fit(self, plan: _Plan, samples: Samples, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
+    def _fit(self, plan: _Plan, data: TrainingData, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
         """Train one model, or one for each seed or member of an ensemble, and evaluate the results."""
-        data = self._training_data(samples)
         trainer = self._plugins.trainer(plan.plugin.name)
 
         def evaluate(model: TrainedModel, task: TrainingTask) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
+from ktrdr.core.inference.probes import probe_rows
 from ktrdr.core.models.bundle import Bundle, BundleError
 from ktrdr.core.models.manifest import (
     DataReference,
@@ -21,7 +22,8 @@ from ktrdr.core.models.manifest import (
     member_directory,
 )
 from ktrdr.core.models.model_store import ModelStore
-from ktrdr.core.plugins.contract import ModelStorage, PluginInfo, TrainedModel, TrainingTask
+from ktrdr.core.models.twins import add_twins
+from ktrdr.core.plugins.contract import ModelStorage, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.provenance import describe_environment, git_state
@@ -74,6 +76,7 @@ def save_model(
     metrics: Mapping[str, Any],
     baselines: Mapping[str, Any],
     importance: Any,
+    samples: TrainingData,
     operation: str | None = None,
     warnings: Sequence[str] = (),
     members: Sequence[MemberRecord] = (),
@@ -95,6 +98,7 @@ def save_model(
         metrics: metrics by part.
         baselines: metrics of the baselines by name and part.
         importance: permutation importance; ``None`` without evaluated samples.
+        samples: the samples of the training; the portable twin is compared with the backend on some of them.
         operation: id of the operation that trained the model. If the store already has a bundle of that operation, it
             is returned.
         warnings: warnings about the data and the result.
@@ -110,6 +114,8 @@ def save_model(
         for place, training in zip(places, trainings, strict=True):
             writer.write_history(training.history, place=place, histories=len(trainings))
             facts.append(_save(plugins.storage(plugin.name), training, writer.directory / place))
+        probes = probe_rows(samples.features, samples.train.rows, samples.validation.rows, window)
+        twin = add_twins(writer.directory, places if several else (), plugins.loader(plugin.name), probes)
         if several:
             members = [member.model_copy(update={"facts": own}) for member, own in zip(members, facts, strict=True)]
         record = plugins.record(plugin.name)
@@ -140,6 +146,7 @@ def save_model(
             operation=operation,
             warnings=tuple(warnings),
             members=tuple(members),
+            twin=twin,
         )
         try:
             return writer.commit(fields)

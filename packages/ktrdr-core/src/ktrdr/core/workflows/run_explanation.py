@@ -8,6 +8,7 @@ from ktrdr.core.backtesting import explanation
 from ktrdr.core.backtesting.explanation import Explanation
 from ktrdr.core.cache.array_cache import ArrayCache
 from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.jobs.job_settings import Inference
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
@@ -21,6 +22,7 @@ def explain(
     *,
     symbol: str | None = None,
     at: np.datetime64 | None = None,
+    inference: Inference = "auto",
     bar_store: BarStore | None = None,
     model_store: ModelStore | None = None,
     plugins: PluginManager | None = None,
@@ -32,6 +34,7 @@ def explain(
         model: ``name`` for the latest version, ``name/3`` for one, or the bundle itself.
         symbol: symbol of the bars; by default the first that the model was trained on.
         at: a time within the bar, ``datetime64[ns]``, UTC; by default the latest bar with a BUY or SELL of the model.
+        inference: what predicts: ``portable``, ``native``, or ``auto``: the twin where there is one.
         bar_store: store of the bars; by default ``$KTRDR_HOME/data``.
         model_store: store of the model; by default ``$KTRDR_HOME/models``.
         plugins: backends to predict with; by default all installed ones.
@@ -51,4 +54,5 @@ def explain(
         cache=cache_in(cache),
         symbol=symbol,
         at=at,
+        inference=inference,
     )

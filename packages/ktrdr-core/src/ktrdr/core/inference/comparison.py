@@ -1,0 +1,64 @@
+"""Comparison of a twin with the backend that it describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktrdr.core.inference.twin_error import TwinError
+from ktrdr.core.plugins.contract import Predictor
+
+__all__ = ["TOLERANCE", "Comparison", "compare"]
+
+TOLERANCE = 1e-6
+"""Largest difference of a prediction: of a probability, or of a value relative to its size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Predictions of a backend and of a twin for the same rows.
+
+    Attributes:
+        native, portable: float64 ``(n, classes)`` or ``(n,)``; NaN in the same rows.
+        rows: number of predictions.
+        difference: the largest difference.
+    """
+
+    native: np.ndarray
+    portable: np.ndarray
+    rows: int
+    difference: float
+
+
+def compare(native: Predictor, portable: Predictor, rows: np.ndarray) -> Comparison:
+    """Predict with both, and return the predictions.
+
+    A difference of values is relative to the larger of the backend's value and the standard deviation of all of them.
+
+    Args:
+        native: predictor of the backend.
+        portable: predictor of the twin.
+        rows: float32 ``(n, features)``, see :func:`~ktrdr.core.inference.probes.probe_rows`.
+
+    Raises:
+        TwinError: the predictions have different shapes, or NaN in different rows, or differ by more than
+            :data:`TOLERANCE`.
+    """
+    expected, found = native.predict(rows), portable.predict(rows)
+    if expected.shape != found.shape:
+        raise TwinError(f"the backend gives predictions of shape {expected.shape}, the twin of {found.shape}")
+    missing = np.isnan(expected)
+    if wrong := int((missing != np.isnan(found)).sum()):
+        raise TwinError(f"{wrong:,} of {expected.size:,} outputs are missing in the backend's prediction or the twin's")
+    differences = np.abs(expected - found)[~missing]
+    if expected.ndim == 1 and len(differences):
+        values = expected[~missing]
+        size = np.maximum(np.abs(values), values.std())
+        differences = np.divide(differences, size, out=np.zeros_like(size), where=differences > 0)
+    largest = float(differences.max(initial=0.0))
+    # Also where the difference is infinite.
+    if not largest <= TOLERANCE:
+        raise TwinError(f"a prediction differs by {largest:.3g} from the backend's, and {TOLERANCE:g} is allowed")
+    number = int((~missing if expected.ndim == 1 else ~missing.any(axis=1)).sum())
+    return Comparison(expected, found, number, largest)
