@@ -1,8 +1,8 @@
 """The compiled functions of TA-Lib, loaded without pandas.
 
 ``import talib`` imports pandas and polars if they are installed, and wraps every function to take their series. The
-formulas pass arrays, for which the wrappers call the compiled functions unchanged; importing pandas for them would take a
-third of the time of a backtest of a year of hours. Therefore the compiled module is loaded here without running
+formulas pass arrays, for which the wrappers call the compiled functions unchanged; importing pandas for them would take
+a third of the time of a backtest of a year of hours. Therefore the compiled module is loaded here without running
 ``talib/__init__.py``, and while it looks for pandas and polars itself, it is told that they are not installed, a case
 that it provides for.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
@@ -94,7 +94,7 @@ def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str,
         entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
         if not entry_points:
             continue
-        name, version = _identity(distribution)
+        name, version = _identity(distribution.read_text)
         # A distribution may be found twice, on an editable path and in site-packages: the first one is used.
         key = name.lower().replace("_", "-").replace(".", "-")
         if key in seen:
@@ -104,13 +104,13 @@ def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str,
             yield name, version, entry_point.name, entry_point.value
 
 
-def _identity(distribution: importlib_metadata.Distribution) -> tuple[str, str]:
-    """Return name and version of a distribution; ``unknown`` if its metadata lack one.
+def _identity(read_text: Callable[[str], str | None]) -> tuple[str, str]:
+    """Return name and version of the distribution whose files are read; ``unknown`` if its metadata lack one.
 
     They are read from the lines of the metadata: parsing all of them imports `email`, and takes longer than the rest of
     the search.
     """
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    text = read_text("METADATA") or read_text("PKG-INFO") or ""
     found = {"name": "unknown", "version": "unknown"}
     # The headers end with an empty line; a description follows.
     for line in takewhile(bool, text.splitlines()):
