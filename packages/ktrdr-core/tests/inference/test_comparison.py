@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.inference.comparison import TOLERANCE, compare
+from ktrdr.core.inference.portable_predictor import portable_predictor
 from ktrdr.core.inference.probes import probe_rows
 from ktrdr.core.inference.twin_error import TwinError
 
@@ -122,3 +123,16 @@ def test_far_probes_of_huge_features_are_finite():
     features = np.array([[-3e38, 0], [3e38, 0]], np.float32)
     probes = probe_rows(features, np.arange(2), np.arange(0), 1)
     assert np.isinf(probes).sum() == 0
+
+
+def test_values_of_a_network_are_compared_in_units_of_the_labels(twins):
+    graph, arrays = twins["gru"]()
+    predictor = portable_predictor(graph, arrays)
+    rows = np.random.default_rng(1).normal(size=(40, 2)).astype(np.float32)
+    predicted = predictor.predict(rows)
+    assert predictor.unit == graph.nodes[-1].factor == 2.0
+    size = np.maximum(np.maximum(np.abs(predicted), np.nanstd(predicted)), 2.0)
+    found = compare(Fixed(predicted + 0.9e-6 * size, window=4), predictor, rows)
+    assert found.difference == pytest.approx(0.9e-6, rel=1e-3)
+    with pytest.raises(TwinError, match="differs by"):
+        compare(Fixed(predicted + 1.1e-6 * size, window=4), predictor, rows)

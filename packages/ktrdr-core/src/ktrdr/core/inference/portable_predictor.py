@@ -9,7 +9,7 @@ import numpy as np
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.inference.integrated_gradients import STEPS, contributions
 from ktrdr.core.inference.twin_network import TwinNetwork
-from ktrdr.core.inference.vocabulary import Gru, Lstm, Trees, TwinGraph
+from ktrdr.core.inference.vocabulary import Gru, Lstm, Scale, Trees, TwinGraph
 from ktrdr.core.plugins.contract import Rule
 
 __all__ = ["PortablePredictor", "portable_predictor"]
@@ -45,6 +45,12 @@ class PortablePredictor:
     def window(self) -> int:
         """Number of rows that one prediction uses."""
         return self._graph.window
+
+    @property
+    def unit(self) -> float:
+        """Standard deviation of the labels of a regression, which its network learns in units of; 0 if unknown."""
+        last = self._graph.nodes[-1]
+        return abs(last.factor) if isinstance(last, Scale) else 0.0
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``; see the plugin contract.
