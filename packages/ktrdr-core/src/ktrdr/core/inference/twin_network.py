@@ -14,6 +14,7 @@ from ktrdr.core.inference.layer import Layer
 from ktrdr.core.inference.output_layers import PairLayer, ScaleLayer, SoftmaxLayer, SpreadLayer
 from ktrdr.core.inference.recurrent_layers import GruLayer, LastLayer, LstmLayer
 from ktrdr.core.inference.rules_layer import RulesLayer
+from ktrdr.core.inference.tree_layers import TreesLayer
 from ktrdr.core.inference.vocabulary import (
     FEATURES,
     Activation,
@@ -29,6 +30,7 @@ from ktrdr.core.inference.vocabulary import (
     Softmax,
     Spread,
     Standardize,
+    Trees,
     TwinGraph,
 )
 
@@ -147,5 +149,7 @@ def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer:
             return SpreadLayer(node)
         case Scale():
             return ScaleLayer(node)
+        case Trees():
+            return TreesLayer(node, arrays)
         case _:
             raise NotImplementedError(node.kind)
