@@ -15,6 +15,7 @@ from ktrdr.core.plugins.contract import Rule
 
 __all__ = ["PortablePredictor", "portable_predictor"]
 
+# The values of the layers of a small network stay in the cache of a core.
 _MOST_ROWS = 512
 _FEWEST_ROWS = 16
 # Values of the largest layer of a block; 4 MiB of float32.
@@ -54,8 +55,8 @@ class PortablePredictor:
         values = self._graph.output == "regression"
         result = np.full(len(features) if values else (len(features), self._graph.outputs), np.nan)
         with np.errstate(all="ignore"):
-            for at, rows, whole in self._blocks(features, self._block):
-                found = self._network.forward(rows.T)
+            for at, columns, whole in self._blocks(features, self._block):
+                found = self._network.forward(columns)
                 answer = found[0] if values else found.T
                 if whole is None:
                     result[at] = answer
@@ -70,23 +71,25 @@ class PortablePredictor:
             raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
 
     def _blocks(self, features: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
-        """Yield blocks of predictions: their rows, the features of their windows, and which windows are finite.
+        """Yield the blocks of at most ``size`` predictions in which a window is finite.
 
-        The features are finite: where they are not, they are replaced by 0. ``None`` says that all windows are finite;
-        a block without a finite window is left out.
+        Yields:
+            the rows of the predictions; the features of their windows, ``(features, rows)``, where what is not finite
+            is 0; and which windows are finite, ``None`` for all.
         """
         before = self.window - 1
         for start in range(before, len(features), size):
             at = slice(start, min(start + size, len(features)))
-            rows = np.ascontiguousarray(features[start - before : at.stop], dtype=np.float32)
-            finite = np.isfinite(rows)
+            columns = np.array(features[start - before : at.stop].T, dtype=np.float32, order="C")
+            finite = np.isfinite(columns)
             if finite.all():
-                yield at, rows, None
+                yield at, columns, None
                 continue
-            counts = np.cumsum(np.concatenate(([False], finite.all(axis=1))))
+            counts = np.cumsum(np.concatenate(([False], finite.all(axis=0))))
             whole = counts[self.window :] - counts[: -self.window] == self.window
             if whole.any():
-                yield at, np.where(finite, rows, np.float32(0)), whole
+                columns[~finite] = 0
+                yield at, columns, whole
 
 
 class _Explainable(PortablePredictor):
@@ -105,11 +108,11 @@ class _Explainable(PortablePredictor):
         self._check(features)
         result = np.full((len(features), self.input_size, self._graph.outputs), np.nan)
         with np.errstate(all="ignore"):
-            for at, rows, whole in self._blocks(features, max(self._block // STEPS, 1)):
-                samples = rows.T
+            for at, columns, whole in self._blocks(features, max(self._block // STEPS, 1)):
+                samples = columns
                 if self.window > 1:
-                    # Of consecutive rows (features, m, window).
-                    samples = np.lib.stride_tricks.sliding_window_view(samples, self.window, axis=1).transpose(2, 0, 1)
+                    windows = np.lib.stride_tricks.sliding_window_view(columns, self.window, axis=1)
+                    samples = windows.transpose(2, 0, 1)
                 found = contributions(self._network, samples, self._average)
                 if whole is None:
                     result[at] = found

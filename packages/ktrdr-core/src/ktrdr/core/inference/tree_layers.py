@@ -73,8 +73,8 @@ class TreesLayer:
         return total
 
     def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Trees have no gradients; the check of a twin refuses contributions of trees."""
-        raise NotImplementedError
+        """Raise an error: trees have no gradients."""
+        raise NotImplementedError("a twin with trees has no `average`, which gradients are for")
 
     def _leaves(self, roots: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the leaf of each tree and row: intp ``(trees, m)``."""

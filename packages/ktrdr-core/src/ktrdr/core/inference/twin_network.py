@@ -71,7 +71,7 @@ class TwinNetwork:
             _Step(
                 node.name,
                 node.reads,
-                None if isinstance(node, Mean) else _layer(node, arrays, graph.window),
+                _layer(node, arrays, graph.window),
                 reuse=node.reads[0] != FEATURES and readers[node.reads[0]] == 1,
                 last_of=tuple(name for name in set(node.reads) if last_reader[name] == node.name),
             )
@@ -125,7 +125,7 @@ def _output(step: _Step, values: Mapping[str, np.ndarray], *, reuse: bool) -> np
     return total
 
 
-def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer:
+def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer | None:
     match node:
         case Standardize():
             return StandardizeLayer(node, arrays)
@@ -151,5 +151,5 @@ def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer:
             return ScaleLayer(node)
         case Trees():
             return TreesLayer(node, arrays)
-        case _:
-            raise NotImplementedError(node.kind)
+        case Mean():
+            return None
