@@ -8,6 +8,7 @@ import numpy as np
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.inference.integrated_gradients import STEPS, contributions
+from ktrdr.core.inference.tree_layers import TREE_ROWS
 from ktrdr.core.inference.twin_network import TwinNetwork
 from ktrdr.core.inference.vocabulary import Gru, Lstm, Scale, Trees, TwinGraph
 from ktrdr.core.plugins.contract import Rule
@@ -16,8 +17,6 @@ __all__ = ["PortablePredictor", "portable_predictor"]
 
 # The values of the layers of a small network stay in the cache of a core.
 _MOST_ROWS = 512
-# Trees have few values between their layers, and few trees are faster with more rows at once.
-_MOST_ROWS_OF_TREES = 4_096
 _FEWEST_ROWS = 16
 # Values of the largest layer of a block; 4 MiB of float32.
 _BLOCK_VALUES = 1 << 20
@@ -157,12 +156,13 @@ def portable_predictor(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> Po
 
 def block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
     """Return the number of rows to predict at once, so that the values of a layer take at most about 4 MiB."""
-    kinds = {type(node) for node in graph.nodes}
-    if Trees in kinds:
-        return _MOST_ROWS_OF_TREES
-    width = max((len(arrays[name]) for name in graph.array_names()), default=1)
-    steps = graph.window if kinds & {Lstm, Gru} else 1
-    return min(max(_BLOCK_VALUES // (max(width, graph.input_size) * steps), _FEWEST_ROWS), _MOST_ROWS)
+    trees = [node for node in graph.nodes if isinstance(node, Trees)]
+    # The nodes of trees are not values of a layer.
+    nodes = {getattr(node, field) for node in trees for field in node.arrays if field != "start"}
+    width = max((len(arrays[name]) for name in graph.array_names() if name not in nodes), default=1)
+    steps = graph.window if any(isinstance(node, Lstm | Gru) for node in graph.nodes) else 1
+    fitting = max(_BLOCK_VALUES // (max(width, graph.input_size) * steps), _FEWEST_ROWS)
+    return min(fitting, TREE_ROWS if trees else _MOST_ROWS)
 
 
 def _not_finite(at: slice) -> BadInputError:
