@@ -31,7 +31,8 @@ _LOGIT_END = 36.0
 
 class _Relu:
     def forward(self, x: np.ndarray, *, reuse: bool) -> np.ndarray:
-        y: np.ndarray = np.maximum(x, 0, out=x if reuse else None)
+        # Twice as fast as with the number 0.
+        y: np.ndarray = np.maximum(x, np.zeros(x.shape[-1], x.dtype), out=x if reuse else None)
         return y
 
     def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:

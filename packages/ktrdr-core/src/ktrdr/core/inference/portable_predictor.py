@@ -8,12 +8,14 @@ import numpy as np
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.inference.integrated_gradients import STEPS, contributions
+from ktrdr.core.inference.tree_layers import TREE_ROWS
 from ktrdr.core.inference.twin_network import TwinNetwork
-from ktrdr.core.inference.vocabulary import Gru, Lstm, TwinGraph
+from ktrdr.core.inference.vocabulary import Gru, Lstm, Scale, Trees, TwinGraph
 from ktrdr.core.plugins.contract import Rule
 
 __all__ = ["PortablePredictor", "portable_predictor"]
 
+# The values of the layers of a small network stay in the cache of a core.
 _MOST_ROWS = 512
 _FEWEST_ROWS = 16
 # Values of the largest layer of a block; 4 MiB of float32.
@@ -43,6 +45,12 @@ class PortablePredictor:
         """Number of rows that one prediction uses."""
         return self._graph.window
 
+    @property
+    def unit(self) -> float:
+        """Standard deviation of the labels of a regression, which its network learns in units of; 0 if unknown."""
+        last = self._graph.nodes[-1]
+        return abs(last.factor) if isinstance(last, Scale) else 0.0
+
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``; see the plugin contract.
 
@@ -53,8 +61,8 @@ class PortablePredictor:
         values = self._graph.output == "regression"
         result = np.full(len(features) if values else (len(features), self._graph.outputs), np.nan)
         with np.errstate(all="ignore"):
-            for at, rows, whole in self._blocks(features, self._block):
-                found = self._network.forward(rows.T)
+            for at, columns, whole in self._blocks(features, self._block):
+                found = self._network.forward(columns)
                 answer = found[0] if values else found.T
                 if whole is None:
                     result[at] = answer
@@ -69,23 +77,25 @@ class PortablePredictor:
             raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
 
     def _blocks(self, features: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
-        """Yield blocks of predictions: their rows, the features of their windows, and which windows are finite.
+        """Yield the blocks of at most ``size`` predictions in which a window is finite.
 
-        The features are finite: where they are not, they are replaced by 0. ``None`` says that all windows are finite;
-        a block without a finite window is left out.
+        Yields:
+            the rows of the predictions; the features of their windows, ``(features, rows)``, where what is not finite
+            is 0; and which windows are finite, ``None`` for all.
         """
         before = self.window - 1
         for start in range(before, len(features), size):
             at = slice(start, min(start + size, len(features)))
-            rows = np.ascontiguousarray(features[start - before : at.stop], dtype=np.float32)
-            finite = np.isfinite(rows)
+            columns = np.array(features[start - before : at.stop].T, dtype=np.float32, order="C")
+            finite = np.isfinite(columns)
             if finite.all():
-                yield at, rows, None
+                yield at, columns, None
                 continue
-            counts = np.cumsum(np.concatenate(([False], finite.all(axis=1))))
+            counts = np.cumsum(np.concatenate(([False], finite.all(axis=0))))
             whole = counts[self.window :] - counts[: -self.window] == self.window
             if whole.any():
-                yield at, np.where(finite, rows, np.float32(0)), whole
+                columns[~finite] = 0
+                yield at, columns, whole
 
 
 class _Explainable(PortablePredictor):
@@ -104,11 +114,11 @@ class _Explainable(PortablePredictor):
         self._check(features)
         result = np.full((len(features), self.input_size, self._graph.outputs), np.nan)
         with np.errstate(all="ignore"):
-            for at, rows, whole in self._blocks(features, max(self._block // STEPS, 1)):
-                samples = rows.T
+            for at, columns, whole in self._blocks(features, max(self._block // STEPS, 1)):
+                samples = columns
                 if self.window > 1:
-                    # Of consecutive rows (features, m, window).
-                    samples = np.lib.stride_tricks.sliding_window_view(samples, self.window, axis=1).transpose(2, 0, 1)
+                    windows = np.lib.stride_tricks.sliding_window_view(columns, self.window, axis=1)
+                    samples = windows.transpose(2, 0, 1)
                 found = contributions(self._network, samples, self._average)
                 if whole is None:
                     result[at] = found
@@ -146,9 +156,13 @@ def portable_predictor(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> Po
 
 def block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
     """Return the number of rows to predict at once, so that the values of a layer take at most about 4 MiB."""
-    width = max((len(arrays[name]) for name in graph.array_names()), default=1)
+    trees = [node for node in graph.nodes if isinstance(node, Trees)]
+    # The nodes of trees are not values of a layer.
+    nodes = {getattr(node, field) for node in trees for field in node.arrays if field != "start"}
+    width = max((len(arrays[name]) for name in graph.array_names() if name not in nodes), default=1)
     steps = graph.window if any(isinstance(node, Lstm | Gru) for node in graph.nodes) else 1
-    return min(max(_BLOCK_VALUES // (max(width, graph.input_size) * steps), _FEWEST_ROWS), _MOST_ROWS)
+    fitting = max(_BLOCK_VALUES // (max(width, graph.input_size) * steps), _FEWEST_ROWS)
+    return min(fitting, TREE_ROWS if trees else _MOST_ROWS)
 
 
 def _not_finite(at: slice) -> BadInputError:

@@ -14,6 +14,7 @@ from ktrdr.core.inference.layer import Layer
 from ktrdr.core.inference.output_layers import PairLayer, ScaleLayer, SoftmaxLayer, SpreadLayer
 from ktrdr.core.inference.recurrent_layers import GruLayer, LastLayer, LstmLayer
 from ktrdr.core.inference.rules_layer import RulesLayer
+from ktrdr.core.inference.tree_layers import TreesLayer
 from ktrdr.core.inference.vocabulary import (
     FEATURES,
     Activation,
@@ -29,6 +30,7 @@ from ktrdr.core.inference.vocabulary import (
     Softmax,
     Spread,
     Standardize,
+    Trees,
     TwinGraph,
 )
 
@@ -69,7 +71,7 @@ class TwinNetwork:
             _Step(
                 node.name,
                 node.reads,
-                None if isinstance(node, Mean) else _layer(node, arrays, graph.window),
+                _layer(node, arrays, graph.window),
                 reuse=node.reads[0] != FEATURES and readers[node.reads[0]] == 1,
                 last_of=tuple(name for name in set(node.reads) if last_reader[name] == node.name),
             )
@@ -123,7 +125,7 @@ def _output(step: _Step, values: Mapping[str, np.ndarray], *, reuse: bool) -> np
     return total
 
 
-def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer:
+def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer | None:
     match node:
         case Standardize():
             return StandardizeLayer(node, arrays)
@@ -147,5 +149,7 @@ def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer:
             return SpreadLayer(node)
         case Scale():
             return ScaleLayer(node)
-        case _:
-            raise NotImplementedError(node.kind)
+        case Trees():
+            return TreesLayer(node, arrays)
+        case Mean():
+            return None
