@@ -1,8 +1,8 @@
 """Build and measure the images without the daemon of a container engine: with mmdebstrap for the base, and buildah.
 
 ``python deploy/images/build.py base|build|sizes|sbom|estimate [ROLE]``, without a role for all that are built in tests;
-``nox -s images`` runs all of it. Needs root, and the Debian packages `buildah` and `mmdebstrap`. All files are below ``KTRDR_IMAGES`` (default
-``~/.cache/ktrdr-images``), separate from other images of buildah on this machine.
+``nox -s images`` runs all of it. Needs root, and the Debian packages `buildah` and `mmdebstrap`. All files are below
+``KTRDR_IMAGES`` (default ``~/.cache/ktrdr-images``), separate from other images of buildah on this machine.
 """
 
 from __future__ import annotations
