@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -128,7 +127,8 @@ def _dense(layer: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _lstm(layer: Any) -> tuple[np.ndarray, ...]:
     # The gates are in the order of the vocabulary.
-    bias = _array(layer.bias_ih_l0.double() + layer.bias_hh_l0.double())
+    # The sum of two float32 numbers is exact in float64, which not every device has.
+    bias = _array(layer.bias_ih_l0.cpu().double() + layer.bias_hh_l0.cpu().double())
     return _array(layer.weight_ih_l0), _array(layer.weight_hh_l0), bias
 
 
@@ -140,4 +140,4 @@ def _gru(layer: Any) -> tuple[np.ndarray, ...]:
 
 def _array(tensor: Any) -> np.ndarray:
     """Return a copy, float32."""
-    return np.array(tensor.detach().to("cpu", torch.float32).numpy(), order="C")
+    return np.array(tensor.detach().cpu().float().numpy(), order="C")
