@@ -22,15 +22,16 @@ from ktrdr.core.workflows.model_twins import compare_twin
 from ktrdr.core.workflows.run_backtest import backtest
 
 SHORT = {
-    "training_data": {"date_range": {"start": "2017-01-01", "end": "2017-03-31"}},
+    "training_data": {"date_range": {"start": "2017-01-01", "end": "2017-02-28"}},
     "decisions": {"confidence_threshold": 0.34},
 }
 ONE_INPUT = {"nn_inputs": [{"fuzzy_set": "rsi", "timeframes": "all"}]}
 NEURAL_KEYS = ("batch_size", "learning_rate", "optimizer", "weight_decay", "gradient_clip", "lr_scheduler",
                "early_stopping", "epochs")  # fmt: skip
 OTHER = dict.fromkeys(NEURAL_KEYS)
-# HOLD is rare, so that a model of three epochs trades.
-FAST = {"epochs": 3, "labels": {"source": "direction", "horizon": 4, "threshold": 0.0001}}
+# HOLD is rare and has no more weight, so that a model of three epochs trades.
+UP_OR_DOWN = {"labels": {"source": "direction", "horizon": 4, "threshold": 0.0001}, "class_weights": None}
+FAST = {"epochs": 3, "learning_rate": 0.01, **UP_OR_DOWN}
 VALUES = {
     "decisions": {
         "replace": {"output_format": "regression", "cost_model": {"round_trip_cost": 0.0, "min_edge_multiplier": 1.0}}
