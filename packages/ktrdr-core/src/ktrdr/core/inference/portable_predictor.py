@@ -18,9 +18,11 @@ __all__ = ["PortablePredictor", "portable_predictor"]
 _MOST_ROWS = 512
 # Trees have few values between their layers, and few trees are faster with more rows at once.
 _MOST_ROWS_OF_TREES = 4_096
-_FEWEST_ROWS = 16
-# Values of the largest layer of a block; 4 MiB of float32.
-_BLOCK_VALUES = 1 << 20
+# A product is fastest with a multiple of as many rows, and with fewer rows it takes hardly less time.
+_ROWS_TOGETHER = 16
+# Values of the largest layer of a block: 4 MiB of float32, and 64 MiB if that is less than the rows above.
+_VALUES = 1 << 20
+_MOST_VALUES = 1 << 24
 
 
 class PortablePredictor:
@@ -34,7 +36,7 @@ class PortablePredictor:
     def __init__(self, graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> None:
         self._graph = graph
         self._network = TwinNetwork(graph, arrays)
-        self._block = block_rows(graph, arrays)
+        self._block = _block_rows(graph, arrays)
 
     @property
     def input_size(self) -> int:
@@ -149,14 +151,15 @@ def portable_predictor(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> Po
     return (_ExplainableRuleBased if graph.rules else _Explainable)(graph, arrays, arrays[graph.average])
 
 
-def block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
-    """Return the number of rows to predict at once, so that the values of a layer take at most about 4 MiB."""
+def _block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
+    """Return the number of rows to predict at once, so that the values of a layer take a bounded memory."""
     kinds = {type(node) for node in graph.nodes}
     if Trees in kinds:
         return _MOST_ROWS_OF_TREES
-    width = max((len(arrays[name]) for name in graph.array_names()), default=1)
-    steps = graph.window if kinds & {Lstm, Gru} else 1
-    return min(max(_BLOCK_VALUES // (max(width, graph.input_size) * steps), _FEWEST_ROWS), _MOST_ROWS)
+    width = max([graph.input_size, *(max(len(arrays[name]), arrays[name][0].size) for name in graph.array_names())])
+    values = width * (graph.window if kinds & {Lstm, Gru} else 1)
+    rows = min(_VALUES // values, _MOST_ROWS) // _ROWS_TOGETHER * _ROWS_TOGETHER
+    return rows or min(max(_MOST_VALUES // values, 1), _ROWS_TOGETHER)
 
 
 def _not_finite(at: slice) -> BadInputError:
