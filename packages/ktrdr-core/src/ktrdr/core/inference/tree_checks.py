@@ -43,14 +43,11 @@ def check_trees(node: Trees, arrays: Mapping[str, np.ndarray], inputs: int) -> t
         TwinError: the arrays are not such trees.
     """
     trees = {field: arrays[getattr(node, field)] for field in node.arrays}
-    try:
-        _check_shapes(trees)
-        outputs = len(trees["start"])
-        _check_ranges(trees, inputs, outputs)
-        _check_structure(trees["roots"], trees["left"], trees["right"])
-        _check_values(trees)
-    except TwinError as error:
-        raise TwinError(f"the trees {node.name!r} of the twin are damaged: {error}") from None
+    _check_shapes(trees)
+    outputs = len(trees["start"])
+    _check_ranges(trees, inputs, outputs)
+    _check_structure(trees["roots"], trees["left"], trees["right"])
+    _check_values(trees)
     return outputs, node.combine == "mean" and _leaves_are_probabilities(trees)
 
 
@@ -59,48 +56,36 @@ def _check_shapes(trees: Mapping[str, np.ndarray]) -> None:
         axes = 2 if field == "values" else 1
         if array.dtype != _DTYPES[field] or array.ndim != axes or not array.size:
             raise TwinError(
-                f"`{field}` is {array.dtype} {array.shape}, and {np.dtype(_DTYPES[field])} with {axes}"
-                f" {'axis' if axes == 1 else 'axes'} and at least one value is needed"
+                f"`{field}` is {array.dtype} {array.shape}, not {np.dtype(_DTYPES[field])} with"
+                f" {axes} ax{'i' if axes == 1 else 'e'}s, none of them empty"
             )
-    for field, like in (
-        ("columns", "roots"),
-        ("thresholds", "features"),
-        ("left", "features"),
-        ("right", "features"),
-        ("values", "features"),
-    ):
-        if len(trees[field]) != len(trees[like]):
-            raise TwinError(f"`{field}` is of {len(trees[field]):,}, and `{like}` of {len(trees[like]):,}")
+    for like, fields in (("roots", ("columns",)), ("features", ("thresholds", "left", "right", "values"))):
+        for field in fields:
+            if len(trees[field]) != len(trees[like]):
+                raise TwinError(f"`{field}` has {len(trees[field]):,} rows, `{like}` has {len(trees[like]):,}")
 
 
 def _check_ranges(trees: Mapping[str, np.ndarray], inputs: int, outputs: int) -> None:
     nodes, width = trees["values"].shape
     if width > outputs:
         raise TwinError(f"`values` has {width:,} columns, more than the {outputs:,} outputs")
-    for field, end in (
-        ("roots", nodes),
-        ("columns", outputs - width + 1),
-        ("features", inputs),
-        ("left", nodes),
-        ("right", nodes),
-    ):
+    ends = {"roots": nodes, "columns": outputs - width + 1, "features": inputs, "left": nodes, "right": nodes}
+    for field, end in ends.items():
         low, high = int(trees[field].min()), int(trees[field].max())
         if low < 0 or high >= end:
-            raise TwinError(f"`{field}` holds {low if low < 0 else high}, which is not from 0 to {end - 1}")
+            raise TwinError(f"`{field}` holds {low if low < 0 else high}, not only numbers from 0 to {end - 1}")
 
 
 def _check_structure(roots: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
-    """Refuse cycles, shared nodes, nodes outside of trees, and trees that are too deep."""
+    """Refuse cycles, nodes that stand in no tree or twice, and trees that are too deep."""
     numbers = np.arange(len(left))
     inner = (left != numbers) | (right != numbers)
-    children = np.concatenate([left[inner], right[inner]])
-    if (children <= np.concatenate([numbers[inner]] * 2)).any():
-        raise TwinError("a child does not stand behind its parent")
-    parents = np.bincount(children, minlength=len(left))
-    parents += np.bincount(roots, minlength=len(left))
-    if (parents != 1).any():
-        which = int(np.flatnonzero(parents != 1)[0])
-        raise TwinError(f"node {which:,} does not have exactly one parent, and is not the root of one tree")
+    if (backward := inner & ((left <= numbers) | (right <= numbers))).any():
+        raise TwinError(f"a child of node {backward.argmax():,} does not stand behind it")
+    places = np.bincount(np.concatenate([roots, left[inner], right[inner]]), minlength=len(left))
+    if (wrong := places != 1).any():
+        which = int(wrong.argmax())
+        raise TwinError(f"node {which:,} stands in {'several places' if places[which] else 'no place'} of the trees")
     level = roots
     for _ in range(DEEPEST_TREE + 1):
         level = level[inner[level]]
@@ -114,10 +99,9 @@ def _check_values(trees: Mapping[str, np.ndarray]) -> None:
     for field in ("start", "thresholds", "values"):
         if not np.isfinite(trees[field]).all():
             raise TwinError(f"`{field}` holds a value that is not finite")
-    largest = float(np.abs(trees["values"]).max()), float(np.abs(trees["start"]).max())
-    with np.errstate(over="ignore"):
-        if not np.isfinite(np.float64(largest[0]) * len(trees["roots"]) + np.float64(largest[1])):
-            raise TwinError(f"`values` and `start` hold {max(largest):g}, whose sums may not be finite")
+    largest = max(np.abs(trees["values"]).max(), np.abs(trees["start"]).max())
+    if largest > np.finfo(np.float64).max / (len(trees["roots"]) + 1):
+        raise TwinError(f"a value is {largest:g} in size, and the sum of all trees may not be finite")
 
 
 def _leaves_are_probabilities(trees: Mapping[str, np.ndarray]) -> bool:

@@ -8,17 +8,20 @@ import numpy as np
 
 from ktrdr.core.inference.vocabulary import Trees
 
-__all__ = ["TreesLayer", "rounded_down"]
+__all__ = ["TREE_ROWS", "TreesLayer", "rounded_down"]
 
-# The walks of many rows through one tree read the same nodes, and the walks of one block fit into the cache of a core.
-# Measured: from half of it to four times as many walks, and with fewer rows of more trees, it is at most a tenth slower.
+TREE_ROWS = 16_384
+"""Number of rows to predict at once: the more walk through a tree, the more of its nodes come from the cache.
+
+With 512 rows deep trees take up to three times as long.
+"""
+
+# With half as many or four times as many the walks take up to a tenth longer.
 _WALKS_AT_ONCE = 32_768
-_MOST_ROWS = 16_384
-_MOST_VALUES_AT_ONCE = 1 << 20
 
-# The levels between two looks at which walks have arrived, and the share of them that is not worth a copy of the others.
+# Levels between two counts of the walks that have arrived, and their share that is not worth a copy of the others.
 _LEVELS = 3
-_FEW_ARRIVED = 0.3
+_FEW = 0.3
 
 
 class TreesLayer:
@@ -35,7 +38,7 @@ class TreesLayer:
     def __init__(self, node: Trees, arrays: Mapping[str, np.ndarray]) -> None:
         left, right = arrays[node.left], arrays[node.right]
         self._mean = node.combine == "mean"
-        self._start = arrays[node.start]
+        self._start = arrays[node.start][:, np.newaxis]
         self._columns = arrays[node.columns].tolist()
         self._values = arrays[node.values]
         # numpy takes with indices of type `intp`, and would convert others at every level.
@@ -47,48 +50,48 @@ class TreesLayer:
         self._thresholds = np.where(self._inner, arrays[node.thresholds], np.inf)
         self._rounded = rounded_down(self._thresholds)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return float64 ``(m, outputs)`` of float32 or float64 ``(m, inputs)``.
+    def forward(self, x: np.ndarray, *, reuse: bool) -> np.ndarray:
+        """Return float64 ``(outputs, m)`` of float32 or float64 ``(inputs, m)``.
 
-        The values of the trees are added one after another, in their order: the bits of a row do not depend on other
-        rows.
+        The values of the trees are added one after another, in their order: the bits of a prediction do not depend on
+        other rows.
         """
-        total = np.zeros((len(x), len(self._start)))
+        total = np.zeros((len(self._start), x.shape[1]))
         if not self._mean:
             total += self._start
-        rows = max(1, min(_MOST_ROWS, _MOST_VALUES_AT_ONCE // len(self._start)))
-        for first in range(0, len(x), rows):
-            self._add(np.ascontiguousarray(x[first : first + rows]), total[first : first + rows])
+        rows = np.ascontiguousarray(x.T)
+        width = self._values.shape[1]
+        trees = max(1, _WALKS_AT_ONCE // max(1, len(rows)))
+        for first in range(0, len(self._roots), trees):
+            leaves = self._leaves(self._roots[first : first + trees], rows)
+            for column, places in zip(self._columns[first : first + trees], leaves, strict=True):
+                total[column : column + width] += self._values.take(places, axis=0, mode="clip").T
         if self._mean:
             total /= len(self._roots)
             total += self._start
         return total
 
-    def _add(self, x: np.ndarray, total: np.ndarray) -> None:
-        """Add the values of all trees to float64 ``(m, outputs)``."""
-        width = self._values.shape[1]
-        trees = max(1, _WALKS_AT_ONCE // len(x))
-        for first in range(0, len(self._roots), trees):
-            leaves = self._leaves(self._roots[first : first + trees], x)
-            for column, places in zip(self._columns[first : first + trees], leaves, strict=True):
-                total[:, column : column + width] += self._values.take(places, axis=0, mode="clip")
+    def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Raise an error: trees have no gradients."""
+        raise NotImplementedError("a twin with trees has no `average`, which gradients are for")
 
-    def _leaves(self, roots: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def _leaves(self, roots: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the leaf of each tree and row: intp ``(trees, m)``."""
-        cells = x.ravel()
-        thresholds = self._rounded if x.dtype == np.float32 else self._thresholds
-        leaves = np.repeat(roots, len(x))
+        m, inputs = rows.shape
+        cells = rows.ravel()
+        thresholds = self._rounded if rows.dtype == np.float32 else self._thresholds
+        leaves = np.repeat(roots, m)
         walks = np.arange(len(leaves))
         nodes = leaves.copy()
-        rows = np.tile(np.arange(len(x)) * x.shape[1], len(roots))  # position of each walk's row in `cells`
+        starts = np.tile(np.arange(m) * inputs, len(roots))  # of the row of each walk in `cells`
         while len(nodes):
             index = np.empty_like(nodes)
-            values, limits = np.empty(len(nodes), x.dtype), np.empty(len(nodes), x.dtype)
+            values, limits = np.empty(len(nodes), rows.dtype), np.empty(len(nodes), rows.dtype)
             above = np.empty(len(nodes), np.bool_)
             for _ in range(_LEVELS):
-                # Nothing is out of range; the mode `clip` of numpy is the one without a check and a second buffer.
+                # No index is out of range; with `clip` numpy writes to `out` directly, without a buffer.
                 self._features.take(nodes, out=index, mode="clip")
-                index += rows
+                index += starts
                 cells.take(index, out=values, mode="clip")
                 thresholds.take(nodes, out=limits, mode="clip")
                 np.greater(values, limits, out=above)
@@ -96,16 +99,16 @@ class TreesLayer:
                 index += above
                 self._children.take(index, out=nodes, mode="clip")
             going = np.flatnonzero(self._inner.take(nodes, mode="clip"))
-            if len(going) <= (1 - _FEW_ARRIVED) * len(nodes):
+            if len(going) <= (1 - _FEW) * len(nodes):
                 leaves[walks] = nodes
-                walks, nodes, rows = walks[going], nodes[going], rows[going]
-        return leaves.reshape(len(roots), len(x))
+                walks, nodes, starts = walks[going], nodes[going], starts[going]
+        return leaves.reshape(len(roots), m)
 
 
 def rounded_down(thresholds: np.ndarray) -> np.ndarray:
     """Return the largest float32 that are at most the float64 ``thresholds``.
 
-    A float32 is at most the one exactly if it is at most the other.
+    A float32 is at most such a number if, and only if, it is at most the threshold.
     """
     with np.errstate(over="ignore"):
         rounded = thresholds.astype(np.float32)

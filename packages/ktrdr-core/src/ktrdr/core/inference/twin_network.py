@@ -125,19 +125,6 @@ def _output(step: _Step, values: Mapping[str, np.ndarray], *, reuse: bool) -> np
     return total
 
 
-class _ByRows:
-    """Trees, which read and return rows, and have no gradients."""
-
-    def __init__(self, node: Trees, arrays: Mapping[str, np.ndarray]) -> None:
-        self._trees = TreesLayer(node, arrays)
-
-    def forward(self, x: np.ndarray, *, reuse: bool) -> np.ndarray:
-        return np.ascontiguousarray(self._trees.forward(x.T).T)
-
-    def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        raise NotImplementedError("a twin with trees has no `average`, which gradients are for")
-
-
 def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer | None:
     match node:
         case Standardize():
@@ -163,6 +150,6 @@ def _layer(node: Node, arrays: Mapping[str, np.ndarray], window: int) -> Layer |
         case Scale():
             return ScaleLayer(node)
         case Trees():
-            return _ByRows(node, arrays)
+            return TreesLayer(node, arrays)
         case Mean():
             return None

@@ -68,7 +68,7 @@ _LOGISTIC_REGRESSION = ModelType(
 INFO = PluginInfo(
     name=NAME,
     version=__version__,
-    contract="2.1",
+    contract="2.2",
     model_types=(_GRADIENT_BOOSTING, _RANDOM_FOREST, _LOGISTIC_REGRESSION),
     requires=("scikit-learn", "skops"),
 )

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.plugins import EpochRecord
+from ktrdr.core.plugins import EpochRecord, Twin
 from ktrdr.core.plugins.contract import OutputKind
+from ktrdr.ml.sklearn.sklearn_twin import make_twin
 
 __all__ = ["SklearnModel", "SklearnPredictor"]
 
@@ -51,6 +52,14 @@ class SklearnPredictor:
             # Trees compare float32 values; the linear model was fitted in float64.
             result[rows] = self._predict(features[rows].astype(np.float64 if self._linear else np.float32))
         return result
+
+    def twin(self) -> Twin:
+        """Return the model as data; see :class:`~ktrdr.core.plugins.Portable`.
+
+        Raises:
+            BadInputError: the model is too large for the vocabulary.
+        """
+        return make_twin(self.estimator, self.model_type, self.output, self.input_size, len(self.classes), self.seen)
 
     @property
     def _linear(self) -> bool:
