@@ -1,9 +1,10 @@
-"""Make the backend's environment smaller than with ``slim.py`` alone: ``python lean.py ENVIRONMENT``.
+"""Make an environment without an ML framework smaller than with ``slim.py`` alone: ``python lean.py ENVIRONMENT ROLE``.
 
-Debug symbols are removed from extension modules, but not from bundled libraries, which were patched after linking. Only
+Debug symbols are removed from extension modules, but not from bundled libraries, which were patched after linking.
+Every extension is loaded afterwards, so that the build fails if `strip` has broken one. In the image `backend` only
 modules that the server imports at its start get bytecode; the others, mostly pandas and plotly, are compiled in memory
-at their first import in a process, which takes seconds. Every extension is loaded afterwards, so that the build fails
-if `strip` has broken one.
+at their first import in a process, which takes seconds. A worker starts a process for every backtest, so all of its
+modules get bytecode.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from slim import same_time, slim
+import slim
 
 UNUSED_PATHS = (
     "plotly/package_data/widgetbundle.js",
     "plotly/package_data/datasets",
-    "sqlalchemy/testing",
     "numpy/distutils",
     "numpy/f2py",
 )
+UNUSED_PATHS_OF_BACKEND = ("sqlalchemy/testing",)
 UNUSED_ENDINGS = (".pyi", ".pxi")
 # Lexers that are kept, for tracebacks and files of KTRDR: rich uses pygments to highlight code.
 LANGUAGES = {"__init__.py", "_mapping.py", "special.py", "python.py", "data.py"}
@@ -68,9 +69,9 @@ for path in sys.argv[1:]:
 """
 
 
-def remove(site: Path) -> None:
+def remove(site: Path, role: str) -> None:
     """Remove files that only notebooks, type checkers and test suites use."""
-    for relative in UNUSED_PATHS:
+    for relative in UNUSED_PATHS + (UNUSED_PATHS_OF_BACKEND if role == "backend" else ()):
         path = site / relative
         if path.is_dir():
             shutil.rmtree(path)
@@ -94,7 +95,7 @@ def strip(site: Path, python: Path) -> None:
     subprocess.run([str(python), "-c", _LOAD, *extensions], check=True)
 
 
-def bytecode(site: Path, python: Path) -> None:
+def bytecode_of_start(site: Path, python: Path) -> None:
     """Compile the modules that are imported when the server starts."""
     answer = subprocess.run([str(python), "-c", _IMPORTED, *STARTED], stdout=subprocess.PIPE, text=True, check=True)
     for file in sorted(json.loads(answer.stdout)):
@@ -103,15 +104,18 @@ def bytecode(site: Path, python: Path) -> None:
 
 
 def main() -> None:
-    """Shrink the environment in the argument."""
-    environment = Path(sys.argv[1])
+    """Shrink the environment of the role in the arguments."""
+    environment, role = Path(sys.argv[1]), sys.argv[2]
     (site,) = environment.glob("lib/python3.*/site-packages")
     python = environment / "bin/python"
-    slim(environment, site, headers=False)
-    remove(site)
+    slim.slim(environment, site, headers=False)
+    remove(site, role)
     strip(site, python)
-    bytecode(site, python)
-    same_time(environment, int(os.environ["SOURCE_DATE_EPOCH"]))
+    if role == "backend":
+        bytecode_of_start(site, python)
+    else:
+        slim.bytecode(site)
+    slim.same_time(environment, int(os.environ["SOURCE_DATE_EPOCH"]))
 
 
 if __name__ == "__main__":

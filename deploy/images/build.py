@@ -1,8 +1,8 @@
 """Build and measure the images without the daemon of a container engine: with mmdebstrap for the base, and buildah.
 
-``python deploy/images/build.py base|build ROLE|sizes ROLE|sbom ROLE|estimate``; ``nox -s images`` runs all of it. Needs
-root, and the Debian packages `buildah` and `mmdebstrap`. All files are below ``KTRDR_IMAGES`` (default
-``~/.cache/ktrdr-images``), separate from other images of buildah on this machine.
+``python deploy/images/build.py base|build|sizes|sbom|estimate [ROLE]``, without a role for all that are built in tests;
+``nox -s images`` runs all of it. Needs root, and the Debian packages `buildah` and `mmdebstrap`. All files are below
+``KTRDR_IMAGES`` (default ``~/.cache/ktrdr-images``), separate from other images of buildah on this machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUITE = "bookworm"
 """Debian 12, whose Python is 3.11, as in the images."""
 
 BASE = f"localhost/ktrdr-base:{SUITE}"
-ROLES = ("backend", "worker-cpu")
+ROLES = ("backend", "worker-backtest", "worker-cpu")
 """The images that are built in tests. The other two need wheels of several gigabytes, or only repeat these steps."""
 
 INCLUDED = ("python3", "python3-venv", "ca-certificates", "usr-is-merged")
@@ -133,7 +133,10 @@ def _inputs(role: str) -> str:
     digest = hashlib.sha256(buildah("images", "--no-trunc", "--format", "{{.ID}}", make_base()).encode())
     seen = [
         path
-        for pattern in ("deploy/docker/*.py", "deploy/requirements/*.txt", "dist/*.whl")
+        for pattern in (
+            *("deploy/docker/*.py", "deploy/requirements/*.txt", "dist/*.whl"),
+            "examples/ktrdr-ml-example/src/ktrdr_ml_example/*.py",
+        )
         for path in ROOT.glob(pattern)
     ]
     for path in [_dockerfile(role), *sorted(seen)]:
@@ -261,14 +264,13 @@ def main() -> None:
     if asked.action in ("base", "estimate"):
         print(make_base() if asked.action == "base" else f"{estimate_gpu()} MB")
         return
-    if asked.role is None:
-        parser.error(f"name a role: {', '.join(ROLES)}")
-    if asked.action == "build":
-        print(build(asked.role))
-    elif asked.action == "sbom":
-        print(bill_of_materials(asked.role, asked.output))
-    else:
-        print(json.dumps(sizes(asked.role) if asked.action == "sizes" else heaviest(asked.role)))
+    for role in ROLES if asked.role is None else (asked.role,):
+        if asked.action == "build":
+            print(build(role))
+        elif asked.action == "sbom":
+            print(bill_of_materials(role, asked.output))
+        else:
+            print(json.dumps(sizes(role) if asked.action == "sizes" else heaviest(role)))
 
 
 if __name__ == "__main__":

@@ -49,15 +49,17 @@ TORCH_CPU_ARM64 = {"2.13.0+cpu": "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1
 # The init of every image is a package too, so that its hash is pinned, on any base.
 INIT = "dumb-init>=1.2.5"
 API = {"ktrdr-core": (), "ktrdr-api": ("postgresql", "tls")}
-WORKER = {"ktrdr-core": (), "ktrdr-ml-torch": (), "ktrdr-ml-sklearn": (), "ktrdr-worker": ()}
+WORKER = {"ktrdr-core": (), "ktrdr-worker": ()}
+TRAINER = WORKER | {"ktrdr-ml-torch": (), "ktrdr-ml-sklearn": ()}
 
 ROLES = {
     # Needed in builds, not part of any image.
     "build": Role(tools=("uv>=0.13", "cyclonedx-bom>=7")),
     "backend": Role(API, (INIT,)),
-    "worker-cpu": Role(WORKER, (INIT,), torch="cpu"),
-    "worker-gpu": Role(WORKER, (INIT,), torch="cuda"),
-    "dev": Role(API | WORKER, (INIT, "watchfiles>=1"), torch="cpu", groups=("test", "lint", "types")),
+    "worker-backtest": Role(WORKER, (INIT,)),
+    "worker-cpu": Role(TRAINER, (INIT,), torch="cpu"),
+    "worker-gpu": Role(TRAINER, (INIT,), torch="cuda"),
+    "dev": Role(API | TRAINER, (INIT, "watchfiles>=1"), torch="cpu", groups=("test", "lint", "types")),
 }
 
 

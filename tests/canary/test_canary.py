@@ -114,9 +114,13 @@ def test_a_training_outlives_backend_and_worker(canary, wait):
     assert canary.postgres.query("select count(*) from operations where state = 'completed'") == "1"
 
 
-def test_the_model_is_backtested_and_its_report_is_fetched(canary):
+def test_the_model_is_backtested_without_a_framework_and_its_report_is_fetched(canary, wait):
+    """The worker that trained it has left; the one that is there has neither torch nor a backend."""
     (model,) = canary.get("/models")
     assert model["problem"] == ""
+    assert canary.containers["worker-2"].stop() == 0
+    canary.start("worker-backtest")
+    wait(lambda: [each["capabilities"] for each in canary.get("/workers")] == [["backtest"]], "the worker has joined")
     status, queued = canary.request("POST", "/backtests", {"model": model["model"], "commission": 0.00002})
     assert status == 202, queued
     canary.wait_for(queued["id"], "completed")
@@ -129,9 +133,9 @@ def test_the_model_is_backtested_and_its_report_is_fetched(canary):
 
 
 def test_health_checks_of_the_images_hold_and_everything_leaves_when_asked(canary, wait):
-    for name in ("backend", "worker-2"):
+    for name in ("backend", "worker-backtest"):
         wait(canary.containers[name].healthy, f"{name} is healthy")
-    assert canary.containers["worker-2"].stop() == 0
+    assert canary.containers["worker-backtest"].stop() == 0
     wait(lambda: canary.get("/workers") == [], "the worker is gone")
     assert canary.containers["backend"].stop() == 128 + signal.SIGTERM
     assert canary.containers["scheduler"].stop() == 0

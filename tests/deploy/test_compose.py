@@ -18,6 +18,8 @@ from ktrdr.api.settings import ApiSettings, load_settings
 from ktrdr.core.errors import BadInputError
 from ktrdr.worker.commands import worker
 
+# What the worker of a service requires.
+REQUIRED = {"worker": ("torch",), "worker-gpu": ("torch:gpu",), "worker-backtest": ()}
 ENVIRONMENTS = ("local", "sandbox", "canary", "homelab")
 COMMANDS = {"serve": serve, "worker": worker}
 # Read by `home_directory` and by plugin discovery, in every process of ours.
@@ -121,12 +123,12 @@ def test_commands_are_understood_and_workers_require_their_backend(compose, envi
         parsed = command.make_context(name, list(arguments)).params
         if command is worker:
             workers += 1
-            assert parsed["require"] == (("torch:gpu",) if name == "worker-gpu" else ("torch",))
+            assert parsed["require"] == REQUIRED[name]
             assert parsed["address"].startswith("tls://")
             # What a health check asks must be where the worker answers.
             check = service.get("healthcheck", {}).get("test", ["http://127.0.0.1:8788/health"])
             assert check[-1] == f"http://{parsed['http']}/health"
-    assert workers >= 1
+    assert workers >= 2
 
 
 def test_an_option_that_there_is_not_is_found():
@@ -185,4 +187,4 @@ def test_environments_stand_side_by_side(compose):
 
 def test_canary_runs_images_under_test(compose):
     images = {service["image"] for name, service in compose("canary").items() if "ktrdr-" in service["image"]}
-    assert images == {"ktrdr-backend:test", "ktrdr-worker-cpu:test"}
+    assert images == {"ktrdr-backend:test", "ktrdr-worker-backtest:test", "ktrdr-worker-cpu:test"}

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-ROLES = ("backend", "worker-cpu", "worker-gpu", "dev")
+ROLES = ("backend", "worker-backtest", "worker-cpu", "worker-gpu", "dev")
+
+# What the proof of a role needs besides its program.
+OF_THE_PROOF = {
+    "worker-backtest": [
+        "COPY examples/ktrdr-ml-example/src/ktrdr_ml_example /proof/trained_elsewhere/ktrdr_ml_example",
+    ]
+}
 
 
 def lint(path):
@@ -48,6 +55,7 @@ def test_promises_of_every_image(dockerfile):
         "COPY --from=environment /opt/ktrdr /opt/ktrdr",
         "COPY --from=environment /members/ /opt/ktrdr/",
         "COPY deploy/docker/prove.py /proof/prove.py",
+        *OF_THE_PROOF.get(role, []),
         "COPY --from=proof --chown=0:0 /tmp/role.json /opt/ktrdr/role.json",
     ]
     # Of two of these the stage with the bill is never built on its own.

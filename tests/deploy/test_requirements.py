@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-ROLES = ("build", "backend", "worker-cpu", "worker-gpu", "dev")
+ROLES = ("build", "backend", "worker-backtest", "worker-cpu", "worker-gpu", "dev")
 FRAMEWORKS = {"torch", "scikit-learn", "skops", "safetensors", "tensorflow", "jax"}
 
 
@@ -35,6 +35,8 @@ def test_everything_is_pinned_and_nothing_has_an_address(root, role):
 def test_each_role_has_what_it_should(root):
     read = {role: pins((root / f"deploy/requirements/{role}.txt").read_text(encoding="utf-8")) for role in ROLES}
     assert FRAMEWORKS & read["backend"].keys() == set()
+    assert FRAMEWORKS & read["worker-backtest"].keys() == set()
+    assert read["worker-backtest"].items() <= read["worker-cpu"].items()
     assert {"fastapi", "psycopg-binary", "cryptography", "dumb-init"} <= read["backend"].keys()
     assert "fastapi" not in read["worker-cpu"]
     assert read["worker-cpu"]["torch"][0].endswith("+cpu")

@@ -11,7 +11,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ROLES = ("backend", "worker-cpu")
+ROLES = ("backend", "worker-backtest", "worker-cpu")
+WITHOUT_FRAMEWORK = ("backend", "worker-backtest")
 # So that the two can meet without certificates, which the canary tries: on loopback that is allowed.
 TOKEN = {"KTRDR_API_TOKEN": "a-token-for-the-test"}
 
@@ -50,19 +51,23 @@ def test_image_says_what_was_proved_of_it(container, role):
     proved = json.loads((container(role).root / "opt/ktrdr/role.json").read_text(encoding="utf-8"))
     assert proved["role"] == role
     assert ("ktrdr-api" in proved["distributions"]) == (role == "backend")
-    if role == "backend":
+    if role in WITHOUT_FRAMEWORK:
         assert proved["frameworks"] == []
-    else:
+    if role == "worker-backtest":
+        assert (proved["backends"], proved["backtested"], proved["inference"]) == ([], "linear/1", "portable")
+        assert proved["distributions"].keys() == {"ktrdr-core", "ktrdr-worker"}
+    if role == "worker-cpu":
         assert proved["trained"] == ["torch", "sklearn"]
         assert proved["cuda"] is None
 
 
-def test_backend_has_no_framework(container):
-    backend = container("backend")
-    said = backend.run("python", "-c", "import torch")
+@pytest.mark.parametrize("role", WITHOUT_FRAMEWORK)
+def test_image_has_no_framework(container, role):
+    made = container(role)
+    said = made.run("python", "-c", "import torch")
     assert said.returncode == 1
     assert "ModuleNotFoundError: No module named 'torch'" in said.stderr
-    sites = (backend.root / "opt/ktrdr").glob("lib/python3.*/site-packages")
+    sites = (made.root / "opt/ktrdr").glob("lib/python3.*/site-packages")
     installed = {path.name for site in sites for path in site.iterdir()}
     assert installed & {"torch", "sklearn", "skops", "tensorflow", "jax"} == set()
 
@@ -73,9 +78,10 @@ def test_worker_has_torch_without_cuda(container):
     assert said.stdout.split() == ["2.0", "False", "None"], said.stderr
 
 
-def test_no_compiled_file_depends_on_a_time(container):
+@pytest.mark.parametrize("role", WITHOUT_FRAMEWORK)
+def test_no_compiled_file_depends_on_a_time(container, role):
     """Bytecode says in its second word how it is checked: 1 is by hash, and never looked at again."""
-    compiled = list((container("backend").root / "opt/ktrdr").rglob("*.pyc"))
+    compiled = list((container(role).root / "opt/ktrdr").rglob("*.pyc"))
     assert len(compiled) > 500
     assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\0\0\0"}
 
@@ -87,7 +93,14 @@ def test_backend_refuses_to_start_without_a_token(container):
     assert "refusing to listen on 0.0.0.0 without a token" in said.stderr
 
 
-def test_backend_answers_and_a_worker_joins(container, free_port, wait, tmp_path):
+@pytest.mark.parametrize(
+    ("role", "require", "capabilities"),
+    [
+        ("worker-cpu", ["--require", "torch"], {"backtest", "ml-torch", "ml-sklearn"}),
+        ("worker-backtest", [], {"backtest"}),
+    ],
+)
+def test_backend_answers_and_a_worker_joins(container, free_port, wait, role, require, capabilities):
     port, scheduler = free_port(), free_port()
     backend = container("backend", environ=TOKEN)
     listen = f"tcp://127.0.0.1:{scheduler}"
@@ -101,15 +114,15 @@ def test_backend_answers_and_a_worker_joins(container, free_port, wait, tmp_path
     assert said.returncode == 0, said.stderr
 
     http = f"127.0.0.1:{free_port()}"
-    worker = container("worker-cpu")
-    worker.start(["ktrdr", "worker", listen, "--require", "torch", "--name", "joined", "--http", http])
+    worker = container(role)
+    worker.start(["ktrdr", "worker", listen, *require, "--name", "joined", "--http", http])
 
     def joined():
         return json.loads(answer(f"{base}/workers", TOKEN["KTRDR_API_TOKEN"])[1])
 
     (found,) = wait(joined, "a worker has joined")
     assert found["name"] == "joined"
-    assert "ml-torch" in json.dumps(found)
+    assert set(found["capabilities"]) == capabilities
     wait(lambda: answer(f"http://{http}/health")[0] == 200, "the worker says that it is well")
 
     # Both leave when they are asked to, as `docker stop` asks them.
@@ -131,6 +144,16 @@ def test_worker_without_its_backend_exits_at_once_with_one_sentence(container, f
     assert said.returncode == 78
     assert said.stderr.count("\n") == 1
     assert "this worker must have `torch`" in said.stderr
+
+
+def test_worker_of_backtests_that_must_have_a_backend_names_package_and_image(container, free_port):
+    worker = container("worker-backtest")
+    said = worker.run("ktrdr", "worker", f"tcp://127.0.0.1:{free_port()}", "--require", "sklearn")
+    assert said.returncode == 78
+    assert said.stderr == (
+        "Error: this worker must have `sklearn`, but plugin `sklearn` is not installed; install it with"
+        " `pip install ktrdr-ml-sklearn` (the image ktrdr-worker-cpu has it)\n"
+    )
 
 
 def test_backend_image_is_no_worker(container, free_port):

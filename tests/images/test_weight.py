@@ -15,7 +15,10 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("role", ["backend", "worker-cpu"])
+ROLES = ("backend", "worker-backtest", "worker-cpu")
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_image_keeps_to_its_budget(builder, role, capsys):
     sizes = builder.sizes(role)
     allowed = builder.budget()[role]
@@ -33,7 +36,7 @@ def test_worker_gpu_keeps_to_its_budget_by_its_wheels(builder, capsys):
     assert 1000 < size <= allowed
 
 
-@pytest.mark.parametrize("role", ["backend", "worker-cpu"])
+@pytest.mark.parametrize("role", ROLES)
 def test_bill_of_materials_lists_what_is_installed(role):
     bill = json.loads((ROOT / f"dist/sbom/ktrdr-{role}.cdx.json").read_text(encoding="utf-8"))
     assert bill["bomFormat"] == "CycloneDX"

@@ -200,6 +200,14 @@ def test_a_backtest_names_the_version_that_was_the_latest(client, model):
     assert start(client, {"model": "waves"}, "/api/v1/backtests", key="k").json()["id"] == started["id"]
 
 
+def test_a_backtest_by_a_twin_that_the_model_lacks_is_refused(client, model):
+    answer = start(client, {"model": "waves", "inference": "portable"}, "/api/v1/backtests")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:ktrdr:problem:bad-input")
+    assert "model waves/1 has no portable twin; `ktrdr models twin waves/1` adds one" in answer.json()["detail"]
+    assert client.get("/api/v1/operations").json()["items"] == []
+    assert start(client, {"model": "waves", "inference": "native"}, "/api/v1/backtests").status_code == 202
+
+
 def finished(serving_client, engine, eventually, result):
     operation = start(serving_client, {"model": "waves/1"}, "/api/v1/backtests").json()
     (attempt,) = eventually(lambda: engine.submitted, len)

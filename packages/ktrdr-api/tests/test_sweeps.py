@@ -46,6 +46,7 @@ def test_it_names_the_version_and_waits_for_the_plugin(client, model):
         ({"metric": "sharp"}, 422, "did you mean `sharpe`"),
         ({"start": "2020-02-01", "end": "2020-01-01"}, 422, "before"),
         ({"surprise": 1}, 422, "surprise"),
+        ({"inference": "portable"}, 422, "model waves/1 has no portable twin; `ktrdr models twin waves/1` adds one"),
         ({"model": "nobody"}, 404, "nobody"),
     ],
 )

@@ -98,6 +98,15 @@ def test_one_that_is_there_and_lacks_something_is_counted():
     assert what_is_missing(["backtest"], [other], Joining(None)) is None
 
 
+def test_what_must_be_installed_where_the_command_runs_is_named():
+    joining = Joining("tcp://127.0.0.1:8786")
+    assert what_is_missing(["ml-torch"], [], joining).endswith("--require torch`, after `pip install ktrdr-ml-torch`")
+    assert what_is_missing(["ml-sklearn"], [], Joining(None)).endswith("after `pip install ktrdr-ml-sklearn`")
+    # The distribution of another vendor's plugin is not known, and a backtest by a twin needs no plugin.
+    assert what_is_missing(["backtest", "ml-mine"], [], joining).endswith("--require mine`")
+    assert what_is_missing(["backtest"], [], joining).endswith("start one with `ktrdr worker tcp://127.0.0.1:8786`")
+
+
 def test_without_a_scheduler_no_worker_is_asked_for():
     assert asyncio.run(NoEngine().joining()) == Joining(None)
 

@@ -17,7 +17,7 @@ def ktrdr_plugin_info() -> PluginInfo:
     return PluginInfo(
         name="example",
         version=__version__,
-        contract="2.0",
+        contract="2.2",
         model_types=(
             ModelType(
                 name="softmax_regression",

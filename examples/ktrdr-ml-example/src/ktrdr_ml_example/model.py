@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktrdr.core import BadInputError
-from ktrdr.core.plugins import EpochRecord
+from ktrdr.core.inference import FEATURES, Dense, Softmax, TwinGraph
+from ktrdr.core.plugins import EpochRecord, Twin
 
 __all__ = ["SoftmaxModel", "SoftmaxPredictor", "probabilities"]
 
@@ -41,6 +42,25 @@ class SoftmaxPredictor:
         if whole.any():
             answer[whole] = probabilities(features[whole], self.weights)
         return answer
+
+    def twin(self) -> Twin:
+        """Return the model as data, from which core predicts without this plugin.
+
+        This ability is optional. Each node of the graph is a layer of `ktrdr.core.inference`: it has a name, reads the
+        features or an earlier node, and names its arrays. The output of the last node is the prediction.
+        """
+        graph = TwinGraph(
+            input_size=self.input_size,
+            output="classification",
+            outputs=self.weights.shape[1],
+            nodes=(
+                Dense(name="scores", input=FEATURES, weights="weights", bias="bias"),
+                Softmax(name="probabilities", input="scores"),
+            ),
+        )
+        # Core computes in the dtype of the weights, here in float64 as above. Copies: a twin must not change later.
+        arrays = {"weights": self.weights[:-1].T.copy(), "bias": self.weights[-1].copy()}
+        return Twin(graph.to_json(), arrays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

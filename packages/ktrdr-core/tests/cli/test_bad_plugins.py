@@ -104,7 +104,7 @@ def test_a_plugin_that_raises_at_import_is_named_with_its_reason(train, install)
 def test_a_plugin_of_another_contract_names_both_versions(train, install, contract, remedy):
     install("odd-backend", "odd", HOOKS.format(name="odd", contract=contract))
     message = train(backend="odd")
-    assert f"made for plugin contract {contract}, this core has 2.1" in message
+    assert f"made for plugin contract {contract}, this core has 2.2" in message
     assert remedy in message
 
 

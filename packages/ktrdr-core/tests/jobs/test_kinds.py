@@ -69,11 +69,12 @@ STORED = {
     "backtest": {
         "model": "a/1", "symbols": None, "start": None, "end": "2017-06-30", "capital": 10000.0, "commission": 0.0001,
         "slippage": 0.0, "trials": None, "explain": 100, "device": "cpu", "seed": 0,
+        "inference": "portable",
     },
     "sweep": {
         "model": "a/1", "settings": {"risk.stop_loss.atr": [2, 3.5, None]}, "metric": "sharpe", "symbols": ["A", "B"],
         "start": None, "end": None, "capital": 5.0, "commission": 0.0, "slippage": 0.0, "trials": 5, "device": "auto",
-        "top": 3,
+        "top": 3, "inference": "native",
     },
 }  # fmt: skip
 
@@ -90,5 +91,6 @@ def test_a_training_from_before_there_were_several_seeds_has_one():
 
 
 def test_a_sweep_from_before_the_ledger_of_trials_is_read_with_what_holds_today():
-    then = {name: value for name, value in STORED["sweep"].items() if name not in ("trials", "top")}
-    assert parse_job("sweep", then).model_dump(mode="json") == {**STORED["sweep"], "trials": None, "top": 20}
+    then = {name: value for name, value in STORED["sweep"].items() if name not in ("trials", "top", "inference")}
+    today = {"trials": None, "top": 20, "inference": "auto"}
+    assert parse_job("sweep", then).model_dump(mode="json") == {**STORED["sweep"], **today}

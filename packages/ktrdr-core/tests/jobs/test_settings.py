@@ -45,7 +45,7 @@ def test_a_job_gives_its_settings():
 def test_the_backtests_of_a_sweep_have_all_its_trading_settings():
     values = {
         "symbols": ("A",), "start": dt.date(2020, 1, 1), "end": dt.date(2020, 2, 1), "device": "cpu", "capital": 5.0,
-        "commission": 0.1, "slippage": 0.2, "trials": 9,
+        "commission": 0.1, "slippage": 0.2, "trials": 9, "inference": "native",
     }  # fmt: skip
     assert values.keys() == TradingSettings.model_fields.keys()
     swept = SweepSettings(settings={"risk.lot_size": (1,)}, **values)

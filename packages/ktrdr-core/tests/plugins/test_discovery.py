@@ -36,6 +36,19 @@ def test_the_same_distribution_found_twice_is_no_clash(site, install_backend, tm
     assert [record.state for record in found] == ["available"]
 
 
+def test_name_and_version_are_headers_and_not_lines_of_the_description(site, install):
+    install("ktrdr-ml-one", "one", "")
+    (info,) = site.glob("*.dist-info")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.4\nVersion: 1.2\nLicense: MIT\n        Name: MIT\nName: ktrdr-ml-one\n\nName: text\n"
+    )
+    (found,) = discover(BACKEND_GROUP, path=[str(site)], environ={})
+    assert (found.distribution, found.version) == ("ktrdr-ml-one", "1.2")
+    (info / "METADATA").unlink()
+    (found,) = discover(BACKEND_GROUP, path=[str(site)], environ={})
+    assert found.origin == "unknown unknown"
+
+
 def test_the_block_list(site, install_backend):
     install_backend("ktrdr-ml-one", "one")
     install_backend("ktrdr-ml-two", "two")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ktrdr.core.jobs.job_settings import TradingSettings
     from ktrdr.core.models.manifest import Manifest
     from ktrdr.core.strategy.model import Strategy
 
@@ -32,6 +33,14 @@ def training_needs(strategy: Strategy) -> list[str]:
         return [f"ml-{known}"]
 
 
-def backtest_needs(manifest: Manifest) -> list[str]:
-    """Return the capabilities a worker needs to backtest a model."""
+def backtest_needs(manifest: Manifest, settings: TradingSettings) -> list[str]:
+    """Return the capabilities a worker needs for a backtest or a sweep of a model: no plugin if its twin predicts.
+
+    Raises:
+        BadInputError: the settings ask for a portable twin that the model does not have, or for a twin on a GPU.
+    """
+    from ktrdr.core.models.inference_choice import choose_inference
+
+    if choose_inference(manifest, settings.inference, settings.device) == "portable":
+        return ["backtest"]
     return ["backtest", f"ml-{manifest.plugin.name}"]

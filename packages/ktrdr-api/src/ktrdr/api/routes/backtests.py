@@ -106,7 +106,7 @@ async def start_backtest(
     bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    """Queue a backtest. It runs as soon as a worker with the plugin of the model is free."""
+    """Queue a backtest. It runs as soon as a worker is free, with the model's plugin unless its twin predicts."""
     idempotency = Idempotency.of(idempotency_key, "backtest", asked.model_dump(mode="json"))
     earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
     # A repeated request returns the first operation, even if the model has a newer version by now.
@@ -123,7 +123,7 @@ def _job(asked: BacktestRequest, store: ModelStore, bars: BarStore) -> tuple[dic
     manifest = store.get(asked.model).manifest
     check_stored(asked.symbols, bars)
     job = asked.to(BacktestJob, model=manifest.ref)
-    return job.model_dump(mode="json"), backtest_needs(manifest)
+    return job.model_dump(mode="json"), backtest_needs(manifest, job)
 
 
 async def _result(operation_id: str, opened: Services) -> Any:

@@ -86,7 +86,7 @@ async def start_sweep(
     bars: Bars,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
-    """Queue a sweep. All workers with the plugin of the model share its backtests, as soon as there are any."""
+    """Queue a sweep. All workers share its backtests: those with the model's plugin, unless its twin predicts."""
     idempotency = Idempotency.of(idempotency_key, "sweep", asked.model_dump(mode="json"))
     earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
     if earlier is not None:
@@ -105,7 +105,7 @@ def _job(asked: SweepRequest, store: ModelStore, bars: BarStore) -> tuple[dict[s
     check_stored(asked.symbols, bars)
     job = asked.to(SweepJob, model=bundle.manifest.ref)
     check_sweep(job, bundle)
-    return job.model_dump(mode="json"), backtest_needs(bundle.manifest)
+    return job.model_dump(mode="json"), backtest_needs(bundle.manifest, job)
 
 
 @router.get(

@@ -10,14 +10,16 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ktrdr.core.backtesting.account_facts import account_facts
 from ktrdr.core.backtesting.metrics import deflate
 from ktrdr.core.backtesting.tables import Table, read_table, rows_of, time_text, write_table
+from ktrdr.core.data.parquet import connect
 from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.errors import BadInputError, one_line
 from ktrdr.core.files.durable import new_directory, write_atomically
@@ -31,6 +33,9 @@ from ktrdr.core.runs.run_store import RESULT_FILE
 from ktrdr.core.short_texts import counted, first_words, object_repr
 from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_count import TrialCount
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 __all__ = [
     "BacktestResult",
@@ -368,12 +373,13 @@ class BacktestResult:
         _write_json(self.manifest.model_dump(mode="json"), directory / _MODEL)
         (directory / _STRATEGY).write_text(self.strategy_text, encoding="utf-8")
         _write_json(self.trade_rows(), directory / _TRADES_JSON)
-        write_table({"": self.trades}, directory / _TRADES)
-        write_table({"": {"trade": self.trades["number"], **self.reasons.to_table()}}, directory / _REASONS)
-        write_table({"": self.equity}, directory / _EQUITY)
-        write_table(
-            {symbol.symbol: symbol.positions for symbol in self.symbols}, directory / _POSITIONS, by_symbol=True
-        )
+        reasons = {"trade": self.trades["number"], **self.reasons.to_table()}
+        positions = {symbol.symbol: symbol.positions for symbol in self.symbols}
+        with connect() as connection:
+            write_table({"": self.trades}, directory / _TRADES, connection=connection)
+            write_table({"": reasons}, directory / _REASONS, connection=connection)
+            write_table({"": self.equity}, directory / _EQUITY, connection=connection)
+            write_table(positions, directory / _POSITIONS, by_symbol=True, connection=connection)
 
 
 def read_result(directory: Path) -> BacktestResult:
@@ -382,7 +388,8 @@ def read_result(directory: Path) -> BacktestResult:
     Raises:
         BadInputError: there is no result, or it is damaged.
     """
-    return _guarded(Path(directory), _read)
+    with connect() as connection:
+        return _guarded(Path(directory), partial(_read, connection))
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
@@ -450,11 +457,14 @@ def _read_model(directory: Path) -> tuple[Manifest, str]:
     return parse_manifest((directory / _MODEL).read_bytes()), text
 
 
-def _read(directory: Path) -> BacktestResult:
+def _read(connection: DuckDBPyConnection, directory: Path) -> BacktestResult:
     summary, metrics, settings = (_load(directory, name) for name in (RESULT_FILE, _METRICS, _SETTINGS))
     manifest, text = _read_model(directory)
-    trades = {_RENAMED_COLUMNS.get(name, name): column for name, column in read_table(directory / _TRADES).items()}
-    reasons = read_table(directory / _REASONS)
+    trades = {
+        _RENAMED_COLUMNS.get(name, name): column
+        for name, column in read_table(directory / _TRADES, connection=connection).items()
+    }
+    reasons = read_table(directory / _REASONS, connection=connection)
     del reasons["trade"]
     return BacktestResult(
         manifest=manifest,
@@ -478,14 +488,14 @@ def _read(directory: Path) -> BacktestResult:
                 start=_time(entry["start"]),
                 end=_time(entry["end"]),
                 passed=entry["passed"],
-                positions=read_table(directory / _POSITIONS, symbol),
+                positions=read_table(directory / _POSITIONS, symbol, connection=connection),
                 calendar=entry.get("calendar"),
             )
             for symbol, entry in summary["symbols"].items()
         ),
         trades=trades,
         reasons=Reasons.from_table(reasons, len(trades["number"])),
-        equity=read_table(directory / _EQUITY),
+        equity=read_table(directory / _EQUITY, connection=connection),
         metrics=metrics["metrics"],
         benchmark=metrics["benchmark"],
         baselines=tuple(Baseline(**baseline) for baseline in metrics["baselines"]),

@@ -6,13 +6,17 @@ Equal content gives equal bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ktrdr.core.data.parquet import connect, copy_to_file
 from ktrdr.core.files.json_values import plain_json
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 __all__ = ["Table", "read_table", "rows_of", "time_text", "write_table"]
 
@@ -23,40 +27,48 @@ int64; text is an array of ``str`` objects."""
 _SYMBOL = "symbol"
 
 
-def write_table(tables: Mapping[str, Table], path: Path, *, by_symbol: bool = False) -> None:
+def write_table(
+    tables: Mapping[str, Table],
+    path: Path,
+    *,
+    by_symbol: bool = False,
+    connection: DuckDBPyConnection | None = None,
+) -> None:
     """Write one table, or the tables of several symbols, to a Parquet file.
 
     Args:
         tables: tables with the same columns, by symbol; a single table may have any key.
         path: file to write.
         by_symbol: write the rows of all tables one after the other, with a column ``symbol`` in front.
+        connection: DuckDB to write with, by default a new one. To open one takes longer than to write a small table.
 
     Raises:
         OSError: the disk is full, or the directory is missing or not writable.
     """
-    with connect() as connection:
+    with connect() if connection is None else nullcontext(connection) as writer:
         parts = []
         for number, (symbol, table) in enumerate(tables.items()):
-            connection.register(f"table_{number}", table)
+            writer.register(f"table_{number}", table)
             prefix = f"'{symbol}' AS {_SYMBOL}, " if by_symbol else ""
             parts.append(f"SELECT {prefix}* FROM table_{number}")
-        copy_to_file(connection, " UNION ALL ".join(parts), path, "FORMAT parquet, COMPRESSION zstd")
+        copy_to_file(writer, " UNION ALL ".join(parts), path, "FORMAT parquet, COMPRESSION zstd")
 
 
-def read_table(path: Path, symbol: str | None = None) -> Table:
+def read_table(path: Path, symbol: str | None = None, *, connection: DuckDBPyConnection | None = None) -> Table:
     """Return a table that :func:`write_table` wrote.
 
     Args:
         path: file to read.
         symbol: return only the rows of this symbol, without the column ``symbol``.
+        connection: DuckDB to read with, by default a new one.
 
     Raises:
         OSError, duckdb.Error: the file is missing or damaged.
     """
-    with connect() as connection:
+    with connect() if connection is None else nullcontext(connection) as reader:
         what = "*" if symbol is None else f"* EXCLUDE ({_SYMBOL})"
         where = "" if symbol is None else f" WHERE {_SYMBOL} = $symbol"
-        columns = connection.execute(
+        columns = reader.execute(
             f"SELECT {what} FROM read_parquet($path){where}",
             {"path": str(path)} | ({} if symbol is None else {"symbol": symbol}),
         ).fetchnumpy()

@@ -150,7 +150,7 @@ def verify(model: str | None, everything: bool, as_json: bool) -> None:
         bundle = store.verify(model)
         click.echo(f"{bundle.ref}: ok{_compared_in_words(_compared(bundle))}")
         return
-    results = []
+    results: list[dict[str, Any]] = []
     for ref in [entry.ref for entry in store.list()] if model is None else [model]:
         try:
             bundle = store.verify(ref)

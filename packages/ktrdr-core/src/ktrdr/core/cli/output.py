@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ __all__ = ["print_json", "print_table", "print_warnings", "to_json"]
 
 _MOST_FOLDED = 500
 _WIDEST = 1000
+_GAP = "   "
 
 
 def to_json(value: Any) -> str:
@@ -40,9 +42,10 @@ def print_table(
     is not folded to the width of the screen, because the layout of ten thousand rows takes seconds.
     """
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if len(cells) > _MOST_FOLDED:
+    if len(cells) > _MOST_FOLDED or (not whole and _fits_on_screen(columns, cells)):
         _print_unfolded(columns, cells, right, title)
         return
+    # Importing rich takes a tenth of the time of a short command, so only a table that has to be folded is left to it.
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -74,11 +77,24 @@ def print_warnings(warnings: Iterable[str], indent: str = "") -> None:
         click.secho(f"{indent}Warning: {warning}.", fg="yellow")
 
 
+def _fits_on_screen(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return True if no line of the table is wider than the screen, and each character is one column wide."""
+    texts = [text for row in (columns, *rows) for text in row]
+    edges = 2
+    width = sum(_widths(columns, rows)) + len(_GAP) * (len(columns) - 1) + edges
+    return width <= shutil.get_terminal_size().columns and all(text.isascii() and text.isprintable() for text in texts)
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+
+
 def _print_unfolded(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], title: str) -> None:
     """Print a table in the same layout as a folded one on a screen that is wide enough."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    widths = _widths(columns, rows)
     sides = [">" if column in right else "<" for column in columns]
-    line = " " + "   ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
-    rule = " " + "─" * (sum(widths) + 3 * (len(widths) - 1))
-    heading = [title] if title else []
-    click.echo("\n".join([*heading, "", line.format(*columns), rule, *(line.format(*row) for row in rows), ""]))
+    line = " " + _GAP.join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    rule = " " + "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
+    above = [click.style(title, italic=True)] if title else []
+    heading = click.style(line.format(*columns), bold=True)
+    click.echo("\n".join([*above, "", heading, rule, *(line.format(*row) for row in rows), ""]))

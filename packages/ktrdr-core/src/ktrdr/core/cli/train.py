@@ -117,6 +117,7 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.models.model_facts import epochs_in_words, kept_in_words
+    from ktrdr.core.models.model_warnings import warnings_of
 
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
@@ -127,7 +128,7 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     chosen = kept_in_words(manifest)
     epoch = f"{f'seed {chosen}, ' if chosen else ''}epoch {result.best_epoch} of {result.epochs}"
     click.echo(f"Kept: {epochs_in_words(manifest) or epoch}.")
-    print_warnings(manifest.warnings)
+    print_warnings(warnings_of(manifest))
     click.echo()
     for part, metrics in manifest.metrics.items():
         _print_metrics(part, metrics, manifest, _HEADLINES[manifest.output])

@@ -27,7 +27,7 @@ __all__ = [
     "versions_table",
 ]
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """Version of the protocol between API and workers; raised when an older side would not understand a newer one."""
 
 PROTOCOL_RESOURCE = f"ktrdr-protocol-{PROTOCOL_VERSION}"

@@ -14,6 +14,7 @@ from ktrdr.core.face.result_html import card_row, result_block, warning_list
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.model_warnings import warnings_of
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.report.page import Card
 from ktrdr.core.training.result import TrainingResult
@@ -159,7 +160,7 @@ class Training:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons to doubt the model, one sentence each."""
-        return tuple(self._result.bundle.manifest.warnings)
+        return warnings_of(self._result.bundle.manifest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-ready data, as ``ktrdr train --json`` prints it."""

@@ -1,8 +1,7 @@
-"""Lazy access to TA-Lib, which is imported by the first formula that runs.
+"""Lazy access to TA-Lib, which is loaded by the first formula that runs.
 
-The Python package of TA-Lib imports pandas if it is installed, which takes longer than the validation of a strategy;
-reading the declarations of indicators must stay fast. Use it as ``from ktrdr.core.indicators import ta``, then
-``ta.RSI(...)``.
+Loading takes longer than the validation of a strategy, and reading the declarations of indicators must stay fast. Use
+it as ``from ktrdr.core.indicators import ta``, then ``ta.RSI(...)``.
 
 TA-Lib has global state (unstable periods, compatibility): nothing here changes it.
 """
@@ -13,6 +12,6 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    import talib
+    from ktrdr.core.indicators.compiled_talib import functions
 
-    return getattr(talib, name)
+    return getattr(functions, name)

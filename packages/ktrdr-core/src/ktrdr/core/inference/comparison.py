@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.inference.portable_predictor import PortablePredictor
 from ktrdr.core.inference.twin_error import TwinError
 from ktrdr.core.plugins.contract import Predictor
 
@@ -34,7 +35,8 @@ class Comparison:
 def compare(native: Predictor, portable: Predictor, rows: np.ndarray) -> Comparison:
     """Predict with both, and return the predictions.
 
-    A difference of values is relative to the larger of the backend's value and the standard deviation of all of them.
+    A difference of values is relative to the largest of: the backend's value, the standard deviation of its values,
+    and that of the labels. Networks learn in units of the latter, and a model of noise predicts values near 0 of them.
 
     Args:
         native: predictor of the backend.
@@ -54,8 +56,10 @@ def compare(native: Predictor, portable: Predictor, rows: np.ndarray) -> Compari
     differences = np.abs(expected - found)[~missing]
     if expected.ndim == 1 and len(differences):
         values = expected[~missing]
-        size = np.maximum(np.abs(values), values.std())
-        differences = np.divide(differences, size, out=np.zeros_like(size), where=differences > 0)
+        unit = portable.unit if isinstance(portable, PortablePredictor) else 0.0
+        size = np.maximum(np.abs(values), max(float(values.std()), unit))
+        with np.errstate(divide="ignore"):
+            differences = np.divide(differences, size, out=np.zeros_like(size), where=differences > 0)
     largest = float(differences.max(initial=0.0))
     # Also where the difference is infinite.
     if not largest <= TOLERANCE:

@@ -7,9 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ktrdr.core.limits import FEWEST_JUDGED_SAMPLES, FEWEST_SAMPLES_PER_INPUT
-from ktrdr.core.models.manifest import MemberRecord
+from ktrdr.core.models.manifest import Manifest, MemberRecord
 
-__all__ = ["SCORES", "baseline_warnings", "equal_members_warnings", "most_error", "score_of", "too_little_warnings"]
+__all__ = [
+    "SCORES",
+    "baseline_warnings",
+    "equal_members_warnings",
+    "most_error",
+    "score_of",
+    "too_little_warnings",
+    "warnings_of",
+]
 
 SCORES: Mapping[str, Literal["higher", "lower"]] = {
     "accuracy": "higher",
@@ -133,3 +141,15 @@ def _part(parts: Any, part: str) -> Any:
 
 def _count(count: int, word: str) -> str:
     return f"{count:,} {word} is" if count == 1 else f"{count:,} {word}s are"
+
+
+def warnings_of(manifest: Manifest) -> tuple[str, ...]:
+    """Return the warnings of a stored model: those of its training, and that it has no portable twin."""
+    if manifest.twin is None or not manifest.twin.missing:
+        return manifest.warnings
+    plugin = manifest.plugin
+    return (
+        *manifest.warnings,
+        f"the model has no portable twin and predicts only where {plugin.distribution} is installed:"
+        f" {manifest.twin.missing}",
+    )

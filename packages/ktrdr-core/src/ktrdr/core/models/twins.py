@@ -80,7 +80,7 @@ def load_twins(directory: Path, manifest: Manifest) -> list[Predictor]:
     Raises:
         BundleError: a twin is broken or hostile, or is not of the model in the manifest.
     """
-    predictors = []
+    predictors: list[Predictor] = []
     wanted = (manifest.input_size, manifest.window, manifest.output, len(manifest.classes) or 1)
     for place in manifest.member_directories or ("",):
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 import importlib_metadata
@@ -92,12 +93,28 @@ def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str,
     for distribution in distributions:
         entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
         if not entry_points:
-            continue  # the name needs the metadata to be parsed, which takes longer than all the rest
-        name = distribution.metadata["Name"] or "unknown"
+            continue
+        name, version = _identity(distribution.read_text)
         # A distribution may be found twice, on an editable path and in site-packages: the first one is used.
         key = name.lower().replace("_", "-").replace(".", "-")
         if key in seen:
             continue
         seen.add(key)
         for entry_point in entry_points:
-            yield name, distribution.version, entry_point.name, entry_point.value
+            yield name, version, entry_point.name, entry_point.value
+
+
+def _identity(read_text: Callable[[str], str | None]) -> tuple[str, str]:
+    """Return name and version of the distribution whose files are read; ``unknown`` if its metadata lack one.
+
+    They are read from the lines of the metadata: parsing all of them imports `email`, and takes longer than the rest of
+    the search.
+    """
+    text = read_text("METADATA") or read_text("PKG-INFO") or ""
+    found = {"name": "unknown", "version": "unknown"}
+    # The headers end with an empty line; a description follows.
+    for line in takewhile(bool, text.splitlines()):
+        key, _, value = line.partition(":")
+        if key.lower() in found:
+            found[key.lower()] = value.strip()
+    return found["name"], found["version"]

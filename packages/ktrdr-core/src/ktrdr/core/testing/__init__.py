@@ -12,7 +12,7 @@ The author of a backend writes::
 import pytest
 
 # pytest rewrites the kit's assertions to explain failures; they must be registered before the import.
-for _part in ("backend_under_test", "conformance", "population_conformance"):
+for _part in ("backend_under_test", "conformance", "population_conformance", "twin_conformance"):
     pytest.register_assert_rewrite(f"ktrdr.core.testing.{_part}")
 
 from ktrdr.core.testing.conformance import MLBackendConformance  # noqa: E402

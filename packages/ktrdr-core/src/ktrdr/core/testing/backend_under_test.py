@@ -36,6 +36,8 @@ class BackendUnderTest:
     seedless: ClassVar[frozenset[str]] = frozenset()
     restarted: ClassVar[frozenset[str]] = frozenset()
 
+    _trained: ClassVar[dict[tuple[type, str, str], tuple[Problem, TrainedModel]]] = {}
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Parametrize a test by the model types, outputs and parameters that its arguments name."""
         types = self._types()
@@ -94,6 +96,14 @@ class BackendUnderTest:
             cancellation=cancellation or Cancellation(),
             checkpoint=checkpoint,
         )
+
+    def _once(self, model_type: ModelType, output: OutputKind) -> tuple[Problem, TrainedModel]:
+        """Return a problem and its trained model; train once per class, model type and output."""
+        key = (type(self), model_type.name, output)
+        if key not in self._trained:
+            problem = self._problem(model_type, output)
+            self._trained[key] = (problem, self._train(problem))
+        return self._trained[key]
 
     def _save(self, model: TrainedModel, directory: Path) -> dict[str, str]:
         """Save the model and return file name -> sha256."""

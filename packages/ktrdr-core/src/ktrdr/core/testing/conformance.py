@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from ktrdr.core.strategy.model import Training
 from ktrdr.core.testing.backend_under_test import CancelsWhenAsked, CheckpointRecorder
 from ktrdr.core.testing.learning_problems import FEATURES, NOT_SETTINGS, Problem, other_value
 from ktrdr.core.testing.population_conformance import PopulationConformance
+from ktrdr.core.testing.twin_conformance import TwinConformance
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.work import Cancellation, ProgressEvent
 
@@ -38,7 +39,7 @@ __all__ = ["MLBackendConformance"]
 _TRAINING_KEYS = frozenset(Training.model_fields) - NOT_SETTINGS
 
 
-class MLBackendConformance(PopulationConformance):
+class MLBackendConformance(PopulationConformance, TwinConformance):
     """Tests of an ML backend; subclass it in the backend's tests and name the plugin, which must be installed.
 
     The tests call the plugin as KTRDR does: through its entry point, by :class:`PluginManager`. Long tests are
@@ -55,16 +56,6 @@ class MLBackendConformance(PopulationConformance):
         seedless: model types whose training has no random choices, so that the seed has no effect.
         restarted: model types that write no checkpoints, because an interrupted training starts again.
     """
-
-    _trained: ClassVar[dict[tuple[type, str, str], tuple[Problem, TrainedModel]]] = {}
-
-    def _once(self, model_type: ModelType, output: OutputKind) -> tuple[Problem, TrainedModel]:
-        """Return a problem and its trained model; train once per class, model type and output."""
-        key = (type(self), model_type.name, output)
-        if key not in self._trained:
-            problem = self._problem(model_type, output)
-            self._trained[key] = (problem, self._train(problem))
-        return self._trained[key]
 
     # Declarations of the plugin.
 

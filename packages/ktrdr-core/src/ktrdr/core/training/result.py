@@ -8,6 +8,7 @@ from typing import Any
 
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.model_warnings import warnings_of
 from ktrdr.core.plugins.contract import Device
 from ktrdr.core.short_texts import short_repr
 from ktrdr.core.trials.look import Look
@@ -67,6 +68,6 @@ class TrainingResult:
                 "metrics": manifest.metrics,
                 "baselines": manifest.baselines,
                 "importance": manifest.importance,
-                "warnings": list(manifest.warnings),
+                "warnings": list(warnings_of(manifest)),
             }
         )
