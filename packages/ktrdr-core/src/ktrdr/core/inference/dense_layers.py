@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ktrdr.core.inference.matrix_product import product
 from ktrdr.core.inference.vocabulary import Dense, Standardize
 
 __all__ = ["DenseLayer", "StandardizeLayer"]
@@ -20,13 +21,13 @@ class DenseLayer:
 
     def forward(self, x: np.ndarray, *, reuse: bool) -> np.ndarray:
         """Return ``(..., outputs, m)`` of ``(..., inputs, m)``, in the dtype of the weights."""
-        y: np.ndarray = np.matmul(self._weights, x.astype(self._weights.dtype, copy=False))
+        y: np.ndarray = product(self._weights, x.astype(self._weights.dtype, copy=False))
         y += self._bias
         return y
 
     def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Return the gradients with respect to ``x``, in the dtype of the weights."""
-        found: np.ndarray = np.matmul(self._weights.T, gradient.astype(self._weights.dtype, copy=False))
+        found: np.ndarray = product(self._weights.T, gradient.astype(self._weights.dtype, copy=False))
         return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ktrdr.core.inference.matrix_product import product
 from ktrdr.core.inference.membership_shares import MembershipShares
 from ktrdr.core.inference.vocabulary import Rules
 
@@ -45,12 +46,9 @@ class RulesLayer:
         by_coefficients = row[:, np.newaxis] * gradient[:, np.newaxis]
         # Of each rule, times its strength: the sum over the rules with a membership is the derivative by the logarithm
         # of its degree, less its share of the sum over all rules.
-        weighted = np.matmul(self._averaging.T, by_coefficients.reshape(len(gradient), -1, x.shape[1]))
+        weighted = product(self._averaging.T, by_coefficients.reshape(len(gradient), -1, x.shape[1]))
         weighted *= strengths
-        counts = self._memberships.counts
-        axes = range(1, len(counts) + 1)
-        cube = weighted.reshape(len(gradient), *counts, x.shape[1])
-        by_logs = np.concatenate([cube.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes], 1)
+        by_logs = np.concatenate(self._by_membership(weighted), axis=1)
         by_logs -= shares * weighted.sum(axis=1, keepdims=True)
         by_logs *= self._memberships.slopes(x)
         self._memberships.add_by_input(by_logs, found)
@@ -63,7 +61,15 @@ class RulesLayer:
             first = (first[:, np.newaxis] * more).reshape(-1, shares.shape[1])
         return first
 
+    def _by_membership(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return the sums ``(k, memberships, m)`` of ``(k, rules, m)`` over the rules with a membership, by input."""
+        found, before = [], 1
+        for count in self._memberships.counts:
+            found.append(values.reshape(len(values), before, count, -1, values.shape[-1]).sum(axis=(1, 3)))
+            before *= count
+        return found
+
     def _linear(self, strengths: np.ndarray) -> np.ndarray:
         """Return the averaged coefficients ``(inputs + 1, outputs, m)``."""
-        linear: np.ndarray = np.matmul(self._averaging, strengths)
+        linear: np.ndarray = product(self._averaging, strengths)
         return linear.reshape(-1, self._outputs, strengths.shape[1])

@@ -59,7 +59,6 @@ class TreesLayer:
         total = np.zeros((len(self._start), x.shape[1]))
         if not self._mean:
             total += self._start
-        # Features come as rows of a matrix: the transpose is contiguous, and nothing is copied.
         rows = np.ascontiguousarray(x.T)
         width = self._values.shape[1]
         trees = max(1, _WALKS_AT_ONCE // max(1, len(rows)))
