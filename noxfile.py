@@ -378,7 +378,7 @@ def bench_guard(session: nox.Session) -> None:
     It runs last and alone, because measurements need an otherwise idle machine.
     """
     peers = nox.project.dependency_groups(PROJECT, "guard")
-    _install(session, "ktrdr-core", "ktrdr-ml-torch", "ktrdr-api", extra=(*TEST, *peers))
+    _install(session, "ktrdr-core", "ktrdr-ml-torch", "ktrdr-ml-sklearn", "ktrdr-api", extra=(*TEST, *peers))
     _pytest(session, "tests/benchmarks")
     session.run("python", "benchmarks/guard.py")
 

@@ -73,6 +73,8 @@ PAIRS = (
     Pair("training", "prediction, mlp", "bare forward", 50_000, 5),
     Pair("training", "prediction, lstm", "bare forward", 1_000, 3),
     Pair("rules", "training, anfis, 16 rules", "bare least squares", 2_000, 5),
+    Pair("inference_trees", "trees, gradient boosting, 100 rounds", "scikit-learn", 20_000, 2),
+    Pair("inference_trees", "trees, forest, 100 trees", "scikit-learn", 20_000, 2),
     Pair("simulation", "simulation, 10,000 orders per million bars", "backtesting.py", 10_000, 3),
 )
 
@@ -196,6 +198,27 @@ def thousand_trainings() -> dict[str, float]:
     return reported(populations.__file__, "thousand_trainings()")
 
 
+def trees_in_a_new_process() -> float:
+    """Return the CPU time of 20,000 rows of gradient boosting with all imports, over that of scikit-learn."""
+    from inference_trees import BOOSTING, SKLEARN, SMALL, started
+
+    return ratio(Pair("inference_trees", started(BOOSTING), SKLEARN, SMALL, 2))
+
+
+def deep_trees() -> float:
+    """Return the CPU time of 20,000 rows of 300 deep trees over that of scikit-learn."""
+    from inference_trees import DEEP, SKLEARN, SMALL, within
+
+    return ratio(Pair("inference_trees", within(DEEP), SKLEARN, SMALL, 2))
+
+
+def check_of_trees() -> float:
+    """Return the CPU seconds of the check of a twin of 1.3 million nodes."""
+    from inference_trees import check_seconds
+
+    return check_seconds()
+
+
 LIMITS = (
     # Without slack: the allocations of Python are equal in each run.
     Limit(
@@ -225,6 +248,9 @@ LIMITS = (
     Limit("one of 64 members beside a bare loop: anfis, 27 rules", "times", 1 / 10, partial(member_beside_loop, 4)),
     Limit("1,000 trainings of the demo, 26 epochs, two cores", "s", 60.0, lambda: thousand_trainings()["seconds"]),
     Limit("peak memory of the same", "GB", 1.5, lambda: thousand_trainings()["gigabytes"], slack=1.0),
+    Limit("300 deep trees of a twin, 20,000 rows, beside scikit-learn", "times", 6.0, deep_trees),
+    Limit("20,000 rows of boosting in a new process, beside scikit-learn", "times", 1.0, trees_in_a_new_process, 1.0),
+    Limit("check of a twin of 1.3 million nodes", "CPU seconds", 0.5, check_of_trees),
     Limit("a cell of a sweep, 1,545 bars, beside a loop of 20,000 steps", "times", 3.5, cell_of_three_months),
     Limit("a cell of a sweep, 200,000 bars and 500 trades, beside the same", "times", 17.5, cell_of_200_000_bars),
     Limit("one operation of the API beside a bare route of FastAPI", "times", 4.0, one_operation),
