@@ -30,6 +30,7 @@ from importlib import import_module
 from pathlib import Path
 
 from harness import Contest, find, measure, reported
+from twin_limits import MOST_BESIDE_TORCH, MOST_MILLISECONDS
 
 __all__ = ["BASELINE", "LIMITS", "PAIRS", "Limit", "Pair", "too_slow"]
 
@@ -219,6 +220,20 @@ def check_of_trees() -> float:
     return check_seconds()
 
 
+def twin_beside_torch(name: str) -> float:
+    """Return the CPU time of the twin of a network over that of torch."""
+    from inference_networks import MODELS, TORCH, within
+
+    return ratio(Pair("inference_networks", within(name), TORCH, MODELS[name].sizes[0] * 5, 7))
+
+
+def one_row_of_an_lstm() -> float:
+    """Return the CPU milliseconds of one prediction of the twin of an lstm."""
+    from inference_networks import milliseconds_of_one
+
+    return milliseconds_of_one("lstm")
+
+
 LIMITS = (
     # Without slack: the allocations of Python are equal in each run.
     Limit(
@@ -248,6 +263,16 @@ LIMITS = (
     Limit("one of 64 members beside a bare loop: anfis, 27 rules", "times", 1 / 10, partial(member_beside_loop, 4)),
     Limit("1,000 trainings of the demo, 26 epochs, two cores", "s", 60.0, lambda: thousand_trainings()["seconds"]),
     Limit("peak memory of the same", "GB", 1.5, lambda: thousand_trainings()["gigabytes"], slack=1.0),
+    *(
+        Limit(f"twin beside torch: {name}", "times", at_most, partial(twin_beside_torch, name))
+        for name, at_most in MOST_BESIDE_TORCH.items()
+    ),
+    Limit(
+        "one row of the twin of an lstm, two layers of 64 units, 20 steps",
+        "CPU ms",
+        MOST_MILLISECONDS,
+        one_row_of_an_lstm,
+    ),
     Limit("300 deep trees of a twin, 20,000 rows, beside scikit-learn", "times", 6.0, deep_trees),
     Limit("20,000 rows of boosting in a new process, beside scikit-learn", "times", 1.0, trees_in_a_new_process, 1.0),
     Limit("check of a twin of 1.3 million nodes", "CPU seconds", 0.5, check_of_trees),

@@ -26,6 +26,7 @@ TITLES = {
     "labels": "Labels",
     "training": "Training and prediction",
     "rules": "Rules",
+    "inference_networks": "Portable twins of networks and rules",
     "populations": "Populations",
     "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",

@@ -35,6 +35,7 @@ BENCHMARKS = (
     "labels",
     "training",
     "rules",
+    "inference_networks",
     "populations",
     "sklearn_populations",
     "simulation",

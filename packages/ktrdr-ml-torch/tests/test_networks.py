@@ -73,6 +73,18 @@ def test_recurrent_layers_are_torchs(problem, train, name):
     np.testing.assert_allclose(model.predictor().predict(given.data.features)[4:], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_window_may_be_one_row(problem, train, name):
+    given = problem(name, architecture={"sequence_length": 1, "num_layers": 2}, settings={"epochs": 2})
+    predictor = train(given).predictor()
+    features = given.data.features
+    assert predictor.window == 1
+    answer = predictor.predict(features)
+    # Every row is a sequence of its own.
+    np.testing.assert_allclose(predictor.predict(features[::-1].copy())[::-1], answer, atol=1e-6)
+    assert predictor.contributions(features[:3]).shape == (3, 4, 3)
+
+
 def test_more_dropout_fits_the_training_part_less(problem, train):
     losses = []
     for share in (0.0, 0.4, 0.9):

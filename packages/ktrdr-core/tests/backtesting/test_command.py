@@ -264,3 +264,20 @@ def test_help_imports_nothing_heavier_than_the_settings_it_describes():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "[PATH]" in done.stdout
+
+
+UNUSED = ("exchange_calendars", "jinja2", "pandas", "plotly", "polars", "pyarrow", "rich", "scipy", "sklearn", "torch")
+
+
+def test_a_backtest_imports_nothing_that_it_does_not_use(home: Path, bundle: Bundle):
+    """Each of these takes as long to import as a short backtest; the calendar of the market is KTRDR's own."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from ktrdr.core.cli.main import cli\n"
+        f"cli.main(['backtest', {bundle.ref!r}, '--commission', '0.0001'], standalone_mode=False)\n"
+        f"print(sorted(set({UNUSED!r}) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Sharpe ratio" in done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ktrdr.core.backtesting.metrics import METRICS, AccountCurve, account_metrics, format_metric, trade_metrics
+from ktrdr.core.backtesting.metrics import (
+    METRICS,
+    AccountCurve,
+    account_metrics,
+    format_metric,
+    sharpe,
+    trade_metrics,
+)
 from ktrdr.core.backtesting.metrics.returns import drawdowns, longest_drawdown, monthly_returns
 from ktrdr.core.backtesting.metrics.sharpe import deflated_probability, evidence_of, expected_maximum, sharpe_interval
 from ktrdr.core.data.calendars import bars_per_year
@@ -222,6 +229,12 @@ class TestLuck:
         low, high = sharpe_interval(returns, seed=0)
         assert low < returns.mean() / returns.std(ddof=1) < high
         assert high - low == pytest.approx(2 * 1.96 / math.sqrt(300_000), rel=0.15)
+
+    def test_interval_does_not_depend_on_the_size_of_blocks(self, monkeypatch):
+        returns = np.random.default_rng(10).normal(0.0005, 0.01, 30_001)
+        whole = sharpe_interval(returns, seed=2)
+        monkeypatch.setattr(sharpe, "_BLOCK", 5_000)
+        assert sharpe_interval(returns, seed=2) == whole
 
     def test_interval_knows_that_neighbours_are_alike(self):
         random = np.random.default_rng(7)

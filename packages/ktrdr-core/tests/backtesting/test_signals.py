@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ktrdr.core.backtesting import signals
 from ktrdr.core.backtesting.signals import SignalRules, decide, volume_ratio
 from ktrdr.core.backtesting.simulation import Costs, Market, simulate
 from ktrdr.core.errors import BadInputError
@@ -85,6 +86,15 @@ class TestAgainstTheSlowOne:
         rows = outputs.reshape(n, -1).tolist()
         slow = [slow_signal(rows[k], decisions, volume[max(0, k - 19) : k + 1].tolist()) for k in range(n)]
         assert fast.tolist() == slow
+
+    def test_signals_do_not_depend_on_the_size_of_blocks(self, monkeypatch):
+        decisions = Decisions(confidence_threshold=0.34)
+        outputs = outputs_of(1, 20_000, decisions)
+        whole = decide(outputs, decisions)
+        monkeypatch.setattr(signals, "_BLOCK", 37)
+        parts = decide(np.asfortranarray(outputs), decisions)
+        assert (parts.direction == whole.direction).all()
+        assert parts.passed == whole.passed
 
     @given(seed=st.integers(0, 10_000), n=st.integers(25, 200), decisions=classifications)
     def test_trades(self, make_bars, reference, seed, n, decisions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from ktrdr.core.backtesting.fills import EXIT_REASONS
 from ktrdr.core.backtesting.signals import SignalRules
-from ktrdr.core.backtesting.simulation import Costs, Market, simulate
+from ktrdr.core.backtesting.simulation import Costs, Market, Trades, idle_simulation, simulate
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import CancelledError
@@ -311,6 +312,20 @@ class TestByHand:
 
 
 class TestEdges:
+    def test_an_idle_account_is_one_without_signals(self, make_bars, make_signals):
+        risk, given = Risk(), {"rules": SignalRules(), "capital": 1234.56, "costs": Costs(0.001, 0.001)}
+        traded = [market(make_bars, make_signals, seed, n, density=0.2) for seed, n in ((1, 300), (2, 200))]
+        quiet = [replace(each, direction=np.zeros_like(each.direction)) for each in traded]
+        found, expected = idle_simulation(simulate(traded, risk=risk, **given)), simulate(quiet, risk=risk, **given)
+        assert (found.counts, found.capital) == (expected.counts, expected.capital)
+        for name in ("time", "cash", "equity"):
+            assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
+        for own, other in zip((*found.units, *found.refreshed), (*expected.units, *expected.refreshed), strict=True):
+            assert (own.dtype, own.tobytes()) == (other.dtype, other.tobytes())
+        for column in fields(Trades):
+            assert getattr(found.trades, column.name).dtype == getattr(expected.trades, column.name).dtype
+        assert len(found.trades) == len(expected.trades) == 0
+
     def test_no_bars(self):
         empty = Bars("X", Timeframe("1h"), np.empty(0, "datetime64[ns]"), *(np.empty(0) for _ in range(5)))
         market = Market(empty, np.empty(0, np.int8))

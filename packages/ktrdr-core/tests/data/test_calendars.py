@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendars import bars_per_year, calendar_for
@@ -155,6 +157,18 @@ def test_bars_per_year_by_the_data():
     assert bars_per_year("EURUSD", "1h", np.delete(bars.time, slice(2000, 3000))) == pytest.approx(whole, rel=0.01)
     # Too short to tell: the calendar says it.
     assert bars_per_year("EURUSD", "1h", bars.time[:500]) == bars_per_year("EURUSD", "1h")
+
+
+@given(seed=st.integers(0, 1000), start=st.integers(-(10**10), 10**10), unit=st.sampled_from(["s", "ns"]))
+def test_bars_per_year_by_the_data_equal_a_count_of_weeks(seed, start, unit):
+    random = np.random.default_rng(seed)
+    days = np.cumsum(random.choice([0, 0, 0, 1, 2, 9], 400)) * 86_400
+    seconds = np.unique(start + days + random.integers(0, 86_400, 400))
+    times = seconds.astype("datetime64[s]").astype(f"datetime64[{unit}]")
+    weeks, counts = np.unique((seconds - 4 * 86_400) // 604_800, return_counts=True)
+    inner = [counts[k] for k in range(1, len(weeks) - 1) if weeks[k + 1] - weeks[k - 1] == 2]
+    expected = np.mean(inner) * (365.2425 / 7) if len(inner) >= 8 else bars_per_year("EURUSD", "1h")
+    assert bars_per_year("EURUSD", "1h", times) == expected
 
 
 def test_hours_are_not_annualized_as_days():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ktrdr.core.data.exporter import export_bars
-from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.data.loading import bars_digest, fingerprint
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.vendor import watched
 from ktrdr.core.data.vendor.importer import import_file
@@ -60,7 +60,7 @@ def test_the_vendors_hourly_file_is_the_sample(store, file):
         values = [repr(float(c[i])) for c in (bars.open, bars.high, bars.low, bars.close, bars.volume)]
         lines.append(",".join([time.strftime("%d.%m.%Y %H:%M:%S.000"), *values]))
     report = import_file(file("\n".join(lines), "EURUSD_1h_2017_dukascopy.csv"), store)
-    assert fingerprint([store.read("EURUSD", "1h")]) == fingerprint([bars])
+    assert fingerprint(map(bars_digest, [store.read("EURUSD", "1h")])) == fingerprint(map(bars_digest, [bars]))
     assert report.validations[0].findings == ()
     assert report.notes == ("dates are read day-first", "symbol EURUSD is taken from the file's name")
 

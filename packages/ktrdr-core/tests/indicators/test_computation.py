@@ -373,3 +373,13 @@ def test_a_logarithm_starts_anew_after_a_price_that_has_none(eurusd):
 def test_parameters_that_are_wrong_are_refused_all_at_once(eurusd, name, given, message):
     with pytest.raises(BadInputError, match=message):
         compute_indicator(name, given, eurusd)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_arrays_of_their_own(eurusd, name):
+    found = list(compute_indicator(name, SHORTEST[name], eurusd[:500]).values())
+    for number, values in enumerate(found):
+        assert values.dtype == np.float64
+        assert values.flags.writeable
+        others = [*found[:number], *(getattr(eurusd, column) for column in COLUMNS)]
+        assert not any(np.shares_memory(values, other) for other in others)

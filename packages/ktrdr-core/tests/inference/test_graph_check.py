@@ -66,6 +66,18 @@ def test_every_array_may_only_have_its_own_shape_dtype_and_finite_numbers(kind, 
                 check_graph(graph, arrays)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_recurrent_layer_takes_the_row_of_a_model_without_a_window_as_a_sequence(kind, twins):
+    graph, arrays = twins[kind]()
+    one = TwinGraph.model_validate(graph.to_json() | {"window": 1})
+    check_graph(one, arrays)
+    rows = np.random.default_rng(3).normal(size=(9, 2)).astype(np.float32)
+    # The first step of a longer window starts at the same state.
+    alone = [portable_predictor(one, arrays).predict(row[None])[0] for row in rows]
+    np.testing.assert_allclose(portable_predictor(one, arrays).predict(rows), alone, atol=1e-6)
+    assert np.std(alone) > 0
+
+
 def test_an_array_that_nothing_uses_is_refused(twins):
     graph, arrays = twins["mlp"]()
     with pytest.raises(TwinError, match="array 'more' is not used"):
@@ -108,7 +120,13 @@ WRONG = {
     "a regression of probabilities": ("mlp", lambda graph: graph.update(output="regression", outputs=1), "3 outputs"),
     "a classification of values": ("gru", lambda graph: graph.update(output="classification"), "no probabilities"),
     "a window on a plain network": ("mlp", at("window", value=3), "node 'a': it reads a row, and is given a sequence"),
-    "a row for a recurrent layer": ("lstm", at("window", value=1), "node 'cell': it reads a sequence, and is given"),
+    "a row for a recurrent layer": (
+        "lstm",
+        lambda graph: graph["nodes"].insert(0, graph["nodes"].pop(1) | {"input": "features"})
+        or graph["nodes"][1].update(input="last")
+        or graph["nodes"][2].update(input="cell"),
+        "node 'cell': it reads a sequence, and is given a row",
+    ),
     "a window beyond all bounds": ("lstm", at("window", value=10**12), "window"),
     "a sequence as the result": ("lstm", lambda graph: graph["nodes"].__delitem__(slice(1, 4)), "is not used"),
     "a column that does not exist": ("rules", at("nodes", 1, "fuzzy_inputs", 0, "column", value=2), "column 2 of 2"),

@@ -14,7 +14,7 @@ import pytest
 
 from ktrdr.core.cache import array_cache
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
-from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.data.loading import bars_digest, fingerprint
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, CancelledError, DiskFullError, PluginError
 from ktrdr.core.features.pipeline import FeaturePipeline
@@ -90,7 +90,7 @@ def test_the_manifest_is_complete(make_executor, load):
     assert (manifest.plugin.name, manifest.plugin.distribution) == ("example", "ktrdr-ml-example")
     assert (manifest.input_size, manifest.window, manifest.crisp) == (7, 1, False)
     assert manifest.architecture == {"l2": 0.001}
-    assert manifest.data.fingerprint == fingerprint([bars])
+    assert manifest.data.fingerprint == fingerprint(map(bars_digest, [bars]))
     assert manifest.data.rows == {"EURUSD": len(bars)}
     assert manifest.data.start == dt.datetime(2017, 1, 1, 22, tzinfo=dt.UTC)
     assert manifest.data.end.replace(tzinfo=None) == bars.close_time[-1].astype("datetime64[us]").item()

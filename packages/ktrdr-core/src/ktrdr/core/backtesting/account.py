@@ -10,7 +10,14 @@ import numpy as np
 
 from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.signals import SignalRules, Signals, decide
-from ktrdr.core.backtesting.simulation import Costs, Market, Simulation, simulate, simulation_facts
+from ktrdr.core.backtesting.simulation import (
+    Costs,
+    Market,
+    Simulation,
+    idle_simulation,
+    simulate,
+    simulation_facts,
+)
 from ktrdr.core.data.calendar_choice import calendar_name, calendar_of
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.jobs.job_settings import BacktestSettings
@@ -104,7 +111,7 @@ def trade_constant(
             own = _decide(strategy, symbol, np.broadcast_to(output, (n, len(output))))
         signals.append(own)
         markets.append(dataclasses.replace(market, direction=own.direction))
-    simulation = _simulate(strategy, markets, settings, None)
+    simulation = idle_simulation(account.simulation) if idle else _simulate(strategy, markets, settings, None)
     return dataclasses.replace(account, signals=signals, markets=markets, simulation=simulation)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.account import Account
+from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.jobs.job_settings import TradingSettings
@@ -28,7 +29,7 @@ KEPT_METRICS = (
 def backtest_look(
     bundle: Bundle,
     settings: TradingSettings,
-    traded: Sequence[Bars],
+    inputs: Sequence[SymbolInput],
     account: Account,
     metrics: Mapping[str, Any],
     operation: str | None,
@@ -38,7 +39,7 @@ def backtest_look(
     Args:
         bundle: the model.
         settings: capital and costs.
-        traded: the traded bars per symbol.
+        inputs: the bars per symbol.
         account: the account that traded them.
         metrics: metrics of the account.
         operation: id of the operation that the backtest belongs to, if any.
@@ -52,9 +53,9 @@ def backtest_look(
         parent=None,
         seed=manifest.seed,
         training_data=manifest.data.fingerprint,
-        data=fingerprint(traded),
+        data=fingerprint(symbol.digest for symbol in inputs),
         timeframe=manifest.strategy.training_data.base_timeframe,
-        span=span_of(traded),
+        span=span_of([symbol.traded for symbol in inputs]),
         account=account_terms(settings),
         metrics={name: metrics[name] for name in KEPT_METRICS},
         returns=daily_returns(simulation.equity, settings.capital, day_ends(simulation.time)),

@@ -16,6 +16,7 @@ reaches a level by the lowest low and highest high of blocks of bars.
 
 from __future__ import annotations
 
+import functools
 import math
 from bisect import bisect_left
 
@@ -88,9 +89,8 @@ class Fills:
         self.bars = bars
         self._atr = atr
         self._risk = risk
-        # A signal of the last bar cannot fill. The last entry is a sentinel, so that a bisection always finds a signal.
-        self._buys: list[int] = [*np.flatnonzero(direction[:-1] > 0).tolist(), _NEVER]
-        self._sells: list[int] = [*np.flatnonzero(direction[:-1] < 0).tolist(), _NEVER]
+        # A signal of the last bar cannot fill.
+        self._direction = direction[:-1]
         self._separation = rules.min_separation
         self._step = max(rules.min_separation, 1)
         self._longest = risk.max_holding_period
@@ -104,6 +104,16 @@ class Fills:
         if not self._free and not self._trails:
             self._block_low, self._block_high = block_extremes(bars) if extremes is None else extremes
 
+    @functools.cached_property
+    def _buys(self) -> list[int]:
+        bars: list[int] = _bars_of(self._direction > 0).tolist()
+        return bars
+
+    @functools.cached_property
+    def _sells(self) -> list[int]:
+        bars: list[int] = _bars_of(self._direction < 0).tolist()
+        return bars
+
     def next_entry(self, start: int) -> tuple[int, int]:
         """Return the decision bar of the next entry at or after ``start``, and its side (1 or -1).
 
@@ -112,6 +122,8 @@ class Fills:
         allowed = self.last_executed + self._separation
         if allowed > start:
             start = allowed
+        if start >= self.n:
+            return -1, 1
         buys = self._buys
         bar, side = buys[bisect_left(buys, start)], 1
         if self._shorts:
@@ -131,11 +143,9 @@ class Fills:
         if not self._plain:
             return None
         n = self.n
-        buys, sells = np.array(self._buys), np.array(self._sells)
-        entries, side = buys[:-1], np.ones(len(buys) - 1, dtype=np.int64)
-        if self._shorts:
-            entries = np.sort(np.concatenate((entries, sells[:-1])))
-            side = np.where(buys[np.searchsorted(buys, entries)] == entries, 1, -1)
+        buys, sells = _bars_of(self._direction > 0), _bars_of(self._direction < 0)
+        entries = np.flatnonzero(self._direction) if self._shorts else buys[:-1]
+        side = self._direction[entries].astype(np.int64)
         # For every signal, as if it opened a position: the signal that closes it, and the next one that may enter.
         allowed = entries + self._step
         ends = np.where(
@@ -306,6 +316,11 @@ class Fills:
         if reaches_stop:
             return bar, stop, stop_reason
         return bar, target, TAKE_PROFIT
+
+
+def _bars_of(chosen: np.ndarray) -> np.ndarray:
+    """Return the positions of the bars chosen by a mask, int64, and a sentinel that a bisection finds after them."""
+    return np.append(np.flatnonzero(chosen), _NEVER)
 
 
 def block_extremes(bars: Bars) -> tuple[list[float], list[float]]:

@@ -66,7 +66,8 @@ def predict(
         given = f"outputs of shape {outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
         raise PredictionError(f"model {model} returned {given} for {n:,} bars of {matrix.symbol}; update its plugin")
     outputs = outputs[first - begin :]
-    unknown = np.isnan(outputs) if outputs.ndim == 1 else np.isnan(outputs).any(axis=1)
+    # Column by column: `any` over rows of three values takes five times as long.
+    unknown = np.logical_or.reduce([np.isnan(column) for column in outputs.reshape(len(outputs), -1).T])
     unknown &= complete
     if unknown.any():
         row = int(unknown.argmax())

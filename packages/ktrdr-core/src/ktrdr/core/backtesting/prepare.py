@@ -20,6 +20,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
 from ktrdr.core.data.calendars import bars_per_year
+from ktrdr.core.data.loading import bars_digest
 from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
@@ -85,6 +86,11 @@ class SymbolInput:
         See :func:`~ktrdr.core.backtesting.signals.volume_ratio`.
         """
         return volume_ratio(self.base.volume)[self.first :]
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """Digest of the traded bars, see :func:`~ktrdr.core.data.loading.bars_digest`."""
+        return bars_digest(self.traded)
 
     @functools.cached_property
     def bars_per_year(self) -> float:
@@ -181,8 +187,7 @@ def _predict(
     loss = pipeline.volume_loss(symbol.bars, matrix, slice(symbol.first, None))
     lacking = "" if loss is None else f"{loss.reason}; import bars that have a volume"
     outputs, _ = predict(predictor, matrix, symbol.first, bundle.ref, lacking=lacking)
-    # Column-major: decisions compare whole columns, once per backtest of a sweep.
-    return Evidence(symbol.bars, matrix, values, symbol.first, np.asfortranarray(outputs)), loss
+    return Evidence(symbol.bars, matrix, values, symbol.first, outputs), loss
 
 
 def read_inputs(

@@ -75,7 +75,6 @@ def run_backtest(
         "metrics",
         lambda: summarize(bundle, settings, prepared, account),
     )
-    traded = [symbol.traded for symbol in inputs]
-    look = backtest_look(bundle, settings, traded, account, result.metrics, operation)
+    look = backtest_look(bundle, settings, inputs, account, result.metrics, operation)
     count = trials.judge([look], model=bundle.ref)
     return dataclasses.replace(result, look=look).counted(count.with_elsewhere(settings.trials))

@@ -22,7 +22,8 @@ __all__ = ["VOLUME_WINDOW", "SignalRules", "Signals", "decide", "passed_in_words
 VOLUME_WINDOW = 20
 """Bars of the mean volume that ``filters.volume_filter`` compares with; the bar itself is one of them."""
 
-
+# Rows per block: intermediate arrays of this size stay in the processor's cache.
+_BLOCK = 8192
 _PASSED: Mapping[str, str] = MappingProxyType(
     {
         "bars": "bars",
@@ -116,19 +117,8 @@ def decide(
     if decisions.output_format == "classification":
         if outputs.shape != (n, 3):
             raise BadInputError(f"a classifier of BUY, HOLD, SELL gives ({n}, 3) probabilities, not {outputs.shape}")
-        buy, hold, sell = outputs[:, 0], outputs[:, 1], outputs[:, 2]
-        known = ~(np.isnan(buy) | np.isnan(hold) | np.isnan(sell))
-        # A comparison with NaN is False, so rows with NaN give no signal.
-        long = buy > highest_equal(np.maximum(hold, sell))
-        short = sell > highest_equal(np.maximum(hold, buy))
-        long &= known
-        short &= known
-        passed["predicted"] = int(np.count_nonzero(known))
-        passed["buy or sell"] = int(np.count_nonzero(long) + np.count_nonzero(short))
-        level = highest_equal(decisions.confidence_threshold)
-        long &= buy > level
-        short &= sell > level
-        passed["confidence_threshold"] = int(np.count_nonzero(long) + np.count_nonzero(short))
+        direction, counts = _most_probable(outputs, highest_equal(decisions.confidence_threshold))
+        passed |= counts
     else:
         if outputs.shape != (n,):
             raise BadInputError(f"a regression gives ({n},) values, not {outputs.shape}")
@@ -136,7 +126,7 @@ def decide(
         long, short = outputs > edge, outputs < -edge
         passed["predicted"] = int(np.count_nonzero(~np.isnan(outputs)))
         passed["cost_model"] = int(np.count_nonzero(long) + np.count_nonzero(short))
-    direction = long.view(np.int8) - short.view(np.int8)
+        direction = long.view(np.int8) - short.view(np.int8)
     least = decisions.filters.volume_filter
     if least is not None:
         if ratio is None or (n and np.isnan(ratio).all()):
@@ -148,6 +138,36 @@ def decide(
         direction[~(ratio >= lowest_equal(least))] = 0
         passed["volume_filter"] = int(np.count_nonzero(direction))
     return Signals(direction, passed)
+
+
+def _most_probable(outputs: np.ndarray, level: float) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the signals of a classifier, and the number of bars that passed each filter.
+
+    Args:
+        outputs: float64 ``(n, 3)`` probabilities of BUY, HOLD, SELL.
+        level: the probability must be above it.
+
+    Returns:
+        int8 ``(n,)``, and the counts.
+    """
+    n = len(outputs)
+    direction = np.empty(n, dtype=np.int8)
+    predicted = chosen = 0
+    for start in range(0, n, _BLOCK):
+        buy, hold, sell = np.ascontiguousarray(outputs[start : start + _BLOCK].T)
+        known = ~(np.isnan(buy) | np.isnan(hold) | np.isnan(sell))
+        # A comparison with NaN is False, so rows with NaN give no signal.
+        long = buy > highest_equal(np.maximum(hold, sell))
+        short = sell > highest_equal(np.maximum(hold, buy))
+        long &= known
+        short &= known
+        predicted += int(np.count_nonzero(known))
+        chosen += int(np.count_nonzero(long) + np.count_nonzero(short))
+        long &= buy > level
+        short &= sell > level
+        np.subtract(long.view(np.int8), short.view(np.int8), out=direction[start : start + _BLOCK])
+    above = int(np.count_nonzero(direction))
+    return direction, {"predicted": predicted, "buy or sell": chosen, "confidence_threshold": above}
 
 
 def volume_ratio(volume: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import heapq
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from ktrdr.core.short_texts import counted, object_repr
 from ktrdr.core.strategy.model import Risk
 from ktrdr.core.work.cancellation import Cancellation
 
-__all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "simulate", "simulation_facts"]
+__all__ = ["Costs", "Market", "OrderCounts", "Simulation", "Trades", "idle_simulation", "simulate", "simulation_facts"]
 
 _OPEN_EXIT, _ENTRY, _INSIDE_EXIT, _LAST_CLOSE = range(4)
 _PHASE_OF_EXIT = tuple(
@@ -489,6 +489,26 @@ def simulate(
         counts=account.counts,
         refreshed=tuple(np.array(fills.refreshed, dtype=np.int64) for fills in account.fills),
         capital=capital,
+    )
+
+
+def idle_simulation(simulation: Simulation) -> Simulation:
+    """Return the simulation of an account with the same bars and capital that never trades.
+
+    Its arrays over the bars are read-only and hold a single number, because filling them would take longer than all
+    other work for such an account.
+    """
+    flat = np.broadcast_to(np.float64(simulation.capital), simulation.equity.shape)
+    trades = Trades(**{column.name: getattr(simulation.trades, column.name)[:0] for column in fields(Trades)})
+    return Simulation(
+        time=simulation.time,
+        cash=flat,
+        equity=flat,
+        units=tuple(np.broadcast_to(np.float64(0.0), own.shape) for own in simulation.units),
+        trades=trades,
+        counts=OrderCounts(),
+        refreshed=tuple(own[:0] for own in simulation.refreshed),
+        capital=simulation.capital,
     )
 
 

@@ -22,7 +22,6 @@ from ktrdr.core.backtesting.results import BacktestResult, Baseline, SymbolResul
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.backtesting.trades import trade_table
-from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.times import format_time
 from ktrdr.core.jobs.job_settings import BacktestSettings
@@ -93,7 +92,7 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
         no_trades=""
         if len(simulation.trades)
         else why_no_trades(strategy.decisions, symbols, prepared.outputs, simulation.counts),
-        provenance=_provenance(manifest, traded, prepared.inference),
+        provenance=_provenance(manifest, inputs, prepared.inference),
     )
 
 
@@ -197,11 +196,11 @@ def _warnings(
     return tuple(warnings)
 
 
-def _provenance(manifest: Manifest, traded: Sequence[Bars], inference: Used) -> dict[str, Any]:
+def _provenance(manifest: Manifest, inputs: Sequence[SymbolInput], inference: Used) -> dict[str, Any]:
     return {
         "core_version": __version__,
         "numpy_version": np.__version__,
-        "data_fingerprint": fingerprint(traded),
+        "data_fingerprint": fingerprint(symbol.digest for symbol in inputs),
         "weights_hash": manifest.weights_hash,
         "plugin": manifest.plugin.name,
         "plugin_version": manifest.plugin.version,

@@ -192,9 +192,10 @@ def bars_per_year(
     """
     frame = Timeframe(str(timeframe))
     if times is not None and len(times) > 2:
-        week = (times.astype("datetime64[s]").astype(np.int64) - 4 * 86400) // (7 * 86400)
-        weeks, counts = np.unique(week, return_counts=True)
-        counts = counts[1:-1][weeks[2:] - weeks[:-2] == 2]
+        first, last = _week(times[[0, -1]].astype("datetime64[D]").astype(np.int64))
+        mondays = (np.arange(first + 1, last + 1) * 7 - 3).astype("datetime64[D]").astype(times.dtype)
+        counts = np.diff(np.searchsorted(times, mondays), prepend=0, append=len(times))
+        counts = counts[1:-1][(counts[1:-1] > 0) & (counts[:-2] > 0) & (counts[2:] > 0)]
         if len(counts) >= _FEWEST_WEEKS:
             return float(counts.mean()) * _WEEKS_PER_YEAR
     return calendar_for(symbol, calendar).bars_per_year(frame)

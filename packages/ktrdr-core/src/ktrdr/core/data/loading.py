@@ -13,7 +13,7 @@ from ktrdr.core.data.resample import boundary_at_or_before, divides, first_strad
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.errors import BadInputError, NotFoundError
 
-__all__ = ["bars_digest", "fingerprint", "join_digests", "load_bars"]
+__all__ = ["bars_digest", "fingerprint", "load_bars"]
 
 
 def load_bars(
@@ -63,16 +63,14 @@ def load_bars(
     return store.read(symbol, target, start, end)  # raises NotFoundError, which names the stored data sets
 
 
-def fingerprint(bars: Iterable[Bars]) -> str:
-    """Return the sha256 (hex) of the content of ``bars``: symbols, timeframes, times and values.
+def fingerprint(digests: Iterable[bytes]) -> str:
+    """Return the sha256 (hex) of the content of data sets: symbols, timeframes, times and values.
 
     The order of the data sets does not matter. Every bit of a value counts; all NaN are equal.
+
+    Args:
+        digests: result of :func:`bars_digest` for each data set.
     """
-    return join_digests(bars_digest(each) for each in bars)
-
-
-def join_digests(digests: Iterable[bytes]) -> str:
-    """Return the :func:`fingerprint` of the data sets with these digests."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 

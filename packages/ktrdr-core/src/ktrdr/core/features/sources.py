@@ -91,6 +91,8 @@ def _split(strategy: Strategy, reference: str) -> tuple[str, str]:
 
 def _representable(values: np.ndarray) -> np.ndarray:
     """Return ``values`` with NaN instead of values outside the range of float32; a copy only if there are any."""
+    # Without an array of magnitudes; fmin and fmax leave NaN out.
+    if np.fmax.reduce(values, initial=0.0) <= _LARGEST and np.fmin.reduce(values, initial=0.0) >= -_LARGEST:
+        return values
     with np.errstate(invalid="ignore"):
-        too_large = np.abs(values) > _LARGEST
-    return np.where(too_large, np.nan, values) if too_large.any() else values
+        return np.where(np.abs(values) > _LARGEST, np.nan, values)

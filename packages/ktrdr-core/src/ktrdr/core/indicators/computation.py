@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,22 +43,39 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
         raise BadInputError(f"indicator `{indicator.name}`: {'; '.join(problem.message for problem in problems)}")
     columns = _columns(indicator, values, bars)
     warmup = indicator.warmup(values)
-    outputs = {name: np.empty(len(bars)) for name in indicator.outputs}
-    done = 0  # rows before it are final
-    for first, end in _runs(_present(indicator, columns, len(bars))):
-        if end - first <= warmup:
-            continue
-        results = _evaluate(indicator, {name: _locked(column[first:end]) for name, column in columns.items()}, values)
-        for name, result in zip(indicator.outputs, results, strict=True):
-            outputs[name][done : first + warmup] = np.nan
-            outputs[name][first + warmup : end] = result[warmup:]
-        done = end
-    for output in outputs.values():
-        output[done:] = np.nan
+    runs = [run for run in _runs(_present(indicator, columns, len(bars))) if run[1] - run[0] > warmup]
+    evaluated = (
+        _evaluate(indicator, {name: _locked(column[first:end]) for name, column in columns.items()}, values)
+        for first, end in runs
+    )
+    if runs == [(0, len(bars))]:
+        outputs = [_changeable(result) for result in next(evaluated)]
+        for output in outputs:
+            output[:warmup] = np.nan
+    else:
+        outputs = _joined(len(indicator.outputs), len(bars), warmup, runs, evaluated)
+    for output in outputs:
         infinite = np.isinf(output)
         if infinite.any():
             output[infinite] = np.nan
-    return outputs
+    return dict(zip(indicator.outputs, outputs, strict=True))
+
+
+def _changeable(result: np.ndarray) -> np.ndarray:
+    """Return ``result`` of a formula as float64 that may be written to: itself, unless it is part of another array."""
+    own = result.dtype == np.float64 and result.flags.owndata and result.flags.writeable
+    return result if own else result.astype(np.float64)
+
+
+def _joined(
+    outputs: int, n: int, warmup: int, runs: Sequence[tuple[int, int]], evaluated: Iterable[Sequence[np.ndarray]]
+) -> list[np.ndarray]:
+    """Return float64 ``(n,)`` per output: the results of each run after its warm-up, NaN elsewhere."""
+    joined = [np.full(n, np.nan) for _ in range(outputs)]
+    for (first, end), results in zip(runs, evaluated, strict=True):
+        for output, result in zip(joined, results, strict=True):
+            output[first + warmup : end] = result[warmup:]
+    return joined
 
 
 def source_series(bars: Bars, source: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ktrdr.core.inference.layer import Layer
@@ -31,8 +33,7 @@ _LOGIT_END = 36.0
 
 class _Relu:
     def forward(self, x: np.ndarray, *, reuse: bool) -> np.ndarray:
-        # Twice as fast as with the number 0.
-        y: np.ndarray = np.maximum(x, np.zeros(x.shape[-1], x.dtype), out=x if reuse else None)
+        y: np.ndarray = np.maximum(x, _row(0, x), out=x if reuse else None)
         return y
 
     def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -74,26 +75,38 @@ class _Sigmoid:
 
 class _Gelu:
     def forward(self, x: np.ndarray, *, reuse: bool) -> np.ndarray:
-        y = _odds_against(x)
-        y += 1
-        return np.divide(x, y, out=y)
+        # For a positive x as x less a small number, which is exact to the last digit.
+        size = np.abs(x)
+        tail = _odds(size)
+        tail += 1
+        np.divide(size, tail, out=tail)
+        y: np.ndarray = np.maximum(x, _row(0, x), out=x if reuse else None)
+        y -= tail
+        return y
 
     def backward(self, x: np.ndarray, y: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        density = np.exp(x * x * -0.5) * (1 / np.sqrt(2 * np.pi))
-        found: np.ndarray = gradient * (1 / (1 + _odds_against(x)) + x * density)
+        tail = 1 / (1 + _odds(np.abs(x)))
+        density = np.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+        found: np.ndarray = gradient * (np.where(x > 0, 1 - tail, tail) + x * density)
         return found
 
 
-def _odds_against(x: np.ndarray) -> np.ndarray:
-    """Return ``cdf(-x) / cdf(x)`` of the normal distribution."""
-    square: np.ndarray = np.minimum(x * x, _LOGIT_END)
-    logit: np.ndarray = square * -_LOGIT[-1]
+def _odds(x: np.ndarray) -> np.ndarray:
+    """Return ``cdf(x) / cdf(-x)`` of the normal distribution, of numbers that are not negative."""
+    square: np.ndarray = x * x
+    np.minimum(square, _row(_LOGIT_END, x), out=square)
+    logit: np.ndarray = square * _LOGIT[-1]
     for coefficient in _LOGIT[-2:0:-1]:
-        logit -= coefficient
+        logit += coefficient
         logit *= square
-    logit -= _LOGIT[0]
+    logit += _LOGIT[0]
     logit *= x
     return np.exp(logit, out=logit)
+
+
+def _row(value: float, x: np.ndarray) -> np.ndarray:
+    """Return a row of equal numbers: beside it, minimum and maximum of numpy take half as long as beside a number."""
+    return np.full(x.shape[-1], value, x.dtype)
 
 
 _FUNCTIONS: dict[str, type[Layer]] = {

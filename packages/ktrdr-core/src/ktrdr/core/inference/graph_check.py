@@ -43,12 +43,13 @@ class _Flow:
 
     Attributes:
         width: number of values, of one step of a sequence.
-        sequence: True for one row per step of the window.
+        sequence: True for one row per step of the window; ``None`` for a row that is also a sequence of one, as the
+            window of the model is one row.
         probabilities: True if the values are probabilities that sum to 1.
     """
 
     width: int
-    sequence: bool = False
+    sequence: bool | None = False
     probabilities: bool = False
 
 
@@ -67,7 +68,7 @@ def check_graph(graph: TwinGraph, arrays: Arrays) -> None:
         # The sum of finite numbers may overflow; that of their comparison may not.
         if array.dtype in _REAL and not np.isfinite(array).all():
             raise TwinError(f"array {name!r} has numbers that are not finite")
-    flows = {FEATURES: _Flow(graph.input_size, sequence=graph.window > 1)}
+    flows = {FEATURES: _Flow(graph.input_size, sequence=True if graph.window > 1 else None)}
     for node in graph.nodes:
         try:
             flows[node.name] = _CHECKS[type(node)](node, [flows[name] for name in node.reads], arrays)
@@ -117,7 +118,7 @@ def _row(flow: _Flow) -> int:
 
 
 def _sequence(flow: _Flow) -> int:
-    if not flow.sequence:
+    if flow.sequence is False:
         raise TwinError("it reads a sequence, and is given a row")
     return flow.width
 

@@ -106,8 +106,7 @@ class _Kind:
 
 def _trapezoidal(distance: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return degrees, and how far up the two ramps they are, which may be below 0 or above 1."""
-    # A ramp without an end is as high everywhere: a shoulder.
-    left, right = (np.where(size > 0, size, np.inf).astype(size.dtype) for size in (sizes[0], sizes[2]))
+    left, right = _ramps(sizes)
     rising = distance / left
     rising += 1
     falling = (sizes[1] - distance) / right
@@ -116,10 +115,16 @@ def _trapezoidal(distance: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, n
     return np.clip(degree, 0, 1, out=degree), rising, falling
 
 
+def _ramps(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the widths of the left and the right ramp; that of a shoulder is infinite, so it is as high everywhere."""
+    left, _, right = np.where(sizes > 0, sizes, np.inf).astype(sizes.dtype)
+    return left, right
+
+
 def _trapezoidal_slopes(distance: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     degree, rising, falling = _trapezoidal(distance, sizes)
-    up, down = (np.where(size > 0, 1 / size, 0) for size in (sizes[0], sizes[2]))
-    slope = np.where(rising < falling, up, -down)
+    left, right = _ramps(sizes)
+    slope = np.where(rising < falling, 1 / left, -1 / right)
     slope[np.minimum(rising, falling) > 1] = 0
     found = np.zeros_like(degree)
     np.divide(slope, degree, out=found, where=degree > 0)

@@ -62,16 +62,15 @@ class PortablePredictor:
         self._check(features)
         values = self._graph.output == "regression"
         result = np.full(len(features) if values else (len(features), self._graph.outputs), np.nan)
-        with np.errstate(all="ignore"):
-            for at, columns, whole in self._blocks(features, self._block):
-                found = self._network.forward(columns)
-                answer = found[0] if values else found.T
-                if whole is None:
-                    result[at] = answer
-                else:
-                    result[at][whole] = answer = answer[whole]
-                if not np.isfinite(answer).all():
-                    raise _not_finite(at)
+        for at, columns, whole in self._blocks(features, self._block):
+            found = self._network.forward(columns)
+            answer = found[0] if values else found.T
+            if whole is None:
+                result[at] = answer
+            else:
+                result[at][whole] = answer = answer[whole]
+            if not np.isfinite(answer).all():
+                raise _not_finite(at)
         return result
 
     def _check(self, features: np.ndarray) -> None:
@@ -115,17 +114,16 @@ class _Explainable(PortablePredictor):
         """
         self._check(features)
         result = np.full((len(features), self.input_size, self._graph.outputs), np.nan)
-        with np.errstate(all="ignore"):
-            for at, columns, whole in self._blocks(features, max(self._block // STEPS, 1)):
-                samples = columns
-                if self.window > 1:
-                    windows = np.lib.stride_tricks.sliding_window_view(columns, self.window, axis=1)
-                    samples = windows.transpose(2, 0, 1)
-                found = contributions(self._network, samples, self._average)
-                if whole is None:
-                    result[at] = found
-                else:
-                    result[at][whole] = found[whole]
+        for at, columns, whole in self._blocks(features, max(self._block // STEPS, 1)):
+            samples = columns
+            if self.window > 1:
+                windows = np.lib.stride_tricks.sliding_window_view(columns, self.window, axis=1)
+                samples = windows.transpose(2, 0, 1)
+            found = contributions(self._network, samples, self._average)
+            if whole is None:
+                result[at] = found
+            else:
+                result[at][whole] = found[whole]
         return result
 
 

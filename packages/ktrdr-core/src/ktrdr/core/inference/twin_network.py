@@ -78,6 +78,8 @@ class TwinNetwork:
             for node in graph.nodes
         )
 
+    # Logarithms of degrees of 0 are meant; what else is out of range shows in the predictions.
+    @np.errstate(all="ignore")
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the predictions ``(outputs, m)``.
 
@@ -92,6 +94,7 @@ class TwinNetwork:
                 del values[name]
         return values[self._steps[-1].name]
 
+    @np.errstate(all="ignore")
     def gradients(self, x: np.ndarray) -> np.ndarray:
         """Return the gradients ``(outputs, *x.shape)`` of each output with respect to the features.
 

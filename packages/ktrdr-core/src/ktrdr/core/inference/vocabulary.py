@@ -5,7 +5,8 @@ the output of the last node is the prediction. There are no cycles, because a no
 Arrays are in a safetensors file; a field of a node that ends in the name of an array says which. Shapes below are of
 one prediction; ``inputs`` and ``outputs`` are the widths of a node.
 
-A model with a window reads a sequence ``(window, features)``, any other model one row ``(features,)``.
+A model with a window reads a sequence ``(window, features)``, any other model one row ``(features,)``, which recurrent
+layers take as a sequence of one.
 """
 
 from __future__ import annotations

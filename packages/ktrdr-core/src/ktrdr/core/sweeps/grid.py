@@ -172,7 +172,7 @@ def prepare_sweep(
     curve = account_curve(account, settings)
     metrics = account_metrics(curve, brief=True)
     metrics |= trading_metrics(trade_table(account.simulation.trades, traded), curve, account)
-    look = backtest_look(bundle, settings, traded, account, metrics, operation)
+    look = backtest_look(bundle, settings, prepared.inputs, account, metrics, operation)
     facts = {
         "model": manifest.ref,
         "symbols": [bars.symbol for bars in traded],

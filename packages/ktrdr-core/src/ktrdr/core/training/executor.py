@@ -11,7 +11,7 @@ from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.jumps import jump_warnings
-from ktrdr.core.data.loading import bars_digest, join_digests
+from ktrdr.core.data.loading import bars_digest, fingerprint
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
@@ -143,7 +143,7 @@ class TrainingExecutor:
         """
         plan, bars = self._plan()
         digests = {symbol: {name: bars_digest(part) for name, part in own.items()} for symbol, own in bars.items()}
-        data_print = join_digests(digest for own in digests.values() for digest in own.values())
+        data_print = fingerprint(digest for own in digests.values() for digest in own.values())
         key = run_key(self.strategy, data_print, plan.plugin, plan.device, self._seeds)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint

@@ -31,14 +31,19 @@ def normalized(degrees: Sequence[Any]) -> Any:
     Args:
         degrees: logarithms of degrees ``(..., n, memberships)`` of each fuzzy input.
     """
-    strengths, *others = degrees
+    # Relative to the largest degree of each input, and so to the strongest rule: ratios of very small strengths do not
+    # underflow, and logarithms of the rules that matter are near 0, where they are precise.
+    strengths, *others = (_relative(logs) for logs in degrees)
     for more in others:
         strengths = (strengths.unsqueeze(-1) + more.unsqueeze(-2)).flatten(-2)
-    # Relative to the strongest rule, so that the ratios of very small strengths do not underflow.
-    strongest = strengths.detach().amax(-1, keepdim=True)
-    strengths = (strengths - torch.where(strongest.isfinite(), strongest, 0.0)).exp()
+    strengths = strengths.exp()
     total = strengths.sum(-1, keepdim=True)
     return strengths / torch.where(total > 0, total, 1.0)
+
+
+def _relative(logs: Any) -> Any:
+    largest = logs.detach().amax(-1, keepdim=True)
+    return logs - torch.where(largest.isfinite(), largest, 0.0)
 
 
 def weighted_mean(linear: Any, z: Any, outputs: int) -> Any:

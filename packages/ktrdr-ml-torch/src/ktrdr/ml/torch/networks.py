@@ -16,7 +16,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.model_description import Description
 
-__all__ = ["Dropout", "MultilayerPerceptron", "Recurrent", "build_network", "empty_network"]
+__all__ = ["Dropout", "MultilayerPerceptron", "Recurrent", "build_network", "empty_network", "sequences"]
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -80,6 +80,31 @@ class MultilayerPerceptron(nn.Module):
         """Return scores ``(n, outputs)`` of ``(n, features)``."""
         return self.layers(x)
 
+    @torch.no_grad()
+    def fold_normalization(self) -> None:
+        """Replace every linear layer and the batch normalization behind it by one linear layer, for prediction.
+
+        With fixed statistics a normalization is linear. Weights are computed in float64: scores differ by the rounding
+        of float32 from those of the two layers, and are closer to the exact ones.
+        """
+        layers: list[nn.Module] = []
+        for layer in self.layers:
+            if isinstance(layer, nn.BatchNorm1d):
+                layers[-1] = _folded(layers[-1], layer)
+            else:
+                layers.append(layer)
+        self.layers = nn.Sequential(*layers)
+
+
+def _folded(linear: Any, normalization: Any) -> Linear:
+    factor = normalization.weight.double() / (normalization.running_var.double() + normalization.eps).sqrt()
+    bias = (linear.bias.double() - normalization.running_mean.double()) * factor + normalization.bias.double()
+    with torch.device("meta"):
+        folded = Linear(linear.in_features, linear.out_features)
+    weights = {"weight": (linear.weight.double() * factor.unsqueeze(1)).float(), "bias": bias.float()}
+    folded.load_state_dict(weights, assign=True)
+    return folded
+
 
 class Recurrent(nn.Module):
     """LSTM or GRU layers over the window, and a linear layer on the last state."""
@@ -98,13 +123,19 @@ class Recurrent(nn.Module):
         self.head = Linear(hidden, description.outputs)
 
     def forward(self, x: Any) -> Any:
-        """Return scores ``(n, outputs)`` of ``(n, window, features)``."""
+        """Return scores ``(n, outputs)`` of ``(n, window, features)``, or of ``(n, features)`` if the window is 1."""
+        x = sequences(x)
         last = len(self.layers) - 1
         for number, layer in enumerate(self.layers):
             x, _ = layer(x)
             if number < last:
                 x = self.dropout(x)
         return self.head(self.dropout(x[:, -1]))
+
+
+def sequences(x: Any) -> Any:
+    """Return ``(n, window, features)`` of samples, which are ``(n, features)`` if the window is one row."""
+    return x.unsqueeze(1) if x.ndim == 2 else x
 
 
 def build_network(description: Description) -> nn.Module:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ktrdr.ml.torch.anfis import Anfis, normalized, weighted_mean
 from ktrdr.ml.torch.layout import Layout, Place, padded
-from ktrdr.ml.torch.networks import Dropout, MultilayerPerceptron, Recurrent
+from ktrdr.ml.torch.networks import Dropout, MultilayerPerceptron, Recurrent, sequences
 
 __all__ = ["Batch", "StackedNetwork", "stacked"]
 
@@ -249,6 +249,7 @@ class _Recurrents:
 
     def scores(self, weights: Tensors, buffers: Tensors, x: Any, batch: Batch | None = None) -> Any:
         (x,) = x.unbind(0)
+        x = sequences(x)
         last = len(self._names) - 1
         for number, names in enumerate(self._names):
             zero = x.new_zeros(1, len(x), self._hidden)

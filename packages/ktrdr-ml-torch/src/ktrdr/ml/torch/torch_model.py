@@ -14,7 +14,7 @@ from ktrdr.core.plugins import EpochRecord, Rule, Twin
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.contributions import STEPS, contributions, rules
 from ktrdr.ml.torch.model_description import Description
-from ktrdr.ml.torch.networks import build_network, empty_network
+from ktrdr.ml.torch.networks import MultilayerPerceptron, build_network, empty_network
 from ktrdr.ml.torch.part_losses import block_rows
 from ktrdr.ml.torch.samples import Matrix
 from ktrdr.ml.torch.tensors import fill, on_cpu
@@ -36,13 +36,20 @@ class TorchPredictor:
 
     Args:
         description: of the network.
-        network: with its weights.
+        network: with its weights, on the CPU; its normalization is folded.
         average: float32 ``(features,)``, the average training sample.
-        device: of the network.
+        device: to predict on.
+
+    Attributes:
+        description: of the network.
+        parameters: number of learned weights.
     """
 
     def __init__(self, description: Description, network: Any, average: Any, device: Any) -> None:
         self.description = description
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
+        if isinstance(network, MultilayerPerceptron):
+            network.fold_normalization()
         self._network = network.to(device).eval().requires_grad_(False)
         self._average = average
         self._device = device
@@ -56,11 +63,6 @@ class TorchPredictor:
     def window(self) -> int:
         """Number of rows that one prediction uses."""
         return self.description.window
-
-    @property
-    def parameters(self) -> int:
-        """Number of learned weights."""
-        return sum(parameter.numel() for parameter in self._network.parameters())
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``; see the plugin contract.

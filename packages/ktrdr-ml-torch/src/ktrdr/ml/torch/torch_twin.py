@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -40,7 +39,7 @@ def make_twin(description: Description, network: Any, average: Any) -> Twin:
 
     Args:
         description: of the network.
-        network: with its weights, on any device.
+        network: with its weights, on any device; its normalization is folded.
         average: float32 ``(features,)``, the average training sample.
 
     Raises:
@@ -88,13 +87,11 @@ class _Parts:
 def _perceptron(twin: _Parts, description: Description, network: Any) -> None:
     # The activations of the declaration have the names of the vocabulary.
     activation = description.architecture["activation"]
-    linear = [number for number, layer in enumerate(network.layers) if isinstance(layer, nn.Linear)]
-    for depth, number in enumerate(linear[:-1], 1):
-        after = network.layers[number + 1]
-        normalization = after if isinstance(after, nn.BatchNorm1d) else None
-        twin.add(Dense, f"layer{depth}", *_dense(network.layers[number], normalization))
+    *hidden, scores = (layer for layer in network.layers if isinstance(layer, nn.Linear))
+    for depth, layer in enumerate(hidden, 1):
+        twin.add(Dense, f"layer{depth}", *_dense(layer))
         twin.add(Activation, f"layer{depth}.{activation}", function=activation)
-    twin.add(Dense, "scores", *_dense(network.layers[linear[-1]]))
+    twin.add(Dense, "scores", *_dense(scores))
 
 
 def _recurrent(twin: _Parts, description: Description, network: Any) -> None:
@@ -124,20 +121,14 @@ _NETWORKS: Mapping[str, Callable[[_Parts, Description, Any], None]] = {
 }
 
 
-def _dense(layer: Any, normalization: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights and bias of a linear layer, with the normalization of its outputs in evaluation mode."""
-    weights, bias = _double(layer.weight), _double(layer.bias)
-    if normalization is not None:
-        factor = _double(normalization.weight) / np.sqrt(_double(normalization.running_var) + normalization.eps)
-        weights = weights * factor[:, None]
-        bias = (bias - _double(normalization.running_mean)) * factor + _double(normalization.bias)
-    with np.errstate(over="ignore"):  # An infinite weight is refused with the twin.
-        return weights.astype(np.float32), bias.astype(np.float32)
+def _dense(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    return _array(layer.weight), _array(layer.bias)
 
 
 def _lstm(layer: Any) -> tuple[np.ndarray, ...]:
     # The gates are in the order of the vocabulary.
-    bias = (_double(layer.bias_ih_l0) + _double(layer.bias_hh_l0)).astype(np.float32)
+    # The sum of two float32 numbers is exact in float64, which not every device has.
+    bias = _array(layer.bias_ih_l0.cpu().double() + layer.bias_hh_l0.cpu().double())
     return _array(layer.weight_ih_l0), _array(layer.weight_hh_l0), bias
 
 
@@ -148,9 +139,5 @@ def _gru(layer: Any) -> tuple[np.ndarray, ...]:
 
 
 def _array(tensor: Any) -> np.ndarray:
-    """Return a copy."""
-    return np.array(tensor.detach().to("cpu", torch.float32).numpy(), order="C")
-
-
-def _double(tensor: Any) -> np.ndarray:
-    return np.array(tensor.detach().cpu().numpy(), dtype=np.float64)
+    """Return a copy, float32."""
+    return np.array(tensor.detach().cpu().float().numpy(), order="C")

@@ -183,10 +183,16 @@ def sharpe_interval(returns: np.ndarray, seed: int, share: float = 0.95) -> tupl
         return None
     length = max(round(n ** (1 / 3) / step), -(-places // _MOST_BLOCKS), 1)
     blocks = max(places // length, 1)
-    starts = np.random.default_rng(seed).integers(0, places, (_RESAMPLES, blocks))
     count = blocks * length * step
-    means = _block_sums(first, length)[starts].sum(axis=1) / count
-    variances = _block_sums(second, length)[starts].sum(axis=1) / count - means * means
+    totals, squares = np.empty(_RESAMPLES), np.empty(_RESAMPLES)
+    of_first, of_second = _block_sums(first, length), _block_sums(second, length)
+    random = np.random.default_rng(seed)
+    for start in range(0, _RESAMPLES, rows := max(1, _BLOCK // blocks)):
+        starts = random.integers(0, places, (min(rows, _RESAMPLES - start), blocks))
+        totals[start : start + rows] = of_first[starts].sum(axis=1)
+        squares[start : start + rows] = of_second[starts].sum(axis=1)
+    means = totals / count
+    variances = squares / count - means * means
     known = variances > 1e-12 * total / n
     if not known.any():
         return None
