@@ -261,7 +261,7 @@ LIMITS = (
     Limit(
         "ktrdr backtest of the demo, ML framework apart, beside numpy, duckdb and pydantic",
         "times",
-        3.0,
+        3.5,
         lambda: short_backtest()["ratio"],
     ),
     Limit("peak memory of the same", "MB", 130.0, lambda: short_backtest()["megabytes"], slack=1.0),
