@@ -156,7 +156,7 @@ def test_verify_finds_a_twin_that_is_of_another_model(model, run, example_plugin
         status, out, err = run(*words)
         assert status == 2
         assert f"model {REF}: its portable twin is not its model: a prediction differs by" in out + err
-        assert "predict with `inference: native`" in out + err
+        assert "predict with --inference native" in out + err
     assert run("backtest", REF, "--inference", "native")[0] == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -111,7 +110,7 @@ WRONG = {
     "an unknown activation": ("mlp", at("nodes", 1, "function", value="swish"), "'relu', 'tanh'"),
     "an unknown key": ("mlp", at("nodes", 1, "slope", value=1), "Extra inputs are not permitted"),
     "a newer format": ("mlp", at("format", value=2), "twin format 2, this core reads up to 1; update core with"),
-    "no format of ours": ("mlp", at("format", value=0), "format: Input should be 1"),
+    "no format of ours": ("mlp", at("format", value=0), "'format': Input should be 1"),
     "no nodes": ("mlp", at("nodes", value=[]), "at least 1 item"),
     "an array used twice": ("mlp", at("nodes", 0, "bias", value="average"), "array 'average' is used twice"),
     "another number of inputs": ("mlp", at("input_size", value=5), "node 'a': array 'a.weights' is float32"),
@@ -153,10 +152,8 @@ def test_what_does_not_fit_is_one_sentence_at_once(name, twins, tmp_path):
     good, arrays = twins[kind]()
     write_twin(tmp_path, Twin(good.to_json(), arrays))
     (tmp_path / "twin.json").write_text(json.dumps(changed(good, change)), encoding="utf-8")
-    started = time.process_time()
     with pytest.raises(FileError, match=message) as caught:
         read_twin(tmp_path)
-    assert time.process_time() - started < 0.5  # 50 ms, and much patience for a busy machine
     assert "\n" not in str(caught.value)
 
 
@@ -262,3 +259,48 @@ def test_arrays_of_other_kinds_are_refused(twins, tmp_path):
     path.write_bytes(path.read_bytes().replace(b'"F32"', b'"U32"'))
     with pytest.raises(FileError, match="holds 'a.bias' as U32; it may hold F32, F64, I32"):
         read_twin(tmp_path)
+
+
+def test_long_lists_of_the_wrong_kind_are_refused_at_their_first_item(twins):
+    value = twins["trees"]()[0].to_json()
+    value["nodes"][1]["columns"] = [-1] * 900_000
+    with pytest.raises(ValidationError) as caught:
+        TwinGraph.model_validate(value)
+    assert caught.value.error_count() <= 2
+    value["nodes"] = [0] * 900_000
+    with pytest.raises(ValidationError) as caught:
+        TwinGraph.model_validate(value)
+    assert caught.value.error_count() <= 2
+    read = TwinGraph.model_validate(twins["rules"]()[0].to_json() | {"rules": [0] * 900_000})
+    with pytest.raises(TwinError, match="`rules` of the twin are no rules"):
+        read.rule_records()
+
+
+def test_text_of_a_file_does_not_reach_a_message_unquoted_or_whole(twins, tmp_path):
+    graph, arrays = twins["mlp"]()
+    for text in ("evil\x1b[2J\nfoo", "x" * 3_000_000):
+        for change in (at("nodes", 1, text, value=1), at("nodes", 1, "kind", value=text), at(text, value=1)):
+            write_twin(tmp_path, Twin(graph.to_json(), arrays))
+            (tmp_path / "twin.json").write_text(json.dumps(changed(graph, change)), encoding="utf-8")
+            with pytest.raises(FileError) as caught:
+                read_twin(tmp_path)
+            assert str(caught.value).isprintable()
+            assert len(str(caught.value)) < 300
+        with pytest.raises(TwinError) as caught:
+            check_graph(graph, arrays | {text: np.zeros(1, np.float32)})
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 300
+
+
+def test_layers_that_widen_beyond_all_bounds_are_refused(twins):
+    from ktrdr.core.inference import Activation, Mean, Pair, Softmax, Spread
+
+    _, arrays = twins["logistic"]()
+    first = twins["logistic"]()[0].nodes[0]
+    wide = [Spread(name="wide", input="p", columns=(0, 1), width=100_000)]
+    many = [Activation(name=f"n{number}", input="wide", function="sigmoid") for number in range(20)]
+    nodes = (first, Pair(name="pair", input="a"), Softmax(name="p", input="pair"), *wide, *many)
+    mean = Mean(name="m", inputs=tuple(node.name for node in many))
+    graph = TwinGraph(input_size=3, output="classification", outputs=100_000, nodes=(*nodes, mean))
+    with pytest.raises(TwinError, match="its layers give 2,[0-9,]+ values for a row, more than the 1,048,576 allowed"):
+        check_graph(graph, {name: arrays[name] for name in ("a.weights", "a.bias")})

@@ -13,6 +13,7 @@ __all__ = [
     "LARGEST_MANIFEST",
     "LARGEST_SEED",
     "LARGEST_TENSOR_HEADER",
+    "LARGEST_TWINS",
     "LARGEST_VERSION",
     "LARGEST_WINDOW",
     "LEAST_FREE_DISK",
@@ -117,6 +118,10 @@ MOST_MEMBERS = 60_000
 
 LARGEST_TENSOR_HEADER = 4 * 2**20
 """Largest number of bytes of the header of a safetensors file, and of all headers of a bundle together."""
+
+LARGEST_TWINS = 256 * 2**20
+"""Largest number of bytes of the arrays of all portable twins of a bundle: 6 million nodes of trees, or 64 million
+weights. Reading them takes some three times as much memory, and servers read bundles with a limit."""
 
 MOST_TENSORS = 20_000
 """Largest number of tensors of a safetensors file."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["counted", "first_words", "object_repr", "short_repr"]
+__all__ = ["counted", "first_words", "object_repr", "quoted", "short_repr"]
 
 _LONGEST_REPR = 120
 _LONGEST_FACT = 48
+_LONGEST_QUOTE = 60
 
 
 def counted(number: int, noun: str) -> str:
@@ -19,6 +20,11 @@ def first_words(words: Sequence[str], most: int = 3) -> str:
     """Return the first ``most`` words, separated by spaces, and the number of the others: ``A B C and 2 more``."""
     more = f" and {len(words) - most:,} more" if len(words) > most else ""
     return " ".join(words[:most]) + more
+
+
+def quoted(text: str) -> str:
+    """Return a text of unknown origin in quotes: at most 60 characters, none of which moves a cursor."""
+    return _cut(repr(text[:_LONGEST_QUOTE]), _LONGEST_QUOTE)
 
 
 def short_repr(text: str) -> str:

@@ -173,12 +173,13 @@ def _compared(bundle: Bundle) -> dict[str, Any] | None:
     from dataclasses import asdict
 
     from ktrdr.core.errors import PluginError
+    from ktrdr.core.models.bundle import UnfitPluginError
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.workflows.model_twins import compare_twin
 
     try:
         return asdict(compare_twin(bundle, default_manager()))
-    except PluginError as error:
+    except (PluginError, UnfitPluginError) as error:
         return {"not_compared": str(error)}
 
 

@@ -15,7 +15,7 @@ from ktrdr.core.errors import KtrdrError
 __all__ = ["in_python", "python_messages"]
 
 _FLAGS = frozenset({"skip-bad", "align", "resume"})
-_VALUES = r"us_futures|day-first|month-first|point|comma|open|close|NAME|FX|24/7|\d{1,2}[mhdw]"
+_VALUES = r"us_futures|day-first|month-first|point|comma|open|close|portable|native|NAME|FX|24/7|\d{1,2}[mhdw]"
 # An option and its value. A word in lower case that is no value belongs to the sentence.
 _OPTION = re.compile(
     r"(?<![\w-])--(?P<option>[a-z]+(?:-[a-z]+)*)"

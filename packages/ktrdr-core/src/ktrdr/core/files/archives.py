@@ -121,8 +121,21 @@ def files_below(directory: Path) -> list[str]:
     return sorted(path.relative_to(directory).as_posix() for path in found)
 
 
-def write_archive(path: Path, directory: Path, names: Iterable[str], limits: ArchiveLimits) -> None:
+def write_archive(
+    path: Path,
+    directory: Path,
+    names: Iterable[str],
+    limits: ArchiveLimits,
+    contents: Mapping[str, bytes] | None = None,
+) -> None:
     """Write files of ``directory`` to the archive ``path`` in the order of ``names``, atomically.
+
+    Args:
+        path: path of the archive.
+        directory: of the files.
+        names: names of the files, relative to ``directory``.
+        limits: of the archive.
+        contents: contents of files that are not read again, by name.
 
     Raises:
         FileError: a file is missing or not plain, or :func:`open_archive` would refuse the archive.
@@ -137,6 +150,9 @@ def write_archive(path: Path, directory: Path, names: Iterable[str], limits: Arc
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.create_system = 3
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            if contents is not None and name in contents:
+                archive.writestr(entry, contents[name])
+                continue
             with open_plain(directory / name, limits.size) as source:
                 entry.file_size = source.seek(0, 2)
                 source.seek(0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ktrdr.core.files.reading import FileError, open_plain, parse_json
 from ktrdr.core.limits import LARGEST_TENSOR_HEADER, MOST_TENSORS
+from ktrdr.core.short_texts import quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def read_safetensors(path: Path, limit: int) -> dict[str, np.ndarray]:
         content = file.read()
     if unknown := sorted(name for name, place in places.items() if place.dtype not in _DTYPES):
         raise FileError(
-            f"{path.name} holds {unknown[0]!r} as {places[unknown[0]].dtype}; it may hold {', '.join(_DTYPES)}"
+            f"{path.name} holds {quoted(unknown[0])} as {places[unknown[0]].dtype}; it may hold {', '.join(_DTYPES)}"
         )
     if len(content) < max((place.end for place in places.values()), default=0):
         raise FileError(f"{path.name} was changed while it was read")
@@ -117,7 +118,7 @@ def _read_header(file: io.BufferedReader, name: str) -> dict[str, _Place]:
             ):
                 places[key] = _Place(dtype, tuple(shape), start, end)
             case _:
-                raise FileError(f"{name} is not a safetensors file: tensor {key!r} is described wrongly")
+                raise FileError(f"{name} is not a safetensors file: tensor {quoted(key)} is described wrongly")
     position = 0
     for start, end in sorted((place.start, place.end) for place in places.values()):
         if start != position:
@@ -137,8 +138,9 @@ def _elements(shape: Sequence[Any], most: int) -> int:
     if len(shape) > _MOST_DIMENSIONS or not all(type(extent) is int and 0 <= extent <= most for extent in shape):
         return -1
     elements = 1
-    for extent in shape:
+    for extent in filter(None, shape):
         elements *= extent
         if elements > most:
             return -1
-    return elements
+    # Also the other extents of an empty tensor are bounded: numpy multiplies them.
+    return 0 if 0 in shape else elements

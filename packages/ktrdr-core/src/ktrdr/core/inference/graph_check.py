@@ -1,10 +1,12 @@
 """Check of a twin before it predicts: every shape, dtype and number of its arrays.
 
-A graph that passes computes without an error: what follows from the arrays is known before anything is allocated.
+A graph that passes can be computed, and in bounded memory. Its numbers may still overflow, which ends the prediction
+with an error.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,10 +32,13 @@ from ktrdr.core.inference.vocabulary import (
     Trees,
     TwinGraph,
 )
+from ktrdr.core.short_texts import quoted
 
 __all__ = ["check_graph"]
 
 Arrays = Mapping[str, np.ndarray]
+# Of all layers together, for one row: 60 layers of 16,384 units.
+_MOST_VALUES = 2**20
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -65,7 +70,6 @@ def check_graph(graph: TwinGraph, arrays: Arrays) -> None:
     """
     _check_names(graph, arrays)
     for name, array in arrays.items():
-        # The sum of finite numbers may overflow; that of their comparison may not.
         if array.dtype in _REAL and not np.isfinite(array).all():
             raise TwinError(f"array {name!r} has numbers that are not finite")
     flows = {FEATURES: _Flow(graph.input_size, sequence=True if graph.window > 1 else None)}
@@ -74,6 +78,8 @@ def check_graph(graph: TwinGraph, arrays: Arrays) -> None:
             flows[node.name] = _CHECKS[type(node)](node, [flows[name] for name in node.reads], arrays)
         except TwinError as error:
             raise TwinError(f"node {node.name!r}: {error}") from None
+    if (values := sum(flow.width for flow in flows.values())) > _MOST_VALUES:
+        raise TwinError(f"its layers give {values:,} values for a row, more than the {_MOST_VALUES:,} allowed")
     _check_result(graph, flows[graph.nodes[-1].name])
     if graph.average is not None:
         _require(arrays[graph.average], graph.average, (graph.input_size,))
@@ -82,11 +88,11 @@ def check_graph(graph: TwinGraph, arrays: Arrays) -> None:
 
 
 def _check_names(graph: TwinGraph, arrays: Arrays) -> None:
-    used = graph.array_names()
-    if twice := sorted({name for name in used if used.count(name) > 1} if len(set(used)) < len(used) else ()):
+    used = Counter(graph.array_names())
+    if twice := sorted(name for name, number in used.items() if number > 1):
         raise TwinError(f"array {twice[0]!r} is used twice")
     if wrong := sorted(set(used) ^ set(arrays)):
-        raise TwinError(f"array {wrong[0]!r} is {'missing' if wrong[0] in used else 'not used'}")
+        raise TwinError(f"array {quoted(wrong[0])} is {'missing' if wrong[0] in used else 'not used'}")
 
 
 def _check_result(graph: TwinGraph, result: _Flow) -> None:

@@ -131,8 +131,12 @@ class _RuleBased(PortablePredictor):
     """A twin of rules."""
 
     def rules(self) -> Sequence[Rule]:
-        """Return all rules, the largest weight first."""
-        return [Rule(each.conditions, each.weight, each.outputs, each.text) for each in self._graph.rules]
+        """Return all rules, the largest weight first.
+
+        Raises:
+            TwinError: the graph has something else in their place.
+        """
+        return [Rule(each.conditions, each.weight, each.outputs, each.text) for each in self._graph.rule_records()]
 
 
 class _ExplainableRuleBased(_Explainable, _RuleBased):

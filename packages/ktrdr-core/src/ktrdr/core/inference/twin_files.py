@@ -15,9 +15,10 @@ from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.inference.graph_check import check_graph
 from ktrdr.core.inference.twin_error import TwinError
 from ktrdr.core.inference.twin_names import ARRAYS_FILE, GRAPH_FILE
-from ktrdr.core.inference.vocabulary import TWIN_FORMAT, RuleRecord, TwinGraph
-from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_JSON
+from ktrdr.core.inference.vocabulary import TWIN_FORMAT, TwinGraph
+from ktrdr.core.limits import LARGEST_JSON, LARGEST_TWINS
 from ktrdr.core.plugins.contract import Rule, Twin
+from ktrdr.core.short_texts import quoted
 
 __all__ = ["read_twin", "write_twin"]
 
@@ -33,9 +34,8 @@ def write_twin(directory: Path, twin: Twin, rules: Sequence[Rule] = ()) -> None:
     Raises:
         TwinError: it is not a twin in the vocabulary of this core.
     """
-    graph = _parsed(dict(twin.graph), GRAPH_FILE)
-    if rules:
-        graph = graph.model_copy(update={"rules": tuple(RuleRecord(**asdict(rule)) for rule in rules)})
+    graph = _parsed({**twin.graph, "rules": [asdict(rule) for rule in rules]}, GRAPH_FILE)
+    graph.rule_records()
     check_graph(graph, twin.arrays)
     content = json.dumps(graph.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     (directory / GRAPH_FILE).write_text(content + "\n", encoding="utf-8")
@@ -49,7 +49,7 @@ def read_twin(directory: Path) -> tuple[TwinGraph, dict[str, np.ndarray]]:
         FileError: a file is missing, broken or hostile, or uses what this core does not know; the message names it.
     """
     graph = _parsed(parse_json(read_plain(directory / GRAPH_FILE, LARGEST_JSON), GRAPH_FILE), GRAPH_FILE)
-    arrays = read_safetensors(directory / ARRAYS_FILE, LARGEST_BUNDLE_FILE)
+    arrays = read_safetensors(directory / ARRAYS_FILE, LARGEST_TWINS)
     try:
         check_graph(graph, arrays)
     except TwinError as error:
@@ -67,9 +67,9 @@ def _parsed(value: object, name: str) -> TwinGraph:
         return TwinGraph.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(quoted(part) if isinstance(part, str) else str(part) for part in first["loc"])
         if first["type"] == "union_tag_invalid":
-            told = f"a layer of kind {first['ctx']['tag']!r} is not known to this core"
+            told = f"a layer of kind {quoted(str(first['ctx']['tag']))} is not known to this core"
         else:
             told = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
         raise TwinError(f"{name} is not valid{f' at {where}' if where else ''}: {told}") from None

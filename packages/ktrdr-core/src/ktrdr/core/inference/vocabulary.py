@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, model_validator
 
+from ktrdr.core.inference.twin_error import TwinError
 from ktrdr.core.limits import LARGEST_WINDOW
 
 __all__ = [
@@ -51,6 +52,7 @@ MOST_NODES = 1_000
 
 _MOST_WIDTH = 100_000
 _MOST_FUNCTIONS = 256
+_MOST_RULES = 65_536
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,63}$")]
 """Name of a node or an array."""
@@ -267,7 +269,11 @@ class Spread(_Node):
     """
 
     kind: Literal["spread"] = "spread"
-    columns: Annotated[tuple[Annotated[int, Field(ge=0, lt=_MOST_WIDTH, strict=True)], ...], Field(min_length=1)]
+    columns: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=_MOST_WIDTH, strict=True)], ...],
+        FailFast(),
+        Field(min_length=1, max_length=_MOST_WIDTH),
+    ]
     width: Width
 
 
@@ -306,10 +312,15 @@ Node = Standardize | Dense | Activation | Lstm | Gru | Last | Rules | Trees | Pa
 class RuleRecord(_Part):
     """A fuzzy rule in words and numbers: see :class:`~ktrdr.core.plugins.Rule`."""
 
-    conditions: tuple[tuple[Text, Text], ...]
+    conditions: Annotated[tuple[tuple[Text, Text], ...], Field(max_length=_MOST_FUNCTIONS)]
     weight: float
     outputs: dict[Text, float]
     text: Text
+
+
+_RULES: TypeAdapter[tuple[RuleRecord, ...]] = TypeAdapter(
+    Annotated[tuple[RuleRecord, ...], FailFast(), Field(max_length=_MOST_RULES)]
+)
 
 
 class TwinGraph(_Part):
@@ -324,7 +335,8 @@ class TwinGraph(_Part):
         nodes: the layers; each reads only earlier ones, and each but the last is read.
         average: name of the array float32 ``(input_size,)`` with the average training sample, which contributions are
             relative to; ``None`` for a model without contributions.
-        rules: the rules of a rule-based model, the largest weight first. Core adds them.
+        rules: a list of :class:`RuleRecord` of a rule-based model, the largest weight first. Core adds them. They are
+            checked by :meth:`rule_records`, as a prediction does not need them.
     """
 
     format: Literal[1] = 1
@@ -333,10 +345,12 @@ class TwinGraph(_Part):
     output: Literal["classification", "regression"]
     outputs: Width
     nodes: Annotated[
-        tuple[Annotated[Node, Field(discriminator="kind")], ...], Field(min_length=1, max_length=MOST_NODES)
+        tuple[Annotated[Node, Field(discriminator="kind")], ...],
+        FailFast(),
+        Field(min_length=1, max_length=MOST_NODES),
     ]
     average: Name | None = None
-    rules: tuple[RuleRecord, ...] = ()
+    rules: tuple[Any, ...] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> TwinGraph:
@@ -357,6 +371,18 @@ class TwinGraph(_Part):
         """Return the names of all arrays, each as often as it is used."""
         used = [] if self.average is None else [self.average]
         return used + [getattr(node, field) for node in self.nodes for field in node.arrays]
+
+    def rule_records(self) -> tuple[RuleRecord, ...]:
+        """Return the rules.
+
+        Raises:
+            TwinError: there is something else in their place.
+        """
+        try:
+            return _RULES.validate_python(self.rules)
+        except ValidationError as error:
+            told = error.errors(include_url=False, include_input=False)[0]["msg"]
+            raise TwinError(f"`rules` of the twin are no rules: {told}") from None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""

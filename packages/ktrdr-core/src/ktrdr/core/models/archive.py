@@ -8,7 +8,7 @@ from pathlib import Path
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.archives import ArchiveError, ArchiveLimits, open_archive, write_archive
 from ktrdr.core.files.export_path import check_export_path
-from ktrdr.core.files.reading import FileError
+from ktrdr.core.files.reading import FileError, read_plain
 from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_MANIFEST, MOST_BUNDLE_FILES
 from ktrdr.core.models.bundle import Bundle, parse_manifest
 from ktrdr.core.models.contents import BundleError
@@ -44,11 +44,16 @@ def export_bundle(store: ModelStore, ref: str, path: Path, *, overwrite: bool = 
         BundleError: the bundle is broken.
         StoreError: the disk is full, or the place is not writable.
     """
-    bundle = store.verify(ref)
+    found = store.get(ref)
+    # The manifest that is verified is the one that is written: a twin may be added meanwhile.
+    content = read_plain(found.directory / MANIFEST_FILE, LARGEST_MANIFEST)
+    bundle = Bundle(found.directory, parse_manifest(content))
+    bundle.verify()
     if path.is_dir():
         path = path / f"{bundle.manifest.name}-{bundle.manifest.version}.zip"
     check_export_path(path, overwrite=overwrite, remedy=remedy)
-    write_archive(path, bundle.directory, [MANIFEST_FILE, *sorted(bundle.manifest.files)], _LIMITS)
+    names = [MANIFEST_FILE, *sorted(bundle.manifest.files)]
+    write_archive(path, bundle.directory, names, _LIMITS, contents={MANIFEST_FILE: content})
     return path
 
 

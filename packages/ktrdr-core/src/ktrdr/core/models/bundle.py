@@ -6,6 +6,7 @@ import hashlib
 import html
 import math
 import os
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from ktrdr.core.models.inference_choice import choose_inference
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, MEMBERS_DIRECTORY, WEIGHTS_PREFIX, Manifest
 from ktrdr.core.models.model_facts import model_facts, score_facts
 from ktrdr.core.parameters import validate_parameters
-from ktrdr.core.plugins.contract import EpochRecord, ModelLoader, Predictor
+from ktrdr.core.plugins.contract import EpochRecord, ModelLoader, Predictor, RuleBased
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.short_texts import short_repr
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
@@ -54,6 +55,7 @@ __all__ = [
     "STRATEGY_FILE",
     "Bundle",
     "BundleError",
+    "UnfitPluginError",
     "check_contents",
     "found_files",
     "parse_manifest",
@@ -63,6 +65,10 @@ __all__ = [
 _MOST_TOLD = 5
 # By whether they are crisp.
 _INPUTS = {True: "indicator values", False: "fuzzy features"}
+
+
+class UnfitPluginError(BundleError):
+    """The installed plugin cannot have made the bundle, or does not have its model type any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,10 @@ class Bundle:
         """
         self.verify_files()
         if self.manifest.portable:
-            self._load_twins()
+            for twin in self._load_twins():
+                if isinstance(twin, RuleBased):
+                    with self._refused():
+                        twin.rules()
             self.probes()
 
     def verify_files(self) -> None:
@@ -235,13 +244,13 @@ class Bundle:
         info = plugins.info(reference.name)
         distribution = plugins.record(reference.name).distribution
         if not same_distribution(distribution, reference.distribution):
-            raise BundleError(
+            raise UnfitPluginError(
                 f"model {self.ref} is refused: it was made by plugin `{reference.name}` of {reference.distribution}, "
                 f"the one installed is of {distribution}; install {reference.distribution} in its place"
             )
         offered = {model_type.name: model_type for model_type in info.model_types}.get(self.manifest.model_type)
         if offered is None or self.manifest.output not in offered.outputs:
-            raise BundleError(
+            raise UnfitPluginError(
                 f"model {self.ref} is refused: plugin `{info.name}` {info.version} has no {self.manifest.output} "
                 f"model type `{self.manifest.model_type}`; it was made with version {reference.version}"
             )
@@ -262,7 +271,7 @@ class Bundle:
                 f"`architecture` {window:,}"
             )
         if self.manifest.crisp != (offered.inputs == "crisp"):
-            raise BundleError(
+            raise UnfitPluginError(
                 f"model {self.ref} is refused: `{offered.name}` of plugin `{info.name}` {info.version} takes "
                 f"{_INPUTS[offered.inputs == 'crisp']}, the model was trained on {_INPUTS[self.manifest.crisp]}"
             )
@@ -363,7 +372,8 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
         own |= twin_files(members)
     else:
         # Written by a process that was killed before it could add them to the manifest; nothing reads them.
-        found -= twin_files(members) - expected
+        left = found & twin_files(members) - expected
+        found -= {name for name in left if stat.S_ISREG((directory / name).lstat().st_mode)}
     if extra := sorted(found - expected):
         # If its kind is forbidden, that is the more important message.
         if (directory / extra[0]).is_file() and not (directory / extra[0]).is_symlink():

@@ -37,13 +37,18 @@ def choose_inference(manifest: Manifest, inference: Inference, device: str) -> U
         if device not in _CPU:
             raise BadInputError(
                 f"a portable twin predicts on the CPU, not on `{device}`; leave the device out, or predict with the"
-                " framework: `inference: native`"
+                " framework with --inference native"
+            )
+        if manifest.twin is not None and manifest.twin.missing:
+            raise BadInputError(
+                f"model {manifest.ref} has no portable twin ({manifest.twin.missing}); predict with the framework with"
+                f" --inference native, where {manifest.plugin.distribution} is installed"
             )
         if not manifest.portable:
-            why = f" ({manifest.twin.missing})" if manifest.twin is not None else ""
             raise BadInputError(
-                f"model {manifest.ref} has no portable twin{why}; `ktrdr models twin {manifest.ref}` adds one where"
-                f" {manifest.plugin.distribution} is installed, and `inference: native` predicts with the framework"
+                f"model {manifest.ref} has no portable twin; `ktrdr models twin {manifest.ref}` adds one where"
+                f" {manifest.plugin.distribution} is installed and offers twins, and --inference native predicts with"
+                " the framework"
             )
         return "portable"
     return "portable" if inference == "auto" and manifest.portable and device in _CPU else "native"

@@ -222,8 +222,8 @@ class TwinRecord(_Part):
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> TwinRecord:
-        if (self.difference is None) != bool(self.missing):
-            raise ValueError("a twin has a `difference`, and a missing one has a reason")
+        if (self.difference is None) != bool(self.missing) or (self.difference is None) != (self.rows == 0):
+            raise ValueError("a twin has `rows` and a `difference`, and a missing one has a reason")
         return self
 
 
@@ -377,22 +377,18 @@ class Manifest(ManifestFields):
         """Compare two manifests; their version, origin and format may differ.
 
         Args:
-            other: the manifest to compare with; its portable twin is not compared.
+            other: the manifest to compare with. Portable twins are compared only if both have one.
 
         Returns:
             True if both describe the same training and files.
         """
-        mine, theirs = (
-            each.model_copy(
-                update={
-                    "schema_version": BUNDLE_FORMAT, "version": 1, "origin": None, "twin": None,
-                    "files": {name: each.files[name] for name in each.files if not each.is_of_twin(name)},
-                }
-            )
-            for each in (self, other)
-        )  # fmt: skip
+        changes = {"schema_version": BUNDLE_FORMAT, "version": 1, "origin": None}
+        mine, theirs = (each.model_copy(update=changes) for each in (self, other))
+        if mine.portable != theirs.portable:
+            mine, theirs = mine._without_twin(), theirs._without_twin()
         return mine == theirs
 
-    def is_of_twin(self, name: str) -> bool:
-        """Return True if ``name`` is a file of the portable twin."""
-        return self.portable and name in twin_files(self.member_directories)
+    def _without_twin(self) -> Manifest:
+        own = twin_files(self.member_directories) if self.portable else ()
+        files = {name: digest for name, digest in self.files.items() if name not in own}
+        return self.model_copy(update={"twin": None, "files": files})

@@ -1,4 +1,4 @@
-"""The model store: `<root>/<name>/<version>/`, one immutable bundle each."""
+"""The model store: `<root>/<name>/<version>/`, one bundle each, to which only a portable twin is added later."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from ktrdr.core.files.durable import (
     publish_directory,
     sync_directory,
     sync_file,
-    write_atomically,
     writing,
 )
 from ktrdr.core.files.json_values import plain_json
@@ -163,6 +162,7 @@ class BundleWriter:
         """
         names = twin_files(bundle.manifest.member_directories)
         hashes = {name: sha256_of(self.directory / name, LARGEST_BUNDLE_FILE) for name in names}
+        staged = self.directory / MANIFEST_FILE
         for name in names:
             sync_file(self.directory / name)
         with FileLock(self._place / _LOCK):
@@ -176,7 +176,11 @@ class BundleWriter:
             files = dict(sorted((bundle.manifest.files | hashes).items()))
             changes = {"schema_version": BUNDLE_FORMAT, "twin": record, "files": files}
             manifest = current.manifest.model_copy(update=changes)
-            write_atomically(bundle.directory / MANIFEST_FILE, _manifest_json(manifest))
+            # Staged here: an unfinished file in the directory of the bundle would be a file too many.
+            staged.write_bytes(_manifest_json(manifest))
+            sync_file(staged)
+            staged.replace(bundle.directory / MANIFEST_FILE)
+            sync_directory(bundle.directory)
         return Bundle(bundle.directory, manifest)
 
     def _same_as(self, manifest: Manifest) -> Bundle | None:

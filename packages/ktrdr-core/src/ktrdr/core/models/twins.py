@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from ktrdr.core.inference.comparison import compare
 from ktrdr.core.inference.portable_predictor import portable_predictor
 from ktrdr.core.inference.twin_error import TwinError
 from ktrdr.core.inference.twin_files import read_twin, write_twin
-from ktrdr.core.inference.twin_names import GRAPH_FILE, PROBES_FILE, twin_files
-from ktrdr.core.limits import LARGEST_BUNDLE_FILE, MOST_BUNDLE_FILES
+from ktrdr.core.inference.twin_names import ARRAYS_FILE, GRAPH_FILE, PROBES_FILE, twin_files
+from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_TWINS, MOST_BUNDLE_FILES
 from ktrdr.core.models.contents import BundleError, check_together
 from ktrdr.core.models.manifest import MANIFEST_FILE, Manifest, TwinRecord
 from ktrdr.core.plugins.contract import ModelLoader, Portable, Predictor, RuleBased
 
-__all__ = ["add_twins", "load_twins", "read_probes"]
+__all__ = ["add_twins", "backend_errors", "load_twins", "read_probes"]
 
 _PROBES = "rows"
 _FLOAT = np.dtype(np.float32)
@@ -58,20 +59,32 @@ def add_twins(directory: Path, members: Sequence[str], loader: ModelLoader, prob
 def _write_twins(places: Sequence[Path], loader: ModelLoader, probes: np.ndarray) -> TwinRecord | None:
     rows, difference = 0, 0.0
     for place in places:
-        try:
+        with backend_errors():
             native = loader.load(place, "cpu")
             if not isinstance(native, Portable):
                 if place == places[0]:
                     return None
                 raise TwinError(f"the backend offers no twin of {place.name}")
-            write_twin(place, native.twin(), native.rules() if isinstance(native, RuleBased) else ())
-            found = compare(native, portable_predictor(*read_twin(place)), probes)
-        except (KtrdrError, OSError):
-            raise
-        except Exception as error:  # a backend may raise anything: the model is trained, and is to be stored
-            raise TwinError(one_line(error, named=True)) from error
+            twin, rules = native.twin(), native.rules() if isinstance(native, RuleBased) else ()
+        # Not an OSError: a full disk is no fault of the twin.
+        with backend_errors(but=OSError):
+            write_twin(place, twin, rules)
+        portable = portable_predictor(*read_twin(place))
+        with backend_errors():
+            found = compare(native, portable, probes)
         rows, difference = rows + found.rows, max(difference, found.difference)
     return TwinRecord(rows=rows, difference=difference)
+
+
+@contextmanager
+def backend_errors(*, but: type[Exception] = KtrdrError) -> Iterator[None]:
+    """Convert what a backend raises in the block into a :class:`TwinError`, except for errors of KTRDR and ``but``."""
+    try:
+        yield
+    except (KtrdrError, but):
+        raise
+    except Exception as error:  # a backend may raise anything: the model is trained, and is to be stored
+        raise TwinError(one_line(error, named=True)) from error
 
 
 def load_twins(directory: Path, manifest: Manifest) -> list[Predictor]:
@@ -125,3 +138,9 @@ def _check_limits(directory: Path) -> None:
     if len(files) > MOST_BUNDLE_FILES:
         raise BundleError(f"with its twin the model has {len(files)} files, more than the {MOST_BUNDLE_FILES} allowed")
     check_together(files)
+    sizes = {path: path.stat().st_size for path in files}
+    twins = sum(size for path, size in sizes.items() if path.name == ARRAYS_FILE)
+    if twins > LARGEST_TWINS:
+        raise BundleError(f"its twin has {twins:,} bytes, more than the {LARGEST_TWINS:,} allowed")
+    if sum(sizes.values()) > LARGEST_BUNDLE_FILE:
+        raise BundleError(f"with its twin the model has more than the {LARGEST_BUNDLE_FILE:,} bytes of an export")

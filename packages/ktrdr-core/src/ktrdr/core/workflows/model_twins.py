@@ -19,7 +19,7 @@ from ktrdr.core.models.bundle import Bundle, BundleError
 from ktrdr.core.models.ensemble_predictor import ensemble_predictor
 from ktrdr.core.models.manifest import Manifest, TwinRecord
 from ktrdr.core.models.model_store import ModelStore
-from ktrdr.core.models.twins import add_twins
+from ktrdr.core.models.twins import add_twins, backend_errors
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import EnsembleSection
@@ -54,7 +54,7 @@ def add_twin(
 ) -> Bundle:
     """Add a portable twin to a model that was stored without one, and return its bundle.
 
-    The twin is compared with the backend on rows of the data that the model was trained on.
+    The twin is compared with the backend on stored bars of the period that the model was trained on.
 
     Args:
         ref: ``name/version``, or ``name`` for the latest version.
@@ -94,20 +94,26 @@ def compare_twin(bundle: Bundle, plugins: PluginManager) -> TwinComparison:
 
     Raises:
         BundleError: the model is broken, or its twin predicts something else.
+        BadInputError: the model has no twin.
+        UnfitPluginError: the installed backend is another one, or of another version.
         PluginError: the backend is not installed, or cannot be used.
     """
     rows, manifest = bundle.probes(), bundle.manifest
     natives = bundle.load_members(plugins, "cpu", "native")
     twins = bundle.load_members(plugins, "cpu", "portable")
     try:
-        found = [compare(native, twin, rows) for native, twin in zip(natives, twins, strict=True)]
+        with backend_errors():
+            found = [compare(native, twin, rows) for native, twin in zip(natives, twins, strict=True)]
+            one, other = (_decisions(manifest, members, rows) for members in (natives, twins))
+        number, recorded = sum(each.rows for each in found), 0 if manifest.twin is None else manifest.twin.rows
+        if number != recorded:
+            raise TwinError(f"it was compared in {recorded:,} predictions, and its rows give {number:,}")
     except TwinError as error:
         raise BundleError(
-            f"model {bundle.ref}: its portable twin is not its model: {error}; predict with `inference: native`"
+            f"model {bundle.ref}: its portable twin is not its model: {error}; predict with --inference native"
         ) from error
-    one, other = (_decisions(manifest, members, rows) for members in (natives, twins))
     return TwinComparison(
-        rows=sum(each.rows for each in found),
+        rows=number,
         difference=max(each.difference for each in found),
         decisions=found[0].rows,
         differing=int((one != other).sum()),
