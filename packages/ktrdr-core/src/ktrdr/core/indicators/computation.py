@@ -64,7 +64,7 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
 
 
 def _changeable(result: np.ndarray) -> np.ndarray:
-    """Return ``result`` of a built-in formula as float64 that may be written to: itself, unless it is part of another."""
+    """Return ``result`` of a built-in formula as float64 to write to: itself, unless it is part of another array."""
     own = result.dtype == np.float64 and result.flags.owndata and result.flags.writeable
     return result if own else _copied(result)
 
