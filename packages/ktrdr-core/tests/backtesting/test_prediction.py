@@ -58,3 +58,17 @@ def test_rows_are_complete_where_their_window_is(seed, n, window, share):
         assert outputs[row] == pytest.approx(values[at - window + 1 : at + 1, 0].astype(np.float64).sum(), abs=1e-9)
     # One batch, and no more than it needs.
     assert predictor.calls == [n - max(first - window + 1, 0)]
+
+
+def test_outputs_are_kept_if_a_plugin_uses_its_array_again():
+    class Reusing(Summing):
+        kept = np.zeros(9)
+
+        def predict(self, features):
+            self.kept[:] = super().predict(features)
+            return self.kept
+
+    predictor, values = Reusing(1), np.ones((9, 2))
+    first, _ = predict(predictor, matrix_of(values), 0, "m/1")
+    predict(predictor, matrix_of(2 * values), 0, "m/1")
+    assert first.tolist() == [1.0] * 9

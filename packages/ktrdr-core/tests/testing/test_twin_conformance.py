@@ -1,4 +1,4 @@
-"""The kit's tests of portable twins, on a backend that keeps the promise, and wrong ones that each break it."""
+"""The kit's tests of predictions and twins, on a backend that keeps the promise, and wrong ones that each break it."""
 
 from __future__ import annotations
 
@@ -137,6 +137,10 @@ def abilities(kit, path):
     kit.test_a_twin_has_the_abilities_of_its_model(AFFINE, "regression", path)
 
 
+def shape(kit, path):
+    kit.test_prediction_has_the_shape_the_contract_says(AFFINE, "regression")
+
+
 TESTS = (same, predictions, abilities)
 
 
@@ -164,7 +168,7 @@ def without_average(predictor):
 
 
 @pytest.mark.parametrize("predictor", [Predictor, WithoutAbilities])
-@pytest.mark.parametrize("test", TESTS, ids=lambda test: test.__name__)
+@pytest.mark.parametrize("test", [*TESTS, shape], ids=lambda test: test.__name__)
 def test_a_backend_that_keeps_the_promise_passes(predictor, test, tmp_path):
     test(kit_of(predictor), tmp_path)
 
@@ -304,6 +308,14 @@ class NotFinite(Predictor):
         return super().arrays() | {"score.bias": np.array([np.nan], np.float32)}
 
 
+class OneArrayForAllCalls(Predictor):
+    def predict(self, features):
+        outputs = super().predict(features)
+        self.kept = getattr(self, "kept", outputs)
+        self.kept[:] = outputs
+        return self.kept
+
+
 WRONG = [
     (WrongByALittle, predictions),
     (WrongForOneColumn, predictions),
@@ -323,6 +335,7 @@ WRONG = [
     (ChangedByItsTwin, same),
     (NoTwinAtAll, predictions),
     (NotFinite, predictions),
+    (OneArrayForAllCalls, shape),
 ]
 
 

@@ -65,7 +65,8 @@ def predict(
     if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != (n,) or outputs.ndim not in (1, 2):
         given = f"outputs of shape {outputs.shape}" if isinstance(outputs, np.ndarray) else type(outputs).__name__
         raise PredictionError(f"model {model} returned {given} for {n:,} bars of {matrix.symbol}; update its plugin")
-    outputs = outputs[first - begin :]
+    # A copy: a plugin may use its array again for the next symbol.
+    outputs = outputs[first - begin :].copy()
     # Column by column: `any` over rows of three values takes five times as long.
     unknown = np.logical_or.reduce([np.isnan(column) for column in outputs.reshape(len(outputs), -1).T])
     unknown &= complete

@@ -264,9 +264,9 @@ class Predictor(Protocol):
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict for every row of float32 ``(n, features)``, consecutive bars of one symbol.
 
-        Returns float64 ``(n, classes)`` probabilities that sum to 1, or float64 ``(n,)`` values. A row whose window is
-        incomplete or has a NaN gives NaN. The result is deterministic, and that of a row does not depend on rows
-        outside its window (to 1e-6).
+        Returns float64 ``(n, classes)`` probabilities that sum to 1, or float64 ``(n,)`` values, in a new array for
+        each call. A row whose window is incomplete or has a NaN gives NaN. The result is deterministic, and that of a
+        row does not depend on rows outside its window (to 1e-6).
         """
         ...
 

@@ -150,6 +150,9 @@ class MLBackendConformance(PopulationConformance, TwinConformance):
         before = features.copy()
         answer = predictor.predict(features)
         np.testing.assert_array_equal(features, before, "predict must not change its input")
+        assert not np.shares_memory(answer, predictor.predict(features)), (
+            "predict must return a new array for each call"
+        )
         assert answer.dtype == np.float64
         classes = len(problem.task.classes)
         assert answer.shape == ((len(features), classes) if output == "classification" else (len(features),))
