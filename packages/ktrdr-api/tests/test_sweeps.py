@@ -42,6 +42,20 @@ def test_by_the_framework_it_waits_for_the_plugin(client, model):
 
 
 @pytest.mark.parametrize(
+    ("twin", "inference", "chosen"),
+    [(True, None, "portable"), (True, "native", "native"), (False, None, "native"), (False, "auto", "native")],
+)
+def test_what_predicts_is_chosen_once_for_all_workers(client, model, monkeypatch, twin, inference, chosen):
+    from ktrdr.core.models.manifest import Manifest
+
+    monkeypatch.setattr(Manifest, "portable", twin)
+    answer = start(client, **({} if inference is None else {"inference": inference}))
+    operation = client.get(answer.headers["location"]).json()
+    assert operation["job"]["inference"] == chosen
+    assert operation["requires"] == (["backtest"] if chosen == "portable" else ["backtest", "ml-example"])
+
+
+@pytest.mark.parametrize(
     ("more", "status", "said"),
     [
         ({"settings": {"training.epochs": [1]}}, 422, "cannot be swept on a trained model"),
