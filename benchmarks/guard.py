@@ -170,6 +170,21 @@ def slow_reads() -> float:
     return slowest_beside_median()
 
 
+def help_beside_click() -> float:
+    """Return the CPU time of `ktrdr --help` over that of the import of click."""
+    from startup import help_beside_click
+
+    return help_beside_click()
+
+
+@functools.cache
+def short_backtest() -> dict[str, float]:
+    """Return CPU seconds, times those of the libraries, and peak MB of `ktrdr backtest`, ML framework apart."""
+    from short_backtest import figures_of_demo
+
+    return figures_of_demo()
+
+
 def second_start_of_demo() -> float:
     """Return the CPU seconds from the call of the demo's second training to its first epoch, imports apart."""
     from second_start import seconds_of_demo
@@ -242,6 +257,14 @@ LIMITS = (
     # It would be 10 if all rows were read; more than 1 because of deeper indexes.
     Limit("counting and listing 20,000 trials beside 2,000", "times", 1.2, growth_of_trials),
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
+    Limit("ktrdr --help beside the import of click", "times", 2.2, help_beside_click),
+    Limit(
+        "ktrdr backtest of the demo, ML framework apart, beside numpy, duckdb and pydantic",
+        "times",
+        3.5,
+        lambda: short_backtest()["ratio"],
+    ),
+    Limit("peak memory of the same", "MB", 130.0, lambda: short_backtest()["megabytes"], slack=1.0),
     Limit("start of the demo's second training beyond imports", "CPU seconds", 0.3, second_start_of_demo),
     Limit("preparation of a second training, 300,000 bars, beside one without cache", "times", 0.5, second_preparation),
     Limit(

@@ -27,6 +27,7 @@ TITLES = {
     "training": "Training and prediction",
     "rules": "Rules",
     "inference_networks": "Portable twins of networks and rules",
+    "inference_trees": "Portable twins of trees",
     "populations": "Populations",
     "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",

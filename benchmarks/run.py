@@ -36,6 +36,7 @@ BENCHMARKS = (
     "training",
     "rules",
     "inference_networks",
+    "inference_trees",
     "populations",
     "sklearn_populations",
     "simulation",

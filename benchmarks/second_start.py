@@ -4,9 +4,9 @@
 
 The whole start includes reading the bars; its preparation begins with the step `indicators`.
 
-Every start is measured in a new process that has imported the large libraries of a training, except TA-Lib and pandas:
-a start from the cache does without them. For the minute bars TA-Lib is imported beforehand, too, so that the figures do
-not depend on it.
+Every start is measured in a new process that has imported the large libraries of a training, except TA-Lib: a start
+from the cache does without it. For the minute bars TA-Lib is imported beforehand, too, so that the figures do not
+depend on it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--quick] [--only TEXT] [--json FILE]
 
 Every run is a new process, from its start to its end, in isolated mode. The peers of the command line are an
-interpreter that does nothing and one that imports the libraries of `ktrdr --help`; those of the API are the import of
-its libraries and, for the server, FastAPI under uvicorn with a single route.
+interpreter that does nothing and ones that import the libraries of a command; those of the API are the import of its
+libraries and, for the server, FastAPI under uvicorn with a single route.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from harness import Contest, Figure, Taken, find, main, peak_of, process
+import short_backtest
+from harness import Contest, Figure, Taken, files, find, main, peak_of, process, reported
 
 LIBRARIES = "import fastapi, uvicorn, pydantic_settings, sqlalchemy"
-LISTING = "import click, importlib_metadata"
+LISTING, CLICK = "import click, importlib_metadata", "import click"
 VERSION, HELP = "ktrdr --version", "ktrdr --help"
 IMPORT, SERVER = "import of the API", "server, until it answers and stops"
 BARE_APP = """
@@ -47,6 +48,21 @@ def ktrdr(*arguments: str) -> Any:
     """Return a program that runs the command line."""
     code = "import sys; from ktrdr.core.cli.main import main; sys.argv[0] = 'ktrdr'; main()"
     return python(code, *arguments)
+
+
+def demo_home(_: int) -> str:
+    """Return a home with the data and the model of the demo, which is made if it does not exist."""
+    home = files() / "demo"
+    if not home.exists():
+        reported(short_backtest.__file__, f"train({str(home)!r})")
+    return str(home)
+
+
+def help_beside_click() -> float:
+    """Return the CPU time of `ktrdr --help` over that of the import of click."""
+    ours, click = (partial(program, None) for program in (ktrdr("--help"), python(CLICK)))
+    mine, theirs = short_backtest.in_turns(ours, click)
+    return mine.cpu / theirs.cpu
 
 
 def answer(command: list[str], _: Any = None) -> Taken:
@@ -92,7 +108,14 @@ def contests(quick: bool) -> list[Contest]:
         ),
         Contest(
             HELP,
-            {"ktrdr": ktrdr("--help"), LISTING: python(LISTING)},
+            {"ktrdr": ktrdr("--help"), LISTING: python(LISTING), CLICK: python(CLICK)},
+            group="command line",
+            rounds=rounds,
+        ),
+        Contest(
+            short_backtest.BACKTEST,
+            {"ktrdr": short_backtest.of_demo, short_backtest.LIBRARIES: short_backtest.of_libraries},
+            demo_home,
             group="command line",
             rounds=rounds,
         ),
@@ -116,6 +139,13 @@ def figures(rows: list[dict[str, Any]], quick: bool) -> Iterable[Figure]:
     """Yield the times with their limits."""
     helping = find(rows, HELP, "ktrdr")["cpu"]["best"]
     yield Figure("ktrdr --help", helping * 1e3, "ms of CPU", at_most=150)
+    click = find(rows, HELP, CLICK)["cpu"]["best"]
+    yield Figure("ktrdr --help beside the import of click", helping / click, "times", at_most=2.2)
+    trading = find(rows, short_backtest.BACKTEST, "ktrdr")
+    libraries = find(rows, short_backtest.BACKTEST, short_backtest.LIBRARIES)["cpu"]["best"]
+    yield Figure(short_backtest.BACKTEST, trading["cpu"]["best"], "s of CPU", at_most=0.9)
+    yield Figure("the same beside its libraries", trading["cpu"]["best"] / libraries, "times", at_most=3.5)
+    yield Figure("most memory of the same", trading["peak_mib"] * 2**20 / 1e6, "MB", at_most=130)
     ratio = find(rows, IMPORT, LIBRARIES)["ratio_cpu"]["median"]
     yield Figure("import of the API beside its libraries", 1 / ratio, "times", at_most=1.3, of=LIBRARIES)
 

@@ -91,3 +91,57 @@ def full_environment(make_environment: Callable[..., Environment]) -> Environmen
     first = made.run("import ktrdr.api.main, skops.io, sklearn.ensemble, torch")
     assert first.returncode == 0, first.stderr
     return made
+
+
+@pytest.fixture(scope="session")
+def core_environment(make_environment: Callable[..., Environment]) -> Environment:
+    """ktrdr-core alone."""
+    made = make_environment("ktrdr-core")
+    # Compiles them: for the fixture to do, not for the first test that imports something.
+    first = made.run("import ktrdr.core as kt, pandas, plotly.graph_objects; kt.data.import_sample()")
+    assert first.returncode == 0, first.stderr
+    return made
+
+
+TRAIN = """
+import os
+from pathlib import Path
+
+import yaml
+
+import ktrdr.core as kt
+
+directory = Path(os.environ["TO"])
+kt.data.import_sample()
+FOR_RULES = {"rsi": "rsi_14", "macd_line": "macd_12_26_9"}
+for name, model, training in (
+    ("network", {"type": "mlp", "architecture": {"hidden_layers": [8]}}, {"epochs": 3, "learning_rate": 0.01}),
+    ("rules", {"type": "anfis"}, {"epochs": 3}),
+    ("trees", {"type": "gradient_boosting"}, {}),
+):
+    strategy = yaml.safe_load(kt.example_strategy().text) | {"name": name, "model": model}
+    strategy["decisions"]["confidence_threshold"] = 0.34
+    if name == "rules":
+        for part in ("fuzzy_sets", "indicators"):
+            names = FOR_RULES if part == "fuzzy_sets" else FOR_RULES.values()
+            strategy[part] = {each: strategy[part][each] for each in names}
+        strategy["nn_inputs"] = [{"fuzzy_set": each, "timeframes": "all"} for each in FOR_RULES]
+    for key in ("labels", "data_split", "class_weights", "seed"):
+        training[key] = strategy["training"][key]
+    trained = kt.train(strategy | {"training": training}, progress=False)
+    trades = kt.backtest(trained, inference="native", progress=False).trades
+    (directory / f"{name}.json").write_text(trades.to_json(orient="split", date_format="iso"), encoding="utf-8")
+    kt.models.export(name, directory / f"{name}.zip")
+"""
+
+
+@pytest.fixture(scope="session")
+def trained_elsewhere(full_environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with exported bundles, ``NAME.zip``, and the trades that their frameworks give, ``NAME.json``.
+
+    They are of torch (``network`` and ``rules``) and scikit-learn (``trees``).
+    """
+    directory = tmp_path_factory.mktemp("trained")
+    made = full_environment.run(TRAIN, TO=str(directory), KTRDR_HOME=str(directory / "home"))
+    assert made.returncode == 0, made.stderr
+    return directory

@@ -191,8 +191,8 @@ def model(home, made_home):
 
 def test_a_backtest_names_the_version_that_was_the_latest(client, model):
     started = start(client, {"model": "waves"}, "/api/v1/backtests", key="k").json()
-    assert started["requires"] == ["backtest", "ml-example"]
-    assert "plugin `example`" in started["waiting_for"]
+    assert started["requires"] == ["backtest"]
+    assert started["waiting_for"].startswith("waits for a worker (backtest);")
     job = client.get(f"/api/v1/operations/{started['id']}").json()["job"]
     assert job["model"] == "waves/1"
     assert job["capital"] == 10_000.0
@@ -200,12 +200,17 @@ def test_a_backtest_names_the_version_that_was_the_latest(client, model):
     assert start(client, {"model": "waves"}, "/api/v1/backtests", key="k").json()["id"] == started["id"]
 
 
-def test_a_backtest_by_a_twin_that_the_model_lacks_is_refused(client, model):
-    answer = start(client, {"model": "waves", "inference": "portable"}, "/api/v1/backtests")
+def test_a_backtest_by_the_framework_waits_for_the_plugin(client, model):
+    started = start(client, {"model": "waves", "inference": "native"}, "/api/v1/backtests").json()
+    assert started["requires"] == ["backtest", "ml-example"]
+    assert "plugin `example`" in started["waiting_for"]
+
+
+def test_a_backtest_by_a_twin_that_cannot_predict_is_refused(client, model):
+    answer = start(client, {"model": "waves", "inference": "portable", "device": "cuda"}, "/api/v1/backtests")
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:ktrdr:problem:bad-input")
-    assert "model waves/1 has no portable twin; `ktrdr models twin waves/1` adds one" in answer.json()["detail"]
+    assert "a portable twin predicts on the CPU, not on `cuda`" in answer.json()["detail"]
     assert client.get("/api/v1/operations").json()["items"] == []
-    assert start(client, {"model": "waves", "inference": "native"}, "/api/v1/backtests").status_code == 202
 
 
 def finished(serving_client, engine, eventually, result):

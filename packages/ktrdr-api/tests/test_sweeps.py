@@ -21,18 +21,24 @@ def start(client, key=None, **more):
     return client.post("/api/v1/sweeps", json={"model": "waves", "settings": SETTINGS, **more}, headers=headers)
 
 
-def test_it_names_the_version_and_waits_for_the_plugin(client, model):
+def test_it_names_the_version_and_waits_for_a_worker(client, model):
     answer = start(client, key="k")
     assert answer.status_code == 202, answer.text
     operation = answer.json()
-    assert (operation["kind"], operation["requires"]) == ("sweep", ["backtest", "ml-example"])
-    assert "plugin `example`" in operation["waiting_for"]
+    assert (operation["kind"], operation["requires"]) == ("sweep", ["backtest"])
+    assert operation["waiting_for"].startswith("waits for a worker (backtest);")
     job = client.get(answer.headers["location"]).json()["job"]
     assert (job["model"], job["settings"], job["metric"]) == ("waves/1", SETTINGS, "sharpe")
     assert start(client, key="k").json()["id"] == operation["id"]
     assert start(client, key="k", metric="calmar").status_code == 409
     assert client.get(f"/api/v1/sweeps/{operation['id']}/result").status_code == 409
     assert client.get(f"/api/v1/backtests/{operation['id']}/result").status_code == 404
+
+
+def test_by_the_framework_it_waits_for_the_plugin(client, model):
+    operation = start(client, inference="native").json()
+    assert operation["requires"] == ["backtest", "ml-example"]
+    assert "plugin `example`" in operation["waiting_for"]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ def test_it_names_the_version_and_waits_for_the_plugin(client, model):
         ({"metric": "sharp"}, 422, "did you mean `sharpe`"),
         ({"start": "2020-02-01", "end": "2020-01-01"}, 422, "before"),
         ({"surprise": 1}, 422, "surprise"),
-        ({"inference": "portable"}, 422, "model waves/1 has no portable twin; `ktrdr models twin waves/1` adds one"),
+        ({"inference": "portable", "device": "cuda"}, 422, "a portable twin predicts on the CPU, not on `cuda`"),
         ({"model": "nobody"}, 404, "nobody"),
     ],
 )

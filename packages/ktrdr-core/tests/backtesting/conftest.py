@@ -425,7 +425,7 @@ class Varied(Bundle):
 
     __slots__ = ()
 
-    def verify(self) -> None:
+    def verify_files(self) -> None:
         check_contents(self.directory, self.manifest)
 
 
@@ -449,7 +449,7 @@ def predicting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Return ``predicting(predictor)``: every bundle loads that one."""
 
     def run(predictor: Predictor) -> None:
-        monkeypatch.setattr(Bundle, "load_predictor", lambda self, plugins, device="auto": predictor)
+        monkeypatch.setattr(Bundle, "load_predictor", lambda self, plugins, device="auto", inference="auto": predictor)
 
     return run
 

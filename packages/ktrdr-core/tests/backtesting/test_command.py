@@ -211,7 +211,7 @@ class TestBadInput:
 
     def test_a_model_without_its_plugin(self, ktrdr, home, monkeypatch):
         monkeypatch.setenv("KTRDR_BLOCK_PLUGINS", "example")
-        status, _, err = ktrdr("backtest", "waves")
+        status, _, err = ktrdr("backtest", "waves", "--inference", "native")
         assert status == 2
         assert "example" in err
         assert left_behind(home) == []

@@ -477,8 +477,9 @@ class TestBadInput:
 
     def test_a_model_without_its_plugin(self, bundle, bar_store, ledger, tmp_path):
         nothing = PluginManager(path=[str(tmp_path)], environ={})
+        settings = BacktestSettings(inference="native")
         with pytest.raises(PluginError, match="example"):
-            run_backtest(bundle, bar_store=bar_store, plugins=nothing, trials=ledger, settings=BacktestSettings())
+            run_backtest(bundle, bar_store=bar_store, plugins=nothing, trials=ledger, settings=settings)
         assert ledger.rows() == 0
 
     def test_a_symbol_whose_normalizers_were_never_fitted(self, bundle, run, tmp_path):

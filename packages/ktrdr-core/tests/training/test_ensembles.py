@@ -12,6 +12,7 @@ from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.limits import LARGEST_SEED
 from ktrdr.core.models import bundle as bundle_module
+from ktrdr.core.models import twins as twins_module
 from ktrdr.core.models.bundle import BundleError
 from ktrdr.core.models.member_spread import spread_of
 from ktrdr.core.training import executor as executor_module
@@ -38,7 +39,8 @@ def of_member(bundle, number):
 def alone(make_executor, load, seed):
     """Hash of each file that the training of one model writes with this seed."""
     files = make_executor(load(), seed=seed).execute().bundle.manifest.files
-    return {name: digest for name, digest in files.items() if name not in ("strategy.yaml", "normalizers.json")}
+    shared = ("strategy.yaml", "normalizers.json", "probes.safetensors")
+    return {name: digest for name, digest in files.items() if name not in shared}
 
 
 def test_every_member_is_byte_for_byte_a_training_alone_with_its_seed(make_executor, load, bundle):
@@ -133,7 +135,8 @@ def test_an_ensemble_is_one_trial(make_executor, load, ledger):
 def test_members_that_are_too_much_for_one_model_are_refused_with_a_remedy(
     make_executor, load, model_store, monkeypatch
 ):
-    monkeypatch.setattr(bundle_module, "MOST_BUNDLE_FILES", 7)
+    for module in (bundle_module, twins_module):
+        monkeypatch.setattr(module, "MOST_BUNDLE_FILES", 7)
     with pytest.raises(BundleError) as caught:
         make_executor(load(ALONE, ENSEMBLE)).execute()
     assert str(caught.value) == (

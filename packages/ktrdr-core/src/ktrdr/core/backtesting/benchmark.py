@@ -29,16 +29,20 @@ def buy_and_hold(bars: Sequence[Bars], time: np.ndarray, capital: float, costs: 
     Returns:
         Equity at the close of each bar, float64 ``(n,)``.
     """
-    equity = np.zeros(len(time))
     part = capital / len(bars)
-    for each in bars:
-        value = buy_and_hold_value(float(each.open[0]), each.close, part, costs)
-        if len(value) == len(time):
-            equity += value
-        else:
-            row = np.searchsorted(each.time, time, side="right") - 1
-            equity += np.where(row < 0, part, value[row])
+    equity, *others = (_held(each, time, part, costs) for each in bars)
+    for value in others:
+        equity += value
     return equity
+
+
+def _held(bars: Bars, time: np.ndarray, cash: float, costs: Costs) -> np.ndarray:
+    """Return ``cash`` before the first of ``bars``, then the value of the symbol, float64 ``(len(time),)``."""
+    value = buy_and_hold_value(float(bars.open[0]), bars.close, cash, costs)
+    if len(value) == len(time):
+        return value
+    row = np.searchsorted(bars.time, time, side="right") - 1
+    return np.where(row < 0, cash, value[row])
 
 
 def buy_and_hold_value(first_open: float, close: np.ndarray, cash: float, costs: Costs) -> np.ndarray:

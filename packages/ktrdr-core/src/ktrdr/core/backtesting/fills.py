@@ -104,15 +104,14 @@ class Fills:
         if not self._free and not self._trails:
             self._block_low, self._block_high = block_extremes(bars) if extremes is None else extremes
 
+    # The bars with signals, and a sentinel that a bisection finds after them.
     @functools.cached_property
     def _buys(self) -> list[int]:
-        bars: list[int] = _bars_of(self._direction > 0).tolist()
-        return bars
+        return [*np.flatnonzero(self._direction > 0).tolist(), _NEVER]
 
     @functools.cached_property
     def _sells(self) -> list[int]:
-        bars: list[int] = _bars_of(self._direction < 0).tolist()
-        return bars
+        return [*np.flatnonzero(self._direction < 0).tolist(), _NEVER]
 
     def next_entry(self, start: int) -> tuple[int, int]:
         """Return the decision bar of the next entry at or after ``start``, and its side (1 or -1).
@@ -143,7 +142,9 @@ class Fills:
         if not self._plain:
             return None
         n = self.n
-        buys, sells = _bars_of(self._direction > 0), _bars_of(self._direction < 0)
+        buys, sells = (
+            np.concatenate((np.flatnonzero(chosen), [_NEVER])) for chosen in (self._direction > 0, self._direction < 0)
+        )
         entries = np.flatnonzero(self._direction) if self._shorts else buys[:-1]
         side = self._direction[entries].astype(np.int64)
         # For every signal, as if it opened a position: the signal that closes it, and the next one that may enter.
@@ -316,11 +317,6 @@ class Fills:
         if reaches_stop:
             return bar, stop, stop_reason
         return bar, target, TAKE_PROFIT
-
-
-def _bars_of(chosen: np.ndarray) -> np.ndarray:
-    """Return the positions of the bars chosen by a mask, int64, and a sentinel that a bisection finds after them."""
-    return np.append(np.flatnonzero(chosen), _NEVER)
 
 
 def block_extremes(bars: Bars) -> tuple[list[float], list[float]]:

@@ -23,7 +23,7 @@ VOLUME_WINDOW = 20
 """Bars of the mean volume that ``filters.volume_filter`` compares with; the bar itself is one of them."""
 
 # Rows per block: intermediate arrays of this size stay in the processor's cache.
-_BLOCK = 8192
+_BLOCK = 1 << 15
 _PASSED: Mapping[str, str] = MappingProxyType(
     {
         "bars": "bars",
@@ -154,7 +154,7 @@ def _most_probable(outputs: np.ndarray, level: float) -> tuple[np.ndarray, dict[
     direction = np.empty(n, dtype=np.int8)
     predicted = chosen = 0
     for start in range(0, n, _BLOCK):
-        buy, hold, sell = np.ascontiguousarray(outputs[start : start + _BLOCK].T)
+        buy, hold, sell = (np.ascontiguousarray(column) for column in outputs[start : start + _BLOCK].T)
         known = ~(np.isnan(buy) | np.isnan(hold) | np.isnan(sell))
         # A comparison with NaN is False, so rows with NaN give no signal.
         long = buy > highest_equal(np.maximum(hold, sell))

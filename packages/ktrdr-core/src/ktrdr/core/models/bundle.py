@@ -162,12 +162,13 @@ class Bundle:
             BundleError: a file is wrong, or files contradict each other. The message names the first wrong file, or
                 the contradictions.
         """
-        self._verify_files()
+        self.verify_files()
         if self.manifest.portable:
             self._load_twins()
             self.probes()
 
-    def _verify_files(self) -> None:
+    def verify_files(self) -> None:
+        """Check what :meth:`verify` does, except for the layers of the portable twin."""
         with self._refused():
             check_contents(self.directory, self.manifest, but=read_files(self.manifest))
             findings = cross_check(self.manifest, self._content)
@@ -200,7 +201,7 @@ class Bundle:
     ) -> list[Predictor]:
         """Return the predictors of the members of an ensemble, or that of the model; see :meth:`load_predictor`."""
         used = choose_inference(self.manifest, inference, device)
-        self._verify_files()
+        self.verify_files()
         return self._load_twins() if used == "portable" else self._load_native(plugins, device)
 
     def probes(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -86,11 +87,11 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _entry_points(group: str, path: Sequence[str] | None) -> Iterable[tuple[str, str, str, str]]:
-    distributions = (
-        importlib_metadata.distributions() if path is None else importlib_metadata.distributions(path=list(path))
-    )
+    # Without places that do not exist, such as the archive of the standard library on every path: they are taken for
+    # archives, for which zipfile is imported. An empty text is the current directory.
+    places = [place for place in (sys.path if path is None else path) if place == "" or os.path.exists(place)]
     seen: set[str] = set()
-    for distribution in distributions:
+    for distribution in importlib_metadata.distributions(path=places):
         entry_points = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
         if not entry_points:
             continue

@@ -165,6 +165,9 @@ def prepare_sweep(
     prepared = prepare_backtest(
         bundle, bar_store=bar_store, plugins=plugins, settings=settings, cache=cache, steps=steps
     )
+    # Column-major: every cell compares the columns.
+    evidence = (dataclasses.replace(own, outputs=np.asfortranarray(own.outputs)) for own in prepared.evidence)
+    prepared = dataclasses.replace(prepared, evidence=tuple(evidence))
     candidates = CandidateStrategies(manifest.strategy, bundle.strategy_text)
     traded = [symbol.traded for symbol in prepared.inputs]
     account = trade(manifest.strategy, prepared.inputs, prepared.outputs, settings)

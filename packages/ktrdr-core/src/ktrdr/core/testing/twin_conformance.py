@@ -82,9 +82,9 @@ class TwinConformance(BackendUnderTest):
         for ability in (Explainable, RuleBased):
             assert isinstance(portable, ability) == isinstance(native, ability), ability.__name__
         features = _with_gaps(problem.data.features[: _EXPLAINED + native.window], native.window)
+        size = 1.0 if output == "classification" else float(np.nanstd(native.predict(problem.data.features)))
         if isinstance(native, Explainable) and isinstance(portable, Explainable):
             expected = native.contributions(features)
-            size = 1.0 if output == "classification" else float(np.nanstd(native.predict(problem.data.features)))
             np.testing.assert_allclose(
                 portable.contributions(features) / size, expected / size, rtol=0, atol=_CONTRIBUTION_TOLERANCE
             )
