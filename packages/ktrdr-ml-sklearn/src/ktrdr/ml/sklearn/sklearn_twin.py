@@ -50,8 +50,7 @@ def make_twin(
         graph = TwinGraph(input_size=input_size, output=output, outputs=classes or 1, nodes=tuple(twin.nodes))
     except ValidationError as error:
         raise BadInputError(
-            f"this {model_type} model is too large for a portable twin ({message_of(error.errors()[0])}); "
-            "predict from it with scikit-learn: `inference: native`"
+            f"this {model_type} model is too large for a portable twin ({message_of(error.errors()[0])})"
         ) from None
     return Twin(graph.to_json(), twin.arrays)
 
@@ -100,10 +99,7 @@ def _add_boosting(twin: _Parts, estimator: Any) -> None:
     trees = [tree.nodes for trees in estimator._predictors for tree in trees]
     nodes = np.concatenate(trees)
     if nodes["is_categorical"].any():
-        raise BadInputError(
-            "this gradient_boosting model splits by category, which a portable twin cannot; "
-            "predict from it with scikit-learn: `inference: native`"
-        )
+        raise BadInputError("this gradient_boosting model splits by category, which a portable twin cannot")
     start = np.ravel(estimator._baseline_prediction).astype(np.float64)
     _add_trees(
         twin,

@@ -63,8 +63,7 @@ def make_twin(description: Description, network: Any, average: Any) -> Twin:
         )
     except ValidationError as error:
         raise BadInputError(
-            f"this {description.model_type} model is too large for a portable twin ({message_of(error.errors()[0])}); "
-            "predict from it with torch: `inference: native`"
+            f"this {description.model_type} model is too large for a portable twin ({message_of(error.errors()[0])})"
         ) from None
     return Twin(graph.to_json(), twin.arrays)
 
