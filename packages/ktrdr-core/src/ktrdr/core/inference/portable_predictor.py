@@ -19,6 +19,8 @@ __all__ = ["PortablePredictor", "portable_predictor"]
 _MOST_ROWS = 512
 # A product is fastest with a multiple of as many rows, and with fewer rows it takes hardly less time.
 _ROWS_TOGETHER = 16
+# A recurrent layer has products for each step, whose calls cost as much as those of 64 rows.
+_FEWEST_WINDOWS = 64
 # Values of the largest layer of a block: 4 MiB of float32, and 64 MiB if that is less than the rows above.
 _VALUES = 1 << 20
 _MOST_VALUES = 1 << 24
@@ -161,6 +163,8 @@ def _block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
     nodes = {getattr(node, field) for node in trees for field in node.arrays if field != "start"}
     names = set(graph.array_names()) - nodes
     width = max([graph.input_size, *(max(len(arrays[name]), arrays[name][0].size) for name in names)])
-    values = width * (graph.window if any(isinstance(node, Lstm | Gru) for node in graph.nodes) else 1)
+    recurrent = any(isinstance(node, Lstm | Gru) for node in graph.nodes)
+    values = width * (graph.window if recurrent else 1)
     rows = min(_VALUES // values, TREE_ROWS if trees else _MOST_ROWS) // _ROWS_TOGETHER * _ROWS_TOGETHER
-    return rows or min(max(_MOST_VALUES // values, 1), _ROWS_TOGETHER)
+    fewest = _FEWEST_WINDOWS if recurrent else _ROWS_TOGETHER
+    return max(rows, min(max(_MOST_VALUES // values, 1), fewest))
