@@ -198,5 +198,5 @@ def test_splits_by_category_are_refused():
 
 def test_a_model_too_large_for_the_vocabulary_is_refused_with_the_reason():
     estimator = trained("random_forest", "regression")[0].predictor().estimator
-    with pytest.raises(BadInputError, match=r"this random_forest model is too large"):
+    with pytest.raises(BadInputError, match=r"the model is too large for a portable twin"):
         make_twin(estimator, "random_forest", "regression", 100_001, 0, ())
