@@ -235,6 +235,31 @@ def test_damaged_file_is_named_with_the_remedy(store, make_bars, damage):
         store.read("EURUSD", "1h")
 
 
+@pytest.mark.parametrize("price", ["'1.5'", "DATE '2020-01-01'", "TIMESTAMP '2020-01-01'", "[1.5]"])
+def test_a_column_without_numbers_is_damage(store, make_bars, price):
+    store.write(make_bars(100))
+    path = next((store.root / "EURUSD" / "1h").glob("*.parquet"))
+    with parquet.connect() as connection:
+        parquet.copy_to_file(
+            connection,
+            f"SELECT * REPLACE ({price} AS open) FROM '{path}'",
+            path.with_suffix(".new"),
+            parquet.PARQUET_COPY,
+        )
+    path.with_suffix(".new").replace(path)
+    with pytest.raises(BadInputError, match=r"damaged .*the column `open` .*`ktrdr data delete EURUSD 1h`"):
+        store.read("EURUSD", "1h")
+
+
+def test_whole_numbers_with_a_null_are_read_as_prices(tmp_path):
+    path = tmp_path / "bars.parquet"
+    row = "TIMESTAMP_NS '2020-01-01' AS time, 2 AS open, 2 AS high, 1 AS low, 1.5 AS close, 1 AS volume"
+    select = f"SELECT {row} UNION ALL SELECT * REPLACE (NULL AS open) FROM (SELECT {row})"
+    with parquet.connect() as connection:
+        parquet.copy_to_file(connection, select, path, parquet.PARQUET_COPY)
+    np.testing.assert_array_equal(parquet.read_parquet([(path, 2)])["open"], [2.0, np.nan])
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{}", "[]", "null", '{"schema_version": 1}',

@@ -73,7 +73,7 @@ found = []
 def look():
     import pandas
     found.append(pandas.Series)
-with compiled_talib._not_installed():
+with compiled_talib._first_finder(compiled_talib._WithoutPackage()):
     try:
         import pandas
     except ModuleNotFoundError as error:
@@ -83,6 +83,106 @@ with compiled_talib._not_installed():
     other.join()
 import pandas
 assert found == ["pandas", pandas.Series], found
-assert not any(isinstance(finder, compiled_talib._NotInstalled) for finder in sys.meta_path)
+assert not any(isinstance(finder, compiled_talib._WithoutPackage) for finder in sys.meta_path)
 """
+    run(code)
+
+
+def test_frames_work_in_all_of_the_package_if_pandas_is_imported_later():
+    code = (
+        COMPILED
+        + """
+import pandas as pd, talib.abstract, talib.stream
+frame = pd.DataFrame({"open": close, "high": high, "low": low, "close": close, "volume": volume})
+assert talib.abstract.RSI(frame["close"]).tobytes() == found[0].tobytes()
+for rsi in (talib.abstract.RSI(frame), talib.abstract.Function("rsi")(frame)):
+    assert isinstance(rsi, pd.Series) and rsi.to_numpy().tobytes() == found[0].tobytes()
+assert isinstance(talib.abstract.MACD(frame), pd.DataFrame)
+assert talib.stream.RSI(frame["close"], 14).value == found[0][-1]
+try:
+    talib.stream.RSI(close.tolist(), 14)
+except TypeError:
+    pass
+else:
+    raise AssertionError("a list is no series")
+"""
+    )
+    run(code)
+
+
+# Another thread imports the package at the worst moments: before and after the code of the compiled module runs.
+RACE = """
+import pandas, threading
+from importlib.machinery import ExtensionFileLoader
+original, threads, results, errors = ExtensionFileLoader.exec_module, [], [], []
+def user():
+    try:
+        import talib
+        results.append(talib.RSI(close, 14))
+    except BaseException as error:
+        errors.append(repr(error))
+def in_another_thread():
+    threads.append(threading.Thread(target=user))
+    threads[-1].start()
+    threads[-1].join(0.3)
+def exec_module(loader, module):
+    first = module.__name__ == "talib._ta_lib" and not threads
+    if first:
+        in_another_thread()
+    original(loader, module)
+    if first:
+        in_another_thread()
+ExtensionFileLoader.exec_module = exec_module
+"""
+AGREED = """
+for thread in threads:
+    thread.join()
+assert not errors, errors
+assert len(results) == 2 and all(result.tobytes() == found[0].tobytes() for result in results)
+"""
+
+
+def test_another_thread_may_import_the_package_meanwhile():
+    run(RACE + COMPILED + AGREED)
+
+
+def test_an_import_of_the_package_meanwhile_is_waited_for():
+    code = """
+import threading
+threads, results, errors = [], [], []
+def user():
+    try:
+        import talib
+        results.append(talib.RSI(close, 14))
+    except BaseException as error:
+        errors.append(repr(error))
+start = threading.Barrier(3)
+def first():
+    start.wait()
+    user()
+threads = [threading.Thread(target=first) for _ in range(2)]
+for thread in threads:
+    thread.start()
+start.wait()
+"""
+    run(code + COMPILED + AGREED)
+
+
+def test_the_package_is_imported_while_its_functions_are_in_use():
+    code = (
+        COMPILED
+        + """
+stream = functions.RSI_Stream(close, 14)
+import talib
+talib._ta_initialize()
+assert stream.value == talib.RSI(close, 14)[-1]
+del stream
+talib._ta_shutdown()
+try:
+    talib.RSI(close, 14)
+except RuntimeError:
+    talib._ta_initialize()
+assert talib.RSI(close, 14).tobytes() == found[0].tobytes()
+"""
+    )
     run(code)

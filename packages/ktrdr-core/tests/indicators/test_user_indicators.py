@@ -154,3 +154,14 @@ def test_whole_numbers_are_values_too(site, install, user_indicator, eurusd):
     values = compute_indicator("bar_share", {}, eurusd)["share"]
     assert values.dtype == np.float64
     assert set(values) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("kept", ["np.full(6225, np.inf)", "np.ma.MaskedArray(np.full(6225, np.inf))"])
+def test_arrays_that_a_formula_keeps_or_returns_twice_are_not_changed(site, install, user_indicator, eurusd, kept):
+    code = user_indicator(formula="(KEPT, KEPT)").replace('("share",)', '("share", "again")')
+    code = code.replace("lambda p: 0", "lambda p: 3").replace("def formula", f"KEPT = {kept}\n            def formula")
+    install("my-indicators", "bar_share", code)
+    values = compute_indicator("bar_share", {}, eurusd)
+    assert np.isinf(sys.modules["my_indicators"].KEPT).all()
+    assert all(type(array) is np.ndarray and np.isnan(array).all() for array in values.values())
+    assert not np.shares_memory(values["share"], values["again"])

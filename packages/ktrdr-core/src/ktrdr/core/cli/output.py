@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -16,6 +18,7 @@ __all__ = ["print_json", "print_table", "print_warnings", "to_json"]
 _MOST_FOLDED = 500
 _WIDEST = 1000
 _GAP = "   "
+_RULE = "─"
 
 
 def to_json(value: Any) -> str:
@@ -39,10 +42,12 @@ def print_table(
     """Print a table; the columns named in ``right`` are aligned to the right, those in ``whole`` are never folded.
 
     A table with whole columns has less space between its columns, and may be wider than a narrow screen. A long table
-    is not folded to the width of the screen, because the layout of ten thousand rows takes seconds.
+    is not folded to the width of the screen, because the layout of ten thousand rows takes seconds. A character that
+    the encoding of the output lacks is a question mark.
     """
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    if len(cells) > _MOST_FOLDED or (not whole and _fits_on_screen(columns, cells)):
+    cells = [["" if cell is None else _encodable(str(cell)) for cell in row] for row in rows]
+    title = _encodable(title)
+    if len(cells) > _MOST_FOLDED or (not whole and _fits_on_screen(columns, cells, title)):
         _print_unfolded(columns, cells, right, title)
         return
     # Importing rich takes a tenth of the time of a short command, so only a table that has to be folded is left to it.
@@ -58,7 +63,8 @@ def print_table(
         )
     for row in cells:
         table.add_row(*row)
-    console = Console(soft_wrap=False, highlight=False, markup=False)
+    colors: Literal["auto"] | None = "auto" if _styles_wanted() else None
+    console = Console(soft_wrap=False, highlight=False, markup=False, color_system=colors)
     if not whole:
         console.print(table)
         return
@@ -77,12 +83,26 @@ def print_warnings(warnings: Iterable[str], indent: str = "") -> None:
         click.secho(f"{indent}Warning: {warning}.", fg="yellow")
 
 
-def _fits_on_screen(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Return True if no line of the table is wider than the screen, and each character is one column wide."""
-    texts = [text for row in (columns, *rows) for text in row]
+def _encodable(text: str) -> str:
+    """Return ``text`` with a question mark for each character that the encoding of the output lacks."""
+    # A stream in memory has no encoding, and takes every character.
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def _styles_wanted() -> bool:
+    """Return False where the user wants no escape codes, or the terminal understands none."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def _fits_on_screen(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> bool:
+    """Return True if the title needs one line, no line is wider than the screen, and each character one column wide."""
+    texts = [title, *columns, *(text for row in rows for text in row)]
     edges = 2
     width = sum(_widths(columns, rows)) + len(_GAP) * (len(columns) - 1) + edges
-    return width <= shutil.get_terminal_size().columns and all(text.isascii() and text.isprintable() for text in texts)
+    # A title that is wider than its table is folded.
+    narrow = len(title) <= width <= shutil.get_terminal_size().columns
+    return narrow and all(text.isascii() and text.isprintable() for text in texts)
 
 
 def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
@@ -94,7 +114,10 @@ def _print_unfolded(columns: Sequence[str], rows: Sequence[Sequence[str]], right
     widths = _widths(columns, rows)
     sides = [">" if column in right else "<" for column in columns]
     line = " " + _GAP.join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
-    rule = " " + "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
-    above = [click.style(title, italic=True)] if title else []
-    heading = click.style(line.format(*columns), bold=True)
+    dash = _RULE if _encodable(_RULE) == _RULE else "-"
+    rule = " " + dash * (sum(widths) + len(_GAP) * (len(widths) - 1))
+    heading = line.format(*columns)
+    if _styles_wanted():
+        title, heading = title and click.style(title, italic=True), click.style(heading, bold=True)
+    above = [title] if title else []
     click.echo("\n".join([*above, "", heading, rule, *(line.format(*row) for row in rows), ""]))

@@ -120,7 +120,7 @@ def read_parquet(
     Memory use is that of the result and about two million more rows.
 
     Raises:
-        duckdb.Error: a file is missing or damaged.
+        duckdb.Error: a file is missing or damaged, or a column has other values than numbers.
     """
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     with connect() as connection:
@@ -137,26 +137,33 @@ def read_parquet(
                 },
             ).fetchnumpy()
             for name in COLUMNS:
-                pieces[name].append(_without_nulls(result.pop(name)))
+                pieces[name].append(_typed(name, result.pop(name)))
     columns: dict[str, np.ndarray] = {}
     for name in COLUMNS:
-        dtype = "datetime64[ns]" if name == "time" else np.float64
         parts = pieces.pop(name)
         # A copy of a single part would take a third of the time of its query.
-        columns[name] = (
-            parts[0].astype(dtype, copy=False)
-            if len(parts) == 1
-            else np.concatenate(parts or [np.empty(0, dtype=dtype)], dtype=dtype)
-        )
+        columns[name] = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, dtype=_dtype(name))])
     return columns
 
 
-def _without_nulls(column: Any) -> np.ndarray:
-    """Return a column of a result with NaN or NaT for nulls, which are unexpected and refused by the caller."""
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype("datetime64[ns]" if name == "time" else np.float64)
+
+
+def _typed(name: str, column: Any) -> np.ndarray:
+    """Return a column of a result as float64 or datetime64[ns].
+
+    It has NaN or NaT for nulls, which are unexpected and refused by the caller.
+    """
+    dtype = _dtype(name)
+    # Text and dates would be converted too.
+    if not np.can_cast(column.dtype, dtype, casting="same_kind"):
+        raise duckdb.ConversionException(f"the column `{name}` has other values than numbers")
+    typed = column.astype(dtype, copy=False)
     # Only a column with nulls is a masked array, whose module takes as long to import as a small file to read.
-    if type(column) is np.ndarray:
-        return column
-    filled: np.ndarray = column.filled(np.datetime64("NaT") if column.dtype.kind == "M" else np.nan)
+    if type(typed) is np.ndarray:
+        return typed
+    filled: np.ndarray = typed.filled(np.datetime64("NaT") if name == "time" else np.nan)
     return filled
 
 

@@ -49,7 +49,9 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
         for first, end in runs
     )
     if runs == [(0, len(bars))]:
-        outputs = [_changeable(result) for result in next(evaluated)]
+        # A foreign formula may return an array twice, or one that it keeps.
+        changeable = _copied if default_registry().is_foreign(indicator.name) else _changeable
+        outputs = [changeable(result) for result in next(evaluated)]
         for output in outputs:
             output[:warmup] = np.nan
     else:
@@ -62,9 +64,14 @@ def compute_indicator(type_name: str, parameters: Mapping[str, Any], bars: Bars)
 
 
 def _changeable(result: np.ndarray) -> np.ndarray:
-    """Return ``result`` of a formula as float64 that may be written to: itself, unless it is part of another array."""
+    """Return ``result`` of a built-in formula as float64 to write to: itself, unless it is part of another array."""
     own = result.dtype == np.float64 and result.flags.owndata and result.flags.writeable
-    return result if own else result.astype(np.float64)
+    return result if own else _copied(result)
+
+
+def _copied(result: np.ndarray) -> np.ndarray:
+    """Return a copy as float64, a plain array also for a subclass."""
+    return np.array(result, dtype=np.float64)
 
 
 def _joined(
