@@ -192,11 +192,11 @@ def test_a_twin_says_nothing_of_contributions():
 def test_splits_by_category_are_refused():
     x = np.arange(80.0)[:, np.newaxis] % 4
     estimator = HistGradientBoostingRegressor(categorical_features=[0], max_iter=2).fit(x, x[:, 0] % 2)
-    with pytest.raises(BadInputError, match=r"splits by category, .* `inference: native`"):
+    with pytest.raises(BadInputError, match=r"splits by category"):
         make_twin(estimator, "gradient_boosting", "regression", 1, 0, ())
 
 
 def test_a_model_too_large_for_the_vocabulary_is_refused_with_the_reason():
     estimator = trained("random_forest", "regression")[0].predictor().estimator
-    with pytest.raises(BadInputError, match=r"this random_forest model is too large .* `inference: native`"):
+    with pytest.raises(BadInputError, match=r"the model is too large for a portable twin"):
         make_twin(estimator, "random_forest", "regression", 100_001, 0, ())

@@ -88,6 +88,20 @@ def test_a_product_in_tiles_is_that_of_the_whole_matrices(drawn):
     np.testing.assert_array_equal(out, weights @ x)
 
 
+@pytest.mark.parametrize("shape", [(256, 129, 208), (64, 18, 512), (700, 700, 20), (1, 3000, 512), (3000, 2000, 1)])
+def test_no_tile_of_a_product_is_large_enough_for_threads(shape, monkeypatch):
+    outputs, inputs, m = shape
+    sizes = []
+
+    def spy(one, other, out):
+        sizes.append(one.size * other.shape[-1])
+
+    monkeypatch.setattr(np, "matmul", spy)
+    product(np.zeros((outputs, inputs), np.float32), np.zeros((inputs, m), np.float32))
+    assert sum(sizes) == outputs * inputs * m
+    assert max(sizes) < 1 << 19
+
+
 def rules_of(functions, places, sizes, seed=0):
     """Return rules over one input per list of functions, of constants."""
     counts = [len(each) for each in functions]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ktrdr.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from ktrdr.core.inference.twin_chain import TwinChain
     from ktrdr.core.inference.vocabulary import (
         FEATURES,
         Activation,
@@ -49,7 +50,9 @@ __all__ = [
     "Spread",
     "Standardize",
     "Trees",
+    "TwinChain",
     "TwinGraph",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, f"{__name__}.vocabulary"))
+_MODULES = {**dict.fromkeys(__all__, f"{__name__}.vocabulary"), "TwinChain": f"{__name__}.twin_chain"}
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

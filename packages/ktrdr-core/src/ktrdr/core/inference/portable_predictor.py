@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ktrdr.core.errors import BadInputError
 from ktrdr.core.inference.integrated_gradients import STEPS, contributions
 from ktrdr.core.inference.tree_layers import TREE_ROWS
 from ktrdr.core.inference.twin_network import TwinNetwork
 from ktrdr.core.inference.vocabulary import Gru, Lstm, Scale, Trees, TwinGraph
 from ktrdr.core.plugins.contract import Rule
+from ktrdr.core.plugins.prediction_refusals import check_features, not_finite
 
 __all__ = ["PortablePredictor", "portable_predictor"]
 
@@ -19,6 +19,8 @@ __all__ = ["PortablePredictor", "portable_predictor"]
 _MOST_ROWS = 512
 # A product is fastest with a multiple of as many rows, and with fewer rows it takes hardly less time.
 _ROWS_TOGETHER = 16
+# A recurrent layer has products for each step, whose calls cost as much as those of 64 rows.
+_FEWEST_WINDOWS = 64
 # Values of the largest layer of a block: 4 MiB of float32, and 64 MiB if that is less than the rows above.
 _VALUES = 1 << 20
 _MOST_VALUES = 1 << 24
@@ -59,7 +61,7 @@ class PortablePredictor:
         Raises:
             BadInputError: the number of columns is not that of the model, or a prediction is not finite.
         """
-        self._check(features)
+        check_features(features, self.input_size)
         values = self._graph.output == "regression"
         result = np.full(len(features) if values else (len(features), self._graph.outputs), np.nan)
         for at, columns, whole in self._blocks(features, self._block):
@@ -70,12 +72,8 @@ class PortablePredictor:
             else:
                 result[at][whole] = answer = answer[whole]
             if not np.isfinite(answer).all():
-                raise _not_finite(at)
+                raise not_finite("model", at.start, at.stop - 1)
         return result
-
-    def _check(self, features: np.ndarray) -> None:
-        if features.ndim != 2 or features.shape[1] != self.input_size:
-            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
 
     def _blocks(self, features: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
         """Yield the blocks of at most ``size`` predictions in which a window is finite.
@@ -112,7 +110,7 @@ class _Explainable(PortablePredictor):
         Raises:
             BadInputError: the number of columns is not that of the model.
         """
-        self._check(features)
+        check_features(features, self.input_size)
         result = np.full((len(features), self.input_size, self._graph.outputs), np.nan)
         for at, columns, whole in self._blocks(features, max(self._block // STEPS, 1)):
             samples = columns
@@ -165,13 +163,8 @@ def _block_rows(graph: TwinGraph, arrays: Mapping[str, np.ndarray]) -> int:
     nodes = {getattr(node, field) for node in trees for field in node.arrays if field != "start"}
     names = set(graph.array_names()) - nodes
     width = max([graph.input_size, *(max(len(arrays[name]), arrays[name][0].size) for name in names)])
-    values = width * (graph.window if any(isinstance(node, Lstm | Gru) for node in graph.nodes) else 1)
+    recurrent = any(isinstance(node, Lstm | Gru) for node in graph.nodes)
+    values = width * (graph.window if recurrent else 1)
     rows = min(_VALUES // values, TREE_ROWS if trees else _MOST_ROWS) // _ROWS_TOGETHER * _ROWS_TOGETHER
-    return rows or min(max(_MOST_VALUES // values, 1), _ROWS_TOGETHER)
-
-
-def _not_finite(at: slice) -> BadInputError:
-    return BadInputError(
-        f"a prediction of the model within rows {at.start} to {at.stop - 1} is not finite: its weights or the features"
-        " are out of range; train it again, or check the data with `ktrdr data check`"
-    )
+    fewest = _FEWEST_WINDOWS if recurrent else _ROWS_TOGETHER
+    return max(rows, min(max(_MOST_VALUES // values, 1), fewest))

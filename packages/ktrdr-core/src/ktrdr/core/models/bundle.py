@@ -177,7 +177,11 @@ class Bundle:
             self.probes()
 
     def verify_files(self) -> None:
-        """Check what :meth:`verify` does, except for the layers of the portable twin."""
+        """Check what :meth:`verify` does, except for the layers of the portable twin.
+
+        Raises:
+            BundleError: a file is wrong, or files contradict each other.
+        """
         with self._refused():
             check_contents(self.directory, self.manifest, but=read_files(self.manifest))
             findings = cross_check(self.manifest, self._content)
@@ -208,7 +212,21 @@ class Bundle:
     def load_members(
         self, plugins: PluginManager, device: str = "auto", inference: Inference = "auto"
     ) -> list[Predictor]:
-        """Return the predictors of the members of an ensemble, or that of the model; see :meth:`load_predictor`."""
+        """Check the bundle and load the members of an ensemble, or the model as its only member.
+
+        Args:
+            plugins: the installed backends; a portable twin needs none.
+            device: ``"auto"`` or the name of a device of the plugin.
+            inference: what predicts, see :func:`~ktrdr.core.models.inference_choice.choose_inference`.
+
+        Returns:
+            One predictor for each training.
+
+        Raises:
+            BundleError: the bundle is broken, or does not fit the plugin.
+            PluginError: the plugin is needed, and is not installed or cannot be used.
+            BadInputError: there is no such device, or no twin.
+        """
         used = choose_inference(self.manifest, inference, device)
         self.verify_files()
         return self._load_twins() if used == "portable" else self._load_native(plugins, device)

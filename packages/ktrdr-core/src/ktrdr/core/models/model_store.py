@@ -368,12 +368,15 @@ class ModelStore:
         return bundle
 
     def add_twin(self, ref: str, make: Callable[[Bundle], TwinRecord]) -> Bundle:
-        """Add a portable twin to a bundle, which keeps its version; return the bundle.
+        """Add a portable twin to a bundle, which keeps its version.
 
         Args:
             ref: ``name/version``, or ``name`` for the latest version.
             make: receives a copy of the bundle, writes the files of the twin into its directory, and returns what the
                 manifest is to say about them.
+
+        Returns:
+            The bundle with its twin.
 
         Raises:
             NotFoundError: there is no such model; the message names what is stored.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import EpochRecord, Twin
 from ktrdr.core.plugins.contract import OutputKind
+from ktrdr.core.plugins.prediction_refusals import check_features
 from ktrdr.ml.sklearn.sklearn_twin import make_twin
 
 __all__ = ["SklearnModel", "SklearnPredictor"]
@@ -42,8 +42,7 @@ class SklearnPredictor:
         Raises:
             BadInputError: the number of columns is not that of the model.
         """
-        if features.ndim != 2 or features.shape[1] != self.input_size:
-            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
+        check_features(features, self.input_size)
         whole = np.flatnonzero(np.isfinite(features).all(axis=1))
         shape = (len(features), len(self.classes)) if self.classes else (len(features),)
         result = np.full(shape, np.nan)

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.inference import FEATURES, Dense, Pair, Softmax, Spread, Trees, TwinGraph
-from ktrdr.core.jobs.refusals import message_of
+from ktrdr.core.inference import Dense, Pair, Softmax, Spread, Trees, TwinChain
 from ktrdr.core.plugins import Twin
 from ktrdr.core.plugins.contract import OutputKind
 
@@ -33,52 +31,30 @@ def make_twin(
     Raises:
         BadInputError: the model is too large for the vocabulary, or has splits by category.
     """
-    twin = _Parts()
-    try:
-        if model_type == "random_forest":
-            _add_forest(twin, estimator, len(seen) or 1)
-        elif model_type == "gradient_boosting":
-            _add_boosting(twin, estimator)
-        else:
-            _add_linear(twin, estimator)
-        if seen and model_type != "random_forest":
-            if len(seen) == 2:
-                twin.add(Pair, "scores")
-            twin.add(Softmax, "probabilities")
-        if len(seen) < classes:
-            twin.add(Spread, "classes", columns=tuple(seen), width=classes)
-        graph = TwinGraph(input_size=input_size, output=output, outputs=classes or 1, nodes=tuple(twin.nodes))
-    except ValidationError as error:
-        raise BadInputError(
-            f"this {model_type} model is too large for a portable twin ({message_of(error.errors()[0])}); "
-            "predict from it with scikit-learn: `inference: native`"
-        ) from None
-    return Twin(graph.to_json(), twin.arrays)
+    twin = TwinChain()
+    if model_type == "random_forest":
+        _add_forest(twin, estimator, len(seen) or 1)
+    elif model_type == "gradient_boosting":
+        _add_boosting(twin, estimator)
+    else:
+        _add_linear(twin, estimator)
+    if seen and model_type != "random_forest":
+        if len(seen) == 2:
+            twin.add(Pair, "scores")
+        twin.add(Softmax, "probabilities")
+    if len(seen) < classes:
+        twin.add(Spread, "classes", columns=tuple(seen), width=classes)
+    return twin.twin(input_size=input_size, output=output, outputs=classes or 1)
 
 
-class _Parts:
-    """The nodes and arrays so far; every node reads the one before it."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.arrays: dict[str, np.ndarray] = {}
-
-    def add(self, kind: Any, name: str, arrays: dict[str, np.ndarray] | None = None, **fields: Any) -> None:
-        """Add a node of a kind; ``arrays`` are by field."""
-        named = {field: f"{name}.{field}" for field in arrays or {}}
-        self.arrays |= {named[field]: array for field, array in (arrays or {}).items()}
-        before = self.nodes[-1].name if self.nodes else FEATURES
-        self.nodes.append(kind(name=name, input=before, **named, **fields))
-
-
-def _add_linear(twin: _Parts, estimator: Any) -> None:
+def _add_linear(twin: TwinChain, estimator: Any) -> None:
     weights = estimator.coef_.astype(np.float64)
     # Without an intercept scikit-learn has one 0 for all scores.
     bias = np.zeros(len(weights)) + estimator.intercept_
     twin.add(Dense, "linear", {"weights": weights, "bias": bias})
 
 
-def _add_forest(twin: _Parts, estimator: Any, outputs: int) -> None:
+def _add_forest(twin: TwinChain, estimator: Any, outputs: int) -> None:
     trees = [member.tree_ for member in estimator.estimators_]
     _add_trees(
         twin,
@@ -96,14 +72,11 @@ def _add_forest(twin: _Parts, estimator: Any, outputs: int) -> None:
     )
 
 
-def _add_boosting(twin: _Parts, estimator: Any) -> None:
+def _add_boosting(twin: TwinChain, estimator: Any) -> None:
     trees = [tree.nodes for trees in estimator._predictors for tree in trees]
     nodes = np.concatenate(trees)
     if nodes["is_categorical"].any():
-        raise BadInputError(
-            "this gradient_boosting model splits by category, which a portable twin cannot; "
-            "predict from it with scikit-learn: `inference: native`"
-        )
+        raise BadInputError("this gradient_boosting model splits by category, which a portable twin cannot")
     start = np.ravel(estimator._baseline_prediction).astype(np.float64)
     _add_trees(
         twin,
@@ -121,7 +94,7 @@ def _add_boosting(twin: _Parts, estimator: Any) -> None:
 
 
 def _add_trees(
-    twin: _Parts,
+    twin: TwinChain,
     *,
     combine: str,
     start: np.ndarray,

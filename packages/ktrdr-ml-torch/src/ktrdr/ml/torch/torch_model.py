@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins import EpochRecord, Rule, Twin
+from ktrdr.core.plugins.prediction_refusals import check_features, not_finite
 from ktrdr.ml.torch.anfis import Anfis
 from ktrdr.ml.torch.contributions import STEPS, contributions, rules
 from ktrdr.ml.torch.model_description import Description
@@ -83,11 +83,7 @@ class TorchPredictor:
                 scores = self._network(matrix.gather(torch.from_numpy(at - (self.window - 1)).to(self._device)))
                 answer = self._answer(scores.cpu().double())
                 if not bool(torch.isfinite(answer).all()):
-                    raise BadInputError(
-                        f"a prediction of the {self.description.model_type} model within rows {at[0]} to {at[-1]} is "
-                        "not finite: its weights or the features are out of range; train it again, or check the data "
-                        "with `ktrdr data check`"
-                    )
+                    raise not_finite(f"{self.description.model_type} model", at[0], at[-1])
                 result[at] = answer.numpy()
         return result
 
@@ -126,8 +122,7 @@ class TorchPredictor:
 
     def _whole_windows(self, features: np.ndarray) -> np.ndarray:
         """Return int64 ``(m,)``: the rows whose window is complete and finite."""
-        if features.ndim != 2 or features.shape[1] != self.input_size:
-            raise BadInputError(f"the model takes {self.input_size} features, not an array of shape {features.shape}")
+        check_features(features, self.input_size)
         whole = np.cumsum(np.isfinite(features).all(axis=1))
         before = np.concatenate(([0], whole))[: max(len(features) - self.window + 1, 0)]
         return np.flatnonzero(whole[self.window - 1 :] - before == self.window) + (self.window - 1)

@@ -6,12 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from torch import nn
 
-from ktrdr.core.errors import BadInputError
 from ktrdr.core.inference import (
-    FEATURES,
     Activation,
     Dense,
     FuzzyInput,
@@ -22,16 +19,13 @@ from ktrdr.core.inference import (
     Scale,
     Softmax,
     Standardize,
-    TwinGraph,
+    TwinChain,
 )
-from ktrdr.core.jobs.refusals import message_of
 from ktrdr.core.plugins import Twin
 from ktrdr.ml.torch.memberships import layer_type
 from ktrdr.ml.torch.model_description import Description
 
 __all__ = ["make_twin"]
-
-_AVERAGE = "average"
 
 
 def make_twin(description: Description, network: Any, average: Any) -> Twin:
@@ -45,75 +39,52 @@ def make_twin(description: Description, network: Any, average: Any) -> Twin:
     Raises:
         BadInputError: the network is too large for the vocabulary.
     """
-    twin = _Parts()
-    try:
-        _NETWORKS[description.model_type](twin, description, network)
-        if description.scaling is None:
-            twin.add(Softmax, "probabilities")
-        else:
-            twin.add(Scale, "value", factor=description.scaling.scale, offset=description.scaling.mean)
-        twin.arrays[_AVERAGE] = _array(average)
-        graph = TwinGraph(
-            input_size=description.input_size,
-            window=description.window,
-            output=description.output,
-            outputs=description.outputs,
-            nodes=tuple(twin.nodes),
-            average=_AVERAGE,
-        )
-    except ValidationError as error:
-        raise BadInputError(
-            f"this {description.model_type} model is too large for a portable twin ({message_of(error.errors()[0])}); "
-            "predict from it with torch: `inference: native`"
-        ) from None
-    return Twin(graph.to_json(), twin.arrays)
+    twin = TwinChain()
+    _NETWORKS[description.model_type](twin, description, network)
+    if description.scaling is None:
+        twin.add(Softmax, "probabilities")
+    else:
+        twin.add(Scale, "value", factor=description.scaling.scale, offset=description.scaling.mean)
+    return twin.twin(
+        input_size=description.input_size,
+        output=description.output,
+        outputs=description.outputs,
+        window=description.window,
+        average=_array(average),
+    )
 
 
-class _Parts:
-    """The nodes and arrays so far; every node reads the one before it."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.arrays: dict[str, np.ndarray] = {}
-
-    def add(self, kind: Any, name: str, *arrays: np.ndarray, **fields: Any) -> None:
-        """Add a node; its arrays are in the order of ``kind.arrays``, and are called ``name.field``."""
-        names = {field: f"{name}.{field}" for field in kind.arrays}
-        before = self.nodes[-1].name if self.nodes else FEATURES
-        self.nodes.append(kind(name=name, input=before, **names, **fields))
-        self.arrays |= dict(zip(names.values(), arrays, strict=True))
-
-
-def _perceptron(twin: _Parts, description: Description, network: Any) -> None:
+def _perceptron(twin: TwinChain, description: Description, network: Any) -> None:
     # The activations of the declaration have the names of the vocabulary.
     activation = description.architecture["activation"]
     *hidden, scores = (layer for layer in network.layers if isinstance(layer, nn.Linear))
     for depth, layer in enumerate(hidden, 1):
-        twin.add(Dense, f"layer{depth}", *_dense(layer))
+        twin.add(Dense, f"layer{depth}", _dense(layer))
         twin.add(Activation, f"layer{depth}.{activation}", function=activation)
-    twin.add(Dense, "scores", *_dense(scores))
+    twin.add(Dense, "scores", _dense(scores))
 
 
-def _recurrent(twin: _Parts, description: Description, network: Any) -> None:
+def _recurrent(twin: TwinChain, description: Description, network: Any) -> None:
     kind, weights = {"lstm": (Lstm, _lstm), "gru": (Gru, _gru)}[description.model_type]
     for depth, layer in enumerate(network.layers, 1):
-        twin.add(kind, f"{description.model_type}{depth}", *weights(layer))
+        twin.add(kind, f"{description.model_type}{depth}", weights(layer))
     twin.add(Last, "last")
-    twin.add(Dense, "scores", *_dense(network.head))
+    twin.add(Dense, "scores", _dense(network.head))
 
 
-def _anfis(twin: _Parts, description: Description, network: Any) -> None:
-    twin.add(Standardize, "standardized", _array(network.center), _array(network.scale))
+def _anfis(twin: TwinChain, description: Description, network: Any) -> None:
+    twin.add(Standardize, "standardized", {"center": _array(network.center), "scale": _array(network.scale)})
     fuzzy_inputs = tuple(
         FuzzyInput(column=variable.column, functions=tuple(layer_type(kind) for _, kind, _ in variable.functions))
         for variable in description.fuzzy_variables
     )
     consequents = network.consequents.view(len(network.consequents), -1, network.outputs)
     places, sizes = network.memberships.places_and_sizes()
-    twin.add(Rules, "scores", _array(places), _array(sizes), _array(consequents), fuzzy_inputs=fuzzy_inputs)
+    arrays = {"places": _array(places), "sizes": _array(sizes), "consequents": _array(consequents)}
+    twin.add(Rules, "scores", arrays, fuzzy_inputs=fuzzy_inputs)
 
 
-_NETWORKS: Mapping[str, Callable[[_Parts, Description, Any], None]] = {
+_NETWORKS: Mapping[str, Callable[[TwinChain, Description, Any], None]] = {
     "mlp": _perceptron,
     "lstm": _recurrent,
     "gru": _recurrent,
@@ -121,21 +92,25 @@ _NETWORKS: Mapping[str, Callable[[_Parts, Description, Any], None]] = {
 }
 
 
-def _dense(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    return _array(layer.weight), _array(layer.bias)
+def _dense(layer: Any) -> dict[str, np.ndarray]:
+    return {"weights": _array(layer.weight), "bias": _array(layer.bias)}
 
 
-def _lstm(layer: Any) -> tuple[np.ndarray, ...]:
-    # The gates are in the order of the vocabulary.
+# The gates of both are in the order of the vocabulary.
+
+
+def _lstm(layer: Any) -> dict[str, np.ndarray]:
     # The sum of two float32 numbers is exact in float64, which not every device has.
-    bias = _array(layer.bias_ih_l0.cpu().double() + layer.bias_hh_l0.cpu().double())
-    return _array(layer.weight_ih_l0), _array(layer.weight_hh_l0), bias
+    bias = layer.bias_ih_l0.cpu().double() + layer.bias_hh_l0.cpu().double()
+    return {**_weights(layer), "bias": _array(bias)}
 
 
-def _gru(layer: Any) -> tuple[np.ndarray, ...]:
-    # The gates are in the order of the vocabulary.
-    tensors = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
-    return tuple(_array(tensor) for tensor in tensors)
+def _gru(layer: Any) -> dict[str, np.ndarray]:
+    return {**_weights(layer), "input_bias": _array(layer.bias_ih_l0), "hidden_bias": _array(layer.bias_hh_l0)}
+
+
+def _weights(layer: Any) -> dict[str, np.ndarray]:
+    return {"input_weights": _array(layer.weight_ih_l0), "hidden_weights": _array(layer.weight_hh_l0)}
 
 
 def _array(tensor: Any) -> np.ndarray:
