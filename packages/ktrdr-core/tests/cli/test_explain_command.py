@@ -144,7 +144,7 @@ def test_a_model_that_cannot_say_what_inputs_add(run: Run, bundle: Bundle) -> No
 @pytest.fixture
 def talkative(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives the example's predictor what a torch model offers: contributions (made up: feature f adds f / 100), and
-    rules."""
+    rules. Its twin does not have them, so the tests ask for native prediction."""
     from ktrdr_ml_example.model import SoftmaxPredictor
 
     def contributions(self: Any, features: np.ndarray) -> np.ndarray:
@@ -169,19 +169,19 @@ def test_a_majority_vote_is_the_reason_for_no_contributions(run: Run, example_pl
         voting = load_strategy_text(text.replace("VOTE", vote).replace("waves", vote), plugins=example_plugins)
         train_strategy(voting, plugins=example_plugins)
     reason = "A majority vote has no contributions of its inputs; `vote: average` has."
-    assert reason in run("explain", "majority")[1]
-    assert "The sum is the difference between" in run("explain", "average")[1]
+    assert reason in run("explain", "majority", "--inference", "native")[1]
+    assert "The sum is the difference between" in run("explain", "average", "--inference", "native")[1]
 
 
 @pytest.mark.usefixtures("talkative")
 def test_contributions_and_rules(run: Run, bundle: Bundle) -> None:
-    found = explained(run, "--at", "2017-06-14T13:00")
+    found = explained(run, "--at", "2017-06-14T13:00", "--inference", "native")
     ids = list(bundle.manifest.feature_ids)
     assert [entry["contributions"]["BUY"] for entry in found["inputs"]] == pytest.approx(np.arange(len(ids)) / 100)
     assert len(found["rules"]) == 26
     assert found["rules"][0]["conditions"] == [["rsi", "low"]]
 
-    _, out, _ = run("explain", "waves", "--at", "2017-06-14T13:00")
+    _, out, _ = run("explain", "waves", "--at", "2017-06-14T13:00", "--inference", "native")
     assert "26 rules, by weight" in out
     assert " 75.0%  if rsi is low then BUY 90%" in out
     assert "... 6 more with --json" in out
