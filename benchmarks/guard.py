@@ -179,7 +179,7 @@ def help_beside_click() -> float:
 
 @functools.cache
 def short_backtest() -> dict[str, float]:
-    """Return CPU seconds, times those of the libraries, and peak MB of `ktrdr backtest`, ML framework apart."""
+    """Return CPU seconds, times those of the libraries, and peak MB of `ktrdr backtest` of the demo."""
     from short_backtest import figures_of_demo
 
     return figures_of_demo()
@@ -259,7 +259,7 @@ LIMITS = (
     Limit("import of 300,000 bars beside DuckDB's typed read and COPY", "times", 2.0, import_beside_duckdb),
     Limit("ktrdr --help beside the import of click", "times", 2.2, help_beside_click),
     Limit(
-        "ktrdr backtest of the demo, ML framework apart, beside numpy, duckdb and pydantic",
+        "ktrdr backtest of the demo beside numpy, duckdb and pydantic",
         "times",
         3.5,
         lambda: short_backtest()["ratio"],

@@ -2,52 +2,27 @@
 
     python benchmarks/short_backtest.py
 
-The ML framework is left out: numpy multiplies the features with random weights in place of the model's. So this is the
-time of KTRDR itself, mostly of its imports, beside that of the import of the libraries that every backtest needs.
+The model's portable twin predicts, so no ML framework is imported, and the time is mostly that of imports: it is shown
+beside that of the libraries that every backtest needs.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import files as resources
-from pathlib import Path
 from typing import Any
 
 from harness import Taken, process, reported
 
 __all__ = ["BACKTEST", "LIBRARIES", "figures_of_demo", "in_turns", "of_demo", "of_libraries", "train"]
 
-BACKTEST, LIBRARIES = "ktrdr backtest, ML framework apart", "import numpy, duckdb, pydantic"
+BACKTEST, LIBRARIES = "ktrdr backtest of the demo", "import numpy, duckdb, pydantic"
 _MODEL = "neuro_mean_reversion"
 _ROUNDS = 7
-
-
-class _RandomModel:
-    """A predictor of random weights."""
-
-    window = 1
-
-    def __init__(self, input_size: int) -> None:
-        self.input_size = input_size
-
-    def predict(self, features: Any) -> Any:
-        import numpy as np
-
-        outputs = np.exp(features @ np.random.default_rng(1).normal(size=(self.input_size, 3)))
-        return outputs / outputs.sum(axis=1, keepdims=True)
-
-
-class _Loader:
-    """A loader of such predictors."""
-
-    def load(self, directory: Path, device: str) -> _RandomModel:
-        del device
-        return _RandomModel(len(json.loads((directory / "model.json").read_text(encoding="utf-8"))["feature_ids"]))
 
 
 def train(home: str) -> None:
@@ -63,18 +38,10 @@ def train(home: str) -> None:
     train_strategy(str(strategy), TrainingSettings(epochs=1, device="cpu"))
 
 
-def backtest() -> None:
-    """Run the command in this process."""
-    from ktrdr.core.cli.main import main
-    from ktrdr.core.plugins.manager import PluginManager
-
-    PluginManager.loader = lambda self, name: _Loader()  # type: ignore[method-assign, assignment, return-value]
-    main(["backtest", _MODEL, "--commission", "0.00002"])
-
-
 def of_demo(home: str) -> Taken:
     """Return the cost of the command in a new process."""
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import short_backtest as s; s.backtest()"
+    command = ["backtest", _MODEL, "--commission", "0.00002", "--inference", "portable"]
+    code = f"from ktrdr.core.cli.main import main; main({command!r})"
     return process(sys.executable, "-c", code, environment={"KTRDR_HOME": home})
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 from ktrdr.core.plugins.discovery import BACKEND_GROUP, discover
 
 
@@ -47,6 +49,24 @@ def test_name_and_version_are_headers_and_not_lines_of_the_description(site, ins
     (info / "METADATA").unlink()
     (found,) = discover(BACKEND_GROUP, path=[str(site)], environ={})
     assert found.origin == "unknown unknown"
+
+
+@pytest.mark.parametrize(
+    ("headers", "origin"),
+    [
+        ("Name: one\nVersion: 1\nName: two\nVersion: 2\n", "one 1"),
+        ("Name: one\r\nVersion: 1\r\n\r\nVersion: 2\r\n", "one 1"),
+        ("Name:\nVersion: \n", "unknown unknown"),
+        ("Summary: a\u2028Name: two\x0cName: two\u0085\nName: one\nversion: 1\n", "one 1"),
+        ("Name one\nVersion: 1\n", "unknown 1"),
+    ],
+)
+def test_headers_are_read_as_those_of_an_email(site, install, headers, origin):
+    install("ktrdr-ml-one", "one", "")
+    (info,) = site.glob("*.dist-info")
+    (info / "METADATA").write_bytes(headers.encode())
+    (found,) = discover(BACKEND_GROUP, path=[str(site)], environ={})
+    assert found.origin == origin
 
 
 def test_the_block_list(site, install_backend):

@@ -112,10 +112,10 @@ def _identity(read_text: Callable[[str], str | None]) -> tuple[str, str]:
     the search.
     """
     text = read_text("METADATA") or read_text("PKG-INFO") or ""
-    found = {"name": "unknown", "version": "unknown"}
-    # The headers end with an empty line; a description follows.
-    for line in takewhile(bool, text.splitlines()):
+    found: dict[str, str] = {}
+    # The headers end with an empty line; a description follows. Of a header that comes twice the first counts, as in an
+    # e-mail; the other line ends of `splitlines` do not end one.
+    for line in takewhile(bool, (line.removesuffix("\r") for line in text.split("\n"))):
         key, _, value = line.partition(":")
-        if key.lower() in found:
-            found[key.lower()] = value.strip()
-    return found["name"], found["version"]
+        found.setdefault(key.lower(), value.strip())
+    return found.get("name") or "unknown", found.get("version") or "unknown"
