@@ -26,7 +26,7 @@ _ROUNDS = 7
 
 
 def train(home: str) -> None:
-    """Store the sample and train the demo's model for an epoch, below ``home``."""
+    """Store the sample and train the demo's model until it trades, below ``home``."""
     os.environ["KTRDR_HOME"] = home
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
@@ -35,7 +35,7 @@ def train(home: str) -> None:
 
     install_sample(default_store())
     strategy = resources("ktrdr.core.samples").joinpath(f"{_MODEL}.yaml")
-    train_strategy(str(strategy), TrainingSettings(epochs=1, device="cpu"))
+    train_strategy(str(strategy), TrainingSettings(epochs=20, device="cpu"))
 
 
 def of_demo(home: str) -> Taken:
