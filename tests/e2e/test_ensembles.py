@@ -77,7 +77,7 @@ def test_every_member_is_byte_for_byte_a_training_alone(variant, train_text, tmp
 @pytest.mark.parametrize(("kind", "vote"), [*((kind, "average") for kind in KINDS), ("mlp", "majority")])
 def test_it_predicts_by_the_contract_from_its_stored_files(plugins, trained, features, kind, vote):
     bundle, _ = trained(kind, vote)
-    predictor = bundle.load_predictor(plugins)
+    predictor = bundle.load_predictor(plugins, inference="native")
     values = features(bundle).values
     outputs = predictor.predict(values)
     known = ~np.isnan(outputs).any(axis=1)
@@ -99,7 +99,7 @@ def test_it_predicts_by_the_contract_from_its_stored_files(plugins, trained, fea
 @pytest.mark.parametrize("kind", ["mlp", "lstm", "anfis"])
 def test_contributions_are_the_mean_of_those_of_the_members(plugins, trained, features, kind):
     bundle, _ = trained(kind)
-    predictor = bundle.load_predictor(plugins)
+    predictor = bundle.load_predictor(plugins, inference="native")
     assert isinstance(predictor, Explainable)
     values = features(bundle).values[-100:]
     shares = predictor.contributions(values)
@@ -116,7 +116,7 @@ def test_contributions_are_the_mean_of_those_of_the_members(plugins, trained, fe
 
 def test_the_rules_of_all_members_are_there(plugins, trained):
     bundle, _ = trained("anfis")
-    predictor = bundle.load_predictor(plugins)
+    predictor = bundle.load_predictor(plugins, inference="native")
     assert isinstance(predictor, RuleBased)
     rules = predictor.rules()
     assert sum(rule.weight for rule in rules) == pytest.approx(1)

@@ -30,7 +30,7 @@ import numpy as np
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 features, answer, root, ref = sys.argv[1:]
-predictor = ModelStore(Path(root)).get(ref).load_predictor(PluginManager())
+predictor = ModelStore(Path(root)).get(ref).load_predictor(PluginManager(), inference="native")
 np.save(answer, predictor.predict(np.load(features)))
 """
 
@@ -71,7 +71,7 @@ def test_the_main_strategy_is_trained_stored_and_predicts_the_same_in_a_fresh_pr
     before = model.predictor().predict(data.features)
     assert np.isfinite(before).any()
     np.testing.assert_array_equal(predictions_in_fresh_process(bundle, data.features, tmp_path), before)
-    np.testing.assert_array_equal(bundle.load_predictor(plugins).predict(data.features), before)
+    np.testing.assert_array_equal(bundle.load_predictor(plugins, inference="native").predict(data.features), before)
 
     steps = list(dict.fromkeys(event.step for event in events))
     assert steps == ["data", "device", "indicators", "fuzzy sets", "labels", "split", "features", "training",
@@ -120,7 +120,8 @@ def test_every_backend_is_reproducible_and_reloads(
     assert first.bundle.manifest.weights_hash == second.bundle.manifest.weights_hash
     model, _, data = trained_models[0]
     np.testing.assert_array_equal(
-        second.bundle.load_predictor(plugins).predict(data.features), model.predictor().predict(data.features)
+        second.bundle.load_predictor(plugins, inference="native").predict(data.features),
+        model.predictor().predict(data.features),
     )
 
 
@@ -361,7 +362,7 @@ def test_contributions_add_up_to_the_difference_from_the_average_sample(
     text = variant(training_data=SHORT, training={"epochs": 4}, **({"model": model} if model else {}))
     bundle = train_text(text, tmp_path).bundle
     _, _, data = trained_models[0]
-    predictor = bundle.load_predictor(plugins)
+    predictor = bundle.load_predictor(plugins, inference="native")
     average = data.features[data.train.rows].mean(axis=0, dtype=np.float64).astype(np.float32)
     usual = predictor.predict(np.tile(average, (predictor.window, 1)))[-1]
     at = np.datetime64("2017-02-15T10:00", "ns")

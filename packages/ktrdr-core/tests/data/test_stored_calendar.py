@@ -10,7 +10,7 @@ import pytest
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.exporter import export_bars
-from ktrdr.core.data.loading import fingerprint, load_bars
+from ktrdr.core.data.loading import bars_digest, load_bars
 from ktrdr.core.data.resample import resample
 from ktrdr.core.data.stored_calendar import change_calendar, listed_calendar, stored_calendar
 from ktrdr.core.data.validation import validate_bars
@@ -63,7 +63,7 @@ def test_it_is_written_read_and_kept_by_what_is_made_of_bars(store, with_calenda
 
 
 def test_the_fingerprint_is_that_of_the_values_alone(with_calendar, make_bars):
-    assert fingerprint([with_calendar("XNYS")]) == fingerprint([make_bars(48)])
+    assert bars_digest(with_calendar("XNYS")) == bars_digest(make_bars(48))
 
 
 def test_all_timeframes_of_a_symbol_have_the_same(store, make_bars, with_calendar):

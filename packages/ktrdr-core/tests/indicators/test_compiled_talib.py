@@ -186,3 +186,9 @@ assert talib.RSI(close, 14).tobytes() == found[0].tobytes()
 """
     )
     run(code)
+
+
+def test_looking_at_the_module_loads_nothing():
+    code = "import inspect, sys\nfrom ktrdr.core.indicators import ta\n"
+    code += "assert inspect.unwrap(ta) is ta\nassert getattr(ta, '__module__', None) is None\n"
+    run(code + "assert not [name for name in sys.modules if 'talib' in name], sys.modules")

@@ -16,6 +16,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
+    # What looks at modules, such as `inspect`, asks for such names.
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from ktrdr.core.indicators.compiled_talib import functions
 
     return getattr(functions, name)
