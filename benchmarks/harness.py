@@ -185,7 +185,14 @@ def peak_of(usage: resource.struct_rusage) -> float | None:
 
 
 def own_peak_mib() -> float:
-    """Return the peak memory of this process in MiB."""
+    """Return the peak memory of this process in MiB.
+
+    On Linux, `ru_maxrss` of a process begins with the memory of the one that started it; VmHWM is its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) / 2**10
     return _mib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 

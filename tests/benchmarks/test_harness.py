@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import harness
 import pytest
@@ -124,6 +125,15 @@ def test_the_memory_of_a_process_is_told_only_where_it_is_its_own():
     more = int(harness.own_peak_mib()) + 128
     large = harness.process(sys.executable, "-S", "-c", f"x = bytearray({more} * 2**20)")
     assert more < large.peak_mib < more + 32
+
+
+def test_the_own_memory_of_a_process_does_not_begin_with_that_of_its_parent():
+    ask = f"import sys; sys.path.insert(0, {str(Path(harness.__file__).parent)!r}); import harness"
+    ask += "; print(harness.own_peak_mib())"
+    code = "import subprocess, sys; x = bytearray(256 * 2**20)"
+    code += f"; subprocess.run([sys.executable, '-c', {ask!r}], check=True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1 < float(done.stdout) < 200
 
 
 def test_a_process_that_fails_says_what_it_said():
