@@ -59,12 +59,14 @@ def in_turns(ours: Callable[[], Taken], theirs: Callable[[], Taken]) -> tuple[Ta
 
 
 def figures_of_demo() -> dict[str, float]:
-    """Return the CPU seconds of the command, its times those of the libraries, and its peak memory in MB."""
+    """Return the CPU seconds of the command, and its times and its peak memory beside those of the libraries."""
     with tempfile.TemporaryDirectory(prefix="ktrdr-bench-") as home:
         reported(__file__, f"train({home!r})")
         mine, libraries = in_turns(partial(of_demo, home), of_libraries)
     assert mine.peak_mib is not None
-    return {"seconds": mine.cpu, "ratio": mine.cpu / libraries.cpu, "megabytes": mine.peak_mib * 2**20 / 1e6}
+    assert libraries.peak_mib is not None
+    memory = mine.peak_mib / libraries.peak_mib
+    return {"seconds": mine.cpu, "ratio": mine.cpu / libraries.cpu, "memory": memory}
 
 
 if __name__ == "__main__":

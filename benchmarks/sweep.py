@@ -71,7 +71,7 @@ def prepared(bars: int, signals: int) -> Any:
     return PreparedSweep(
         settings=asked.backtest(),
         candidates=CandidateStrategies(strategy, text),
-        prepared=Prepared(None, (inputs,), BacktestPeriod(None, None, ""), (evidence,)),  # type: ignore[arg-type]
+        prepared=Prepared(None, "portable", (inputs,), BacktestPeriod(None, None, ""), (evidence,)),  # type: ignore[arg-type]
         look=look,
         choice=choice_of(strategy),
         cells=[{}] * 100,
