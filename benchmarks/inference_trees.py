@@ -128,6 +128,8 @@ model.predict_proba(numpy.load(sys.argv[1] + "/rows.npy"))
 
 def stored(name: str, number: int) -> Path:
     """Return a directory with twin, pickled estimator and rows."""
+    # A pickle is the fastest way for scikit-learn; this one is read back by the program that wrote it, and no bundle
+    # has one.
     directory = files() / f"trees-{MODELS.index(name)}-{number}"
     if not directory.exists():
         directory.mkdir()

@@ -75,8 +75,8 @@ class UnfitPluginError(BundleError):
 class Bundle:
     """A stored model: its manifest and the directory of its files.
 
-    The manifest has been checked; :meth:`verify` checks the other files, and :meth:`load_predictor` calls it. Only
-    :meth:`load_predictor` may import an ML framework, through the plugin of a model that has no portable twin.
+    The manifest has been checked; :meth:`verify` checks the other files, and :meth:`load_predictor` checks them before
+    it reads them. Only loading may import an ML framework: of a model without a portable twin, or if that is asked for.
 
     Attributes:
         directory: where the files are.
