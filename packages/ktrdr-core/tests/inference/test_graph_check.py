@@ -304,3 +304,10 @@ def test_layers_that_widen_beyond_all_bounds_are_refused(twins):
     graph = TwinGraph(input_size=3, output="classification", outputs=100_000, nodes=(*nodes, mean))
     with pytest.raises(TwinError, match="its layers give 2,[0-9,]+ values for a row, more than the 1,048,576 allowed"):
         check_graph(graph, {name: arrays[name] for name in ("a.weights", "a.bias")})
+
+
+def test_a_scale_of_0_is_refused(twins):
+    graph, arrays = twins["rules"]()
+    arrays["scale"][1] = 0
+    with pytest.raises(TwinError, match="node 'z': array 'scale' has a 0"):
+        check_graph(graph, arrays)
