@@ -1,4 +1,4 @@
-"""Settings of a training, a backtest and a sweep: each field with its bounds, default and description.
+"""Settings of a training, a backtest, a sweep and an evaluation: each field with its bounds, default and description.
 
 Jobs and the requests of the API are subclasses, and the options of the command line are made from the fields. The
 description of a field is the help of its option and its description in the OpenAPI document.
@@ -19,8 +19,10 @@ from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
 
 __all__ = [
     "MOST_TRIALS",
+    "AccountSettings",
     "BacktestSettings",
     "Day",
+    "EvaluationSettings",
     "Inference",
     "Seed",
     "Settings",
@@ -130,20 +132,9 @@ class TrainingSettings(Settings):
     )
 
 
-class TradingSettings(Settings):
-    """Settings that backtests and sweeps share."""
+class AccountSettings(Settings):
+    """Settings of whatever trades an account."""
 
-    symbols: Symbols | None = Field(
-        default=None, description="Symbols to trade, instead of the strategy's; they share the capital."
-    )
-    start: Day | None = Field(
-        default=None, description="First day (UTC). Without days: the bars that the model has not seen."
-    )
-    inference: Inference = Field(
-        default="auto",
-        description="What predicts: the model's portable twin (portable), its ML framework (native), or the twin where"
-        " there is one and no GPU is asked for (auto).",
-    )
     capital: float = Field(default=10_000.0, gt=0, le=1e15, description="Cash at the start, in the prices' currency.")
     commission: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the traded value, per side; write two basis points as 0.0002."
@@ -162,6 +153,22 @@ class TradingSettings(Settings):
     )
 
 
+class TradingSettings(AccountSettings):
+    """Settings that backtests and sweeps share."""
+
+    symbols: Symbols | None = Field(
+        default=None, description="Symbols to trade, instead of the strategy's; they share the capital."
+    )
+    start: Day | None = Field(
+        default=None, description="First day (UTC). Without days: the bars that the model has not seen."
+    )
+    inference: Inference = Field(
+        default="auto",
+        description="What predicts: the model's portable twin (portable), its ML framework (native), or the twin where"
+        " there is one and no GPU is asked for (auto).",
+    )
+
+
 class BacktestSettings(TradingSettings):
     """Settings of a backtest."""
 
@@ -173,6 +180,28 @@ class BacktestSettings(TradingSettings):
     )
     seed: Seed = Field(
         default=0, description="Seed of the resampling that the interval of the Sharpe ratio comes from."
+    )
+
+
+class EvaluationSettings(AccountSettings):
+    """Settings of an evaluation; ``None`` stands for the value of the strategy."""
+
+    symbols: Symbols | None = Field(default=None, description="Symbols to evaluate on, instead of the strategy's.")
+    start: Day | None = Field(default=None, description="First day (UTC) of the data, instead of the strategy's.")
+    end: Day | None = Field(default=None, description="Last day (UTC) of the data, instead of the strategy's.")
+    seed: Seed | None = Field(default=None, description="First seed, instead of the strategy's.")
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_EPOCHS,
+        description="Passes over the training part of a fold, at most, instead of the strategy's.",
+    )
+    seeds: int = Field(
+        default=5, ge=1, le=MOST_SEEDS, description="Trainings of each fold, with as many seeds from the seed on."
+    )
+    reserve: bool = Field(
+        default=False,
+        description="Open the reserve: trade it with models trained on all data before it. Each opening is counted.",
     )
 
 

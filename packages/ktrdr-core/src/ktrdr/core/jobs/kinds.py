@@ -1,4 +1,4 @@
-"""Kinds of jobs: training, backtest and sweep.
+"""Kinds of jobs: training, backtest, sweep and evaluation.
 
 The API, its ledger and workers exchange the kind of a job and a JSON map, never code. The map is flat: it has the
 subject of the job (strategy or model) and its settings.
@@ -12,12 +12,21 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.job_settings import BacktestSettings, Settings, SweepSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, Settings, SweepSettings, TrainingSettings
 from ktrdr.core.jobs.refusals import read_settings
 from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.names import REFERENCE_PATTERN
 
-__all__ = ["JOB_KINDS", "BacktestJob", "ModelReference", "StrategyText", "SweepJob", "TrainingJob", "parse_job"]
+__all__ = [
+    "JOB_KINDS",
+    "BacktestJob",
+    "EvaluationJob",
+    "ModelReference",
+    "StrategyText",
+    "SweepJob",
+    "TrainingJob",
+    "parse_job",
+]
 
 StrategyText = Annotated[str, Field(min_length=1, max_length=LONGEST_STRATEGY)]
 """The text of a strategy file."""
@@ -44,7 +53,18 @@ class SweepJob(SweepSettings):
     model: ModelReference
 
 
-JOB_KINDS: Mapping[str, type[Settings]] = {"training": TrainingJob, "backtest": BacktestJob, "sweep": SweepJob}
+class EvaluationJob(EvaluationSettings):
+    """Evaluate a strategy on folds of stored data. The job has the text of the file."""
+
+    strategy: StrategyText
+
+
+JOB_KINDS: Mapping[str, type[Settings]] = {
+    "training": TrainingJob,
+    "backtest": BacktestJob,
+    "sweep": SweepJob,
+    "evaluation": EvaluationJob,
+}
 """Class of each kind of job, by name."""
 
 

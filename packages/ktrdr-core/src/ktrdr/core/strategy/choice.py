@@ -35,6 +35,9 @@ def choice_of(strategy: Strategy, *, only: Collection[str] | None = None) -> dic
     """
     names = [name for name in type(strategy).model_fields if name not in _IGNORED and (only is None or name in only)]
     chosen = strategy.model_dump(mode="json", include=set(names))
+    # Strategies without the section keep the hash that they had before there was one.
+    if chosen.get("validation", 0) is None:
+        del chosen["validation"]
     if "training" in chosen:
         chosen["training"] = strategy.training.model_dump(mode="json", exclude=_IGNORED_IN_TRAINING)
     return chosen

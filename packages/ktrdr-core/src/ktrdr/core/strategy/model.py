@@ -18,6 +18,7 @@ from ktrdr.core.names import ENSEMBLE
 __all__ = [
     "CLASSES",
     "CostModel",
+    "CpcvValidation",
     "DataSplit",
     "DateRange",
     "Decisions",
@@ -26,6 +27,7 @@ __all__ = [
     "EnsembleSection",
     "Filters",
     "FuzzyInput",
+    "HoldoutValidation",
     "IndicatorDefinition",
     "Labels",
     "LrScheduler",
@@ -40,6 +42,8 @@ __all__ = [
     "Strategy",
     "Training",
     "TrainingDataSection",
+    "ValidationSection",
+    "WalkForwardValidation",
 ]
 
 CLASSES: tuple[str, str, str] = ("BUY", "HOLD", "SELL")
@@ -218,6 +222,60 @@ class DataSplit(_Section):
     test: float = 0.15
 
 
+class HoldoutValidation(_Section):
+    """One split of the data in time order. The three fractions sum to 1, and are those of the data before the reserve.
+
+    Attributes:
+        reserve: fraction of the data at its end that no training, search or evaluation uses.
+    """
+
+    type: Literal["holdout"] = "holdout"
+    train: float = 0.7
+    validation: float = 0.15
+    test: float = 0.15
+    reserve: float = 0.0
+
+
+class WalkForwardValidation(_Section):
+    """Trainings that move forward in time, each tested on the bars after it.
+
+    Attributes:
+        train: length of a training part: a number of bars, or a duration such as ``26w``.
+        test: length of a test part, likewise.
+        step: distance from one test part to the next, likewise, at most ``test``; ``None`` is ``test``.
+        anchored: True if every training part begins with the first bar.
+        reserve: fraction of the data at its end that no training, search or evaluation uses.
+    """
+
+    type: Literal["walk_forward"] = "walk_forward"
+    train: int | str
+    test: int | str
+    step: int | str | None = None
+    anchored: bool = False
+    reserve: float = 0.0
+
+
+class CpcvValidation(_Section):
+    """Combinatorial purged cross-validation with a training for every combination of test groups.
+
+    M. Lopez de Prado, Advances in Financial Machine Learning (2018), section 12.4.
+
+    Attributes:
+        groups: number of groups of consecutive bars.
+        test_groups: number of groups that each training is tested on.
+        reserve: fraction of the data at its end that no training, search or evaluation uses.
+    """
+
+    type: Literal["cpcv"] = "cpcv"
+    groups: int = 6
+    test_groups: int = 2
+    reserve: float = 0.0
+
+
+ValidationSection = Annotated[HoldoutValidation | WalkForwardValidation | CpcvValidation, Field(discriminator="type")]
+"""The section ``validation`` of a strategy."""
+
+
 class LrScheduler(_Section):
     """Type of the learning-rate scheduler and all of its parameters, with defaults filled in."""
 
@@ -317,5 +375,6 @@ class Strategy(_Section):
     ]
     decisions: Decisions
     training: Training
+    validation: ValidationSection | None = None
     risk: Risk = Risk()
     deployment: Deployment = Deployment()

@@ -1,0 +1,1 @@
+"""Markets whose process is known: bars made from a published formula and a seed."""
