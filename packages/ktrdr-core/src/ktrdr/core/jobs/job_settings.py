@@ -181,6 +181,10 @@ class BacktestSettings(TradingSettings):
     seed: Seed = Field(
         default=0, description="Seed of the resampling that the interval of the Sharpe ratio comes from."
     )
+    reserve: bool = Field(
+        default=False,
+        description="Open the reserve of the model's data: trade it, or days inside it. Each opening is counted.",
+    )
 
 
 class EvaluationSettings(AccountSettings):

@@ -247,7 +247,8 @@ def _evaluation(manifest: Manifest) -> Iterator[str]:
     if record is None:
         return
     if sorted(record.bars) != sorted(data.symbols):
-        yield f"{MANIFEST_FILE} says {_short(sorted(record.bars))} for `evaluation.bars`, its data {_short(data.symbols)}"
+        given, wanted = _short(sorted(record.bars)), _short(data.symbols)
+        yield f"{MANIFEST_FILE} says {given} for `evaluation.bars`, its data {wanted}"
     if record.tested.start < data.start or record.tested.end > data.end:
         yield f"{MANIFEST_FILE}: `evaluation.tested` lies outside of the training data"
     if record.best_epoch > (most := manifest.strategy.training.epochs):

@@ -50,8 +50,8 @@ BUNDLE_FORMAT = 6
 It is raised when an older core could not read the bundles of this one. A bundle of a newer format is refused; a bundle
 of an older format is read, and is converted to this one when it is imported. It is independent of the version of the
 plugin contract, which does not affect stored files. Format 2 added ``warnings`` and the calendars of the training data,
-format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories, format 5 ``twin`` and its files,
-format 6 ``evaluation`` and its file, and the reserve of the data.
+format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories, format 5 ``twin`` and its
+files, format 6 ``evaluation`` and its file, and the reserve of the data.
 """
 
 MANIFEST_FILE = "manifest.json"
