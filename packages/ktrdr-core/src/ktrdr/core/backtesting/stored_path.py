@@ -16,7 +16,6 @@ from ktrdr.core.backtesting.reasons import Evidence
 from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.loading import bars_digest
 from ktrdr.core.data.times import format_end, format_time, instant_of
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
@@ -27,19 +26,9 @@ from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import EvaluationRecord, Manifest
-from ktrdr.core.models.out_of_sample import OutOfSample
+from ktrdr.core.models.out_of_sample import OutOfSample, path_digest
 
-__all__ = ["path_digest", "path_evidence", "path_inputs", "path_period"]
-
-
-def path_digest(base: Bars, time: np.ndarray) -> str:
-    """Return the sha256 (hex) of the bars that a path and its account depend on: from the first bar to its last.
-
-    Args:
-        base: base bars of the evaluated data.
-        time: ``datetime64[ns]``: opens of the bars of the path.
-    """
-    return bars_digest(base[: int(np.searchsorted(base.time, time[-1], side="right"))]).hex()
+__all__ = ["path_evidence", "path_inputs", "path_period"]
 
 
 def path_period(bundle: Bundle, predictions: Mapping[str, OutOfSample]) -> BacktestPeriod:
@@ -103,7 +92,7 @@ def _cut(manifest: Manifest, bars: Mapping[str, Bars], time: np.ndarray) -> Symb
     base = stored.between(instant_of(manifest.data.start), time[-1] + np.timedelta64(1, "ns"))
     first = int(np.searchsorted(base.time, time[0]))
     record = _record(manifest)
-    same = np.array_equal(base.time[first:], time) and bars_digest(base).hex() == record.bars[stored.symbol]
+    same = np.array_equal(base.time[first:], time) and path_digest(base, time) == record.bars[stored.symbol]
     if not same:
         raise BadInputError(
             f"the stored {name} bars of {stored.symbol} until {format_end(record.tested.end)} are not those of"

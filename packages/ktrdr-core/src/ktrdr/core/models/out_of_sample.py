@@ -18,7 +18,9 @@ from ktrdr.core.short_texts import quoted
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["OUT_OF_SAMPLE_FILE", "OutOfSample", "read_out_of_sample", "write_out_of_sample"]
+    from ktrdr.core.data.bars import Bars
+
+__all__ = ["OUT_OF_SAMPLE_FILE", "OutOfSample", "path_digest", "read_out_of_sample", "write_out_of_sample"]
 
 OUT_OF_SAMPLE_FILE = "out_of_sample.safetensors"
 """Name of the file: two float64 arrays for each symbol, ``<symbol>/time`` in seconds and ``<symbol>/outputs``."""
@@ -39,6 +41,20 @@ class OutOfSample:
 
     time: np.ndarray
     outputs: np.ndarray
+
+
+def path_digest(base: Bars, time: np.ndarray) -> str:
+    """Return the sha256 (hex) of the bars that a path and its account depend on: from the first bar to its last.
+
+    Args:
+        base: base bars of the evaluated data.
+        time: ``datetime64[ns]``: opens of the bars of the path.
+    """
+    import numpy as np
+
+    from ktrdr.core.data.loading import bars_digest
+
+    return bars_digest(base[: int(np.searchsorted(base.time, time[-1], side="right"))]).hex()
 
 
 def write_out_of_sample(directory: Path, predictions: Mapping[str, OutOfSample]) -> None:
