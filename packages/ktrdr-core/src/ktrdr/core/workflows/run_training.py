@@ -44,8 +44,8 @@ def train(
 
     The same strategy, data, seed and kind of machine give the same weights, even if the run is killed and resumed.
 
-    A training from an evaluation takes strategy and seed from it, and uses all bars before its reserve for the median of
-    its best epochs. The model has no metrics of its own; its bundle has those of the evaluation.
+    A training from an evaluation takes strategy and seed from it, and uses all bars before its reserve for the median
+    of its best epochs. The model has no metrics of its own; its bundle has those of the evaluation.
 
     Args:
         strategy: path of the strategy file, or the loaded strategy; ``None`` if the settings name an evaluation.
