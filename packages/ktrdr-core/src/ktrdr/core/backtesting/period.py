@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.backtesting.reserve import check_closed, reserve_end, reserve_span
+from ktrdr.core.backtesting.reserve import bounds_of, check_closed, reserve_span
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.times import format_end, format_time, instant_of
 from ktrdr.core.errors import BadInputError
@@ -59,19 +59,26 @@ def choose_period(
         BadInputError: there are no bars that the model has not seen, or they are in the reserve.
     """
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
+    reserve = reserve_span(manifest, bars)
+    if settings.reserve and reserve is None:
+        raise BadInputError(
+            f"model {manifest.ref} has no reserve of {', '.join(bars)}, so there is nothing to open; leave --reserve"
+            " out, or set `validation.reserve` in the strategy and train it again"
+        )
     if settings.start is not None:
         until = "the end of the data" if settings.end is None else str(settings.end)
         start = np.datetime64(settings.start, "ns")
         if not settings.reserve:
             check_closed(manifest, bars, start, end, sweep=sweep)
         return BacktestPeriod(start, end, f"{settings.start} to {until}, as requested")
+    data_end = instant_of(manifest.data.end)
+    reserve_start, reserve_end = (data_end, data_end) if reserve is None else bounds_of(reserve)
     if settings.reserve:
-        return _reserve(manifest, settings, bars, end)
-    data_end, reserved = instant_of(manifest.data.end), reserve_end(manifest, bars)
-    seen_until = data_end if reserved is None else max(data_end, reserved)
+        return _reserve(manifest, reserve_start, reserve_end, end)
+    seen_until = max(data_end, reserve_end)
     if end is not None and data_end < end <= seen_until:
         check_closed(manifest, bars, data_end, end, sweep=sweep)
-    what = "the training data" if reserved is None else "the training data and the reserve"
+    what = "the training data" if reserve is None else "the training data and the reserve"
     trained = f"{what} of {manifest.ref}, which end at {format_end(seen_until)}"
     if end is not None and end <= seen_until:
         raise BadInputError(f"a backtest until {settings.end} lies within {trained}; give a start too, or a later end")
@@ -94,20 +101,13 @@ def choose_period(
 
 
 def _reserve(
-    manifest: Manifest, settings: BacktestSettings, bars: Mapping[str, Bars], end: np.datetime64 | None
+    manifest: Manifest, start: np.datetime64, until: np.datetime64, end: np.datetime64 | None
 ) -> BacktestPeriod:
-    """Return the reserve, until ``end`` if that is earlier."""
-    span = reserve_span(manifest, bars)
-    if span is None:
-        raise BadInputError(
-            f"model {manifest.ref} has no reserve of {', '.join(bars)}, so there is nothing to open; leave --reserve"
-            " out, or set `validation.reserve` in the strategy and train it again"
-        )
-    start, until = (np.datetime64(seconds, "s").astype("datetime64[ns]") for seconds in (span.start, span.end))
+    """Return the reserve, from ``start`` to ``until``, or to ``end`` if that is earlier."""
     if end is not None and end <= start:
         raise BadInputError(
-            f"the reserve of {manifest.ref} begins at {format_time(start)}, after the end asked for ({settings.end});"
-            " leave --reserve out, or give a later end"
+            f"the reserve of {manifest.ref} begins at {format_time(start)}, after the end asked for; leave --reserve"
+            " out, or give a later end"
         )
     return BacktestPeriod(
         start,

@@ -15,7 +15,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.models.manifest import Manifest, Period
 from ktrdr.core.trials.look import Span
 
-__all__ = ["check_closed", "opened_reserve", "reserve_end", "reserve_span", "reserves_of"]
+__all__ = ["bounds_of", "check_closed", "opened_reserve", "reserve_span", "reserves_of"]
 
 _DAY = np.timedelta64(1, "D")
 
@@ -37,10 +37,10 @@ def reserve_span(manifest: Manifest, symbols: Collection[str]) -> Span | None:
     return Span(tuple(sorted(reserves)), int(start.timestamp()), int(end.timestamp()))
 
 
-def reserve_end(manifest: Manifest, symbols: Collection[str]) -> np.datetime64 | None:
-    """Return the end of the latest reserve of ``symbols``, ``datetime64[ns]``; ``None`` without a reserve."""
-    ends = [instant_of(reserve.end) for reserve in reserves_of(manifest, symbols).values()]
-    return max(ends, default=None)
+def bounds_of(reserve: Span) -> tuple[np.datetime64, np.datetime64]:
+    """Return start and end of a reserve, ``datetime64[ns]``."""
+    start, end = (np.datetime64(seconds, "s").astype("datetime64[ns]") for seconds in (reserve.start, reserve.end))
+    return start, end
 
 
 def opened_reserve(manifest: Manifest, bars: Mapping[str, Bars]) -> Span | None:
@@ -71,9 +71,9 @@ def check_closed(
     inside = _inside(manifest, {symbol: each.between(start, end) for symbol, each in bars.items()})
     if not inside:
         return
-    reserves = reserves_of(manifest, bars).values()
-    first = min(instant_of(reserve.start) for reserve in reserves)
-    last = max(instant_of(reserve.end) for reserve in reserves)
+    reserve = reserve_span(manifest, bars)
+    assert reserve is not None  # it has bars
+    first, last = bounds_of(reserve)
     # The last whole day before the reserve, and the first one after it.
     before = first.astype("datetime64[D]") - _DAY
     after = (last - np.timedelta64(1, "ns")).astype("datetime64[D]") + _DAY
