@@ -178,7 +178,7 @@ class TestExchange:
         from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
-        delivered = exchange.deliver("A", home, result)
+        delivered = exchange.deliver("A", "training", home, result)
         first = exchange.take_in("A", delivered)
         assert exchange.take_in("A", delivered) == first
         models = ModelStore(api_home / "models")
@@ -187,14 +187,14 @@ class TestExchange:
         # Another operation's model of the same version gets a version of its own here.
         home, result = train("B")
         assert result["model"] == "plain/1"
-        assert exchange.take_in("B", exchange.deliver("B", home, result))["model"] == "plain/2"
+        assert exchange.take_in("B", exchange.deliver("B", "training", home, result))["model"] == "plain/2"
 
     def test_a_model_that_is_damaged_or_anothers_is_refused(self, exchange, train, store, api_home):
         from ktrdr.core.errors import KtrdrError
         from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
-        delivered = exchange.deliver("A", home, result)
+        delivered = exchange.deliver("A", "training", home, result)
         whole = store.get("operations/A/model.zip")
         store.put("operations/A/model.zip", whole[: len(whole) // 2])
         with pytest.raises(KtrdrError):
@@ -214,12 +214,12 @@ class TestExchange:
         from ktrdr.core.data.sample import sample_bars
 
         job = {"strategy": sklearn_text}
-        exchange.provide("A", "training", job)
+        exchange.provide("A", job)
         bars = BarStore(api_home / "data")
         bars.delete("EURUSD", "1h")
         bars.write(sample_bars()[:100])
-        exchange.provide("A", "training", job)
-        exchange.provide("B", "training", job)
+        exchange.provide("A", job)
+        exchange.provide("B", job)
         for operation, rows in (("A", len(sample_bars())), ("B", 100)):
             with exchange.home(operation) as home:
                 assert BarStore(home / "data").info("EURUSD", "1h").rows == rows

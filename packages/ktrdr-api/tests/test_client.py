@@ -380,10 +380,10 @@ def test_the_stream_is_read_as_the_standard_says():
 def test_a_run_with_names_that_lead_elsewhere_is_refused(tmp_path, name):
     import zipfile
 
-    from ktrdr.core.runs.run_archive import unpack_run
+    from ktrdr.core.files.result_archive import unpack_result
 
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
         archive.writestr(name, "x")
     with pytest.raises(BadInputError, match="the run that was sent cannot be read: .* is not a plain file name"):
-        unpack_run(tmp_path / "run.zip", tmp_path / "place")
+        unpack_result(tmp_path / "run.zip", tmp_path / "place", "run")
     assert not (tmp_path / "place").exists()
