@@ -1,4 +1,4 @@
-"""Trainings, evaluations, backtests and sweeps on a KTRDR server, with the progress, the errors and the results of a local run."""
+"""Work on a KTRDR server, with the progress, the errors and the results of a local run."""
 
 from __future__ import annotations
 
