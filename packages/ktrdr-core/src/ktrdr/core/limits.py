@@ -17,14 +17,17 @@ __all__ = [
     "LARGEST_VERSION",
     "LARGEST_WINDOW",
     "LEAST_FREE_DISK",
+    "LONGEST_DURATION_DAYS",
     "LONGEST_LINE",
     "LONGEST_NUMBER",
     "LONGEST_STRATEGY",
+    "MOST_BARS_OF_A_PART",
     "MOST_BUNDLE_FILES",
     "MOST_BUNDLE_UNPACKING",
     "MOST_COLUMNS",
     "MOST_ENSEMBLE_MEMBERS",
     "MOST_EPOCHS",
+    "MOST_FOLDS",
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
     "MOST_MEMBERS",
@@ -49,6 +52,16 @@ of 128 has an eleventh."""
 
 MOST_SEEDS = 1_000
 """Largest number of seeds of one training: the metrics of 1,000 members take a tenth of the largest manifest."""
+
+MOST_FOLDS = 1_000
+"""Largest number of folds of an evaluation, each of which is trained once for every seed: 12 groups with 5 or 6 test
+groups give 792 or 924."""
+
+LONGEST_DURATION_DAYS = 36_500
+"""Largest number of days of a part of walk-forward validation: 100 years."""
+
+MOST_BARS_OF_A_PART = 1_000_000_000
+"""Largest number of bars of a part of walk-forward validation: more than any file of bars holds."""
 
 LONGEST_STRATEGY = 131_072
 """Largest number of characters of a strategy file."""
