@@ -128,9 +128,7 @@ def set_up(
             f"{empty[0]} has no bars before the reserve, which begins on {plan.reserve}; leave the symbol out, or make"
             " `validation.reserve` smaller"
         )
-    return EvaluationSetup(
-        strategy, validation, plugin, model_type, chosen, task, window, pipeline, stored, bars, plan
-    )
+    return EvaluationSetup(strategy, validation, plugin, model_type, chosen, task, window, pipeline, stored, bars, plan)
 
 
 def before_reserve(bars: Mapping[str, Bars], reserve: np.datetime64 | None) -> dict[str, Bars]:

@@ -142,9 +142,7 @@ class TrainedFolds:
                 f" {seeds[first]}, in {failed[first]}"
             )
         kept = [number for number in range(len(seeds)) if number not in failed]
-        models = {
-            (fold, place): found[fold, number] for fold in range(len(folds)) for place, number in enumerate(kept)
-        }
+        models = {(fold, place): found[fold, number] for fold in range(len(folds)) for place, number in enumerate(kept)}
         failures = tuple(
             f"seed {seeds[number]} is left out, because its training failed in {reason}"
             for number, reason in sorted(failed.items())

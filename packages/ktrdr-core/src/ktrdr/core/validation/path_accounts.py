@@ -109,6 +109,9 @@ def median_account(metrics: Sequence[Mapping[str, Any]]) -> int:
 
     Of equal ones the first is taken. A ratio that is not defined counts as 0: an account that never trades has none.
     """
-    ratios = [0.0 if (own := each.get("sharpe")) is None else min(max(own, -HIGHEST_SHARPE), HIGHEST_SHARPE) for each in metrics]
+    ratios = [
+        0.0 if (own := each.get("sharpe")) is None else min(max(own, -HIGHEST_SHARPE), HIGHEST_SHARPE)
+        for each in metrics
+    ]
     order = sorted(range(len(ratios)), key=lambda place: (ratios[place], place))
     return order[(len(order) - 1) // 2]
