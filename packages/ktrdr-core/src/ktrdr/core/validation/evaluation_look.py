@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from ktrdr.core.backtesting.account import Account
 from ktrdr.core.backtesting.backtest_look import KEPT_METRICS, account_terms, span_of
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.jobs.job_settings import EvaluationSettings
@@ -13,8 +9,7 @@ from ktrdr.core.strategy.choice import choice_hash
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.trials.daily_returns import daily_returns, day_ends
 from ktrdr.core.trials.look import Look
-from ktrdr.core.validation.evaluation_result import PathResult
-from ktrdr.core.validation.path_accounts import Traded
+from ktrdr.core.validation.path_accounts import TradedPaths
 
 __all__ = ["evaluation_look"]
 
@@ -25,10 +20,7 @@ def evaluation_look(
     strategy: Strategy,
     text: str,
     settings: EvaluationSettings,
-    traded: Traded,
-    account: Account,
-    metrics: Mapping[str, Any],
-    members: Sequence[PathResult],
+    accounts: TradedPaths,
     *,
     training_data: str,
     operation: str | None,
@@ -39,14 +31,11 @@ def evaluation_look(
         strategy: the strategy with every override of the run.
         text: text of the strategy file.
         settings: of the evaluation.
-        traded: bars that the accounts trade.
-        account: that of the median path.
-        metrics: its metrics.
-        members: all accounts.
+        accounts: all accounts; the record has the metrics and the returns of the median one.
         training_data: fingerprint of the bars before the reserve.
         operation: id of the operation that the run is an attempt of, if any.
     """
-    simulation = account.simulation
+    traded, metrics = accounts.traded, accounts.results[accounts.median].metrics
     return Look(
         kind="evaluation",
         strategy=choice_hash(strategy),
@@ -60,8 +49,8 @@ def evaluation_look(
         span=span_of(traded.bars),
         account=account_terms(traded.settings),
         metrics={name: metrics[name] for name in KEPT_METRICS}
-        | {"members": [[own.path, own.seed, own.metrics["sharpe"]] for own in members]},
-        returns=daily_returns(simulation.equity, traded.settings.capital, day_ends(simulation.time)),
+        | {"members": [[own.path, own.seed, own.metrics["sharpe"]] for own in accounts.results]},
+        returns=daily_returns(accounts.equity[accounts.median], traded.settings.capital, day_ends(accounts.time)),
         model=strategy.name,
         operation=operation,
     )

@@ -47,8 +47,6 @@ def seed_warnings(model_type: str, folds: Sequence[FoldResult]) -> tuple[str, ..
             seed=own.seed,
             best_epoch=own.best_epoch,
             metrics={f"fold {fold.fold}": fold.seeds[place].metrics for fold in folds},
-            monitor="",
-            monitored=None,
         )
         for place, own in enumerate(folds[0].seeds)
     ]

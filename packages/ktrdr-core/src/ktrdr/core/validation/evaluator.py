@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
@@ -25,9 +23,13 @@ from ktrdr.core.training.overrides import override
 from ktrdr.core.training.population import default_resources, train_population
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, left_by_run, reserve_checkpoint, run_key
 from ktrdr.core.training.stored_members import MemberStore
+from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
 from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_facts import curves_of, evaluation_facts, out_of_sample
+from ktrdr.core.validation.evaluation_look import evaluation_look
+from ktrdr.core.validation.evaluation_result import EvaluationFacts
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, last_fold, set_up
 from ktrdr.core.validation.fold_plan import Fold
 from ktrdr.core.validation.fold_predictions import SymbolPredictions, predict_bars
@@ -39,7 +41,9 @@ from ktrdr.core.validation.fold_trainings import (
     evaluation_seeds,
     fold_members,
 )
-from ktrdr.core.validation.judgement import judge
+from ktrdr.core.validation.judgement import Judgement
+from ktrdr.core.validation.path_accounts import TradedPaths
+from ktrdr.core.validation.reserve_opening import closed_reserve, open_reserve, reserve_rows
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
@@ -149,28 +153,70 @@ class Evaluator:
                 trained = self._train(setup, trainings, seeds, checkpoint)
             with self._timed("prediction"):
                 predictions = self._predict(setup, data, whole, trainings, trained)
-            evaluation, looks = judge(
-                setup,
-                data,
-                whole,
-                trainings,
-                trained,
-                predictions,
-                settings=self._settings,
-                trading=self._settings.to(BacktestSettings, symbols=None, start=None, end=None, seed=0),
-                text=self._text,
-                data_print=data_print,
-                operation=self._operation,
-                record=self._plugins.record(setup.plugin.name),
-                each=self._each,
-                timed=self._timed,
-                cancellation=self._cancellation,
+            places = range(len(setup.plan.folds))
+            judgement = Judgement(setup, data, [trainings[place] for place in places], trained, predictions)
+            trading = self._settings.to(BacktestSettings, symbols=None, start=None, end=None, seed=0)
+            with self._timed("accounts"):
+                accounts = judgement.trade(trading, self._cancellation, self._each)
+            with self._timed("metrics"):
+                folds_found = [judgement.fold_result(place) for place in self._each("metrics", "folds", places)]
+                found = judgement.path_metrics(accounts)
+            looks = [self._look(accounts, data_print)]
+            reserve = closed_reserve(setup)
+            if whole is not None:
+                with self._timed("reserve"):
+                    reserve, after = open_reserve(
+                        setup,
+                        whole,
+                        trainings[-1],
+                        trained,
+                        predictions,
+                        len(places),
+                        settings=trading,
+                        each=self._each,
+                        cancellation=self._cancellation,
+                    )
+                looks.append(self._look(after, data_print))
+            facts = evaluation_facts(
+                judgement,
+                folds_found,
+                accounts,
+                found,
+                reserve,
+                data_fingerprint=data_print,
+                distribution=self._plugins.record(setup.plugin.name).distribution,
             )
             self._cancellation.raise_if_requested()
             self._trials.record(looks)
             checkpoint.clear()
         self._seconds["total"] = time.perf_counter() - begun
-        return evaluation.recorded(self._trials, looks, self._settings.trials, self._seconds)
+        return Evaluation(
+            self._counted(facts, looks),
+            self.strategy,
+            self._text,
+            curves_of(judgement, accounts),
+            out_of_sample(judgement, accounts),
+            looks[0],
+        )
+
+    def _look(self, accounts: TradedPaths, data_print: str) -> Look:
+        return evaluation_look(
+            self.strategy,
+            self._text,
+            self._settings,
+            accounts,
+            training_data=data_print,
+            operation=self._operation,
+        )
+
+    def _counted(self, facts: EvaluationFacts, looks: Sequence[Look]) -> EvaluationFacts:
+        """Return the facts with the counts of trials on the tested bars and on an opened reserve, and the seconds."""
+        count = self._trials.count(looks[0].span, strategy=looks[0].strategy).with_elsewhere(self._settings.trials)
+        changes: dict[str, Any] = {"trial_count": count.to_json(), "seconds": dict(self._seconds)}
+        if len(looks) > 1 and facts.reserve is not None:
+            opened = self._trials.count(looks[1].span).known
+            changes["reserve"] = facts.reserve.model_copy(update={"opened": opened})
+        return facts.model_copy(update=changes)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -242,25 +288,24 @@ class Evaluator:
     ) -> dict[tuple[int, int], dict[str, SymbolPredictions]]:
         """Predict all bars of each fold's test part with each of its models."""
         found = {}
+        reserved = {} if whole is None else reserve_rows(setup)
+        after = None if whole is None else whole.features_of(folds[-1].rows.train)
         for number, seed in self._each("prediction", "models", sorted(trained.models)):
             fold = folds[number]
             source, features = data, fold.features
-            if not fold.fold.test:
-                assert whole is not None  # the last fold is tested on the reserve
-                source, features = whole, whole.features_of(fold.rows.train)
+            # The last fold is tested on the reserve.
+            if whole is not None and after is not None and not fold.fold.test:
+                source, features = whole, after
             predictor = trained.predictor(number, seed)
             own = {}
             for symbol, bars in source.base.items():
-                if fold.fold.test:
-                    rows = tested_rows(setup.plan, fold.fold, bars.time)
-                else:
-                    rows = np.arange(int(np.searchsorted(bars.time, setup.plan.reserve)), len(bars))
+                tested = tested_rows(setup.plan, fold.fold, bars.time) if fold.fold.test else reserved[symbol]
                 own[symbol] = predict_bars(
                     predictor,
                     source.symbol_rows(features, symbol),
                     # A symbol that the fold was not trained with is not predicted.
                     source.complete[symbol] & bool(len(fold.rows.train[symbol])),
-                    rows,
+                    tested,
                     output=setup.task.output,
                     classes=setup.task.classes,
                     time=bars.time,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,9 +68,11 @@ def predict_bars(
     """
     shape = (len(rows), len(classes)) if output == "classification" else (len(rows),)
     outputs = np.full(shape, np.nan)
+    if not complete[rows].any():
+        return SymbolPredictions(rows, outputs)
     # Rows of several ranges: the rows between them are not predicted.
     bounds = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
-    for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, end in itertools.pairwise(bounds):
         for start in range(first, end, _ROWS_AT_ONCE):
             cancellation.raise_if_requested()
             stop = min(start + _ROWS_AT_ONCE, end)

@@ -13,7 +13,7 @@ from ktrdr.core.plugins.contract import Member, MemberOutcome, Predictor, Traine
 from ktrdr.core.strategy.member_seeds import member_seeds
 from ktrdr.core.strategy.model import EnsembleSection, ModelSection
 from ktrdr.core.training.seeds import seed_tasks
-from ktrdr.core.validation.fold_plan import FoldRows
+from ktrdr.core.validation.fold_plan import Fold, FoldRows
 
 __all__ = ["MOST_TRAININGS", "FoldTraining", "TrainedFolds", "check_number", "evaluation_seeds", "fold_members"]
 
@@ -27,6 +27,7 @@ class FoldTraining:
 
     Attributes:
         name: of the fold, for messages: ``fold 3``.
+        fold: its bars; without a test part for the fold that is tested on the reserve.
         rows: samples of the fold.
         features: float32 ``(n, columns)``: rows of all symbols one after another, normalized by the fold's training
             rows.
@@ -34,6 +35,7 @@ class FoldTraining:
     """
 
     name: str
+    fold: Fold
     rows: FoldRows
     features: np.ndarray
     data: TrainingData

@@ -1,9 +1,9 @@
-"""Accounts that trade the predictions of a path, beside buy and hold and the majority class."""
+"""Accounts that trade the predictions of paths, beside buy and hold and the majority class."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +11,29 @@ import numpy as np
 
 from ktrdr.core.backtesting.account import Account, trade, trade_constant
 from ktrdr.core.backtesting.benchmark import buy_and_hold
-from ktrdr.core.backtesting.metrics import account_metrics
+from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics
 from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
 from ktrdr.core.backtesting.trades import trade_table
-from ktrdr.core.errors import BadInputError
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.trials.look import HIGHEST_SHARPE
+from ktrdr.core.validation.evaluation_result import PathResult
 from ktrdr.core.work.cancellation import Cancellation
 
-__all__ = ["Traded", "market_of", "median_account", "metrics_of", "trade_path"]
+__all__ = ["Traded", "TradedPaths", "inputs_of", "median_place", "trade_paths"]
+
+Outputs = Sequence[np.ndarray]
+"""Predictions of the traded bars of each symbol."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traded:
-    """Bars that accounts trade, and what every account is compared with.
+    """What all accounts of an evaluation share.
 
     Attributes:
         strategy: its ``decisions`` and ``risk`` are the rules.
@@ -45,20 +50,51 @@ class Traded:
         """The traded bars of each symbol."""
         return [own.traded for own in self.inputs]
 
-    def hold(self, account: Account) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return equity and metrics of buying and holding on the bars of ``account``."""
-        costs = Costs(self.settings.commission, self.settings.slippage)
-        equity = buy_and_hold(self.bars, account.simulation.time, self.settings.capital, costs)
-        curve = dataclasses.replace(account_curve(account, self.settings), equity=equity)
-        return equity, account_metrics(curve, brief=True)
 
-    def majority(self, account: Account, majority: int) -> dict[str, Any]:
-        """Return the metrics of always predicting one class, by the same rules, on the bars of ``account``."""
-        output = (np.arange(len(CLASSES)) == majority).astype(np.float64)
-        return metrics_of(trade_constant(self.strategy, account, self.inputs, output, self.settings), self.settings)
+@dataclass(frozen=True, slots=True, eq=False)
+class TradedPaths:
+    """All accounts of an evaluation.
+
+    Attributes:
+        traded: bars, rules, capital and costs.
+        time: ``datetime64[ns]`` ``(n,)``: opens of the traded bars of all symbols together.
+        results: path, seed and metrics of each account.
+        equity: float64 ``(accounts, n)``.
+        curve: the curve of the first account, for years and length of a bar.
+        median: position of the account with the lower median of the Sharpe ratios.
+        held: equity of buy and hold, float64 ``(n,)``.
+        buy_and_hold: its metrics.
+        majority: metrics of always predicting the most frequent class of the training samples; ``None`` for a
+            regression.
+    """
+
+    traded: Traded
+    time: np.ndarray
+    results: tuple[PathResult, ...]
+    equity: np.ndarray
+    curve: AccountCurve
+    median: int
+    held: np.ndarray
+    buy_and_hold: Mapping[str, Any]
+    majority: Mapping[str, Any] | None
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Returns of the accounts per bar, float64 ``(accounts, n)``; NaN after a total loss."""
+        returns = np.full(self.equity.shape, np.nan)
+        for own, equity in zip(returns, self.equity, strict=True):
+            known = dataclasses.replace(self.curve, equity=equity).returns
+            own[: len(known)] = known
+        return returns
+
+    @property
+    def held_returns(self) -> np.ndarray:
+        """Returns of buy and hold per bar, float64 ``(n,)``; 0 after a total loss."""
+        known = dataclasses.replace(self.curve, equity=self.held).returns
+        return np.pad(known, (0, len(self.held) - len(known)))
 
 
-def market_of(
+def inputs_of(
     bars: Mapping[str, Mapping[str, Bars]], bounds: Mapping[str, tuple[int, int]], part: str
 ) -> tuple[SymbolInput, ...]:
     """Return the bars of each symbol that accounts trade, with the history before them.
@@ -83,35 +119,69 @@ def market_of(
     return tuple(inputs)
 
 
-def trade_path(
-    traded: Traded, outputs: Sequence[np.ndarray], cancellation: Cancellation
-) -> tuple[Account, dict[str, Any]]:
-    """Trade the predictions of a path, and return the account and its metrics.
+def trade_paths(
+    traded: Traded,
+    members: Iterable[tuple[int, int]],
+    outputs: Callable[[int, int], Outputs],
+    *,
+    majority: int | None,
+    cancellation: Cancellation,
+) -> TradedPaths:
+    """Trade the predictions of every path with every seed, and what they are compared with.
 
     Args:
         traded: bars, rules, capital and costs.
-        outputs: predictions of the traded bars of each symbol.
+        members: number of the path and seed of each account; at least one.
+        outputs: returns the predictions of a path with a seed.
+        majority: number of the most frequent class of the training samples; ``None`` for a regression.
         cancellation: stops the simulation on request.
+
+    Raises:
+        BadInputError: the decisions do not fit the predictions.
+        CancelledError: on request.
     """
-    account = trade(traded.strategy, traded.inputs, outputs, traded.settings, cancellation)
-    return account, metrics_of(account, traded.settings)
+    first: Account | None = None
+    results, equity = [], []
+    for path, seed in members:
+        account = trade(traded.strategy, traded.inputs, outputs(path, seed), traded.settings, cancellation)
+        first = account if first is None else first
+        results.append(PathResult(path=path, seed=seed, metrics=_metrics(account, traded.settings)))
+        equity.append(account.simulation.equity)
+    assert first is not None  # at least one member
+    curve = account_curve(first, traded.settings)
+    costs = Costs(traded.settings.commission, traded.settings.slippage)
+    held = buy_and_hold(traded.bars, curve.time, traded.settings.capital, costs)
+    always = None
+    if majority is not None:
+        output = (np.arange(len(CLASSES)) == majority).astype(np.float64)
+        constant = trade_constant(traded.strategy, first, traded.inputs, output, traded.settings)
+        always = _metrics(constant, traded.settings)
+    return TradedPaths(
+        traded,
+        curve.time,
+        tuple(results),
+        np.stack(equity),
+        curve,
+        median_place([own.metrics["sharpe"] for own in results]),
+        held,
+        plain_json(account_metrics(dataclasses.replace(curve, equity=held), brief=True)),
+        always,
+    )
 
 
-def metrics_of(account: Account, settings: BacktestSettings) -> dict[str, Any]:
+def median_place(ratios: Sequence[float | None]) -> int:
+    """Return the position of the lower median of Sharpe ratios, the first of equal ones.
+
+    A ratio that is not defined counts as 0: an account that never trades has none.
+    """
+    known = [0.0 if own is None else min(max(own, -HIGHEST_SHARPE), HIGHEST_SHARPE) for own in ratios]
+    order = sorted(range(len(known)), key=lambda place: (known[place], place))
+    return order[(len(order) - 1) // 2]
+
+
+def _metrics(account: Account, settings: BacktestSettings) -> dict[str, Any]:
     """Return the metrics of an account, without those that a sweep leaves out."""
     curve = account_curve(account, settings)
     table = trade_table(account.simulation.trades, [market.bars for market in account.markets])
-    return account_metrics(curve, brief=True) | trading_metrics(table, curve, account)
-
-
-def median_account(metrics: Sequence[Mapping[str, Any]]) -> int:
-    """Return the position of the account with the lower median of the Sharpe ratios.
-
-    Of equal ones the first is taken. A ratio that is not defined counts as 0: an account that never trades has none.
-    """
-    ratios = [
-        0.0 if (own := each.get("sharpe")) is None else min(max(own, -HIGHEST_SHARPE), HIGHEST_SHARPE)
-        for each in metrics
-    ]
-    order = sorted(range(len(ratios)), key=lambda place: (ratios[place], place))
-    return order[(len(order) - 1) // 2]
+    found: dict[str, Any] = plain_json(account_metrics(curve, brief=True) | trading_metrics(table, curve, account))
+    return found
