@@ -254,7 +254,8 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         )
         facts = store_evaluation(judged).facts
         evaluation = evaluation_directory(facts.evaluation)
-        evaluated = {**facts.model_dump(mode="json"), "directory": str(evaluation), LOOKS: [judged.look.to_json()]}
+        looks = [look.to_json() for look in judged.looks]
+        evaluated = {**facts.model_dump(mode="json"), "directory": str(evaluation), LOOKS: looks}
         yield MadeHome(path, run, told, result.look.to_json(), evaluation, evaluated, _STRATEGY)
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]

@@ -67,7 +67,7 @@ _TAGS = [
     {"name": "trainings", "description": "Train a strategy on a worker."},
     {
         "name": "evaluations",
-        "description": "Evaluate a strategy on a worker, on folds that its models have not seen; facts, curves and report.",
+        "description": "Evaluate a strategy on folds that its models have not seen; facts, curves and report.",
     },
     {"name": "backtests", "description": "Backtest a model on a worker; metrics, trades, equity and report."},
     {"name": "sweeps", "description": "Backtest one model with many combinations of settings, on all workers at once."},

@@ -41,7 +41,9 @@ async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[s
     if _is_evaluation(own):
         from ktrdr.core.validation.stored_evaluation import recounted
 
-        return recounted(own, count)
+        # The second look, if there is one, is at an opened reserve.
+        opened = await listener.judge(looks[1:], "") if len(looks) > 1 else None
+        return recounted(own, count, opened)
     if traded:
         from ktrdr.core.backtesting.metrics import deflate
 

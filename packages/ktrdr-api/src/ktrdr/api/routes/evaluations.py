@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.responses import FileResponse, HTMLResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.downloads import FILE, ZIP, report_page, temporary_file
@@ -21,7 +21,7 @@ from ktrdr.api.routes._shared.strategy_requests import OneStrategy, strategy_job
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
-from ktrdr.core.jobs.job_settings import EvaluationSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import EvaluationSettings
 from ktrdr.core.jobs.kinds import EvaluationJob
 from ktrdr.core.limits import LARGEST_VERSION
 from ktrdr.core.names import NAME_PATTERN
@@ -29,6 +29,10 @@ from ktrdr.core.validation.evaluation_result import EvaluationFacts
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ktrdr.api.strategy_files import StrategyStore
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["router"]
 
@@ -107,12 +111,19 @@ async def start_evaluation(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        # Seeds of an evaluation are no seeds of a training, of which one model is kept.
-        overrides = asked.to(TrainingSettings, seeds=None)
-        job, needs = await run_in_threadpool(
-            strategy_job, asked, asked, EvaluationJob, overrides, store, bars, await offered(opened)
-        )
+        job, needs = await run_in_threadpool(_job, asked, store, bars, await offered(opened))
     return view(await start(opened, response, "evaluation", job, needs, idempotency))
+
+
+def _job(
+    asked: EvaluationRequest, store: StrategyStore, bars: BarStore, known: frozenset[str]
+) -> tuple[dict[str, Any], list[str]]:
+    from ktrdr.core.training.overrides import override_evaluated
+
+    def check(strategy: Strategy) -> None:
+        override_evaluated(strategy, asked)
+
+    return strategy_job(asked, asked, EvaluationJob, check, store, bars, known)
 
 
 @router.get("/evaluations")

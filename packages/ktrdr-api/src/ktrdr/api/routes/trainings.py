@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +20,11 @@ from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.jobs.kinds import TrainingJob
+
+if TYPE_CHECKING:
+    from ktrdr.api.strategy_files import StrategyStore
+    from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["router"]
 
@@ -68,10 +73,19 @@ async def start_training(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(
-            strategy_job, asked, asked, TrainingJob, asked, store, bars, await offered(opened)
-        )
+        job, needs = await run_in_threadpool(_job, asked, store, bars, await offered(opened))
     return view(await start(opened, response, "training", job, needs, idempotency))
+
+
+def _job(
+    asked: TrainingRequest, store: StrategyStore, bars: BarStore, known: frozenset[str]
+) -> tuple[dict[str, Any], list[str]]:
+    from ktrdr.core.training.overrides import override
+
+    def check(strategy: Strategy) -> None:
+        override(strategy, asked)
+
+    return strategy_job(asked, asked, TrainingJob, check, store, bars, known)
 
 
 @router.get(

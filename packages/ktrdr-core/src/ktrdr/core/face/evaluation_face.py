@@ -77,7 +77,7 @@ class Evaluation:
     def folds(self) -> pd.DataFrame:
         """The folds: index ``fold`` from 1.
 
-        Columns: ``test_start`` and ``test_end`` (aware, UTC: open of the first tested bar, close of the last), ``train``,
+        Columns: ``test_start`` and ``test_end`` (aware, UTC: open of the first bar, close of the last), ``train``,
         ``validation`` and ``test`` (samples, int64), ``best_epoch`` (median over seeds, float64).
         """
         import pandas as pd
@@ -98,7 +98,7 @@ class Evaluation:
 
     @property
     def paths(self) -> pd.DataFrame:
-        """The accounts: rows ``path`` and ``seed``; one column per metric of an account, float64, NaN if not defined."""
+        """The accounts: rows ``path`` and ``seed``; one column per metric, float64, NaN where it is not defined."""
         return _paths_frame(self.facts.paths)
 
     @property

@@ -42,7 +42,7 @@ class Evaluation:
         text: the strategy file, unchanged.
         curves: equity of the accounts.
         out_of_sample: predictions of the median path, by symbol.
-        look: the record for the ledger of trials; ``None`` of a stored evaluation.
+        looks: the records for the ledger of trials, that of an opened reserve last; none of a stored evaluation.
     """
 
     facts: EvaluationFacts
@@ -50,4 +50,4 @@ class Evaluation:
     text: str
     curves: Curves
     out_of_sample: Mapping[str, OutOfSample]
-    look: Look | None = None
+    looks: tuple[Look, ...] = ()

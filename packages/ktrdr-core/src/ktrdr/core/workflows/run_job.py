@@ -126,7 +126,7 @@ def _evaluate(job: EvaluationJob, attempt: _Attempt) -> dict[str, Any]:
     return {
         **facts.model_dump(mode="json"),
         "directory": str(evaluation_directory(facts.evaluation)),
-        LOOKS: _looks_to_json(result.look),
+        LOOKS: [look.to_json() for look in result.looks],
     }
 
 

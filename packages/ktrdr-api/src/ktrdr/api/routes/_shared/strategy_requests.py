@@ -8,13 +8,16 @@ from pydantic import BaseModel, Field, model_validator
 
 from ktrdr.api.routes._shared.stored_symbols import check_stored
 from ktrdr.api.routes._shared.strategy_loading import load
-from ktrdr.core.jobs.job_settings import Settings, TrainingSettings
+from ktrdr.core.jobs.job_settings import Settings
 from ktrdr.core.jobs.kinds import StrategyText
 from ktrdr.core.names import NAME_PATTERN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ktrdr.api.strategy_files import StrategyStore
     from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["OneStrategy", "strategy_job"]
 
@@ -45,7 +48,7 @@ def strategy_job(
     chosen: OneStrategy,
     settings: Settings,
     kind: type[J],
-    overrides: TrainingSettings,
+    check: Callable[[Strategy], object],
     store: StrategyStore,
     bars: BarStore,
     known: frozenset[str],
@@ -58,16 +61,15 @@ def strategy_job(
         chosen: names the strategy.
         settings: what else was asked.
         kind: class of the job.
-        overrides: of the strategy, by the settings.
+        check: raises an error if the settings do not fit the strategy.
         store: of the strategies.
         bars: of the server.
         known: capabilities of the connected workers.
     """
     from ktrdr.api.operations.requirements import training_needs
-    from ktrdr.core.training.overrides import override
 
     text = chosen.text(store)
     loaded = load(text, chosen.strategy or "strategy", known)
     check_stored(settings.symbols, bars)
-    override(loaded.strategy, overrides)
+    check(loaded.strategy)
     return settings.to(kind, strategy=text).model_dump(mode="json"), training_needs(loaded.strategy)
