@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from pydantic import JsonValue
 
 from ktrdr.core import __version__
 from ktrdr.core.backtesting.backtest_look import account_terms
@@ -125,7 +125,7 @@ def _spread(accounts: Sequence[PathResult]) -> dict[str, Spread]:
     return found
 
 
-def _provenance(distribution: str, requires: Sequence[str]) -> Mapping[str, Any]:
+def _provenance(distribution: str, requires: Sequence[str]) -> dict[str, JsonValue]:
     git = git_state()
     return {
         "core_version": __version__,

@@ -196,7 +196,7 @@ class Evaluator:
             self._text,
             curves_of(judgement, accounts),
             out_of_sample(judgement, accounts),
-            tuple(looks),
+            *looks,
         )
 
     def _look(self, accounts: TradedPaths, data_print: str) -> Look:

@@ -17,7 +17,7 @@ from ktrdr.core.validation.fold_plan import Fold, FoldRows
 
 __all__ = ["MOST_TRAININGS", "FoldTraining", "TrainedFolds", "check_number", "evaluation_seeds", "fold_members"]
 
-MOST_TRAININGS = 20_000
+MOST_TRAININGS = 10_000
 """Largest number of trainings of an evaluation, members of ensembles included."""
 
 

@@ -164,7 +164,7 @@ def trade_paths(
         curve,
         median_place([own.metrics["sharpe"] for own in results]),
         held,
-        plain_json(account_metrics(dataclasses.replace(curve, equity=held), brief=True)),
+        _uncounted(account_metrics(dataclasses.replace(curve, equity=held), brief=True)),
         always,
     )
 
@@ -180,8 +180,15 @@ def median_place(ratios: Sequence[float | None]) -> int:
 
 
 def _metrics(account: Account, settings: BacktestSettings) -> dict[str, Any]:
-    """Return the metrics of an account, without those that a sweep leaves out."""
+    """Return the metrics of an account, without those that a sweep leaves out.
+
+    The trials are counted for the whole evaluation, so an account has no number of them.
+    """
     curve = account_curve(account, settings)
     table = trade_table(account.simulation.trades, [market.bars for market in account.markets])
-    found: dict[str, Any] = plain_json(account_metrics(curve, brief=True) | trading_metrics(table, curve, account))
-    return found
+    return _uncounted(account_metrics(curve, brief=True) | trading_metrics(table, curve, account))
+
+
+def _uncounted(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = plain_json(metrics)
+    return {name: value for name, value in found.items() if name not in ("trials", "deflated_sharpe")}
