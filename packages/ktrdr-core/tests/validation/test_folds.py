@@ -212,7 +212,7 @@ def test_labels_that_are_not_purged_are_found(window: int) -> None:
     plan = bare.plan()
     found = leaks(bare, plan, plan.folds[1], bare.rows(plan, plan.folds[1]))
     assert "the label of a training sample overlaps that of a test sample" in found
-    assert "the label of a validation sample overlaps that of a test sample" in found
+    assert "the label of a training sample overlaps that of a validation sample" in found
 
 
 @pytest.mark.parametrize("window", [1, 3])
