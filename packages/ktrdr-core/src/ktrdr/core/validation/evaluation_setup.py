@@ -18,13 +18,14 @@ from ktrdr.core.plugins.contract import Device, ModelType, PluginInfo, TrainingT
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation, Strategy, ValidationSection
 from ktrdr.core.training.preparation import load_symbol
+from ktrdr.core.training.reserve import before_reserve
 from ktrdr.core.training.task import create_task, detect_device, window_of
 from ktrdr.core.validation.bar_ranges import count_bars, last_bars, up_to
 from ktrdr.core.validation.fold_plan import Fold, FoldPlan
 from ktrdr.core.validation.folds import FOLD_VALIDATION, plan_folds
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["EvaluationSetup", "before_reserve", "last_fold", "set_up"]
+__all__ = ["EvaluationSetup", "last_fold", "set_up"]
 
 SymbolBars = Mapping[str, Mapping[str, Bars]]
 """Bars by symbol and timeframe, the base timeframe first."""
@@ -129,23 +130,6 @@ def set_up(
             " `validation.reserve` smaller"
         )
     return EvaluationSetup(strategy, validation, plugin, model_type, chosen, task, window, pipeline, stored, bars, plan)
-
-
-def before_reserve(bars: Mapping[str, Bars], reserve: np.datetime64 | None) -> dict[str, Bars]:
-    """Return the bars of one symbol by timeframe without those that contain prices of the reserve.
-
-    Args:
-        bars: bars by timeframe, the base timeframe first.
-        reserve: open of the first bar of the reserve; ``None`` without one.
-    """
-    if reserve is None:
-        return dict(bars)
-    cut = {}
-    for place, (timeframe, own) in enumerate(bars.items()):
-        # A longer bar that begins before the reserve may end in it.
-        time = own.time if place == 0 else own.close_time - np.timedelta64(1, "ns")
-        cut[timeframe] = own[: int(np.searchsorted(time, reserve))]
-    return cut
 
 
 def last_fold(setup: EvaluationSetup) -> Fold:

@@ -15,11 +15,11 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import bars_digest, fingerprint
 from ktrdr.core.features.symbol_cache import SymbolCache
-from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
-from ktrdr.core.training.overrides import override
+from ktrdr.core.training.overrides import override_evaluated
 from ktrdr.core.training.population import default_resources, train_population
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, left_by_run, reserve_checkpoint, run_key
 from ktrdr.core.training.stored_members import MemberStore
@@ -96,7 +96,7 @@ class Evaluator:
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
     ) -> None:
-        self.strategy = override(strategy, settings.to(TrainingSettings, seeds=None))
+        self.strategy = override_evaluated(strategy, settings)
         self._text, self._settings = text, settings
         self._bar_store, self._plugins, self._trials = bar_store, plugins, trials
         self._resume, self._operation = resume, operation
@@ -132,7 +132,7 @@ class Evaluator:
                 device=self._settings.device,
                 steps=self._steps,
             )
-            opened = self._settings.reserve and setup.plan.reserve is not None
+            opened = self._settings.reserve
             folds = (*setup.plan.folds, *([last_fold(setup)] if opened else []))
             model = self.strategy.model
             seeds = evaluation_seeds(self.strategy.training.seed, self._settings.seeds, model)

@@ -12,9 +12,9 @@ import numpy as np
 from ktrdr.core.backtesting.account import Account, trade, trade_constant
 from ktrdr.core.backtesting.benchmark import buy_and_hold
 from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics
-from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.simulation import Costs
 from ktrdr.core.backtesting.summary import account_curve, trading_metrics
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError

@@ -162,15 +162,24 @@ def read_evaluation(directory: Path) -> Evaluation:
     return _told(directory, read)
 
 
-def recounted(result: Mapping[str, Any], count: TrialCount) -> dict[str, Any]:
-    """Return the facts of an evaluation as a JSON-ready map with another count of trials."""
-    settings = result.get("trial_count")
+def recounted(result: Mapping[str, Any], count: TrialCount, opened: TrialCount | None = None) -> dict[str, Any]:
+    """Return the facts of an evaluation as a JSON-ready map with the counts of another ledger.
+
+    Args:
+        result: the facts.
+        count: of the trials on the tested bars; those made elsewhere are taken from ``result``.
+        opened: of the trials on the reserve; ``None`` if it was not opened.
+    """
+    settings, reserve = result.get("trial_count"), result.get("reserve")
     elsewhere = settings.get("elsewhere", 0) if isinstance(settings, Mapping) else 0
-    return {**result, "trial_count": count.with_elsewhere(elsewhere).to_json()}
+    own = {**result, "trial_count": count.with_elsewhere(elsewhere).to_json()}
+    if opened is not None and isinstance(reserve, Mapping):
+        own["reserve"] = {**reserve, "opened": opened.known}
+    return own
 
 
 def recount_evaluation(directory: Path, result: Mapping[str, Any]) -> None:
-    """Write the count of trials of ``result`` into the files of an evaluation, if they are there.
+    """Write the counts of trials of ``result`` into the files of an evaluation, if they are there and have others.
 
     Raises:
         BadInputError: the file is damaged.
@@ -178,8 +187,13 @@ def recount_evaluation(directory: Path, result: Mapping[str, Any]) -> None:
     """
     if not (directory / EVALUATION_FILE).is_file():
         return
-    facts = read_facts(directory).model_copy(update={"trial_count": result["trial_count"]})
-    write_atomically(directory / EVALUATION_FILE, _json(facts).encode())
+    before = read_facts(directory)
+    changes: dict[str, Any] = {"trial_count": result["trial_count"]}
+    if before.reserve is not None and result.get("reserve") is not None:
+        changes["reserve"] = before.reserve.model_copy(update={"opened": result["reserve"]["opened"]})
+    facts = before.model_copy(update=changes)
+    if facts != before:
+        write_atomically(directory / EVALUATION_FILE, _json(facts).encode())
 
 
 def _left_by(directory: Path, operation: str) -> bool:
