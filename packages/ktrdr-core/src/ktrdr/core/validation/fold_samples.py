@@ -93,14 +93,13 @@ def _rows(
     rows = rows[rows >= window - 1]
     if not others:
         return rows
-    place, reach, begin = positions[rows], positions[rows + plan.look_ahead], positions[rows - window + 1]
+    place, reach = positions[rows], positions[rows + plan.look_ahead]
     starts = np.sort([first for first, _ in others])
     following = np.searchsorted(starts, place, side="right")
     limit = np.append(starts - plan.embargo, np.iinfo(np.int64).max)[following]
-    ends = np.sort([end for _, end in tested])
-    previous = np.searchsorted(ends, place, side="right")
-    tested_before = np.append(0, ends)[previous]
-    return rows[(reach < limit) & (begin >= tested_before)]
+    tested_so_far = np.concatenate(([0], np.cumsum(mask_of(tested, positions))))
+    clean = tested_so_far[rows + 1] == tested_so_far[rows - window + 1]
+    return rows[(reach < limit) & clean]
 
 
 def _no_sample(

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.limits import MOST_FOLDS
 from ktrdr.core.strategy.model import (
     CpcvValidation,
     DataSplit,
@@ -26,6 +25,7 @@ from ktrdr.core.strategy.model import (
     ValidationSection,
     WalkForwardValidation,
 )
+from ktrdr.core.strategy.validation_parameters import group_problem
 from ktrdr.core.training.reserve import reserve_start, timeline
 from ktrdr.core.training.split import part_ranges
 from ktrdr.core.validation.bar_ranges import count_bars, join, last_bars, up_to, without
@@ -87,7 +87,7 @@ def plan_folds(
         splits = [((train,), (test,)) for train, test in parts]
         paths = (_stitched([test for _, (test,) in splits]),)
     else:
-        splits, paths = _combinations(validation, len(time))
+        splits, paths = _combinations(validation, len(time), look_ahead)
     folds = []
     for number, (training, tested) in enumerate(splits, 1):
         shortest = min(end - first for first, end in tested)
@@ -126,24 +126,27 @@ def _zone(test: Range, owned: Sequence[np.ndarray], look_ahead: int, embargo: in
     return first - look_ahead - embargo, max(reach + 1 + embargo, end + window - 1)
 
 
-def _combinations(validation: CpcvValidation, bars: int) -> tuple[_Splits, tuple[tuple[Segment, ...], ...]]:
+def _combinations(
+    validation: CpcvValidation, bars: int, look_ahead: int
+) -> tuple[_Splits, tuple[tuple[Segment, ...], ...]]:
     """Return training and test part of every combination of test groups, and the paths.
 
     The groups differ by at most one bar. On path ``p``, each group is predicted by the ``p``-th fold that tests it.
     """
     groups, tested = validation.groups, validation.test_groups
-    if not 1 <= tested < groups:
-        raise BadInputError(f"`validation.test_groups` is {tested}, and there are {groups} groups; test fewer groups")
-    if (number := _combination_count(groups, tested)) > MOST_FOLDS:
-        raise BadInputError(
-            f"`validation` of {groups} groups with {tested} test groups makes {number}"
-            f" folds, and the limit is {MOST_FOLDS:,}; use fewer groups"
-        )
+    if problem := group_problem(groups, tested):
+        raise BadInputError(f"`validation.groups`: {problem}")
     if groups > bars:
         raise BadInputError(
             f"`validation.groups` is {groups:,}, and there are {bars:,} bars; use fewer groups or more data"
         )
     size, longer = divmod(bars, groups)
+    if size <= look_ahead:
+        raise BadInputError(
+            f"`validation.groups: {groups}` makes groups of {size:,} of the {bars:,} bars, and labels look"
+            f" {look_ahead:,} bars ahead, so a group must have more; use fewer groups, more data, or a shorter"
+            " look-ahead in `training.labels`"
+        )
     edges = [group * size + min(group, longer) for group in range(groups + 1)]
     ranges = [(edges[group], edges[group + 1]) for group in range(groups)]
     splits = []
@@ -158,11 +161,6 @@ def _combinations(validation: CpcvValidation, bars: int) -> tuple[_Splits, tuple
         for path in range(len(folds_of[0]))
     )
     return splits, paths
-
-
-def _combination_count(groups: int, tested: int) -> int:
-    # Huge numbers of groups would take long to compute, and are refused by their number alone.
-    return math.comb(groups, tested) if groups <= MOST_FOLDS else groups
 
 
 def _stitched(tests: Sequence[Range]) -> tuple[Segment, ...]:

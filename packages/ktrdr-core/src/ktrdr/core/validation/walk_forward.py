@@ -26,7 +26,8 @@ def walk_forward_parts(
 
     The first test part begins after the training part of the first fold. Durations are counted from the first bar on,
     whether there are bars at that time or not, so weekends do not move the parts. Left out are test parts without bars,
-    and a last one that the end of the data cuts to ``look_ahead`` bars or fewer.
+    those that the next one begins at the same bar as, and a last one that the end of the data cuts to ``look_ahead``
+    bars or fewer.
 
     Args:
         validation: lengths of the parts.
@@ -59,7 +60,7 @@ def walk_forward_parts(
         end = min(after, len(time))
         begin = 0 if validation.anchored else clock.moved(place, -train).row
         place = clock.moved(place, step)
-        if first == end or (folds and after >= len(time) and end - first <= look_ahead):
+        if first in (end, place.row) or (folds and after >= len(time) and end - first <= look_ahead):
             continue
         if first > tested:
             raise BadInputError(
