@@ -11,6 +11,7 @@ __all__ = [
     "LARGEST_BUNDLE_FILE",
     "LARGEST_JSON",
     "LARGEST_MANIFEST",
+    "LARGEST_OUT_OF_SAMPLE",
     "LARGEST_SEED",
     "LARGEST_TENSOR_HEADER",
     "LARGEST_TWINS",
@@ -135,6 +136,10 @@ LARGEST_TENSOR_HEADER = 4 * 2**20
 LARGEST_TWINS = 256 * 2**20
 """Largest number of bytes of the arrays of all portable twins of a bundle: 6 million nodes of trees, or 64 million
 weights. Reading them takes some three times as much memory, and servers read bundles with a limit."""
+
+LARGEST_OUT_OF_SAMPLE = 256 * 2**20
+"""Largest number of bytes of the out-of-sample predictions of a bundle: 8 million bars of three classes, 20 years of
+minutes. Checking them takes some three times as much memory, and servers read bundles with a limit."""
 
 MOST_TENSORS = 20_000
 """Largest number of tensors of a safetensors file."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["reserve_start", "timeline"]
+__all__ = ["before_reserve", "reserve_start", "timeline"]
 
 
 def timeline(times: Iterable[np.ndarray]) -> np.ndarray:
@@ -43,3 +44,20 @@ def reserve_start(times: Iterable[np.ndarray], reserve: float) -> np.datetime64 
         )
     start: np.datetime64 = time[len(time) - bars]
     return start
+
+
+def before_reserve(bars: Mapping[str, Bars], reserve: np.datetime64 | None) -> dict[str, Bars]:
+    """Return the bars of one symbol by timeframe without those that contain prices of the reserve.
+
+    Args:
+        bars: bars by timeframe, the base timeframe first.
+        reserve: open of the first bar of the reserve; ``None`` without one.
+    """
+    if reserve is None:
+        return dict(bars)
+    cut = {}
+    for place, (timeframe, own) in enumerate(bars.items()):
+        # A longer bar that begins before the reserve may end in it.
+        time = own.time if place == 0 else own.close_time - np.timedelta64(1, "ns")
+        cut[timeframe] = own[: int(np.searchsorted(time, reserve))]
+    return cut
