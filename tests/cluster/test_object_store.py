@@ -161,24 +161,32 @@ class TestExchange:
         return Exchange(store)
 
     @pytest.fixture
-    def train(self, sklearn_text, monkeypatch, tmp_path, api_home):
-        """Return ``train(operation)``: a result as a worker has it, and the home it worked in."""
+    def work(self, monkeypatch, tmp_path, api_home):
+        """Return ``work(kind, job, operation)``: a result as a worker has it, and the home it worked in."""
         from ktrdr.core.workflows.run_job import run_job
 
-        def run(operation):
+        def run(kind, job, operation):
             home = tmp_path / f"worker-{operation}"
             shutil.copytree(api_home / "data", home / "data")
             with monkeypatch.context() as patch:
                 patch.setenv("KTRDR_HOME", str(home))
-                return home, run_job("training", {"strategy": sklearn_text}, operation=operation)
+                return home, run_job(kind, job, operation=operation)
 
         return run
+
+    @pytest.fixture
+    def train(self, work, sklearn_text):
+        return lambda operation: work("training", {"strategy": sklearn_text}, operation)
+
+    @pytest.fixture
+    def evaluate(self, work, sklearn_text):
+        return lambda operation: work("evaluation", {"strategy": sklearn_text, "seeds": 1}, operation)
 
     def test_a_model_is_taken_in_once_however_often_it_is_told(self, exchange, train, api_home):
         from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
-        delivered = exchange.deliver("A", home, result)
+        delivered = exchange.deliver("A", "training", home, result)
         first = exchange.take_in("A", delivered)
         assert exchange.take_in("A", delivered) == first
         models = ModelStore(api_home / "models")
@@ -187,14 +195,54 @@ class TestExchange:
         # Another operation's model of the same version gets a version of its own here.
         home, result = train("B")
         assert result["model"] == "plain/1"
-        assert exchange.take_in("B", exchange.deliver("B", home, result))["model"] == "plain/2"
+        assert exchange.take_in("B", exchange.deliver("B", "training", home, result))["model"] == "plain/2"
+
+    def test_an_evaluation_is_taken_in_once_with_the_count_of_the_server(self, exchange, store, evaluate, api_home):
+        from ktrdr.core.trials.look import LOOKS
+        from ktrdr.core.validation.stored_evaluation import list_evaluations, load_evaluation
+
+        home, result = evaluate("A")
+        kept = home / "checkpoints" / "plain-0123" / "members" / "0000"
+        kept.mkdir(parents=True)
+        (kept / "member.json").write_text("{}")
+        exchange.keep_member("A", 1, kept)
+        delivered = exchange.deliver("A", "evaluation", home, result)
+        assert store.names("operations/A/members") == []
+        assert str(home) not in json.dumps(delivered)
+        del delivered[LOOKS]
+        counted = {**delivered, "trial_count": {**delivered["trial_count"], "number": 7, "known": 7}}
+        first = exchange.take_in("A", counted)
+        assert exchange.take_in("A", counted) == first
+        assert first["directory"] == str(api_home / "evaluations" / "plain" / "1")
+        assert [entry.name for entry in list_evaluations(api_home / "evaluations")] == ["plain/1"]
+        facts = load_evaluation("plain/1", api_home / "evaluations").facts
+        assert facts.trial_count["number"] == 7
+        assert facts.model_dump(mode="json") == {key: first[key] for key in facts.model_dump()}
+        # That of another operation has the same name where it was made, and the next one here.
+        home, result = evaluate("B")
+        assert result["evaluation"] == "plain/1"
+        taken = exchange.take_in("B", exchange.deliver("B", "evaluation", home, result))
+        assert taken["evaluation"] == "plain/2"
+
+    def test_an_evaluation_that_is_damaged_is_refused(self, exchange, evaluate, store, api_home):
+        from ktrdr.core.errors import KtrdrError
+
+        home, result = evaluate("A")
+        delivered = exchange.deliver("A", "evaluation", home, result)
+        whole = store.get("operations/A/evaluation.zip")
+        store.put("operations/A/evaluation.zip", whole[: len(whole) // 2])
+        with pytest.raises(KtrdrError, match="the evaluation that was sent cannot be read"):
+            exchange.take_in("A", delivered)
+        with pytest.raises(KtrdrError, match="unknown kind `../x`"):
+            exchange.take_in("A", {**delivered, "delivered": "../x"})
+        assert not (api_home / "evaluations").exists()
 
     def test_a_model_that_is_damaged_or_anothers_is_refused(self, exchange, train, store, api_home):
         from ktrdr.core.errors import KtrdrError
         from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
-        delivered = exchange.deliver("A", home, result)
+        delivered = exchange.deliver("A", "training", home, result)
         whole = store.get("operations/A/model.zip")
         store.put("operations/A/model.zip", whole[: len(whole) // 2])
         with pytest.raises(KtrdrError):
@@ -214,12 +262,12 @@ class TestExchange:
         from ktrdr.core.data.sample import sample_bars
 
         job = {"strategy": sklearn_text}
-        exchange.provide("A", "training", job)
+        exchange.provide("A", job)
         bars = BarStore(api_home / "data")
         bars.delete("EURUSD", "1h")
         bars.write(sample_bars()[:100])
-        exchange.provide("A", "training", job)
-        exchange.provide("B", "training", job)
+        exchange.provide("A", job)
+        exchange.provide("B", job)
         for operation, rows in (("A", len(sample_bars())), ("B", 100)):
             with exchange.home(operation) as home:
                 assert BarStore(home / "data").info("EURUSD", "1h").rows == rows

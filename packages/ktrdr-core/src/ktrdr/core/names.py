@@ -14,6 +14,7 @@ __all__ = [
     "RUN_PATTERN",
     "SYMBOL_PATTERN",
     "VERSION_PATTERN",
+    "WORLD_PATTERN",
     "check_symbol",
     "is_name",
 ]
@@ -35,6 +36,9 @@ DEVICE_PATTERN = r"[a-z]+(:[0-9]+)?"
 
 ENSEMBLE = "ensemble"
 """Value of ``model.type`` for a model that core makes of several models of one backend."""
+
+WORLD_PATTERN = NAME_PATTERN
+"""Name of a synthetic market: ``mean_reversion-7``."""
 
 # ASCII only: Unicode has look-alike letters, separators and invisible characters, which must not be in a file name.
 SYMBOL_PATTERN = r"[A-Za-z0-9^][A-Za-z0-9^._=-]{0,31}"

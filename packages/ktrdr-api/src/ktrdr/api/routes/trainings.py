@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
@@ -13,38 +13,29 @@ from ktrdr.api.ledger.operation_json import shown
 from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
-from ktrdr.api.routes._shared.stored_symbols import check_stored
-from ktrdr.api.routes._shared.strategy_loading import load, offered
+from ktrdr.api.routes._shared.strategy_loading import offered
+from ktrdr.api.routes._shared.strategy_requests import OneStrategy, strategy_job
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
-from ktrdr.api.strategy_files import StrategyStore
 from ktrdr.core.jobs.job_settings import TrainingSettings
-from ktrdr.core.jobs.kinds import StrategyText, TrainingJob
-from ktrdr.core.names import NAME_PATTERN
+from ktrdr.core.jobs.kinds import TrainingJob
 
 if TYPE_CHECKING:
+    from ktrdr.api.strategy_files import StrategyStore
     from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["trainings"])
 
 
-class TrainingRequest(TrainingSettings):
+class TrainingRequest(OneStrategy, TrainingSettings):
     """Train a stored ``strategy``, by name, or the one in ``strategy_text``.
 
     Settings that are left out have the values of the strategy. Days are UTC and inclusive.
     """
-
-    strategy: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
-    strategy_text: StrategyText | None = None
-
-    @model_validator(mode="after")
-    def _one_strategy(self) -> Self:
-        if (self.strategy is None) == (self.strategy_text is None):
-            raise ValueError("give either `strategy` or `strategy_text`")
-        return self
 
 
 _EXAMPLES = {
@@ -89,17 +80,12 @@ async def start_training(
 def _job(
     asked: TrainingRequest, store: StrategyStore, bars: BarStore, known: frozenset[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the job, with a copy of the strategy, and its requirements; the strategy is checked as far as possible."""
-    from ktrdr.api.operations.requirements import training_needs
     from ktrdr.core.training.overrides import override
 
-    text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
-    assert text is not None
-    loaded = load(text, asked.strategy or "strategy", known)
-    check_stored(asked.symbols, bars)
-    override(loaded.strategy, asked)
-    job = asked.to(TrainingJob, strategy=text)
-    return job.model_dump(mode="json"), training_needs(loaded.strategy)
+    def check(strategy: Strategy) -> None:
+        override(strategy, asked)
+
+    return strategy_job(asked, asked, TrainingJob, check, store, bars, known)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktrdr.core.cli.command_groups import CommandGroup
+from ktrdr.core.synthetic.processes import DEFAULT_BARS, DEFAULT_SEED, DEFAULT_START, PROCESSES
 
 if TYPE_CHECKING:
     from ktrdr.core.data.bar_store import DatasetInfo
@@ -138,6 +139,58 @@ def import_(
     if failed and not as_json:
         click.echo(f"{failed} of {len(files)} files were not imported.", err=True)
     sys.exit(status)
+
+
+@data.command(short_help="Make bars of a market whose process is known.")
+@click.argument("symbol")
+@click.option("--process", required=True, metavar="NAME", help=f"Process of the market: {', '.join(PROCESSES)}.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True, help="Seed of every random number."
+)
+@click.option("--bars", type=click.IntRange(min=1), help=f"Number of bars [default: {DEFAULT_BARS}].")
+@click.option("--start", metavar="TIME", default=DEFAULT_START, show_default=True, help="First open (UTC).")
+@click.option("--end", metavar="TIME", help="Opens before this time (UTC), instead of --bars.")
+@click.option("--timeframe", default="1h", show_default=True, help="Timeframe of the bars.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Parameter of the process; all are per bar.")
+@_JSON
+def synthesize(
+    symbol: str,
+    process: str,
+    seed: int,
+    bars: int | None,
+    start: str,
+    end: str | None,
+    timeframe: str,
+    changes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make bars of a market whose process is known, and store them as SYMBOL.
+
+    The market is always open and has no gaps. The same options give the same bars on every machine, and more bars
+    continue fewer. Every result from such bars is marked as synthetic.
+    """
+    from ktrdr.core.cli.output import print_json
+    from ktrdr.core.data.bar_store import default_store
+    from ktrdr.core.data.timeframe import Timeframe
+    from ktrdr.core.data.times import parse_time
+    from ktrdr.core.data.worlds import synthetic_words
+    from ktrdr.core.synthetic.market import synthetic_market
+    from ktrdr.core.synthetic.storing import number_of_bars, store_market
+
+    first, until = parse_time(start, "--start"), None if end is None else parse_time(end, "--end")
+    frame = Timeframe(timeframe)
+    market = synthetic_market(process, seed, _numbers(changes))
+    n = number_of_bars(bars, first, until, frame)
+    store = default_store()
+    report = store_market(market, store, symbol, frame, first, n)
+    if as_json:
+        added = {"added": report.added, "unchanged": report.unchanged}
+        print_json(_info_json(store.info(symbol, frame)) | {"recipe": store.recipe(symbol, frame)} | added)
+    else:
+        click.echo(
+            f"{symbol} {frame}: {report.added:,} bars added, {report.unchanged:,} already there; "
+            f"{report.rows:,} stored of the {synthetic_words(market.world)}."
+        )
 
 
 @data.command("list")
@@ -399,6 +452,22 @@ def _load(symbol: str, timeframe: str, start: str | None, end: str | None) -> Ba
     return load_bars(default_store(), symbol, timeframe, first, until)
 
 
+def _numbers(changes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the parameters that ``--set`` gives; what is no number is left to their check."""
+    from ktrdr.core.errors import BadInputError
+
+    numbers: dict[str, Any] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals or key in numbers:
+            raise BadInputError(f"--set {change}: write each parameter once, as KEY=VALUE, such as --set price=100")
+        try:
+            numbers[key] = float(value)
+        except ValueError:
+            numbers[key] = value
+    return numbers
+
+
 def _print_import(report: ImportReport) -> None:
     for write, validation in zip(report.writes, report.validations, strict=True):
         click.echo(
@@ -432,6 +501,7 @@ def _info_json(info: DatasetInfo) -> dict[str, Any]:
         "start": _iso(info.start),
         "end": _iso(info.end),
         "bytes": info.bytes,
+        "world": info.world,
         **listed_calendar(info.symbol, info.calendar),
     }
 

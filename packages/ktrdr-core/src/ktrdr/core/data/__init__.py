@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ktrdr.core.data.importing import import_sample as import_sample
     from ktrdr.core.data.timeframe import TIMEFRAMES as TIMEFRAMES
     from ktrdr.core.data.timeframe import Timeframe as Timeframe
+    from ktrdr.core.synthetic.storing import synthesize as synthesize
 
 __all__ = [
     "TIMEFRAMES",
@@ -40,6 +41,7 @@ __all__ = [
     "import_sample",
     "list",
     "load",
+    "synthesize",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -57,5 +59,6 @@ __getattr__, __dir__ = lazy_names(
         "import_sample": "ktrdr.core.data.importing",
         "list": "ktrdr.core.data.data_sets",
         "load": "ktrdr.core.data.frames",
+        "synthesize": "ktrdr.core.synthetic.storing",
     },
 )

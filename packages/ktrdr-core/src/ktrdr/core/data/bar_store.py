@@ -12,9 +12,10 @@ import dataclasses
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from ktrdr.core.data.dataset_manifest import (
 from ktrdr.core.data.merging import by_year, check_spacing, check_year_ends, merge
 from ktrdr.core.data.symbol_spelling import missing_symbol
 from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
+from ktrdr.core.data.worlds import market_words
 from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
 from ktrdr.core.files.disk_space import cannot_write
 from ktrdr.core.files.durable import stage_file, sync_directory
@@ -153,24 +155,32 @@ class BarStore:
                 manifest = current
         else:
             raise StoreError(f"{symbol} {timeframe} is being written faster than it can be read; try again later")
-        bars = Bars(symbol, Timeframe(str(timeframe)), **columns, calendar=manifest.calendar)
+        bars = Bars(symbol, Timeframe(str(timeframe)), **columns, calendar=manifest.calendar, world=manifest.world)
         if len(bars) > 1 and not (bars.time[1:] > bars.time[:-1]).all():
             raise self._unreadable(manifest, None)
         return bars
 
-    def write(self, bars: Bars) -> WriteReport:
+    def write(self, bars: Bars, *, recipe: Mapping[str, Any] | None = None) -> WriteReport:
         """Merge ``bars`` into their data set: add new bars, replace bars of the same time.
 
         Writing the same bars again changes nothing. Either all bars are stored or none. If ``bars`` have a calendar, it
         becomes the calendar of all timeframes of the symbol.
 
+        Args:
+            bars: the bars.
+            recipe: what synthetic bars are made from, JSON values; stored with the data set.
+
+        Returns:
+            What changed.
+
         Raises:
-            BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored bar.
+            BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored bar, or
+                bars of another market are stored under the symbol.
             StoreError: the disk is full or not writable.
         """
         self._directory(bars.symbol, bars.timeframe)
         check_bars(bars)  # before anything is created on disk
-        return self.write_all([bars])[0]
+        return self._write_all([bars], recipe)[0]
 
     def write_all(self, datasets: Iterable[Bars]) -> list[WriteReport]:
         """Write several data sets as :meth:`write` does; if one cannot be written, none is changed.
@@ -189,6 +199,9 @@ class BarStore:
             BadInputError: as :meth:`write`.
             StoreError: the disk is full or not writable.
         """
+        return self._write_all(datasets, None)
+
+    def _write_all(self, datasets: Iterable[Bars], recipe: Mapping[str, Any] | None) -> list[WriteReport]:
         staged: list[_Staged] = []
         calendars: dict[str, str] = {}
         with self._writing() as created:
@@ -196,7 +209,7 @@ class BarStore:
             try:
                 for bars in datasets:
                     staged.append(self._new_staged(bars, created))
-                    self._stage(bars, staged[-1])
+                    self._stage(bars, staged[-1], recipe)
                     if bars.calendar is not None:
                         calendars[bars.symbol] = bars.calendar
                 written = len(staged)
@@ -221,6 +234,20 @@ class BarStore:
         check_symbol(symbol)
         manifests = (read_manifest(self.root / symbol / timeframe) for timeframe in TIMEFRAMES)
         return next((each.calendar for each in manifests if each is not None and each.calendar is not None), None)
+
+    def world(self, symbol: str) -> str | None:
+        """Return the world of the bars of ``symbol`` (see :attr:`.Bars.world`), or ``None`` if none are stored."""
+        check_symbol(symbol)
+        totals = (read_totals(str(self.root / symbol / timeframe)) for timeframe in TIMEFRAMES)
+        return next((each.world for each in totals if each is not None), None)
+
+    def recipe(self, symbol: str, timeframe: Timeframe | str) -> Mapping[str, Any] | None:
+        """Return what the bars of a data set are made from, or ``None`` if that is not stored with them.
+
+        Raises:
+            NotFoundError: the data set is not stored.
+        """
+        return self._manifest(symbol, timeframe).recipe
 
     def set_calendar(self, symbol: str, calendar: str) -> str:
         """Store ``calendar`` with all data sets of ``symbol``, and return its canonical name.
@@ -328,12 +355,13 @@ class BarStore:
         _make_directory(directory, created)
         return _Staged(directory, WriteReport(bars.symbol, bars.timeframe.name, 0, 0, 0, 0))
 
-    def _stage(self, bars: Bars, change: _Staged) -> None:
+    def _stage(self, bars: Bars, change: _Staged, recipe: Mapping[str, Any] | None) -> None:
         from ktrdr.core.data.parquet import read_parquet, write_parquet
 
         manifest = read_manifest(change.directory)
         if manifest is not None and manifest.symbol != bars.symbol:  # a file system that ignores case
             raise BadInputError(f"{bars.symbol} cannot be stored beside {manifest.symbol}: use one spelling")
+        self._check_world(bars, manifest, recipe)
         files = dict(manifest.files) if manifest is not None else {}
         _remove_leftovers(change.directory, {file.name for file in files.values()})
         added = replaced = unchanged = 0
@@ -342,7 +370,13 @@ class BarStore:
             merged, counts = new, (len(new), 0, 0)
             if old_file is not None:
                 path = change.directory / old_file.name
-                old = Bars(bars.symbol, bars.timeframe, **read_parquet([(path, old_file.rows)]), calendar=None)
+                old = Bars(
+                    bars.symbol,
+                    bars.timeframe,
+                    **read_parquet([(path, old_file.rows)]),
+                    calendar=None,
+                    world=bars.world,
+                )
                 merged, counts = merge(old, new)
             added, replaced, unchanged = added + counts[0], replaced + counts[1], unchanged + counts[2]
             if counts[0] == counts[1] == 0:
@@ -360,8 +394,22 @@ class BarStore:
         change.report = WriteReport(bars.symbol, bars.timeframe.name, added, replaced, unchanged, rows)
         calendar = bars.calendar or self.calendar(bars.symbol)
         if change.new_files or (manifest is not None and manifest.calendar != calendar):
-            more = {} if manifest is None else manifest.more
-            self._stage_manifest(DatasetManifest(bars.symbol, bars.timeframe.name, files, calendar, more), change)
+            stored = manifest or DatasetManifest(bars.symbol, bars.timeframe.name, {}, world=bars.world, recipe=recipe)
+            self._stage_manifest(dataclasses.replace(stored, files=files, calendar=calendar), change)
+
+    def _check_world(self, bars: Bars, manifest: DatasetManifest | None, recipe: Mapping[str, Any] | None) -> None:
+        """Raise BadInputError if the stored bars of the symbol are of another market than ``bars``."""
+        stored = self.world(bars.symbol)
+        remedy = f"use another symbol, or delete the stored ones first with `ktrdr data delete {bars.symbol}`"
+        if stored is not None and stored != bars.world:
+            raise BadInputError(
+                f"{bars.symbol}: {market_words(bars.world)} cannot be stored beside {market_words(stored)}: {remedy}"
+            )
+        if manifest is not None and recipe is not None and manifest.recipe != recipe:
+            raise BadInputError(
+                f"{bars.symbol} {bars.timeframe}: the stored bars of the synthetic market {stored} have another start "
+                f"or other parameters than the new ones: {remedy}"
+            )
 
     def _stage_calendar(self, symbol: str, calendar: str, staged: list[_Staged]) -> None:
         """Stage ``calendar`` for the timeframes of ``symbol`` that are not in ``staged`` yet."""

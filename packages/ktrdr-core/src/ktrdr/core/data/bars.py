@@ -29,6 +29,8 @@ class Bars:
         volume: float64 ``(n,)``; NaN where the vendor gave none.
         calendar: name of the market's calendar that is stored with the data set (see
             :mod:`ktrdr.core.data.calendars`); ``None`` derives it from the symbol.
+        world: name of the synthetic market that the bars come from, such as ``mean_reversion-7``; empty for imported
+            bars.
 
     Example:
         >>> import ktrdr.core as kt
@@ -47,6 +49,7 @@ class Bars:
     close: np.ndarray
     volume: np.ndarray
     calendar: str | None = field(default=None, kw_only=True)
+    world: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.time)
@@ -63,7 +66,7 @@ class Bars:
     def __getitem__(self, rows: slice) -> Bars:
         """Return the bars of a slice of positions; arrays are views."""
         columns = (getattr(self, name)[rows] for name in _COLUMNS)
-        return Bars(self.symbol, self.timeframe, self.time[rows], *columns, calendar=self.calendar)
+        return Bars(self.symbol, self.timeframe, self.time[rows], *columns, calendar=self.calendar, world=self.world)
 
     @property
     def close_time(self) -> np.ndarray:
@@ -98,7 +101,13 @@ class Bars:
 
     @classmethod
     def from_frame(
-        cls, symbol: str, timeframe: Timeframe | str, frame: pd.DataFrame, *, calendar: str | None = None
+        cls,
+        symbol: str,
+        timeframe: Timeframe | str,
+        frame: pd.DataFrame,
+        *,
+        calendar: str | None = None,
+        world: str = "",
     ) -> Bars:
         """Return bars from a DataFrame in the form of :meth:`to_frame`.
 
@@ -108,6 +117,7 @@ class Bars:
             frame: index: the open of each bar, ascending; without a zone it is UTC. Columns ``open``, ``high``,
                 ``low``, ``close``, ``volume``: numbers.
             calendar: name of the market's calendar; ``None`` derives it from the symbol.
+            world: name of the synthetic market that the bars come from; empty for real ones.
 
         Returns:
             The bars.
@@ -121,4 +131,5 @@ class Bars:
             np.ascontiguousarray(index.to_numpy(dtype="datetime64[ns]")),
             *(np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64)) for name in _COLUMNS),
             calendar=calendar,
+            world=world,
         )

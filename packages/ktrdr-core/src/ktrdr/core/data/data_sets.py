@@ -23,7 +23,7 @@ def list() -> pd.DataFrame:
         One row per data set. Columns: ``symbol``, ``timeframe``; ``bars``, int64; ``start``, the open of the first
         bar, and ``end``, the close of the last one, ``datetime64[ns, UTC]``; ``calendar``, None if the symbol is
         ambiguous; ``calendar_stored``, False if the calendar follows from the symbol's name; ``bytes``, the size on
-        disk, int64.
+        disk, int64; ``world``, the name of the synthetic market, empty for imported bars.
 
     Example:
         >>> import ktrdr.core as kt
@@ -51,6 +51,7 @@ def list() -> pd.DataFrame:
             "calendar": pd.array([each["calendar"] for each in calendars], dtype=object),
             "calendar_stored": np.array([each["calendar_stored"] for each in calendars], dtype=np.bool_),
             "bytes": np.array([info.bytes for info in found], dtype=np.int64),
+            "world": pd.Series([info.world for info in found], dtype="str"),
         }
     )
 

@@ -16,12 +16,14 @@ import numpy as np
 
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.names import WORLD_PATTERN
 
 __all__ = ["MANIFEST", "DatasetInfo", "DatasetManifest", "YearFile", "read_manifest", "read_totals"]
 
 MANIFEST = "manifest.json"
 _SCHEMA_VERSION = 1
-_KEYS = frozenset({"schema_version", "symbol", "timeframe", "calendar", "files"})
+_KEYS = frozenset({"schema_version", "symbol", "timeframe", "calendar", "world", "recipe", "files"})
+_WORLD = re.compile(WORLD_PATTERN, re.ASCII)
 _FILE_NAME = re.compile(r"\d{4}-[0-9a-f]{16}\.parquet", re.ASCII)
 
 
@@ -45,6 +47,9 @@ class DatasetManifest:
         files: by year.
         calendar: name of the market's calendar, the same for all timeframes of a symbol; ``None`` derives it from the
             symbol.
+        world: see :attr:`.Bars.world`.
+        recipe: what a synthetic market is made from, so that anybody can make it again: JSON values; ``None`` for
+            imported and for resampled bars.
         more: keys that this version does not know; they are written back unchanged.
     """
 
@@ -52,6 +57,8 @@ class DatasetManifest:
     timeframe: str
     files: Mapping[int, YearFile]
     calendar: str | None = None
+    world: str = ""
+    recipe: Mapping[str, Any] | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -71,6 +78,8 @@ class DatasetManifest:
             "symbol": self.symbol,
             "timeframe": self.timeframe,
             **({} if self.calendar is None else {"calendar": self.calendar}),
+            **({} if not self.world else {"world": self.world}),
+            **({} if self.recipe is None else {"recipe": dict(self.recipe)}),
             "files": files,
             **self.more,
         }
@@ -87,6 +96,7 @@ class DatasetInfo:
         start, end: open of the first bar and close of the last one, UTC.
         bytes: size on disk.
         calendar: the stored calendar; ``None`` if the symbol implies it.
+        world: see :attr:`.Bars.world`.
     """
 
     symbol: str
@@ -96,6 +106,7 @@ class DatasetInfo:
     end: np.datetime64
     bytes: int
     calendar: str | None = None
+    world: str = ""
 
 
 def read_manifest(directory: Path) -> DatasetManifest | None:
@@ -119,13 +130,15 @@ def read_manifest(directory: Path) -> DatasetManifest | None:
             )
             for year, entry in sorted(document["files"].items())
         }
-        calendar = document.get("calendar")
+        calendar, recipe = document.get("calendar"), document.get("recipe")
         more = {key: value for key, value in document.items() if key not in _KEYS}
         manifest = DatasetManifest(
             str(document["symbol"]),
             str(document["timeframe"]),
             files,
             None if calendar is None else str(calendar),
+            _world(document),
+            None if recipe is None else dict(recipe),
             more,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,6 +176,7 @@ def read_totals(directory: str) -> DatasetInfo | None:
             last + np.timedelta64(Timeframe(timeframe).nanoseconds, "ns"),
             sum(entry["bytes"] for entry in files.values()),
             None if calendar is None else str(calendar),
+            _world(document),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(Path(path)) from error
@@ -184,6 +198,14 @@ def _document(path: str) -> dict[str, Any] | None:
             f"{Path(path).parent} and import its data again"
         )
     return cast(dict[str, Any], document)
+
+
+def _world(document: Mapping[str, Any]) -> str:
+    """Return the name of the synthetic market, empty for imported bars; it is printed, so it must be a name."""
+    world = document.get("world", "")
+    if world != "" and not (isinstance(world, str) and _WORLD.fullmatch(world)):
+        raise ValueError("the world is no name")
+    return str(world)
 
 
 def _damaged(path: Path) -> BadInputError:

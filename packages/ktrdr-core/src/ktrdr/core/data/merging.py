@@ -37,7 +37,7 @@ def merge(old: Bars, new: Bars) -> tuple[Bars, tuple[int, int, int]]:
         return np.concatenate((values, getattr(new, name)[~known]))[order]
 
     columns = (column(name) for name in ("time", "open", "high", "low", "close", "volume"))
-    merged = Bars(new.symbol, new.timeframe, *columns, calendar=new.calendar)
+    merged = Bars(new.symbol, new.timeframe, *columns, calendar=new.calendar, world=new.world)
     return merged, (int((~known).sum()), int(replaced.sum()), int(same.sum()))
 
 

@@ -29,6 +29,7 @@ _COMMANDS = (
     (re.compile(r"`ktrdr train`"), "`kt.train`"),
     (re.compile(r"`ktrdr models list`"), "`kt.models.list()`"),
     (re.compile(r"`ktrdr data delete (\S+) (\S+)`"), r'`kt.data.delete("\1", "\2")`'),
+    (re.compile(r"`ktrdr data delete (\S+)`"), r'`kt.data.delete("\1")`'),
     (re.compile(r"`ktrdr indicators` lists those there are"), "`kt.indicators.list()` lists those there are"),
     (re.compile(r"\bunknown key `"), "unknown parameter `"),
     (re.compile(r"\btrue or false\b"), "True or False"),

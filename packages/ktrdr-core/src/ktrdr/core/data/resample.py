@@ -86,6 +86,7 @@ def resample(bars: Bars, timeframe: Timeframe | str, *, data_end: np.datetime64 
         bars.close[last],
         np.add.reduceat(bars.volume, first),
         calendar=bars.calendar,
+        world=bars.world,
     )
     end = bars.close_time[-1] if data_end is None else data_end
     return result if result.close_time[-1] <= end else result[:-1]

@@ -160,6 +160,7 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
         ("ktrdr-core", str(given.get("core_version", ""))),
         ("numpy", str(given.get("numpy_version", ""))),
         (manifest.plugin.distribution, manifest.plugin.version),
+        ("evaluation", str(given.get("evaluation", ""))),
         ("predicted by", IN_WORDS.get(given.get("inference", "native"), "")),
         ("trained", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
         ("trained with", f"Python {manifest.environment.python}, {_map(manifest.environment.packages)}"),

@@ -26,6 +26,7 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.training.evaluated_source import EvaluatedSource
 from ktrdr.core.training.importance import JudgedSamples, permutation_importance
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
@@ -57,11 +58,12 @@ _DISCARDED = "the checkpoint of an interrupted run is discarded; to continue fro
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """Task, backend and device of a training."""
+    """Task, backend and device of a training; ``fitted`` is the strategy with the parts and epochs that it uses."""
 
     plugin: PluginInfo
     model_type: ModelType
     device: Device
+    fitted: Strategy
     task: TrainingTask
     window: int
     crisp: bool
@@ -90,6 +92,7 @@ class TrainingExecutor:
         cache: cache of features; by default none.
         progress: receives an event for each step.
         cancellation: stops the run between two batches or steps; see :mod:`ktrdr.core.work`.
+        source: the evaluation to train from; ``None`` for a training with parts of its own.
 
     Raises:
         BadInputError: the overrides do not fit the strategy.
@@ -111,8 +114,10 @@ class TrainingExecutor:
         cache: ArrayCache = NO_CACHE,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
+        source: EvaluatedSource | None = None,
     ) -> None:
         self.strategy = override(strategy, settings)
+        self._source = source
         self._text = text
         self._trials, self._changes = trials, overrides_of(settings)
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
@@ -144,7 +149,12 @@ class TrainingExecutor:
         plan, bars = self._plan()
         digests = {symbol: {name: bars_digest(part) for name, part in own.items()} for symbol, own in bars.items()}
         data_print = fingerprint(digest for own in digests.values() for digest in own.values())
-        key = run_key(self.strategy, data_print, plan.plugin, plan.device, self._seeds)
+        source = self._source
+        if source is not None:
+            source.check(data_print)
+        # A training from an evaluation keeps other weights than one with the same settings.
+        of_weights = data_print if source is None else f"{data_print} {source.record.reference}"
+        key = run_key(plan.fitted, of_weights, plan.plugin, plan.device, self._seeds)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint
             resumed = self._resume
@@ -152,10 +162,13 @@ class TrainingExecutor:
                 checkpoint.clear()
                 self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
             caches = {symbol: SymbolCache(self._cache, own, digests=digests[symbol]) for symbol, own in bars.items()}
-            samples = prepare_samples(plan.pipeline, self.strategy.training, bars, plan.window, caches, self._steps)
+            samples = prepare_samples(plan.pipeline, plan.fitted.training, bars, plan.window, caches, self._steps)
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
             periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
+            if source is not None:
+                periods = source.boundaries(periods)
             data = data_reference(self.strategy, data_print, base, periods)
+            record = None if source is None else source.recorded(base)
             data_warnings = (*jump_warnings(list(base.values())), *samples.losses)
             # The bars take as much memory as the features, and are not needed any more.
             del bars, base
@@ -196,6 +209,8 @@ class TrainingExecutor:
                     warnings=warnings,
                     metrics=kept.metrics,
                     members=kept.members,
+                    evaluation=record,
+                    predictions=None if source is None else source.predictions,
                     **found,
                 ),
                 lambda stored: stored.ref,
@@ -217,11 +232,16 @@ class TrainingExecutor:
         pipeline = FeaturePipeline(self.strategy, crisp=crisp)
         self._count_normalizers(pipeline)
         bars = self._load(pipeline.timeframes)
+        if self._source is not None:
+            bars = self._source.cut(bars)
         device = self._steps.run(
             "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
         )
-        task = create_task(self.strategy, model_type, pipeline.columns, device)
-        return _Plan(plugin, model_type, device, task, window_of(task, model_type), crisp, pipeline), bars
+        fitted = self.strategy if self._source is None else self._source.fitted(self.strategy, model_type)
+        task = create_task(fitted, model_type, pipeline.columns, device)
+        if self._source is not None:
+            task = self._source.task(task, self.strategy)
+        return _Plan(plugin, model_type, device, fitted, task, window_of(task, model_type), crisp, pipeline), bars
 
     def _count_normalizers(self, pipeline: FeaturePipeline) -> None:
         """Raise an error if the model would have more normalizers than a bundle can store."""

@@ -28,7 +28,7 @@ from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.manifest import Period, SplitBoundaries
 from ktrdr.core.strategy.model import DataSplit
 
-__all__ = ["PARTS", "SymbolSplit", "part_ranges", "split_periods", "split_rows"]
+__all__ = ["PARTS", "SymbolSplit", "complete_windows", "part_ranges", "split_periods", "split_rows"]
 
 PARTS = ("train", "validation", "test")
 """Names of the parts of the data, in time order."""
@@ -108,7 +108,7 @@ def split_rows(
     if len(warm) != len(labels):
         raise ValueError(f"{len(warm)} rows of features, {len(labels)} labels")
     ranges = part_ranges(len(warm), data_split, embargo)
-    usable = _complete_windows(warm, window) & labels.labelled
+    usable = complete_windows(warm, window) & labels.labelled
     rows: dict[str, np.ndarray] = {}
     for part, (first, end) in ranges.items():
         last = max(first, end - labels.look_ahead)
@@ -141,7 +141,7 @@ def _utc(time: np.datetime64) -> dt.datetime:
     return time.astype("datetime64[us]").item().replace(tzinfo=dt.UTC)
 
 
-def _complete_windows(warm: np.ndarray, window: int) -> np.ndarray:
+def complete_windows(warm: np.ndarray, window: int) -> np.ndarray:
     """Return on which rows the last ``window`` rows, including the row itself, are all warm: bool ``(n,)``."""
     if window == 1:
         return warm

@@ -55,6 +55,7 @@ class Evaluation:
         curves: equity of the accounts.
         out_of_sample: predictions of the median path, by symbol.
         look: the record for the ledger of trials; ``None`` of a stored evaluation.
+        reserve_look: that of the opened reserve; ``None`` if it was not opened, and of a stored evaluation.
     """
 
     facts: EvaluationFacts
@@ -63,3 +64,9 @@ class Evaluation:
     curves: Curves
     out_of_sample: Mapping[str, OutOfSample]
     look: Look | None = None
+    reserve_look: Look | None = None
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """All records for the ledger of trials."""
+        return tuple(look for look in (self.look, self.reserve_look) if look is not None)

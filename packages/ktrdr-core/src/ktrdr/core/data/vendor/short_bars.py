@@ -124,7 +124,7 @@ def align(bars: Bars, short: ShortBars) -> tuple[Bars, np.ndarray]:
     volume[first] += volume[second]
     kept = np.delete(np.arange(len(bars)), second)
     columns = (column[kept] for column in (bars.open, high, low, close, volume))
-    return Bars(bars.symbol, bars.timeframe, time[kept], *columns, calendar=bars.calendar), kept
+    return Bars(bars.symbol, bars.timeframe, time[kept], *columns, calendar=bars.calendar, world=bars.world), kept
 
 
 def describe_short_bars(bars: Bars, short: ShortBars) -> str:

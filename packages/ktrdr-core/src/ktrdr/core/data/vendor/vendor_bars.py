@@ -101,7 +101,7 @@ def _bars(ordered: OrderedRows, symbol: str, opens: _Opens) -> Bars:
 
 def _chosen(bars: Bars, keep: np.ndarray) -> Bars:
     columns = (getattr(bars, name)[keep] for name in _COLUMNS)
-    return Bars(bars.symbol, bars.timeframe, bars.time[keep], *columns, calendar=bars.calendar)
+    return Bars(bars.symbol, bars.timeframe, bars.time[keep], *columns, calendar=bars.calendar, world=bars.world)
 
 
 def _possible(bars: Bars) -> tuple[np.ndarray, list[Finding]]:

@@ -1,0 +1,63 @@
+"""The reserve: bars at the end of the data that no training, search or evaluation uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.errors import BadInputError
+
+__all__ = ["before_reserve", "reserve_start", "timeline"]
+
+
+def timeline(times: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the opens of the bars of any symbol, ``datetime64[ns]``, ascending and distinct.
+
+    Args:
+        times: opens of each symbol's bars, ``datetime64[ns]`` UTC.
+    """
+    return np.unique(np.concatenate(list(times)))
+
+
+def reserve_start(times: Iterable[np.ndarray], reserve: float) -> np.datetime64 | None:
+    """Return the open of the first bar of the reserve, the same for all symbols; ``None`` without a reserve.
+
+    Args:
+        times: opens of each symbol's base bars, ``datetime64[ns]`` UTC.
+        reserve: fraction of the timeline at its end, rounded up to whole bars.
+
+    Raises:
+        BadInputError: there are no bars before the reserve.
+    """
+    if reserve == 0:
+        return None
+    time = timeline(times)
+    # Rounded first, because 0.15 * 5700 could be above 855 in floating point and must not become 856.
+    bars = math.ceil(round(reserve * len(time), 6))
+    if bars >= len(time):
+        raise BadInputError(
+            f"`validation.reserve: {reserve:g}` takes all {len(time):,} bars and leaves none to train on; use more data"
+            " or a smaller reserve"
+        )
+    start: np.datetime64 = time[len(time) - bars]
+    return start
+
+
+def before_reserve(bars: Mapping[str, Bars], reserve: np.datetime64 | None) -> dict[str, Bars]:
+    """Return the bars of one symbol by timeframe without those that contain prices of the reserve.
+
+    Args:
+        bars: bars by timeframe, the base timeframe first.
+        reserve: open of the first bar of the reserve; ``None`` without one.
+    """
+    if reserve is None:
+        return dict(bars)
+    cut = {}
+    for place, (timeframe, own) in enumerate(bars.items()):
+        # A longer bar that begins before the reserve may end in it.
+        time = own.time if place == 0 else own.close_time - np.timedelta64(1, "ns")
+        cut[timeframe] = own[: int(np.searchsorted(time, reserve))]
+    return cut
