@@ -62,12 +62,9 @@ def evaluation_content(evaluation: Evaluation) -> Page:
         timeline=timeline.labels,
         wide_figures=_pictures(evaluation, timeline),
         tables=[table for table in tables if table.rows],
-        metric_columns=("median account", "lower quartile", "upper quartile", "buy and hold", *_majority_column(facts)),
+        metric_columns=_metric_columns(facts),
         metrics=_metrics(facts),
-        metrics_note=(
-            "The quartiles are those of each metric over all paths and seeds."
-            + (" Majority class trades the most frequent class by the same rules." if facts.majority else "")
-        ),
+        metrics_note=_metrics_note(facts),
         blocks=(
             Block("Settings", entries=_settings(facts)),
             Block("Trials", entries=_trials(facts)),
@@ -253,7 +250,7 @@ def _folds(facts: EvaluationFacts) -> Table:
     rows = [
         [
             Cell(f"{fold.fold}"),
-            Cell(" and ".join(_days(part) for part in fold.test)),
+            _tested(fold.test),
             Cell(f"{fold.samples['test']:,}", "n", fold.samples["test"], f"{fold.samples['train']:,} to train"),
             *scores(fold.metrics, fold.baselines),
             Cell(_epochs([seed.best_epoch for seed in fold.seeds]), "n"),
@@ -264,7 +261,7 @@ def _folds(facts: EvaluationFacts) -> Table:
     rows.append(
         [
             Cell("all"),
-            Cell(_days(facts.tested)),
+            _tested((facts.tested,)),
             Cell("each bar once per path" if paths > 1 else ""),
             *scores(facts.metrics, facts.baselines),
             Cell(f"{facts.best_epoch}", "n"),
@@ -283,6 +280,11 @@ def _folds(facts: EvaluationFacts) -> Table:
         " accounts for labels that overlap. A number is green if its whole interval is better than the baseline beside"
         " it, and red if the whole interval is worse; the baseline of MCC and of the information coefficient is 0.",
     )
+
+
+def _tested(parts: Sequence[PartTimes]) -> Cell:
+    first, *others = (_days(part) for part in parts)
+    return Cell(first, note="".join(f"and {part} " for part in others).strip())
 
 
 def _days(part: PartTimes) -> str:
@@ -399,22 +401,35 @@ def _reserve_tables(facts: EvaluationFacts) -> list[Table]:
     ]
 
 
-def _majority_column(facts: EvaluationFacts) -> list[str]:
-    return ["majority class"] if facts.majority else []
+def _metric_columns(facts: EvaluationFacts) -> list[str]:
+    if len(facts.paths) == 1:
+        return ["strategy", "buy and hold"]
+    return ["median account", "25%", "75%", "buy and hold"]
 
 
 def _metrics(facts: EvaluationFacts) -> list[MetricRow]:
     median = median_account(facts).metrics
-    others = [facts.buy_and_hold, *([facts.majority] if facts.majority else [])]
     rows = []
     for info in METRICS:
-        spread = facts.spread.get(info.name)
         values = [median.get(info.name)]
-        values += [None, None] if spread is None else [spread.low, spread.high]
-        values += [each.get(info.name) for each in others]
+        if len(facts.paths) > 1:
+            spread = facts.spread.get(info.name)
+            values += [None, None] if spread is None else [spread.low, spread.high]
+        values.append(facts.buy_and_hold.get(info.name))
         if any(value is not None for value in values):
             rows.append(MetricRow(info.label, [_formatted(info.name, value) for value in values], info.help))
     return rows
+
+
+def _metrics_note(facts: EvaluationFacts) -> str:
+    notes = ["25% and 75% are the quartiles of each metric over all paths and seeds."] if len(facts.paths) > 1 else []
+    if facts.majority:
+        told = ", ".join(
+            f"{label} {format_metric(name, facts.majority.get(name))}"
+            for name, label in (("total_return", "total return"), ("sharpe", "Sharpe ratio"), ("trades", "trades"))
+        )
+        notes.append(f"An account that trades the majority class by the same rules: {told}.")
+    return " ".join(notes)
 
 
 def _formatted(name: str, value: float | None) -> str:
