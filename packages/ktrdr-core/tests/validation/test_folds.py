@@ -465,7 +465,7 @@ REFUSED: list[tuple[ValidationSection, int, dict[str, float], str]] = [
         CpcvValidation(groups=10**9, test_groups=10**8),
         900,
         {},
-        "1,000,000,000 groups with 100,000,000 test groups make more folds, and",
+        "there are 1,000,000,000 groups, and the limit is 1,000 folds",
     ),
     (CpcvValidation(reserve=0.99), 30, {}, "`validation.reserve: 0.99` takes all 30 bars"),
     (CpcvValidation(groups=2, test_groups=1), 30, {"embargo": 0.4}, "a purge of 5 bars and an embargo of 12"),

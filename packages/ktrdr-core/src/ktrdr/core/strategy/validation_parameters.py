@@ -12,7 +12,10 @@ from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation, WalkFor
 from ktrdr.core.strategy.section_parameters import parameter_of
 from ktrdr.core.strategy.training_parameters import DATA_SPLIT
 
-__all__ = ["LENGTHS", "RESERVE", "VALIDATIONS", "group_problem"]
+__all__ = ["LENGTHS", "RESERVE", "VALIDATIONS", "group_problem", "sum_problem"]
+
+# A number of combinations can have hundreds of digits.
+_READABLE = 10**12
 
 RESERVE = parameter_of(
     HoldoutValidation,
@@ -85,6 +88,19 @@ VALIDATIONS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
 """Parameters of each ``validation.type``; those of ``walk_forward`` without its lengths, see :data:`LENGTHS`."""
 
 
+def sum_problem(shares: Mapping[str, float]) -> str:
+    """Return what is wrong with the fractions of the parts of the data; empty if they sum to 1.
+
+    Args:
+        shares: fractions by part.
+    """
+    total = sum(shares.values())
+    if abs(total - 1) <= 1e-6:
+        return ""
+    written = " + ".join(f"{name} {value:g}" for name, value in shares.items())
+    return f"the fractions must sum to 1, but {written} is {total:g}"
+
+
 def group_problem(groups: int, test_groups: int) -> str:
     """Return what is wrong with the groups of a combinatorial cross-validation; empty if nothing is.
 
@@ -95,8 +111,10 @@ def group_problem(groups: int, test_groups: int) -> str:
     if not 1 <= test_groups < groups:
         return f"`test_groups` must be below `groups`, and {test_groups:,} is not below {groups:,}; test fewer groups"
     # Checked first: the number of combinations of huge numbers would take long to compute.
-    if groups > MOST_FOLDS or math.comb(groups, test_groups) > MOST_FOLDS:
-        count = "more" if groups > MOST_FOLDS else f"{math.comb(groups, test_groups):,}"
+    if groups > MOST_FOLDS:
+        return f"there are {groups:,} groups, and the limit is {MOST_FOLDS:,} folds; use fewer groups"
+    if (folds := math.comb(groups, test_groups)) > MOST_FOLDS:
+        count = f"{folds:,}" if folds < _READABLE else f"more than {_READABLE:,}"
         return (
             f"{groups:,} groups with {test_groups:,} test groups make {count} folds, and the limit is {MOST_FOLDS:,};"
             " use fewer groups"
