@@ -97,7 +97,7 @@ def evaluate(
     click.echo(f"Files       {directory}")
     click.echo(f"Report      {written}")
     where = ["--server", server] if server is not None else []
-    train = shlex.join(["ktrdr", "train", str(strategy_file), "--from", there or stored.facts.evaluation, *where])
+    train = shlex.join(["ktrdr", "train", "--from", there or stored.facts.evaluation, *where])
     click.echo(f"Next: `{train}` trains the model to use.")
 
 

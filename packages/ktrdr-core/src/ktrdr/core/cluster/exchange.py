@@ -2,9 +2,9 @@
 
 It is for an API and workers that share no directory. Below ``operations/<id>/``, the store has for each operation:
 
-- ``inputs.json``: its data sets and its model, as they were when it was first handed out, so that every attempt has the
-  same inputs. The files themselves are stored once, below ``data/`` and ``models/``, under names that identify their
-  content.
+- ``inputs.json``: its data sets and its model or evaluation, as they were when it was first handed out, so that every
+  attempt has the same inputs. The files themselves are stored once, below ``data/``, ``models/`` and ``evaluations/``,
+  under names that identify their content.
 - ``checkpoints/<number>-<attempt>.zip``: one object per checkpoint. The next attempt resumes from the checkpoint with
   the highest number, whichever attempt wrote it.
 - ``members/<number>-<attempt>.zip``: finished members of a training with several seeds or of an evaluation, each in one
@@ -82,16 +82,18 @@ class Exchange:
         """Put the inputs of an operation into the store, unless an earlier attempt already has.
 
         Raises:
-            BadInputError: the model or the strategy has become unusable since the operation was queued.
+            BadInputError: the model, the evaluation or the strategy has become unusable since the operation was queued.
             OSError: the store does not answer.
         """
         if self._store.has(_of(operation, _INPUTS)):
             return
         bundle = ModelStore(home_directory() / "models").get(job["model"]) if "model" in job else None
+        evaluation = job.get("evaluation")
         symbols = _symbols(job, bundle)
         inputs = {
             "data": [entry for symbol in symbols for entry in self._provide_data(symbol)],
             "model": None if bundle is None else self._provide_model(bundle),
+            "evaluation": None if evaluation is None else [evaluation, self._provide_evaluation(evaluation)],
         }
         self._store.put(_of(operation, _INPUTS), json.dumps(inputs).encode())
 
@@ -150,6 +152,12 @@ class Exchange:
                 archive = home / "model.zip"
                 self._store.get_file(inputs["model"], archive)
                 import_bundle(ModelStore(home / "models"), archive, own=True, keep_number=True)
+                archive.unlink()
+            if inputs.get("evaluation") is not None:
+                name, place = inputs["evaluation"]
+                archive = home / "evaluation.zip"
+                self._store.get_file(place, archive)
+                unpack_result(archive, home / "evaluations" / name, "evaluation")
                 archive.unlink()
             yield home
         finally:
@@ -278,6 +286,18 @@ class Exchange:
             raise KtrdrError(f"the model in the object store is not the one of operation {operation}; run it again")
         return {"model": bundle.ref, "directory": str(bundle.directory)}
 
+    def _provide_evaluation(self, evaluation: str) -> str:
+        from ktrdr.core.evaluations.evaluation_store import evaluation_directory
+
+        with temporary_directory("ktrdr-") as folder:
+            archive = folder / "evaluation.zip"
+            pack_result(evaluation_directory(evaluation), archive)
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            name = f"evaluations/{evaluation.replace('/', '-')}-{digest}.zip"
+            if not self._store.has(name):
+                self._store.put_file(name, archive)
+        return name
+
     def _unpack(self, operation: str, delivered: str, place: Path) -> None:
         """Write the files of a result that is not a model to ``place``, below the name of its kind."""
         if delivered not in _RESULTS.values():
@@ -358,6 +378,10 @@ def _symbols(job: Mapping[str, Any], bundle: Bundle | None) -> tuple[str, ...]:
         from ktrdr.core.backtesting.deployment import symbols_to_trade
 
         return symbols_to_trade(bundle.manifest, job.get("symbols"))
+    if (evaluation := job.get("evaluation")) is not None:
+        from ktrdr.core.validation.stored_evaluation import evaluation_directory, read_facts
+
+        return read_facts(evaluation_directory(evaluation)).symbols
     from ktrdr.core.strategy.loader import load_strategy_text
 
     return tuple(job.get("symbols") or load_strategy_text(job["strategy"]).strategy.training_data.symbols)

@@ -8,6 +8,7 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
+from ktrdr.core.models.evaluation_words import evaluation_facts
 from ktrdr.core.models.inference_choice import IN_WORDS
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.models.model_facts import kept_in_words, member_facts
@@ -112,6 +113,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
             f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
         *(("training warning", warning) for warning in warnings_of(manifest)),
+        *evaluation_facts(manifest),
         *member_facts(manifest),
     ]
     for part in ("validation", "test"):
@@ -160,7 +162,7 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
         ("ktrdr-core", str(given.get("core_version", ""))),
         ("numpy", str(given.get("numpy_version", ""))),
         (manifest.plugin.distribution, manifest.plugin.version),
-        ("evaluation", str(given.get("evaluation", ""))),
+        ("predictions of", str(given.get("evaluation", ""))),
         ("predicted by", IN_WORDS.get(given.get("inference", "native"), "")),
         ("trained", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
         ("trained with", f"Python {manifest.environment.python}, {_map(manifest.environment.packages)}"),

@@ -55,12 +55,12 @@ class ServerRuns:
         self._say = say
         self._cancellation = cancellation
 
-    def train(self, strategy_text: str, settings: TrainingSettings, *, resume: bool = False) -> dict[str, Any]:
+    def train(self, strategy_text: str | None, settings: TrainingSettings, *, resume: bool = False) -> dict[str, Any]:
         """Train a strategy, and return the result as the server tells it.
 
         Args:
-            strategy_text: YAML of the strategy.
-            settings: overrides of the strategy.
+            strategy_text: YAML of the strategy; ``None`` if the settings name one of the server's evaluations.
+            settings: overrides of the strategy, or the evaluation.
             resume: continue the newest cancelled or failed training of the same strategy and settings.
 
         Raises:
@@ -69,6 +69,8 @@ class ServerRuns:
             RemoteError: it failed there.
             KtrdrError: the server cannot be reached.
         """
+        if strategy_text is None:
+            return self._train_evaluated(settings, resume=resume)
         return self._run_strategy("training", settings.to(TrainingJob, strategy=strategy_text), resume=resume)
 
     def evaluate(self, strategy_text: str, settings: EvaluationSettings, *, resume: bool = False) -> Evaluation:
@@ -124,6 +126,24 @@ class ServerRuns:
         """
         job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
         return self._run("sweep", job.model_dump(mode="json"))[1]
+
+    def _train_evaluated(self, settings: TrainingSettings, *, resume: bool) -> dict[str, Any]:
+        """Train from an evaluation of the server, which knows the strategy and the number of the latest evaluation."""
+        request = settings.model_dump(mode="json")
+        stopped = None
+        if resume:
+            if "/" not in str(settings.evaluation):
+                raise BadInputError(
+                    f"to continue, name the evaluation with its number, such as {settings.evaluation}/1: there may be a"
+                    " later one by now"
+                )
+            stopped = self._client.last_stopped("training", request)
+            if stopped is None:
+                raise BadInputError(
+                    f"there is no interrupted training from evaluation {settings.evaluation} on {self._client.url};"
+                    " leave out --resume"
+                )
+        return self._run("training", request, resume=None if stopped is None else stopped["id"])[1]
 
     def _run_strategy(self, kind: str, job: TrainingJob | EvaluationJob, *, resume: bool) -> dict[str, Any]:
         """Start a job on a strategy, or continue the newest stopped one that is the same."""

@@ -81,7 +81,7 @@ def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
     from ktrdr.core.workflows.run_training import train
 
     plugins = plugins_or_all(None)
-    loaded = load_strategy_text(job.strategy, plugins=plugins)
+    loaded = None if job.evaluation is not None else load_strategy_text(job.strategy, plugins=plugins)
 
     def run(*, resume: bool) -> TrainingResult:
         return train(

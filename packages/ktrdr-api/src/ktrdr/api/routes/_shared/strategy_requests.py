@@ -24,16 +24,21 @@ __all__ = ["OneStrategy", "strategy_job"]
 J = TypeVar("J", bound=Settings)
 
 
+_SUBJECTS = ("strategy", "strategy_text", "evaluation")
+
+
 class OneStrategy(BaseModel):
-    """The name of a stored strategy, or the text of one."""
+    """The name of a stored strategy, or the text of one; for a training also the name of an evaluation of one."""
 
     strategy: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
     strategy_text: StrategyText | None = None
 
     @model_validator(mode="after")
     def _one_strategy(self) -> Self:
-        if (self.strategy is None) == (self.strategy_text is None):
-            raise ValueError("give either `strategy` or `strategy_text`")
+        known = [name for name in _SUBJECTS if name in type(self).model_fields]
+        if sum(getattr(self, name) is not None for name in known) != 1:
+            first, *others = (f"`{name}`" for name in known)
+            raise ValueError(f"give either {first} or {' or '.join(others)}")
         return self
 
     def text(self, store: StrategyStore) -> str:
