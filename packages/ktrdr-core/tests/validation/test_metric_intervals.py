@@ -28,11 +28,50 @@ def slow_width(n, length, look_ahead):
     return student / math.sqrt(1 - look_ahead / (3 * length)) * math.sqrt(round(n / length) * length / n)
 
 
+def slow_reach(values):
+    """Return the reach by the sums of Politis and White, lag by lag."""
+    n, mean = len(values), sum(values) / len(values)
+
+    def covariance(lag):
+        return sum((values[i] - mean) * (values[i + lag] - mean) for i in range(n - lag)) / n
+
+    if covariance(0) < 1e-20:
+        return 0.0
+    successive = max(5, math.ceil(math.sqrt(math.log10(n))))
+    most = math.ceil(math.sqrt(n)) + successive
+    noise = 2 * math.sqrt(math.log10(n) / n)
+    quiet = [abs(covariance(lag) / covariance(0)) < noise for lag in range(1, n)]
+    spells = [lag for lag in range(n - successive) if all(quiet[lag : lag + successive])]
+    window = min(2 * max(spells[0] if spells else most, 1), most, n - 1)
+    whole, moment = covariance(0), 0.0
+    for lag in range(1, window + 1):
+        weight = min(1.0, 2 * (1 - lag / window))
+        whole += 2 * weight * covariance(lag)
+        moment += 2 * weight * lag * covariance(lag)
+    return max(moment / whole, 0.0) if whole > 0 else 0.0
+
+
+def slow_length(truth, outputs, samples, classes, look_ahead):
+    """Return the length of a block from the largest reach, of labels, losses and confidence."""
+    loss, confidence = [], []
+    for rows in samples.values():
+        if classes:
+            loss.append(np.mean([-math.log(each[row][truth[row]]) for each in outputs for row in rows]))
+            confidence.append(np.mean([sum(p * math.log(p) for p in each[row]) for each in outputs for row in rows]))
+        else:
+            loss.append(np.mean([(each[row] - truth[row]) ** 2 for each in outputs for row in rows]))
+            confidence.append(np.mean([abs(each[row] - np.median(each)) for each in outputs for row in rows]))
+    n, reach = len(samples), max(slow_reach(loss), slow_reach(confidence))
+    of_labels = round((look_ahead**2 * n / 6) ** (1 / 3))
+    return max(1, look_ahead, of_labels, min(round((1.5 * reach**2 * n) ** (1 / 3)), n // 8))
+
+
 def slow_intervals(truth, outputs, position, classes, look_ahead, seed):
     """Return the intervals from samples that are joined block by block, and judged anew in each resample."""
     bars = sorted(set(position.tolist()))
     n = len(bars)
-    length = block_length(n, look_ahead)
+    samples = {bar: [i for i in range(len(truth)) if position[i] == bar] for bar in bars}
+    length = slow_length(truth, outputs, samples, classes, look_ahead)
     runs, own = [], [bars[0]]
     for before, bar in pairwise(bars):
         if bar - before > look_ahead:
@@ -41,7 +80,6 @@ def slow_intervals(truth, outputs, position, classes, look_ahead, seed):
         own.append(bar)
     runs.append(own)
     run_of = {bar: run for run in runs for bar in run}
-    samples = {bar: [i for i in range(len(truth)) if position[i] == bar] for bar in bars}
     random = np.random.default_rng(seed)
     blocks = round(n / length)
     judge = (
@@ -68,8 +106,11 @@ def slow_intervals(truth, outputs, position, classes, look_ahead, seed):
         if not isinstance(found[0][0][name], float):
             continue
         value = np.mean([each[name] for each in whole])
-        low, high = np.quantile([np.mean([each[name] for each in row]) for row in found], [0.05, 0.95])
-        intervals[name] = (value, value + width * (low - value), value + width * (high - value))
+        drawn = [np.mean([each[name] for each in row]) for row in found]
+        low, high = np.quantile(drawn, [0.05, 0.95])
+        bias = np.mean(drawn) - value if name == "r2" else 0.0
+        middle = value + bias
+        intervals[name] = (value, value - bias + width * (low - middle), value - bias + width * (high - middle))
     return intervals
 
 
@@ -145,8 +186,9 @@ def test_is_wide_where_labels_overlap():
     truth = np.repeat(random.integers(0, 3, 100), 24)
     output = np.repeat(probabilities(random, 100), 24, axis=0)
     aware = metric_intervals(truth, [output], np.arange(2400), classes=CLASSES, look_ahead=24)["accuracy"]
-    naive = metric_intervals(truth, [output], np.arange(2400), classes=CLASSES, look_ahead=1)["accuracy"]
-    assert aware.high - aware.low > 1.5 * (naive.high - naive.low)
+    order = random.permutation(2400)
+    mixed = metric_intervals(truth[order], [output[order]], np.arange(2400), classes=CLASSES, look_ahead=1)["accuracy"]
+    assert aware.high - aware.low > 3 * (mixed.high - mixed.low)
 
 
 def test_too_few_bars_have_no_interval():
@@ -175,3 +217,18 @@ def test_block_length_is_that_of_the_formula():
     assert block_length(3000, 24) == round((24**2 * 3000 / 6) ** (1 / 3))
     assert block_length(10, 24) == 24
     assert block_length(1, 0) == 1
+    assert block_length(3000, 24, 20.0) == round((1.5 * 20**2 * 3000) ** (1 / 3))
+    # What is estimated leaves eight blocks.
+    assert block_length(400, 1, 1000.0) == 50
+
+
+def test_is_wide_where_the_confidence_of_the_model_lasts():
+    random = np.random.default_rng(4)
+    m, strength = 2000, np.repeat(random.normal(0, 2, 40), 50)
+    output = np.exp(np.stack((strength, np.zeros(m), np.zeros(m)), axis=1))
+    output /= output.sum(axis=1, keepdims=True)
+    truth = np.array([random.choice(3, p=row) for row in output])
+    lasting = metric_intervals(truth, [output], np.arange(m), classes=CLASSES, look_ahead=1)["log_loss"]
+    order = random.permutation(m)
+    mixed = metric_intervals(truth[order], [output[order]], np.arange(m), classes=CLASSES, look_ahead=1)["log_loss"]
+    assert lasting.high - lasting.low > 1.5 * (mixed.high - mixed.low)

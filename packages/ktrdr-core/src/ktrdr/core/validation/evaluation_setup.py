@@ -18,7 +18,7 @@ from ktrdr.core.plugins.contract import Device, ModelType, PluginInfo, TrainingT
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation, Strategy, ValidationSection
 from ktrdr.core.training.preparation import load_symbol
-from ktrdr.core.training.reserve import before_reserve
+from ktrdr.core.training.reserve import cut_reserve
 from ktrdr.core.training.task import create_task, detect_device, window_of
 from ktrdr.core.validation.bar_ranges import count_bars, last_bars, up_to
 from ktrdr.core.validation.fold_plan import Fold, FoldPlan
@@ -123,12 +123,7 @@ def set_up(
         ),
         lambda made: f"{len(made.folds):,} folds, {len(made.paths):,} path{'' if len(made.paths) == 1 else 's'}",
     )
-    bars = {symbol: before_reserve(own, plan.reserve) for symbol, own in stored.items()}
-    if empty := [symbol for symbol, own in bars.items() if not all(len(part) for part in own.values())]:
-        raise BadInputError(
-            f"{empty[0]} has no bars before the reserve, which begins on {plan.reserve}; leave the symbol out, or make"
-            " `validation.reserve` smaller"
-        )
+    bars = cut_reserve(stored, plan.reserve)
     return EvaluationSetup(strategy, validation, plugin, model_type, chosen, task, window, pipeline, stored, bars, plan)
 
 

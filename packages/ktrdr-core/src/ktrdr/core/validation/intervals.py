@@ -7,15 +7,19 @@ Data" (1992). All samples of a bar, of whatever symbol, stay together. A block n
 on at the beginning of the run of bars that it is in.
 
 The length of a block is that of H. R. Künsch, "The Jackknife and the Bootstrap for General Stationary Observations"
-(Annals of Statistics, 1989), which D. N. Politis and H. White, "Automatic Block-Length Selection for the Dependent
-Bootstrap" (Econometric Reviews, 2004), give as ``(2 G^2 / D)^(1/3) n^(1/3)``. Sums of ``h`` successive independent
-returns have the autocovariances ``1 - k / h`` up to lag ``h``; of these, ``G = h^2 / 3`` and ``D = 4 h^2 / 3``, so
-that the length is the cube root of ``h^2 n / 6``.
+(Annals of Statistics, 1989), as D. N. Politis and H. White, "Automatic Block-Length Selection for the Dependent
+Bootstrap" (Econometric Reviews, 2004), give it: the cube root of ``1.5 reach^2 n``, where the reach ``G / g`` is the
+sum of the autocovariances times their lags, divided by their sum. Sums of ``h`` successive independent returns have
+the autocovariances ``1 - k / h`` up to lag ``h``, so their reach is ``h / 3``. Features may remember longer than
+labels look ahead, and then errors come in longer stretches. So the reach is also estimated from the mean loss of each
+bar, and from the mean confidence of the models, which carries less noise: by the flat-top lag window of Politis and
+White. The largest reach counts, but what is estimated makes no block longer than an eighth of the bars.
 
-Two errors of any block bootstrap are corrected, as far as that model of the labels tells them: blocks leave out the
-share ``h / (3 length)`` of the variance, and a variance estimated from so few blocks is itself uncertain, as that of
-Student's distribution with ``1.5 n / length`` degrees of freedom (the relative variance of the estimate is ``4 length
-/ (3 n)``, Künsch). `docs/explanation/validation.md` shows how often the intervals contain the true value.
+Two errors of any block bootstrap are corrected: blocks leave out the share ``reach / length`` of the variance (by the
+reach of the labels), and a variance estimated from few blocks is itself uncertain, as that of Student's distribution
+with ``1.5 n / length`` degrees of freedom (the relative variance of the estimate is ``4 length / (3 n)``, Künsch). The
+interval of ``r2`` is also moved by its bias, as few labels tell their mean badly. `docs/explanation/validation.md`
+shows how often the intervals contain the true value.
 """
 
 from __future__ import annotations
@@ -45,7 +49,10 @@ SHARE = 0.9
 _RESAMPLES = 1000
 # Evenly spaced bars at which blocks may begin: more would take time and hardly change the result.
 _MOST_STARTS = 4000
+_FEWEST_BARS = 20
 _FEWEST_BLOCKS = 4
+# Least number of blocks that an estimated reach leaves.
+_FEWEST_BY_REACH = 8
 # Resamples of which the weights are in memory at once.
 _AT_ONCE = 125
 _BOUNDS = {
@@ -64,17 +71,22 @@ _CLASSIFICATION = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss
 _REGRESSION = ("rmse", "mae", "r2", "directional_accuracy", "information_coefficient")
 
 
-def block_length(bars: int, look_ahead: int) -> int:
+def block_length(bars: int, look_ahead: int, reach: float = 0.0) -> int:
     """Return the number of bars of a block; see the module.
 
     Args:
         bars: number of bars with samples.
         look_ahead: number of bars that a label looks ahead.
+        reach: estimated reach of the dependence.
 
     Returns:
         The length, at least 1 and at least ``look_ahead``.
     """
-    return max(round((look_ahead**2 * bars / 6) ** (1 / 3)), look_ahead, 1)
+
+    def by(reach: float) -> int:
+        return round((1.5 * reach**2 * bars) ** (1 / 3))
+
+    return max(by(look_ahead / 3), min(by(reach), bars // _FEWEST_BY_REACH), look_ahead, 1)
 
 
 def metric_intervals(
@@ -105,7 +117,7 @@ def metric_intervals(
     Returns:
         Metrics by name, as :func:`~ktrdr.core.training.evaluation.evaluate_classification` and
         :func:`~ktrdr.core.training.evaluation.evaluate_regression` define them. The bounds are ``None`` if there are
-        fewer bars than four blocks.
+        fewer than 20 bars, or fewer than four blocks.
 
     Raises:
         ValueError: there is no sample, or a prediction is missing (NaN), or the shapes do not fit each other.
@@ -117,7 +129,7 @@ def metric_intervals(
         metrics = evaluate_classification(truth, each, classes) if classes else evaluate_regression(truth, each)
         for name in names:
             values[name] += metrics[name] / len(outputs)
-    plan = _Plan.of(position, look_ahead)
+    plan = _Plan.of(position, look_ahead, *_series(truth, outputs, bool(classes)))
     if plan is None:
         return {name: Interval(value=value) for name, value in values.items()}
     weights = _weights(plan, seed)
@@ -128,6 +140,48 @@ def metric_intervals(
         for name, score in scores(totals).items():
             resampled[name] += score / len(outputs)
     return {name: _interval(name, values[name], resampled[name], plan.width) for name in names}
+
+
+def _series(
+    truth: np.ndarray, outputs: Sequence[np.ndarray] | np.ndarray, classes: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return loss and confidence of each sample, the means over the models, float64 ``(m,)`` each.
+
+    The confidence in a class is measured by the entropy of the probabilities, that in a value by its distance from the
+    median of all predictions.
+    """
+    loss, confidence = np.zeros(len(truth)), np.zeros(len(truth))
+    for each in outputs:
+        if classes:
+            loss += surprise(truth.astype(np.int64), each)
+            confidence -= (each * np.log(np.maximum(each, np.finfo(np.float64).tiny))).sum(axis=1)
+        else:
+            loss += np.square(each - truth, dtype=np.float64)
+            confidence += np.abs(each - np.median(each))
+    return loss / len(outputs), confidence / len(outputs)
+
+
+def _reach_of(values: np.ndarray) -> float:
+    """Return the reach of a series, float64 ``(n,)``, by the flat-top lag window of Politis and White; at least 0."""
+    n = len(values)
+    centred = values - values.mean()
+    size = 1 << (2 * n - 1).bit_length()
+    spectrum = np.fft.rfft(centred, size)
+    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[:n]
+    # A constant series has no more than rounding errors.
+    if covariance[0] <= n * (1e-12 * float(np.abs(values).max())) ** 2:
+        return 0.0
+    # The first lag after which so many successive correlations are those of noise, with the constants of the paper.
+    successive = max(5, math.ceil(math.sqrt(math.log10(n))))
+    most = math.ceil(math.sqrt(n)) + successive
+    quiet = np.abs(covariance[1:] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
+    spells = np.lib.stride_tricks.sliding_window_view(quiet, successive).all(axis=1)
+    last = int(spells.argmax()) if spells.any() else most
+    window = min(2 * max(last, 1), most, n - 1)
+    lags = np.arange(1, window + 1)
+    weighted = np.clip(2 * (1 - lags / window), 0.0, 1.0) * covariance[1 : window + 1]
+    whole = float(covariance[0] + 2 * weighted.sum())
+    return max(2 * float((lags * weighted).sum()) / whole, 0.0) if whole > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,11 +207,14 @@ class _Plan:
     width: float
 
     @classmethod
-    def of(cls, position: np.ndarray, look_ahead: int) -> _Plan | None:
+    def of(cls, position: np.ndarray, look_ahead: int, *series: np.ndarray) -> _Plan | None:
         order = np.argsort(position, kind="stable")
-        bars, first = np.unique(position[order], return_index=True)
+        bars, first, counts = np.unique(position[order], return_index=True, return_counts=True)
         n = len(bars)
-        length = block_length(n, look_ahead)
+        if n < _FEWEST_BARS:
+            return None
+        reach = max(_reach_of(np.add.reduceat(each[order], first) / counts) for each in series)
+        length = block_length(n, look_ahead, reach)
         if n < _FEWEST_BLOCKS * length:
             return None
         # After a gap longer than a label, no label reaches from one side to the other.
@@ -283,9 +340,14 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _interval(name: str, value: float, resampled: np.ndarray, width: float) -> Interval:
-    low, high = (
-        value + width * (float(quantile) - value)
-        for quantile in np.quantile(resampled, [(1 - SHARE) / 2, (1 + SHARE) / 2])
-    )
+    low, high = (float(each) for each in np.quantile(resampled, [(1 - SHARE) / 2, (1 + SHARE) / 2]))
+    centre, middle = value, value
+    if name == "r2":
+        middle = float(resampled.mean())
+        centre = 2 * value - middle
     least, most = _BOUNDS[name]
-    return Interval(value=value, low=max(low, least), high=min(high, most))
+    return Interval(
+        value=value,
+        low=min(value, max(centre + width * (low - middle), least)),
+        high=max(value, min(centre + width * (high - middle), most)),
+    )
