@@ -237,6 +237,31 @@ class TestExchange:
             exchange.take_in("A", {**delivered, "delivered": "../x"})
         assert not (api_home / "evaluations").exists()
 
+    def test_a_training_from_an_evaluation_has_it_on_its_worker(
+        self, exchange, store, evaluate, api_home, tmp_path, monkeypatch
+    ):
+        from ktrdr.core.models.model_store import ModelStore
+        from ktrdr.core.workflows.run_job import run_job
+
+        home, result = evaluate("A")
+        exchange.take_in("A", exchange.deliver("A", "evaluation", home, result))
+        text = (api_home / "evaluations" / "plain" / "1" / "strategy.yaml").read_text(encoding="utf-8")
+        job = {"strategy": text, "evaluation": "plain/1"}
+        exchange.provide("B", job)
+        assert len(store.names("evaluations")) == 1
+        # The files of the server may be gone by then: every attempt has the inputs of the first.
+        shutil.rmtree(api_home / "evaluations")
+        monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "worker"))
+        with exchange.home("B") as place, monkeypatch.context() as patch:
+            assert not place.is_relative_to(api_home)
+            patch.setenv("KTRDR_HOME", str(place))
+            delivered = exchange.deliver("B", "training", place, run_job("training", job, operation="B"))
+        monkeypatch.setenv("KTRDR_HOME", str(api_home))
+        assert exchange.take_in("B", delivered)["model"] == "plain/1"
+        bundle = ModelStore(api_home / "models").verify("plain/1")
+        assert bundle.manifest.evaluation.reference == "plain/1"
+        assert list(bundle.out_of_sample()) == ["EURUSD"]
+
     def test_a_model_that_is_damaged_or_anothers_is_refused(self, exchange, train, store, api_home):
         from ktrdr.core.errors import KtrdrError
         from ktrdr.core.models.model_store import ModelStore

@@ -34,7 +34,7 @@ from ktrdr.core.workflows.run_evaluation import evaluate
 
 NEURAL_KEYS = ("batch_size", "learning_rate", "optimizer", "weight_decay", "gradient_clip", "lr_scheduler",
                "early_stopping", "epochs")  # fmt: skip
-DIRECTION = {"replace": {"source": "direction", "horizon": 4, "threshold": 0.0002}}
+DIRECTION = {"replace": {"source": "direction", "horizon": 4, "threshold": 0.0001}}
 RETURNS = {"replace": {"source": "forward_return", "horizon": 4}}
 QUARTER = {"date_range": {"start": "2017-01-01", "end": "2017-03-31"}}
 RAW = [{"fuzzy_set": "rsi", "timeframes": "all"}, {"raw_indicator": "rsi_14", "timeframes": "all"}]
@@ -42,7 +42,13 @@ LONGER = [
     {"fuzzy_set": "rsi", "timeframes": ["1h", "4h"]},
     {"raw_indicator": "rsi_14", "timeframes": "all", "normalization": "minmax"},
 ]
-NEURAL = {"epochs": 2, "early_stopping": None, "lr_scheduler": None, "labels": DIRECTION["replace"]}
+NEURAL = {
+    "epochs": 2,
+    "learning_rate": 0.02,
+    "early_stopping": None,
+    "lr_scheduler": None,
+    "labels": DIRECTION["replace"],
+}
 OTHER = dict.fromkeys(NEURAL_KEYS) | {"labels": DIRECTION["replace"]}
 SMALL_MLP = {"type": "mlp", "architecture": {"hidden_layers": [7], "dropout": 0.2}}
 CPCV = {"type": "cpcv", "groups": 4, "test_groups": 2, "reserve": 0.1}
@@ -61,7 +67,8 @@ KINDS = {
         "decisions": {"replace": {"output_format": "regression", "cost_model": {"round_trip_cost": 0.0001}}},
     },
     "tree": {
-        "training_data": QUARTER, "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 5}}}, "training": OTHER,
+        "training_data": QUARTER, "training": OTHER,
+        "model": {"replace": {"type": "random_forest", "architecture": {"n_estimators": 5}}},
         "validation": CPCV | {"reserve": 0.0}, **EASY,
     },
     "anfis": {

@@ -1,149 +1,96 @@
-"""A planted backend that learns by heart whatever it is given, and random walks for it to find nothing in."""
+"""Evaluations by a real backend that needs only numpy, on a quarter of real hours."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.sample import install_sample
+from ktrdr.core.jobs.job_settings import EvaluationSettings
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
+from ktrdr.core.strategy.model import ValidationSection
+from ktrdr.core.trials.trial_ledger import TrialLedger
+from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.workflows.run_evaluation import evaluate
 
-# The nearest sample decides, of the training and the validation part together: a part that should only choose the best
-# epoch is learned by heart, so a validation part that is the test part gives perfect predictions.
-_PLANTED = """
-import numpy as np
-from ktrdr.core import BadInputError
-from ktrdr.core.plugins import Device, EpochRecord, ModelType, Parameter, PluginInfo, hookimpl
-
-SEEN = []
-
-
-class Nearest:
-    def __init__(self, features, labels, window, classes):
-        self.features, self.labels, self.window, self.classes = features, labels, window, classes
-
-    @property
-    def input_size(self):
-        return self.features.shape[1] // self.window
-
-    def predict(self, features):
-        rows = np.arange(len(features))
-        whole = np.full((len(rows), self.window * features.shape[1]), np.nan)
-        for lag in range(self.window):
-            whole[self.window - 1:, lag * features.shape[1]:(lag + 1) * features.shape[1]] = (
-                features[self.window - 1 - lag: len(features) - lag]
-            )
-        found = np.full((len(rows), self.classes), np.nan)
-        known = np.isfinite(whole).all(axis=1)
-        distance = (self.features**2).sum(axis=1) - 2 * whole[known] @ self.features.T
-        found[known] = np.eye(self.classes)[self.labels[distance.argmin(axis=1)]] if known.any() else 0
-        return found
-
-
-class Model:
-    def __init__(self, nearest):
-        self.nearest, self.history, self.best_epoch = nearest, (EpochRecord(1, {"train_loss": 0.0}),), 1
-
-    def predictor(self):
-        return self.nearest
-
-
-class Trainer:
-    def train(self, task, data, *, progress, cancellation, checkpoint):
-        window = task.architecture["sequence_length"]
-        SEEN.append((task, data))
-        rows = np.concatenate([data.train.rows, data.validation.rows])
-        labels = np.concatenate([data.train.labels, data.validation.labels])
-        samples = np.concatenate([data.features[rows - lag] for lag in range(window)], axis=1).astype(np.float64)
-        return Model(Nearest(samples, labels, window, len(task.classes)))
-
-
-class Storage:
-    def save(self, model, directory):
-        own = model.nearest
-        np.savez(directory / "weights.npz", features=own.features, labels=own.labels, shape=[own.window, own.classes])
-        return {"best_epoch": 1}
-
-
-class Loader:
-    def load(self, directory, device="auto"):
-        with np.load(directory / "weights.npz", allow_pickle=False) as arrays:
-            return Nearest(arrays["features"], arrays["labels"], *arrays["shape"].tolist())
-
-
-@hookimpl
-def ktrdr_plugin_info():
-    length = Parameter("sequence_length", "int", 1, minimum=1, maximum=100)
-    planted = ModelType(
-        "by_heart", "learns by heart", outputs=("classification",), architecture=(length,),
-        window_parameter="sequence_length", writes_checkpoints=False,
-    )
-    return PluginInfo(name="planted", version="1.0", contract="2.2", model_types=(planted,))
-
-
-@hookimpl
-def ktrdr_list_devices():
-    return [Device("cpu", "cpu", "numpy")]
-
-
-@hookimpl
-def ktrdr_model_trainer():
-    return Trainer()
-
-
-@hookimpl
-def ktrdr_model_storage():
-    return Storage()
-
-
-@hookimpl
-def ktrdr_model_loader():
-    return Loader()
+TEXT = """
+name: waves
+training_data:
+  symbols: {mode: single, symbol: EURUSD}
+  timeframes: {mode: single, timeframe: 1h}
+  date_range: {start: 2017-01-01, end: 2017-03-31}
+indicators:
+  rsi_14: {type: rsi, period: 14}
+  roc_5: {type: roc, period: 5}
+fuzzy_sets:
+  rsi:
+    indicator: rsi_14
+    low: [0, 25, 45]
+    middle: [30, 50, 70]
+    high: [55, 75, 100]
+nn_inputs:
+  - {fuzzy_set: rsi, timeframes: all, lags: [1]}
+  - {raw_indicator: roc_5, timeframes: all}
+model: {type: softmax_regression}
+decisions: {confidence_threshold: 0.34}
+training:
+  labels: {source: direction, horizon: 4, threshold: 0.0005}
+  epochs: 3
+  batch_size: 64
+  learning_rate: 0.5
+  seed: 3
 """
 
 
-@pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The module of the planted backend; ``SEEN`` has task and data of each training."""
-    site = tmp_path / "planted_site"
-    info = site / "planted_backend-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "planted_backend_hooks.py").write_text(_PLANTED, encoding="utf-8")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted-backend\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[ktrdr.plugins]\nplanted = planted_backend_hooks\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(site)
-    yield importlib.import_module("planted_backend_hooks")
-    del sys.modules["planted_backend_hooks"]
+@pytest.fixture(scope="session")
+def bar_store(tmp_path_factory: pytest.TempPathFactory) -> BarStore:
+    """Holds the sample; not to be written to."""
+    store = BarStore(tmp_path_factory.mktemp("sample"))
+    install_sample(store)
+    return store
 
 
 @pytest.fixture
-def planted_plugins(planted: ModuleType, tmp_path: Path) -> PluginManager:
-    """The planted backend and no other."""
-    return PluginManager(path=[str(tmp_path / "planted_site")], environ={})
+def load(example_plugins: PluginManager) -> Callable[..., LoadedStrategy]:
+    """Return ``load(old, new, ..., validation={...})``: the strategy, with replacements in its text."""
 
-
-@pytest.fixture
-def walk_store(tmp_path: Path) -> Callable[..., BarStore]:
-    """Return ``walk_store(seed, ABC=1000, DEF=slice(200, 900))``: random walks, and which hours have bars."""
-
-    def make(seed: int, **symbols: int | slice) -> BarStore:
-        store = BarStore(tmp_path / f"walks-{seed}")
-        random = np.random.default_rng(seed)
-        for symbol, hours in symbols.items():
-            close = 100 * np.exp(0.002 * np.cumsum(random.standard_normal(5_000)))
-            opened = np.concatenate([[100.0], close[:-1]])
-            time = np.datetime64("2020-01-01", "ns") + np.arange(len(close)) * np.timedelta64(3_600_000_000_000, "ns")
-            columns = (opened, np.maximum(opened, close), np.minimum(opened, close), close, np.ones(len(close)))
-            bars = Bars(symbol, Timeframe("1h"), time, *columns)
-            store.write(bars[hours if isinstance(hours, slice) else slice(hours)])
-        return store
+    def make(*replacements: str, **validation: Any) -> LoadedStrategy:
+        text = TEXT
+        for old, new in zip(replacements[::2], replacements[1::2], strict=True):
+            assert old in text
+            text = text.replace(old, new)
+        loaded = load_strategy_text(text, plugins=example_plugins)
+        if not validation:
+            return loaded
+        section = TypeAdapter(ValidationSection).validate_python(validation)
+        return replace(loaded, strategy=loaded.strategy.model_copy(update={"validation": section}))
 
     return make
+
+
+@pytest.fixture
+def run(
+    bar_store: BarStore, example_plugins: PluginManager, ledger: TrialLedger, tmp_path: Path
+) -> Callable[..., Evaluation]:
+    """Return ``run(loaded, seeds=2, **arguments)``: those of an evaluation, or of its settings."""
+
+    def start(loaded: LoadedStrategy, **arguments: Any) -> Evaluation:
+        asked = {name: arguments.pop(name) for name in EvaluationSettings.model_fields if name in arguments}
+        places = {
+            "bar_store": bar_store,
+            "plugins": example_plugins,
+            "trials": ledger,
+            "checkpoint_root": tmp_path / "checkpoints",
+            "cache": NO_CACHE,
+        }
+        return evaluate(loaded, EvaluationSettings(**{"seeds": 2, **asked}), **{**places, **arguments})
+
+    return start

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.account import Account
-from ktrdr.core.backtesting.reserve import opened_reserve
+from ktrdr.core.backtesting.closed_reserve import opened_reserve
 from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint

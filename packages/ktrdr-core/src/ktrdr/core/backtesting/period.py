@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.backtesting.reserve import bounds_of, check_closed, reserve_span
+from ktrdr.core.backtesting.closed_reserve import bounds_of, check_closed, reserve_span
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.times import format_end, format_time, instant_of
 from ktrdr.core.errors import BadInputError

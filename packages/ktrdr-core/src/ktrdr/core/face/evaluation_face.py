@@ -197,7 +197,7 @@ class Evaluation:
     def plot(self) -> Figure:
         """Return the equity of every account beside buy and hold as one interactive plotly figure.
 
-        The account with the median Sharpe ratio is drawn in colour, the others in grey.
+        The account with the median Sharpe ratio is a bold line, the others are thin.
         """
         from ktrdr.core.report.evaluation_plot import evaluation_plot
 

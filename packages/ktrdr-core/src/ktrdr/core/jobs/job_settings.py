@@ -79,9 +79,7 @@ Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", exam
 Inference = Literal["auto", "portable", "native"]
 """What predicts: the portable twin of a model, or the ML framework that trained it."""
 
-EvaluationReference = Annotated[
-    str, Field(max_length=90, pattern=f"^{REFERENCE_PATTERN}$", examples=["rsi_reversion/1"])
-]
+EvaluationReference = Annotated[str, Field(max_length=90, pattern=f"^{REFERENCE_PATTERN}$")]
 """A stored evaluation: ``name/number``, or ``name`` for the latest of a strategy."""
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -140,6 +138,7 @@ class TrainingSettings(Settings):
         default=None,
         description="Train from this evaluation, in place of a strategy: on all bars before its reserve, for the median"
         " of its best epochs.",
+        examples=["rsi_reversion/1"],
     )
 
     @model_validator(mode="after")

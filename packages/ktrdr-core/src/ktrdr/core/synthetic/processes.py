@@ -66,12 +66,12 @@ PROCESSES: Mapping[str, Process] = MappingProxyType(
                 "x[t] = (1 - reversion) x[t-1] + noise e1[t]; m[-1] = x[-1] = 0",
                 (
                     _PRICE,
-                    _share("reversion", 0.1, "share of the distance from the mean that the price loses per bar"),
-                    _noise("noise", 0.0012, "standard deviation of the shocks to the distance"),
+                    _share("reversion", 0.2, "share of the distance from the mean that the price loses per bar"),
+                    _noise("noise", 0.0008, "standard deviation of the shocks to the distance"),
                     _share(
                         "mean_pull", 0.0005, "share of its distance from the first price that the mean loses per bar"
                     ),
-                    _noise("mean_noise", 0.0006, "standard deviation of the shocks to the mean"),
+                    _noise("mean_noise", 0.00025, "standard deviation of the shocks to the mean"),
                 ),
             ),
             Process(

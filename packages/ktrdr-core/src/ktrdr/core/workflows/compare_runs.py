@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ktrdr.core.backtesting.closed_reserve import reserve_span
 from ktrdr.core.backtesting.metrics import deflate
-from ktrdr.core.backtesting.reserve import reserve_span
 from ktrdr.core.backtesting.results import read_model, read_summary
 from ktrdr.core.strategy.choice import choice_hash
 from ktrdr.core.trials.trial_count import TrialCount
