@@ -140,7 +140,7 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
-    from ktrdr.core.models.evaluation_words import evaluation_facts
+    from ktrdr.core.models.evaluation_figures import evaluation_facts
     from ktrdr.core.models.model_facts import epochs_in_words, kept_in_words
     from ktrdr.core.models.model_warnings import warnings_of
 

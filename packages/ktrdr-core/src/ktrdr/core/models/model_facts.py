@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktrdr.core.models.evaluation_words import evaluation_facts
+from ktrdr.core.models.evaluation_figures import evaluation_facts
 from ktrdr.core.models.manifest import Manifest, MemberRecord
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.strategy.model import EnsembleSection

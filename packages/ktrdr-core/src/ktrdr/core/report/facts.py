@@ -8,7 +8,7 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
-from ktrdr.core.models.evaluation_words import evaluation_facts
+from ktrdr.core.models.evaluation_figures import evaluation_facts
 from ktrdr.core.models.inference_choice import IN_WORDS
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.models.model_facts import kept_in_words, member_facts
