@@ -22,6 +22,7 @@ from ktrdr.core.data.calendar_choice import calendar_name
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.data.loading import bars_digest
 from ktrdr.core.data.times import format_end, format_time
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
@@ -212,7 +213,7 @@ def read_inputs(
         settings: settings of the backtest.
 
     Raises:
-        BadInputError: bars are missing, or there are none in the period.
+        BadInputError: bars are missing or of different markets, or there are none in the period.
     """
     start = history_start(manifest)
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
@@ -224,6 +225,7 @@ def read_inputs(
         if start is not None and asked is not None and int(np.searchsorted(base.time, asked)) < warmup:
             bars = stored_inputs(store, symbol, timeframes, None, end)
         read[symbol] = bars
+    common_world(part for bars in read.values() for part in bars.values())
     period = choose_period(manifest, settings, {symbol: bars[timeframes[0]] for symbol, bars in read.items()})
     return tuple(_cut(store, bars, period) for bars in read.values()), period
 
