@@ -16,10 +16,10 @@ import pytest
 
 from ktrdr.core.backtesting.metrics import format_metric
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.report.evaluation_figures import MOST_LINES
+from ktrdr.core.report.evaluation_charts import MOST_LINES
 from ktrdr.core.report.evaluation_page import write_evaluation_page
 from ktrdr.core.report.evaluation_plot import evaluation_plot
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import Interval, PartTimes, PathResult, ReserveResult
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(1)><!--"'& {{ 7 * 7 }} {% raw %}"""
