@@ -121,9 +121,7 @@ def run(shared_home, plugins, tmp_path_factory):
             bar_store=BarStore(shared_home / "data"),
             plugins=plugins,
             trials=TrialLedger(SQLiteDatabase(home / "trials.sqlite")),
-            checkpoint_root=home / "checkpoints",
-            cache=NO_CACHE,
-            **arguments,
+            **{"checkpoint_root": home / "checkpoints", "cache": NO_CACHE, **arguments},
         )
 
     return start
@@ -324,3 +322,30 @@ def test_an_evaluation_equals_a_reference_fold_by_fold(kind, load, run, plugins,
     ratios = sorted(0.0 if own.metrics["sharpe"] is None else own.metrics["sharpe"] for own in facts.paths)
     median = next(own for own in facts.paths if (own.path, own.seed) == facts.median_path)
     assert (median.metrics["sharpe"] or 0.0) == ratios[(len(ratios) - 1) // 2]
+
+
+class Killed(BaseException):
+    """Ends a run at once, as no code of KTRDR catches it."""
+
+
+def test_killed_within_a_training_it_continues_from_the_checkpoint(load, run, tmp_path):
+    loaded = load(**KINDS["mlp"] | {"training": NEURAL | {"epochs": 12}})
+    settings = EvaluationSettings(seeds=2)
+    whole = run(loaded, settings)
+    seen = []
+
+    def kill(event):
+        # The members of a stack are trained together, so the first checkpoint comes before the first of them is done.
+        if event.step == "training" and list((tmp_path / "kept").glob("*/checkpoint-*")):
+            seen.append(event)
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(loaded, settings, progress=kill, checkpoint_root=tmp_path / "kept")
+    assert seen
+    assert seen[0].fraction < 1
+    resumed = run(loaded, settings, resume=True, checkpoint_root=tmp_path / "kept")
+    but = {"seconds", "trial_count"}  # the ledgers have other ids
+    assert resumed.facts.model_dump(exclude=but) == whole.facts.model_dump(exclude=but)
+    np.testing.assert_array_equal(resumed.curves.equity, whole.curves.equity)
+    np.testing.assert_array_equal(resumed.out_of_sample["EURUSD"].outputs, whole.out_of_sample["EURUSD"].outputs)

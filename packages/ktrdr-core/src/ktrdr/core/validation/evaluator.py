@@ -7,8 +7,11 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
@@ -247,9 +250,9 @@ class Evaluator:
     def _fold(self, setup: EvaluationSetup, data: EvaluatedData, fold: Fold) -> FoldTraining:
         self._cancellation.raise_if_requested()
         rows = fold_rows(setup.plan, fold, setup.times, data.usable, setup.window)
-        features = data.features_of(rows.train)
+        fitted = data.fit(rows.train)
         name = f"fold {fold.number}" if fold.test else "the training before the reserve"
-        return FoldTraining(name, fold, rows, features, data.training_data(features, rows))
+        return FoldTraining(name, fold, rows, fitted, data.training_data(rows, fitted))
 
     def _train(
         self,
@@ -289,20 +292,17 @@ class Evaluator:
         """Predict all bars of each fold's test part with each of its models."""
         found = {}
         reserved = {} if whole is None else reserve_rows(setup)
-        after = None if whole is None else whole.features_of(folds[-1].rows.train)
         for number, seed in self._each("prediction", "models", sorted(trained.models)):
             fold = folds[number]
-            source, features = data, fold.features
             # The last fold is tested on the reserve.
-            if whole is not None and after is not None and not fold.fold.test:
-                source, features = whole, after
+            source = data if whole is None or fold.fold.test else whole
             predictor = trained.predictor(number, seed)
             own = {}
             for symbol, bars in source.base.items():
                 tested = tested_rows(setup.plan, fold.fold, bars.time) if fold.fold.test else reserved[symbol]
                 own[symbol] = predict_bars(
                     predictor,
-                    source.symbol_rows(features, symbol),
+                    partial(_features, source, symbol, fold),
                     # A symbol that the fold was not trained with is not predicted.
                     source.complete[symbol] & bool(len(fold.rows.train[symbol])),
                     tested,
@@ -314,6 +314,10 @@ class Evaluator:
                 )
             found[number, seed] = own
         return found
+
+
+def _features(data: EvaluatedData, symbol: str, fold: FoldTraining, first: int, end: int) -> np.ndarray:
+    return data.features(symbol, first, end, fold.fitted)
 
 
 def _digests(bars: Mapping[str, Mapping[str, Bars]]) -> dict[str, dict[str, bytes]]:
