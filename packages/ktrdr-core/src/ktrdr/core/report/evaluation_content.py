@@ -19,7 +19,7 @@ from ktrdr.core.short_texts import counted
 from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval, PartTimes, PathResult
-from ktrdr.core.validation.evaluation_words import (
+from ktrdr.core.validation.evaluation_sentences import (
     SCORES,
     account_sentence,
     accounts_in_words,
