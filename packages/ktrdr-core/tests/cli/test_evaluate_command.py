@@ -79,7 +79,7 @@ def test_it_prints_the_result_and_where_it_is_stored_with_its_report(run: Run, f
     assert re.search(r"^Evaluation +waves/1$", out, re.MULTILINE)
     assert re.search(rf"^Files +{directory}$", out, re.MULTILINE)
     assert re.search(rf"^Report +{directory / 'report.html'}$", out, re.MULTILINE)
-    assert f"Next: `ktrdr train '{file}' --from waves/1`" in out
+    assert "Next: `ktrdr train --from waves/1`" in out
     report = (directory / "report.html").read_text(encoding="utf-8")
     assert report.lower().startswith("<!doctype html>")
     # Not a terminal: plain lines, one for every finished step.

@@ -29,9 +29,9 @@ from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
-from ktrdr.core.validation.evaluation import Evaluation
 from ktrdr.core.validation.evaluation_facts import curves_of, evaluation_facts, out_of_sample
 from ktrdr.core.validation.evaluation_look import evaluation_look
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, last_fold, set_up
 from ktrdr.core.validation.fold_plan import Fold
