@@ -76,7 +76,7 @@ def evaluation_facts(
         timeframe=strategy.training_data.base_timeframe,
         world=", ".join(sorted({bars.world for bars in data.base.values()} - {""})),
         period=part_times(plan.time, (0, len(plan.time)), setup.bar),
-        tested=part_times(plan.time, judgement.tested, setup.bar),
+        tested=part_times(plan.time, setup.tested, setup.bar),
         bars={symbol: len(bars) for symbol, bars in data.base.items()},
         data_fingerprint=data_fingerprint,
         seeds=trained.seeds,
