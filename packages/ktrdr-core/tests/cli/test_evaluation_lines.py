@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ktrdr.core.cli.evaluation_lines import print_evaluation
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import PathResult, ReserveResult
 
 Make = Callable[..., Evaluation]

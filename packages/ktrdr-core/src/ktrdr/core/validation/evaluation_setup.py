@@ -21,7 +21,8 @@ from ktrdr.core.training.preparation import load_symbol
 from ktrdr.core.training.reserve import cut_reserve
 from ktrdr.core.training.task import create_task, detect_device, window_of
 from ktrdr.core.validation.bar_ranges import count_bars, last_bars, up_to
-from ktrdr.core.validation.fold_plan import Fold, FoldPlan
+from ktrdr.core.validation.fold_plan import Fold, FoldPlan, Range
+from ktrdr.core.validation.fold_predictions import rows_between
 from ktrdr.core.validation.folds import FOLD_VALIDATION, plan_folds
 from ktrdr.core.work.steps import Steps
 
@@ -65,6 +66,17 @@ class EvaluationSetup:
     def times(self) -> dict[str, np.ndarray]:
         """Opens of each symbol's base bars before the reserve, ``datetime64[ns]``."""
         return {symbol: next(iter(own.values())).time for symbol, own in self.bars.items()}
+
+    @property
+    def tested(self) -> Range:
+        """Positions of the timeline: the first tested bar, and behind the last."""
+        paths = self.plan.paths
+        return min(path[0].start for path in paths), max(path[-1].end for path in paths)
+
+    @property
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Rows of the tested bars, half-open, by symbol."""
+        return {symbol: rows_between(self.plan, *self.tested, time) for symbol, time in self.times.items()}
 
     @property
     def bar(self) -> np.timedelta64:
