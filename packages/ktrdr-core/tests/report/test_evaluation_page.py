@@ -64,6 +64,15 @@ def test_every_section_is_there(make_evaluation: Make, show: Show, tmp_path: Pat
     assert "<h2>Trades</h2>" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_what_the_documentation_describes_is_there(make_evaluation: Make, show: Show):
+    """Every section that stands in bold in the part of the page on the report."""
+    text = (Path(__file__).parents[4] / "docs" / "explanation" / "validation.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"\*\*(.+?)\*\*", text.partition("## Report of an evaluation")[2])) - {"At the top"}
+    assert len(described) > 9
+    shown = show(opened(make_evaluation())).text
+    assert [each for each in described if not any(text.startswith(each) for text in shown)] == []
+
+
 def test_the_headline_has_the_median_account_and_the_verdict_of_the_interval(make_evaluation: Make, show: Show):
     evaluation = make_evaluation()
     facts, text = evaluation.facts, " ".join(show(evaluation).text)
