@@ -88,13 +88,13 @@ def test_a_week_of_hours_and_five_epochs(train_text, market, plugins, variant, t
     The test part of a week has too few bars to tell, so the same model is also judged on all that follow.
     """
     begun = time.monotonic()
-    # 94 samples are six batches of 16: with batches of 64 five epochs would be ten steps.
+    # Some 80 samples are five batches of 16: with batches of 64 five epochs would be ten steps.
     text = variant(training={"batch_size": 16, "learning_rate": 0.02})
     week = {"start": "2017-01-02", "end": "2017-01-08", "epochs": 5, "symbols": (KNOWN_EDGE_SYMBOL,)}
     result = train_text(text, tmp_path, **week)
     assert time.monotonic() - begun < 120
     samples = {part: own[KNOWN_EDGE_SYMBOL] for part, own in result.samples.items()}
-    assert samples["train"] > 90
+    assert samples["train"] > 70
     assert min(samples["validation"], samples["test"]) >= 10
     metrics, baselines = result.bundle.manifest.metrics["test"], result.bundle.manifest.baselines["majority"]["test"]
     print(f"test part of the week: accuracy {metrics['accuracy']:.3f}, majority {baselines['accuracy']:.3f}, {samples}")

@@ -21,7 +21,7 @@ from ktrdr.core.strategy.model import CpcvValidation
 from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.trials.trial_database import SQLiteDatabase
 from ktrdr.core.trials.trial_ledger import TrialLedger
-from ktrdr.core.validation.evaluation import Curves, Evaluation, OutOfSample
+from ktrdr.core.validation.evaluation_parts import Curves, Evaluation, OutOfSample
 from ktrdr.core.validation.evaluation_result import (
     EvaluationFacts,
     FoldResult,

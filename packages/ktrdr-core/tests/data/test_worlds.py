@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.exporter import export_bars
 from ktrdr.core.data.loading import load_bars
 from ktrdr.core.data.merging import merge
 from ktrdr.core.data.resample import resample
 from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.vendor.importer import import_file
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.synthetic.market import market_bars, synthetic_market
@@ -99,6 +102,20 @@ def test_a_world_that_is_no_name_is_refused(tmp_path):
         for read in (store.datasets, lambda: store.read("WALK", "1h")):
             with pytest.raises(BadInputError, match="is damaged"):
                 read()
+
+
+def test_an_exported_file_of_a_synthetic_market_is_not_imported(tmp_path, walk):
+    store = BarStore(tmp_path / "data")
+    export_bars(walk, tmp_path / "WALK_1h.parquet")
+    with pytest.raises(BadInputError) as error:
+        import_file(tmp_path / "WALK_1h.parquet", store)
+    assert str(error.value).endswith(
+        "has bars of the synthetic market 'walk-3', which are not imported; make them with `ktrdr data synthesize`"
+    )
+    assert not store.datasets()
+    export_bars(dataclasses.replace(walk, world=""), tmp_path / "REAL_1h.parquet")
+    assert import_file(tmp_path / "REAL_1h.parquet", store).writes[0].added == 100
+    assert (store.world("REAL"), store.calendar("REAL")) == ("", "24/7")
 
 
 def test_symbols_of_different_markets_are_one_sentence(walk, make_bars):

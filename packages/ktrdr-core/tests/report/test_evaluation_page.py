@@ -16,10 +16,10 @@ import pytest
 
 from ktrdr.core.backtesting.metrics import format_metric
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.report.evaluation_figures import MOST_LINES
+from ktrdr.core.report.evaluation_charts import MOST_LINES
 from ktrdr.core.report.evaluation_page import write_evaluation_page
 from ktrdr.core.report.evaluation_plot import evaluation_plot
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import Interval, PartTimes, PathResult, ReserveResult
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(1)><!--"'& {{ 7 * 7 }} {% raw %}"""
@@ -62,6 +62,15 @@ def test_every_section_is_there(make_evaluation: Make, show: Show, tmp_path: Pat
     } <= set(page.text)  # fmt: skip
     # No empty section of trades.
     assert "<h2>Trades</h2>" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_what_the_documentation_describes_is_there(make_evaluation: Make, show: Show):
+    """Every section that stands in bold in the part of the page on the report."""
+    text = (Path(__file__).parents[4] / "docs" / "explanation" / "validation.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"\*\*(.+?)\*\*", text.partition("## Report of an evaluation")[2])) - {"At the top"}
+    assert len(described) > 9
+    shown = show(opened(make_evaluation())).text
+    assert [each for each in described if not any(text.startswith(each) for text in shown)] == []
 
 
 def test_the_headline_has_the_median_account_and_the_verdict_of_the_interval(make_evaluation: Make, show: Show):

@@ -203,7 +203,8 @@ def test_the_optimum_is_that_of_a_loop_over_thresholds_and_bars():
             wanted = 1 if expected[bar] > threshold else -1 if expected[bar] < -threshold else held
             net.append(wanted * (price[bar + 1] - price[bar]) - cost * abs(wanted - held))
             held = wanted
-        best = max(best, np.mean(net) / np.std(net, ddof=1) * math.sqrt(year))
+        if any(net):
+            best = max(best, np.mean(net) / np.std(net, ddof=1) * math.sqrt(year))
     six = path.expected(6).tolist()
     right = [(six[bar] > 0) == (price[bar + 6] > price[bar]) for bar in range(first, n - 6)]
     found = optimum(market, first, n, horizon=6, cost=cost, bars_per_year=year)

@@ -25,7 +25,7 @@ from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.strategy.model import CpcvValidation
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation import evaluation_setup, evaluator
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import PartTimes
 from ktrdr.core.validation.fold_samples import fold_rows
 from ktrdr.core.validation.folds import plan_folds

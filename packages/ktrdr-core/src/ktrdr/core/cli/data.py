@@ -405,6 +405,8 @@ def export(
     else:
         click.echo(f"{len(bars):,} bars of {symbol} {timeframe} written to {file}")
         if bars.calendar is not None and not file.name.lower().endswith(".parquet"):
+            if bars.world:
+                click.echo(f"A CSV file does not store that its bars are from the synthetic market {bars.world}.")
             click.echo(f"A CSV file does not store the calendar; import it with --calendar {bars.calendar}")
 
 

@@ -33,7 +33,7 @@ _TINY = 0.001
 
 
 @click.command()
-@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path), required=False)
+@click.argument("strategy_file", metavar="[STRATEGY]", type=click.Path(path_type=Path), required=False)
 @setting_options(TrainingSettings, evaluation=_FROM)
 @click.option(
     "--resume",

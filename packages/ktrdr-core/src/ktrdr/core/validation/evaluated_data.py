@@ -133,6 +133,7 @@ def prepare_data(
     window: int,
     caches: Mapping[str, SymbolCache],
     steps: Steps,
+    part: str = "",
 ) -> EvaluatedData:
     """Compute features and labels.
 
@@ -143,16 +144,17 @@ def prepare_data(
         window: number of rows of a sample.
         caches: cache for each symbol's bars. Features from it are the same, to the last bit, as computed ones.
         steps: reports the progress.
+        part: what the names of the steps begin with.
 
     Raises:
         BadInputError: a symbol has no features or no labels.
     """
     features = {symbol: SymbolFeatures(pipeline, own, caches[symbol]) for symbol, own in bars.items()}
     base = {symbol: own[pipeline.timeframes[0]] for symbol, own in bars.items()}
-    steps.each("indicators", bars, lambda symbol: features[symbol].calculate_indicators())
-    steps.each("fuzzy sets", bars, lambda symbol: features[symbol].fuzzify())
-    labels = steps.each("labels", bars, lambda symbol: label_symbol(training.labels, base[symbol]))
-    matrices = steps.each("features", bars, lambda symbol: features[symbol].raw())
+    steps.each(f"{part}indicators", bars, lambda symbol: features[symbol].calculate_indicators())
+    steps.each(f"{part}fuzzy sets", bars, lambda symbol: features[symbol].fuzzify())
+    labels = steps.each(f"{part}labels", bars, lambda symbol: label_symbol(training.labels, base[symbol]))
+    matrices = steps.each(f"{part}features", bars, lambda symbol: features[symbol].raw())
     lengths = {symbol: len(own) for symbol, own in base.items()}
     shared = None
     if not normalized_columns(pipeline.columns):

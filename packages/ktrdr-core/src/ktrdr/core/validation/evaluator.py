@@ -29,9 +29,9 @@ from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
-from ktrdr.core.validation.evaluation import Evaluation
 from ktrdr.core.validation.evaluation_facts import curves_of, evaluation_facts, out_of_sample
 from ktrdr.core.validation.evaluation_look import evaluation_look
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, last_fold, set_up
 from ktrdr.core.validation.fold_plan import Fold
@@ -45,8 +45,8 @@ from ktrdr.core.validation.fold_trainings import (
     fold_members,
 )
 from ktrdr.core.validation.judgement import Judgement
-from ktrdr.core.validation.path_accounts import TradedPaths
-from ktrdr.core.validation.reserve_opening import closed_reserve, open_reserve, reserve_rows
+from ktrdr.core.validation.path_accounts import TradedPaths, inputs_of
+from ktrdr.core.validation.reserve_opening import closed_reserve, open_reserve, reserve_inputs, reserve_rows
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
@@ -136,6 +136,8 @@ class Evaluator:
                 steps=self._steps,
             )
             opened = self._settings.reserve
+            inputs = inputs_of(setup.bars, setup.bounds, "tested period")
+            inputs_after = reserve_inputs(setup) if opened else ()
             folds = (*setup.plan.folds, *([last_fold(setup)] if opened else []))
             model = self.strategy.model
             seeds = evaluation_seeds(self.strategy.training.seed, self._settings.seeds, model)
@@ -150,7 +152,7 @@ class Evaluator:
                 self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
             with self._timed("features"):
                 data = self._prepare(setup, setup.bars, digests)
-                whole = self._prepare(setup, setup.stored, _digests(setup.stored)) if opened else None
+                whole = self._prepare(setup, setup.stored, _digests(setup.stored), "reserve: ") if opened else None
                 trainings = [self._fold(setup, data, fold) for fold in folds]
             with self._timed("training"):
                 trained = self._train(setup, trainings, seeds, checkpoint)
@@ -160,7 +162,7 @@ class Evaluator:
             judgement = Judgement(setup, data, [trainings[place] for place in places], trained, predictions)
             trading = self._settings.to(BacktestSettings, symbols=None, start=None, end=None, seed=0)
             with self._timed("accounts"):
-                accounts = judgement.trade(trading, self._cancellation, self._each)
+                accounts = judgement.trade(inputs, trading, self._cancellation, self._each)
             with self._timed("metrics"):
                 folds_found = [judgement.fold_result(place) for place in self._each("metrics", "folds", places)]
                 found = judgement.path_metrics(accounts)
@@ -175,6 +177,7 @@ class Evaluator:
                         trained,
                         predictions,
                         len(places),
+                        inputs=inputs_after,
                         settings=trading,
                         each=self._each,
                         cancellation=self._cancellation,
@@ -243,9 +246,10 @@ class Evaluator:
         setup: EvaluationSetup,
         bars: Mapping[str, Mapping[str, Bars]],
         digests: Mapping[str, Mapping[str, bytes]],
+        part: str = "",
     ) -> EvaluatedData:
         caches = {symbol: SymbolCache(self._cache, own, digests=digests[symbol]) for symbol, own in bars.items()}
-        return prepare_data(setup.pipeline, self.strategy.training, bars, setup.window, caches, self._steps)
+        return prepare_data(setup.pipeline, self.strategy.training, bars, setup.window, caches, self._steps, part)
 
     def _fold(self, setup: EvaluationSetup, data: EvaluatedData, fold: Fold) -> FoldTraining:
         self._cancellation.raise_if_requested()

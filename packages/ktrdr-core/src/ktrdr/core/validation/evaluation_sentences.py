@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ktrdr.core.backtesting.metrics import format_metric
@@ -16,6 +18,7 @@ __all__ = [
     "accounts_in_words",
     "format_score",
     "interval_in_words",
+    "is_below",
     "market_in_words",
     "median_account",
     "period_in_words",
@@ -76,28 +79,43 @@ def median_account(facts: EvaluationFacts) -> PathResult:
 def prediction_sentence(facts: EvaluationFacts) -> str:
     """Return whether the predictions say anything about the labels, and what they look like beside a baseline.
 
-    This is judged by a correlation and its interval, as a constant prediction has a correlation of 0 however uneven
-    the classes are: MCC of a classification, the information coefficient of a regression.
+    This is judged by two metrics with their intervals. A correlation (MCC of a classification, the information
+    coefficient of a regression) has to be above the 0 of a constant prediction, however uneven the classes are. A loss
+    (log loss, RMSE) has to be below that of the constant: classes that are often right with probabilities that are
+    often wrong are worth no more than it.
     """
     if facts.output == "classification":
-        name, constant, second, rival = "mcc", "the majority class", "accuracy", "majority"
+        name, loss, constant, rival = "mcc", "log_loss", "the majority class", "majority"
     else:
-        name, constant, second, rival = "information_coefficient", "a constant", "rmse", "mean"
-    interval, bounds = facts.metrics[name], interval_in_words(name, facts.metrics[name])
-    value = f"{SCORES[name]} {format_score(name, interval.value)}"
-    other = facts.baselines.get(rival, {}).get(second)
-    beside = f", {SCORES[second]} {format_score(second, facts.metrics[second].value)}" + (
-        "" if other is None else f" beside {format_score(second, other)}"
-    )
+        name, loss, constant, rival = "information_coefficient", "rmse", "a constant", "mean"
+    interval, losses, others = facts.metrics[name], facts.metrics[loss], facts.baselines.get(rival, {})
+    value = _with_bounds(name, interval, "90% interval ", f"; {constant} has 0")
+    beside = [_with_bounds(loss, losses) + _beside(loss, others)]
+    if facts.output == "classification":
+        beside.append(
+            _with_bounds("accuracy", Interval(value=facts.metrics["accuracy"].value)) + _beside("accuracy", others)
+        )
     if interval.low is None or interval.high is None:
-        return f"The samples are too few to tell predictions from chance: {value} ({constant} has 0){beside}."
-    if interval.low > 0:
-        verdict = "The predictions are better than chance"
+        verdict = "The samples are too few to tell the predictions from chance"
     elif interval.high < 0:
         verdict = "The predictions are worse than chance"
-    else:
+    elif interval.low <= 0:
         verdict = "The predictions cannot be told from chance"
-    return f"{verdict}: {value} (90% interval {bounds}; {constant} has 0){beside}."
+    elif is_below(losses, others.get(loss)):
+        verdict = f"The predictions are better than {constant}"
+    else:
+        verdict = f"The predictions are not shown to be better than {constant}, although {SCORES[name]} is above 0"
+    return f"{verdict}: {', '.join([value, *beside])}."
+
+
+def is_below(interval: Interval, other: float | None) -> bool:
+    """Return True if a metric and the upper bound of its interval are below the ``other`` value.
+
+    Args:
+        interval: the metric.
+        other: the value of a baseline; False if it is not known.
+    """
+    return interval.high is not None and other is not None and interval.high < other
 
 
 def account_sentence(facts: EvaluationFacts) -> str:
@@ -169,6 +187,16 @@ def reserve_sentence(facts: EvaluationFacts) -> str:
         return f"Reserve, closed: {bars}. No training, search or evaluation has touched it."
     time = "the first time" if reserve.opened == 1 else f"{reserve.opened:,} times, this one included"
     return f"Reserve, opened {time}: {bars}."
+
+
+def _with_bounds(name: str, interval: Interval, before: str = "", after: str = "") -> str:
+    bounds = interval_in_words(name, interval)
+    inside = f" ({before}{bounds}{after})" if bounds else f" ({after.removeprefix('; ')})" if after else ""
+    return f"{SCORES[name]} {format_score(name, interval.value)}{inside}"
+
+
+def _beside(name: str, others: Mapping[str, int | float | None]) -> str:
+    return "" if others.get(name) is None else f" beside {format_score(name, others[name])}"
 
 
 def _instant(period: PartTimes) -> np.datetime64:
