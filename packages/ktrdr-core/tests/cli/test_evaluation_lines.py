@@ -9,6 +9,7 @@ import pytest
 from ktrdr.core.cli.evaluation_lines import print_evaluation
 from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import PathResult, ReserveResult
+from ktrdr.core.validation.spread import spread_over
 
 Make = Callable[..., Evaluation]
 
@@ -55,6 +56,17 @@ def test_the_spread_is_that_of_the_accounts(make_evaluation: Make, lines):
     printed, spread = lines(evaluation), evaluation.facts.spread["sharpe"]
     values = (spread.min, spread.low, spread.median, spread.high, spread.max, evaluation.facts.buy_and_hold["sharpe"])
     assert cells(printed, "Sharpe ratio")[2:] == [f"{value:.2f}" for value in values]
+
+
+def test_a_single_account_has_no_quartiles(make_evaluation: Make, lines):
+    facts = make_evaluation(seeds=1).facts
+    own = facts.paths[0].metrics
+    one = make_evaluation(
+        seeds=1, paths=facts.paths[:1], median_path=(1, 0), spread={"sharpe": spread_over([own["sharpe"]])}
+    )
+    printed = lines(one)
+    assert cells(printed, "1 account") == ["1", "account", "strategy", "hold"]
+    assert cells(printed, "Sharpe ratio")[2:] == [f"{own['sharpe']:.2f}", f"{facts.buy_and_hold['sharpe']:.2f}"]
 
 
 def test_a_regression_has_no_majority(make_evaluation: Make, lines):

@@ -357,3 +357,14 @@ def test_a_symbol_without_bars_to_trade_is_told_before_any_training(
     with pytest.raises(BadInputError, match=told):
         run(both, bar_store=store, progress=events.append, **settings)
     assert "training" not in {event.step for event in events}
+
+
+def test_the_world_is_named_and_two_are_refused_before_any_training(load, run, bar_store, tmp_path):
+    store, bars = BarStore(tmp_path / "store"), bar_store.read("EURUSD", "1h")
+    store.write(dataclasses.replace(bars, world="walk-7"))
+    store.write(dataclasses.replace(bars, symbol="GBPUSD"))
+    found = run(load(**WALK), bar_store=store, seeds=1)
+    assert (found.facts.world, found.look.span.world) == ("walk-7", "walk-7")
+    both = load("{mode: single, symbol: EURUSD}", "{mode: multi_symbol, list: [EURUSD, GBPUSD]}", **WALK)
+    with pytest.raises(BadInputError, match="different markets: EURUSD has bars of the synthetic market walk-7"):
+        run(both, bar_store=store)

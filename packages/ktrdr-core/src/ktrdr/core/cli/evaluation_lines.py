@@ -144,26 +144,19 @@ def _print_scores(facts: EvaluationFacts) -> None:
 
 def _print_accounts(facts: EvaluationFacts) -> None:
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
+    from ktrdr.core.short_texts import counted
 
     shown = [info for info in METRICS if info.name in _ACCOUNT and info.name in facts.spread]
-    columns = ["lowest", "quartile", "median", "quartile ", "highest", "buy and\nhold"]
-    print_table(
-        [f"{len(facts.paths):,} accounts", *columns],
-        [
-            [
-                info.label,
-                *(
-                    format_metric(info.name, round(value) if info.kind == "count" else value)
-                    for value in (spread.min, spread.low, spread.median, spread.high, spread.max)
-                ),
-                format_metric(info.name, facts.buy_and_hold.get(info.name)),
-            ]
-            for info in shown
-            if (spread := facts.spread[info.name])
-        ],
-        right=columns,
-        whole=columns,
-    )
+    columns = ["lowest", "quartile", "median", "quartile ", "highest"] if len(facts.paths) > 1 else ["strategy"]
+    rows = []
+    for info in shown:
+        spread = facts.spread[info.name]
+        values = (spread.min, spread.low, spread.median, spread.high, spread.max)
+        own = [round(value) if info.kind == "count" else value for value in values[: len(columns)]]
+        rows.append([info.label, *(format_metric(info.name, value) for value in own)])
+        rows[-1].append(format_metric(info.name, facts.buy_and_hold.get(info.name)))
+    columns = [*columns, "buy and\nhold"]
+    print_table([counted(len(facts.paths), "account"), *columns], rows, right=columns, whole=columns)
 
 
 def _print_regimes(facts: EvaluationFacts) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
@@ -116,6 +117,7 @@ def set_up(
         lambda symbol: load_symbol(bar_store, symbol, pipeline.timeframes, dates),
         lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
     )
+    common_world(part for own in stored.values() for part in own.values())
     base = {symbol: own[pipeline.timeframes[0]] for symbol, own in stored.items()}
     validation = strategy.validation if strategy.validation is not None else CpcvValidation()
     one = next(iter(base.values()))
