@@ -27,6 +27,7 @@ from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
 from ktrdr.core.strategy.model import Labels
 from ktrdr.core.strategy.schema import strategy_schema
 from ktrdr.core.strategy.training_parameters import CORE_KEYS, TRAINING_KEYS
+from ktrdr.core.synthetic.processes import PROCESSES
 
 __all__ = ["BACKENDS", "GENERATORS", "INDICATOR_GROUPS", "Generator"]
 
@@ -329,6 +330,21 @@ def _prose(docstring: str) -> str:
     return re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", docstring)
 
 
+# --- synthetic markets ------------------------------------------------------------------------------------------------
+
+
+def _processes(argument: str, others: Set[str]) -> str:
+    """Return formula and parameters of the process ``argument``, of all of them if it is empty."""
+    parts = []
+    for process in PROCESSES.values():
+        if argument not in ("", process.name):
+            continue
+        heading = [] if argument else [f"**`{process.name}`**: {process.description}."]
+        formula = "\n".join(["```text", *process.formula.split("; "), "```"])
+        parts += [*heading, formula, _parameter_table(process.name, process.parameters)]
+    return "\n\n".join(parts)
+
+
 # --- model types ------------------------------------------------------------------------------------------------------
 
 
@@ -387,6 +403,7 @@ GENERATORS: Mapping[str, Generator] = {
     "memberships": _memberships,
     "labels": _labels,
     "models": _models,
+    "processes": _processes,
     "core-keys": _core_keys,
 }
 """Generators by their names in the pages."""

@@ -12,6 +12,7 @@ import uuid
 import zipfile
 
 import pytest
+import yaml
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,8 @@ def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
     assert cluster.get(f"/backtests/{identifier}/trades")["total"] == result["metrics"]["trades"] > 0
     # The worker had a ledger of trials for this operation alone; what counts is that of the API's home.
     assert result["trial_count"]["known"] == 1
-    settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [0.36, 0.38]}
+    own = yaml.safe_load(strategy_text)["decisions"]["confidence_threshold"]
+    settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [round(own - 0.01, 2), own]}
     found = cluster.wait_for(cluster.start_sweep(model["model"], settings), "completed")["result"]
     options = [part for name, values in settings.items() for part in ("--set", f"{name}={','.join(map(str, values))}")]
     assert json.loads(ktrdr("sweep", model["model"], *options, "--json", home=cluster.home).stdout) == found

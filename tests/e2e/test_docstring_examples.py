@@ -1,8 +1,8 @@
 """The examples in the docstrings of core run, and print what they show.
 
 An example that imports the sample starts with nothing stored. Every other starts where the first lines of the guide to
-Python end: the sample is imported, its strategy is trained and backtested once. Where an example reads a stored evaluation,
-the strategy is evaluated too. Each docstring has a folder of its own.
+Python end: the sample is imported, its strategy is trained and backtested once. Where an example reads a stored
+evaluation, the strategy is evaluated too. Each docstring has a folder of its own.
 """
 
 from __future__ import annotations

@@ -23,12 +23,15 @@ from ktrdr.core.labels.uniqueness import uniqueness_weights
 from ktrdr.core.plugins import Split, TrainingData
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import ValidationSection
+from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.evaluation import evaluate_classification, evaluate_regression
+from ktrdr.core.training.split import SymbolSplit
 from ktrdr.core.training.task import create_task
 from ktrdr.core.trials.trial_database import SQLiteDatabase
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation.fold_samples import fold_rows
 from ktrdr.core.validation.folds import plan_folds
+from ktrdr.core.validation.stored_evaluation import load_evaluation, store_evaluation
 from ktrdr.core.work import NO_PROGRESS, Cancellation
 from ktrdr.core.workflows.run_evaluation import evaluate
 
@@ -121,9 +124,7 @@ def run(shared_home, plugins, tmp_path_factory):
             bar_store=BarStore(shared_home / "data"),
             plugins=plugins,
             trials=TrialLedger(SQLiteDatabase(home / "trials.sqlite")),
-            checkpoint_root=home / "checkpoints",
-            cache=NO_CACHE,
-            **arguments,
+            **{"checkpoint_root": home / "checkpoints", "cache": NO_CACHE, **arguments},
         )
 
     return start
@@ -269,6 +270,25 @@ class Reference:
             found[symbol] = own
         return found
 
+    def common_samples(self):
+        """Test samples that every path predicts by a fold that has them, by symbol."""
+        found = {}
+        tests = [{symbol: set(own.tolist()) for symbol, own in rows.test.items()} for rows in self.rows]
+        for symbol, time in self.times.items():
+            found[symbol] = [
+                row
+                for row, at in enumerate(time)
+                if all(
+                    any(
+                        self.plan.time[segment.start] <= at <= self.plan.time[segment.end - 1]
+                        and row in tests[segment.fold - 1][symbol]
+                        for segment in path
+                    )
+                    for path in self.plan.paths
+                )
+            ]
+        return {symbol: np.array(rows, dtype=np.int64) for symbol, rows in found.items()}
+
     def account(self, outputs):
         """Metrics of the account that trades the outputs of a path."""
         first = self.plan.time[min(segment.start for path in self.plan.paths for segment in path)]
@@ -287,7 +307,7 @@ class Reference:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_evaluation_equals_a_reference_fold_by_fold(kind, load, run, plugins, shared_home):
+def test_an_evaluation_equals_a_reference_fold_by_fold(kind, load, run, plugins, shared_home, tmp_path):
     loaded = load(**KINDS[kind])
     settings = EvaluationSettings(seeds=2, commission=0.0001, slippage=0.0001)
     found = run(loaded, settings)
@@ -310,6 +330,22 @@ def test_an_evaluation_equals_a_reference_fold_by_fold(kind, load, run, plugins,
             assert own.metrics == {name: expected[name] for name in own.metrics}
             assert own.best_epoch == reference.epochs[number, own.seed]
         assert fold.samples["test"] == len(truth)
+        rows = reference.rows[number]
+        split = {
+            symbol: SymbolSplit(rows.train[symbol], rows.validation[symbol][:0], own, {})
+            for symbol, own in test.items()
+        }
+        for name, judged in evaluate_baselines(reference.labels, split).items():
+            assert fold.baselines[name] == {metric: judged["test"][metric] for metric in fold.baselines[name]}
+
+    common = reference.common_samples()
+    truth = np.concatenate([reference.labels[symbol].values[rows] for symbol, rows in common.items()])
+    each = []
+    for own in facts.paths:
+        path = reference.path_outputs(outputs, own.path - 1, own.seed)
+        each.append(evaluated(truth, np.concatenate([path[symbol][rows] for symbol, rows in common.items()]), *more))
+    for name, interval in facts.metrics.items():
+        assert interval.value == pytest.approx(np.mean([own[name] for own in each]), rel=1e-12, abs=1e-15)
 
     for place, own in enumerate(facts.paths):
         expected, equity = reference.account(reference.path_outputs(outputs, own.path - 1, own.seed))
@@ -324,3 +360,37 @@ def test_an_evaluation_equals_a_reference_fold_by_fold(kind, load, run, plugins,
     ratios = sorted(0.0 if own.metrics["sharpe"] is None else own.metrics["sharpe"] for own in facts.paths)
     median = next(own for own in facts.paths if (own.path, own.seed) == facts.median_path)
     assert (median.metrics["sharpe"] or 0.0) == ratios[(len(ratios) - 1) // 2]
+
+    stored = store_evaluation(found, root=tmp_path)
+    again = load_evaluation(stored.facts.evaluation, tmp_path)
+    assert (again.facts, again.strategy, again.text) == (stored.facts, found.strategy, found.text)
+    np.testing.assert_array_equal(again.curves.equity, found.curves.equity)
+    for symbol, own in found.out_of_sample.items():
+        np.testing.assert_array_equal(again.out_of_sample[symbol].outputs, own.outputs)
+
+
+class Killed(BaseException):
+    """Ends a run at once, as no code of KTRDR catches it."""
+
+
+def test_killed_within_a_training_it_continues_from_the_checkpoint(load, run, tmp_path):
+    loaded = load(**KINDS["mlp"] | {"training": NEURAL | {"epochs": 12}})
+    settings = EvaluationSettings(seeds=2)
+    whole = run(loaded, settings)
+    seen = []
+
+    def kill(event):
+        # The members of a stack are trained together, so the first checkpoint comes before the first of them is done.
+        if event.step == "training" and list((tmp_path / "kept").glob("*/checkpoint-*")):
+            seen.append(event)
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(loaded, settings, progress=kill, checkpoint_root=tmp_path / "kept")
+    assert seen
+    assert seen[0].fraction < 1
+    resumed = run(loaded, settings, resume=True, checkpoint_root=tmp_path / "kept")
+    but = {"seconds", "trial_count"}  # the ledgers have other ids
+    assert resumed.facts.model_dump(exclude=but) == whole.facts.model_dump(exclude=but)
+    np.testing.assert_array_equal(resumed.curves.equity, whole.curves.equity)
+    np.testing.assert_array_equal(resumed.out_of_sample["EURUSD"].outputs, whole.out_of_sample["EURUSD"].outputs)

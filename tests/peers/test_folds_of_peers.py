@@ -2,7 +2,8 @@
 
 Where they differ from us:
 
-- skfolio tests at least two groups. Its last group is longer if the bars cannot be divided evenly; ours and purgedcv's differ by at most one bar.
+- skfolio tests at least two groups. Its last group is longer if the bars cannot be divided evenly; ours and purgedcv's
+  differ by at most one bar.
 - An embargo is left out after a test part alone in skfolio and purgedcv, as in López de Prado; ours on both sides.
   purgedcv counts it from the end of the test part, so that it overlaps the purge; ours and skfolio's follow the purge.
 - ``train_size`` of skfolio and purgedcv is the length after the purge; ours is that before it.

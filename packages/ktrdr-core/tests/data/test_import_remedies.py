@@ -17,7 +17,7 @@ import pytest
 
 import ktrdr.core.data.vendor
 from ktrdr.core.data.bar_store import BarStore
-from ktrdr.core.data.parquet import calendar_metadata
+from ktrdr.core.data.parquet import bar_metadata
 from ktrdr.core.data.vendor.importer import import_file
 from ktrdr.core.errors import BadInputError
 
@@ -85,9 +85,7 @@ def _noting(calendar: str) -> Callable[[Path], None]:
         source = path.with_suffix(".txt")
         source.write_text(_GOOD)
         with duckdb.connect() as connection:
-            connection.execute(
-                f"COPY (FROM read_csv('{source}')) TO '{path}' (FORMAT parquet{calendar_metadata(calendar)})"
-            )
+            connection.execute(f"COPY (FROM read_csv('{source}')) TO '{path}' (FORMAT parquet{bar_metadata(calendar)})")
 
     return write
 

@@ -114,7 +114,7 @@ def test_what_is_stored_is_listed_and_loaded(evaluation, file):
     loaded = kt.evaluations.load("waves/1")
     pd.testing.assert_frame_equal(loaded.equity, evaluation.equity)
     pd.testing.assert_frame_equal(loaded.metrics, evaluation.metrics)
-    with pytest.raises(kt.NotFoundError, match="waves/1"):
+    with pytest.raises(kt.NotFoundError, match="`waves` has no evaluation 3 in .*; it has 1, 2"):
         kt.evaluations.load("waves/3")
 
 

@@ -111,7 +111,8 @@ WRONG: list[tuple[Any, str]] = [
     ({**WALK, "train": {"weeks": 26}}, "`train` must be a number of bars or a duration such as 26w, not a map"),
     (
         {**WALK, "step": "29d"},
-        "validation.step: `step: 29d` is longer than `test: 4w`, so bars are never tested; write a step of at most",
+        "validation.step: `step: 29d` is longer than `test: 4w`, so bars are never tested; leave `step` out, or write"
+        " `step: 4w`",
     ),
     ({**WALK, "test": 10, "step": 11}, "validation.step: `step: 11` is longer than `test: 10`"),
     ({**WALK, "anchored": "yes please"}, "validation.anchored: `anchored` must be true or false"),

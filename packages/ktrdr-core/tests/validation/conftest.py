@@ -18,7 +18,7 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.strategy.model import ValidationSection
 from ktrdr.core.trials.trial_ledger import TrialLedger
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.workflows.run_evaluation import evaluate
 
 TEXT = """

@@ -8,7 +8,7 @@ import pytest
 
 from ktrdr.core.validation.edge import CHANCE, Edge, edge_of, edge_sentence
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval, PathResult
-from ktrdr.core.validation.evaluation_words import prediction_sentence
+from ktrdr.core.validation.evaluation_sentences import prediction_sentence
 
 GOOD = {
     "mcc": (0.2, 0.1, 0.3),

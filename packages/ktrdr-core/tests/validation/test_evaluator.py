@@ -184,9 +184,9 @@ def test_all_folds_share_one_array_and_features_are_computed_once(load, run, mem
 
 @pytest.mark.parametrize("validation", [CPCV, WALK], ids=lambda own: own["type"])
 def test_no_training_sees_a_label_that_reaches_its_test_part(load, run, members, validation):
-    found = run(load(**validation), seeds=1)
+    found = run(load(*UNNORMALIZED, **validation), seeds=1)
     timeline = found.curves.time
-    bars = 1 + int(members[0].data.features.shape[0]) - 1
+    bars = len(members[0].data.features)
     assert len(members) == len(found.facts.folds)
     for member, fold in zip(members, found.facts.folds, strict=True):
         tested = np.zeros(bars, dtype=bool)
@@ -333,3 +333,38 @@ def test_too_many_trainings_are_refused_with_their_number():
     check_number(MOST_TRAININGS // 5, 5, model)
     with pytest.raises(BadInputError, match=r"would have 10,005 trainings \(2,001 folds × 5 seeds\)"):
         check_number(MOST_TRAININGS // 5 + 1, 5, model)
+
+
+@pytest.mark.parametrize(
+    ("last", "settings", "told"),
+    [
+        ("2017-03-10", {"reserve": True}, "GBPUSD has no bar in the reserve; leave the symbol out"),
+        ("2017-02-01", {}, "GBPUSD has no bar in the tested period; leave the symbol out"),
+    ],
+)
+def test_a_symbol_without_bars_to_trade_is_told_before_any_training(
+    load, run, bar_store, tmp_path, last, settings, told
+):
+    store, bars = BarStore(tmp_path / "store"), bar_store.read("EURUSD", "1h")
+    store.write(bars)
+    store.write(dataclasses.replace(bars, symbol="GBPUSD").between(None, np.datetime64(last)))
+    both = load(
+        "{mode: single, symbol: EURUSD}",
+        "{mode: multi_symbol, list: [EURUSD, GBPUSD]}",
+        type="walk_forward", train="5w", test="2w", reserve=0.2,
+    )  # fmt: skip
+    events = []
+    with pytest.raises(BadInputError, match=told):
+        run(both, bar_store=store, progress=events.append, **settings)
+    assert "training" not in {event.step for event in events}
+
+
+def test_the_world_is_named_and_two_are_refused_before_any_training(load, run, bar_store, tmp_path):
+    store, bars = BarStore(tmp_path / "store"), bar_store.read("EURUSD", "1h")
+    store.write(dataclasses.replace(bars, world="walk-7"))
+    store.write(dataclasses.replace(bars, symbol="GBPUSD"))
+    found = run(load(**WALK), bar_store=store, seeds=1)
+    assert (found.facts.world, found.look.span.world) == ("walk-7", "walk-7")
+    both = load("{mode: single, symbol: EURUSD}", "{mode: multi_symbol, list: [EURUSD, GBPUSD]}", **WALK)
+    with pytest.raises(BadInputError, match="different markets: EURUSD has bars of the synthetic market walk-7"):
+        run(both, bar_store=store)

@@ -17,6 +17,7 @@ __all__ = [
     "WORLD_PATTERN",
     "check_symbol",
     "is_name",
+    "named_market",
 ]
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -51,6 +52,21 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.ASCII | re.IG
 def is_name(text: str) -> bool:
     """Return True if ``text`` can be the name of a strategy, an indicator, a fuzzy set or a membership."""
     return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def named_market(symbols: str, world: str) -> str:
+    """Return symbols with the synthetic market that their bars are from, if they are from one.
+
+    Args:
+        symbols: one symbol or several, as they are shown.
+        world: name of the synthetic market; empty for imported bars.
+
+    Example:
+        >>> from ktrdr.core.names import named_market
+        >>> named_market("EURUSD", ""), named_market("MEANREV", "mean_reversion-7")
+        ('EURUSD', 'MEANREV (SYNTHETIC market mean_reversion-7)')
+    """
+    return f"{symbols} (SYNTHETIC market {world})" if world else symbols
 
 
 def check_symbol(symbol: str) -> str:

@@ -43,6 +43,7 @@ class DatasetView(BaseModel):
     """One data set; it covers ``[start, end)``, from the open of the first bar to the close of the last.
 
     A ``calendar`` that is not stored is derived from the name of the symbol; ``null`` if the name is ambiguous.
+    ``world`` is the name of the synthetic market that the bars are from, empty for imported bars.
     """
 
     symbol: str
@@ -53,6 +54,7 @@ class DatasetView(BaseModel):
     bytes: int
     calendar: str | None
     calendar_stored: bool
+    world: str
 
 
 class CalendarChange(BaseModel):
@@ -76,10 +78,14 @@ class CalendarView(BaseModel):
 
 
 class BarsPage(BaseModel):
-    """Columns of bars, labelled by their open; ``next`` is the ``start`` of the following page."""
+    """Columns of bars, labelled by their open; ``next`` is the ``start`` of the following page.
+
+    ``world`` is the name of the synthetic market that the bars are from, empty for imported bars.
+    """
 
     symbol: str
     timeframe: str
+    world: str
     time: list[dt.datetime]
     open: list[float]
     high: list[float]
@@ -102,6 +108,7 @@ def list_data(store: Store) -> list[DatasetView]:
             start=utc(info.start),
             end=utc(info.end),
             bytes=info.bytes,
+            world=info.world,
             **listed_calendar(info.symbol, info.calendar),
         )
         for info in store.datasets()
@@ -142,6 +149,7 @@ def get_bars(
     return BarsPage(
         symbol=bars.symbol,
         timeframe=bars.timeframe.name,
+        world=bars.world,
         time=[utc(time) for time in page.time],
         open=page.open.tolist(),
         high=page.high.tolist(),
@@ -188,6 +196,7 @@ class DataReport(BaseModel):
     timeframe: str
     rows: int
     calendar: str
+    world: str
     ok: bool
     gaps: dict[str, int]
     missing_bars: int

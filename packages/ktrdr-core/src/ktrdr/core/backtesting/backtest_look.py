@@ -12,6 +12,7 @@ from ktrdr.core.backtesting.closed_reserve import opened_reserve
 from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.jobs.job_settings import TradingSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.inference_choice import trades_out_of_sample
@@ -70,11 +71,12 @@ def backtest_look(
 
 
 def span_of(bars: Sequence[Bars]) -> Span:
-    """Return the symbols of ``bars`` and the time from their first open to their last close."""
+    """Return the symbols of ``bars``, the time from their first open to their last close, and their world."""
     return Span(
         tuple(sorted(each.symbol for each in bars)),
         seconds_of(min(each.time[0] for each in bars)),
         seconds_of(max(each[-1:].close_time[0] for each in bars)),
+        common_world(bars),
     )
 
 

@@ -27,6 +27,7 @@ from ktrdr.core.fuzzy.membership import membership
 from ktrdr.core.jobs.job_settings import Inference
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.ensemble_predictor import EnsemblePredictor
+from ktrdr.core.names import named_market
 from ktrdr.core.plugins.contract import Explainable, Predictor, Rule, RuleBased
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.short_texts import object_repr
@@ -73,6 +74,7 @@ class Explanation:
         inputs: inputs of the model, in the order of the features.
         rules: rules of a rule-based model, the largest weight first; empty for other models.
         hidden_by_vote: True if the inputs have no contributions only because the members of an ensemble vote.
+        world: name of the synthetic market that the bars are from; empty for imported bars.
     """
 
     model: str
@@ -86,10 +88,11 @@ class Explanation:
     inputs: tuple[InputShare, ...]
     rules: tuple[Rule, ...]
     hidden_by_vote: bool = False
+    world: str = ""
 
     def __repr__(self) -> str:
         outputs = " ".join(f"{name} {value:.3g}" for name, value in self.outputs.items())
-        market = f"{self.symbol} {self.timeframe}"
+        market = f"{named_market(self.symbol, self.world)} {self.timeframe}"
         return object_repr(self, self.model, market, format_time(self.time), self.decision, f"outputs {outputs}")
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +101,7 @@ class Explanation:
             "model": self.model,
             "symbol": self.symbol,
             "timeframe": self.timeframe,
+            "world": self.world,
             "time": format_time(self.time),
             "known_at": format_time(self.known_at),
             "outputs": dict(self.outputs),
@@ -185,6 +189,7 @@ def explain(
         inputs=_inputs(bundle, predictor, bars, matrix, values, row),
         rules=tuple(predictor.rules()) if isinstance(predictor, RuleBased) else (),
         hidden_by_vote=isinstance(predictor, EnsemblePredictor) and predictor.vote_hides_contributions,
+        world=base.world,
     )
 
 

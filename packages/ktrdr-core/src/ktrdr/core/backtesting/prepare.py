@@ -18,6 +18,7 @@ from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.times import format_end, format_time
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
@@ -186,7 +187,8 @@ def read_inputs(
         sweep: whether a sweep is prepared.
 
     Raises:
-        BadInputError: bars are missing, or there are none in the period, or they are in the reserve.
+        BadInputError: bars are missing or of different markets, or there are none in the period, or they are in the
+            reserve.
     """
     start = history_start(manifest)
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
@@ -198,6 +200,7 @@ def read_inputs(
         if start is not None and asked is not None and int(np.searchsorted(base.time, asked)) < warmup:
             bars = stored_inputs(store, symbol, timeframes, None, end)
         read[symbol] = bars
+    common_world(part for bars in read.values() for part in bars.values())
     all_base = {symbol: bars[timeframes[0]] for symbol, bars in read.items()}
     period = choose_period(manifest, settings, all_base, sweep=sweep)
     return tuple(_cut(store, bars, period) for bars in read.values()), period

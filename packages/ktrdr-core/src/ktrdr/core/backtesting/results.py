@@ -28,6 +28,7 @@ from ktrdr.core.files.reading import FileError, parse_json
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import parse_manifest
 from ktrdr.core.models.manifest import Manifest
+from ktrdr.core.names import named_market
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.runs.run_store import RESULT_FILE
 from ktrdr.core.short_texts import counted, first_words, object_repr
@@ -267,6 +268,7 @@ class BacktestResult:
         histograms: histograms of the values that the fuzzy sets read.
         warnings: sentences that every output must show, such as that the period overlaps the training data.
         no_trades: why there are no trades; empty if there are some.
+        world: name of the synthetic market that was traded; empty for imported bars.
         trial_count: number of trials that the backtest was chosen among; ``None`` for results from before trials were
             recorded.
         look: the row for the ledger of trials; ``None`` for a result that was read from its files.
@@ -295,12 +297,14 @@ class BacktestResult:
     histograms: tuple[ValueHistogram, ...] = ()
     warnings: tuple[str, ...] = ()
     no_trades: str = ""
+    world: str = ""
     trial_count: TrialCount | None = None
     look: Look | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        market = f"{first_words([symbol.symbol for symbol in self.symbols], 2)} {self.timeframe}"
+        names = first_words([symbol.symbol for symbol in self.symbols], 2)
+        market = f"{named_market(names, self.world)} {self.timeframe}"
         bars = counted(sum(symbol.bars for symbol in self.symbols), "bar")
         return object_repr(self, self.manifest.ref, market, bars, *account_facts(self.metrics))
 
@@ -316,6 +320,7 @@ class BacktestResult:
                 "start": start,
                 "end": end,
                 "period": self.period,
+                "world": self.world,
                 "settings": self.settings.model_dump(mode="json"),
                 "metrics": self.metrics,
                 "benchmark": self.benchmark,
@@ -507,6 +512,7 @@ def _read(connection: DuckDBPyConnection, directory: Path) -> BacktestResult:
         ),
         warnings=tuple(summary["warnings"]),
         no_trades=summary["no_trades"],
+        world=str(summary.get("world", "")),
         trial_count=_count(summary.get("trial_count")),
         provenance=summary["provenance"],
     )

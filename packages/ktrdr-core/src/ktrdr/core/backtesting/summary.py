@@ -25,6 +25,7 @@ from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.times import format_time
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.inference_choice import Predicted
@@ -70,6 +71,7 @@ def summarize(bundle: Bundle, settings: BacktestSettings, prepared: Prepared, ac
         end=max(bars.end for bars in traded),
         period=prepared.period.statement,
         symbols=symbols,
+        world=common_world(traded),
         trades=table,
         reasons=reasons_of(simulation.trades, evidence, manifest, prepared.predictor, settings.explain),
         equity={

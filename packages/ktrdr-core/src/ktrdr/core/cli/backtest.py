@@ -114,9 +114,10 @@ def print_result(result: BacktestResult, directory: Path, report: Path | None) -
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import format_end, format_time
+    from ktrdr.core.names import named_market
 
     manifest = result.manifest
-    symbols = " ".join(symbol.symbol for symbol in result.symbols)
+    symbols = named_market(" ".join(symbol.symbol for symbol in result.symbols), result.world)
     bars = sum(symbol.bars for symbol in result.symbols)
     click.echo(
         f"\n{manifest.ref}: {bars:,} bars of {symbols} {result.timeframe}, {format_time(result.start)} to"
@@ -183,11 +184,13 @@ def _print_comparison(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import last_day, parse_time
+    from ktrdr.core.names import named_market
     from ktrdr.core.trials.trial_count import TrialCount
 
     head = [
         ["model", *(summary["model"] for summary in summaries.values())],
-        ["symbols", *(" ".join(summary["symbols"]) for summary in summaries.values())],
+        # The result of an older version has no world.
+        ["symbols", *(named_market(" ".join(each["symbols"]), each.get("world", "")) for each in summaries.values())],
         ["from", *(summary["start"][:10] for summary in summaries.values())],
         ["to", *(last_day(parse_time(summary["end"])) for summary in summaries.values())],
         ["commission", *(_percent(summary["settings"]["commission"]) for summary in summaries.values())],

@@ -65,11 +65,12 @@ def check(
 def _print(name: str, report: CheckReport) -> None:
     from ktrdr.core.cli.output import print_table
     from ktrdr.core.data.times import last_day
+    from ktrdr.core.names import named_market
 
     click.echo(
-        f"{name} on {report.symbol} {report.timeframe}: {report.bars:,} bars from {_day(report.start)} to"
-        f" {last_day(report.end)}, cut off at {report.cuts} and started at {report.starts} random bars"
-        f" (seed {report.seed})"
+        f"{name} on {named_market(report.symbol, report.world)} {report.timeframe}: {report.bars:,} bars from"
+        f" {_day(report.start)} to {last_day(report.end)}, cut off at {report.cuts} and started at {report.starts}"
+        f" random bars (seed {report.seed})"
     )
     rows = [_row(finding, report) for finding in report.features]
     if report.labels:

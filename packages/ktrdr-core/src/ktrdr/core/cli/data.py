@@ -173,7 +173,6 @@ def synthesize(
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.timeframe import Timeframe
     from ktrdr.core.data.times import parse_time
-    from ktrdr.core.data.worlds import synthetic_words
     from ktrdr.core.synthetic.market import synthetic_market
     from ktrdr.core.synthetic.storing import number_of_bars, store_market
 
@@ -189,7 +188,7 @@ def synthesize(
     else:
         click.echo(
             f"{symbol} {frame}: {report.added:,} bars added, {report.unchanged:,} already there; "
-            f"{report.rows:,} stored of the {synthetic_words(market.world)}."
+            f"{report.rows:,} stored of the synthetic market {market.world}."
         )
 
 
@@ -200,6 +199,7 @@ def list_(as_json: bool) -> None:
     from ktrdr.core.cli.output import print_json, print_table
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.times import format_end, format_time
+    from ktrdr.core.names import named_market
 
     datasets = default_store().datasets()
     if as_json:
@@ -223,6 +223,9 @@ def list_(as_json: bool) -> None:
             ],
             right=["bars", "size"],
         )
+        for info in datasets:
+            if info.world:
+                click.echo(f"{named_market(f'{info.symbol} {info.timeframe}', info.world)}")
         if any(calendar.startswith("(") for calendar in calendars):
             click.echo("Calendars in parentheses are not stored; they are derived from the symbol's name.")
         unclear = [info.symbol for info, calendar in zip(datasets, calendars, strict=True) if calendar == "?"]
@@ -265,6 +268,7 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
     """Show the first and the last bars of a range."""
     from ktrdr.core.cli.output import print_json, print_table
     from ktrdr.core.data.times import format_time
+    from ktrdr.core.names import named_market
 
     bars = _load(symbol, timeframe, start, end)
     cut = 0 < rows < len(bars)
@@ -276,6 +280,7 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
             {
                 "symbol": symbol,
                 "timeframe": timeframe,
+                "world": bars.world,
                 "rows": len(bars),
                 "bars": [
                     {"time": _iso(bars.time[i])} | {name: getattr(bars, name)[i] for name in names} for i in chosen
@@ -293,8 +298,9 @@ def show(symbol: str, timeframe: str, start: str | None, end: str | None, rows: 
     ]
     if cut and tail:
         table.insert(head, ["...", *[""] * 5])
+    title = f"{named_market(f'{symbol} {timeframe}', bars.world)}: {len(bars):,} bars"
     columns = ["time (UTC)", "open", "high", "low", "close", "volume"]
-    print_table(columns, table, right=columns[1:], title=f"{symbol} {timeframe}: {len(bars):,} bars")
+    print_table(columns, table, right=columns[1:], title=title)
 
 
 @data.command(short_help="Check stored bars: errors, gaps, jumps.")
@@ -399,6 +405,8 @@ def export(
     else:
         click.echo(f"{len(bars):,} bars of {symbol} {timeframe} written to {file}")
         if bars.calendar is not None and not file.name.lower().endswith(".parquet"):
+            if bars.world:
+                click.echo(f"A CSV file does not store that its bars are from the synthetic market {bars.world}.")
             click.echo(f"A CSV file does not store the calendar; import it with --calendar {bars.calendar}")
 
 
@@ -481,10 +489,12 @@ def _print_import(report: ImportReport) -> None:
 
 
 def _print_validation(report: ValidationReport) -> None:
+    from ktrdr.core.names import named_market
+
     gaps = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report.gaps.items() if count)
     verdict = "no errors" if report.ok else "ERRORS"
     click.echo(
-        f"{report.symbol} {report.timeframe}: {report.rows:,} bars, {verdict}; "
+        f"{named_market(f'{report.symbol} {report.timeframe}', report.world)}: {report.rows:,} bars, {verdict}; "
         f"gaps by the calendar {report.calendar}: {gaps or 'none'}"
     )
     for finding in report.findings:

@@ -108,7 +108,7 @@ def print_half(half: Half) -> None:
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
     from ktrdr.core.data.times import format_end, format_time, last_day
     from ktrdr.core.runs.run_store import run_name
-    from ktrdr.core.validation.evaluation_words import accounts_in_words
+    from ktrdr.core.validation.evaluation_sentences import accounts_in_words
 
     facts, result, account = half.facts, half.result, half.facts.account
     click.echo(

@@ -15,7 +15,7 @@ from ktrdr.core.jobs.job_settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.errors import CancelledError
-    from ktrdr.core.validation.evaluation import Evaluation
+    from ktrdr.core.validation.evaluation_parts import Evaluation
 
 __all__ = ["evaluate"]
 

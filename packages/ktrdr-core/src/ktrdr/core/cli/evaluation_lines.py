@@ -36,7 +36,7 @@ def print_evaluation(facts: EvaluationFacts) -> None:
     from ktrdr.core.data.times import last_day
     from ktrdr.core.short_texts import counted
     from ktrdr.core.trials.trial_count import TrialCount
-    from ktrdr.core.validation.evaluation_words import (
+    from ktrdr.core.validation.evaluation_sentences import (
         account_sentence,
         accounts_in_words,
         market_in_words,
@@ -73,26 +73,26 @@ def _capital(text: str) -> str:
 
 def _score(name: str, interval: Interval) -> str:
     """Return a metric with its interval, such as ``27.1% (22.9 to 31.8)``."""
-    from ktrdr.core.validation.evaluation_words import format_score
+    from ktrdr.core.validation.evaluation_sentences import format_score
 
     bounds = _bounds(name, interval).replace("..", " to ")
     return format_score(name, interval.value) + (f" ({bounds})" if bounds else "")
 
 
 def _baseline(baselines: Mapping[str, Mapping[str, Any]], kind: str, name: str) -> str:
-    from ktrdr.core.validation.evaluation_words import format_score
+    from ktrdr.core.validation.evaluation_sentences import format_score
 
     return format_score(name, baselines.get(kind, {}).get(name))
 
 
 def _name(metric: str) -> str:
-    from ktrdr.core.validation.evaluation_words import SCORES
+    from ktrdr.core.validation.evaluation_sentences import SCORES
 
     return _SHORT.get(metric, SCORES[metric])
 
 
 def _print_folds(facts: EvaluationFacts) -> None:
-    from ktrdr.core.validation.evaluation_words import format_score
+    from ktrdr.core.validation.evaluation_sentences import format_score
 
     first, second = _BY_FOLD[facts.output]
     rival = _BASELINES[facts.output]
@@ -124,7 +124,7 @@ def _opens(opens: Sequence[dt.datetime]) -> str:
 
 def _bounds(name: str, interval: Interval) -> str:
     """Return the bounds of a metric, such as ``22.9..31.8``."""
-    from ktrdr.core.validation.evaluation_words import interval_in_words
+    from ktrdr.core.validation.evaluation_sentences import interval_in_words
 
     return interval_in_words(name, interval).replace("%", "").replace(" to ", "..")
 
@@ -144,31 +144,24 @@ def _print_scores(facts: EvaluationFacts) -> None:
 
 def _print_accounts(facts: EvaluationFacts) -> None:
     from ktrdr.core.backtesting.metrics import METRICS, format_metric
+    from ktrdr.core.short_texts import counted
 
     shown = [info for info in METRICS if info.name in _ACCOUNT and info.name in facts.spread]
-    columns = ["lowest", "quartile", "median", "quartile ", "highest", "buy and\nhold"]
-    print_table(
-        [f"{len(facts.paths):,} accounts", *columns],
-        [
-            [
-                info.label,
-                *(
-                    format_metric(info.name, round(value) if info.kind == "count" else value)
-                    for value in (spread.min, spread.low, spread.median, spread.high, spread.max)
-                ),
-                format_metric(info.name, facts.buy_and_hold.get(info.name)),
-            ]
-            for info in shown
-            if (spread := facts.spread[info.name])
-        ],
-        right=columns,
-        whole=columns,
-    )
+    columns = ["lowest", "quartile", "median", "quartile ", "highest"] if len(facts.paths) > 1 else ["strategy"]
+    rows = []
+    for info in shown:
+        spread = facts.spread[info.name]
+        values = (spread.min, spread.low, spread.median, spread.high, spread.max)
+        own = [round(value) if info.kind == "count" else value for value in values[: len(columns)]]
+        rows.append([info.label, *(format_metric(info.name, value) for value in own)])
+        rows[-1].append(format_metric(info.name, facts.buy_and_hold.get(info.name)))
+    columns = [*columns, "buy and\nhold"]
+    print_table([counted(len(facts.paths), "account"), *columns], rows, right=columns, whole=columns)
 
 
 def _print_regimes(facts: EvaluationFacts) -> None:
     from ktrdr.core.backtesting.metrics import format_metric
-    from ktrdr.core.validation.evaluation_words import format_score
+    from ktrdr.core.validation.evaluation_sentences import format_score
 
     if not facts.regimes:
         return

@@ -50,9 +50,11 @@ def explain(model: str, at: str | None, symbol: str | None, inference: Inference
 
 def _print(explained: Explanation) -> None:
     from ktrdr.core.data.times import format_time
+    from ktrdr.core.names import named_market
 
+    market = f"{named_market(explained.symbol, explained.world)} {explained.timeframe}"
     click.echo(
-        f"{explained.model} on {explained.symbol} {explained.timeframe}: bar of {format_time(explained.time)},"
+        f"{explained.model} on {market}: bar of {format_time(explained.time)},"
         f" decided at its close, {format_time(explained.known_at)} UTC"
     )
     outputs = ", ".join(f"{name} {value:.4g}" for name, value in explained.outputs.items())

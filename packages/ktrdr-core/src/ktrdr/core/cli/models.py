@@ -68,6 +68,7 @@ def _listed(entry: ModelEntry) -> dict[str, Any]:
         "plugin": manifest.plugin.name,
         "output": manifest.output,
         "symbols": manifest.data.symbols,
+        "world": manifest.data.world,
         "input_size": manifest.input_size,
         "weights_hash": manifest.weights_hash,
     }
@@ -84,7 +85,7 @@ def _row(entry: ModelEntry) -> list[Any]:
         # In short, so that the references do not fold.
         f"{members} x {manifest.model_type}" if members else manifest.model_type,
         manifest.plugin.name,
-        " ".join(manifest.data.symbols),
+        " ".join(manifest.data.symbols) + (f" ({manifest.data.world})" if manifest.data.world else ""),
         manifest.input_size,
         "ok",
     ]

@@ -90,6 +90,7 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     from ktrdr.core.cli.output import print_table, print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
     from ktrdr.core.data.times import last_day, parse_time
+    from ktrdr.core.names import named_market
     from ktrdr.core.trials.trial_count import TrialCount
 
     labels = {info.name: _SHOWN.get(info.name, info.label) for info in METRICS}
@@ -98,8 +99,8 @@ def print_sweep(result: Mapping[str, Any], top: int) -> None:
     names = list(rows[0]["settings"])
     click.echo(
         f"\n{result['model']}: {len(rows):,} combinations on {result['bars']:,} bars of"
-        f" {' '.join(result['symbols'])} {result['timeframe']}, {result['start'][:10]} to"
-        f" {last_day(parse_time(result['end']))}"
+        f" {named_market(' '.join(result['symbols']), result.get('world', ''))} {result['timeframe']},"
+        f" {result['start'][:10]} to {last_day(parse_time(result['end']))}"
     )
     click.echo(f"Period: {result['period']}.")
     # The result of an older server has no warnings.

@@ -33,7 +33,7 @@ _TINY = 0.001
 
 
 @click.command()
-@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path), required=False)
+@click.argument("strategy_file", metavar="[STRATEGY]", type=click.Path(path_type=Path), required=False)
 @setting_options(TrainingSettings, evaluation=_FROM)
 @click.option(
     "--resume",
@@ -140,15 +140,17 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
-    from ktrdr.core.models.evaluation_words import evaluation_facts
+    from ktrdr.core.models.evaluation_figures import evaluation_facts
     from ktrdr.core.models.model_facts import epochs_in_words, kept_in_words
     from ktrdr.core.models.model_warnings import warnings_of
+    from ktrdr.core.names import named_market
 
     manifest = result.bundle.manifest
     samples = ", ".join(f"{sum(own.values()):,} {part}" for part, own in result.samples.items() if sum(own.values()))
+    market = named_market(" ".join(manifest.data.symbols), manifest.data.world)
     click.echo(
         f"\n{result.bundle.ref}: {manifest.strategy.model.words} trained with {manifest.plugin.name} on"
-        f" {result.device.name}, {samples} samples of {' '.join(manifest.data.symbols)}"
+        f" {result.device.name}, {samples} samples of {market}"
     )
     chosen = kept_in_words(manifest)
     epoch = f"{f'seed {chosen}, ' if chosen else ''}epoch {result.best_epoch} of {result.epochs}"

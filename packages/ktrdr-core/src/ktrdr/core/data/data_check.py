@@ -13,6 +13,7 @@ from ktrdr.core.data.gaps import GAP_KINDS, find_gaps
 from ktrdr.core.data.jumps import large_jumps, split_like_jumps
 from ktrdr.core.data.python_words import in_python
 from ktrdr.core.data.validation import ValidationReport, validate_bars
+from ktrdr.core.names import named_market
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,8 @@ class DataCheck:
         verdict = "no errors" if self.passed else "ERRORS"
         warned = sum(finding.severity == "warning" for finding in self.report.findings)
         return (
-            f"<DataCheck {self.symbol} {self.timeframe}: {self.bars:,} bars, {verdict}, "
+            f"<DataCheck {named_market(self.symbol, self.report.world)} {self.timeframe}: {self.bars:,} bars, "
+            f"{verdict}, "
             f"{'1 warning' if warned == 1 else f'{warned} warnings'}; gaps by {self.calendar}: {gaps or 'none'}>"
         )
 

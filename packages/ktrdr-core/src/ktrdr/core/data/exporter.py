@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.parquet import COLUMNS, PARQUET_COPY, calendar_metadata, connect, copy_to_file
+from ktrdr.core.data.parquet import COLUMNS, PARQUET_COPY, bar_metadata, connect, copy_to_file
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import new_file
 
@@ -23,7 +23,7 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
 
     The columns are those of the store. The file is written completely or not at all. Times in CSV end with ``Z``
     (UTC), so that an import reads the same bars back. A Parquet file contains the calendar as metadata, and an import
-    uses it; CSV has no metadata.
+    uses it, and the name of the synthetic market, and an import refuses it; CSV has no metadata.
 
     Args:
         bars: the bars to write.
@@ -46,5 +46,5 @@ def export_bars(bars: Bars, path: Path, *, overwrite: bool = False) -> None:
     with new_file(path) as temporary, connect() as connection:
         connection.register("bars", {name: getattr(bars, name) for name in COLUMNS})
         select = f"SELECT {time}, open, high, low, close, volume FROM bars"
-        note = calendar_metadata(bars.calendar) if suffix == ".parquet" else ""
+        note = bar_metadata(bars.calendar, bars.world) if suffix == ".parquet" else ""
         copy_to_file(connection, select, temporary, _FORMATS[suffix] + note)

@@ -19,12 +19,13 @@ from ktrdr.core.files.durable import sync_file
 __all__ = [
     "COLUMNS",
     "PARQUET_COPY",
+    "bar_metadata",
     "calendar_in_file",
-    "calendar_metadata",
     "connect",
     "copy_to_file",
     "quoted_path",
     "read_parquet",
+    "world_in_file",
     "write_parquet",
 ]
 
@@ -33,8 +34,9 @@ COLUMNS = ("time", "open", "high", "low", "close", "volume")
 PARQUET_COPY = "FORMAT parquet, COMPRESSION zstd"
 """Options of DuckDB's ``COPY`` to a Parquet file."""
 
-# Exported files contain the calendar; in the store it is in the manifest.
+# Exported files contain calendar and world; in the store they are in the manifest.
 _CALENDAR_KEY = "ktrdr.calendar"
+_WORLD_KEY = "ktrdr.world"
 _ROWS_PER_QUERY = 2_000_000
 
 
@@ -78,12 +80,11 @@ def copy_to_file(connection: duckdb.DuckDBPyConnection, select: str, path: Path,
         raise OSError(str(error)) from error
 
 
-def calendar_metadata(calendar: str | None) -> str:
-    """Return the options of ``COPY`` that write ``calendar`` into a Parquet file; empty for ``None``."""
-    if calendar is None:
-        return ""
-    literal = calendar.replace("'", "''")
-    return f", KV_METADATA {{'{_CALENDAR_KEY}': '{literal}'}}"
+def bar_metadata(calendar: str | None, world: str = "") -> str:
+    """Return the options of ``COPY`` that write calendar and world into a Parquet file; empty if there is neither."""
+    values = {_CALENDAR_KEY: calendar, _WORLD_KEY: world}
+    known = [f"'{key}': '{value.replace(chr(39), 2 * chr(39))}'" for key, value in values.items() if value]
+    return f", KV_METADATA {{{', '.join(known)}}}" if known else ""
 
 
 def calendar_in_file(path: Path) -> str | None:
@@ -92,10 +93,23 @@ def calendar_in_file(path: Path) -> str | None:
     Raises:
         duckdb.Error: the file is not a Parquet file, or is damaged.
     """
+    return _metadata_in_file(path, _CALENDAR_KEY)
+
+
+def world_in_file(path: Path) -> str | None:
+    """Return the synthetic market in the metadata of a Parquet file, ``None`` if its bars are not from one.
+
+    Raises:
+        duckdb.Error: the file is not a Parquet file, or is damaged.
+    """
+    return _metadata_in_file(path, _WORLD_KEY)
+
+
+def _metadata_in_file(path: Path, key: str) -> str | None:
     with connect() as connection:
         found = connection.execute(
             "SELECT value FROM parquet_kv_metadata($file) WHERE key = $key",
-            {"file": quoted_path(path), "key": _CALENDAR_KEY.encode()},
+            {"file": quoted_path(path), "key": key.encode()},
         ).fetchone()
     return None if found is None else bytes(found[0]).decode("utf-8", "replace")
 

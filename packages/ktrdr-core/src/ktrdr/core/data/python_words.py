@@ -27,6 +27,7 @@ _COMMANDS = (
     (re.compile(r"`ktrdr data import`"), "`kt.data.import_files`"),
     (re.compile(r"`ktrdr data check`"), "`kt.data.check`"),
     (re.compile(r"`ktrdr train`"), "`kt.train`"),
+    (re.compile(r"`ktrdr data synthesize`"), "`kt.data.synthesize`"),
     (re.compile(r"`ktrdr models list`"), "`kt.models.list()`"),
     (re.compile(r"`ktrdr data delete (\S+) (\S+)`"), r'`kt.data.delete("\1", "\2")`'),
     (re.compile(r"`ktrdr data delete (\S+)`"), r'`kt.data.delete("\1")`'),

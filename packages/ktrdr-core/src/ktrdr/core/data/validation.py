@@ -53,6 +53,7 @@ class ValidationReport:
         gaps: number of gaps by kind.
         missing_bars: number of bars missing in unexpected gaps.
         findings: one per kind.
+        world: see :attr:`.Bars.world`.
     """
 
     symbol: str
@@ -62,6 +63,7 @@ class ValidationReport:
     gaps: dict[str, int]
     missing_bars: int
     findings: tuple[Finding, ...]
+    world: str = ""
 
     @property
     def ok(self) -> bool:
@@ -75,6 +77,7 @@ class ValidationReport:
             "timeframe": self.timeframe,
             "rows": self.rows,
             "calendar": self.calendar,
+            "world": self.world,
             "ok": self.ok,
             "gaps": self.gaps,
             "missing_bars": self.missing_bars,
@@ -133,7 +136,9 @@ def validate_bars(bars: Bars, calendar: str | None = None, read: TimesRead | Non
         findings += _outside(bars, market, outside_hours(bars, market), read)
         findings += _jumps(bars)
         findings += _volume(bars)
-    return ValidationReport(bars.symbol, bars.timeframe.name, len(bars), market.name, gaps, missing, tuple(findings))
+    return ValidationReport(
+        bars.symbol, bars.timeframe.name, len(bars), market.name, gaps, missing, tuple(findings), bars.world
+    )
 
 
 def _outside(bars: Bars, market: MarketCalendar, rows: np.ndarray, read: TimesRead | None) -> list[Finding]:

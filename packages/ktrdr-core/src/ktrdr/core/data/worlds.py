@@ -7,17 +7,12 @@ from collections.abc import Iterable
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["common_world", "market_words", "synthetic_words"]
-
-
-def synthetic_words(world: str) -> str:
-    """Return ``synthetic market mean_reversion-7``; an empty text for imported bars."""
-    return f"synthetic market {world}" if world else ""
+__all__ = ["common_world", "market_words"]
 
 
 def market_words(world: str) -> str:
     """Return ``bars of the synthetic market mean_reversion-7``, or ``imported bars``."""
-    return f"bars of the {synthetic_words(world)}" if world else "imported bars"
+    return f"bars of the synthetic market {world}" if world else "imported bars"
 
 
 def common_world(bars: Iterable[Bars]) -> str:

@@ -15,6 +15,7 @@ from ktrdr.core.face.model_argument import ModelLike, find_bundle, model_server,
 from ktrdr.core.face.result_frames import frame_of, metrics_frame
 from ktrdr.core.face.result_html import card_row, line_picture, result_block, warning_list
 from ktrdr.core.jobs.job_settings import BacktestSettings, Inference
+from ktrdr.core.names import named_market
 from ktrdr.core.work.progress import Progress
 from ktrdr.core.work.watching import watched
 
@@ -171,7 +172,8 @@ class Backtest:
         result = self._result
         names = [symbol.symbol for symbol in result.symbols]
         shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} symbols"
-        return f"{self.model}: {shown} {result.timeframe}, {format_time(result.start)[:10]} to {last_day(result.end)}"
+        market = f"{named_market(shown, result.world)} {result.timeframe}"
+        return f"{self.model}: {market}, {format_time(result.start)[:10]} to {last_day(result.end)}"
 
     def __repr__(self) -> str:
         metrics = self._result.metrics

@@ -16,7 +16,7 @@ from ktrdr.core.face.result_html import card_row, line_picture, paragraph, resul
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
 from ktrdr.core.jobs.job_settings import EvaluationSettings
 from ktrdr.core.report.page import Card
-from ktrdr.core.validation import evaluation as in_memory
+from ktrdr.core.validation import evaluation_parts as in_memory
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, FoldResult, Interval, PathResult, ReserveResult
 from ktrdr.core.work.progress import Progress
 from ktrdr.core.work.watching import watched

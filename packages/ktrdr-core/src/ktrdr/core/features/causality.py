@@ -82,6 +82,7 @@ class CheckReport:
         look_ahead: bars that the labels declare to look ahead; ``None`` without a declaration.
         features: result for each feature, in model input order.
         labels: result for the labels; ``None`` if there were none.
+        world: name of the synthetic market that the bars are from; empty for imported bars.
     """
 
     symbol: str
@@ -97,6 +98,7 @@ class CheckReport:
     look_ahead: int | None
     features: tuple[Finding, ...]
     labels: Finding | None
+    world: str = ""
 
     @property
     def leaking(self) -> tuple[str, ...]:
@@ -109,6 +111,7 @@ class CheckReport:
         return {
             "symbol": self.symbol,
             "timeframe": self.timeframe,
+            "world": self.world,
             "bars": self.bars,
             "start": str(self.start),
             "end": str(self.end),
@@ -225,6 +228,7 @@ def check_pipeline(
         look_ahead=look_ahead,
         features=tuple(track.finding() for track in tracks),
         labels=label_track.finding() if labels is not None else None,
+        world=base.world,
     )
 
 

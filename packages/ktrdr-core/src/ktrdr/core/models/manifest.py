@@ -20,7 +20,7 @@ from pydantic import (
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.inference.twin_names import twin_files
 from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW, MOST_EPOCHS, MOST_SEEDS
-from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
+from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN, WORLD_PATTERN, named_market
 from ktrdr.core.short_texts import counted, first_words, short_repr
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
 
@@ -143,6 +143,7 @@ class DataReference(_Part):
         rows: number of base bars by symbol.
         split: parts by symbol.
         calendars: trading calendars by symbol; empty in bundles of format 1.
+        world: name of the synthetic market that the bars are from; empty for imported bars.
     """
 
     fingerprint: Sha256
@@ -154,6 +155,7 @@ class DataReference(_Part):
     rows: dict[str, Annotated[int, Field(ge=0)]]
     split: dict[str, SplitBoundaries] = {}
     calendars: dict[str, Sentence] = {}
+    world: Annotated[str, Field(pattern=f"^({WORLD_PATTERN})?$")] = ""
 
     @property
     def days(self) -> str:
@@ -164,9 +166,14 @@ class DataReference(_Part):
         return f"{self.start:%Y-%m-%d} to {last_day(self.end)}"
 
     @property
+    def market(self) -> str:
+        """The symbols, and the synthetic market if the bars are from one."""
+        return named_market(first_words(self.symbols), self.world)
+
+    @property
     def summary(self) -> str:
         """Symbols, timeframes and days on one line: ``EURUSD 1h, 2017-01-01 to 2017-09-29``."""
-        return f"{first_words(self.symbols)} {first_words(self.timeframes)}, {self.days}"
+        return f"{self.market} {first_words(self.timeframes)}, {self.days}"
 
     def __repr__(self) -> str:
         return short_repr(f"{type(self).__name__} {self.summary}")

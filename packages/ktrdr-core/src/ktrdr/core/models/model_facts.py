@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktrdr.core.models.evaluation_words import evaluation_facts
+from ktrdr.core.models.evaluation_figures import evaluation_facts
 from ktrdr.core.models.manifest import Manifest, MemberRecord
 from ktrdr.core.models.member_spread import spread_columns
+from ktrdr.core.names import named_market
 from ktrdr.core.strategy.model import EnsembleSection
 
 __all__ = ["epochs_in_words", "kept_in_words", "member_facts", "model_facts", "score_facts", "twin_in_words"]
@@ -24,7 +25,7 @@ def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("architecture", ", ".join(f"{key} {value}" for key, value in manifest.architecture.items())),
         ("portable twin", twin_in_words(manifest)),
         ("classes", " ".join(manifest.classes)),
-        ("data", f"{' '.join(data.symbols)} {' '.join(data.timeframes)}, {data.days}"),
+        ("data", f"{named_market(' '.join(data.symbols), data.world)} {' '.join(data.timeframes)}, {data.days}"),
         *evaluation_facts(manifest),
         *(("warning", warning) for warning in manifest.warnings),
         ("seed", kept_in_words(manifest) or str(manifest.seed)),

@@ -12,6 +12,7 @@ from ktrdr.core.backtesting.metrics.over_time import rolling_sharpe, rolling_win
 from ktrdr.core.backtesting.results import BacktestResult, SymbolResult
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.data.times import format_end, format_time
+from ktrdr.core.names import named_market
 from ktrdr.core.report import facts, figures
 from ktrdr.core.report.account_tables import account_tables
 from ktrdr.core.report.membership_figures import dead_zone_share, fuzzy_sets_of, membership_figure
@@ -66,7 +67,7 @@ def page_of(result: BacktestResult) -> Page:
 
 def _subtitle(result: BacktestResult) -> str:
     symbols = [symbol.symbol for symbol in result.symbols]
-    names = ", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols"
+    names = named_market(", ".join(symbols) if len(symbols) <= 6 else f"{len(symbols)} symbols", result.world)
     bars = len(result.equity["time"])
     span = f"{format_time(result.start)} to {format_end(result.end)} UTC"
     return f"{names}, {result.timeframe}, {span}, {bars:,} bars. {sentence(result.period)}"

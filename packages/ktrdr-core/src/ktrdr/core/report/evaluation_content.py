@@ -10,16 +10,16 @@ import numpy as np
 from ktrdr.core.backtesting.metrics import METRICS, format_metric
 from ktrdr.core.data.times import last_day
 from ktrdr.core.report.content import sentence
-from ktrdr.core.report.evaluation_figures import MOST_LINES, accounts_figure, folds_figure, spread_figure
+from ktrdr.core.report.evaluation_charts import MOST_LINES, accounts_figure, folds_figure, spread_figure
 from ktrdr.core.report.figures import MOST_PLACES, Figure
 from ktrdr.core.report.page import Block, Card, Cell, Column, MetricRow, Page, Picture, Table
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.report.tones import tone_of
 from ktrdr.core.short_texts import counted
 from ktrdr.core.trials.trial_count import TrialCount
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval, PartTimes, PathResult
-from ktrdr.core.validation.evaluation_words import (
+from ktrdr.core.validation.evaluation_sentences import (
     SCORES,
     account_sentence,
     accounts_in_words,

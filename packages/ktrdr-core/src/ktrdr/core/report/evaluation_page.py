@@ -8,7 +8,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.report.evaluation_content import evaluation_content
 from ktrdr.core.report.page import render
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 
 __all__ = ["write_evaluation_page"]
 

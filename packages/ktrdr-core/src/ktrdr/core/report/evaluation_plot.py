@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ktrdr.core.report.evaluation_content import MOST_POINTS, accounts_picture
 from ktrdr.core.report.timeline import Timeline
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

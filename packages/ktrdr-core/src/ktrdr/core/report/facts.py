@@ -8,11 +8,12 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
-from ktrdr.core.models.evaluation_words import evaluation_facts
+from ktrdr.core.models.evaluation_figures import evaluation_facts
 from ktrdr.core.models.inference_choice import IN_WORDS
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.models.model_facts import kept_in_words, member_facts
 from ktrdr.core.models.model_warnings import warnings_of
+from ktrdr.core.names import named_market
 from ktrdr.core.report.page import Block
 from ktrdr.core.strategy.model import PriceDistance, Risk
 
@@ -110,7 +111,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
         ("architecture", _map(manifest.architecture)),
         (
             "trained on",
-            f"{', '.join(data.symbols)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
+            f"{named_market(', '.join(data.symbols), data.world)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
         *(("training warning", warning) for warning in warnings_of(manifest)),
         *evaluation_facts(manifest),

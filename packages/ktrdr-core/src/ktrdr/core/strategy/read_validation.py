@@ -80,7 +80,8 @@ def _read_lengths(section: Section) -> dict[str, int | str | None] | None:
     if test is not None and step is not None and _is_longer(step, test):
         section.error(
             "step",
-            f"`step: {step}` is longer than `test: {test}`, so bars are never tested; write a step of at most that",
+            f"`step: {step}` is longer than `test: {test}`, so bars are never tested; leave `step` out, or write"
+            f" `step: {test}`",
         )
         return None
     return written

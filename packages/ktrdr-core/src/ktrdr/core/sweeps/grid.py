@@ -179,6 +179,7 @@ def prepare_sweep(
     facts = {
         "model": manifest.ref,
         "symbols": [bars.symbol for bars in traded],
+        "world": traded[0].world,
         "timeframe": manifest.strategy.training_data.base_timeframe,
         "start": time_text(time[:1])[0],
         # The close of the last bar, as in a backtest.

@@ -25,12 +25,13 @@ class PricePath:
     Attributes:
         log_price: float64 ``(n,)``: natural logarithm of each close.
         volatility: float64 ``(n,)``: standard deviation of the price within each bar, of its logarithm.
-        expected: float64 ``(n,)``: expected log return of the next bar, given all that the process knows at the close.
+        expected: returns the expected log return of the next ``horizon`` bars at each close, float64 ``(n,)``, given
+            all that the process knows then.
     """
 
     log_price: np.ndarray
     volatility: np.ndarray
-    expected: np.ndarray
+    expected: Callable[[int], np.ndarray]
 
 
 def _decaying_sum(shocks: np.ndarray, kept: float) -> np.ndarray:
@@ -46,6 +47,10 @@ def _decaying_sum(shocks: np.ndarray, kept: float) -> np.ndarray:
     return np.array(states, dtype=np.float64)
 
 
+def _nothing(n: int) -> Callable[[int], np.ndarray]:
+    return lambda horizon: np.zeros(n)
+
+
 def _mean_reversion(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
     mean = _decaying_sum(values["mean_noise"] * normals(seed, 0, n), 1.0 - values["mean_pull"])
     distance = _decaying_sum(values["noise"] * normals(seed, 1, n), 1.0 - values["reversion"])
@@ -53,7 +58,10 @@ def _mean_reversion(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
     return PricePath(
         math.log(values["price"]) + mean + distance,
         np.full(n, spread),
-        -values["reversion"] * distance - values["mean_pull"] * mean,
+        lambda horizon: (
+            ((1.0 - values["reversion"]) ** horizon - 1.0) * distance
+            + ((1.0 - values["mean_pull"]) ** horizon - 1.0) * mean
+        ),
     )
 
 
@@ -62,7 +70,11 @@ def _momentum(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
     trend = _decaying_sum(values["trend_noise"] * normals(seed, 0, n), kept)
     before = np.concatenate((np.zeros(min(n, 1)), kept * trend[:-1]))
     returns = before + values["volatility"] * normals(seed, 1, n)
-    return PricePath(math.log(values["price"]) + np.cumsum(returns), np.full(n, values["volatility"]), kept * trend)
+    return PricePath(
+        math.log(values["price"]) + np.cumsum(returns),
+        np.full(n, values["volatility"]),
+        lambda horizon: trend * sum(kept**bar for bar in range(1, horizon + 1)),
+    )
 
 
 def _regime_volatility(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
@@ -74,7 +86,7 @@ def _regime_volatility(seed: int, n: int, values: Mapping[str, Any]) -> PricePat
         states.append(turbulent)
     volatility = np.where(np.array(states, dtype=bool), values["turbulent"], values["calm"])
     returns = volatility * normals(seed, 1, n)
-    return PricePath(math.log(values["price"]) + np.cumsum(returns), volatility, np.zeros(n))
+    return PricePath(math.log(values["price"]) + np.cumsum(returns), volatility, _nothing(n))
 
 
 def _garch(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
@@ -87,12 +99,12 @@ def _garch(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
         returns.append(moved)
         variance = omega + alpha * moved * moved + beta * variance
     log_price = math.log(values["price"]) + np.cumsum(np.array(returns, dtype=np.float64))
-    return PricePath(log_price, np.sqrt(np.array(variances, dtype=np.float64)), np.zeros(n))
+    return PricePath(log_price, np.sqrt(np.array(variances, dtype=np.float64)), _nothing(n))
 
 
 def _walk(seed: int, n: int, values: Mapping[str, Any]) -> PricePath:
     returns = values["volatility"] * normals(seed, 0, n)
-    return PricePath(math.log(values["price"]) + np.cumsum(returns), np.full(n, values["volatility"]), np.zeros(n))
+    return PricePath(math.log(values["price"]) + np.cumsum(returns), np.full(n, values["volatility"]), _nothing(n))
 
 
 PATHS: Mapping[str, Callable[[int, int, Mapping[str, Any]], PricePath]] = MappingProxyType(

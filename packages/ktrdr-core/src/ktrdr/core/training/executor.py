@@ -12,6 +12,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.jumps import jump_warnings
 from ktrdr.core.data.loading import bars_digest, fingerprint
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
@@ -283,12 +284,14 @@ class TrainingExecutor:
 
     def _load(self, timeframes: Sequence[str]) -> dict[str, dict[str, Bars]]:
         data = self.strategy.training_data
-        return self._steps.each(
+        loaded = self._steps.each(
             "data",
             data.symbols,
             lambda symbol: load_symbol(self._bar_store, symbol, timeframes, data.date_range),
             lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
         )
+        common_world(part for own in loaded.values() for part in own.values())
+        return loaded
 
     def _fit(self, plan: _Plan, data: TrainingData, judged: _Parts, checkpoint: DirectoryCheckpoint) -> Judged:
         """Train one model, or one for each seed or member of an ensemble, and evaluate the results."""

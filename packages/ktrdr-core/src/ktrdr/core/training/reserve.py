@@ -20,9 +20,12 @@ def timeline(times: Iterable[np.ndarray]) -> np.ndarray:
     """Return the opens of the bars of any symbol, ``datetime64[ns]``, ascending and distinct.
 
     Args:
-        times: opens of each symbol's bars, ``datetime64[ns]`` UTC.
+        times: opens of each symbol's bars, ``datetime64[ns]`` ascending, UTC.
     """
-    return np.unique(np.concatenate(list(times)))
+    first, *others = times
+    # Usually all symbols have the same bars.
+    different = [time for time in others if not np.array_equal(time, first)]
+    return np.unique(np.concatenate([first, *different])) if different else first
 
 
 def reserve_start(times: Iterable[np.ndarray], reserve: float) -> np.datetime64 | None:

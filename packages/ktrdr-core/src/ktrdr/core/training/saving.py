@@ -11,6 +11,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_name
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.inference.probes import probe_rows
 from ktrdr.core.models.bundle import Bundle, BundleError
 from ktrdr.core.models.manifest import (
@@ -48,6 +49,9 @@ def data_reference(
         fingerprint: fingerprint of all bars.
         base_bars: bars of the base timeframe by symbol; not empty.
         split: periods of the parts by symbol.
+
+    Raises:
+        BadInputError: the bars are of different markets.
     """
     return DataReference(
         fingerprint=fingerprint,
@@ -59,6 +63,7 @@ def data_reference(
         rows={symbol: len(bars) for symbol, bars in base_bars.items()},
         split=dict(split),
         calendars={symbol: calendar_name(bars) for symbol, bars in base_bars.items()},
+        world=common_world(base_bars.values()),
     )
 
 

@@ -51,7 +51,7 @@ def training_look(
         training_data=data.fingerprint,
         data=data.fingerprint,
         timeframe=data.base_timeframe,
-        span=Span(tuple(sorted(data.symbols)), int(start.timestamp()), int(end.timestamp())),
+        span=Span(tuple(sorted(data.symbols)), int(start.timestamp()), int(end.timestamp()), data.world),
         account={},
         metrics={
             f"{part}_{name}": value

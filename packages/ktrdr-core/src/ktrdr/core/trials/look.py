@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.names import named_market
 from ktrdr.core.short_texts import first_words, short_repr
 from ktrdr.core.trials.daily_returns import DailyReturns
 
@@ -60,7 +61,7 @@ def look_summary(kind: str, model: str, span: Span, timeframe: str, metrics: Map
     """Return a look on one line: ``backtest of waves/1 on EURUSD 1h, 2017-10-01 to 2017-12-29, Sharpe 0.81``."""
     of_model = f" of {model}" if model else ""
     rated = None if kind == "training" else sharpe_of(metrics)
-    text = f"{kind}{of_model} on {first_words(span.symbols)} {timeframe}, {span.days}"
+    text = f"{kind}{of_model} on {named_market(first_words(span.symbols), span.world)} {timeframe}, {span.days}"
     return text if rated is None else f"{text}, Sharpe {rated:.2f}"
 
 
@@ -110,7 +111,7 @@ class Span:
         return f"{opens:%Y-%m-%d} to {closes:%Y-%m-%d}"
 
     def __repr__(self) -> str:
-        return short_repr(f"Span {first_words(self.symbols)}, {self.days}")
+        return short_repr(f"Span {named_market(first_words(self.symbols), self.world)}, {self.days}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -65,10 +65,10 @@ def mask_of(ranges: Sequence[Range], positions: np.ndarray) -> np.ndarray:
     """Return which positions are in ``ranges``, bool, one for each.
 
     Args:
-        ranges: ascending and disjoint.
-        positions: int64 positions, in any order.
+        ranges: the ranges.
+        positions: int64 ascending positions.
     """
-    edges = np.array([edge for each in ranges for edge in each], dtype=np.int64)
-    # After an odd number of edges a position is inside.
-    inside: np.ndarray = np.searchsorted(edges, positions, side="right") % 2 == 1
+    inside = np.zeros(len(positions), dtype=np.bool_)
+    for start, end in ranges:
+        inside[slice(*np.searchsorted(positions, (start, end)))] = True
     return inside

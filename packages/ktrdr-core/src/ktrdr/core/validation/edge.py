@@ -15,7 +15,7 @@ from typing import Any
 
 from ktrdr.core.backtesting.metrics import format_metric, worse_than
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval
-from ktrdr.core.validation.evaluation_words import SCORES, format_score, interval_in_words, is_below, median_account
+from ktrdr.core.validation.evaluation_sentences import SCORES, format_score, interval_in_words, is_below, median_account
 
 __all__ = ["CHANCE", "Edge", "EdgeCondition", "edge_of", "edge_sentence"]
 

@@ -54,59 +54,76 @@ class EvaluatedData:
     losses: Mapping[str, VolumeLoss]
 
     @property
-    def first_row(self) -> dict[str, int]:
-        """Row of the features at which each symbol begins."""
-        return first_rows({symbol: len(bars) for symbol, bars in self.base.items()})
-
-    @property
     def usable(self) -> dict[str, np.ndarray]:
         """Mask of the rows that can be samples, by symbol: with a label and complete features."""
         return {symbol: self.complete[symbol] & self.labels[symbol].labelled for symbol in self.base}
 
-    def symbol_rows(self, features: np.ndarray, symbol: str) -> np.ndarray:
-        """Return the rows of one symbol in features of all symbols."""
-        start = self.first_row[symbol]
-        return features[start : start + len(self.base[symbol])]
+    def fit(self, train: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the normalizers of a fold, fitted on its training rows and on no other rows, by symbol.
 
-    def features_of(self, train: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the features of a fold, normalized by its training rows and by no other rows.
-
-        The same array is returned for all folds if no column is normalized, so that their trainings share its memory.
-        The rows of a symbol without training samples, which the fold neither trains with nor predicts, are NaN.
+        A symbol without training samples, which the fold neither trains with nor predicts, has none.
 
         Args:
             train: int64 rows of the training samples, by symbol.
         """
-        if self.shared is not None:
-            return self.shared
         known = {symbol: rows for symbol, rows in train.items() if len(rows)}
+        if self.shared is not None:
+            return {}
         fit_normalizers(self.pipeline, {symbol: self.matrices[symbol] for symbol in known}, known, self.window)
-        columns = len(self.pipeline.columns)
-        return stack_symbols(
-            (
-                self.pipeline.normalize(matrix).values
-                if symbol in known
-                else np.full((len(matrix.time), columns), np.nan, dtype=np.float32)
-                for symbol, matrix in self.matrices.items()
-            ),
-            {symbol: len(bars) for symbol, bars in self.base.items()},
-            columns,
-        )
+        return {symbol: self.pipeline.fitted(symbol) for symbol in known}
 
-    def training_data(self, features: np.ndarray, rows: FoldRows) -> TrainingData:
-        """Return the samples of a fold's training; the test part is none of them.
+    def features(self, symbol: str, first: int, end: int, fitted: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the normalized features of some rows of a symbol, float32 ``(rows, columns)``.
 
         Args:
-            features: result of :meth:`features_of`.
+            symbol: the symbol.
+            first: first row.
+            end: row behind the last.
+            fitted: result of :meth:`fit`.
+        """
+        own = self.matrices[symbol]
+        if self.shared is not None:
+            return own.values[first:end]
+        self.pipeline.use_fitted(symbol, fitted[symbol])
+        part = FeatureMatrix(symbol, own.time[first:end], own.values[first:end], own.columns)
+        return self.pipeline.normalize(part).values
+
+    def training_data(self, rows: FoldRows, fitted: Mapping[str, np.ndarray]) -> TrainingData:
+        """Return the samples of a fold's training; the test part is none of them.
+
+        All folds share one array of features if no column is normalized. Else a fold has the rows from its first to
+        its last sample.
+
+        Args:
             rows: samples of the fold.
+            fitted: result of :meth:`fit`.
         """
         weigh = self.training.sample_weights == "uniqueness"
         weights = weigh_samples(rows.train, self.labels) if weigh else None
+        if self.shared is not None:
+            begin = first_rows({symbol: len(bars) for symbol, bars in self.base.items()})
+            features = self.shared
+        else:
+            spans = {symbol: self._span(rows, symbol) for symbol in fitted}
+            lengths = {symbol: end - first for symbol, (first, end) in spans.items()}
+            features = stack_symbols(
+                (self.features(symbol, *span, fitted) for symbol, span in spans.items()),
+                lengths,
+                len(self.pipeline.columns),
+            )
+            begin = dict.fromkeys(self.base, 0) | {
+                symbol: start - spans[symbol][0] for symbol, start in first_rows(lengths).items()
+            }
         return TrainingData(
             features,
-            make_part(rows.train, self.labels, self.first_row, weights),
-            make_part(rows.validation, self.labels, self.first_row),
+            make_part(rows.train, self.labels, begin, weights),
+            make_part(rows.validation, self.labels, begin),
         )
+
+    def _span(self, rows: FoldRows, symbol: str) -> tuple[int, int]:
+        """Return the rows that the windows of a symbol's training and validation samples lie in, half-open."""
+        own = np.concatenate((rows.train[symbol], rows.validation[symbol]))
+        return int(own.min()) - self.window + 1, int(own.max()) + 1
 
 
 def prepare_data(
@@ -116,6 +133,7 @@ def prepare_data(
     window: int,
     caches: Mapping[str, SymbolCache],
     steps: Steps,
+    part: str = "",
 ) -> EvaluatedData:
     """Compute features and labels.
 
@@ -126,16 +144,17 @@ def prepare_data(
         window: number of rows of a sample.
         caches: cache for each symbol's bars. Features from it are the same, to the last bit, as computed ones.
         steps: reports the progress.
+        part: what the names of the steps begin with.
 
     Raises:
         BadInputError: a symbol has no features or no labels.
     """
     features = {symbol: SymbolFeatures(pipeline, own, caches[symbol]) for symbol, own in bars.items()}
     base = {symbol: own[pipeline.timeframes[0]] for symbol, own in bars.items()}
-    steps.each("indicators", bars, lambda symbol: features[symbol].calculate_indicators())
-    steps.each("fuzzy sets", bars, lambda symbol: features[symbol].fuzzify())
-    labels = steps.each("labels", bars, lambda symbol: label_symbol(training.labels, base[symbol]))
-    matrices = steps.each("features", bars, lambda symbol: features[symbol].raw())
+    steps.each(f"{part}indicators", bars, lambda symbol: features[symbol].calculate_indicators())
+    steps.each(f"{part}fuzzy sets", bars, lambda symbol: features[symbol].fuzzify())
+    labels = steps.each(f"{part}labels", bars, lambda symbol: label_symbol(training.labels, base[symbol]))
+    matrices = steps.each(f"{part}features", bars, lambda symbol: features[symbol].raw())
     lengths = {symbol: len(own) for symbol, own in base.items()}
     shared = None
     if not normalized_columns(pipeline.columns):

@@ -12,8 +12,9 @@ from ktrdr.core import __version__
 from ktrdr.core.backtesting.backtest_look import account_terms
 from ktrdr.core.backtesting.data_warnings import data_warnings
 from ktrdr.core.backtesting.metrics import METRICS
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.training.provenance import describe_environment, git_state
-from ktrdr.core.validation.evaluation import Curves, OutOfSample
+from ktrdr.core.validation.evaluation_parts import Curves, OutOfSample
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, FoldResult, PathResult, ReserveResult, Spread
 from ktrdr.core.validation.evaluation_warnings import account_warnings, fold_warnings, seed_warnings
 from ktrdr.core.validation.judgement import Judgement, PathMetrics, part_times
@@ -74,9 +75,9 @@ def evaluation_facts(
         embargo=plan.embargo,
         symbols=tuple(data.base),
         timeframe=strategy.training_data.base_timeframe,
-        world=", ".join(sorted({bars.world for bars in data.base.values()} - {""})),
+        world=common_world(data.base.values()),
         period=part_times(plan.time, (0, len(plan.time)), setup.bar),
-        tested=part_times(plan.time, judgement.tested, setup.bar),
+        tested=part_times(plan.time, setup.tested, setup.bar),
         bars={symbol: len(bars) for symbol, bars in data.base.items()},
         data_fingerprint=data_fingerprint,
         seeds=trained.seeds,

@@ -168,7 +168,7 @@ class EvaluationFacts(_Part):
         look_ahead: bars purged on both sides of a test part.
         embargo: further bars left out on both sides.
         symbols, timeframe: the data.
-        world: name of the synthetic market, or of several; empty for imported bars.
+        world: name of the synthetic market; empty for imported bars.
         period: the evaluated bars, without the reserve.
         tested: bars that the paths trade.
         bars: number of base bars before the reserve, by symbol.

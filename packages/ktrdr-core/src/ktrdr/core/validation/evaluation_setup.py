@@ -9,6 +9,7 @@ import numpy as np
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
@@ -21,7 +22,8 @@ from ktrdr.core.training.preparation import load_symbol
 from ktrdr.core.training.reserve import cut_reserve
 from ktrdr.core.training.task import create_task, detect_device, window_of
 from ktrdr.core.validation.bar_ranges import count_bars, last_bars, up_to
-from ktrdr.core.validation.fold_plan import Fold, FoldPlan
+from ktrdr.core.validation.fold_plan import Fold, FoldPlan, Range
+from ktrdr.core.validation.fold_predictions import rows_between
 from ktrdr.core.validation.folds import FOLD_VALIDATION, plan_folds
 from ktrdr.core.work.steps import Steps
 
@@ -67,6 +69,17 @@ class EvaluationSetup:
         return {symbol: next(iter(own.values())).time for symbol, own in self.bars.items()}
 
     @property
+    def tested(self) -> Range:
+        """Positions of the timeline: the first tested bar, and behind the last."""
+        paths = self.plan.paths
+        return min(path[0].start for path in paths), max(path[-1].end for path in paths)
+
+    @property
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Rows of the tested bars, half-open, by symbol."""
+        return {symbol: rows_between(self.plan, *self.tested, time) for symbol, time in self.times.items()}
+
+    @property
     def bar(self) -> np.timedelta64:
         """Length of a base bar."""
         base = next(iter(next(iter(self.bars.values())).values()))
@@ -104,6 +117,7 @@ def set_up(
         lambda symbol: load_symbol(bar_store, symbol, pipeline.timeframes, dates),
         lambda bars: f"{sum(len(part) for own in bars.values() for part in own.values()):,} bars",
     )
+    common_world(part for own in stored.values() for part in own.values())
     base = {symbol: own[pipeline.timeframes[0]] for symbol, own in stored.items()}
     validation = strategy.validation if strategy.validation is not None else CpcvValidation()
     one = next(iter(base.values()))

@@ -7,8 +7,11 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
@@ -26,9 +29,9 @@ from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.trials.look import Look
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
-from ktrdr.core.validation.evaluation import Evaluation
 from ktrdr.core.validation.evaluation_facts import curves_of, evaluation_facts, out_of_sample
 from ktrdr.core.validation.evaluation_look import evaluation_look
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, last_fold, set_up
 from ktrdr.core.validation.fold_plan import Fold
@@ -42,8 +45,8 @@ from ktrdr.core.validation.fold_trainings import (
     fold_members,
 )
 from ktrdr.core.validation.judgement import Judgement
-from ktrdr.core.validation.path_accounts import TradedPaths
-from ktrdr.core.validation.reserve_opening import closed_reserve, open_reserve, reserve_rows
+from ktrdr.core.validation.path_accounts import TradedPaths, inputs_of
+from ktrdr.core.validation.reserve_opening import closed_reserve, open_reserve, reserve_inputs, reserve_rows
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
@@ -133,6 +136,8 @@ class Evaluator:
                 steps=self._steps,
             )
             opened = self._settings.reserve
+            inputs = inputs_of(setup.bars, setup.bounds, "tested period")
+            inputs_after = reserve_inputs(setup) if opened else ()
             folds = (*setup.plan.folds, *([last_fold(setup)] if opened else []))
             model = self.strategy.model
             seeds = evaluation_seeds(self.strategy.training.seed, self._settings.seeds, model)
@@ -147,7 +152,7 @@ class Evaluator:
                 self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
             with self._timed("features"):
                 data = self._prepare(setup, setup.bars, digests)
-                whole = self._prepare(setup, setup.stored, _digests(setup.stored)) if opened else None
+                whole = self._prepare(setup, setup.stored, _digests(setup.stored), "reserve: ") if opened else None
                 trainings = [self._fold(setup, data, fold) for fold in folds]
             with self._timed("training"):
                 trained = self._train(setup, trainings, seeds, checkpoint)
@@ -157,7 +162,7 @@ class Evaluator:
             judgement = Judgement(setup, data, [trainings[place] for place in places], trained, predictions)
             trading = self._settings.to(BacktestSettings, symbols=None, start=None, end=None, seed=0)
             with self._timed("accounts"):
-                accounts = judgement.trade(trading, self._cancellation, self._each)
+                accounts = judgement.trade(inputs, trading, self._cancellation, self._each)
             with self._timed("metrics"):
                 folds_found = [judgement.fold_result(place) for place in self._each("metrics", "folds", places)]
                 found = judgement.path_metrics(accounts)
@@ -172,6 +177,7 @@ class Evaluator:
                         trained,
                         predictions,
                         len(places),
+                        inputs=inputs_after,
                         settings=trading,
                         each=self._each,
                         cancellation=self._cancellation,
@@ -240,16 +246,17 @@ class Evaluator:
         setup: EvaluationSetup,
         bars: Mapping[str, Mapping[str, Bars]],
         digests: Mapping[str, Mapping[str, bytes]],
+        part: str = "",
     ) -> EvaluatedData:
         caches = {symbol: SymbolCache(self._cache, own, digests=digests[symbol]) for symbol, own in bars.items()}
-        return prepare_data(setup.pipeline, self.strategy.training, bars, setup.window, caches, self._steps)
+        return prepare_data(setup.pipeline, self.strategy.training, bars, setup.window, caches, self._steps, part)
 
     def _fold(self, setup: EvaluationSetup, data: EvaluatedData, fold: Fold) -> FoldTraining:
         self._cancellation.raise_if_requested()
         rows = fold_rows(setup.plan, fold, setup.times, data.usable, setup.window)
-        features = data.features_of(rows.train)
+        fitted = data.fit(rows.train)
         name = f"fold {fold.number}" if fold.test else "the training before the reserve"
-        return FoldTraining(name, fold, rows, features, data.training_data(features, rows))
+        return FoldTraining(name, fold, rows, fitted, data.training_data(rows, fitted))
 
     def _train(
         self,
@@ -289,20 +296,17 @@ class Evaluator:
         """Predict all bars of each fold's test part with each of its models."""
         found = {}
         reserved = {} if whole is None else reserve_rows(setup)
-        after = None if whole is None else whole.features_of(folds[-1].rows.train)
         for number, seed in self._each("prediction", "models", sorted(trained.models)):
             fold = folds[number]
-            source, features = data, fold.features
             # The last fold is tested on the reserve.
-            if whole is not None and after is not None and not fold.fold.test:
-                source, features = whole, after
+            source = data if whole is None or fold.fold.test else whole
             predictor = trained.predictor(number, seed)
             own = {}
             for symbol, bars in source.base.items():
                 tested = tested_rows(setup.plan, fold.fold, bars.time) if fold.fold.test else reserved[symbol]
                 own[symbol] = predict_bars(
                     predictor,
-                    source.symbol_rows(features, symbol),
+                    partial(_features, source, symbol, fold),
                     # A symbol that the fold was not trained with is not predicted.
                     source.complete[symbol] & bool(len(fold.rows.train[symbol])),
                     tested,
@@ -314,6 +318,10 @@ class Evaluator:
                 )
             found[number, seed] = own
         return found
+
+
+def _features(data: EvaluatedData, symbol: str, fold: FoldTraining, first: int, end: int) -> np.ndarray:
+    return data.features(symbol, first, end, fold.fitted)
 
 
 def _digests(bars: Mapping[str, Mapping[str, Bars]]) -> dict[str, dict[str, bytes]]:

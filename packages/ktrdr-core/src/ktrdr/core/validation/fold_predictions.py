@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class SymbolPredictions:
 
 def predict_bars(
     predictor: Predictor,
-    features: np.ndarray,
+    features: Callable[[int, int], np.ndarray],
     complete: np.ndarray,
     rows: np.ndarray,
     *,
@@ -53,7 +53,7 @@ def predict_bars(
 
     Args:
         predictor: the model.
-        features: float32 ``(n, columns)``: rows of the symbol.
+        features: returns the features of the rows from the first to before the second argument.
         complete: bool ``(n,)``: rows whose window is complete.
         rows: int64 ascending rows to predict.
         output: kind of the outputs.
@@ -78,7 +78,7 @@ def predict_bars(
             stop = min(start + _ROWS_AT_ONCE, end)
             row, last = int(rows[start]), int(rows[stop - 1])
             begin = max(row - (predictor.window - 1), 0)
-            found = predictor.predict(features[begin : last + 1])
+            found = predictor.predict(features(begin, last + 1))
             if not isinstance(found, np.ndarray) or found.shape != (last + 1 - begin, *shape[1:]):
                 given = f"outputs of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
                 raise PredictionError(

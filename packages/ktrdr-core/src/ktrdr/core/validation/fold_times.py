@@ -15,4 +15,6 @@ def own_positions(timeline: np.ndarray, time: np.ndarray) -> np.ndarray:
         time: ``datetime64[ns]`` ascending: opens of the symbol's bars, with those of the reserve.
     """
     before = time[: np.searchsorted(time, timeline[-1], side="right")] if len(timeline) else time[:0]
+    if len(before) == len(timeline):
+        return np.arange(len(before), dtype=np.int64)
     return np.searchsorted(timeline, before).astype(np.int64)

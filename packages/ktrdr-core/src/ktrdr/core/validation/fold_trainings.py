@@ -29,15 +29,14 @@ class FoldTraining:
         name: of the fold, for messages: ``fold 3``.
         fold: its bars; without a test part for the fold that is tested on the reserve.
         rows: samples of the fold.
-        features: float32 ``(n, columns)``: rows of all symbols one after another, normalized by the fold's training
-            rows.
+        fitted: normalizers of each symbol, fitted on the training rows.
         data: samples to train and to choose the best epoch with.
     """
 
     name: str
     fold: Fold
     rows: FoldRows
-    features: np.ndarray
+    fitted: Mapping[str, np.ndarray]
     data: TrainingData
 
 

@@ -3,8 +3,8 @@
 A label looks at the bars after it, so neighbouring samples share most of their future, and as many samples hold far
 less evidence than independent ones would. Blocks of successive bars are therefore resampled instead of single samples:
 the circular block bootstrap of D. N. Politis and J. P. Romano, "A Circular Block-Resampling Procedure for Stationary
-Data" (1992). All samples of a bar, of whatever symbol, stay together. A block never crosses a gap in the data: it goes
-on at the beginning of the run of bars that it is in.
+Data" (1992). All samples of a bar, of whatever symbol, stay together. A block never crosses a gap that is longer than
+itself, such as that between two test parts: it goes on at the beginning of the run of bars that it is in.
 
 The length of a block is that of H. R. Künsch, "The Jackknife and the Bootstrap for General Stationary Observations"
 (Annals of Statistics, 1989), as D. N. Politis and H. White, "Automatic Block-Length Selection for the Dependent
@@ -191,7 +191,7 @@ class _Plan:
     Attributes:
         order: int64 ``(m,)``: samples in the order of their bars.
         first: int64 ``(bars,)``: first sample of each bar, in that order.
-        runs: half-open ranges of bars without a gap between them.
+        runs: half-open ranges of bars without a gap of more than a block between them.
         length: bars of a block.
         starts: int64: bars at which blocks begin.
         blocks: number of blocks of a resample.
@@ -217,8 +217,9 @@ class _Plan:
         length = block_length(n, look_ahead, reach)
         if n < _FEWEST_BLOCKS * length:
             return None
-        # After a gap longer than a label, no label reaches from one side to the other.
-        edges = np.flatnonzero(np.diff(bars) > look_ahead) + 1
+        # No label reaches over a gap of this length. Shorter ones, of bars without a label, end no run: runs shorter
+        # than a block would lose the dependence that blocks keep.
+        edges = np.flatnonzero(np.diff(bars) > length) + 1
         ends = [0, *edges.tolist(), n]
         blocks = round(n / length)
         # A resample has as many bars as whole blocks have, not exactly those of the data.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.training.baselines import BaselineOutputs, predict_baselines
 from ktrdr.core.validation.evaluated_data import EvaluatedData
@@ -16,9 +17,9 @@ from ktrdr.core.validation.evaluation_result import FoldResult, Interval, PartTi
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup
 from ktrdr.core.validation.fold_metrics import Judge, Samples, common_samples, outputs_at, path_baselines
 from ktrdr.core.validation.fold_plan import Range
-from ktrdr.core.validation.fold_predictions import SymbolPredictions, rows_between, stitch
+from ktrdr.core.validation.fold_predictions import SymbolPredictions, stitch
 from ktrdr.core.validation.fold_trainings import FoldTraining, TrainedFolds
-from ktrdr.core.validation.path_accounts import Traded, TradedPaths, inputs_of, trade_paths
+from ktrdr.core.validation.path_accounts import Traded, TradedPaths, trade_paths
 from ktrdr.core.validation.regimes import market_level, regime_rows, regimes_of
 from ktrdr.core.work.cancellation import Cancellation
 
@@ -71,17 +72,6 @@ class Judgement:
         task, plan = self.setup.task, self.setup.plan
         return Judge(task.classes, self.data.labels, self.setup.times, plan.time, plan.look_ahead)
 
-    @property
-    def tested(self) -> Range:
-        """Positions of the first tested bar and behind the last."""
-        paths = self.setup.plan.paths
-        return min(path[0].start for path in paths), max(path[-1].end for path in paths)
-
-    @property
-    def bounds(self) -> dict[str, tuple[int, int]]:
-        """Rows of the tested bars, half-open, by symbol."""
-        return {symbol: rows_between(self.setup.plan, *self.tested, time) for symbol, time in self.setup.times.items()}
-
     def fold_result(self, number: int) -> FoldResult:
         """Return the result of a fold.
 
@@ -122,7 +112,7 @@ class Judgement:
             path: position of the path.
             seed: position of the seed.
         """
-        plan, bounds = self.setup.plan, self.bounds
+        plan, bounds = self.setup.plan, self.setup.bounds
         return {
             symbol: stitch(
                 plan.paths[path],
@@ -134,16 +124,23 @@ class Judgement:
             for symbol, time in self.setup.times.items()
         }
 
-    def trade(self, settings: BacktestSettings, cancellation: Cancellation, each: Each[tuple[int, int]]) -> TradedPaths:
+    def trade(
+        self,
+        inputs: tuple[SymbolInput, ...],
+        settings: BacktestSettings,
+        cancellation: Cancellation,
+        each: Each[tuple[int, int]],
+    ) -> TradedPaths:
         """Trade every path with every seed.
 
         Args:
+            inputs: the tested bars of each symbol, and those before.
             settings: capital and costs.
             cancellation: stops the simulation on request.
             each: yields the accounts, and reports the progress.
         """
         seeds = self.trained.seeds
-        traded = Traded(self.setup.strategy, inputs_of(self.setup.bars, self.bounds, "tested period"), settings)
+        traded = Traded(self.setup.strategy, inputs, settings)
         members = [(path, seed) for path in range(1, len(self.setup.plan.paths) + 1) for seed in seeds]
         return trade_paths(
             traded,
@@ -164,7 +161,7 @@ class Judgement:
         common = common_samples(plan, rows, times)
         samples = judge.samples(common)
         outputs = [
-            np.concatenate([own[symbol][common[symbol] - self.bounds[symbol][0]] for symbol in common])
+            np.concatenate([own[symbol][common[symbol] - self.setup.bounds[symbol][0]] for symbol in common])
             for path in range(len(plan.paths))
             for own in (self.path_outputs(path, seed) for seed in self._seeds)
         ]
@@ -197,7 +194,7 @@ class Judgement:
         outputs: Sequence[np.ndarray],
         majority: np.ndarray | None,
     ) -> tuple[RegimeRow, ...]:
-        time, (first, end) = self.setup.plan.time, self.tested
+        time, (first, end) = self.setup.plan.time, self.setup.tested
         # Regimes are those of log returns, which prices of 0 and below do not have.
         if any((bars.close <= 0).any() for bars in self.data.base.values()):
             return ()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.validation.evaluated_data import EvaluatedData
 from ktrdr.core.validation.evaluation_result import ReserveResult
@@ -16,7 +17,7 @@ from ktrdr.core.validation.judgement import Predictions, part_times
 from ktrdr.core.validation.path_accounts import Traded, TradedPaths, inputs_of, trade_paths
 from ktrdr.core.work.cancellation import Cancellation
 
-__all__ = ["closed_reserve", "open_reserve", "reserve_rows"]
+__all__ = ["closed_reserve", "open_reserve", "reserve_inputs", "reserve_rows"]
 
 
 def closed_reserve(setup: EvaluationSetup) -> ReserveResult | None:
@@ -41,6 +42,18 @@ def reserve_rows(setup: EvaluationSetup) -> dict[str, np.ndarray]:
     return found
 
 
+def reserve_inputs(setup: EvaluationSetup) -> tuple[SymbolInput, ...]:
+    """Return the bars of the reserve of each symbol, with those before as history.
+
+    Raises:
+        BadInputError: a symbol has no bar in the reserve.
+    """
+    bounds = {
+        symbol: (int(own[0]), int(own[-1]) + 1) if len(own) else (0, 0) for symbol, own in reserve_rows(setup).items()
+    }
+    return inputs_of(setup.stored, bounds, "reserve")
+
+
 def open_reserve(
     setup: EvaluationSetup,
     whole: EvaluatedData,
@@ -49,6 +62,7 @@ def open_reserve(
     predictions: Predictions,
     place: int,
     *,
+    inputs: tuple[SymbolInput, ...],
     settings: BacktestSettings,
     each: Callable[[str, str, Sequence[tuple[int, int]]], Iterator[tuple[int, int]]],
     cancellation: Cancellation,
@@ -62,6 +76,7 @@ def open_reserve(
         trained: models of all folds and seeds.
         predictions: of all folds and seeds.
         place: position of the training before the reserve among the folds.
+        inputs: bars of the reserve of each symbol, and those before.
         settings: capital and costs.
         each: yields the accounts, and reports the progress.
         cancellation: stops the simulation on request.
@@ -73,9 +88,8 @@ def open_reserve(
     assert closed is not None  # a reserve is opened
     rows = reserve_rows(setup)
     seeds = trained.seeds
-    bounds = {symbol: (int(own[0]), int(own[-1]) + 1) if len(own) else (0, 0) for symbol, own in rows.items()}
     accounts = trade_paths(
-        Traded(setup.strategy, inputs_of(setup.stored, bounds, "reserve"), settings),
+        Traded(setup.strategy, inputs, settings),
         each("reserve", "accounts", [(1, seed) for seed in seeds]),
         lambda _, seed: [own.outputs for own in predictions[place, seeds.index(seed)].values()],
         majority=None,

@@ -27,7 +27,7 @@ from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_JSON, LONGEST_STRATEG
 from ktrdr.core.short_texts import quoted
 from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.trials.trial_count import TrialCount
-from ktrdr.core.validation.evaluation import Curves, Evaluation, OutOfSample
+from ktrdr.core.validation.evaluation_parts import Curves, Evaluation, OutOfSample
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
 
 __all__ = [

@@ -65,8 +65,8 @@ def walk_forward_parts(
         if first > tested:
             raise BadInputError(
                 f"`validation.step: {validation.step}` is longer than `test: {validation.test}`, so the"
-                f" {first - tested:,} bars from {format_time(time[tested])} on are never tested; write a step of at"
-                " most `test`"
+                f" {first - tested:,} bars from {format_time(time[tested])} on are never tested; leave `step` out,"
+                " or write a shorter one"
             )
         folds, tested = folds + 1, max(tested, end)
         yield (begin, first), (first, end)

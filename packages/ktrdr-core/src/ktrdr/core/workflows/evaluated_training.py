@@ -7,7 +7,7 @@ import numpy as np
 from ktrdr.core.data.times import instant_of
 from ktrdr.core.models.manifest import EvaluationRecord, Period
 from ktrdr.core.training.evaluated_source import EvaluatedSource
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, PartTimes
 
 __all__ = ["source_of"]

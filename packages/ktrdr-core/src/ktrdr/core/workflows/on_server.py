@@ -20,7 +20,7 @@ from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Device, EpochRecord
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.trials.trial_count import TrialCount
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.stored_evaluation import read_evaluation
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress

@@ -12,7 +12,7 @@ from ktrdr.core.jobs.job_settings import EvaluationSettings
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy
 from ktrdr.core.trials.trial_ledger import TrialLedger
-from ktrdr.core.validation.evaluation import Evaluation
+from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluator import Evaluator
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress

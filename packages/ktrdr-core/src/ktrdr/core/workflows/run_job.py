@@ -101,7 +101,7 @@ def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
 
 def _evaluate(job: EvaluationJob, attempt: _Attempt) -> dict[str, Any]:
     from ktrdr.core.strategy.loader import load_strategy_text
-    from ktrdr.core.validation.evaluation import Evaluation
+    from ktrdr.core.validation.evaluation_parts import Evaluation
     from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
     from ktrdr.core.workflows.places import plugins_or_all
     from ktrdr.core.workflows.run_evaluation import evaluate

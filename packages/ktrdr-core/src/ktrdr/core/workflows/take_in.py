@@ -72,7 +72,12 @@ def versions_before(home: Path) -> dict[str, int]:
 
 def summary_span(summary: Mapping[str, Any]) -> Span:
     """Return the symbols and the period that a run traded, from its summary."""
-    return Span(tuple(sorted(summary["symbols"])), _seconds(summary["start"]), _seconds(summary["end"]))
+    return Span(
+        tuple(sorted(summary["symbols"])),
+        _seconds(summary["start"]),
+        _seconds(summary["end"]),
+        summary.get("world", ""),
+    )
 
 
 def _run(directory: Path) -> Look:

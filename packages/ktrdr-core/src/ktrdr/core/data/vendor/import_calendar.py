@@ -11,15 +11,29 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.calendar_choice import choose_reading, either_or
 from ktrdr.core.data.calendars import check_calendar
 from ktrdr.core.data.consistency import common_step
-from ktrdr.core.data.parquet import calendar_in_file
+from ktrdr.core.data.parquet import calendar_in_file, world_in_file
 from ktrdr.core.data.symbol_spelling import readings
 from ktrdr.core.data.timeframe import TIMEFRAMES
 from ktrdr.core.data.vendor.vendor_files import PlainFile
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["known_calendar", "noted_calendar", "settled_calendar"]
+__all__ = ["check_real", "known_calendar", "noted_calendar", "settled_calendar"]
 
 _DAY = 86_400_000_000_000
+
+
+def check_real(plain: PlainFile, shown: str) -> None:
+    """Check that a file has no bars of a synthetic market, which would pass for real ones once they are imported.
+
+    Raises:
+        BadInputError: it is a Parquet file with such bars.
+    """
+    world = world_in_file(plain.path) if plain.is_parquet else None
+    if world is not None:
+        raise BadInputError(
+            f"{shown} has bars of the synthetic market {world[:64]!a}, which are not imported; make them with "
+            "`ktrdr data synthesize`"
+        )
 
 
 def noted_calendar(plain: PlainFile, shown: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.data.bar_store import BarStore, WriteReport
 from ktrdr.core.data.validation import ValidationReport
-from ktrdr.core.data.vendor.import_calendar import noted_calendar
+from ktrdr.core.data.vendor.import_calendar import check_real, noted_calendar
 from ktrdr.core.data.vendor.staged_import import import_options, store_rows, target_names
 from ktrdr.core.data.vendor.vendor_columns import Wanted, check_roles
 from ktrdr.core.data.vendor.vendor_files import plain_file, stem
@@ -141,6 +141,7 @@ def import_file(
         staging = stage_file(plain, path, workspace, spelling, watch)
         try:
             progress(ProgressEvent("reading", fraction=1.0, message=path.name))
+            check_real(plain, str(path))
             noted = None if calendar is not None else noted_calendar(plain, str(path))
             names = target_names(staging, symbol, lambda: _symbol_of_name(staging))
             writes, validations = store_rows(staging, names, options, store, noted=noted, progress=progress, stop=stop)

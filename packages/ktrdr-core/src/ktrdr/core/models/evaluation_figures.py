@@ -26,7 +26,7 @@ def evaluation_facts(manifest: Manifest) -> list[tuple[str, str]]:
     # The API reads manifests, and starts without numpy.
     from ktrdr.core.data.times import last_day
 
-    epochs = f" for {counted(record.best_epoch, 'epoch')}" if record.best_epoch else ""
+    epochs = f" for {counted(record.best_epoch, 'epoch')}" if record.best_epoch > 1 else ""
     facts = [
         ("evaluation", f"{record.reference}, {record.words}"),
         ("out of sample", out_of_sample_words(record)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.models.out_of_sample import OutOfSample
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.trials.look import Look
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
@@ -29,19 +30,6 @@ class Curves:
     equity: np.ndarray
     buy_and_hold: np.ndarray
     close: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OutOfSample:
-    """Predictions of one symbol on the median path, each by a model that has not seen the bar.
-
-    Attributes:
-        time: ``datetime64[ns]`` ``(n,)``: opens of the base bars, UTC.
-        outputs: float64 ``(n, classes)`` or ``(n,)``; NaN where features are missing.
-    """
-
-    time: np.ndarray
-    outputs: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
