@@ -192,14 +192,14 @@ def test_a_synthetic_market_is_named(make_evaluation: Make, show: Show):
 def test_the_reserve_is_shown_closed_or_opened(make_evaluation: Make, show: Show):
     evaluation = opened(make_evaluation())
     text = " ".join(show(evaluation).text)
-    assert "Reserve, opened 2 times, this one included: " in text
+    assert "Reserve, opened: " in text
     assert format_metric("total_return", 0.031) in text
     reserve = evaluation.facts.reserve
     assert reserve is not None
     closed = reserve.model_copy(update={"opened": 0, "seeds": (), "metrics": {}, "buy_and_hold": {}})
     facts = evaluation.facts.model_copy(update={"reserve": closed})
     page = show(dataclasses.replace(evaluation, facts=facts))
-    assert any("No training, search or evaluation has touched it." in text for text in page.text)
+    assert any("This evaluation has not used it." in text for text in page.text)
     assert "Reserve" not in page.text
 
 
