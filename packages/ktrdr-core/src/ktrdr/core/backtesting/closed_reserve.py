@@ -34,7 +34,7 @@ def reserve_span(manifest: Manifest, symbols: Collection[str]) -> Span | None:
         return None
     start = min(reserve.start for reserve in reserves.values())
     end = max(reserve.end for reserve in reserves.values())
-    return Span(tuple(sorted(reserves)), int(start.timestamp()), int(end.timestamp()))
+    return Span(tuple(sorted(reserves)), int(start.timestamp()), int(end.timestamp()), manifest.data.world)
 
 
 def bounds_of(reserve: Span) -> tuple[np.datetime64, np.datetime64]:
