@@ -309,7 +309,7 @@ class TestReserve:
         assert str(first.start) == f"{reserve.period.start:%Y-%m-%dT%H:%M:%S}.000000000"
         assert (first.trial_count.known, first.trial_count.reserve_opened) == (1, 1)
         assert first.to_json()["trial_count"]["reserve_opened"] == 1
-        assert first.trial_count.facts["reserve"] == "The reserve has been opened 1 time."
+        assert first.trial_count.facts["reserve"] == "1 trial looked at the reserve, this one included."
         again = backtest(result.bundle, BacktestSettings(reserve=True), plugins=example_plugins)
         assert again.trial_count.reserve_opened == 1  # the same trial, seen again
         dearer = backtest(result.bundle, BacktestSettings(reserve=True, **COSTS), plugins=example_plugins)
@@ -394,9 +394,9 @@ def test_the_command_trains_backtests_and_shows_figures_as_those_of_the_evaluati
     assert "reserve               2017-03-14 to 2017-03-31" in out
     status, out, err = ktrdr("backtest", "waves", "--reserve", "--report", tmp_path / "page.html")
     assert status == 0, err
-    assert "The reserve has been opened 1 time." in out
+    assert "1 trial looked at the reserve, this one included." in out
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "The reserve has been opened 1 time." in page
+    assert "1 trial looked at the reserve, this one included." in page
     assert "cpcv of 6 folds x 2 seeds" in page
     assert ktrdr("models", "verify", "waves")[0] == 0
     assert ktrdr("models", "export", "waves", tmp_path / "waves.zip")[0] == 0
