@@ -45,7 +45,7 @@ $(VENV)/.dev: $(BIN)/uv pyproject.toml $(wildcard packages/*/pyproject.toml)
 	$(BIN)/uv sync --inexact --all-packages --all-groups
 	@touch $@
 
-demo: $(VENV)/.demo  ## train and backtest a strategy on a year of real data
+demo: $(VENV)/.demo  ## run a strategy on real prices, and on a market whose edge is known
 	$(BIN)/ktrdr demo $(ARGS)
 
 check: $(VENV)/.dev  ## the inner loop of one distribution: style, types, quick tests; PKG=core, ml-torch, ml-sklearn, api, worker

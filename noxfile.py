@@ -102,9 +102,17 @@ SUITES = (
 FIRST, SECOND = ["first"], ["second"]
 
 # Minutes of `.ci/run` on two cores: of issues that have landed, and of those to come. Landing an issue moves its row.
-BUDGET_LANDED = {"the house": 30, "trials": 2, "data in": 2, "faults": 3, "face": 1, "population": 3, "portable": 2}
-BUDGET_TO_COME = {
+BUDGET_LANDED = {
+    "the house": 30,
+    "trials": 2,
+    "data in": 2,
+    "faults": 3,
+    "face": 1,
+    "population": 3,
+    "portable": 2,
     "validation": 2,
+}
+BUDGET_TO_COME = {
     "verdict": 2,
     "documents": 1,
     "search": 1,

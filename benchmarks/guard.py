@@ -215,6 +215,15 @@ def thousand_trainings() -> dict[str, float]:
     return reported(populations.__file__, "thousand_trainings()")
 
 
+@functools.cache
+def evaluation() -> dict[str, float]:
+    """Return the seconds of an evaluation of the demo, and its time over that of its trainings, in a new process."""
+    import evaluation as script
+
+    found = reported(script.__file__, "whole_evaluation()")
+    return {"seconds": found["seconds"], "beside_training": found["seconds"] / found["training"]}
+
+
 def trees_in_a_new_process() -> float:
     """Return the CPU time of 20,000 rows of gradient boosting with all imports, over that of scikit-learn."""
     from inference_trees import BOOSTING, SKLEARN, SMALL, started
@@ -288,6 +297,8 @@ LIMITS = (
     Limit("one of 64 members beside a bare loop: anfis, 27 rules", "times", 1 / 10, partial(member_beside_loop, 4)),
     Limit("1,000 trainings of the demo, 26 epochs, two cores", "s", 60.0, lambda: thousand_trainings()["seconds"]),
     Limit("peak memory of the same", "GB", 1.5, lambda: thousand_trainings()["gigabytes"], slack=1.0),
+    Limit("an evaluation of 75 trainings, two years of hours, two cores", "s", 40.0, lambda: evaluation()["seconds"]),
+    Limit("the same beside its trainings", "times", 1 / 0.7, lambda: evaluation()["beside_training"], slack=1.0),
     *(
         Limit(f"twin beside torch: {name}", "times", at_most, partial(twin_beside_torch, name))
         for name, at_most in MOST_BESIDE_TORCH.items()

@@ -32,6 +32,7 @@ TITLES = {
     "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
+    "evaluation": "Evaluation",
     "cluster": "Cluster",
     "api_load": "API under load",
 }

@@ -41,6 +41,7 @@ BENCHMARKS = (
     "sklearn_populations",
     "simulation",
     "backtest",
+    "evaluation",
     "cluster",
     "api_load",
 )

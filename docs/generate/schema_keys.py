@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from ktrdr.core.strategy.part_length import DURATION_PATTERN
+
 Schema = Mapping[str, Any]
 
 ANY_ID, ANY_ITEM = "<id>", "[]"
@@ -183,6 +185,8 @@ def _type(schema: Schema) -> str:
     types = [each for each in ([types] if isinstance(types, str) else types) if each != "null"]
     if schema.get("format") == "date":
         return "day, such as `2017-12-31`"
+    if schema.get("pattern") == f"^{DURATION_PATTERN}$":
+        return "duration, such as `12h`, `90d` or `26w`"
     if "pattern" in schema:
         return "name: letters, digits, `_` and `-`, 64 characters at most"
     match types:

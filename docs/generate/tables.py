@@ -100,7 +100,9 @@ def _keys(argument: str, others: Set[str]) -> str:
 
 
 # Values of examples for keys without a default, and other keys that an example needs.
-_VALUES: Mapping[str, Any] = {"units": 1000, "cash": 5000, "volatility": 0.1, "fraction": 0.01}
+_VALUES: Mapping[str, Any] = {
+    "units": 1000, "cash": 5000, "volatility": 0.1, "fraction": 0.01, "train": "26w", "test": "4w", "step": "4w",
+}  # fmt: skip
 _BESIDE: Mapping[str, Mapping[str, Any]] = {
     "risk_per_trade": {"risk": {"stop_loss": {"percent": 2}}},
     "forward_return": {"decisions": {"output_format": "regression"}},
@@ -108,13 +110,15 @@ _BESIDE: Mapping[str, Mapping[str, Any]] = {
 
 
 def _variant_example(case: tuple[str, ...], keys: Sequence[Key]) -> str:
-    section, name, by, word = case
+    section, *names, by, word = case
     values = {by: word}
     for key in keys:
         (schema,) = key.schemas
         values[key.path[-1]] = schema["default"] if "default" in schema else _VALUES[key.path[-1]]
     beside = _BESIDE.get(word, {})
-    lines = [f"{section}:", f"  {name}: {_flow(values)}"]
+    lines = [f"{section}:", *(f"  {name}: {_flow(values)}" for name in names)]
+    if not names:  # the section itself
+        lines = [f"{section}: {_flow(values)}"]
     lines += [f"  {other}: {_flow(value)}" for other, value in beside.get(section, {}).items()]
     for further, inner in beside.items():
         if further != section:

@@ -12,6 +12,7 @@ import uuid
 import zipfile
 
 import pytest
+import yaml
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +91,8 @@ def test_a_training_goes_on_elsewhere_and_what_came_of_it_is_here(
     assert cluster.get(f"/backtests/{identifier}/trades")["total"] == result["metrics"]["trades"] > 0
     # The worker had a ledger of trials for this operation alone; what counts is that of the API's home.
     assert result["trial_count"]["known"] == 1
-    settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [0.36, 0.38]}
+    own = yaml.safe_load(strategy_text)["decisions"]["confidence_threshold"]
+    settings = {"risk.stop_loss.atr": [2, 3, 4], "decisions.confidence_threshold": [round(own - 0.01, 2), own]}
     found = cluster.wait_for(cluster.start_sweep(model["model"], settings), "completed")["result"]
     options = [part for name, values in settings.items() for part in ("--set", f"{name}={','.join(map(str, values))}")]
     assert json.loads(ktrdr("sweep", model["model"], *options, "--json", home=cluster.home).stdout) == found
@@ -161,24 +163,32 @@ class TestExchange:
         return Exchange(store)
 
     @pytest.fixture
-    def train(self, sklearn_text, monkeypatch, tmp_path, api_home):
-        """Return ``train(operation)``: a result as a worker has it, and the home it worked in."""
+    def work(self, monkeypatch, tmp_path, api_home):
+        """Return ``work(kind, job, operation)``: a result as a worker has it, and the home it worked in."""
         from ktrdr.core.workflows.run_job import run_job
 
-        def run(operation):
+        def run(kind, job, operation):
             home = tmp_path / f"worker-{operation}"
             shutil.copytree(api_home / "data", home / "data")
             with monkeypatch.context() as patch:
                 patch.setenv("KTRDR_HOME", str(home))
-                return home, run_job("training", {"strategy": sklearn_text}, operation=operation)
+                return home, run_job(kind, job, operation=operation)
 
         return run
+
+    @pytest.fixture
+    def train(self, work, sklearn_text):
+        return lambda operation: work("training", {"strategy": sklearn_text}, operation)
+
+    @pytest.fixture
+    def evaluate(self, work, sklearn_text):
+        return lambda operation: work("evaluation", {"strategy": sklearn_text, "seeds": 1}, operation)
 
     def test_a_model_is_taken_in_once_however_often_it_is_told(self, exchange, train, api_home):
         from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
-        delivered = exchange.deliver("A", home, result)
+        delivered = exchange.deliver("A", "training", home, result)
         first = exchange.take_in("A", delivered)
         assert exchange.take_in("A", delivered) == first
         models = ModelStore(api_home / "models")
@@ -187,14 +197,79 @@ class TestExchange:
         # Another operation's model of the same version gets a version of its own here.
         home, result = train("B")
         assert result["model"] == "plain/1"
-        assert exchange.take_in("B", exchange.deliver("B", home, result))["model"] == "plain/2"
+        assert exchange.take_in("B", exchange.deliver("B", "training", home, result))["model"] == "plain/2"
+
+    def test_an_evaluation_is_taken_in_once_with_the_count_of_the_server(self, exchange, store, evaluate, api_home):
+        from ktrdr.core.trials.look import LOOKS
+        from ktrdr.core.validation.stored_evaluation import list_evaluations, load_evaluation
+
+        home, result = evaluate("A")
+        kept = home / "checkpoints" / "plain-0123" / "members" / "0000"
+        kept.mkdir(parents=True)
+        (kept / "member.json").write_text("{}")
+        exchange.keep_member("A", 1, kept)
+        delivered = exchange.deliver("A", "evaluation", home, result)
+        assert store.names("operations/A/members") == []
+        assert str(home) not in json.dumps(delivered)
+        del delivered[LOOKS]
+        counted = {**delivered, "trial_count": {**delivered["trial_count"], "number": 7, "known": 7}}
+        first = exchange.take_in("A", counted)
+        assert exchange.take_in("A", counted) == first
+        assert first["directory"] == str(api_home / "evaluations" / "plain" / "1")
+        assert [entry.name for entry in list_evaluations(api_home / "evaluations")] == ["plain/1"]
+        facts = load_evaluation("plain/1", api_home / "evaluations").facts
+        assert facts.trial_count["number"] == 7
+        assert facts.model_dump(mode="json") == {key: first[key] for key in facts.model_dump()}
+        # That of another operation has the same name where it was made, and the next one here.
+        home, result = evaluate("B")
+        assert result["evaluation"] == "plain/1"
+        taken = exchange.take_in("B", exchange.deliver("B", "evaluation", home, result))
+        assert taken["evaluation"] == "plain/2"
+
+    def test_an_evaluation_that_is_damaged_is_refused(self, exchange, evaluate, store, api_home):
+        from ktrdr.core.errors import KtrdrError
+
+        home, result = evaluate("A")
+        delivered = exchange.deliver("A", "evaluation", home, result)
+        whole = store.get("operations/A/evaluation.zip")
+        store.put("operations/A/evaluation.zip", whole[: len(whole) // 2])
+        with pytest.raises(KtrdrError, match="the evaluation that was sent cannot be read"):
+            exchange.take_in("A", delivered)
+        with pytest.raises(KtrdrError, match="unknown kind `../x`"):
+            exchange.take_in("A", {**delivered, "delivered": "../x"})
+        assert not (api_home / "evaluations").exists()
+
+    def test_a_training_from_an_evaluation_has_it_on_its_worker(
+        self, exchange, store, evaluate, api_home, tmp_path, monkeypatch
+    ):
+        from ktrdr.core.models.model_store import ModelStore
+        from ktrdr.core.workflows.run_job import run_job
+
+        home, result = evaluate("A")
+        exchange.take_in("A", exchange.deliver("A", "evaluation", home, result))
+        text = (api_home / "evaluations" / "plain" / "1" / "strategy.yaml").read_text(encoding="utf-8")
+        job = {"strategy": text, "evaluation": "plain/1"}
+        exchange.provide("B", job)
+        assert len(store.names("evaluations")) == 1
+        # The files of the server may be gone by then: every attempt has the inputs of the first.
+        shutil.rmtree(api_home / "evaluations")
+        monkeypatch.setenv("KTRDR_HOME", str(tmp_path / "worker"))
+        with exchange.home("B") as place, monkeypatch.context() as patch:
+            assert not place.is_relative_to(api_home)
+            patch.setenv("KTRDR_HOME", str(place))
+            delivered = exchange.deliver("B", "training", place, run_job("training", job, operation="B"))
+        monkeypatch.setenv("KTRDR_HOME", str(api_home))
+        assert exchange.take_in("B", delivered)["model"] == "plain/1"
+        bundle = ModelStore(api_home / "models").verify("plain/1")
+        assert bundle.manifest.evaluation.reference == "plain/1"
+        assert list(bundle.out_of_sample()) == ["EURUSD"]
 
     def test_a_model_that_is_damaged_or_anothers_is_refused(self, exchange, train, store, api_home):
         from ktrdr.core.errors import KtrdrError
         from ktrdr.core.models.model_store import ModelStore
 
         home, result = train("A")
-        delivered = exchange.deliver("A", home, result)
+        delivered = exchange.deliver("A", "training", home, result)
         whole = store.get("operations/A/model.zip")
         store.put("operations/A/model.zip", whole[: len(whole) // 2])
         with pytest.raises(KtrdrError):
@@ -214,12 +289,12 @@ class TestExchange:
         from ktrdr.core.data.sample import sample_bars
 
         job = {"strategy": sklearn_text}
-        exchange.provide("A", "training", job)
+        exchange.provide("A", job)
         bars = BarStore(api_home / "data")
         bars.delete("EURUSD", "1h")
         bars.write(sample_bars()[:100])
-        exchange.provide("A", "training", job)
-        exchange.provide("B", "training", job)
+        exchange.provide("A", job)
+        exchange.provide("B", job)
         for operation, rows in (("A", len(sample_bars())), ("B", 100)):
             with exchange.home(operation) as home:
                 assert BarStore(home / "data").info("EURUSD", "1h").rows == rows

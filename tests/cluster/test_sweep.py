@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 SETTINGS = {
-    "decisions.confidence_threshold": [round(0.34 + 0.005 * step, 3) for step in range(10)],
+    "decisions.confidence_threshold": [round(0.5 + 0.005 * step, 3) for step in range(10)],
     "risk.stop_loss.atr": [2, 3, 4, 5],
 }
 

@@ -20,6 +20,7 @@ from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.read_risk import SIZINGS
 from ktrdr.core.strategy.schema import strategy_schema
 from ktrdr.core.strategy.training_parameters import LR_SCHEDULERS
+from ktrdr.core.strategy.validation_parameters import LENGTHS, VALIDATIONS
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ("torch", "sklearn")
@@ -29,6 +30,7 @@ BY_WORD = {
     ("training", "labels"): ("source", {name: source.parameters for name, source in LABEL_SOURCES.items()}),
     ("training", "lr_scheduler"): ("type", LR_SCHEDULERS),
     ("risk", "sizing"): ("type", SIZINGS),
+    ("validation",): ("type", VALIDATIONS),
 }
 # Maps of older files that hold the keys of `training` once more.
 OLDER = {("model", "training"), ("model", "features")}
@@ -133,9 +135,10 @@ def anchors_of(schema, model_types):
         by = BY_WORD.get(path[:-1])
         if by is None or path[-1] == by[0]:
             found["strategy"].add(".".join(part.replace("*", "id") for part in path))
-    for (section, name), (_, words) in BY_WORD.items():
+    for place, (_, words) in BY_WORD.items():
         for word, parameters in words.items():
-            found["strategy"] |= {f"{section}.{name}.{word}.{parameter.name}" for parameter in parameters}
+            found["strategy"] |= {".".join((*place, word, parameter.name)) for parameter in parameters}
+    found["strategy"] |= {f"validation.walk_forward.{key}" for key in LENGTHS}
     for each in model_types.values():
         found["models"] |= {f"{each.name}.{parameter.name}" for parameter in each.architecture}
     return found
@@ -157,11 +160,15 @@ def test_every_key_has_a_row_that_says_all_of_it(page, schema, model_types):
 
 def test_the_rows_show_what_is_declared(page, model_types):
     rows = page("strategy").rows
-    for (section, name), (_, words) in BY_WORD.items():
+    for place, (_, words) in BY_WORD.items():
         for word, parameters in words.items():
             for parameter in parameters:
-                row = rows[f"{section}.{name}.{word}.{parameter.name}"]
-                check_row(row, parameter)
+                check_row(rows[".".join((*place, word, parameter.name))], parameter)
+    for key, description in LENGTHS.items():
+        _, kind, default, told = rows[f"validation.walk_forward.{key}"]
+        assert told.lower() == description.replace("`", "").lower()
+        assert default == ("none" if key == "step" else "required")
+        assert kind.startswith("whole number from 1 to 1,000,000,000 or duration, such as ")
     rows = page("models").rows
     for model_type in model_types.values():
         for parameter in model_type.architecture:

@@ -1,7 +1,8 @@
 """The examples in the docstrings of core run, and print what they show.
 
 An example that imports the sample starts with nothing stored. Every other starts where the first lines of the guide to
-Python end: the sample is imported, its strategy is trained and backtested once. Each docstring has a folder of its own.
+Python end: the sample is imported, its strategy is trained and backtested once. Where an example reads a stored
+evaluation, the strategy is evaluated too. Each docstring has a folder of its own.
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ def first_result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def first_evaluation(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of :func:`first_result` with an evaluation."""
+    home = tmp_path_factory.mktemp("evaluated") / "home"
+    shutil.copytree(first_result, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KTRDR_HOME", str(home))
+        kt.evaluate(kt.example_strategy(), seeds=1, epochs=2, progress=False)
+    return home
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]:
     """Return a function that goes to a new folder, with a copy of a home or with none."""
@@ -67,13 +79,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | 
 
 
 @pytest.mark.parametrize("module", list(modules_with_examples()))
-def test_the_examples_of_a_module(module: str, first_result: Path, folder: Callable[[Path | None], None]) -> None:
+def test_the_examples_of_a_module(
+    module: str, request: pytest.FixtureRequest, first_result: Path, folder: Callable[[Path | None], None]
+) -> None:
     found = examples(module)
     assert found, f"{module} shows `>>>` where doctest does not look: outside a docstring"
     said = []
     for test in found:
         starts_empty = any("import_sample(" in example.source for example in test.examples)
-        folder(None if starts_empty else first_result)
+        reads = any("kt.evaluations.load(" in example.source for example in test.examples)
+        stored = request.getfixturevalue("first_evaluation") if reads and not starts_empty else first_result
+        folder(None if starts_empty else stored)
         said.append(failures(test))
     assert not any(said), "".join(said)
 

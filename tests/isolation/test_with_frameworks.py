@@ -119,7 +119,8 @@ for arguments in COMMANDS:
     print(json.dumps([status, said.getvalue()]))
 """
 STRATEGY = str(Path(__file__).parents[2] / "strategies" / "neuro_mean_reversion.yaml")
-MODEL = "neuro_mean_reversion"
+# The demo has trained two: the first on EURUSD.
+MODEL = "neuro_mean_reversion/1"
 WITHOUT_DATA = [
     (["train", STRATEGY, "--symbols", "eurusd"], "did you mean `EURUSD`?"),
     (["train", STRATEGY, "--start", "2010-01-01", "--end", "2010-12-31"], "there are no 1h bars of EURUSD from"),

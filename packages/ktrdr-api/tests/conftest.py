@@ -195,12 +195,19 @@ training: {labels: {source: direction, horizon: 4, threshold: 0.0005}, epochs: 3
 
 @dataclass(frozen=True)
 class MadeHome:
-    """A home with data, a model and a run; ``result`` and ``look`` are what the job's worker would report."""
+    """A home with data, a model, a run and an evaluation.
+
+    ``result`` and ``look`` are what the worker of a backtest would report, ``evaluated`` what that of an evaluation
+    would, its look included.
+    """
 
     path: Path
     run: Path
     result: dict[str, Any]
     look: dict[str, Any]
+    evaluation: Path
+    evaluated: dict[str, Any]
+    strategy: str
 
 
 @pytest.fixture(scope="session")
@@ -208,13 +215,16 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
     from ktrdr.core.backtesting.run import run_backtest
     from ktrdr.core.data.bar_store import BarStore
     from ktrdr.core.data.sample import install_sample
-    from ktrdr.core.jobs.job_settings import BacktestSettings
+    from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings
     from ktrdr.core.models.model_store import ModelStore
     from ktrdr.core.plugins.manager import PluginManager
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.strategy.loader import load_strategy_text
-    from ktrdr.core.trials.trial_database import default_database
+    from ktrdr.core.trials.look import LOOKS
+    from ktrdr.core.trials.trial_database import SQLiteDatabase, default_database
     from ktrdr.core.trials.trial_ledger import TrialLedger
+    from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
+    from ktrdr.core.workflows.run_evaluation import evaluate
     from ktrdr.core.workflows.run_training import train as train_strategy
 
     path, site = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("site")
@@ -236,7 +246,17 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         result = run_backtest(bundle, **places, settings=BacktestSettings(commission=0.00002))
         run = store_run(result)
         told = {**result.to_json(), "run": "waves/1-1", "directory": str(run)}
-        yield MadeHome(path, run, told, result.look.to_json())
+        judged = evaluate(
+            loaded,
+            EvaluationSettings(seeds=2, commission=0.00002),
+            # A ledger of its own: in that of the model it would be the second trial.
+            **{**places, "trials": TrialLedger(SQLiteDatabase(path / "evaluation-trials.sqlite"))},
+        )
+        facts = store_evaluation(judged).facts
+        evaluation = evaluation_directory(facts.evaluation)
+        looks = [look.to_json() for look in judged.looks]
+        evaluated = {**facts.model_dump(mode="json"), "directory": str(evaluation), LOOKS: looks}
+        yield MadeHome(path, run, told, result.look.to_json(), evaluation, evaluated, _STRATEGY)
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]
 

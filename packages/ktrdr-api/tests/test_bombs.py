@@ -409,7 +409,7 @@ def test_a_strategy(sent, kind):
     assert sent("PUT", "/strategies/x", text).status_code == 422
 
 
-PATHS = ["/trainings", "/backtests", "/sweeps", "/fuzzy/calculate", "/indicators/rsi/calculate"]
+PATHS = ["/trainings", "/evaluations", "/backtests", "/sweeps", "/fuzzy/calculate", "/indicators/rsi/calculate"]
 
 
 @pytest.mark.parametrize("path", PATHS)

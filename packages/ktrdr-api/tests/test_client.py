@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -32,7 +33,7 @@ def engine(engine_double):
 
 @pytest.fixture
 def server(engine, Server, home, made_home):
-    for name in ("models", "runs", "data"):
+    for name in ("models", "runs", "data", "evaluations"):
         shutil.copytree(made_home.path / name, home / name)
     with Server(engine) as server:
         yield server
@@ -185,6 +186,65 @@ def test_backtest_on_a_server_is_the_same_run_here(run, address, work, made_home
     assert ours.trade_rows() == theirs.trade_rows()
     for file in made_home.run.iterdir():
         assert (output / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_evaluate_on_a_server_is_the_same_evaluation_here(
+    run, address, work, made_home, home, strategy_file, tmp_path, monkeypatch
+):
+    from ktrdr.core.validation.stored_evaluation import load_evaluation
+
+    told = {key: value for key, value in made_home.evaluated.items() if key != "looks"}
+    work("completed", told)
+    theirs = load_evaluation("waves/1", made_home.path / "evaluations")
+    report = tmp_path / "report.html"
+    code, out, err = run("evaluate", strategy_file, "--seeds", "2", "--report", report, "--server", address)
+    assert code == 0, err
+    # Client and server of this test share a home, in which the copy is the next evaluation.
+    assert re.search(rf"^Evaluation +waves/2 \(on {address}: waves/1\)$", out, re.MULTILINE)
+    assert f"Next: `ktrdr train {strategy_file} --from waves/1 --server {address}`" in out
+    assert "training: 3/3 epochs" in err
+    assert report.read_text().lower().lstrip().startswith("<!doctype html>")
+    ours = load_evaluation("waves/2")
+    assert ours.facts.model_copy(update={"evaluation": "waves/1"}) == theirs.facts
+    assert (ours.curves.equity == theirs.curves.equity).all()
+    assert ours.text == theirs.text
+    code, out, _ = run("evaluate", strategy_file, "--seeds", "3", "--json", "--server", address)
+    assert (code, json.loads(out)["evaluation_on_server"]) == (0, "waves/1")
+
+
+def test_ctrl_c_cancels_an_evaluation_there_and_resume_goes_on(
+    run, address, engine, strategy_file, eventually, made_home
+):
+    def interrupt():
+        (attempt,) = eventually(lambda: engine.submitted, len)
+        engine.tell("started", attempt, "tcp://w")
+        os.kill(os.getpid(), signal.SIGINT)
+        eventually(lambda: engine.stopped, len)
+        engine.tell("cancelled", attempt)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    code, _, err = run("evaluate", strategy_file, "--seeds", "2", "--server", address)
+    thread.join()
+    assert code == 130
+    command = f"ktrdr evaluate {strategy_file} --seeds 2 --server {address} --resume"
+    assert f"Cancelled; the finished trainings are kept. Continue with `{command}`." in err
+
+    def go_on():
+        attempt = eventually(lambda: engine.submitted[1:], len)[0]
+        engine.tell("started", attempt, "tcp://w")
+        engine.tell("completed", attempt, made_home.evaluated)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    code, _, err = run(*command.split()[1:])
+    thread.join()
+    assert code == 0, err
+    first = engine.submitted[0]
+    assert engine.submitted[1] == type(first)(first.operation_id, 2)
+    code, _, err = run("evaluate", strategy_file, "--seeds", "4", "--server", address, "--resume")
+    assert code == 2
+    assert "no interrupted evaluation of this strategy with these settings" in err
 
 
 def test_sweep_on_a_server(run, address, work):
@@ -380,10 +440,10 @@ def test_the_stream_is_read_as_the_standard_says():
 def test_a_run_with_names_that_lead_elsewhere_is_refused(tmp_path, name):
     import zipfile
 
-    from ktrdr.core.runs.run_archive import unpack_run
+    from ktrdr.core.files.result_archive import unpack_result
 
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
         archive.writestr(name, "x")
     with pytest.raises(BadInputError, match="the run that was sent cannot be read: .* is not a plain file name"):
-        unpack_run(tmp_path / "run.zip", tmp_path / "place")
+        unpack_result(tmp_path / "run.zip", tmp_path / "place", "run")
     assert not (tmp_path / "place").exists()

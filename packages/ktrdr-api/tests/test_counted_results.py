@@ -87,6 +87,60 @@ def test_the_files_of_the_run_say_the_same(told, ledger):
     assert [path.stat().st_ino for path in files] == before, "nothing is written where nothing changed"
 
 
+@pytest.fixture
+def evaluated(made_home, tmp_path):
+    """The result of a worker that evaluated a strategy, with a copy of its files."""
+    directory = tmp_path / "evaluation"
+    shutil.copytree(made_home.evaluation, directory)
+    return {**made_home.evaluated, "directory": str(directory)}
+
+
+def test_an_evaluation_is_one_trial_and_counted_among_all_that_the_server_knows(evaluated, ledger):
+    from ktrdr.core.validation.stored_evaluation import read_evaluation
+
+    own_look = Look.from_json(evaluated[LOOKS][0])
+    ledger.record([dataclasses.replace(own_look, strategy=digest(each)) for each in range(30)])
+    assert evaluated["trial_count"]["number"] == 1
+    own = count(evaluated, ledger)
+    assert LOOKS not in own
+    assert (own["trial_count"]["number"], own["trial_count"]["ledger"]) == (31, ledger.id)
+    assert {name for name, value in own.items() if value != evaluated[name]} == {"trial_count"}
+    assert ledger.page(limit=1)[0].row.kind == "evaluation"
+    assert count(evaluated, ledger) == own
+    assert ledger.rows() == 31
+
+    keep_count(own)
+    stored = read_evaluation(Path(evaluated["directory"])).facts
+    assert stored.trial_count == own["trial_count"]
+    before = [path.stat().st_ino for path in sorted(Path(evaluated["directory"]).iterdir())]
+    keep_count(own)
+    assert [path.stat().st_ino for path in sorted(Path(evaluated["directory"]).iterdir())] == before
+    # Files on a machine of the worker's own are not here.
+    keep_count({**own, "directory": "/nowhere"})
+
+
+def test_trials_made_elsewhere_stay_counted(evaluated, ledger):
+    told = {**evaluated, "trial_count": {**evaluated["trial_count"], "elsewhere": 40}}
+    assert count(told, ledger)["trial_count"]["number"] == 41
+
+
+def test_an_opened_reserve_is_a_trial_of_its_own_whose_openings_are_counted(evaluated, ledger):
+    first = Look.from_json(evaluated[LOOKS][0])
+    span = dataclasses.replace(first.span, start=first.span.end, end=first.span.end + 86_400)
+    reserve = dataclasses.replace(first, span=span, data="1" * 64)
+    ledger.record([dataclasses.replace(reserve, strategy=digest(each)) for each in range(2)])
+    period = {"start": "2017-06-01T00:00:00Z", "end": "2017-07-01T00:00:00Z"}
+    told = {
+        **evaluated,
+        LOOKS: [*evaluated[LOOKS], reserve.to_json()],
+        "reserve": {"period": period, "bars": 10, "opened": 1, "seeds": [], "metrics": {}, "buy_and_hold": {}},
+    }
+    own = count(told, ledger)
+    assert own["trial_count"]["number"] == 1
+    assert own["reserve"] == {**told["reserve"], "opened": 3}
+    assert ledger.rows() == 4
+
+
 def test_a_training_is_recorded_and_its_metrics_stay(told, ledger):
     look = dataclasses.replace(Look.from_json(told[LOOKS][0]), kind="training", account={}, metrics={})
     training = {"model": "waves/1", "metrics": {"test": {"accuracy": 0.5}}, LOOKS: [look.to_json()]}

@@ -143,7 +143,7 @@ def test_paths_and_numbers_that_json_has_not_are_not_shown_wherever_they_were_st
 
 @pytest.fixture
 def filled(Server, engine, home, made_home, eventually):
-    for name in ("models", "data", "runs"):
+    for name in ("models", "data", "runs", "evaluations"):
         shutil.copytree(made_home.path / name, home / name)
     engine.capabilities = ("backtest", "ml-example")
     with Server(engine) as server, httpx2.Client(base_url=server.url, timeout=30) as http:
@@ -156,7 +156,7 @@ def filled(Server, engine, home, made_home, eventually):
 
 
 def filled_in(template, **places):
-    known = {"symbol": "EURUSD", "timeframe": "1h", "version": "1", **places}
+    known = {"symbol": "EURUSD", "timeframe": "1h", "version": "1", "number": "1", **places}
     return re.sub(r"{(\w+)}", lambda match: known.get(match[1], "x"), template)
 
 
@@ -168,7 +168,7 @@ def test_every_route_that_is_asked_by_get_answers_head(filled):
         if "get" not in methods:
             assert http.head(template.removeprefix(API)).status_code in (404, 405, 422), template
             continue
-        name = "waves" if template.startswith(f"{API}/models/") else "rsi_reversion"
+        name = "waves" if template.startswith((f"{API}/models/", f"{API}/evaluations/")) else "rsi_reversion"
         path = filled_in(template.removeprefix(API), operation_id=operation, name=name)
         head = http.head(path)
         if template == f"{API}/events":  # which never ends

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ktrdr.api.routes.backtests import BacktestRequest
+from ktrdr.api.routes.evaluations import EvaluationRequest
 from ktrdr.api.routes.sweeps import SweepRequest
 from ktrdr.api.routes.trainings import TrainingRequest
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob, parse_job
+from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob, parse_job
 
 NUMBERS = st.sampled_from(
     [-1, 0, 0.5, 1, 3, 100, 1e15, 1e16, 2**32 - 1, 2**32, 2**40, 10**9, 10**9 + 1, float("inf"), float("nan"), "7", "x"]
@@ -47,11 +48,11 @@ def outcome(read, refusal):
 
 def agree(kind, request, job, body, subject):
     asked = outcome(lambda: request.model_validate(body), ValidationError)
-    parsed = outcome(lambda: parse_job(kind, body if kind != "training" else subject), BadInputError)
+    parsed = outcome(lambda: parse_job(kind, body if subject is None else subject), BadInputError)
     if asked is None or parsed is None:
         assert asked is parsed is None, (asked, parsed)
         return
-    more = {"strategy": asked.strategy_text} if kind == "training" else {}
+    more = {} if subject is None else {"strategy": asked.strategy_text}
     assert asked.to(job, **more) == parsed
     assert parse_job(kind, json.loads(json.dumps(parsed.model_dump(mode="json")))) == parsed
 
@@ -66,11 +67,23 @@ def test_a_sweep_is_accepted_by_both_and_is_the_same_or_by_neither(body):
     agree("sweep", SweepRequest, SweepJob, body, None)
 
 
-@given(bodies({"strategy_text": st.sampled_from(["name: a", "", "x" * 131_073])}, {**COMMON, "epochs": NUMBERS}))
-def test_a_training_is_accepted_by_both_and_is_the_same_or_by_neither(body):
+TEXTS = {"strategy_text": st.sampled_from(["name: a", "", "x" * 131_073])}
+
+
+def named(body):
     subject = {**body, "strategy": body["strategy_text"]}
     del subject["strategy_text"]
-    agree("training", TrainingRequest, TrainingJob, body, subject)
+    return subject
+
+
+@given(bodies(TEXTS, {**COMMON, "epochs": NUMBERS}))
+def test_a_training_is_accepted_by_both_and_is_the_same_or_by_neither(body):
+    agree("training", TrainingRequest, TrainingJob, body, named(body))
+
+
+@given(bodies(TEXTS, {**TRADING, "epochs": NUMBERS, "seeds": NUMBERS, "trials": NUMBERS, "reserve": st.booleans()}))
+def test_an_evaluation_is_accepted_by_both_and_is_the_same_or_by_neither(body):
+    agree("evaluation", EvaluationRequest, EvaluationJob, body, named(body))
 
 
 PLANTED = """
@@ -89,21 +102,31 @@ from ktrdr.api.app import create_app
 from ktrdr.core.cli.main import cli
 from ktrdr.core.jobs.kinds import parse_job
 schemas = create_app().openapi()["components"]["schemas"]
-subjects = {"training": {"strategy": "a"}, "backtest": {"model": "a"}, "sweep": {"model": "a", "settings": {"x": [1]}}}
+subjects = {
+    "training": {"strategy": "a"},
+    "evaluation": {"strategy": "a"},
+    "backtest": {"model": "a"},
+    "sweep": {"model": "a", "settings": {"x": [1]}},
+}
 print(json.dumps({
     kind: {
         "help": " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split()),
         "schema": schemas[f"{kind.title()}Request"]["properties"].get("planted"),
         "job": parse_job(kind, subject).model_dump(mode="json").get("planted"),
     }
-    for (kind, subject), command in zip(subjects.items(), ("train", "backtest", "sweep"))
+    for (kind, subject), command in zip(subjects.items(), ("train", "evaluate", "backtest", "sweep"))
 }))
 """
 
 
 @pytest.mark.parametrize(
     ("place", "kinds"),
-    [("TrainingSettings", {"training"}), ("TradingSettings", {"backtest", "sweep"})],
+    [
+        ("TrainingSettings", {"training"}),
+        ("EvaluationSettings", {"evaluation"}),
+        ("TradingSettings", {"backtest", "sweep"}),
+        ("AccountSettings", {"evaluation", "backtest", "sweep"}),
+    ],
 )
 def test_a_field_is_added_in_one_place(place, kinds):
     """One line in the class of the settings: option, request and job have it."""
@@ -122,6 +145,7 @@ def test_a_field_is_added_in_one_place(place, kinds):
 
 STARTS = {
     "trainings": {"strategy": "rsi_reversion"},
+    "evaluations": {"strategy": "rsi_reversion"},
     "backtests": {"model": "waves"},
     "sweeps": {"model": "waves", "settings": {"risk.max_holding_period": [5, None]}},
 }
@@ -211,7 +235,7 @@ def test_thousands_of_wrong_values_are_a_few_errors(client, kind):
         rb'{"strategy_text": "name: \ud800"}',
     ],
 )
-@pytest.mark.parametrize("path", ["trainings", "backtests", "sweeps", "fuzzy/calculate"])
+@pytest.mark.parametrize("path", ["trainings", "evaluations", "backtests", "sweeps", "fuzzy/calculate"])
 def test_half_a_character_is_the_clients_fault(client, path, body):
     answer = client.post(f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422

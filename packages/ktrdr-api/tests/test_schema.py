@@ -53,7 +53,14 @@ def test_the_document_names_what_it_describes(server):
     assert len(set(identifiers)) == len(identifiers) > 35
     assert not [name for name in identifiers if "api_v1" in name]
     assert all(operation["summary"] and operation["description"] for operation in operations)
-    assert {"TrainingRequest", "BacktestRequest", "OperationView", "Problem"} <= set(document["components"]["schemas"])
+    assert {
+        "TrainingRequest",
+        "EvaluationRequest",
+        "EvaluationFacts",
+        "BacktestRequest",
+        "OperationView",
+        "Problem",
+    } <= set(document["components"]["schemas"])
     for operation in operations:
         for status, response in operation["responses"].items():
             if status.startswith(("4", "5")) and "content" in response:

@@ -150,6 +150,7 @@ def test_a_training_runs_and_gives_its_result(serving, engine_double, eventually
             "epochs": 3,
             "seeds": None,
             "ensemble": False,
+            "evaluation": None,
             "device": "auto",
         }
         engine.tell("started", attempt, "tcp://127.0.0.1:1")

@@ -98,6 +98,48 @@ def test_without_validation_the_training_loss_decides(problem, train, without_va
     assert "val_loss" not in model.history[0].metrics
 
 
+@pytest.mark.parametrize(("name", "rate"), [("mlp", 0.5), ("lstm", 4.0), ("anfis", 0.5)])
+def test_the_last_epoch_is_kept_on_request_though_another_was_better(
+    problem, train, same, without_validation, name, rate
+):
+    architecture = {"learning": "gradient"} if name == "anfis" else None
+    settings = {**WILD, "epochs": 8, "learning_rate": rate}
+    best = train(without_validation(problem(name, architecture=architecture, settings=settings)))
+    last = train(without_validation(problem(name, architecture=architecture, settings=settings | {"keep_last": True})))
+    assert last.history == best.history
+    assert last.best_epoch == 8
+    assert best.best_epoch == int(np.argmin([record.metrics["train_loss"] for record in best.history])) + 1
+    assert same(best, last) == (best.best_epoch == 8)
+
+
+def test_the_last_of_several_epochs_is_that_of_a_shorter_run(problem, train, same, without_validation):
+    scheduler = {"type": "cosine", "parameters": {"min_lr": 0.0}}
+    settings = {"lr_scheduler": scheduler, "keep_last": True, "schedule_epochs": 10}
+    longer = train(without_validation(problem(settings={**settings, "epochs": 10})))
+    shorter = train(without_validation(problem(settings={**settings, "epochs": 4})))
+    # The learning rates are those of the longer run.
+    assert shorter.history == longer.history[:4]
+    assert shorter.best_epoch == 4
+    assert not same(shorter, longer)
+
+
+def test_without_validation_a_plateau_is_one_of_the_training_loss(problem, train, without_validation):
+    parameters = {"factor": 0.5, "patience": 0, "threshold": 0.01, "min_lr": 0.0}
+    scheduler = {"type": "reduce_on_plateau", "parameters": parameters}
+    given = problem(settings={**WILD, "epochs": 12, "lr_scheduler": scheduler, "keep_last": True})
+    history = train(without_validation(given)).history
+    rate, best, expected = WILD["learning_rate"], np.inf, []
+    for record in history:
+        expected.append(rate)
+        loss = record.metrics["train_loss"]
+        if loss < best * (1 - 0.01):
+            best = loss
+        else:
+            rate *= 0.5
+    assert [record.metrics["learning_rate"] for record in history] == expected
+    assert expected[-1] < expected[0], "the settings are to have a plateau"
+
+
 def test_monitoring_what_is_not_measured_is_refused(problem, train, without_validation):
     with pytest.raises(BadInputError, match=r"`val_loss` needs validation samples and there are none; raise"):
         train(without_validation(problem(settings=stopping())))

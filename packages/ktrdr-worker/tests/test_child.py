@@ -229,7 +229,7 @@ def test_with_an_object_store_the_cache_is_that_of_the_machine(monkeypatch, tmp_
         def restore_checkpoint(self, operation, home):
             pass
 
-        def deliver(self, operation, home, result):
+        def deliver(self, operation, kind, home, result):
             return result
 
     def run_job(kind, job, *, cache, **options):

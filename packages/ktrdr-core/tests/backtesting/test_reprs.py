@@ -11,10 +11,10 @@ import pytest
 from ktrdr.core.backtesting.account import Account
 from ktrdr.core.backtesting.explanation import Explanation
 from ktrdr.core.backtesting.metrics import AccountCurve
-from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.results import BacktestResult, read_result
 from ktrdr.core.backtesting.signals import SignalRules, Signals
 from ktrdr.core.backtesting.simulation import Costs, Market, simulate
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.report.content import page_of
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.strategy.model import Risk

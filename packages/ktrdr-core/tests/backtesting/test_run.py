@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from ktrdr.core.backtesting.prediction import PredictionError
-from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.results import read_result, read_summary
 from ktrdr.core.backtesting.run import run_backtest
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.backtesting.tables import read_table
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.calendars import bars_per_year

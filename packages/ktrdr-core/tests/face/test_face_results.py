@@ -16,7 +16,7 @@ from ktrdr.core.backtesting.metrics import METRICS
 from ktrdr.core.backtesting.results import read_result
 from ktrdr.core.face.check_face import Check
 from ktrdr.core.face.training_face import Training
-from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.report.figures import GREEN, RED
 from ktrdr.core.runs.run_store import find_run
@@ -36,6 +36,7 @@ def backtest(training):
     ("function", "settings", "but"),
     [
         (kt.train, TrainingSettings, set()),
+        (kt.evaluate, EvaluationSettings, set()),
         (kt.backtest, BacktestSettings, set()),
         (kt.sweep, SweepSettings, {"settings"}),
     ],

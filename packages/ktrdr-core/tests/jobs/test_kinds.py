@@ -13,6 +13,7 @@ JOBS = {
     "training": {"strategy": "name: a", "symbols": ["EURUSD"], "start": "2017-01-01", "epochs": 3},
     "backtest": {"model": "a/1", "commission": 0.0001, "end": "2017-06-30"},
     "sweep": {"model": "a/1", "settings": {"risk.stop_loss.atr": [0, 1, 2.5, True, None, "x"]}},
+    "evaluation": {"strategy": "name: a", "seeds": 3, "reserve": True},
 }
 
 
@@ -64,12 +65,12 @@ def test_what_is_wrong_is_one_sentence(kind, data, message):
 STORED = {
     "training": {
         "strategy": "name: a", "symbols": ["EURUSD"], "start": "2017-01-01", "end": None, "seed": 5, "epochs": None,
-        "device": "auto", "seeds": 3, "ensemble": True,
+        "device": "auto", "seeds": 3, "ensemble": True, "evaluation": None,
     },
     "backtest": {
         "model": "a/1", "symbols": None, "start": None, "end": "2017-06-30", "capital": 10000.0, "commission": 0.0001,
         "slippage": 0.0, "trials": None, "explain": 100, "device": "cpu", "seed": 0,
-        "inference": "portable",
+        "inference": "portable", "reserve": False,
     },
     "sweep": {
         "model": "a/1", "settings": {"risk.stop_loss.atr": [2, 3.5, None]}, "metric": "sharpe", "symbols": ["A", "B"],
@@ -85,9 +86,38 @@ def test_a_job_that_a_ledger_holds_is_read_as_it_was_written(kind):
 
 
 def test_a_training_from_before_there_were_several_seeds_has_one():
-    then = {name: value for name, value in STORED["training"].items() if name not in ("seeds", "ensemble")}
+    since = {"seeds": None, "ensemble": False, "evaluation": None}
+    then = {name: value for name, value in STORED["training"].items() if name not in since}
     read = parse_job("training", then).model_dump(mode="json")
-    assert read == {**STORED["training"], "seeds": None, "ensemble": False}
+    assert read == {**STORED["training"], **since}
+
+
+def test_a_backtest_from_before_there_was_a_reserve_opens_none():
+    then = {name: value for name, value in STORED["backtest"].items() if name != "reserve"}
+    assert parse_job("backtest", then).reserve is False
+
+
+OF_EVALUATION = {"strategy": "name: a", "evaluation": "waves/3"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"seed": 0}, "takes strategy, data, seed and epochs from it; leave out `seed`"),
+        ({"seeds": 2}, "leave out `seeds`"),
+        ({"ensemble": True}, "leave out `ensemble`"),
+        ({"epochs": 1}, "leave out `epochs`"),
+        ({"symbols": ["A"]}, "leave out `symbols`"),
+        ({"start": "2020-01-01"}, "leave out `start`"),
+        ({"end": "2020-01-01"}, "leave out `end`"),
+        ({"evaluation": "waves/0"}, "evaluation must be written like rsi_reversion/1, not 'waves/0'"),
+        ({"evaluation": "../x"}, "evaluation must be written like"),
+    ],
+)
+def test_a_training_from_an_evaluation_has_no_other_settings(more, message):
+    assert parse_job("training", {**OF_EVALUATION, "device": "cpu"}).evaluation == "waves/3"
+    with pytest.raises(BadInputError, match=message):
+        parse_job("training", {**OF_EVALUATION, **more})
 
 
 def test_a_sweep_from_before_the_ledger_of_trials_is_read_with_what_holds_today():

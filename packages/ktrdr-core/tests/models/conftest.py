@@ -8,12 +8,23 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ktrdr.core.features.columns import feature_columns
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.manifest import DataReference, Environment, ManifestFields, MemberRecord, PluginReference
+from ktrdr.core.models.manifest import (
+    DataReference,
+    Environment,
+    EvaluationRecord,
+    ManifestFields,
+    MemberRecord,
+    Period,
+    PluginReference,
+    SplitBoundaries,
+)
 from ktrdr.core.models.model_store import BundleWriter, ModelStore
+from ktrdr.core.models.out_of_sample import OutOfSample, write_out_of_sample
 from ktrdr.core.plugins.contract import EpochRecord
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import Strategy
@@ -132,6 +143,58 @@ def add(store: ModelStore, fields: ManifestFields, fill: Callable[..., None]) ->
         with store.create("waves") as writer:
             fill(writer, weights)
             return writer.commit(fields)
+
+    return run
+
+
+@pytest.fixture
+def predictions() -> dict[str, OutOfSample]:
+    """Predictions of three hours, the second of which lacks features."""
+    time = np.datetime64("2017-03-01T00", "ns") + np.arange(3) * np.timedelta64(1, "h")
+    outputs = np.array([[0.5, 0.25, 0.25], [np.nan] * 3, [0.0, 0.0, 1.0]])
+    return {"EURUSD": OutOfSample(time, outputs)}
+
+
+@pytest.fixture
+def evaluated_fields(fields: ManifestFields) -> ManifestFields:
+    """The manifest of a model that was trained from an evaluation with a reserve."""
+    data = fields.data
+    reserve = Period(start=data.end, end=dt.datetime(2017, 12, 31, tzinfo=dt.UTC))
+    split = SplitBoundaries(train=Period(start=data.start, end=data.end), reserve=reserve)
+    record = EvaluationRecord(
+        reference="waves/3",
+        kind="cpcv",
+        folds=15,
+        seeds=5,
+        accounts=25,
+        median=(2, 42),
+        tested=Period(start=data.start, end=data.end),
+        bars={"EURUSD": "1" * 64},
+        spread={"sharpe": {"number": 25, "mean": 0.5, "median": 0.4, "low": 0.1, "high": 0.9, "min": -1.0, "max": 2}},
+        metrics={"accuracy": {"value": 0.5, "low": 0.45, "high": 0.55}},
+        account={"capital": 10_000.0, "commission": 0.0002, "slippage": 0.0},
+        reserve=reserve,
+        best_epoch=7,
+    )
+    return fields.model_copy(
+        update={"data": data.model_copy(update={"split": {"EURUSD": split}}), "evaluation": record}
+    )
+
+
+@pytest.fixture
+def add_evaluated(
+    store: ModelStore,
+    evaluated_fields: ManifestFields,
+    predictions: dict[str, OutOfSample],
+    fill: Callable[..., None],
+) -> Callable[[], Bundle]:
+    """Return ``add_evaluated()``, which puts a model that was trained from an evaluation into the store."""
+
+    def run() -> Bundle:
+        with store.create("waves") as writer:
+            fill(writer)
+            write_out_of_sample(writer.directory, predictions)
+            return writer.commit(evaluated_fields)
 
     return run
 

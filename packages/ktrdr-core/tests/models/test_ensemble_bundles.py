@@ -36,7 +36,7 @@ def test_every_member_has_its_files_in_a_directory_and_in_the_manifest(store, ad
         for number in (1, 2, 3)
         for name in ("history.json", "model.json", "weights.safetensors")
     }
-    assert bundle.manifest.schema_version == 5
+    assert bundle.manifest.schema_version == 6
     assert store.verify("waves").ref == "waves/1"
 
 

@@ -224,8 +224,8 @@ def test_tags_in_the_strategy_file_are_never_acted_on(store, add, rewrite, canar
 
 CHANGES = {
     "newer format": (
-        {"schema_version": 6},
-        r"it has bundle format 6, this core reads up to 5; update core with `pip install --upgrade ktrdr-core`$",
+        {"schema_version": 7},
+        r"it has bundle format 7, this core reads up to 6; update core with `pip install --upgrade ktrdr-core`$",
     ),
     "no format": ({"schema_version": None}, "schema_version"),
     "format of text": ({"schema_version": "2"}, "schema_version"),

@@ -313,7 +313,7 @@ def test_an_older_bundle_gets_a_twin_and_keeps_its_version_and_hash(add, store, 
     assert store.versions("waves") == (1,)
     assert after.manifest.weights_hash == before.manifest.weights_hash
     assert store.verify("waves") == after
-    assert after.manifest.schema_version == 5
+    assert after.manifest.schema_version == 6
     assert set(after.manifest.files) - set(before.manifest.files) == {
         "twin.json",
         "twin.safetensors",

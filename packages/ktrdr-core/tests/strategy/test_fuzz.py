@@ -74,6 +74,12 @@ WORDS = st.sampled_from(
         "version",
         "feature_id",
         "params",
+        "validation",
+        "walk_forward",
+        "cpcv",
+        "train",
+        "test",
+        "26w",
     ]
 )
 SCALARS = st.one_of(

@@ -76,7 +76,11 @@ def shuffled(value: Any, order: random.Random) -> Any:
         [(("deployment",), {"target_symbols": {"mode": "training_only"}})],
         # Defaults, written.
         [(("training", "embargo"), 0.01)],
-        [(("training", "loss"), "cross_entropy"), (("training", "sample_weights"), "none")],
+        [
+            (("training", "loss"), "cross_entropy"),
+            (("training", "sample_weights"), "none"),
+            (("training", "class_weights"), "none"),
+        ],
         [(("training", "lr_scheduler", "threshold"), 0.0001), (("training", "lr_scheduler", "min_lr"), 0)],
         [(("decisions", "filters"), {})],
         [(("risk", "lot_size"), 0)],
@@ -120,7 +124,7 @@ def test_keys_in_another_order_are_the_same_choice(seed):
         [(("nn_inputs",), DOCUMENT["nn_inputs"][::-1])],
         [(("nn_inputs",), DOCUMENT["nn_inputs"][:2])],
         [(("model", "architecture", "activation"), "relu")],
-        [(("model", "architecture", "hidden_layers"), [32, 16])],
+        [(("model", "architecture", "hidden_layers"), [16])],
         [(("model", "type"), "gru")],
         [(("decisions", "position_awareness"), False)],
         [(("decisions", "allow_short_from_flat"), False)],

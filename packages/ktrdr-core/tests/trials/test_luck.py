@@ -14,7 +14,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import binomtest
 
-from ktrdr.core.backtesting.prepare import SymbolInput
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.cache.array_cache import NO_CACHE
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars

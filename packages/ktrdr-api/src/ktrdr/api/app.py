@@ -23,6 +23,7 @@ from ktrdr.api.http.security import require_token
 from ktrdr.api.routes import (
     backtests,
     data,
+    evaluations,
     events,
     fuzzy,
     health,
@@ -64,6 +65,10 @@ _TAGS = [
         "description": "Trained models: inspect, verify, download and upload them, without an ML framework.",
     },
     {"name": "trainings", "description": "Train a strategy on a worker."},
+    {
+        "name": "evaluations",
+        "description": "Evaluate a strategy on folds that its models have not seen; facts, curves and report.",
+    },
     {"name": "backtests", "description": "Backtest a model on a worker; metrics, trades, equity and report."},
     {"name": "sweeps", "description": "Backtest one model with many combinations of settings, on all workers at once."},
     {
@@ -137,6 +142,7 @@ def create_app(
         strategies,
         models,
         trainings,
+        evaluations,
         backtests,
         sweeps,
         trials,

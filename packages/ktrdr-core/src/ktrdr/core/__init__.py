@@ -18,10 +18,11 @@ from ktrdr.core.lazy_names import lazy_names
 # As in `typing`, whose import would cost more than all of this package's.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ktrdr.core import data, indicators, models, runs, trials
+    from ktrdr.core import data, evaluations, indicators, models, runs, trials
     from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, NotFoundError
     from ktrdr.core.face.backtest_face import Backtest, backtest
     from ktrdr.core.face.check_face import Check, check
+    from ktrdr.core.face.evaluation_face import Evaluation, evaluate
     from ktrdr.core.face.explanation_face import Explanation, explain
     from ktrdr.core.face.strategy_face import Strategy, example_strategy, load_strategy
     from ktrdr.core.face.sweep_face import Sweep, sweep
@@ -33,6 +34,7 @@ __all__ = [
     "BadInputError",
     "CancelledError",
     "Check",
+    "Evaluation",
     "Explanation",
     "KtrdrError",
     "NotFoundError",
@@ -43,6 +45,8 @@ __all__ = [
     "backtest",
     "check",
     "data",
+    "evaluate",
+    "evaluations",
     "example_strategy",
     "explain",
     "indicators",
@@ -59,13 +63,14 @@ __version__ = "0.1.0"
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **{name: f"{__name__}.{name}" for name in ("data", "indicators", "models", "runs", "trials")},
+        **{name: f"{__name__}.{name}" for name in ("data", "evaluations", "indicators", "models", "runs", "trials")},
         **dict.fromkeys(("BadInputError", "CancelledError", "KtrdrError", "NotFoundError"), f"{__name__}.errors"),
         "StrategyError": f"{__name__}.strategy.diagnostics",
         **dict.fromkeys(("Strategy", "example_strategy", "load_strategy"), f"{__name__}.face.strategy_face"),
         **dict.fromkeys(("Training", "train"), f"{__name__}.face.training_face"),
         **dict.fromkeys(("Backtest", "backtest"), f"{__name__}.face.backtest_face"),
         **dict.fromkeys(("Sweep", "sweep"), f"{__name__}.face.sweep_face"),
+        **dict.fromkeys(("Evaluation", "evaluate"), f"{__name__}.face.evaluation_face"),
         **dict.fromkeys(("Explanation", "explain"), f"{__name__}.face.explanation_face"),
         **dict.fromkeys(("Check", "check"), f"{__name__}.face.check_face"),
     },

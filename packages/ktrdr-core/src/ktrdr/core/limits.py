@@ -11,20 +11,24 @@ __all__ = [
     "LARGEST_BUNDLE_FILE",
     "LARGEST_JSON",
     "LARGEST_MANIFEST",
+    "LARGEST_OUT_OF_SAMPLE",
     "LARGEST_SEED",
     "LARGEST_TENSOR_HEADER",
     "LARGEST_TWINS",
     "LARGEST_VERSION",
     "LARGEST_WINDOW",
     "LEAST_FREE_DISK",
+    "LONGEST_DURATION_DAYS",
     "LONGEST_LINE",
     "LONGEST_NUMBER",
     "LONGEST_STRATEGY",
+    "MOST_BARS_OF_A_PART",
     "MOST_BUNDLE_FILES",
     "MOST_BUNDLE_UNPACKING",
     "MOST_COLUMNS",
     "MOST_ENSEMBLE_MEMBERS",
     "MOST_EPOCHS",
+    "MOST_FOLDS",
     "MOST_JSON_VALUES",
     "MOST_MANIFEST_VALUES",
     "MOST_MEMBERS",
@@ -49,6 +53,16 @@ of 128 has an eleventh."""
 
 MOST_SEEDS = 1_000
 """Largest number of seeds of one training: the metrics of 1,000 members take a tenth of the largest manifest."""
+
+MOST_FOLDS = 1_000
+"""Largest number of folds of an evaluation, each of which is trained once for every seed: 12 groups with 5 or 6 test
+groups give 792 or 924."""
+
+LONGEST_DURATION_DAYS = 36_500
+"""Largest number of days of a part of walk-forward validation: 100 years."""
+
+MOST_BARS_OF_A_PART = 1_000_000_000
+"""Largest number of bars of a part of walk-forward validation: more than any file of bars holds."""
 
 LONGEST_STRATEGY = 131_072
 """Largest number of characters of a strategy file."""
@@ -122,6 +136,10 @@ LARGEST_TENSOR_HEADER = 4 * 2**20
 LARGEST_TWINS = 256 * 2**20
 """Largest number of bytes of the arrays of all portable twins of a bundle: 6 million nodes of trees, or 64 million
 weights. Reading them takes some three times as much memory, and servers read bundles with a limit."""
+
+LARGEST_OUT_OF_SAMPLE = 256 * 2**20
+"""Largest number of bytes of the out-of-sample predictions of a bundle: 8 million bars of three classes, 20 years of
+minutes. Checking them takes some three times as much memory, and servers read bundles with a limit."""
 
 MOST_TENSORS = 20_000
 """Largest number of tensors of a safetensors file."""

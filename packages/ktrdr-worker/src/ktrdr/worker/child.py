@@ -90,7 +90,7 @@ def _carry_out(request: Mapping[str, Any], progress: Progress, cancellation: Can
         except CancelledError:
             keeper.keep()
             raise
-        return exchange.deliver(operation, home, result)
+        return exchange.deliver(operation, kind, home, result)
 
 
 def _claim_stdout() -> TextIO:

@@ -38,6 +38,12 @@ async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[s
         return own
     traded = "run" in own
     count = await listener.judge(looks, own["model"] if traded else "")
+    if _is_evaluation(own):
+        from ktrdr.core.validation.stored_evaluation import recounted
+
+        # The second look, if there is one, is at an opened reserve.
+        opened = await listener.judge(looks[1:], "") if len(looks) > 1 else None
+        return recounted(own, count, opened)
     if traded:
         from ktrdr.core.backtesting.metrics import deflate
 
@@ -47,13 +53,20 @@ async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[s
 
 
 def keep_count(result: Mapping[str, Any]) -> None:
-    """Write the metrics and the count of a counted backtest into its files, if they are on this machine.
+    """Write the count of a backtest or an evaluation, and what depends on it, into its files if they are here.
 
     Raises:
         StoreError: the files cannot be written now.
     """
     directory = result.get("directory")
-    if "run" not in result or result.get("trial_count") is None or not directory:
+    if result.get("trial_count") is None or not directory:
+        return
+    if _is_evaluation(result):
+        from ktrdr.core.validation.stored_evaluation import recount_evaluation
+
+        recount_evaluation(Path(directory), result)
+        return
+    if "run" not in result:
         return
     from ktrdr.core.backtesting.results import recount
     from ktrdr.core.runs.run_store import RESULT_FILE
@@ -61,3 +74,8 @@ def keep_count(result: Mapping[str, Any]) -> None:
 
     if (Path(directory) / RESULT_FILE).is_file():
         recount(Path(directory), result["metrics"], TrialCount.from_json(result["trial_count"]))
+
+
+def _is_evaluation(result: Mapping[str, Any]) -> bool:
+    """Return True for the facts of an evaluation; results of a worker do not name the kind of their job."""
+    return "median_path" in result

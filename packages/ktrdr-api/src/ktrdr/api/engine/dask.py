@@ -124,7 +124,7 @@ class DaskEngine:
         client = self._require_client()
         if self._exchange is not None:
             try:
-                await asyncio.to_thread(self._exchange.provide, attempt.operation_id, kind, job)
+                await asyncio.to_thread(self._exchange.provide, attempt.operation_id, job)
             except StoreError as error:
                 # The operation is not at fault: the round is postponed.
                 raise OSError(str(error)) from error

@@ -34,13 +34,18 @@ def training_needs(strategy: Strategy) -> list[str]:
 
 
 def backtest_needs(manifest: Manifest, settings: TradingSettings) -> list[str]:
-    """Return the capabilities a worker needs for a backtest or a sweep of a model: no plugin if its twin predicts.
+    """Return the capabilities a worker needs for a backtest or a sweep of a model.
+
+    No plugin is needed if its twin predicts, or if the predictions of its evaluation are traded.
 
     Raises:
         BadInputError: the settings ask for a portable twin that the model does not have, or for a twin on a GPU.
     """
-    from ktrdr.core.models.inference_choice import choose_inference
+    from ktrdr.core.models.inference_choice import choose_inference, trades_out_of_sample
 
-    if choose_inference(manifest, settings.inference, settings.device) == "portable":
+    if (
+        trades_out_of_sample(manifest, settings)
+        or choose_inference(manifest, settings.inference, settings.device) == "portable"
+    ):
         return ["backtest"]
     return ["backtest", f"ml-{manifest.plugin.name}"]

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
-from ktrdr.api.http.downloads import FILE, PARQUET, ZIP, temporary_file
+from ktrdr.api.http.downloads import FILE, PARQUET, ZIP, report_page, temporary_file
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.operation_json import shown
 from ktrdr.api.ledger.records import Idempotency
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["backtests"])
-
-# The report contains its scripts; it may run them, but must load nothing and connect to nothing.
-_REPORT_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
-    "frame-ancestors 'none'; sandbox allow-scripts allow-downloads"
-)
 
 
 class BacktestRequest(BacktestJob):
@@ -210,9 +204,9 @@ async def get_backtest_archive(operation_id: OperationId, opened: Opened) -> Fil
     directory = result_directory(opened.home, await _result(operation_id, opened))
 
     def make() -> FileResponse:
-        from ktrdr.core.runs.run_archive import pack_run
+        from ktrdr.core.files.result_archive import pack_result
 
-        return temporary_file(lambda path: pack_run(directory, path), filename=f"{operation_id}.zip", media_type=ZIP)
+        return temporary_file(lambda path: pack_result(directory, path), filename=f"{operation_id}.zip", media_type=ZIP)
 
     return await run_in_threadpool(make)
 
@@ -230,11 +224,6 @@ async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Resp
         backtest = read_backtest(opened.home, result)
         from ktrdr.core.report import write_report
 
-        return temporary_file(
-            lambda path: write_report(backtest, path), filename=f"{operation_id}.html", media_type="text/html"
-        )
+        return report_page(lambda path: write_report(backtest, path), f"{operation_id}.html")
 
-    answer = await run_in_threadpool(make)
-    answer.headers["Content-Disposition"] = "inline"
-    answer.headers["Content-Security-Policy"] = _REPORT_POLICY
-    return answer
+    return await run_in_threadpool(make)

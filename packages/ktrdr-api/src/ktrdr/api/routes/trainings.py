@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
@@ -14,42 +14,38 @@ from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes._shared.stored_symbols import check_stored
-from ktrdr.api.routes._shared.strategy_loading import load, offered
+from ktrdr.api.routes._shared.strategy_loading import offered
+from ktrdr.api.routes._shared.strategy_requests import OneStrategy, strategy_job
 from ktrdr.api.routes.operations import OperationId, OperationView, view
 from ktrdr.api.routes.strategies import EXAMPLE, Store
 from ktrdr.api.services import Opened
-from ktrdr.api.strategy_files import StrategyStore
 from ktrdr.core.jobs.job_settings import TrainingSettings
-from ktrdr.core.jobs.kinds import StrategyText, TrainingJob
-from ktrdr.core.names import NAME_PATTERN
+from ktrdr.core.jobs.kinds import TrainingJob
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktrdr.api.strategy_files import StrategyStore
     from ktrdr.core.data.bar_store import BarStore
+    from ktrdr.core.strategy.model import Strategy
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["trainings"])
 
 
-class TrainingRequest(TrainingSettings):
-    """Train a stored ``strategy``, by name, or the one in ``strategy_text``.
+class TrainingRequest(OneStrategy, TrainingSettings):
+    """Train a stored ``strategy``, by name, or the one in ``strategy_text``, or from a stored ``evaluation``.
 
-    Settings that are left out have the values of the strategy. Days are UTC and inclusive.
+    Settings that are left out have the values of the strategy. Days are UTC and inclusive. An evaluation has strategy,
+    data, seed and epochs already.
     """
-
-    strategy: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")] | None = None
-    strategy_text: StrategyText | None = None
-
-    @model_validator(mode="after")
-    def _one_strategy(self) -> Self:
-        if (self.strategy is None) == (self.strategy_text is None):
-            raise ValueError("give either `strategy` or `strategy_text`")
-        return self
 
 
 _EXAMPLES = {
     "stored": {"summary": "A stored strategy", "value": {"strategy": "rsi_reversion", "epochs": 20, "seed": 7}},
     "text": {"summary": "A strategy in the request", "value": {"strategy_text": EXAMPLE}},
+    "evaluation": {"summary": "The model to use after an evaluation", "value": {"evaluation": "rsi_reversion/1"}},
     "seeds": {"summary": "Ten seeds, of which the median is kept", "value": {"strategy": "rsi_reversion", "seeds": 10}},
 }
 
@@ -65,7 +61,7 @@ class TrainingResultView(BaseModel):
 @router.post(
     "/trainings",
     status_code=202,
-    responses={**STARTED, 404: {"model": Problem, "description": "There is no such strategy"}},
+    responses={**STARTED, 404: {"model": Problem, "description": "There is no such strategy or evaluation"}},
 )
 async def start_training(
     asked: Annotated[TrainingRequest, Body(openapi_examples=_EXAMPLES)],
@@ -82,24 +78,36 @@ async def start_training(
     if earlier is not None:
         job, needs = dict(earlier.job), list(earlier.requires)
     else:
-        job, needs = await run_in_threadpool(_job, asked, store, bars, await offered(opened))
+        home = opened.home
+        job, needs = await run_in_threadpool(_job, asked, store, bars, home, await offered(opened))
     return view(await start(opened, response, "training", job, needs, idempotency))
 
 
 def _job(
-    asked: TrainingRequest, store: StrategyStore, bars: BarStore, known: frozenset[str]
+    asked: TrainingRequest, store: StrategyStore, bars: BarStore, home: Path, known: frozenset[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the job, with a copy of the strategy, and its requirements; the strategy is checked as far as possible."""
-    from ktrdr.api.operations.requirements import training_needs
     from ktrdr.core.training.overrides import override
 
-    text = asked.strategy_text if asked.strategy is None else store.get(asked.strategy).text
-    assert text is not None
-    loaded = load(text, asked.strategy or "strategy", known)
-    check_stored(asked.symbols, bars)
-    override(loaded.strategy, asked)
-    job = asked.to(TrainingJob, strategy=text)
-    return job.model_dump(mode="json"), training_needs(loaded.strategy)
+    if asked.evaluation is not None:
+        return _evaluated_job(asked, asked.evaluation, bars, home)
+
+    def check(strategy: Strategy) -> None:
+        override(strategy, asked)
+
+    return strategy_job(asked, asked, TrainingJob, check, store, bars, known)
+
+
+def _evaluated_job(
+    asked: TrainingRequest, evaluation: str, bars: BarStore, home: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the job of a training from a stored evaluation, by its number: there may be later ones when it runs."""
+    from ktrdr.api.operations.requirements import training_needs
+    from ktrdr.core.validation.stored_evaluation import load_evaluation
+
+    found = load_evaluation(evaluation, home / "evaluations")
+    check_stored(found.facts.symbols, bars)
+    job = asked.to(TrainingJob, strategy=found.text, evaluation=found.facts.evaluation)
+    return job.model_dump(mode="json"), training_needs(found.strategy)
 
 
 @router.get(

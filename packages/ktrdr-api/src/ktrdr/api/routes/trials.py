@@ -62,7 +62,8 @@ class TrialView(BaseModel):
     ledger: Annotated[str, _told("Id of the ledger that recorded it; rows of other ledgers are copies")]
     time: Annotated[dt.datetime, _told("Time of recording")]
     kind: Annotated[
-        str, _told("`training` (validation and test part), `backtest` or `sweep` (one of its combinations)")
+        str,
+        _told("`training` (validation and test part), `evaluation`, `backtest` or `sweep` (one of its combinations)"),
     ]
     trial: Annotated[str, _told("Hash of the choice; rows with the same `trial` count once")]
     fitted: Annotated[

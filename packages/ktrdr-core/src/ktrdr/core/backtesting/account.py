@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.backtesting.prepare import SymbolInput
 from ktrdr.core.backtesting.signals import SignalRules, Signals, decide
 from ktrdr.core.backtesting.simulation import (
     Costs,
@@ -18,6 +17,7 @@ from ktrdr.core.backtesting.simulation import (
     simulate,
     simulation_facts,
 )
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.data.calendar_choice import calendar_name, calendar_of
 from ktrdr.core.data.calendars import bars_per_year
 from ktrdr.core.jobs.job_settings import BacktestSettings

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from ktrdr.core.backtesting.account import Account
-from ktrdr.core.backtesting.prepare import SymbolInput
+from ktrdr.core.backtesting.closed_reserve import opened_reserve
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import fingerprint
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.jobs.job_settings import TradingSettings
 from ktrdr.core.models.bundle import Bundle
+from ktrdr.core.models.inference_choice import trades_out_of_sample
 from ktrdr.core.strategy.choice import choice_hash
 from ktrdr.core.trials.daily_returns import daily_returns, day_ends
 from ktrdr.core.trials.look import Look, Span
@@ -46,22 +48,25 @@ def backtest_look(
         operation: id of the operation that the backtest belongs to, if any.
     """
     manifest, simulation = bundle.manifest, account.simulation
+    traded = [symbol.traded for symbol in inputs]
     return Look(
         kind="backtest",
         strategy=choice_hash(manifest.strategy),
         text=bundle.strategy_text,
         changes={},
         parent=None,
-        seed=manifest.seed,
+        # The models of an evaluation differ in the seed, and are one trial.
+        seed=None if trades_out_of_sample(manifest, settings) else manifest.seed,
         training_data=manifest.data.fingerprint,
         data=fingerprint(symbol.digest for symbol in inputs),
         timeframe=manifest.strategy.training_data.base_timeframe,
-        span=span_of([symbol.traded for symbol in inputs]),
+        span=span_of(traded),
         account=account_terms(settings),
         metrics={name: metrics[name] for name in KEPT_METRICS},
         returns=daily_returns(simulation.equity, settings.capital, day_ends(simulation.time)),
         model=manifest.ref,
         operation=operation,
+        reserve=opened_reserve(manifest, {bars.symbol: bars for bars in traded}),
     )
 
 

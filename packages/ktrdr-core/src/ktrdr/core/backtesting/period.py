@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.backtesting.closed_reserve import bounds_of, check_closed, reserve_span
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.times import format_end, format_time
+from ktrdr.core.data.times import format_end, format_time, instant_of
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.manifest import Manifest, Period
@@ -40,26 +40,46 @@ def history_start(manifest: Manifest) -> np.datetime64 | None:
     return None if start is None else np.datetime64(start, "ns")
 
 
-def choose_period(manifest: Manifest, settings: BacktestSettings, bars: Mapping[str, Bars]) -> BacktestPeriod:
+def choose_period(
+    manifest: Manifest, settings: BacktestSettings, bars: Mapping[str, Bars], *, sweep: bool = False
+) -> BacktestPeriod:
     """Return the period of a backtest.
 
-    It is the requested days. Without a start it is data the model has not seen: the bars after its training data, or
-    the test part of the training data if there are no later bars.
+    It is the requested days. Without a start it is data the model has not seen: the bars after its training data and
+    their reserve, or the test part of the training data if there are no later bars. The reserve is traded only if the
+    settings open it; then it is the period of a backtest without days.
 
     Args:
         manifest: manifest of the model.
         settings: settings of the backtest.
         bars: base bars per symbol, from the start of the training data to the last stored bar.
+        sweep: whether the period is that of a sweep.
 
     Raises:
-        BadInputError: there are no bars that the model has not seen.
+        BadInputError: there are no bars that the model has not seen, or they are in the reserve.
     """
-    seen_until = _time(manifest.data.end)
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
+    reserve = reserve_span(manifest, bars)
+    if settings.reserve and reserve is None:
+        raise BadInputError(
+            f"model {manifest.ref} has no reserve of {', '.join(bars)}, so there is nothing to open; leave --reserve"
+            " out, or set `validation.reserve` in the strategy and train it again"
+        )
     if settings.start is not None:
         until = "the end of the data" if settings.end is None else str(settings.end)
-        return BacktestPeriod(np.datetime64(settings.start, "ns"), end, f"{settings.start} to {until}, as requested")
-    trained = f"the training data of {manifest.ref}, which end at {format_end(seen_until)}"
+        start = np.datetime64(settings.start, "ns")
+        if not settings.reserve:
+            check_closed(manifest, bars, start, end, sweep=sweep)
+        return BacktestPeriod(start, end, f"{settings.start} to {until}, as requested")
+    data_end = instant_of(manifest.data.end)
+    reserve_start, reserve_end = (data_end, data_end) if reserve is None else bounds_of(reserve)
+    if settings.reserve:
+        return _reserve(manifest, reserve_start, reserve_end, end)
+    seen_until = max(data_end, reserve_end)
+    if end is not None and data_end < end <= seen_until:
+        check_closed(manifest, bars, data_end, end, sweep=sweep)
+    what = "the training data" if reserve is None else "the training data and the reserve"
+    trained = f"{what} of {manifest.ref}, which end at {format_end(seen_until)}"
     if end is not None and end <= seen_until:
         raise BadInputError(f"a backtest until {settings.end} lies within {trained}; give a start too, or a later end")
     if all(len(each.between(seen_until, end)) for each in bars.values()):
@@ -73,10 +93,26 @@ def choose_period(manifest: Manifest, settings: BacktestSettings, bars: Mapping[
             " give start and end to trade bars it has seen"
         )
     return BacktestPeriod(
-        max(_time(test.start) for test in known),
-        max(_time(test.end) for test in known),
+        max(instant_of(test.start) for test in known),
+        max(instant_of(test.end) for test in known),
         f"the test part of the training data of {manifest.ref}, as there are no later bars: the model was not fitted to"
         " it, but the strategy may have been chosen by it",
+    )
+
+
+def _reserve(
+    manifest: Manifest, start: np.datetime64, until: np.datetime64, end: np.datetime64 | None
+) -> BacktestPeriod:
+    """Return the reserve, from ``start`` to ``until``, or to ``end`` if that is earlier."""
+    if end is not None and end <= start:
+        raise BadInputError(
+            f"the reserve of {manifest.ref} begins at {format_time(start)}, after the end asked for; leave --reserve"
+            " out, or give a later end"
+        )
+    return BacktestPeriod(
+        start,
+        until if end is None else min(end, until),
+        f"the reserve of {manifest.ref}, which its training and its evaluation did not use",
     )
 
 
@@ -89,11 +125,11 @@ def overlap_warnings(manifest: Manifest, bars: Mapping[str, Bars]) -> tuple[str,
     seen = 0
     for symbol, each in bars.items():
         for period in _fitted(manifest, symbol):
-            seen += len(each.between(_time(period.start), _time(period.end)))
+            seen += len(each.between(instant_of(period.start), instant_of(period.end)))
     if not seen:
         return ()
     parts = [period for symbol in bars for period in _fitted(manifest, symbol)]
-    first, last = min(_time(period.start) for period in parts), max(_time(period.end) for period in parts)
+    first, last = min(instant_of(period.start) for period in parts), max(instant_of(period.end) for period in parts)
     return (
         f"{seen:,} of the {total:,} bars ({seen / total:.0%}) overlap the data the model was trained on"
         f" ({format_time(first)} to {format_end(last)}): the result says little about data it has not seen",
@@ -107,7 +143,3 @@ def _fitted(manifest: Manifest, symbol: str) -> Sequence[Period]:
     if split is None:
         return (Period(start=manifest.data.start, end=manifest.data.end),)
     return tuple(period for period in (split.train, split.validation) if period is not None)
-
-
-def _time(time: dt.datetime) -> np.datetime64:
-    return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")

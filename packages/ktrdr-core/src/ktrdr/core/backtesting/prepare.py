@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,17 +9,14 @@ import numpy as np
 
 from ktrdr.core.backtesting.data_warnings import data_warnings
 from ktrdr.core.backtesting.deployment import symbols_to_trade
-from ktrdr.core.backtesting.fills import block_extremes
 from ktrdr.core.backtesting.period import BacktestPeriod, choose_period, history_start
 from ktrdr.core.backtesting.prediction import predict
 from ktrdr.core.backtesting.reasons import Evidence
-from ktrdr.core.backtesting.signals import volume_ratio
+from ktrdr.core.backtesting.stored_path import path_evidence, path_inputs, path_period
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
-from ktrdr.core.data.calendar_choice import calendar_name
-from ktrdr.core.data.calendars import bars_per_year
-from ktrdr.core.data.loading import bars_digest
 from ktrdr.core.data.times import format_end, format_time
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
@@ -28,81 +24,16 @@ from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.missing_volume import VolumeLoss
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.symbol_cache import SymbolCache
-from ktrdr.core.indicators.computation import compute_indicator
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.inference_choice import Used, choose_inference
+from ktrdr.core.models.inference_choice import Predicted, choose_inference, trades_out_of_sample
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Predictor
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.short_texts import first_words, object_repr
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["ATR_PERIOD", "Prepared", "SymbolInput", "prepare_backtest", "read_inputs"]
-
-ATR_PERIOD = 14
-"""Bars of the ATR that distances in ``risk`` are multiples of."""
-
-
-@dataclass(frozen=True, eq=False)
-class SymbolInput:
-    """Bars of one symbol up to the last traded bar, and values that all backtests of a sweep share.
-
-    Attributes:
-        bars: bars per timeframe, the base timeframe first; the base bars end with the last traded bar.
-        first: position of the first traded base bar. Earlier bars are history.
-    """
-
-    bars: Mapping[str, Bars]
-    first: int
-
-    def __repr__(self) -> str:
-        market, history = f"{self.base.symbol} {self.base.timeframe}", f"{self.first:,} of history"
-        return object_repr(self, market, f"{len(self.base) - self.first:,} traded bars", history)
-
-    @property
-    def base(self) -> Bars:
-        """Base bars, history included."""
-        return next(iter(self.bars.values()))
-
-    @property
-    def traded(self) -> Bars:
-        """Base bars that are traded."""
-        return self.base[self.first :]
-
-    @functools.cached_property
-    def atr(self) -> np.ndarray:
-        """ATR of the traded bars, float64 ``(n,)``, computed with the history before them."""
-        return compute_indicator("atr", {"period": ATR_PERIOD}, self.base)["atr"][self.first :]
-
-    @functools.cached_property
-    def extremes(self) -> tuple[list[float], list[float]]:
-        """See :func:`~ktrdr.core.backtesting.fills.block_extremes`."""
-        return block_extremes(self.traded)
-
-    @functools.cached_property
-    def volume_ratio(self) -> np.ndarray:
-        """Volume ratio of the traded bars, float64 ``(n,)``, computed with the history before them.
-
-        See :func:`~ktrdr.core.backtesting.signals.volume_ratio`.
-        """
-        return volume_ratio(self.base.volume)[self.first :]
-
-    @functools.cached_property
-    def digest(self) -> bytes:
-        """Digest of the traded bars, see :func:`~ktrdr.core.data.loading.bars_digest`."""
-        return bars_digest(self.traded)
-
-    @functools.cached_property
-    def bars_per_year(self) -> float:
-        """Bars in a year of this market."""
-        base = self.base
-        return bars_per_year(base.symbol, base.timeframe, base.time, calendar=self.calendar)
-
-    @functools.cached_property
-    def calendar(self) -> str:
-        """Name of the market's calendar."""
-        return calendar_name(self.base)
+__all__ = ["Prepared", "prepare_backtest", "read_inputs"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +41,7 @@ class Prepared:
     """The part of a backtest that does not depend on ``decisions`` and ``risk``.
 
     Attributes:
-        predictor: predictor of the model.
+        predictor: predictor of the model; ``None`` if its evaluation has predicted.
         inference: what predicted.
         inputs: bars per symbol.
         period: the traded period, and how it was chosen.
@@ -118,8 +49,8 @@ class Prepared:
         warnings: sentences on the bars, see :func:`~ktrdr.core.backtesting.data_warnings.data_warnings`.
     """
 
-    predictor: Predictor
-    inference: Used
+    predictor: Predictor | None
+    inference: Predicted
     inputs: tuple[SymbolInput, ...]
     period: BacktestPeriod
     evidence: tuple[Evidence, ...]
@@ -144,19 +75,23 @@ def prepare_backtest(
     settings: BacktestSettings,
     steps: Steps,
     cache: ArrayCache = NO_CACHE,
+    sweep: bool = False,
 ) -> Prepared:
-    """Load model and bars, and predict.
+    """Load model and bars, and predict; of a model of an evaluation without days, take what the evaluation predicted.
 
-    Arguments and errors are those of :func:`~ktrdr.core.backtesting.run.run_backtest`; ``steps`` reports the progress.
+    Arguments and errors are those of :func:`~ktrdr.core.backtesting.run.run_backtest`; ``steps`` reports the progress,
+    and ``sweep`` is whether a sweep is prepared.
     """
     manifest = bundle.manifest
-    names = symbols_to_trade(manifest, settings.symbols)
     pipeline = FeaturePipeline(manifest.strategy, crisp=manifest.crisp)
+    if trades_out_of_sample(manifest, settings):
+        return _stored(bundle, pipeline, bar_store, settings, steps, cache)
+    names = symbols_to_trade(manifest, settings.symbols)
     inference = choose_inference(manifest, settings.inference, settings.device)
     # Bars are read before the model is loaded: missing bars are reported without importing an ML framework.
     inputs, period = steps.run(
         "bars",
-        lambda: read_inputs(manifest, bar_store, names, pipeline.timeframes, pipeline.warmup, settings),
+        lambda: read_inputs(manifest, bar_store, names, pipeline.timeframes, pipeline.warmup, settings, sweep=sweep),
         lambda read: f"{sum(len(symbol.traded) for symbol in read[0]):,} bars",
     )
     predictor = steps.run(
@@ -168,16 +103,52 @@ def prepare_backtest(
     predicted = steps.each(
         "prediction", names, lambda name: _predict(bundle, pipeline, predictor, by_name[name], caches[name])
     )
+    return _prepared(predictor, inference, by_name, period, predicted, pipeline, manifest)
+
+
+def _stored(
+    bundle: Bundle,
+    pipeline: FeaturePipeline,
+    bar_store: BarStore,
+    settings: BacktestSettings,
+    steps: Steps,
+    cache: ArrayCache,
+) -> Prepared:
+    """Return the bars and the stored predictions of the evaluation that the model was trained from."""
+    predictions = steps.run("model", bundle.out_of_sample, lambda _: bundle.ref)
+    inputs = steps.run(
+        "bars",
+        lambda: path_inputs(bundle, bar_store, settings, predictions, pipeline.timeframes),
+        lambda read: f"{sum(len(symbol.traded) for symbol in read.values()):,} bars",
+    )
+
+    def take(name: str) -> tuple[Evidence, VolumeLoss | None]:
+        symbol = inputs[name]
+        return path_evidence(pipeline, symbol, predictions[name], SymbolCache(cache, symbol.bars))
+
+    taken = steps.each("prediction", tuple(inputs), take)
+    period = path_period(bundle, {name: predictions[name] for name in inputs})
+    return _prepared(None, "out_of_sample", inputs, period, taken, pipeline, bundle.manifest)
+
+
+def _prepared(
+    predictor: Predictor | None,
+    inference: Predicted,
+    inputs: Mapping[str, SymbolInput],
+    period: BacktestPeriod,
+    predicted: Mapping[str, tuple[Evidence, VolumeLoss | None]],
+    pipeline: FeaturePipeline,
+    manifest: Manifest,
+) -> Prepared:
     warnings = data_warnings(
         manifest.strategy,
-        [symbol.base for symbol in inputs],
-        [symbol.first for symbol in inputs],
+        [symbol.base for symbol in inputs.values()],
+        [symbol.first for symbol in inputs.values()],
         pipeline.warmup,
         {name: loss for name, (_, loss) in predicted.items() if loss is not None},
     )
-    return Prepared(
-        predictor, inference, inputs, period, tuple(evidence for evidence, _ in predicted.values()), warnings
-    )
+    evidence = tuple(evidence for evidence, _ in predicted.values())
+    return Prepared(predictor, inference, tuple(inputs.values()), period, evidence, warnings)
 
 
 def _predict(
@@ -198,6 +169,8 @@ def read_inputs(
     timeframes: Sequence[str],
     warmup: int,
     settings: BacktestSettings,
+    *,
+    sweep: bool = False,
 ) -> tuple[tuple[SymbolInput, ...], BacktestPeriod]:
     """Return the bars of each symbol and the traded period.
 
@@ -211,9 +184,11 @@ def read_inputs(
         timeframes: timeframes that the features need, the base timeframe first.
         warmup: base bars before the first complete row of features.
         settings: settings of the backtest.
+        sweep: whether a sweep is prepared.
 
     Raises:
-        BadInputError: bars are missing or of different markets, or there are none in the period.
+        BadInputError: bars are missing or of different markets, or there are none in the period, or they are in the
+            reserve.
     """
     start = history_start(manifest)
     end = None if settings.end is None else np.datetime64(settings.end, "ns") + np.timedelta64(1, "D")
@@ -226,7 +201,8 @@ def read_inputs(
             bars = stored_inputs(store, symbol, timeframes, None, end)
         read[symbol] = bars
     common_world(part for bars in read.values() for part in bars.values())
-    period = choose_period(manifest, settings, {symbol: bars[timeframes[0]] for symbol, bars in read.items()})
+    all_base = {symbol: bars[timeframes[0]] for symbol, bars in read.items()}
+    period = choose_period(manifest, settings, all_base, sweep=sweep)
     return tuple(_cut(store, bars, period) for bars in read.values()), period
 
 

@@ -62,7 +62,7 @@ class Evidence:
 
 
 def reasons_of(
-    trades: Trades, evidence: Sequence[Evidence], manifest: Manifest, predictor: Predictor, explain: int
+    trades: Trades, evidence: Sequence[Evidence], manifest: Manifest, predictor: Predictor | None, explain: int
 ) -> Reasons:
     """Return the reasons of all trades.
 
@@ -71,7 +71,7 @@ def reasons_of(
         evidence: features and outputs per symbol.
         manifest: manifest of the model.
         predictor: predictor of the model. Contributions are computed if it is
-            :class:`~ktrdr.core.plugins.contract.Explainable`.
+            :class:`~ktrdr.core.plugins.contract.Explainable`; ``None`` if the models that predicted are not stored.
         explain: number of trades to compute contributions for, those with the largest profits and losses.
     """
     strategy = manifest.strategy

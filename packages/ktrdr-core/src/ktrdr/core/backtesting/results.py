@@ -274,7 +274,8 @@ class BacktestResult:
         look: the row for the ledger of trials; ``None`` for a result that was read from its files.
         provenance: ``core_version``, ``numpy_version``, ``data_fingerprint`` (of the traded bars), ``weights_hash``,
             ``plugin``, ``plugin_version``, ``training_data_fingerprint``, ``training_git``, ``seed``, ``inference``
-            (``portable`` or ``native``: what predicted).
+            (``portable``, ``native`` or ``out_of_sample``: what predicted); of an out-of-sample path also its
+            ``evaluation`` and the number of the ``path``.
     """
 
     manifest: Manifest

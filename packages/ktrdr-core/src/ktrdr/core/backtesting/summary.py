@@ -15,11 +15,12 @@ from ktrdr.core.backtesting.fills import SIGNAL
 from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics, trade_metrics
 from ktrdr.core.backtesting.no_trades import why_no_trades
 from ktrdr.core.backtesting.period import overlap_warnings
-from ktrdr.core.backtesting.prepare import Prepared, SymbolInput
+from ktrdr.core.backtesting.prepare import Prepared
 from ktrdr.core.backtesting.reasons import reasons_of, value_histograms
 from ktrdr.core.backtesting.result_warnings import result_warnings
 from ktrdr.core.backtesting.results import BacktestResult, Baseline, SymbolResult
 from ktrdr.core.backtesting.simulation import Costs
+from ktrdr.core.backtesting.symbol_input import SymbolInput
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.backtesting.trades import trade_table
 from ktrdr.core.data.loading import fingerprint
@@ -27,7 +28,7 @@ from ktrdr.core.data.times import format_time
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.jobs.job_settings import BacktestSettings
 from ktrdr.core.models.bundle import Bundle
-from ktrdr.core.models.inference_choice import Used
+from ktrdr.core.models.inference_choice import Predicted
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.models.model_warnings import baseline_warnings
 
@@ -183,7 +184,9 @@ def _warnings(
     manifest: Manifest, prepared: Prepared, symbols: Sequence[SymbolResult], account: Account
 ) -> tuple[str, ...]:
     traded = {symbol.base.symbol: symbol.traded for symbol in prepared.inputs}
-    warnings = [*overlap_warnings(manifest, traded), *prepared.warnings]
+    # No bar of the stitched path was seen by the models that predict it.
+    seen = () if prepared.inference == "out_of_sample" else overlap_warnings(manifest, traded)
+    warnings = [*seen, *prepared.warnings]
     for symbol, result in zip(prepared.inputs, symbols, strict=True):
         missing = result.bars - result.passed["predicted"]
         if missing:
@@ -198,7 +201,9 @@ def _warnings(
     return tuple(warnings)
 
 
-def _provenance(manifest: Manifest, inputs: Sequence[SymbolInput], inference: Used) -> dict[str, Any]:
+def _provenance(manifest: Manifest, inputs: Sequence[SymbolInput], inference: Predicted) -> dict[str, Any]:
+    record = manifest.evaluation if inference == "out_of_sample" else None
+    path = {} if record is None else {"evaluation": record.reference, "path": record.median[0]}
     return {
         "core_version": __version__,
         "numpy_version": np.__version__,
@@ -208,6 +213,7 @@ def _provenance(manifest: Manifest, inputs: Sequence[SymbolInput], inference: Us
         "plugin_version": manifest.plugin.version,
         "training_data_fingerprint": manifest.data.fingerprint,
         "training_git": None if manifest.git is None else manifest.git.model_dump(),
-        "seed": manifest.seed,
+        "seed": manifest.seed if record is None else record.median[1],
         "inference": inference,
+        **path,
     }

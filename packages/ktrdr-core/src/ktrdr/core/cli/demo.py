@@ -1,45 +1,52 @@
-"""`ktrdr demo`: training and backtest of a strategy on a year of real data."""
+"""`ktrdr demo`: the same strategy on real prices, and on a market whose edge is known."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ktrdr.core.cli.setting_options import setting_options
-from ktrdr.core.jobs.job_settings import BacktestSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import AccountSettings, BacktestSettings, EvaluationSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from ktrdr.core.cli.demo_lines import Half
+    from ktrdr.core.data.bars import Bars
+    from ktrdr.core.plugins.manager import PluginManager
+    from ktrdr.core.strategy.loader import LoadedStrategy
+    from ktrdr.core.work.cancellation import Cancellation
 
 __all__ = ["demo"]
 
+# Three seeds show how much is luck, and leave the demo short.
+_SEEDS = 3
 # 0.2 basis points each, per side: about a quarter of a pip of EURUSD.
-_COMMISSION = _SLIPPAGE = 0.00002
+_REAL = AccountSettings(commission=0.00002, slippage=0.00002)
+# The edge of the synthetic market is known to be larger than five times as much.
+_SYNTHETIC = AccountSettings(commission=0.0001, slippage=0.0001)
 
 
 @click.command()
 @setting_options(TrainingSettings, only=("seed", "epochs"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def demo(settings: TrainingSettings, as_json: bool) -> None:
-    """Train and backtest a strategy on a year of real data.
+    """Run a strategy on real prices, and on a market whose edge is known.
 
-    Imports the EURUSD hourly bars of 2017 that come with KTRDR, trains a small network on January to September that
-    reads RSI and MACD through fuzzy sets, and trades the unseen rest of the year. Needs a plugin that trains `mlp`:
-    `pip install ktrdr-ml-torch`.
+    Evaluates, trains and backtests the same strategy twice: on hourly EURUSD bars of 2017, which come with KTRDR, and
+    on synthetic hourly bars of a process whose price returns to its mean. Each half ends with whether an edge was
+    found, and why. Needs a plugin that trains `mlp`: `pip install ktrdr-ml-torch`.
     """
     from importlib.resources import as_file, files
 
-    from ktrdr.core.cli.backtest import print_result
+    from ktrdr.core.cli.demo_lines import print_data, print_half, print_summary
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.cli.train import print_trained
     from ktrdr.core.data.bar_store import default_store
     from ktrdr.core.data.sample import install_sample
     from ktrdr.core.plugins.manager import default_manager
-    from ktrdr.core.report import write_report
-    from ktrdr.core.runs.run_store import run_name, store_run
     from ktrdr.core.strategy.loader import load_strategy
+    from ktrdr.core.synthetic.known_edge import install_known_edge
     from ktrdr.core.work.interrupt import cancel_on_interrupt
-    from ktrdr.core.work.progress_display import progress_display
-    from ktrdr.core.workflows.run_backtest import backtest
-    from ktrdr.core.workflows.run_training import train
 
     plugins = default_manager()
     with as_file(files("ktrdr.core.samples").joinpath("neuro_mean_reversion.yaml")) as path:
@@ -48,36 +55,58 @@ def demo(settings: TrainingSettings, as_json: bool) -> None:
     learner = loaded.strategy.model.learner
     backend, _ = plugins.backend_for(learner.type, learner.backend)
     plugins.validate(backend.name)
-    bars = install_sample(default_store())
-    if not as_json:
-        click.echo(
-            f"Data: {len(bars):,} hourly bars of {bars.symbol}, {str(bars.time[0])[:10]} to {str(bars.time[-1])[:10]};"
-            f" training on {loaded.strategy.training_data.date_range.start} to"
-            f" {loaded.strategy.training_data.date_range.end}."
+    store = default_store()
+    synthetic, real = install_known_edge(store), install_sample(store)
+    halves = []
+    for number, (bars, account) in enumerate(((real, _REAL), (synthetic, _SYNTHETIC)), 1):
+        if not as_json:
+            print_data(number, bars)
+        with cancel_on_interrupt() as cancellation:
+            half = _run(loaded, bars, settings, account, plugins, cancellation, quiet=as_json)
+        if not as_json:
+            print_half(half)
+        halves.append(half)
+    if as_json:
+        print_json({"real": halves[0].to_json(), "known_edge": halves[1].to_json()})
+    else:
+        print_summary(halves)
+
+
+def _run(
+    loaded: LoadedStrategy,
+    bars: Bars,
+    settings: TrainingSettings,
+    account: AccountSettings,
+    plugins: PluginManager,
+    cancellation: Cancellation,
+    *,
+    quiet: bool,
+) -> Half:
+    """Evaluate, train and backtest on the bars of one market; return the results and where they are stored."""
+    from ktrdr.core.cli.demo_lines import Half
+    from ktrdr.core.report import write_report
+    from ktrdr.core.report.evaluation_page import write_evaluation_page
+    from ktrdr.core.runs.run_store import store_run
+    from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
+    from ktrdr.core.work.progress_display import progress_display
+    from ktrdr.core.workflows.run_backtest import backtest
+    from ktrdr.core.workflows.run_evaluation import evaluate
+    from ktrdr.core.workflows.run_training import train
+
+    of_the_market = settings.model_copy(update={"symbols": (bars.symbol,)})
+    costs = {"commission": account.commission, "slippage": account.slippage}
+    with progress_display(quiet=quiet) as progress:
+        judged = of_the_market.to(EvaluationSettings, seeds=_SEEDS, **costs)
+        evaluation = store_evaluation(
+            evaluate(loaded, judged, plugins=plugins, progress=progress, cancellation=cancellation)
         )
-    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        trained = train(loaded, settings, plugins=plugins, progress=progress, cancellation=cancellation)
-    if not as_json:
-        print_trained(trained)
-    costs = BacktestSettings(commission=_COMMISSION, slippage=_SLIPPAGE)
-    with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
-        result = backtest(trained.bundle, costs, plugins=plugins, progress=progress, cancellation=cancellation)
+    page = evaluation_directory(evaluation.facts.evaluation) / "report.html"
+    write_evaluation_page(evaluation, page)
+    with progress_display(quiet=quiet) as progress:
+        trained = train(loaded, of_the_market, plugins=plugins, progress=progress, cancellation=cancellation)
+    with progress_display(quiet=quiet) as progress:
+        traded = BacktestSettings(**costs)
+        result = backtest(trained.bundle, traded, plugins=plugins, progress=progress, cancellation=cancellation)
     reports: list[Path] = []
     directory = store_run(result, then=lambda place: reports.append(write_report(result, place / "report.html")))
-    report = reports[0]
-    if as_json:
-        print_json(
-            {
-                "training": trained.to_json(),
-                "backtest": {**result.to_json(), "run": run_name(directory)},
-                "bundle": str(trained.bundle.directory),
-                "trades": str(directory / "trades.parquet"),
-                "equity": str(directory / "equity.parquet"),
-                "report": str(report),
-            }
-        )
-        return
-    print_result(result, directory, report)
-    click.echo(f"Bundle  {trained.bundle.directory}")
-    click.echo(f"Trades  {directory / 'trades.parquet'}")
-    click.echo(f"Equity  {directory / 'equity.parquet'}")
+    return Half(bars, evaluation.facts, page, trained, result, directory, reports[0])

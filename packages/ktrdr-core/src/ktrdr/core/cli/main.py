@@ -17,10 +17,11 @@ from ktrdr.core.errors import KtrdrError, record_of
 __all__ = ["cli", "main"]
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("ktrdr.core.cli.demo:demo", "Train and backtest a strategy on a year of real data."),
+    "demo": ("ktrdr.core.cli.demo:demo", "Run a strategy on real prices, and on a market whose edge is known."),
     "validate": ("ktrdr.core.cli.strategy:validate", "Check strategy files and report every error in them."),
     "train": ("ktrdr.core.cli.train:train", "Train the model of a strategy."),
     "backtest": ("ktrdr.core.cli.backtest:backtest", "Trade a trained model on data it has not seen."),
+    "evaluate": ("ktrdr.core.cli.evaluate:evaluate", "Judge a strategy on many folds that its models have not seen."),
     "sweep": ("ktrdr.core.cli.sweep:sweep", "Trade a trained model under many settings, and rank them."),
     "compare": ("ktrdr.core.cli.backtest:compare", "Compare backtest runs."),
     "explain": ("ktrdr.core.cli.explain:explain", "Explain one decision of a model."),

@@ -73,7 +73,7 @@ def setting_options(
             values = {
                 name: own[name].read(value) if name in own else _value(flag(name), schema["properties"][name], value)
                 for name, value in written.items()
-                if value is not None
+                if value is not None and value != ()
             }
             return command(settings=read_settings(model, values, called=flag), **arguments)
 
@@ -85,13 +85,22 @@ def setting_options(
     return decorate
 
 
-def given_options(context: click.Context, model: type[Settings]) -> list[str]:
-    """Return the options of ``model`` that were given on the command line, as words of another command line."""
+def given_options(context: click.Context, model: type[Settings], **own: OwnOption) -> list[str]:
+    """Return the options of ``model`` that were given on the command line, as words of another command line.
+
+    Args:
+        context: of the command.
+        model: the settings model.
+        **own: options with their own syntax, as :func:`setting_options` takes them.
+    """
     words = []
     for name in model.model_fields:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             value = context.params[name]
-            words += [_flag(name)] if value is True else [_flag(name), str(value)]
+            if name in own:
+                words += [word for each in value for word in (own[name].flag, str(each))]
+            else:
+                words += [_flag(name)] if value is True else [_flag(name), str(value)]
     return words
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktrdr.core.cli.remote_server import server_option
-from ktrdr.core.cli.setting_options import given_options, setting_options
+from ktrdr.core.cli.setting_options import OwnOption, given_options, setting_options
 from ktrdr.core.jobs.job_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from ktrdr.core.models.manifest import Manifest
     from ktrdr.core.models.member_spread import Spread
+    from ktrdr.core.strategy.loader import LoadedStrategy
     from ktrdr.core.training.result import TrainingResult
 
 __all__ = ["print_trained", "train"]
@@ -25,14 +26,15 @@ _HEADLINES = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "log_loss"),
     "regression": ("rmse", "mae", "r2", "directional_accuracy", "information_coefficient"),
 }
+_FROM = OwnOption("--from", "EVALUATION", lambda given: given[-1])
 _TOP = 8
 _SMALL = 0.01
 _TINY = 0.001
 
 
 @click.command()
-@click.argument("strategy_file", metavar="STRATEGY", type=click.Path(path_type=Path))
-@setting_options(TrainingSettings)
+@click.argument("strategy_file", metavar="[STRATEGY]", type=click.Path(path_type=Path), required=False)
+@setting_options(TrainingSettings, evaluation=_FROM)
 @click.option(
     "--resume",
     is_flag=True,
@@ -40,11 +42,15 @@ _TINY = 0.001
 )
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server: str | None, as_json: bool) -> None:
-    """Train the model of a strategy.
+def train(
+    strategy_file: Path | None, settings: TrainingSettings, resume: bool, server: str | None, as_json: bool
+) -> None:
+    """Train the model of a strategy, or the model to use after an evaluation of it.
 
     Reads the bars that `ktrdr data import` has stored, and stores the model as the next version of the strategy's name.
     Ctrl+C keeps a checkpoint, from which --resume continues; the result is the same as without the interruption.
+
+    With --from, STRATEGY is left out: strategy, data and seed are those of the evaluation.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.errors import CancelledError
@@ -54,13 +60,17 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
     from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_training import train as train_strategy
 
+    _check_subject(strategy_file, settings)
     plugins = default_manager()
-    # A server validates the strategy with its own plugins.
-    loaded = load_strategy(strategy_file, plugins=plugins, plugin_may_be_missing=server is not None)
-    for warning in loaded.warnings:
-        click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
+    loaded: LoadedStrategy | None = None
+    if strategy_file is not None:
+        # A server validates the strategy with its own plugins.
+        loaded = load_strategy(strategy_file, plugins=plugins, plugin_may_be_missing=server is not None)
+        for warning in loaded.warnings:
+            click.echo(f"Warning: {warning.located(str(strategy_file))}", err=True)
     if server is not None:
-        _train_on_server(server, loaded.text, settings, resume=resume, as_json=as_json)
+        text = None if loaded is None else loaded.text
+        _train_on_server(server, text, settings, resume=resume, as_json=as_json)
         return
     stopped: CancelledError | None = None
     with cancel_on_interrupt() as cancellation, progress_display(quiet=as_json) as progress:
@@ -83,16 +93,30 @@ def train(strategy_file: Path, settings: TrainingSettings, resume: bool, server:
         print_trained(result)
 
 
+def _check_subject(strategy_file: Path | None, settings: TrainingSettings) -> None:
+    """Raise an error unless there is either a strategy or an evaluation to train from."""
+    from ktrdr.core.errors import BadInputError
+
+    if strategy_file is None and settings.evaluation is None:
+        raise BadInputError("give a STRATEGY to train, or an evaluation of one with --from")
+    if strategy_file is not None and settings.evaluation is not None:
+        raise BadInputError(
+            f"evaluation {settings.evaluation} has a strategy already; leave out {strategy_file}, or leave out --from"
+            " to train it with parts of its own"
+        )
+
+
 def _command(context: click.Context) -> str:
     """Return the command line that resumes this run."""
-    words = ["ktrdr", "train", str(context.params["strategy_file"])]
-    words += given_options(context, TrainingSettings)
+    file = context.params["strategy_file"]
+    words = ["ktrdr", "train", *([] if file is None else [str(file)])]
+    words += given_options(context, TrainingSettings, evaluation=_FROM)
     if context.params["server"] is not None:
         words += ["--server", context.params["server"]]
     return shlex.join([*words, "--resume"])
 
 
-def _train_on_server(server: str, text: str, settings: TrainingSettings, *, resume: bool, as_json: bool) -> None:
+def _train_on_server(server: str, text: str | None, settings: TrainingSettings, *, resume: bool, as_json: bool) -> None:
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.cli.remote_server import running_on_server
     from ktrdr.core.client import Client
@@ -116,6 +140,7 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     """Print the result of a training, here or on a server, for a person."""
     from ktrdr.core.cli.output import print_warnings
     from ktrdr.core.cli.trial_lines import print_trial_count
+    from ktrdr.core.models.evaluation_figures import evaluation_facts
     from ktrdr.core.models.model_facts import epochs_in_words, kept_in_words
     from ktrdr.core.models.model_warnings import warnings_of
     from ktrdr.core.names import named_market
@@ -132,6 +157,8 @@ def print_trained(result: TrainingResult, *, server: str | None = None) -> None:
     click.echo(f"Kept: {epochs_in_words(manifest) or epoch}.")
     print_warnings(warnings_of(manifest))
     click.echo()
+    for label, fact in evaluation_facts(manifest):
+        click.echo(f"{label:<14} {fact}")
     for part, metrics in manifest.metrics.items():
         _print_metrics(part, metrics, manifest, _HEADLINES[manifest.output])
     if manifest.importance is not None:

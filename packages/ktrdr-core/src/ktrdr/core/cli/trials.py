@@ -29,7 +29,7 @@ _INDENT = 16
 def trials() -> None:
     """List, show, verify and merge recorded trials.
 
-    Every training, every backtest and every combination of a sweep is recorded in $KTRDR_HOME/trials.sqlite before its
+    Every training, evaluation, backtest and combination of a sweep is recorded in $KTRDR_HOME/trials.sqlite before its
     result is shown.
     """
 

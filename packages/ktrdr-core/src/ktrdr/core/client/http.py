@@ -22,6 +22,7 @@ _PREFIX = "/api/v1"
 _SECONDS = 30.0
 _TRIES = 4
 _TRY_AGAIN = frozenset({429, 503})
+_ABSENT = object()
 
 
 class ServerAwayError(KtrdrError):
@@ -67,7 +68,7 @@ class Client:
         self._http.close()
 
     def start(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Start a ``training``, ``backtest`` or ``sweep`` and return the operation. Repeated requests start it once."""
+        """Start a ``training``, ``evaluation``, ``backtest`` or ``sweep``; return the operation. Repeats start one."""
         key = str(uuid4())
         return self._ask("POST", f"/{kind}s", json=dict(request), headers={"Idempotency-Key": key})
 
@@ -87,11 +88,16 @@ class Client:
         return self._ask("POST", f"/operations/{operation_id}/resume")
 
     def last_stopped(self, kind: str, job: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the newest of the last 100 cancelled or failed operations with the same job, or ``None``."""
+        """Return the newest of the last 100 cancelled or failed operations with a job, or ``None``.
+
+        Args:
+            kind: of the operation.
+            job: what the job must have; other keys do not matter.
+        """
         parameters = {"kind": kind, "state": ["cancelled", "failed"], "limit": 100}
         for found in self._ask("GET", "/operations", params=parameters)["items"]:
             operation = self.operation(found["id"])
-            if operation["job"] == job:
+            if all(operation["job"].get(key, _ABSENT) == value for key, value in job.items()):
                 return operation
         return None
 

@@ -2,14 +2,15 @@
 
 It is for an API and workers that share no directory. Below ``operations/<id>/``, the store has for each operation:
 
-- ``inputs.json``: its data sets and its model, as they were when it was first handed out, so that every attempt has the
-  same inputs. The files themselves are stored once, below ``data/`` and ``models/``, under names that identify their
-  content.
+- ``inputs.json``: its data sets and its model or evaluation, as they were when it was first handed out, so that every
+  attempt has the same inputs. The files themselves are stored once, below ``data/``, ``models/`` and ``evaluations/``,
+  under names that identify their content.
 - ``checkpoints/<number>-<attempt>.zip``: one object per checkpoint. The next attempt resumes from the checkpoint with
   the highest number, whichever attempt wrote it.
-- ``members/<number>-<attempt>.zip``: finished members of a training with several seeds, each in one object, which all
-  attempts share.
-- ``model.zip`` or ``run.zip``: the result. The API adds it to its own stores, a model only once per operation.
+- ``members/<number>-<attempt>.zip``: finished members of a training with several seeds or of an evaluation, each in one
+  object, which all attempts share.
+- ``model.zip``, ``run.zip`` or ``evaluation.zip``: the result. The API adds it to its own stores, a model and an
+  evaluation only once per operation.
 
 A worker runs each operation in a home directory of its own, which contains only these inputs and is removed at the end.
 """
@@ -35,6 +36,7 @@ from ktrdr.core.errors import BadInputError, KtrdrError, StoreError
 from ktrdr.core.files.archives import ArchiveLimits, files_below, open_archive, write_archive
 from ktrdr.core.files.durable import new_directory
 from ktrdr.core.files.reading import FileError
+from ktrdr.core.files.result_archive import pack_result, unpack_result
 from ktrdr.core.files.temporary import temporary_directory
 from ktrdr.core.home import home_directory
 from ktrdr.core.models.apart import import_apart
@@ -47,10 +49,12 @@ from ktrdr.core.trials.trial_count import TrialCount
 __all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
 
 DELIVERED = "delivered"
-"""Key of a result that names what the worker put into the store: ``model`` or ``run``."""
+"""Key of a result that names what the worker put into the store: ``model``, ``run`` or ``evaluation``."""
 
 _INPUTS = "inputs.json"
-_MODEL, _RUN = "model.zip", "run.zip"
+_MODEL = "model.zip"
+_RESULTS = {"training": "model", "backtest": "run", "evaluation": "evaluation"}
+"""What a worker delivers, by kind of job; the key of a result with the name of it."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
 _CHECKPOINT_LIMITS = ArchiveLimits(files=1000, size=16 * 2**30, depth=8)
 _TRIES = 20
@@ -74,28 +78,30 @@ class Exchange:
 
     # Methods for the API.
 
-    def provide(self, operation: str, kind: str, job: Mapping[str, Any]) -> None:
+    def provide(self, operation: str, job: Mapping[str, Any]) -> None:
         """Put the inputs of an operation into the store, unless an earlier attempt already has.
 
         Raises:
-            BadInputError: the model or the strategy has become unusable since the operation was queued.
+            BadInputError: the model, the evaluation or the strategy has become unusable since the operation was queued.
             OSError: the store does not answer.
         """
         if self._store.has(_of(operation, _INPUTS)):
             return
-        bundle = None if kind == "training" else ModelStore(home_directory() / "models").get(job["model"])
-        symbols = _symbols(kind, job, bundle)
+        bundle = ModelStore(home_directory() / "models").get(job["model"]) if "model" in job else None
+        evaluation = job.get("evaluation")
+        symbols = _symbols(job, bundle)
         inputs = {
             "data": [entry for symbol in symbols for entry in self._provide_data(symbol)],
             "model": None if bundle is None else self._provide_model(bundle),
+            "evaluation": None if evaluation is None else [evaluation, self._provide_evaluation(evaluation)],
         }
         self._store.put(_of(operation, _INPUTS), json.dumps(inputs).encode())
 
     def take_in(self, operation: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Add the result of a worker to the stores of this home, and return it with its names and paths here.
 
-        Before this call, the trials of the result must be recorded and counted. A model is added only once per
-        operation, even if this is called several times.
+        Before this call, the trials of the result must be recorded and counted. A model and an evaluation are added
+        only once per operation, even if this is called several times.
 
         Raises:
             KtrdrError: the files of the result are damaged, or the worker put none into the store.
@@ -110,7 +116,10 @@ class Exchange:
         with temporary_directory("ktrdr-") as folder:
             if delivered == "model":
                 return own | self._take_model(operation, folder, own["weights_hash"])
-            return own | self._take_run(operation, folder, own)
+            self._unpack(operation, delivered, folder)
+            if delivered == "evaluation":
+                return own | _take_evaluation(operation, folder / delivered, own)
+            return own | _take_run(folder / delivered, own)
 
     # Methods for a worker.
 
@@ -143,6 +152,12 @@ class Exchange:
                 archive = home / "model.zip"
                 self._store.get_file(inputs["model"], archive)
                 import_bundle(ModelStore(home / "models"), archive, own=True, keep_number=True)
+                archive.unlink()
+            if inputs.get("evaluation") is not None:
+                name, place = inputs["evaluation"]
+                archive = home / "evaluation.zip"
+                self._store.get_file(place, archive)
+                unpack_result(archive, home / "evaluations" / name, "evaluation")
                 archive.unlink()
             yield home
         finally:
@@ -190,39 +205,36 @@ class Exchange:
             write_archive(archive, root, [f"{place}/{name}" for name in files_below(directory)], _CHECKPOINT_LIMITS)
             self._store.put_file(name, archive)
 
-    def deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    def deliver(self, operation: str, kind: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         """Put the files of an operation's result into the store, and return the result for the API.
 
         If the store does not answer, this tries again for a few minutes, because the result may have taken hours.
         """
         for wait in (5, 10, 20, 40, 80):
             try:
-                return self._deliver(operation, home, result)
+                return self._deliver(operation, kind, home, result)
             except (OSError, StoreError) as error:
                 print(
                     f"ktrdr worker: the result could not be put into the object store, trying again: {error}",
                     file=sys.stderr,
                 )
                 time.sleep(wait)
-        return self._deliver(operation, home, result)
+        return self._deliver(operation, kind, home, result)
 
-    def _deliver(self, operation: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    def _deliver(self, operation: str, kind: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in result.items() if key != "directory"}
         with temporary_directory("ktrdr-") as folder:
-            if "run" in own:
-                from ktrdr.core.runs.run_archive import pack_run
-
-                archive = folder / _RUN
-                directory = home / "runs" / own["run"]
-                pack_run(directory, archive)
-                self._store.put_file(_of(operation, _RUN), archive)
-                return own | {DELIVERED: "run"}
-            archive = export_bundle(ModelStore(home / "models"), own["model"], folder / _MODEL)
-            self._store.put_file(_of(operation, _MODEL), archive)
+            delivered = _RESULTS[kind]
+            archive = folder / f"{delivered}.zip"
+            if delivered == "model":
+                export_bundle(ModelStore(home / "models"), own["model"], archive)
+            else:
+                pack_result(home / f"{delivered}s" / own[delivered], archive)
+            self._store.put_file(_of(operation, archive.name), archive)
         for kind in ("checkpoints", MEMBERS):
             for name in self._store.names(_of(operation, kind)):
                 self._store.delete(name)
-        return own | {DELIVERED: "model"}
+        return own | {DELIVERED: delivered}
 
     # Helpers.
 
@@ -274,20 +286,25 @@ class Exchange:
             raise KtrdrError(f"the model in the object store is not the one of operation {operation}; run it again")
         return {"model": bundle.ref, "directory": str(bundle.directory)}
 
-    def _take_run(self, operation: str, place: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-        from ktrdr.core.backtesting.results import read_result, recount
-        from ktrdr.core.runs.run_archive import unpack_run
-        from ktrdr.core.runs.run_store import claim_run, run_name
+    def _provide_evaluation(self, evaluation: str) -> str:
+        from ktrdr.core.evaluations.evaluation_store import evaluation_directory
 
-        self._store.get_file(_of(operation, _RUN), place / _RUN)
-        unpack_run(place / _RUN, place / "run")
-        if result.get("trial_count") is not None:
-            # The worker counted its own trials only, as its ledger had no others.
-            recount(place / "run", result["metrics"], TrialCount.from_json(result["trial_count"]))
-        directory = claim_run(read_result(place / "run"))
-        with new_directory(directory) as copy:
-            shutil.copytree(place / "run", copy, dirs_exist_ok=True)
-        return {"run": run_name(directory), "directory": str(directory)}
+        with temporary_directory("ktrdr-") as folder:
+            archive = folder / "evaluation.zip"
+            pack_result(evaluation_directory(evaluation), archive)
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            name = f"evaluations/{evaluation.replace('/', '-')}-{digest}.zip"
+            if not self._store.has(name):
+                self._store.put_file(name, archive)
+        return name
+
+    def _unpack(self, operation: str, delivered: str, place: Path) -> None:
+        """Write the files of a result that is not a model to ``place``, below the name of its kind."""
+        if delivered not in _RESULTS.values():
+            raise BadInputError(f"the worker has put a result of the unknown kind `{delivered}` into the object store")
+        archive = place / f"{delivered}.zip"
+        self._store.get_file(_of(operation, archive.name), archive)
+        unpack_result(archive, place / delivered, delivered)
 
 
 class CheckpointKeeper:
@@ -325,15 +342,46 @@ class CheckpointKeeper:
         return max(found, key=lambda path: path.name, default=None)
 
 
+def _take_run(files: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    from ktrdr.core.backtesting.results import read_result, recount
+    from ktrdr.core.runs.run_store import claim_run, run_name
+
+    if result.get("trial_count") is not None:
+        # The worker counted its own trials only, as its ledger had no others.
+        recount(files, result["metrics"], TrialCount.from_json(result["trial_count"]))
+    directory = claim_run(read_result(files))
+    with new_directory(directory) as copy:
+        shutil.copytree(files, copy, dirs_exist_ok=True)
+    return {"run": run_name(directory), "directory": str(directory)}
+
+
+def _take_evaluation(operation: str, files: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    from ktrdr.core.validation.stored_evaluation import (
+        evaluation_directory,
+        read_evaluation,
+        recount_evaluation,
+        store_evaluation,
+    )
+
+    # The worker counted its own trials only, as its ledger had no others.
+    recount_evaluation(files, result)
+    facts = store_evaluation(read_evaluation(files), operation=operation).facts
+    return {"evaluation": facts.evaluation, "directory": str(evaluation_directory(facts.evaluation))}
+
+
 def _of(operation: str, name: str) -> str:
     return f"operations/{operation}/{name}"
 
 
-def _symbols(kind: str, job: Mapping[str, Any], bundle: Bundle | None) -> tuple[str, ...]:
+def _symbols(job: Mapping[str, Any], bundle: Bundle | None) -> tuple[str, ...]:
     if bundle is not None:
         from ktrdr.core.backtesting.deployment import symbols_to_trade
 
         return symbols_to_trade(bundle.manifest, job.get("symbols"))
+    if (evaluation := job.get("evaluation")) is not None:
+        from ktrdr.core.validation.stored_evaluation import evaluation_directory, read_facts
+
+        return read_facts(evaluation_directory(evaluation)).symbols
     from ktrdr.core.strategy.loader import load_strategy_text
 
     return tuple(job.get("symbols") or load_strategy_text(job["strategy"]).strategy.training_data.symbols)

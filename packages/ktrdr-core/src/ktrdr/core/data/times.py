@@ -9,7 +9,7 @@ import numpy as np
 from ktrdr.core.dates import parse_instant
 from ktrdr.core.errors import BadInputError
 
-__all__ = ["check_order", "format_end", "format_time", "last_day", "parse_time"]
+__all__ = ["check_order", "format_end", "format_time", "instant_of", "last_day", "parse_time"]
 
 
 def parse_time(text: str, name: str = "time") -> np.datetime64:
@@ -49,17 +49,18 @@ def format_end(end: np.datetime64 | dt.datetime) -> str:
 
     So a span ends on the day of its last bar: ``2010-12-31 24:00``, not ``2011-01-01 00:00``.
     """
-    time = _instant(end)
+    time = instant_of(end)
     text = format_time(time)
     return f"{last_day(time)} 24:00" if text.endswith(" 00:00") else text
 
 
 def last_day(end: np.datetime64 | dt.datetime) -> str:
     """Return the day (``YYYY-MM-DD``, UTC) of the bar that closes at ``end``, the last one of a span."""
-    return str((_instant(end) - np.timedelta64(1, "ns")).astype("datetime64[D]"))
+    return str((instant_of(end) - np.timedelta64(1, "ns")).astype("datetime64[D]"))
 
 
-def _instant(time: np.datetime64 | dt.datetime) -> np.datetime64:
+def instant_of(time: np.datetime64 | dt.datetime) -> np.datetime64:
+    """Return a time, aware or ``datetime64``, as ``datetime64[ns]`` in UTC."""
     if isinstance(time, np.datetime64):
         return time.astype("datetime64[ns]")
     return np.datetime64(time.astimezone(dt.UTC).replace(tzinfo=None), "ns")

@@ -114,6 +114,11 @@ class Backtest:
         return None if self._result.trial_count is None else self._result.trial_count.number
 
     @property
+    def reserve_opened(self) -> int | None:
+        """Trials that looked at the reserve, this one included, by whatever strategy; ``None`` if it was not opened."""
+        return None if self._result.trial_count is None else self._result.trial_count.reserve_opened
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons to doubt the figures, one sentence each; without trades, also why there is none."""
         result = self._result
@@ -204,6 +209,7 @@ def backtest(
     seed: int = 0,
     device: str = "auto",
     inference: Inference = "auto",
+    reserve: bool = False,
     server: str | None = None,
     progress: bool | Progress = True,
 ) -> Backtest:
@@ -216,7 +222,8 @@ def backtest(
         model: what :func:`train` returned, a bundle, ``"name"`` for the latest version of a model, ``"name/3"`` for
             one, or the path of a strategy file for the latest model trained from it.
         symbols: one or more symbols to trade, instead of the strategy's; they share the capital.
-        start: first day, UTC and inclusive. Without days: the bars that the model has not seen.
+        start: first day, UTC and inclusive. Without days: the bars that the model has not seen; of a model that was
+            trained from an evaluation, its out-of-sample path.
         end: last day, UTC and inclusive.
         capital: cash at the start, in the prices' currency, above 0.
         commission: share of the traded value, per side, 0 to below 1; two basis points are 0.0002.
@@ -227,6 +234,8 @@ def backtest(
         device: where the model predicts: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         inference: what predicts: the model's twin in core (``portable``), its ML framework (``native``), or the twin
             where there is one and no GPU is asked for (``auto``).
+        reserve: open the reserve of the model's data: trade it, or days inside it. Each opening is counted, see
+            :attr:`Backtest.reserve_opened`.
         server: address of a KTRDR server to run it on; by default the one that ``model`` was trained on, if any. The
             files of the run are stored on this machine too.
         progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function
@@ -246,11 +255,11 @@ def backtest(
         >>> training = kt.train(kt.example_strategy(), progress=False)
         >>> backtest = kt.backtest(training, commission=0.00002, slippage=0.00002, progress=False)
         >>> backtest
-        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return -0.26%, Sharpe -0.20, 26 trades>
+        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return -0.28%, Sharpe -0.20, 103 trades>
         >>> backtest.metrics.loc["trades", "strategy"]
-        np.float64(26.0)
+        np.float64(103.0)
         >>> backtest.trades[["side", "entry_price", "net"]].shape
-        (26, 3)
+        (103, 3)
     """
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.workflows.places import plugins_or_all
@@ -269,6 +278,7 @@ def backtest(
         seed=seed,
         device=device,
         inference=inference,
+        reserve=reserve,
     )
     address = server if server is not None else model_server(model)
     if address is not None:

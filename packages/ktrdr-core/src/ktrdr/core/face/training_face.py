@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
+from ktrdr.core.face.evaluation_face import Evaluation
 from ktrdr.core.face.result_frames import metrics_frame
 from ktrdr.core.face.result_html import card_row, result_block, warning_list
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
@@ -39,7 +40,7 @@ class Training:
         >>> bars = kt.data.import_sample()
         >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
         >>> training.samples.loc["EURUSD"].to_dict()
-        {'train': 3218, 'validation': 631, 'test': 631}
+        {'train': 3236, 'validation': 649, 'test': 649}
         >>> training.history.index.tolist()
         [1, 2]
     """
@@ -207,6 +208,7 @@ class Training:
         result, manifest = self._result, self._result.bundle.manifest
         words = manifest.strategy.model.words
         text = f"<Training {self.model}: {words} with {manifest.plugin.name} on {result.device.name}"
+        text += "" if manifest.evaluation is None else f", from evaluation {manifest.evaluation.reference}"
         text += "" if result.best_epoch is None else f", epoch {result.best_epoch} of {result.epochs} kept"
         if found := self._headline():
             part, name, value, majority = found
@@ -228,6 +230,8 @@ class Training:
             tone = "" if majority is None else "bad" if value > majority else "good"
             note = "" if majority is None else f"majority class {majority:.4g}"
             cards.append(Card(f"{name.capitalize()}, {part}", f"{value:.4g}", tone, note))
+        if (record := manifest.evaluation) is not None and (sharpe := record.spread.get("sharpe", {}).get("median")):
+            cards.append(Card("Sharpe ratio, out of sample", f"{sharpe:.2f}", "", f"evaluation {record.reference}"))
         if self.trials is not None:
             cards.append(Card("Trials", f"{self.trials:,}", "", "known to the ledger"))
         words = manifest.strategy.model.words
@@ -239,8 +243,9 @@ _BASELINES = {"majority": "majority class", "last_value": "last value"}
 
 
 def train(
-    strategy: Strategy | str | os.PathLike[str] | Mapping[str, Any],
+    strategy: Strategy | str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,
+    evaluation: Evaluation | str | None = None,
     symbols: SymbolsLike = None,
     start: DayLike = None,
     end: DayLike = None,
@@ -259,8 +264,14 @@ def train(
     trial before its result is returned. Ctrl+C, or the interrupt of a kernel, stops it and leaves a checkpoint that
     ``resume=True`` continues from; the result is then the same as without the interruption.
 
+    With ``evaluation`` in place of a strategy it trains the model to use after an evaluation: on all bars before its
+    reserve, for the median of its best epochs. Such a model has no metrics of its own; ``.bundle.manifest.evaluation``
+    has those of the evaluation, and :func:`backtest` of it without days trades the evaluation's out-of-sample path.
+
     Args:
         strategy: a :class:`Strategy`, or whatever :func:`load_strategy` takes.
+        evaluation: a stored evaluation: what :func:`evaluate` returned, ``"name"`` for the latest of a strategy, or
+            ``"name/3"``; with ``server``, one of its evaluations by name. Strategy, data, seed and epochs are its own.
         symbols: one or more symbols to train on, instead of the strategy's.
         start: first day of the data, UTC and inclusive, instead of the strategy's.
         end: last day of the data, UTC and inclusive, instead of the strategy's.
@@ -298,29 +309,62 @@ def train(
     """
     from ktrdr.core.workflows.run_training import train as run
 
-    loaded = strategy if isinstance(strategy, Strategy) else load_strategy(strategy)
+    if (strategy is None) == (evaluation is None):
+        raise BadInputError("train takes a strategy or an evaluation, as in kt.train(evaluation=...): give one of them")
+    loaded = strategy if isinstance(strategy, Strategy) or strategy is None else load_strategy(strategy)
     settings = settings_of(
-        TrainingSettings, symbols, start, end, seed=seed, epochs=epochs, seeds=seeds, ensemble=ensemble, device=device
+        TrainingSettings,
+        symbols,
+        start,
+        end,
+        seed=seed,
+        epochs=epochs,
+        seeds=seeds,
+        ensemble=ensemble,
+        device=device,
+        evaluation=None if evaluation is None else _name_of(evaluation, server),
     )
     try:
         if server is not None:
             return _train_on(server, loaded, settings, resume, progress)
         with python_messages(), watched(progress) as (receive, cancellation):
-            result = run(loaded.loaded, settings, resume=resume, progress=receive, cancellation=cancellation)
+            result = run(
+                loaded if loaded is None else loaded.loaded,
+                settings,
+                resume=resume,
+                progress=receive,
+                cancellation=cancellation,
+            )
     except CancelledError as error:
         raise _cancelled(error, server) from None
     return Training(result, result.bundle.history())
 
 
+def _name_of(evaluation: Evaluation | str, server: str | None) -> str:
+    """Return the name of a stored evaluation, here or on the server."""
+    if isinstance(evaluation, str):
+        return evaluation
+    if not isinstance(evaluation, Evaluation):
+        raise BadInputError(
+            f"evaluation: give what kt.evaluate returned, or a name such as `name/3`, not a {type(evaluation).__name__}"
+        )
+    if server is not None:
+        raise BadInputError(
+            f"evaluation {evaluation.evaluation} is stored on this machine; with a server, give the name of one of its"
+            " evaluations, such as `name/3`"
+        )
+    return evaluation.evaluation
+
+
 def _train_on(
-    server: str, strategy: Strategy, settings: TrainingSettings, resume: bool, progress: bool | Progress
+    server: str, strategy: Strategy | None, settings: TrainingSettings, resume: bool, progress: bool | Progress
 ) -> Training:
     from ktrdr.core.client import Client
     from ktrdr.core.face.server_runs import running_on
     from ktrdr.core.workflows.on_server import training_on_server
 
     with running_on(server, progress) as runs:
-        answer = runs.train(strategy.text, settings, resume=resume)
+        answer = runs.train(None if strategy is None else strategy.text, settings, resume=resume)
     with Client(server) as client:
         return Training(*training_on_server(client, answer), client.url)
 

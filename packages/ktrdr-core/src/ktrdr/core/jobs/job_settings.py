@@ -15,13 +15,14 @@ from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
 from ktrdr.core.jobs.request_bounds import FewKeys, few
 from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS, MOST_SEEDS
-from ktrdr.core.names import DEVICE_PATTERN, SYMBOL_PATTERN, check_symbol
+from ktrdr.core.names import DEVICE_PATTERN, REFERENCE_PATTERN, SYMBOL_PATTERN, check_symbol
 
 __all__ = [
     "MOST_TRIALS",
     "AccountSettings",
     "BacktestSettings",
     "Day",
+    "EvaluationReference",
     "EvaluationSettings",
     "Inference",
     "Seed",
@@ -78,6 +79,9 @@ Device = Annotated[str, Field(max_length=32, pattern=f"^{DEVICE_PATTERN}$", exam
 Inference = Literal["auto", "portable", "native"]
 """What predicts: the portable twin of a model, or the ML framework that trained it."""
 
+EvaluationReference = Annotated[str, Field(max_length=90, pattern=f"^{REFERENCE_PATTERN}$")]
+"""A stored evaluation: ``name/number``, or ``name`` for the latest of a strategy."""
+
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 """Seed of a random number generator."""
 
@@ -130,6 +134,22 @@ class TrainingSettings(Settings):
     ensemble: bool = Field(
         default=False, description="Keep the models of all seeds, as an ensemble that averages their predictions."
     )
+    evaluation: EvaluationReference | None = Field(
+        default=None,
+        description="Train from this evaluation, in place of a strategy: on all bars before its reserve, for the median"
+        " of its best epochs.",
+        examples=["rsi_reversion/1"],
+    )
+
+    @model_validator(mode="after")
+    def _of_the_evaluation(self) -> Self:
+        decided = ("symbols", "start", "end", "seed", "epochs", "seeds", "ensemble")
+        given = [name for name in decided if getattr(self, name) != type(self).model_fields[name].default]
+        if self.evaluation is not None and given:
+            raise ValueError(
+                f"a training from an evaluation takes strategy, data, seed and epochs from it; leave out `{given[0]}`"
+            )
+        return self
 
 
 class AccountSettings(Settings):
@@ -180,6 +200,10 @@ class BacktestSettings(TradingSettings):
     )
     seed: Seed = Field(
         default=0, description="Seed of the resampling that the interval of the Sharpe ratio comes from."
+    )
+    reserve: bool = Field(
+        default=False,
+        description="Open the reserve of the model's data: trade it, or days inside it. Each opening is counted.",
     )
 
 

@@ -36,7 +36,10 @@ ModelReference = Annotated[str, Field(pattern=f"^{REFERENCE_PATTERN}$", examples
 
 
 class TrainingJob(TrainingSettings):
-    """Train a strategy. The job has the text of the file, so that later changes of the file do not matter."""
+    """Train a strategy. The job has the text of the file, so that later changes of the file do not matter.
+
+    A job with an ``evaluation`` has the text of the evaluated strategy, which tells what a worker needs.
+    """
 
     strategy: StrategyText
 

@@ -40,6 +40,7 @@ from ktrdr.core.models.ensemble_predictor import ensemble_predictor
 from ktrdr.core.models.inference_choice import choose_inference
 from ktrdr.core.models.manifest import BUNDLE_FORMAT, MANIFEST_FILE, MEMBERS_DIRECTORY, WEIGHTS_PREFIX, Manifest
 from ktrdr.core.models.model_facts import model_facts, score_facts
+from ktrdr.core.models.out_of_sample import OUT_OF_SAMPLE_FILE, OutOfSample, read_out_of_sample
 from ktrdr.core.parameters import validate_parameters
 from ktrdr.core.plugins.contract import EpochRecord, ModelLoader, Predictor, RuleBased
 from ktrdr.core.plugins.manager import PluginManager
@@ -162,13 +163,15 @@ class Bundle:
 
         The files must be exactly those of the manifest, with the same hashes, plain files, each of a kind that cannot
         hold code; and they must agree with the manifest: see :func:`~ktrdr.core.models.cross_check.cross_check`. The
-        portable twin must be one that this core can predict with.
+        portable twin must be one that this core can predict with, and out-of-sample predictions those of its symbols.
 
         Raises:
             BundleError: a file is wrong, or files contradict each other. The message names the first wrong file, or
                 the contradictions.
         """
         self.verify_files()
+        if self.manifest.evaluation is not None:
+            self._read_out_of_sample()
         if self.manifest.portable:
             for twin in self._load_twins():
                 if isinstance(twin, RuleBased):
@@ -177,7 +180,7 @@ class Bundle:
             self.probes()
 
     def verify_files(self) -> None:
-        """Check what :meth:`verify` does, except for the layers of the portable twin.
+        """Check what :meth:`verify` does, except for the layers of the portable twin and out-of-sample predictions.
 
         Raises:
             BundleError: a file is wrong, or files contradict each other.
@@ -241,6 +244,25 @@ class Bundle:
 
         with self._refused():
             return read_probes(self.directory, self.manifest)
+
+    def out_of_sample(self) -> dict[str, OutOfSample]:
+        """Check the bundle, and return the out-of-sample predictions of the evaluation it was trained from, by symbol.
+
+        Raises:
+            BadInputError: the model was not trained from an evaluation.
+            BundleError: the bundle is broken.
+        """
+        if self.manifest.evaluation is None:
+            raise BadInputError(
+                f"model {self.ref} was not trained from an evaluation, so it has no out-of-sample predictions; train it"
+                " with `ktrdr train --from EVALUATION`"
+            )
+        self.verify_files()
+        return self._read_out_of_sample()
+
+    def _read_out_of_sample(self) -> dict[str, OutOfSample]:
+        with self._refused():
+            return read_out_of_sample(self.directory, self.manifest)
 
     def _load_twins(self) -> list[Predictor]:
         # The vocabulary and its layers are imported only where a twin is read.
@@ -386,6 +408,10 @@ def check_contents(directory: Path, manifest: Manifest, *, but: Collection[str] 
     expected = set(manifest.files)
     found = found_files(directory, members)
     own = _core_files(members)
+    if manifest.evaluation is not None:
+        own |= {OUT_OF_SAMPLE_FILE}
+    elif OUT_OF_SAMPLE_FILE in expected:
+        raise BundleError(f"{OUT_OF_SAMPLE_FILE} belongs to no evaluation, as the manifest names none")
     if manifest.portable:
         own |= twin_files(members)
     else:

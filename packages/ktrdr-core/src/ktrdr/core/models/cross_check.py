@@ -87,6 +87,7 @@ def _findings(manifest: Manifest, read: Callable[[str], bytes]) -> Iterator[str]
     yield from features
     yield from _manifest(manifest)
     yield from _members(manifest)
+    yield from _evaluation(manifest)
     yield from _figures(manifest)
     if features:
         return  # the other files cannot be checked without the list of features
@@ -240,6 +241,27 @@ def _members(manifest: Manifest) -> Iterator[str]:
             )
 
 
+def _evaluation(manifest: Manifest) -> Iterator[str]:
+    """Compare the record of the evaluation that the model was trained from with its data and its strategy."""
+    record, data = manifest.evaluation, manifest.data
+    if record is None:
+        return
+    if sorted(record.bars) != sorted(data.symbols):
+        given, wanted = _short(sorted(record.bars)), _short(data.symbols)
+        yield f"{MANIFEST_FILE} says {given} for `evaluation.bars`, its data {wanted}"
+    if record.tested.start < data.start or record.tested.end > data.end:
+        yield f"{MANIFEST_FILE}: `evaluation.tested` lies outside of the training data"
+    if record.best_epoch > (most := manifest.strategy.training.epochs):
+        yield f"{MANIFEST_FILE} says {record.best_epoch:,} for `evaluation.best_epoch`, its strategy at most {most:,}"
+    if missing := {"capital", "commission", "slippage"} - set(record.account):
+        yield f"{MANIFEST_FILE} has no `{min(missing)}` in `evaluation.account`"
+    for symbol, split in data.split.items():
+        if split.validation is not None or split.test is not None:
+            yield f"{MANIFEST_FILE} has more than a training part in `data.split.{symbol}`, and an `evaluation`"
+        if split.reserve != record.reserve:
+            yield f"{MANIFEST_FILE}: the reserve of `data.split.{symbol}` is not that of `evaluation`"
+
+
 def _plugin(manifest: Manifest) -> Iterator[str]:
     plugin = manifest.plugin
     known = {name: distribution for name, (distribution, _) in KNOWN_BACKENDS.items()}
@@ -262,6 +284,8 @@ def _period(manifest: Manifest) -> Iterator[str]:
         ordered = all(one.end <= two.start for one, two in pairwise(parts))
         if not ordered or parts[0].start < data.start or parts[-1].end > data.end:
             yield f"{MANIFEST_FILE}: the parts of `data.split.{symbol}` overlap, or lie outside of its data"
+        if split.reserve is not None and split.reserve.start < parts[-1].end:
+            yield f"{MANIFEST_FILE}: the reserve of `data.split.{symbol}` begins before the end of its parts"
     if wrong := [symbol for symbol, rows in data.rows.items() if rows < 1]:
         yield f"{MANIFEST_FILE}: `data.rows.{wrong[0]}` is less than one bar"
 

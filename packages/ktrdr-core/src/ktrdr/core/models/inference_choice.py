@@ -6,15 +6,22 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.job_settings import Inference
+from ktrdr.core.jobs.job_settings import BacktestSettings, Inference, TradingSettings
 from ktrdr.core.models.manifest import Manifest
 
-__all__ = ["IN_WORDS", "Used", "choose_inference"]
+__all__ = ["IN_WORDS", "Predicted", "Used", "choose_inference", "trades_out_of_sample"]
 
 Used = Literal["portable", "native"]
 """What predicts: the portable twin, or the ML framework."""
 
-IN_WORDS: Mapping[str, str] = {"portable": "the portable twin, in core", "native": "the ML framework"}
+Predicted = Literal["portable", "native", "out_of_sample"]
+"""What predicted: the portable twin, the ML framework, or the models of an evaluation's folds."""
+
+IN_WORDS: Mapping[str, str] = {
+    "portable": "the portable twin, in core",
+    "native": "the ML framework",
+    "out_of_sample": "the models of the evaluation's folds, which are not stored",
+}
 """What predicts, for a person."""
 
 _CPU = frozenset({"auto", "cpu"})
@@ -52,3 +59,12 @@ def choose_inference(manifest: Manifest, inference: Inference, device: str) -> U
             )
         return "portable"
     return "portable" if inference == "auto" and manifest.portable and device in _CPU else "native"
+
+
+def trades_out_of_sample(manifest: Manifest, settings: TradingSettings) -> bool:
+    """Return True if a backtest or sweep trades the stored predictions of the model's evaluation.
+
+    That is so for a model that was trained from an evaluation, unless days or the reserve are asked for.
+    """
+    opens = isinstance(settings, BacktestSettings) and settings.reserve
+    return manifest.evaluation is not None and settings.start is None and settings.end is None and not opens

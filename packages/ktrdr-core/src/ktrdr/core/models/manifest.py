@@ -19,9 +19,9 @@ from pydantic import (
 
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.inference.twin_names import twin_files
-from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW, MOST_EPOCHS
+from ktrdr.core.limits import LARGEST_SEED, LARGEST_VERSION, LARGEST_WINDOW, MOST_EPOCHS, MOST_SEEDS
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN, WORLD_PATTERN, named_market
-from ktrdr.core.short_texts import first_words, short_repr
+from ktrdr.core.short_texts import counted, first_words, short_repr
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "WEIGHTS_PREFIX",
     "DataReference",
     "Environment",
+    "EvaluationRecord",
     "GitState",
     "Manifest",
     "ManifestFields",
@@ -43,14 +44,14 @@ __all__ = [
     "member_directory",
 ]
 
-BUNDLE_FORMAT = 5
+BUNDLE_FORMAT = 6
 """Version of the bundle format: of the manifest (key ``schema_version``) and of core's other files.
 
 It is raised when an older core could not read the bundles of this one. A bundle of a newer format is refused; a bundle
 of an older format is read, and is converted to this one when it is imported. It is independent of the version of the
 plugin contract, which does not affect stored files. Format 2 added ``warnings`` and the calendars of the training data,
-format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories,
-format 5 ``twin`` and its files.
+format 3 the ``origin`` of imported bundles, format 4 ``members`` and their directories, format 5 ``twin`` and its
+files, format 6 ``evaluation`` and its file, and the reserve of the data.
 """
 
 MANIFEST_FILE = "manifest.json"
@@ -124,11 +125,12 @@ class Period(_Part):
 
 
 class SplitBoundaries(_Part):
-    """Training, validation and test part of one symbol's bars; ``None`` for an empty part."""
+    """Training, validation and test part of one symbol's bars, and their reserve; ``None`` for an empty part."""
 
     train: Period
     validation: Period | None = None
     test: Period | None = None
+    reserve: Period | None = None
 
 
 class DataReference(_Part):
@@ -234,6 +236,50 @@ class TwinRecord(_Part):
         return self
 
 
+class EvaluationRecord(_Part):
+    """The figures of the evaluation that a model was trained from, all of them out of sample.
+
+    They are those of the trainings of the evaluation's folds. The model itself is fitted to all bars before the
+    reserve, so nothing before the reserve can judge it.
+
+    Attributes:
+        reference: ``name/3`` in the store of evaluations.
+        kind: kind of its folds.
+        folds: number of folds.
+        seeds: number of trainings of each fold.
+        accounts: number of traded accounts, one for each path and seed.
+        median: number of the path, and the seed, whose account has the lower median of the Sharpe ratios. The bundle
+            has the predictions of this path.
+        tested: bars that the path trades.
+        bars: sha256 of the content of these bars, by symbol.
+        spread: distribution of the metrics of the accounts, by metric.
+        metrics: metrics of the predictions, each with its ``value``, ``low`` and ``high``.
+        account: capital, commission and slippage of the accounts.
+        reserve: bars that no training, search or evaluation of the strategy uses; ``None`` without a reserve.
+        best_epoch: median of the best epochs of all trainings; the model was trained for as many epochs.
+    """
+
+    reference: Annotated[str, Field(pattern=f"^{NAME_PATTERN}/{VERSION_PATTERN}$")]
+    kind: Literal["holdout", "walk_forward", "cpcv"]
+    folds: Annotated[int, Field(ge=1, strict=True)]
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)]
+    accounts: Annotated[int, Field(ge=1, strict=True)]
+    median: tuple[Annotated[int, Field(ge=1, strict=True)], Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]]
+    tested: Period
+    bars: dict[str, Sha256]
+    spread: Numbers
+    metrics: Numbers
+    account: dict[str, float]
+    reserve: Period | None = None
+    best_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS, strict=True)]
+
+    @property
+    def words(self) -> str:
+        """Kind and size: ``cpcv of 15 folds x 5 seeds``."""
+        folds, seeds = counted(self.folds, "fold"), counted(self.seeds, "seed")
+        return f"{self.kind.replace('_', '-')} of {folds} x {seeds}"
+
+
 class ManifestFields(_Part):
     """The fields of a manifest that training fills in. The store adds the others when it commits the bundle.
 
@@ -264,6 +310,8 @@ class ManifestFields(_Part):
         members: the trainings of an ensemble, in the order of its members' directories, or those with several seeds
             that this model is one of; empty for a single training.
         twin: the portable twin; ``None`` in bundles of formats before 5, and of backends that offer none.
+        evaluation: the evaluation that the model was trained from: on all bars before the reserve, for the epochs that
+            it says, with the last weights. ``None`` for a training with parts of its own.
 
     Example:
         >>> import ktrdr.core as kt
@@ -296,6 +344,7 @@ class ManifestFields(_Part):
     warnings: tuple[Sentence, ...] = ()
     members: tuple[MemberRecord, ...] = ()
     twin: TwinRecord | None = None
+    evaluation: EvaluationRecord | None = None
 
     @property
     def portable(self) -> bool:
@@ -354,7 +403,7 @@ class Manifest(ManifestFields):
         ('mlp', 'classification', ('BUY', 'HOLD', 'SELL'))
     """
 
-    schema_version: Literal[1, 2, 3, 4, 5]
+    schema_version: Literal[1, 2, 3, 4, 5, 6]
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     version: Annotated[int, Field(ge=1, le=LARGEST_VERSION, strict=True)]
     created: AwareDatetime

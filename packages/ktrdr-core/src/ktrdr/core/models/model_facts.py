@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ktrdr.core.models.evaluation_figures import evaluation_facts
 from ktrdr.core.models.manifest import Manifest, MemberRecord
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.names import named_market
@@ -25,6 +26,7 @@ def model_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("portable twin", twin_in_words(manifest)),
         ("classes", " ".join(manifest.classes)),
         ("data", f"{named_market(' '.join(data.symbols), data.world)} {' '.join(data.timeframes)}, {data.days}"),
+        *evaluation_facts(manifest),
         *(("warning", warning) for warning in manifest.warnings),
         ("seed", kept_in_words(manifest) or str(manifest.seed)),
         *member_facts(manifest),

@@ -180,7 +180,10 @@ class TrainingTask:
         feature_ids: names of the columns of the feature matrix, in order.
         settings: the optimisation keys of ``training`` (``epochs``, ``batch_size``, ``learning_rate``, ``optimizer``,
             ``weight_decay``, ``momentum``, ``gradient_clip``, ``lr_scheduler``, ``early_stopping``, ``loss``,
-            ``focal_gamma``, ``huber_delta``, ``class_weights``), complete with defaults, plain values and maps.
+            ``focal_gamma``, ``huber_delta``, ``class_weights``), complete with defaults, plain values and maps. A
+            training from an evaluation has no validation samples, and two more keys: ``keep_last``, True to keep the
+            weights of the last epoch instead of those of the best one, and ``schedule_epochs``, the number of epochs
+            that learning rates are planned for. A backend without epochs may ignore them.
         seed: seed of every random choice.
         device: ``"auto"`` or the name of a :class:`Device`; a missing device is an error.
         crisp_inputs: membership functions for model types with ``inputs="crisp"``.

@@ -8,6 +8,7 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult
 from ktrdr.core.backtesting.signals import passed_in_words
 from ktrdr.core.data.times import last_day
+from ktrdr.core.models.evaluation_figures import evaluation_facts
 from ktrdr.core.models.inference_choice import IN_WORDS
 from ktrdr.core.models.member_spread import spread_columns
 from ktrdr.core.models.model_facts import kept_in_words, member_facts
@@ -113,6 +114,7 @@ def _model(result: BacktestResult) -> list[tuple[str, str]]:
             f"{named_market(', '.join(data.symbols), data.world)}, {data.start:%Y-%m-%d} to {last_day(data.end)}",
         ),
         *(("training warning", warning) for warning in warnings_of(manifest)),
+        *evaluation_facts(manifest),
         *member_facts(manifest),
     ]
     for part in ("validation", "test"):
@@ -161,6 +163,7 @@ def _provenance(result: BacktestResult) -> list[tuple[str, str]]:
         ("ktrdr-core", str(given.get("core_version", ""))),
         ("numpy", str(given.get("numpy_version", ""))),
         (manifest.plugin.distribution, manifest.plugin.version),
+        ("predictions of", str(given.get("evaluation", ""))),
         ("predicted by", IN_WORDS.get(given.get("inference", "native"), "")),
         ("trained", f"{manifest.created:%Y-%m-%d %H:%M} UTC"),
         ("trained with", f"Python {manifest.environment.python}, {_map(manifest.environment.packages)}"),

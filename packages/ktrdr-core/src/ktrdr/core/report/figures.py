@@ -29,7 +29,9 @@ __all__ = [
     "exposure_figure",
     "importance_figure",
     "layout",
+    "line_trace",
     "monthly_figure",
+    "numbers",
     "plain",
     "price_figure",
     "rolling_figure",
@@ -58,12 +60,14 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _numbers(values: np.ndarray) -> list[float | None]:
-    numbers = plain_json(np.asarray(values, dtype=np.float64))
-    return [None if value is None else float(f"{value:.7g}") for value in numbers]
+def numbers(values: np.ndarray) -> list[float | None]:
+    """Return values with seven digits, which is enough for a screen; NaN and infinity are ``None``."""
+    plain_values = plain_json(np.asarray(values, dtype=np.float64))
+    return [None if value is None else float(f"{value:.7g}") for value in plain_values]
 
 
-def _line(timeline: Timeline, values: np.ndarray, name: str, colour: str, **more: Any) -> dict[str, Any]:
+def line_trace(timeline: Timeline, values: np.ndarray, name: str, colour: str, **more: Any) -> dict[str, Any]:
+    """Return a line over time, thinned to the places of the timeline; ``more`` are further settings of the trace."""
     keep = timeline.thin(values)
     line = {"color": colour, "width": 1.6, **more.pop("line", {})}
     return {
@@ -71,7 +75,7 @@ def _line(timeline: Timeline, values: np.ndarray, name: str, colour: str, **more
         "mode": "lines",
         "name": name,
         "x": (keep // timeline.width).tolist(),
-        "y": _numbers(values[keep]),
+        "y": numbers(values[keep]),
         "line": line,
         **more,
     }
@@ -98,7 +102,7 @@ def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
         trades: rows of the ``trades`` of a :class:`~ktrdr.core.backtesting.results.BacktestResult`.
     """
     entry, exits = timeline.places(trades["entry_time"]), timeline.places(trades["exit_time"])
-    paid, got = _numbers(trades["entry_price"]), _numbers(trades["exit_price"])
+    paid, got = numbers(trades["entry_price"]), numbers(trades["exit_price"])
     data = [
         _candles(timeline, bars) if "open" in bars else _closes(timeline, bars),
         {
@@ -113,11 +117,11 @@ def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
             "showlegend": False,
         },
     ]
-    numbers, entered = trades["number"].tolist(), _text(trades["entry_time"])
+    ordinals, entered = trades["number"].tolist(), _text(trades["entry_time"])
     for side, symbol, colour in (("long", "triangle-up", BLUE), ("short", "triangle-down", ORANGE)):
         own = np.flatnonzero(trades["side"] == side).tolist()
         if own:
-            told = [f"#{numbers[row]}, {entered[row]}" for row in own]
+            told = [f"#{ordinals[row]}, {entered[row]}" for row in own]
             marker = {"symbol": symbol, "size": 10, "color": colour}
             data.append(_markers(f"{side} entry", entry[own], [paid[row] for row in own], told, marker))
     ended, reasons, nets = _text(trades["exit_time"]), trades["exit_reason"].tolist(), trades["net"].tolist()
@@ -125,7 +129,7 @@ def price_figure(timeline: Timeline, bars: Table, trades: Table) -> Figure:
         own = np.flatnonzero((trades["net"] > 0) == won).tolist()
         if own:
             told = [
-                f"#{numbers[row]}, {ended[row]}, {reasons[row].replace('_', ' ')}, net {nets[row]:+.2f}" for row in own
+                f"#{ordinals[row]}, {ended[row]}, {reasons[row].replace('_', ' ')}, net {nets[row]:+.2f}" for row in own
             ]
             name = "exit in profit" if won else "exit at a loss"
             marker = {"symbol": "x", "size": 7, "color": colour}
@@ -140,7 +144,7 @@ def _candles(timeline: Timeline, bars: Table) -> dict[str, Any]:
         "type": "candlestick",
         "name": "price",
         "x": places.tolist(),
-        **{name: _numbers(column) for name, column in candles.items()},
+        **{name: numbers(column) for name, column in candles.items()},
         "increasing": {"line": {"color": GREY, "width": 1}, "fillcolor": "rgba(0,0,0,0)"},
         "decreasing": {"line": {"color": GREY, "width": 1}, "fillcolor": GREY},
     }
@@ -149,7 +153,7 @@ def _candles(timeline: Timeline, bars: Table) -> dict[str, Any]:
 def _closes(timeline: Timeline, bars: Table) -> dict[str, Any]:
     closes = np.full(len(timeline.time), np.nan)
     closes[np.searchsorted(timeline.time, bars["time"])] = bars["close"]
-    return _line(timeline, closes, "close", GREY, line={"width": 1.1})
+    return line_trace(timeline, closes, "close", GREY, line={"width": 1.1})
 
 
 def _markers(
@@ -171,8 +175,8 @@ def equity_figure(timeline: Timeline, equity: np.ndarray, benchmark: np.ndarray)
     """Return the equity in the account's currency, and that of buy and hold."""
     return {
         "data": [
-            _line(timeline, equity, "strategy", BLUE),
-            _line(timeline, benchmark, "buy and hold", GREY, line={"dash": "dash"}),
+            line_trace(timeline, equity, "strategy", BLUE),
+            line_trace(timeline, benchmark, "buy and hold", GREY, line={"dash": "dash"}),
         ],
         "layout": layout(yaxis={"title": {"text": "equity"}, "hoverformat": ",.2f"}),
     }
@@ -181,7 +185,7 @@ def equity_figure(timeline: Timeline, equity: np.ndarray, benchmark: np.ndarray)
 def drawdown_figure(timeline: Timeline, drawdown: np.ndarray) -> Figure:
     """Return the drawdown from the highest equity so far, as a share (0 to -1)."""
     return {
-        "data": [_line(timeline, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})],
+        "data": [line_trace(timeline, drawdown, "drawdown", RED, fill="tozeroy", line={"width": 1})],
         "layout": layout(
             height=220,
             showlegend=False,
@@ -195,8 +199,8 @@ def exposure_figure(timeline: Timeline, long: np.ndarray, short: np.ndarray) -> 
     step = {"width": 1, "shape": "hv"}
     return {
         "data": [
-            _line(timeline, long, "long", BLUE, fill="tozeroy", line=step),
-            _line(timeline, short, "short", ORANGE, fill="tozeroy", line=step),
+            line_trace(timeline, long, "long", BLUE, fill="tozeroy", line=step),
+            line_trace(timeline, short, "short", ORANGE, fill="tozeroy", line=step),
         ],
         "layout": layout(
             height=220,
@@ -209,8 +213,8 @@ def rolling_figure(timeline: Timeline, strategy: np.ndarray, benchmark: np.ndarr
     """Return the Sharpe ratio of the window that ends at each bar, and that of buy and hold."""
     return {
         "data": [
-            _line(timeline, strategy, "strategy", BLUE),
-            _line(timeline, benchmark, "buy and hold", GREY, line={"dash": "dash"}),
+            line_trace(timeline, strategy, "strategy", BLUE),
+            line_trace(timeline, benchmark, "buy and hold", GREY, line={"dash": "dash"}),
         ],
         "layout": layout(
             height=240,
@@ -268,7 +272,7 @@ def training_figure(history: Sequence[Mapping[str, Any]], best_epoch: int | None
         "val_accuracy": ("validation accuracy", ORANGE, "dot", "y2"),
     }
     for key, (name, colour, dash, axis) in styles.items():
-        values = _numbers(np.array([record["metrics"].get(key, np.nan) for record in history], dtype=np.float64))
+        values = numbers(np.array([record["metrics"].get(key, np.nan) for record in history], dtype=np.float64))
         if all(value is None for value in values):
             continue
         data.append(
@@ -329,13 +333,13 @@ def importance_figure(importance: Mapping[str, float], spread: Mapping[str, floa
         "type": "bar",
         "orientation": "h",
         "y": [plain(name) for name in names],
-        "x": _numbers(np.array([importance[name] for name in names])),
+        "x": numbers(np.array([importance[name] for name in names])),
         "marker": {"color": [BLUE if importance[name] >= 0 else GREY for name in names]},
         "hovertemplate": "%{y}: %{x:.3p}<extra></extra>",
     }
     bars["error_x"] = {
         "type": "data",
-        "array": _numbers(np.array([spread[name] for name in names])),
+        "array": numbers(np.array([spread[name] for name in names])),
         "thickness": 1,
         "width": 2,
         "color": GREY,

@@ -120,6 +120,7 @@ class Page:
 
     title: str
     subtitle: str
+    headline: str = ""
     description: str = ""
     warnings: Sequence[str] = ()
     cards: Sequence[Card] = ()

@@ -24,6 +24,7 @@ from ktrdr.core.strategy.read_inputs import read_inputs
 from ktrdr.core.strategy.read_model import DecisionsReading, ModelReading, read_decisions, read_model
 from ktrdr.core.strategy.read_risk import read_risk
 from ktrdr.core.strategy.read_training import adopt_older, read_training
+from ktrdr.core.strategy.read_validation import ValidationReading, read_validation
 from ktrdr.core.strategy.section import Report, Section, kind_of
 from ktrdr.core.strategy.unused import warn_of_unused
 
@@ -41,6 +42,8 @@ _ADVICE = {
     "normalization": "write it in each raw input, under `nn_inputs`",
     "labels": "write it under `training`",
     "architecture": "write it under `model`",
+    "walk_forward": "write `validation: {type: walk_forward, train: 26w, test: 4w}`",
+    "data_split": "write it under `training`",
     "scope": "this is a key of version 2; version 3 has `training_data.symbols` and `deployment` instead",
     "data": "this is a key of version 1; version 3 has `training_data` instead",
 }
@@ -80,10 +83,12 @@ def read_strategy(
     )
     decisions = DecisionsReading(None, None) if part is None else read_decisions(part)
     part = top.section("training", required="at least `training: {labels: {source: zigzag}}`")
+    dividing = top.section("validation", example="validation: {type: cpcv, groups: 6, test_groups: 2}")
+    validation = ValidationReading(None if dividing is None else read_validation(dividing), top.has("validation"))
     training = None
     if part is not None:
         adopt_older(part, model)
-        training = read_training(part, decisions, model)
+        training = read_training(part, decisions, model, validation)
     part = top.section("risk")
     risk = read_risk(part) if part else Risk()
     part = top.section("deployment")
@@ -108,6 +113,7 @@ def read_strategy(
             "model": model.section,
             "decisions": decisions.section,
             "training": training,
+            "validation": validation.section,
             "risk": risk,
             "deployment": deployment,
         }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.strategy.document import plain
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES, LabelSource
-from ktrdr.core.strategy.model import DataSplit, EarlyStopping, Labels, LrScheduler, Training
+from ktrdr.core.strategy.model import DataSplit, EarlyStopping, HoldoutValidation, Labels, LrScheduler, Training
 from ktrdr.core.strategy.read_model import DecisionsReading, ModelReading
+from ktrdr.core.strategy.read_validation import ValidationReading
 from ktrdr.core.strategy.section import Section, kind_of
 from ktrdr.core.strategy.training_parameters import (
     CLASSIFICATION_LOSSES,
@@ -20,6 +21,7 @@ from ktrdr.core.strategy.training_parameters import (
     TRAINING,
     TRAINING_KEYS,
 )
+from ktrdr.core.strategy.validation_parameters import sum_problem
 
 if TYPE_CHECKING:
     from ktrdr.core.plugins.contract import ModelType
@@ -66,13 +68,16 @@ def adopt_older(section: Section, model: ModelReading) -> None:
             section.report.add(entry, path, f"`{key}` has another value at line {line}; keep the one under `training`")
 
 
-def read_training(section: Section, decisions: DecisionsReading, model: ModelReading) -> Training | None:
+def read_training(
+    section: Section, decisions: DecisionsReading, model: ModelReading, validation: ValidationReading
+) -> Training | None:
     """Return how the model is trained, or ``None`` after reporting an error.
 
     Args:
         section: the section ``training``.
         decisions: the section that labels and loss must fit; a part of it with an error is not compared.
         model: the section whose model type decides which keys have an effect; not compared if it has an error.
+        validation: the section that divides the data, in place of ``data_split``.
     """
     source, labels = _read_labels(section)
     split = _read_split(section)
@@ -97,8 +102,15 @@ def read_training(section: Section, decisions: DecisionsReading, model: ModelRea
             fits &= _fit_monitor(section, stopping, output)
     if values is not None:
         fits &= _fit_momentum(section, values)
-    if stopping is not None and split is not None:
-        fits &= _fit_validation(section, stopping, split)
+    if validation.written and "data_split" in given:
+        section.error(
+            "data_split",
+            "`data_split` and the section `validation` both divide the data; remove `data_split`, whose fractions can"
+            " be those of `validation: {type: holdout}`",
+        )
+        fits = False
+    elif stopping is not None and split is not None:
+        fits &= _fit_validation(section, stopping, split, validation)
     if not fits or labels is None or split is None or values is None:
         return None
     return Training(
@@ -143,10 +155,8 @@ def _read_split(section: Section) -> DataSplit | None:
     part.finish()
     if values is None:
         return None
-    total = sum(values.values())
-    if abs(total - 1) > 1e-6:
-        shares = " + ".join(f"{name} {value:g}" for name, value in values.items())
-        section.error("data_split", f"the fractions must sum to 1, but {shares} is {total:g}")
+    if problem := sum_problem(values):
+        section.error("data_split", problem)
         return None
     return DataSplit(**values)
 
@@ -268,11 +278,15 @@ def _fit_monitor(section: Section, stopping: EarlyStopping, output: str) -> bool
     return True
 
 
-def _fit_validation(section: Section, stopping: EarlyStopping, split: DataSplit) -> bool:
-    if split.validation == 0 and stopping.monitor != "train_loss":
+def _fit_validation(section: Section, stopping: EarlyStopping, split: DataSplit, validation: ValidationReading) -> bool:
+    """Check that there is a validation part; walk-forward and combinatorial validation cut one in every fold."""
+    key, share = "data_split.validation", split.validation
+    if isinstance(validation.section, HoldoutValidation):
+        key, share = "validation.validation", validation.section.validation
+    if share == 0 and stopping.monitor != "train_loss":
         section.error(
             "early_stopping",
-            f"`{stopping.monitor}` needs a validation part, and `data_split.validation` is 0; "
+            f"`{stopping.monitor}` needs a validation part, and `{key}` is 0; "
             "give it a share, or set `monitor: train_loss`",
         )
         return False

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ktrdr.core.limits import MOST_BARS_OF_A_PART
 from ktrdr.core.names import ENSEMBLE
 from ktrdr.core.strategy.label_parameters import LABEL_SOURCES
+from ktrdr.core.strategy.part_length import DURATION_PATTERN
 from ktrdr.core.strategy.read_model import (
     COST_MODEL,
     DECISIONS,
@@ -49,6 +51,7 @@ from ktrdr.core.strategy.training_parameters import (
     TRAINING,
     TRAINING_KEYS,
 )
+from ktrdr.core.strategy.validation_parameters import LENGTHS, VALIDATIONS
 
 if TYPE_CHECKING:
     from ktrdr.core.plugins.contract import ModelType
@@ -79,6 +82,7 @@ def strategy_schema(plugins: PluginManager | None = None) -> Schema:
                 "model": _model(types),
                 "decisions": _decisions(),
                 "training": _training(),
+                "validation": optional(_validation()),
                 "risk": optional(_risk()),
                 "deployment": optional(deployment()),
             },
@@ -284,6 +288,23 @@ def _training_properties() -> dict[str, Schema]:
             "stops training before `epochs` if there is no improvement; `true` is the defaults",
         ),
     }
+
+
+def _validation() -> Schema:
+    schema = map_by_type("type", VALIDATIONS, "kind of validation; the other keys depend on it")
+    # The order of the rules is that of the kinds.
+    walk = schema["allOf"][list(VALIDATIONS).index("walk_forward")]["then"]
+    length = {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MOST_BARS_OF_A_PART},
+            {"type": "string", "pattern": f"^{DURATION_PATTERN}$"},
+        ]
+    }
+    lengths = {key: described(length, description) for key, description in LENGTHS.items()}
+    lengths["step"] = optional(lengths["step"])
+    walk["properties"] = {"type": True, **lengths, **walk["properties"]}
+    walk["required"] = ["train", "test"]
+    return described(schema, "parts of the data that train and judge the strategy, in place of `training.data_split`")
 
 
 def _risk() -> Schema:

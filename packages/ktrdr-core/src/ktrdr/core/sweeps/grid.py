@@ -163,7 +163,7 @@ def prepare_sweep(
     manifest = bundle.manifest
     settings = asked.backtest()
     prepared = prepare_backtest(
-        bundle, bar_store=bar_store, plugins=plugins, settings=settings, cache=cache, steps=steps
+        bundle, bar_store=bar_store, plugins=plugins, settings=settings, cache=cache, steps=steps, sweep=True
     )
     # Column-major: every cell compares the columns.
     evidence = (dataclasses.replace(own, outputs=np.asfortranarray(own.outputs)) for own in prepared.evidence)

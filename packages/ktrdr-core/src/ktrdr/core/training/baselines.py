@@ -7,6 +7,7 @@ model.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,22 @@ from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.training.evaluation import evaluate_classification, evaluate_regression
 from ktrdr.core.training.split import SymbolSplit
 
-__all__ = ["evaluate_baselines", "last_settled"]
+__all__ = ["BaselineOutputs", "evaluate_baselines", "last_settled", "predict_baselines"]
 
 _EVALUATED = ("validation", "test")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BaselineOutputs:
+    """Predictions of a baseline.
+
+    Attributes:
+        outputs: float64 ``(m, classes)`` probabilities or ``(m,)`` values.
+        chosen: int64 ``(m,)`` predicted classes; ``None`` where they are the most probable ones, or for values.
+    """
+
+    outputs: np.ndarray
+    chosen: np.ndarray | None = None
 
 
 def evaluate_baselines(
@@ -49,11 +63,37 @@ def evaluate_baselines(
         :func:`evaluate_regression` returns them. A part without samples is absent.
     """
     classes = next(iter(labels.values())).classes
-    parts = {part: _collect(labels, splits, part) for part in ("train", *_EVALUATED)}
-    evaluate = _classification if classes else _regression
-    evaluated = {part: evaluate(parts["train"], parts[part], classes) for part in _EVALUATED if len(parts[part][0])}
-    names = next(iter(evaluated.values()), {})
-    return {name: {part: metrics[name] for part, metrics in evaluated.items()} for name in names}
+    train = {symbol: own.train for symbol, own in splits.items()}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for part in _EVALUATED:
+        rows = {symbol: getattr(own, part) for symbol, own in splits.items()}
+        if not any(len(own) for own in rows.values()):
+            continue
+        truth, _ = _collect(labels, rows)
+        for name, predicted in predict_baselines(labels, train, rows).items():
+            if classes:
+                metrics = evaluate_classification(
+                    truth.astype(np.int64), predicted.outputs, classes, predicted=predicted.chosen
+                )
+            else:
+                metrics = evaluate_regression(truth, predicted.outputs)
+            found.setdefault(name, {})[part] = metrics
+    return found
+
+
+def predict_baselines(
+    labels: Mapping[str, LabelSet], train: Mapping[str, np.ndarray], judged: Mapping[str, np.ndarray]
+) -> dict[str, BaselineOutputs]:
+    """Return the predictions of the baselines of :func:`evaluate_baselines`, by name.
+
+    Args:
+        labels: labels of all bars, by symbol.
+        train: int64 rows of the training samples, by symbol.
+        judged: int64 rows of the samples to predict, by symbol; the predictions are symbol after symbol.
+    """
+    classes = next(iter(labels.values())).classes
+    predict = _classification if classes else _regression
+    return predict(_collect(labels, train), _collect(labels, judged), classes)
 
 
 def last_settled(labels: LabelSet) -> np.ndarray:
@@ -72,20 +112,18 @@ def last_settled(labels: LabelSet) -> np.ndarray:
 _Samples = tuple[np.ndarray, np.ndarray]  # labels, and the most recent label known at each of them
 
 
-def _collect(labels: Mapping[str, LabelSet], splits: Mapping[str, SymbolSplit], part: str) -> _Samples:
+def _collect(labels: Mapping[str, LabelSet], rows: Mapping[str, np.ndarray]) -> _Samples:
     values, known = [], []
-    for symbol, label_set in labels.items():
-        rows = getattr(splits[symbol], part)
-        values.append(label_set.values[rows])
-        known.append(last_settled(label_set)[rows])
+    for symbol, own in rows.items():
+        values.append(labels[symbol].values[own])
+        known.append(last_settled(labels[symbol])[own])
     return np.concatenate(values), np.concatenate(known)
 
 
-def _classification(train: _Samples, evaluated: _Samples, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _classification(train: _Samples, evaluated: _Samples, classes: tuple[str, ...]) -> dict[str, BaselineOutputs]:
     frequencies = np.bincount(train[0].astype(np.int64), minlength=len(classes)) / len(train[0])
     majority = int(frequencies.argmax())
     right = _hit_rate(*train, majority)
-    truth = evaluated[0].astype(np.int64)
     chosen = np.where(np.isnan(evaluated[1]), majority, evaluated[1]).astype(np.int64)
     # Row c has the probabilities if class c is the last known label.
     by_last = np.empty((len(classes), len(classes)))
@@ -96,8 +134,8 @@ def _classification(train: _Samples, evaluated: _Samples, classes: tuple[str, ..
         by_last[last] = (1.0 - right) * (others / rest if rest else np.full(len(classes), 1 / (len(classes) - 1)))
         by_last[last, last] = right
     return {
-        "majority": evaluate_classification(truth, np.tile(frequencies, (len(truth), 1)), classes),
-        "last_value": evaluate_classification(truth, by_last[chosen], classes, predicted=chosen),
+        "majority": BaselineOutputs(np.tile(frequencies, (len(chosen), 1))),
+        "last_value": BaselineOutputs(by_last[chosen], chosen),
     }
 
 
@@ -107,9 +145,9 @@ def _hit_rate(truth: np.ndarray, known: np.ndarray, default: int) -> float:
     return (hits + 1) / (len(truth) + 2)
 
 
-def _regression(train: _Samples, evaluated: _Samples, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _regression(train: _Samples, evaluated: _Samples, classes: tuple[str, ...]) -> dict[str, BaselineOutputs]:
     mean = float(train[0].mean())
     return {
-        "mean": evaluate_regression(evaluated[0], np.full(len(evaluated[0]), mean)),
-        "last_value": evaluate_regression(evaluated[0], np.where(np.isnan(evaluated[1]), mean, evaluated[1])),
+        "mean": BaselineOutputs(np.full(len(evaluated[0]), mean)),
+        "last_value": BaselineOutputs(np.where(np.isnan(evaluated[1]), mean, evaluated[1])),
     }

@@ -12,7 +12,17 @@ import numpy as np
 
 from ktrdr.core.training.calibration import calibration
 
-__all__ = ["accuracy", "evaluate_classification", "evaluate_regression", "log_loss", "rmse"]
+__all__ = [
+    "accuracy",
+    "confusion_scores",
+    "correlation",
+    "evaluate_classification",
+    "evaluate_regression",
+    "log_loss",
+    "ranks",
+    "rmse",
+    "surprise",
+]
 
 
 def evaluate_classification(
@@ -59,6 +69,7 @@ def evaluate_classification(
         raise ValueError(f"{int(np.isnan(probabilities).any(axis=1).sum())} of {m} samples have no prediction")
     chosen = probabilities.argmax(axis=1) if predicted is None else np.asarray(predicted, dtype=np.int64)
     confusion = np.bincount(labels * k + chosen, minlength=k * k).reshape(k, k)
+    scores = confusion_scores(confusion)
     hits, actual, chosen_count = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     precision, recall = _share(hits, chosen_count), _share(hits, actual)
     f1 = _share(2 * hits, actual + chosen_count)
@@ -66,10 +77,7 @@ def evaluate_classification(
     squared_distance = (probabilities**2).sum(axis=1) - 2 * probabilities[at, labels] + 1
     return {
         "samples": m,
-        "accuracy": float(hits.sum() / m),
-        "balanced_accuracy": float(recall[actual > 0].mean()),
-        "macro_f1": float(f1[actual + chosen_count > 0].mean()),
-        "mcc": _mcc(confusion),
+        **{name: float(score) for name, score in scores.items()},
         "log_loss": log_loss(labels, probabilities),
         "brier": float(np.maximum(squared_distance, 0.0).mean()),
         "calibration": calibration(np.clip(probabilities[at, chosen], 0.0, 1.0), labels == chosen),
@@ -122,16 +130,48 @@ def evaluate_regression(labels: np.ndarray, predicted: np.ndarray) -> dict[str, 
         "rmse": rmse(labels, predicted),
         "r2": _r2(labels, predicted),
         "directional_accuracy": float((np.sign(predicted) == np.sign(labels))[moved].mean()) if moved.any() else 0.0,
-        "information_coefficient": _correlation(_ranks(labels), _ranks(predicted)),
-        "pearson": _correlation(labels, predicted),
+        "information_coefficient": correlation(ranks(labels), ranks(predicted)),
+        "pearson": correlation(labels, predicted),
     }
+
+
+def confusion_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the metrics that follow from counts: ``accuracy``, ``balanced_accuracy``, ``macro_f1`` and ``mcc``.
+
+    :func:`evaluate_classification` defines them.
+
+    Args:
+        confusion: ``(..., k, k)`` counts of any number of samples, with a row per label and a column per prediction;
+            at least one sample in each matrix. Counts up to 90 million samples are exact.
+
+    Returns:
+        float64 ``(...)`` by name.
+    """
+    counts = np.asarray(confusion, dtype=np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    actual, chosen = counts.sum(axis=-1), counts.sum(axis=-2)
+    m, right = actual.sum(axis=-1), hits.sum(axis=-1)
+    covariance = right * m - (actual * chosen).sum(axis=-1)
+    spread = (m * m - (actual * actual).sum(axis=-1)) * (m * m - (chosen * chosen).sum(axis=-1))
+    return {
+        "accuracy": right / m,
+        "balanced_accuracy": _share(hits, actual).sum(axis=-1) / (actual > 0).sum(axis=-1),
+        "macro_f1": _share(2 * hits, actual + chosen).sum(axis=-1) / (actual + chosen > 0).sum(axis=-1),
+        "mcc": _share(covariance, np.sqrt(spread)),
+    }
+
+
+def surprise(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the negative logarithm of the probability of each label, float64 ``(m,)``: its mean is the log loss."""
+    given = probabilities[np.arange(len(labels)), labels].astype(np.float64, copy=False)
+    # + 0.0: a perfect prediction costs 0, not -0.
+    logarithms: np.ndarray = -np.log(np.clip(given, np.finfo(np.float64).eps, 1.0)) + 0.0
+    return logarithms
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean negative logarithm of the probability of each label; see :func:`evaluate_classification`."""
-    given = probabilities[np.arange(len(labels)), labels].astype(np.float64, copy=False)
-    # + 0.0: a perfect prediction costs 0, not -0.
-    return float(-np.log(np.clip(given, np.finfo(np.float64).eps, 1.0)).mean()) + 0.0
+    return float(surprise(labels, probabilities).mean())
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -145,16 +185,7 @@ def rmse(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
-
-
-def _mcc(confusion: np.ndarray) -> float:
-    # Python's integers, because products of the counts of a few million samples overflow int64.
-    m = int(confusion.sum())
-    actual, predicted = confusion.sum(axis=1).tolist(), confusion.sum(axis=0).tolist()
-    covariance = int(np.trace(confusion)) * m - sum(a * b for a, b in zip(actual, predicted, strict=True))
-    spread = (m * m - sum(a * a for a in actual)) * (m * m - sum(b * b for b in predicted))
-    return covariance / float(spread) ** 0.5 if spread else 0.0
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
 
 
 def _r2(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -166,7 +197,8 @@ def _r2(labels: np.ndarray, predicted: np.ndarray) -> float:
     return 1.0 - error / spread
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the linear correlation; 0 if all values of one side are equal."""
     if one.min() == one.max() or other.min() == other.max():
         return 0.0
     a, b = one - one.mean(), other - other.mean()
@@ -175,7 +207,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.clip((a @ b) / np.sqrt((a @ a) * (b @ b)), -1.0, 1.0))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Return ranks from 0; equal values get their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts + 1) / 2)[places]

@@ -20,6 +20,7 @@ from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.files.json_values import plain_json
 from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.limits import MOST_NORMALIZERS
+from ktrdr.core.models.manifest import Period
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.models.model_warnings import baseline_warnings, equal_members_warnings, too_little_warnings
 from ktrdr.core.plugins.contract import Device, Member, ModelType, PluginInfo, TrainedModel, TrainingData, TrainingTask
@@ -27,17 +28,19 @@ from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
+from ktrdr.core.training.evaluated_source import EvaluatedSource
 from ktrdr.core.training.importance import JudgedSamples, permutation_importance
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
 from ktrdr.core.training.population import default_resources, train_population
 from ktrdr.core.training.preparation import load_symbol, make_part, weigh_samples
+from ktrdr.core.training.reserve import cut_reserve, reserve_period, reserve_start
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.training.run_checkpoint import default_checkpoint_root, left_by_run, reserve_checkpoint, run_key
 from ktrdr.core.training.sample_set import Samples, prepare_samples
 from ktrdr.core.training.saving import data_reference, save_model
 from ktrdr.core.training.seeds import Judged, judge_members, seed_tasks
-from ktrdr.core.training.split import PARTS, split_periods
+from ktrdr.core.training.split import PARTS, divided, split_periods
 from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.training.task import create_task, detect_device, fit_model, window_of
 from ktrdr.core.training.trained_ensemble import TrainedEnsemble, judge_ensemble, trainings_of
@@ -49,6 +52,7 @@ from ktrdr.core.work.steps import Steps
 
 __all__ = ["TrainingExecutor"]
 
+_SymbolBars = Mapping[str, Mapping[str, Bars]]
 _Parts = Mapping[str, Sequence[JudgedSamples]]
 
 _NO_OVERRIDES = TrainingSettings()
@@ -58,11 +62,18 @@ _DISCARDED = "the checkpoint of an interrupted run is discarded; to continue fro
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """Task, backend and device of a training."""
+    """Task, backend and device of a training.
+
+    ``fitted`` is the strategy with the parts and epochs that it uses, ``parts`` a clause about the parts, and
+    ``reserve`` the period of the bars that were cut off.
+    """
 
     plugin: PluginInfo
     model_type: ModelType
     device: Device
+    fitted: Strategy
+    parts: str
+    reserve: Period | None
     task: TrainingTask
     window: int
     crisp: bool
@@ -91,6 +102,7 @@ class TrainingExecutor:
         cache: cache of features; by default none.
         progress: receives an event for each step.
         cancellation: stops the run between two batches or steps; see :mod:`ktrdr.core.work`.
+        source: the evaluation to train from; ``None`` for a training with parts of its own.
 
     Raises:
         BadInputError: the overrides do not fit the strategy.
@@ -112,8 +124,10 @@ class TrainingExecutor:
         cache: ArrayCache = NO_CACHE,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
+        source: EvaluatedSource | None = None,
     ) -> None:
         self.strategy = override(strategy, settings)
+        self._source = source
         self._text = text
         self._trials, self._changes = trials, overrides_of(settings)
         self._bar_store, self._model_store, self._plugins = bar_store, model_store, plugins
@@ -145,7 +159,12 @@ class TrainingExecutor:
         plan, bars = self._plan()
         digests = {symbol: {name: bars_digest(part) for name, part in own.items()} for symbol, own in bars.items()}
         data_print = fingerprint(digest for own in digests.values() for digest in own.values())
-        key = run_key(self.strategy, data_print, plan.plugin, plan.device, self._seeds)
+        source = self._source
+        if source is not None:
+            source.check(data_print)
+        # A training from an evaluation keeps other weights than one with the same settings.
+        of_weights = data_print if source is None else f"{data_print} {source.record.reference}"
+        key = run_key(plan.fitted, of_weights, plan.plugin, plan.device, self._seeds)
         with reserve_checkpoint(self._checkpoint_root, self.strategy.name, key, resume=self._resume) as checkpoint:
             self._checkpoint = checkpoint
             resumed = self._resume
@@ -153,10 +172,15 @@ class TrainingExecutor:
                 checkpoint.clear()
                 self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
             caches = {symbol: SymbolCache(self._cache, own, digests=digests[symbol]) for symbol, own in bars.items()}
-            samples = prepare_samples(plan.pipeline, self.strategy.training, bars, plan.window, caches, self._steps)
+            samples = prepare_samples(
+                plan.pipeline, plan.fitted.training, bars, plan.window, caches, self._steps, divided=plan.parts
+            )
             base = {symbol: own[plan.pipeline.timeframes[0]] for symbol, own in bars.items()}
-            periods = {symbol: split_periods(own, base[symbol]) for symbol, own in samples.split.items()}
+            periods = {symbol: split_periods(own, base[symbol], plan.reserve) for symbol, own in samples.split.items()}
+            if source is not None:
+                periods = source.boundaries(periods)
             data = data_reference(self.strategy, data_print, base, periods)
+            record = None if source is None else source.recorded(base)
             data_warnings = (*jump_warnings(list(base.values())), *samples.losses)
             # The bars take as much memory as the features, and are not needed any more.
             del bars, base
@@ -197,6 +221,8 @@ class TrainingExecutor:
                     warnings=warnings,
                     metrics=kept.metrics,
                     members=kept.members,
+                    evaluation=record,
+                    predictions=None if source is None else source.predictions,
                     **found,
                 ),
                 lambda stored: stored.ref,
@@ -218,11 +244,34 @@ class TrainingExecutor:
         pipeline = FeaturePipeline(self.strategy, crisp=crisp)
         self._count_normalizers(pipeline)
         bars = self._load(pipeline.timeframes)
+        if self._source is None:
+            bars, reserve = self._without_reserve(bars)
+        else:
+            bars, reserve = self._source.cut(bars), None
         device = self._steps.run(
             "device", lambda: detect_device(self._plugins, plugin.name, self._device), lambda found: found.name
         )
-        task = create_task(self.strategy, model_type, pipeline.columns, device)
-        return _Plan(plugin, model_type, device, task, window_of(task, model_type), crisp, pipeline), bars
+        if self._source is None:
+            fitted, parts = divided(self.strategy)
+            task = create_task(fitted, model_type, pipeline.columns, device)
+        else:
+            fitted, parts = self._source.fitted(self.strategy, model_type), ""
+            task = self._source.task(create_task(fitted, model_type, pipeline.columns, device), self.strategy)
+        plan = _Plan(
+            plugin, model_type, device, fitted, parts, reserve, task, window_of(task, model_type), crisp, pipeline
+        )
+        return plan, bars
+
+    def _without_reserve(self, bars: _SymbolBars) -> tuple[dict[str, dict[str, Bars]], Period | None]:
+        """Return the bars before the reserve, and its period."""
+        section = self.strategy.validation
+        if section is None or not section.reserve:
+            return {symbol: dict(own) for symbol, own in bars.items()}, None
+        base = {symbol: next(iter(own.values())) for symbol, own in bars.items()}
+        start = reserve_start([own.time for own in base.values()], section.reserve)
+        kept = sum(len(own.between(start, None)) for own in base.values())
+        cut = self._steps.run("reserve", lambda: cut_reserve(bars, start), lambda _: f"{kept:,} bars are not touched")
+        return cut, reserve_period(base, start)
 
     def _count_normalizers(self, pipeline: FeaturePipeline) -> None:
         """Raise an error if the model would have more normalizers than a bundle can store."""

@@ -1,15 +1,15 @@
-"""Overrides of a strategy for one training run; the model keeps the strategy with the overrides."""
+"""Overrides of a strategy for one training or evaluation; the result keeps the strategy with the overrides."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.job_settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import EvaluationSettings, TrainingSettings
 from ktrdr.core.limits import MOST_ENSEMBLE_MEMBERS
 from ktrdr.core.strategy.model import EnsembleSection, Members, ModelSection, Strategy
 
-__all__ = ["override"]
+__all__ = ["override", "override_evaluated"]
 
 
 def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
@@ -47,6 +47,23 @@ def override(strategy: Strategy, settings: TrainingSettings) -> Strategy:
             "model": _model(strategy, settings),
         }
     )
+
+
+def override_evaluated(strategy: Strategy, settings: EvaluationSettings) -> Strategy:
+    """Return a copy of ``strategy`` with the settings of an evaluation that are not ``None``.
+
+    Raises:
+        BadInputError: the resulting start is after the resulting end, or the reserve of a strategy without one is to be
+            opened.
+    """
+    if settings.reserve and (strategy.validation is None or not strategy.validation.reserve):
+        kind = "cpcv" if strategy.validation is None else strategy.validation.type
+        raise BadInputError(
+            f"strategy `{strategy.name}` has no reserve that could be opened; write one, such as"
+            f" `validation: {{type: {kind}, reserve: 0.15}}`, or leave out `reserve`"
+        )
+    # Seeds of an evaluation are not those of a training, of which one model is kept.
+    return override(strategy, settings.to(TrainingSettings, seeds=None))
 
 
 def _model(strategy: Strategy, settings: TrainingSettings) -> ModelSection | EnsembleSection:

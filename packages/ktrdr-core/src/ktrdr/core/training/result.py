@@ -55,6 +55,7 @@ class TrainingResult:
                 "model": self.bundle.ref,
                 "directory": str(self.bundle.directory),
                 "weights_hash": manifest.weights_hash,
+                "evaluation": None if manifest.evaluation is None else manifest.evaluation.model_dump(mode="json"),
                 "plugin": manifest.plugin.name,
                 "model_type": manifest.model_type,
                 "device": self.device.name,

@@ -22,7 +22,7 @@ from ktrdr.core.training.stored_members import member_directories
 __all__ = ["NothingToResumeError", "default_checkpoint_root", "left_by_run", "reserve_checkpoint", "run_key"]
 
 # Sections that affect the trained weights. The others may change before a run is resumed.
-_DETERMINING = {"training_data", "indicators", "fuzzy_sets", "nn_inputs", "model", "training"}
+_DETERMINING = {"training_data", "indicators", "fuzzy_sets", "nn_inputs", "model", "training", "validation"}
 
 
 class NothingToResumeError(BadInputError):
@@ -55,6 +55,9 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
     snapshot = strategy.model_dump(mode="json", include=_DETERMINING)
     # It does not matter whether a setting is from the file or a default.
     del snapshot["training"]["given"]
+    # Runs of strategies without the section keep the key that they had before there was one.
+    if snapshot["validation"] is None:
+        del snapshot["validation"]
     run: list[Any] = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
     if seeds is not None:
         run.append(seeds)

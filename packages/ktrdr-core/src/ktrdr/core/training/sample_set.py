@@ -52,6 +52,8 @@ def prepare_samples(
     window: int,
     caches: Mapping[str, SymbolCache],
     steps: Steps,
+    *,
+    divided: str = "",
 ) -> Samples:
     """Compute features and labels, and split them into parts.
 
@@ -62,6 +64,7 @@ def prepare_samples(
         window: number of rows of a sample.
         caches: cache for each symbol's bars. Features from it are the same, to the last bit, as computed ones.
         steps: reports the progress.
+        divided: clause about the parts, for the progress.
 
     Raises:
         BadInputError: a symbol has no features, no labels, or no sample in a part.
@@ -84,7 +87,7 @@ def prepare_samples(
             window=window,
             lacking=f"{losses[symbol].reason}; {losses[symbol].remedy}" if symbol in losses else "",
         ),
-        _split_in_words,
+        lambda split: f"{_split_in_words(split)}{f' ({divided})' if divided else ''}",
     )
     lengths = {symbol: len(own) for symbol, own in base.items()}
     matrix = steps.run(

@@ -16,6 +16,7 @@ from ktrdr.core.inference.probes import probe_rows
 from ktrdr.core.models.bundle import Bundle, BundleError
 from ktrdr.core.models.manifest import (
     DataReference,
+    EvaluationRecord,
     ManifestFields,
     MemberRecord,
     PluginReference,
@@ -23,6 +24,7 @@ from ktrdr.core.models.manifest import (
     member_directory,
 )
 from ktrdr.core.models.model_store import ModelStore
+from ktrdr.core.models.out_of_sample import OutOfSample, write_out_of_sample
 from ktrdr.core.models.twins import add_twins
 from ktrdr.core.plugins.contract import ModelStorage, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
@@ -85,6 +87,8 @@ def save_model(
     operation: str | None = None,
     warnings: Sequence[str] = (),
     members: Sequence[MemberRecord] = (),
+    evaluation: EvaluationRecord | None = None,
+    predictions: Mapping[str, OutOfSample] | None = None,
 ) -> Bundle:
     """Store the model and return its bundle. The bundle becomes visible only when it is complete.
 
@@ -108,10 +112,14 @@ def save_model(
             is returned.
         warnings: warnings about the data and the result.
         members: the members of an ensemble, or the trainings with several seeds that the model is one of.
+        evaluation: figures of the evaluation that the model was trained from, if any.
+        predictions: out-of-sample predictions of that evaluation, by symbol.
     """
     with store.create(strategy.name) as writer:
         writer.write_strategy(text)
         writer.write_normalizers(normalizers)
+        if predictions is not None:
+            write_out_of_sample(writer.directory, predictions)
         trainings = trainings_of(model)
         several = isinstance(model, TrainedEnsemble)
         places = [member_directory(number) if several else "" for number, _ in enumerate(trainings, 1)]
@@ -152,6 +160,7 @@ def save_model(
             warnings=tuple(warnings),
             members=tuple(members),
             twin=twin,
+            evaluation=evaluation,
         )
         try:
             return writer.commit(fields)

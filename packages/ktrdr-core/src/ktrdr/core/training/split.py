@@ -26,9 +26,9 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.labels.label_set import LabelSet
 from ktrdr.core.models.manifest import Period, SplitBoundaries
-from ktrdr.core.strategy.model import DataSplit
+from ktrdr.core.strategy.model import DataSplit, HoldoutValidation, Strategy
 
-__all__ = ["PARTS", "SymbolSplit", "part_ranges", "split_periods", "split_rows"]
+__all__ = ["PARTS", "SymbolSplit", "complete_windows", "divided", "part_ranges", "split_periods", "split_rows"]
 
 PARTS = ("train", "validation", "test")
 """Names of the parts of the data, in time order."""
@@ -49,6 +49,28 @@ class SymbolSplit:
     validation: np.ndarray
     test: np.ndarray
     ranges: dict[str, tuple[int, int]]
+
+
+def divided(strategy: Strategy) -> tuple[Strategy, str]:
+    """Return the strategy with the fractions of its parts in ``training.data_split``, and a clause about them.
+
+    Those of ``validation: {type: holdout}`` are its own. The other kinds divide the data many times over, which a
+    training cannot: it uses the default fractions, and the clause says so.
+
+    Args:
+        strategy: a strategy from the loader, with overrides.
+    """
+    section = strategy.validation
+    if section is None:
+        return strategy, ""
+    split, clause = DataSplit(), ""
+    if isinstance(section, HoldoutValidation):
+        split = DataSplit(train=section.train, validation=section.validation, test=section.test)
+    else:
+        shares = f"{split.train:.0%}, {split.validation:.0%} and {split.test:.0%}"
+        clause = f"{shares} of the bars, as the folds of `validation: {section.type}` are those of `ktrdr evaluate`"
+    training = strategy.training.model_copy(update={"data_split": split})
+    return strategy.model_copy(update={"training": training}), clause
 
 
 def part_ranges(n: int, data_split: DataSplit, embargo: float) -> dict[str, tuple[int, int]]:
@@ -108,7 +130,7 @@ def split_rows(
     if len(warm) != len(labels):
         raise ValueError(f"{len(warm)} rows of features, {len(labels)} labels")
     ranges = part_ranges(len(warm), data_split, embargo)
-    usable = _complete_windows(warm, window) & labels.labelled
+    usable = complete_windows(warm, window) & labels.labelled
     rows: dict[str, np.ndarray] = {}
     for part, (first, end) in ranges.items():
         last = max(first, end - labels.look_ahead)
@@ -120,28 +142,29 @@ def split_rows(
     return SymbolSplit(**rows, ranges=ranges)
 
 
-def split_periods(split: SymbolSplit, bars: Bars) -> SplitBoundaries:
+def split_periods(split: SymbolSplit, bars: Bars, reserve: Period | None = None) -> SplitBoundaries:
     """Return the period of each part for the manifest: open of its first bar to close of its last bar, UTC.
 
     Embargoed bars belong to no part.
 
     Args:
         split: samples of the symbol.
-        bars: base bars of the symbol.
+        bars: base bars of the symbol, without the reserve.
+        reserve: period of the reserve; ``None`` without one.
     """
     periods = {
         part: Period(start=_utc(bars.time[first]), end=_utc(bars.close_time[end - 1]))
         for part, (first, end) in split.ranges.items()
         if end > first
     }
-    return SplitBoundaries(**periods)
+    return SplitBoundaries(**periods, reserve=reserve)
 
 
 def _utc(time: np.datetime64) -> dt.datetime:
     return time.astype("datetime64[us]").item().replace(tzinfo=dt.UTC)
 
 
-def _complete_windows(warm: np.ndarray, window: int) -> np.ndarray:
+def complete_windows(warm: np.ndarray, window: int) -> np.ndarray:
     """Return on which rows the last ``window`` rows, including the row itself, are all warm: bool ``(n,)``."""
     if window == 1:
         return warm
@@ -160,5 +183,6 @@ def _no_sample(symbol: str, part: str, bars: int, look_ahead: int, embargo: floa
         why = f"an embargo of {embargo:g} leaves it no bars"
     return (
         f"{symbol} has no {part} sample: {why}; use more data, or shorter periods in the indicators or"
-        " in `training.labels`, or change `training.data_split` or `training.embargo`"
+        " in `training.labels`, or change `training.embargo`, or the fractions under `training.data_split` or"
+        " `validation`"
     )

@@ -103,6 +103,25 @@ class SymbolFeatures:
             self._cache.write(key, {"values": values, "fitted": self._pipeline.fitted(symbol)})
         return values
 
+    def raw(self) -> FeatureMatrix:
+        """Return the matrix without normalization, which depends on no split.
+
+        Values from the cache cannot be written to. They are those that :meth:`normalize` returns if no column is
+        normalized, and have the same entry.
+        """
+        columns, values = self._pipeline.columns, None
+        key = self._key(_MATRIX) if self._keeps else ""
+        if self._keeps:
+            layout = {"values": ("<f4", (len(self._base), len(columns))), "fitted": ("<f8", (0, 2))}
+            found = self._cache.read(key, layout, mapped=True)
+            values = None if found is None else found["values"]
+        if values is None:
+            matrix = self._matrix if self._matrix is not None else self._computed()
+            values, self._matrix = matrix.values, None
+            if self._keeps:
+                self._cache.write(key, {"values": values, "fitted": np.zeros((0, 2))})
+        return FeatureMatrix(self._base.symbol, self._base.time, values, columns)
+
     def _computed(self) -> FeatureMatrix:
         values = self._values or calculate_indicators(self._pipeline, self._bars, self._cache)
         # Frees the memory of the indicators as soon as the matrix is computed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,16 @@ class Span:
         opens, closes = ((day.toordinal() - _EPOCH) * _SECONDS_OF_DAY for day in (first, last))
         return cls(tuple(sorted(set(symbols))), opens, closes + _SECONDS_OF_DAY)
 
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Span:
+        """Return the span that :meth:`to_json` described."""
+        symbols, start, end, world = data
+        return cls(tuple(symbols), int(start), int(end), world)
+
+    def to_json(self) -> list[Any]:
+        """Return symbols, start, end and world as a JSON-ready list."""
+        return [list(self.symbols), self.start, self.end, self.world]
+
     @property
     def days(self) -> str:
         """First and last day (UTC) with a bar: ``2017-10-01 to 2017-12-29``."""
@@ -109,7 +119,8 @@ class Look:
     """One look at out-of-sample results.
 
     Attributes:
-        kind: ``training`` (its validation and test part), ``backtest`` or ``sweep`` (one cell of a sweep).
+        kind: ``training`` (its validation and test part), ``evaluation`` (all its folds and seeds), ``backtest`` or
+            ``sweep`` (one cell of a sweep).
         strategy: hash of the resolved strategy, without its name, description and seed.
         text: the strategy file as it was written.
         changes: overrides of the strategy file, by dotted key.
@@ -126,6 +137,8 @@ class Look:
         chosen_among: number of cells of the sweep; ``None`` outside a sweep.
         operation: id of the operation that took the look.
         before_ledger: True if it was taken before the ledger was made.
+        reserve: the reserve that the look has opened, to count its openings; no part of the trial, and in no row of a
+            ledger. ``None`` if it opened none.
     """
 
     kind: str
@@ -145,6 +158,7 @@ class Look:
     chosen_among: int | None = None
     operation: str | None = None
     before_ledger: bool = False
+    reserve: Span | None = None
 
     @property
     def summary(self) -> str:
@@ -157,10 +171,10 @@ class Look:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready map."""
         fields = {name: getattr(self, name) for name in type(self).__dataclass_fields__}
-        span = self.span
         return {
             **fields,
-            "span": [list(span.symbols), span.start, span.end, span.world],
+            "span": self.span.to_json(),
+            "reserve": None if self.reserve is None else self.reserve.to_json(),
             "changes": dict(self.changes),
             "account": dict(self.account),
             "metrics": dict(self.metrics),
@@ -175,12 +189,12 @@ class Look:
             BadInputError: ``data`` is not such a map.
         """
         try:
-            symbols, start, end, world = data["span"]
-            returns = data["returns"]
+            returns, reserve = data["returns"], data.get("reserve")
             return cls(
                 **{
                     **data,
-                    "span": Span(tuple(symbols), int(start), int(end), world),
+                    "span": Span.from_json(data["span"]),
+                    "reserve": None if reserve is None else Span.from_json(reserve),
                     "returns": None if returns is None else DailyReturns.from_json(returns),
                 }
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ktrdr.core.short_texts import counted
 from ktrdr.core.trials.daily_returns import MOST_DAYS, DailyReturns
 
 __all__ = ["TrialCount", "effective_trials", "mean_correlation"]
@@ -26,6 +27,8 @@ class TrialCount:
         elsewhere: trials that the user says were made elsewhere.
         chosen_among: settings of the largest sweep in which the strategy was one; ``None`` where it was in none.
         broken: one sentence where the ledger is known to be damaged, else empty.
+        reserve_opened: distinct trials that looked at the reserve of the result, by whatever strategy, the result's own
+            among them; ``None`` where the result opened none.
 
     Example:
         >>> import ktrdr.core as kt
@@ -41,6 +44,7 @@ class TrialCount:
     elsewhere: int = 0
     chosen_among: int | None = None
     broken: str = ""
+    reserve_opened: int | None = None
 
     @property
     def number(self) -> int:
@@ -57,6 +61,8 @@ class TrialCount:
     def facts(self) -> dict[str, str]:
         """Further facts about the trials: one sentence each, by name."""
         found = {}
+        if self.reserve_opened is not None:
+            found["reserve"] = f"{counted(self.reserve_opened, 'trial')} looked at the reserve, this one included."
         if self.spread is not None:
             found["spread"] = f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}."
         if self.effective is not None:
@@ -90,6 +96,7 @@ class TrialCount:
             "effective": self.effective,
             "chosen_among": self.chosen_among,
             "broken": self.broken,
+            "reserve_opened": self.reserve_opened,
         }
 
     @classmethod

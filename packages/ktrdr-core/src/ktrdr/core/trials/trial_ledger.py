@@ -121,7 +121,8 @@ class TrialLedger:
             TrialStoreError: the looks cannot be recorded; the results must not be shown.
         """
         self.record(looks)
-        return self.count(looks[0].span, strategy=looks[0].strategy, model=model)
+        first = looks[0]
+        return self.count(first.span, strategy=first.strategy, model=model, reserve=first.reserve)
 
     def add(self, rows: Iterable[tuple[str, str]], texts: Mapping[str, str]) -> int:
         """Add rows of other ledgers, in their order, and return the number of new rows.
@@ -176,7 +177,7 @@ class TrialLedger:
 
     # Counting.
 
-    def count(self, span: Span, *, strategy: str = "", model: str = "") -> TrialCount:
+    def count(self, span: Span, *, strategy: str = "", model: str = "", reserve: Span | None = None) -> TrialCount:
         """Return the count of the trials that looked at any bar of ``span``.
 
         Args:
@@ -184,6 +185,7 @@ class TrialLedger:
             strategy: hash of the strategy of the result, for ``chosen_among``.
             model: ``name/version`` of the model of the result. For a model from before the ledger at least as many
                 trials are counted as its version, which was the count at that time.
+            reserve: the reserve that the result has opened, if any; the trials that looked at it are counted too.
         """
         with self._database.reading() as session:
             meta = read_meta(session)
@@ -199,6 +201,7 @@ class TrialLedger:
             evaluated = [number for number, each in spans.items() if each["evaluations"]]
             correlation = mean_correlation(newest_returns(session, evaluated))
             chosen_among = most_settings(session, strategy)
+            opened = None if reserve is None else distinct_trials(session, overlapping_spans(session, reserve))
         return TrialCount(
             known=known,
             ledger=self.id,
@@ -206,6 +209,7 @@ class TrialLedger:
             effective=None if correlation is None or known < 2 else effective_trials(known, correlation),
             chosen_among=chosen_among,
             broken=meta.get("broken", ""),
+            reserve_opened=opened,
         )
 
     def chosen_among(self, strategy: str) -> int | None:

@@ -5,7 +5,7 @@ Importing this module imports pydantic only: the API describes its answers with 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # NaN and infinity become null, numpy numbers plain ones.
-Metrics = Annotated[dict[str, Any], BeforeValidator(plain_json)]
+Metrics = Annotated[dict[str, int | float | None], BeforeValidator(plain_json)]
 
 
 class _Part(BaseModel):
@@ -134,7 +134,7 @@ class RegimeRow(_Part):
 
 
 class ReserveResult(_Part):
-    """The reserve of the data: bars that no training, search or evaluation has touched.
+    """The reserve of the data: bars that no training, search or evaluation of the strategy uses.
 
     Attributes:
         period: open of its first bar to close of its last, UTC.
@@ -189,7 +189,8 @@ class EvaluationFacts(_Part):
         trial_count: count of the trials on these bars.
         warnings: sentences on data and results.
         seconds: time of the steps, by name.
-        provenance: versions of KTRDR, plugin and packages.
+        provenance: versions of KTRDR and packages, and the state of the Git checkout.
+        operation: id of the operation that made the evaluation; null without one.
     """
 
     schema_version: Literal[1] = 1
@@ -226,4 +227,5 @@ class EvaluationFacts(_Part):
     trial_count: dict[str, JsonValue] | None = None
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
-    provenance: Metrics = {}
+    provenance: dict[str, JsonValue] = {}
+    operation: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ktrdr.core.backtesting.closed_reserve import reserve_span
 from ktrdr.core.backtesting.metrics import deflate
 from ktrdr.core.backtesting.results import read_model, read_summary
 from ktrdr.core.strategy.choice import choice_hash
@@ -31,9 +32,10 @@ def summary_by_now(directory: Path, *, trials: TrialLedger | None = None) -> dic
         TrialStoreError: the ledger cannot be read.
     """
     summary, (manifest, _) = read_summary(directory), read_model(directory)
+    reserve = reserve_span(manifest, summary["symbols"]) if summary["settings"].get("reserve") else None
     count = trials_in(trials).count(
-        summary_span(summary), strategy=choice_hash(manifest.strategy), model=manifest.ref
-    )  # fmt: skip
+        summary_span(summary), strategy=choice_hash(manifest.strategy), model=manifest.ref, reserve=reserve
+    )
     stored = summary.get("trial_count")
     count = count.with_elsewhere(summary["settings"].get("trials"))
     if stored is None or TrialCount.from_json(stored).number > count.number:

@@ -1,4 +1,4 @@
-"""Trainings, backtests and sweeps on a KTRDR server, with the progress, the errors and the results of a local run."""
+"""Work on a KTRDR server, with the progress, the errors and the results of a local run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 from ktrdr.core.backtesting.results import BacktestResult, read_result
 from ktrdr.core.client import Client, follow
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.result_archive import unpack_result
 from ktrdr.core.files.temporary import temporary_directory
-from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
-from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob
+from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
+from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob
 from ktrdr.core.jobs.refusals import read_settings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
 from ktrdr.core.plugins.contract import Device, EpochRecord
-from ktrdr.core.runs.run_archive import unpack_run
 from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.trials.trial_count import TrialCount
+from ktrdr.core.validation.evaluation_parts import Evaluation
+from ktrdr.core.validation.stored_evaluation import read_evaluation
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
 
@@ -53,12 +55,12 @@ class ServerRuns:
         self._say = say
         self._cancellation = cancellation
 
-    def train(self, strategy_text: str, settings: TrainingSettings, *, resume: bool = False) -> dict[str, Any]:
+    def train(self, strategy_text: str | None, settings: TrainingSettings, *, resume: bool = False) -> dict[str, Any]:
         """Train a strategy, and return the result as the server tells it.
 
         Args:
-            strategy_text: YAML of the strategy.
-            settings: overrides of the strategy.
+            strategy_text: YAML of the strategy; ``None`` if the settings name one of the server's evaluations.
+            settings: overrides of the strategy, or the evaluation.
             resume: continue the newest cancelled or failed training of the same strategy and settings.
 
         Raises:
@@ -67,16 +69,33 @@ class ServerRuns:
             RemoteError: it failed there.
             KtrdrError: the server cannot be reached.
         """
-        job = settings.to(TrainingJob, strategy=strategy_text).model_dump(mode="json")
-        stopped = self._client.last_stopped("training", job) if resume else None
-        if resume and stopped is None:
-            raise BadInputError(
-                f"there is no interrupted training of this strategy with these settings on {self._client.url};"
-                " leave out --resume"
-            )
-        request = {**job, "strategy_text": job["strategy"]}
-        del request["strategy"]
-        return self._run("training", request, resume=None if stopped is None else stopped["id"])[1]
+        if strategy_text is None:
+            return self._train_evaluated(settings, resume=resume)
+        return self._run_strategy("training", settings.to(TrainingJob, strategy=strategy_text), resume=resume)
+
+    def evaluate(self, strategy_text: str, settings: EvaluationSettings, *, resume: bool = False) -> Evaluation:
+        """Evaluate a strategy, and return the whole result.
+
+        Args:
+            strategy_text: YAML of the strategy.
+            settings: overrides of the strategy, and the account.
+            resume: continue the newest cancelled or failed evaluation of the same strategy and settings.
+
+        Returns:
+            The evaluation; ``facts.evaluation`` is its name on the server.
+
+        Raises:
+            BadInputError: the server refuses the job, or there is no such evaluation to resume.
+            CancelledError: the operation was cancelled; what it has trained is kept on the server.
+            RemoteError: it failed there.
+            KtrdrError: the server cannot be reached.
+        """
+        job = settings.to(EvaluationJob, strategy=strategy_text)
+        answer = self._run_strategy("evaluation", job, resume=resume)
+        with temporary_directory("ktrdr-evaluation-") as directory:
+            archive = self._client.fetch(f"/evaluations/{answer['evaluation']}/archive", directory / "evaluation.zip")
+            unpack_result(archive, directory / "evaluation", "evaluation")
+            return read_evaluation(directory / "evaluation")
 
     def backtest(self, model: str, settings: BacktestSettings) -> BacktestResult:
         """Backtest the model ``name`` or ``name/3`` of the server, and return the whole result.
@@ -93,7 +112,7 @@ class ServerRuns:
         operation_id, _ = self._run("backtest", job.model_dump(mode="json"))
         with temporary_directory("ktrdr-run-") as directory:
             archive = self._client.fetch(f"/backtests/{operation_id}/archive", directory / "run.zip")
-            unpack_run(archive, directory / "run")
+            unpack_result(archive, directory / "run", "run")
             return read_result(directory / "run")
 
     def sweep(self, model: str, settings: SweepSettings) -> dict[str, Any]:
@@ -107,6 +126,37 @@ class ServerRuns:
         """
         job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
         return self._run("sweep", job.model_dump(mode="json"))[1]
+
+    def _train_evaluated(self, settings: TrainingSettings, *, resume: bool) -> dict[str, Any]:
+        """Train from an evaluation of the server, which knows the strategy and the number of the latest evaluation."""
+        request = settings.model_dump(mode="json")
+        stopped = None
+        if resume:
+            if "/" not in str(settings.evaluation):
+                raise BadInputError(
+                    f"to continue, name the evaluation with its number, such as {settings.evaluation}/1: there may be a"
+                    " later one by now"
+                )
+            stopped = self._client.last_stopped("training", request)
+            if stopped is None:
+                raise BadInputError(
+                    f"there is no interrupted training from evaluation {settings.evaluation} on {self._client.url};"
+                    " leave out --resume"
+                )
+        return self._run("training", request, resume=None if stopped is None else stopped["id"])[1]
+
+    def _run_strategy(self, kind: str, job: TrainingJob | EvaluationJob, *, resume: bool) -> dict[str, Any]:
+        """Start a job on a strategy, or continue the newest stopped one that is the same."""
+        asked = job.model_dump(mode="json")
+        stopped = self._client.last_stopped(kind, asked) if resume else None
+        if resume and stopped is None:
+            raise BadInputError(
+                f"there is no interrupted {kind} of this strategy with these settings on {self._client.url};"
+                " leave out --resume"
+            )
+        request = {**asked, "strategy_text": asked["strategy"]}
+        del request["strategy"]
+        return self._run(kind, request, resume=None if stopped is None else stopped["id"])[1]
 
     def _run(self, kind: str, request: dict[str, Any], *, resume: str | None = None) -> tuple[str, dict[str, Any]]:
         client = self._client

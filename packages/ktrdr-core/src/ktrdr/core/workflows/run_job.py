@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ktrdr.core.jobs.job_settings import BacktestSettings, SweepSettings, TrainingSettings
-from ktrdr.core.jobs.kinds import BacktestJob, SweepJob, TrainingJob, parse_job
+from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
+from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob, parse_job
 from ktrdr.core.trials.look import LOOKS, Look
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from ktrdr.core.cache.array_cache import ArrayCache
 
 __all__ = ["run_job"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Resumable(Protocol[T_co]):
+    def __call__(self, *, resume: bool) -> T_co: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ def run_job(
     Args:
         kind: kind of the job.
         data: the job as a JSON-ready map.
-        resume: let a training resume from the last checkpoint of an earlier attempt, or start if there is none.
+        resume: let a training or an evaluation resume from what an earlier attempt left, or start if it left nothing.
         operation: id of the operation that this run is an attempt of; all its attempts store one result.
         cache: cache of features and indicator values; by default ``$KTRDR_HOME/cache``.
         progress: receives events of each step.
@@ -52,7 +58,8 @@ def run_job(
 
     Returns:
         The result as a JSON-ready map, with its trials under :data:`LOOKS`. The result of a backtest has the name of
-        the ``run``, as commands accept it, and the ``directory`` of its files.
+        the ``run``, that of an evaluation its name as ``evaluation``, as commands accept them; both have the
+        ``directory`` of their files.
 
     Raises:
         BadInputError: the job is not valid, or the model, the data or a setting is not suitable.
@@ -70,12 +77,11 @@ def run_job(
 def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
     from ktrdr.core.strategy.loader import load_strategy_text
     from ktrdr.core.training.result import TrainingResult
-    from ktrdr.core.training.run_checkpoint import NothingToResumeError
     from ktrdr.core.workflows.places import plugins_or_all
     from ktrdr.core.workflows.run_training import train
 
     plugins = plugins_or_all(None)
-    loaded = load_strategy_text(job.strategy, plugins=plugins)
+    loaded = None if job.evaluation is not None else load_strategy_text(job.strategy, plugins=plugins)
 
     def run(*, resume: bool) -> TrainingResult:
         return train(
@@ -89,12 +95,50 @@ def _train(job: TrainingJob, attempt: _Attempt) -> dict[str, Any]:
             cancellation=attempt.cancellation,
         )
 
+    result = _resumed(run, attempt)
+    return {**result.to_json(), LOOKS: _looks_to_json(result.look)}
+
+
+def _evaluate(job: EvaluationJob, attempt: _Attempt) -> dict[str, Any]:
+    from ktrdr.core.strategy.loader import load_strategy_text
+    from ktrdr.core.validation.evaluation_parts import Evaluation
+    from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
+    from ktrdr.core.workflows.places import plugins_or_all
+    from ktrdr.core.workflows.run_evaluation import evaluate
+
+    plugins = plugins_or_all(None)
+    loaded = load_strategy_text(job.strategy, plugins=plugins)
+
+    def run(*, resume: bool) -> Evaluation:
+        return evaluate(
+            loaded,
+            job.to(EvaluationSettings),
+            resume=resume,
+            operation=attempt.operation,
+            plugins=plugins,
+            cache=attempt.cache,
+            progress=attempt.progress,
+            cancellation=attempt.cancellation,
+        )
+
+    result = _resumed(run, attempt)
+    facts = store_evaluation(result, operation=attempt.operation).facts
+    return {
+        **facts.model_dump(mode="json"),
+        "directory": str(evaluation_directory(facts.evaluation)),
+        LOOKS: [look.to_json() for look in result.looks],
+    }
+
+
+def _resumed(run: _Resumable[T_co], attempt: _Attempt) -> T_co:
+    """Run an attempt from what an earlier one left, or from the start if it left nothing."""
+    from ktrdr.core.training.run_checkpoint import NothingToResumeError
+
     try:
-        result = run(resume=attempt.resume)
+        return run(resume=attempt.resume)
     except NothingToResumeError:
         # The earlier attempt ended before its first checkpoint, so there is nothing to resume from.
-        result = run(resume=False)
-    return {**result.to_json(), LOOKS: _looks_to_json(result.look)}
+        return run(resume=False)
 
 
 def _backtest(job: BacktestJob, attempt: _Attempt) -> dict[str, Any]:
@@ -140,4 +184,5 @@ _RUNNERS: Mapping[type, Callable[[Any, _Attempt], dict[str, Any]]] = {
     TrainingJob: _train,
     BacktestJob: _backtest,
     SweepJob: _sweep,
+    EvaluationJob: _evaluate,
 }

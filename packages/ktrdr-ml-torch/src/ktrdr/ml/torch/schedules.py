@@ -104,7 +104,7 @@ def make_schedule(settings: Mapping[str, Any]) -> Schedule:
         case "exponential":
             return _Exponential(rate, **parameters)
         case "cosine":
-            return _Cosine(rate, epochs=settings["epochs"], **parameters)
+            return _Cosine(rate, epochs=settings.get("schedule_epochs", settings["epochs"]), **parameters)
         case _:
             return _ReduceOnPlateau(rate, **parameters)
 
@@ -114,7 +114,7 @@ class EarlyStopping:
 
     The best epoch is the first with the best value of the monitored metric. Without ``early_stopping`` that is the
     validation loss, or the training loss without a validation part. An improvement is a change of more than
-    ``min_delta``.
+    ``min_delta``. With ``keep_last`` the best epoch is the last one.
 
     Raises:
         BadInputError: the monitored metric is not available: it needs validation samples, or classes.
@@ -136,6 +136,7 @@ class EarlyStopping:
         self._sign = -1.0 if self.monitor.endswith("accuracy") else 1.0
         self._patience = stopping["patience"] if stopping else None
         self._min_delta = stopping["min_delta"] if stopping else 0.0
+        self._keep_last = bool(settings.get("keep_last", False))
         self._best = self._reference = math.inf
         self._waited = 0
         self.best_epoch = 0
@@ -147,7 +148,7 @@ class EarlyStopping:
             self._reference, self._waited = value, 0
         else:
             self._waited += 1
-        if value < self._best:
+        if value < self._best or self._keep_last:
             self._best, self.best_epoch = value, epoch
             return True
         return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktrdr.core.models.out_of_sample import OutOfSample
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.trials.look import Look
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
@@ -32,19 +33,6 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OutOfSample:
-    """Predictions of one symbol on the median path, each by a model that has not seen the bar.
-
-    Attributes:
-        time: ``datetime64[ns]`` ``(n,)``: opens of the base bars, UTC.
-        outputs: float64 ``(n, classes)`` or ``(n,)``; NaN where features are missing.
-    """
-
-    time: np.ndarray
-    outputs: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """The result of an evaluation.
 
@@ -55,6 +43,7 @@ class Evaluation:
         curves: equity of the accounts.
         out_of_sample: predictions of the median path, by symbol.
         look: the record for the ledger of trials; ``None`` of a stored evaluation.
+        reserve_look: that of the opened reserve; ``None`` if it was not opened, and of a stored evaluation.
     """
 
     facts: EvaluationFacts
@@ -63,3 +52,9 @@ class Evaluation:
     curves: Curves
     out_of_sample: Mapping[str, OutOfSample]
     look: Look | None = None
+    reserve_look: Look | None = None
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """All records for the ledger of trials."""
+        return tuple(look for look in (self.look, self.reserve_look) if look is not None)

@@ -1,0 +1,91 @@
+"""The evaluation that a model is trained from: which bars, how many epochs, and what its bundle says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.models.manifest import EvaluationRecord, SplitBoundaries
+from ktrdr.core.models.out_of_sample import OutOfSample, path_digest
+from ktrdr.core.plugins.contract import ModelType, TrainingTask
+from ktrdr.core.strategy.model import DataSplit, Strategy
+from ktrdr.core.training.reserve import before_reserve
+
+__all__ = ["EvaluatedSource"]
+
+_ALL = DataSplit(train=1.0, validation=0.0, test=0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluatedSource:
+    """The evaluation that a model is trained from.
+
+    The training uses every bar before the reserve, as there is nothing left to choose: the number of epochs is the
+    median of the best epochs of the evaluation's trainings, and the last weights are kept.
+
+    Attributes:
+        record: figures for the manifest, without the digests of the bars.
+        until: ``datetime64[ns]``: bars from this open on were not evaluated; the reserve begins there, if there is one.
+        fingerprint: of the evaluated bars.
+        predictions: those of the median path, by symbol.
+    """
+
+    record: EvaluationRecord
+    until: np.datetime64
+    fingerprint: str
+    predictions: Mapping[str, OutOfSample]
+
+    def cut(self, bars: Mapping[str, Mapping[str, Bars]]) -> dict[str, dict[str, Bars]]:
+        """Return the evaluated bars by symbol and timeframe: those before the reserve, and before later imports."""
+        later = any(next(iter(own.values())).time[-1] >= self.until for own in bars.values())
+        # Without later bars nothing is cut: the last bar of a longer timeframe may close after the last base bar.
+        return {symbol: before_reserve(own, self.until if later else None) for symbol, own in bars.items()}
+
+    def check(self, fingerprint: str) -> None:
+        """Check that the bars are those that were evaluated.
+
+        Raises:
+            BadInputError: they are not.
+        """
+        if fingerprint != self.fingerprint:
+            name = self.record.reference
+            raise BadInputError(
+                f"the stored bars are not those of evaluation {name} (their fingerprint is {fingerprint[:12]}, that of"
+                f" the evaluation {self.fingerprint[:12]}); import the evaluated bars again, or evaluate the strategy"
+                " again with `ktrdr evaluate` and train from the new evaluation"
+            )
+
+    def fitted(self, strategy: Strategy, model_type: ModelType) -> Strategy:
+        """Return the strategy that is fitted: one training part, the median of the best epochs, no early stopping."""
+        training = strategy.training
+        changes: dict[str, Any] = {
+            "data_split": _ALL,
+            "early_stopping": None,
+            "given": tuple(key for key in training.given if key != "early_stopping"),
+        }
+        if "epochs" in model_type.training_keys:
+            changes["epochs"] = max(self.record.best_epoch, 1)
+        return strategy.model_copy(update={"training": training.model_copy(update=changes)})
+
+    def task(self, task: TrainingTask, strategy: Strategy) -> TrainingTask:
+        """Return the task that keeps the last weights, with the learning rates of the evaluation's trainings."""
+        more = {"keep_last": True, "schedule_epochs": strategy.training.epochs}
+        return replace(task, settings={**task.settings, **more})
+
+    def boundaries(self, split: Mapping[str, SplitBoundaries]) -> dict[str, SplitBoundaries]:
+        """Return the parts of each symbol with the reserve."""
+        return {symbol: own.model_copy(update={"reserve": self.record.reserve}) for symbol, own in split.items()}
+
+    def recorded(self, base: Mapping[str, Bars]) -> EvaluationRecord:
+        """Return the figures for the manifest, with the digests of the bars of the path.
+
+        Args:
+            base: base bars by symbol.
+        """
+        bars = {symbol: path_digest(base[symbol], own.time) for symbol, own in self.predictions.items()}
+        return self.record.model_copy(update={"bars": bars})
