@@ -9,7 +9,7 @@ import pytest
 
 def hops(text):
     """Return ``(path, name or None)`` of every file that a walk names, with the names that stand behind it."""
-    walks = text.partition("### Three paths through the code")[2].partition("\n## ")[0]
+    walks = text.partition("### Four paths through the code")[2].partition("\n## ")[0]
     found, path = [], None
     for word in re.findall(r"`([^`]+)`", walks):
         if word.endswith(".py"):

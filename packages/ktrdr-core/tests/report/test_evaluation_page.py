@@ -21,6 +21,7 @@ from ktrdr.core.report.evaluation_page import write_evaluation_page
 from ktrdr.core.report.evaluation_plot import evaluation_plot
 from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import Interval, PartTimes, PathResult, ReserveResult
+from ktrdr.core.validation.evaluation_sentences import prediction_sentence
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(1)><!--"'& {{ 7 * 7 }} {% raw %}"""
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -83,8 +84,8 @@ def test_the_headline_has_the_median_account_and_the_verdict_of_the_interval(mak
         f" {spread.min:.2f} to {spread.max:.2f}); buy and hold has {facts.buy_and_hold['sharpe']:.2f}."
     ) in text
     assert (
-        "better than chance: MCC 0.061 (90% interval 0.024 to 0.098; the majority class has 0), accuracy 41.2% beside"
-        " 37.2%."
+        "better than the majority class: MCC 0.061 (90% interval 0.024 to 0.098; the majority class has 0), log loss"
+        " 1.071 (1.064 to 1.079) beside 1.093, accuracy 41.2% beside 37.2%."
     ) in text
 
 
@@ -144,7 +145,29 @@ def test_one_account_has_neither_a_median_nor_a_spread(make_evaluation: Make, sh
 def test_a_regression_is_judged_by_its_information_coefficient(make_evaluation: Make, show: Show):
     text = " ".join(show(make_evaluation(output="regression")).text)
     assert "cannot be told from chance: information coefficient 0.033 (90% interval -0.021 to 0.087" in text
-    assert "RMSE 0.00123 beside 0.00124." in text
+    assert "RMSE 0.00123 (0.00119 to 0.00128) beside 0.00124." in text
+
+
+@pytest.mark.parametrize(
+    ("mcc", "log_loss", "verdict"),
+    [
+        ((0.02, 0.09), (1.05, 1.08), "The predictions are better than the majority class: "),
+        (
+            (0.02, 0.09),
+            (1.05, 1.12),
+            "The predictions are not shown to be better than the majority class, although MCC",
+        ),
+        ((-0.02, 0.09), (1.05, 1.08), "The predictions cannot be told from chance: "),
+        ((-0.09, -0.02), (1.05, 1.12), "The predictions are worse than chance: "),
+    ],
+)
+def test_the_verdict_is_that_of_both_intervals(
+    make_evaluation: Make, mcc: tuple[float, float], log_loss: tuple[float, float], verdict: str
+):
+    metrics = dict(make_evaluation().facts.metrics)
+    for name, (low, high) in (("mcc", mcc), ("log_loss", log_loss)):
+        metrics[name] = Interval(value=(low + high) / 2, low=low, high=high)
+    assert prediction_sentence(make_evaluation(metrics=metrics).facts).startswith(verdict)
 
 
 def test_unknown_intervals_and_accounts_without_trades(make_evaluation: Make, show: Show):
@@ -156,7 +179,7 @@ def test_unknown_intervals_and_accounts_without_trades(make_evaluation: Make, sh
     )
     changed = facts.model_copy(update={"metrics": bare, "paths": still, "spread": {}})
     text = " ".join(show(dataclasses.replace(evaluation, facts=changed)).text)
-    assert "The samples are too few to tell predictions from chance: MCC 0.061" in text
+    assert "The samples are too few to tell the predictions from chance: MCC 0.061 (the majority class has 0)" in text
     assert "No account has a Sharpe ratio" in text
 
 
@@ -169,14 +192,14 @@ def test_a_synthetic_market_is_named(make_evaluation: Make, show: Show):
 def test_the_reserve_is_shown_closed_or_opened(make_evaluation: Make, show: Show):
     evaluation = opened(make_evaluation())
     text = " ".join(show(evaluation).text)
-    assert "Reserve, opened 2 times, this one included: " in text
+    assert "Reserve, opened: " in text
     assert format_metric("total_return", 0.031) in text
     reserve = evaluation.facts.reserve
     assert reserve is not None
     closed = reserve.model_copy(update={"opened": 0, "seeds": (), "metrics": {}, "buy_and_hold": {}})
     facts = evaluation.facts.model_copy(update={"reserve": closed})
     page = show(dataclasses.replace(evaluation, facts=facts))
-    assert any("No training, search or evaluation has touched it." in text for text in page.text)
+    assert any("This evaluation has not used it." in text for text in page.text)
     assert "Reserve" not in page.text
 
 

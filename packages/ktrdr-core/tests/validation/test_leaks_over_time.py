@@ -84,8 +84,8 @@ training_data:
   timeframes: {{mode: single, timeframe: 1h}}
 indicators: {{roc_5: {{type: roc, period: 5}}, roc_20: {{type: roc, period: 20}}}}
 nn_inputs:
-  - {{raw_indicator: roc_5, timeframes: all}}
-  - {{raw_indicator: roc_20, timeframes: all}}
+  - {{raw_indicator: roc_5, timeframes: all, normalization: none}}
+  - {{raw_indicator: roc_20, timeframes: all, normalization: none}}
 model: {{type: by_heart, architecture: {{sequence_length: {window}}}}}
 decisions: {{confidence_threshold: 0.4}}
 training:
@@ -93,6 +93,8 @@ training:
   embargo: 0.01
 validation: {validation}
 """
+# Without normalization the rows of all bars are handed over, so that the number of a row tells its bar.
+INPUTS = "".join(f"  - {{raw_indicator: roc_{length}, timeframes: all, normalization: none}}\n" for length in (5, 20))
 KINDS = {
     "cpcv": "{type: cpcv, groups: 5, test_groups: 2, reserve: 0.1}",
     "walk_forward": "{type: walk_forward, train: 400, test: 100, reserve: 0.1}",
@@ -357,7 +359,7 @@ def found_by_evaluation(run: Run, plugins: PluginManager, store: BarStore) -> fl
         "{roc_5: {type: roc, period: 5}, roc_20: {type: roc, period: 20}}",
         f"{{{', '.join(f'roc_{length}: {{type: roc, period: {length}}}' for length in MOMENTA)}}}",
     ).replace(
-        "  - {raw_indicator: roc_5, timeframes: all}\n  - {raw_indicator: roc_20, timeframes: all}\n",
+        INPUTS,
         "".join(f"  - {{raw_indicator: roc_{length}, timeframes: all}}\n" for length in MOMENTA),
     )
     accuracy = run(load_strategy_text(text, plugins=plugins), store).facts.metrics["accuracy"].value

@@ -309,7 +309,7 @@ class TestReserve:
         assert str(first.start) == f"{reserve.period.start:%Y-%m-%dT%H:%M:%S}.000000000"
         assert (first.trial_count.known, first.trial_count.reserve_opened) == (1, 1)
         assert first.to_json()["trial_count"]["reserve_opened"] == 1
-        assert first.trial_count.facts["reserve"] == "The reserve has been opened 1 time."
+        assert first.trial_count.facts["reserve"] == "1 trial looked at the reserve, this one included."
         again = backtest(result.bundle, BacktestSettings(reserve=True), plugins=example_plugins)
         assert again.trial_count.reserve_opened == 1  # the same trial, seen again
         dearer = backtest(result.bundle, BacktestSettings(reserve=True, **COSTS), plugins=example_plugins)
@@ -394,9 +394,9 @@ def test_the_command_trains_backtests_and_shows_figures_as_those_of_the_evaluati
     assert "reserve               2017-03-14 to 2017-03-31" in out
     status, out, err = ktrdr("backtest", "waves", "--reserve", "--report", tmp_path / "page.html")
     assert status == 0, err
-    assert "The reserve has been opened 1 time." in out
+    assert "1 trial looked at the reserve, this one included." in out
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "The reserve has been opened 1 time." in page
+    assert "1 trial looked at the reserve, this one included." in page
     assert "cpcv of 6 folds x 2 seeds" in page
     assert ktrdr("models", "verify", "waves")[0] == 0
     assert ktrdr("models", "export", "waves", tmp_path / "waves.zip")[0] == 0
@@ -471,3 +471,57 @@ def test_the_count_of_openings_follows_the_ledger(model, example_plugins, home):
     directory = store_run(backtest(result.bundle, BacktestSettings(reserve=True), plugins=example_plugins))
     backtest(result.bundle, BacktestSettings(reserve=True, **COSTS), plugins=example_plugins)
     assert summary_by_now(directory, trials=trials_in(None))["trial_count"]["reserve_opened"] == 2
+
+
+class TestOrdinaryModel:
+    """A model with parts of its own has the same reserve."""
+
+    @pytest.fixture
+    def trained(self, home, tmp_path, example_plugins):
+        path = tmp_path / "own.yaml"
+        text = TEXT.replace("  - {raw_indicator: rsi_14, timeframes: [1h], normalization: zscore}\n", "")
+        path.write_text(text.replace("name: waves", "name: own"), encoding="utf-8")
+        return train(path, plugins=example_plugins)
+
+    def test_without_days_it_trades_what_comes_after_the_reserve(self, trained, example_plugins):
+        traded = backtest(trained.bundle, plugins=example_plugins)
+        assert traded.period == (
+            "all bars after the training data and the reserve of own/1, which end at 2017-03-31 21:00"
+        )
+        assert str(traded.start) == "2017-04-02T21:00:00.000000000"
+        assert traded.trial_count.reserve_opened is None
+
+    def test_without_later_bars_it_trades_its_test_part(self, trained, example_plugins):
+        store, sample = default_store(), sample_bars()
+        store.delete("EURUSD", "1h")
+        store.write(sample.between(None, np.datetime64("2017-03-31T21", "ns")))
+        traded = backtest(trained.bundle, plugins=example_plugins)
+        assert traded.period.startswith("the test part of the training data of own/1")
+        assert str(traded.end) == "2017-03-14T21:00:00.000000000"
+
+    def test_its_reserve_is_closed_until_it_is_opened(self, trained, example_plugins):
+        with pytest.raises(BadInputError, match="312 of the bars to trade are in the reserve of own/1"):
+            backtest(trained.bundle, BacktestSettings(start="2017-03-01"), plugins=example_plugins)
+        opened = backtest(trained.bundle, BacktestSettings(reserve=True), plugins=example_plugins)
+        assert (opened.symbols[0].bars, opened.trial_count.reserve_opened) == (312, 1)
+        # The first backtest of a model is the trial of its training elsewhere, but not on the reserve.
+        values = {"risk.stop_loss.atr": (3.0, 2.0)}
+        with pytest.raises(BadInputError, match="a sweep would choose on it"):
+            sweep(trained.bundle, SweepSettings(settings=values, end="2017-03-20"), plugins=example_plugins)
+
+    def test_another_symbol_has_no_reserve(self, trained, example_plugins):
+        default_store().write(dataclasses.replace(sample_bars(), symbol="GBPUSD"))
+        days = BacktestSettings(symbols=("GBPUSD",), start="2017-03-20", end="2017-03-24")
+        traded = backtest(trained.bundle, days, plugins=example_plugins)
+        assert traded.trial_count.reserve_opened is None
+
+
+def test_bars_that_all_come_later_are_refused(home, evaluated, example_plugins):
+    sample, store = sample_bars(), default_store()
+    store.delete("EURUSD", "1h")
+    store.write(sample[:1500])
+    evaluated(TEXT.replace("  date_range: {start: 2017-01-01, end: 2017-03-31}\n", ""))
+    store.delete("EURUSD", "1h")
+    store.write(sample[2000:4000])
+    with pytest.raises(BadInputError, match="the stored bars are not those of evaluation waves/1"):
+        train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)

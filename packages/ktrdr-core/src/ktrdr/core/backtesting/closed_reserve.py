@@ -1,4 +1,4 @@
-"""The reserve of a model's data: bars that no training, search or evaluation has touched, and that are opened once.
+"""The reserve of a model's data: bars that its training and its evaluation did not use, kept for a last test.
 
 The reserve is that of each symbol; a symbol that the model was not trained on has none.
 """
@@ -34,7 +34,7 @@ def reserve_span(manifest: Manifest, symbols: Collection[str]) -> Span | None:
         return None
     start = min(reserve.start for reserve in reserves.values())
     end = max(reserve.end for reserve in reserves.values())
-    return Span(tuple(sorted(reserves)), int(start.timestamp()), int(end.timestamp()))
+    return Span(tuple(sorted(reserves)), int(start.timestamp()), int(end.timestamp()), manifest.data.world)
 
 
 def bounds_of(reserve: Span) -> tuple[np.datetime64, np.datetime64]:
@@ -84,7 +84,7 @@ def check_closed(
     )
     raise BadInputError(
         f"{inside:,} of the bars to trade are in the reserve of {manifest.ref}, {format_time(first)} to"
-        f" {format_end(last)}, which no training, search or evaluation has touched; choose days until {before} or from"
+        f" {format_end(last)}, which is kept for a last test; choose days until {before} or from"
         f" {after}{';' if sweep else ','} {how}"
     )
 

@@ -112,7 +112,7 @@ def _reserve(
     return BacktestPeriod(
         start,
         until if end is None else min(end, until),
-        f"the reserve of {manifest.ref}, which no training, search or evaluation has touched before it was opened",
+        f"the reserve of {manifest.ref}, which its training and its evaluation did not use",
     )
 
 

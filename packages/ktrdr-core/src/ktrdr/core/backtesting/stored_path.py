@@ -47,7 +47,7 @@ def path_period(bundle: Bundle, predictions: Mapping[str, OutOfSample]) -> Backt
         start,
         last + bar,
         f"the out-of-sample path of evaluation {record.reference} ({record.words}), path {path} with seed {seed}, whose"
-        " Sharpe ratio is the median: each bar is predicted by a model that has not seen it; these models are not"
+        " Sharpe ratio is the lower median: each bar is predicted by a model that has not seen it; these models are not"
         f" {bundle.ref} and are not stored, so decisions have no contributions of inputs",
     )
 

@@ -255,11 +255,11 @@ def backtest(
         >>> training = kt.train(kt.example_strategy(), progress=False)
         >>> backtest = kt.backtest(training, commission=0.00002, slippage=0.00002, progress=False)
         >>> backtest
-        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return -0.26%, Sharpe -0.20, 26 trades>
+        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return -0.28%, Sharpe -0.20, 103 trades>
         >>> backtest.metrics.loc["trades", "strategy"]
-        np.float64(26.0)
+        np.float64(103.0)
         >>> backtest.trades[["side", "entry_price", "net"]].shape
-        (26, 3)
+        (103, 3)
     """
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.workflows.places import plugins_or_all

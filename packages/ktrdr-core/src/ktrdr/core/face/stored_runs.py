@@ -88,7 +88,7 @@ def load(run: str | os.PathLike[str]) -> Backtest:
         >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
         >>> backtest = kt.backtest(training, progress=False)
         >>> kt.runs.load(backtest.run)
-        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return 0.00%, Sharpe -, 0 trades>
+        <Backtest neuro_mean_reversion/1: EURUSD 1h, 2017-10-01 to 2017-12-29, return 0.49%, Sharpe 0.42, 103 trades>
     """
     directory = find_run(os.fspath(run))
     result, summary = read_result(directory), summary_by_now(directory)

@@ -36,7 +36,7 @@ class Strategy:
         >>> strategy
         <Strategy neuro_mean_reversion: mlp on EURUSD 1h, 18 features>
         >>> strategy["model.architecture.hidden_layers"]
-        [32, 16]
+        [32]
     """
 
     def __init__(self, loaded: LoadedStrategy) -> None:
@@ -83,7 +83,7 @@ class Strategy:
         Example:
             >>> import ktrdr.core as kt
             >>> kt.example_strategy().to_dict()["model"]["architecture"]
-            {'hidden_layers': [32, 16], 'activation': 'relu', 'dropout': 0.2}
+            {'hidden_layers': [32], 'activation': 'tanh', 'dropout': 0.1}
         """
         return dict(plain(self._root()))
 

@@ -30,7 +30,7 @@ class Sweep:
 
     Example:
         >>> import ktrdr.core as kt
-        >>> values = {"decisions.confidence_threshold": [0.34, 0.36]}
+        >>> values = {"decisions.confidence_threshold": [0.52, 0.54]}
         >>> sweep = kt.sweep("neuro_mean_reversion/1", values, progress=False)
         >>> sweep.table.index.tolist(), list(sweep.best)
         ([1, 2], ['decisions.confidence_threshold'])
@@ -153,7 +153,7 @@ def sweep(
         >>> import ktrdr.core as kt
         >>> bars = kt.data.import_sample()
         >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
-        >>> sweep = kt.sweep(training, {"decisions.confidence_threshold": [0.34, 0.36]}, progress=False)
+        >>> sweep = kt.sweep(training, {"decisions.confidence_threshold": [0.52, 0.54]}, progress=False)
         >>> sweep.table.shape[0], sweep.trials
         (2, 2)
     """

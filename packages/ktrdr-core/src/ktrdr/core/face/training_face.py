@@ -40,7 +40,7 @@ class Training:
         >>> bars = kt.data.import_sample()
         >>> training = kt.train(kt.example_strategy(), epochs=2, progress=False)
         >>> training.samples.loc["EURUSD"].to_dict()
-        {'train': 3218, 'validation': 631, 'test': 631}
+        {'train': 3236, 'validation': 649, 'test': 649}
         >>> training.history.index.tolist()
         [1, 2]
     """

@@ -255,7 +255,7 @@ class EvaluationRecord(_Part):
         spread: distribution of the metrics of the accounts, by metric.
         metrics: metrics of the predictions, each with its ``value``, ``low`` and ``high``.
         account: capital, commission and slippage of the accounts.
-        reserve: bars that no training, search or evaluation has touched; ``None`` without a reserve.
+        reserve: bars that no training, search or evaluation of the strategy uses; ``None`` without a reserve.
         best_epoch: median of the best epochs of all trainings; the model was trained for as many epochs.
     """
 

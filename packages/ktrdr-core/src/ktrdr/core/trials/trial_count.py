@@ -62,7 +62,7 @@ class TrialCount:
         """Further facts about the trials: one sentence each, by name."""
         found = {}
         if self.reserve_opened is not None:
-            found["reserve"] = f"The reserve has been opened {counted(self.reserve_opened, 'time')}."
+            found["reserve"] = f"{counted(self.reserve_opened, 'trial')} looked at the reserve, this one included."
         if self.spread is not None:
             found["spread"] = f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}."
         if self.effective is not None:

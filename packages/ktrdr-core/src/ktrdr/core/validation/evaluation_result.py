@@ -134,7 +134,7 @@ class RegimeRow(_Part):
 
 
 class ReserveResult(_Part):
-    """The reserve of the data: bars that no training, search or evaluation has touched.
+    """The reserve of the data: bars that no training, search or evaluation of the strategy uses.
 
     Attributes:
         period: open of its first bar to close of its last, UTC.

@@ -184,9 +184,8 @@ def reserve_sentence(facts: EvaluationFacts) -> str:
         return ""
     bars = f"{period_in_words(reserve.period)}, {counted(reserve.bars, 'bar')}"
     if not reserve.opened:
-        return f"Reserve, closed: {bars}. No training, search or evaluation has touched it."
-    time = "the first time" if reserve.opened == 1 else f"{reserve.opened:,} times, this one included"
-    return f"Reserve, opened {time}: {bars}."
+        return f"Reserve, closed: {bars}. This evaluation has not used it."
+    return f"Reserve, opened: {bars}. {counted(reserve.opened, 'trial')} looked at it, this one included."
 
 
 def _with_bounds(name: str, interval: Interval, before: str = "", after: str = "") -> str:

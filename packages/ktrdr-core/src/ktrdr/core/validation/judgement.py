@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -160,11 +160,7 @@ class Judgement:
         rows = [fold.rows for fold in self.folds]
         common = common_samples(plan, rows, times)
         samples = judge.samples(common)
-        outputs = [
-            np.concatenate([own[symbol][common[symbol] - self.setup.bounds[symbol][0]] for symbol in common])
-            for path in range(len(plan.paths))
-            for own in (self.path_outputs(path, seed) for seed in self._seeds)
-        ]
+        outputs = _CommonOutputs(self, common)
         predicted = [path_baselines(plan, path, rows, common, judge) for path in plan.paths]
         baselines = {name: _mean([judge.metrics(samples, own[name]) for own in predicted]) for name in predicted[0]}
         return PathMetrics(
@@ -210,6 +206,34 @@ class Judgement:
             outputs=outputs,
             majority=None if majority is None else majority.argmax(axis=1),
         )
+
+
+class _CommonOutputs(Sequence[np.ndarray]):
+    """Predictions of the samples that all paths have, of every path and seed; each is put together when it is read.
+
+    All of them together would take as much memory as the predictions.
+    """
+
+    def __init__(self, judgement: Judgement, samples: Mapping[str, np.ndarray]) -> None:
+        self._judgement, self._samples = judgement, samples
+        self._seeds = len(judgement.trained.seeds)
+
+    def __len__(self) -> int:
+        return len(self._judgement.setup.plan.paths) * self._seeds
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[np.ndarray]: ...
+
+    def __getitem__(self, place: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        own, bounds = self._judgement.path_outputs(*divmod(place, self._seeds)), self._judgement.setup.bounds
+        return np.concatenate([own[symbol][rows - bounds[symbol][0]] for symbol, rows in self._samples.items()])
 
 
 def part_times(time: np.ndarray, part: Range, bar: np.timedelta64) -> PartTimes:
