@@ -84,7 +84,7 @@ def test_the_demo_finds_what_is_there_and_says_when_nothing_is(demo, told):
     assert (real["edge"]["found"], known["edge"]["found"]) == (False, True)
     assert "No edge was found in EURUSD" in real["edge"]["sentence"]
     assert known["edge"]["sentence"] == (
-        "The known edge of the synthetic MEANREV was found, and traded with profit out of sample."
+        "The edge of synthetic MEANREV was found, and traded with profit out of sample."
     )
     assert known["backtest"]["metrics"]["total_return"] > 0
     assert known["backtest"]["metrics"]["sharpe"] >= 3

@@ -98,9 +98,9 @@ def test_a_regression_is_judged_by_its_own_metrics() -> None:
 @pytest.mark.parametrize(
     ("account", "hold", "known", "said"),
     [
-        ((0.1, 2.0), (0.0, 0.5), True, "The known edge of X was found, and traded with profit out of sample."),
+        ((0.1, 2.0), (0.0, 0.5), True, "The edge of X was found, and traded with profit out of sample."),
         ((0.1, 2.0), (0.0, 0.5), False, "An edge was found in X, and traded with profit out of sample."),
-        ((-0.1, -2.0), (-0.2, -3.0), True, "The known edge of X was found, but the later bars do not confirm it."),
+        ((-0.1, -2.0), (-0.2, -3.0), True, "The edge of X was found, but the later bars do not confirm it."),
         ((0.1, 2.0), (0.3, 2.5), False, "An edge was found in X, but the later bars do not confirm it."),
         ((0.0, None), (0.3, 2.5), False, "An edge was found in X, but the later bars do not confirm it."),
     ],
@@ -119,7 +119,7 @@ def test_the_sentence_on_an_edge_follows_from_the_backtest(
         (
             {"hold": 3.0, "mcc": (0.0, -0.1, 0.1)},
             True,
-            "The known edge of X was not found: 2 of 4 conditions are not met.",
+            "The edge of X was not found: 2 of 4 conditions are not met.",
         ),
     ],
 )

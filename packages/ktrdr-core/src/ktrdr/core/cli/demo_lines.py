@@ -59,7 +59,7 @@ class Half:
         from ktrdr.core.validation.edge import edge_sentence
 
         known = bool(self.bars.world)
-        name = f"{'the synthetic ' if known else ''}{self.bars.symbol}"
+        name = f"{'synthetic ' if known else ''}{self.bars.symbol}"
         return edge_sentence(name, self.edge, self.result.metrics, self.result.benchmark, known=known)
 
     def to_json(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def edge_sentence(
         hold: those of buy and hold there.
         known: True if the market has an edge by construction.
     """
-    subject = f"The known edge of {market} was" if known else f"An edge was found in {market}"
+    subject = f"The edge of {market} was" if known else f"An edge was found in {market}"
     if not edge.found:
         missed = sum(not condition.met for condition in edge.conditions)
         subject = f"{subject} not found" if known else f"No edge was found in {market}"
