@@ -32,7 +32,6 @@ TITLES = {
     "sklearn_populations": "Populations of scikit-learn",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
-    "evaluation": "Evaluation",
     "cluster": "Cluster",
     "api_load": "API under load",
 }

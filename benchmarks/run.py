@@ -41,7 +41,6 @@ BENCHMARKS = (
     "sklearn_populations",
     "simulation",
     "backtest",
-    "evaluation",
     "cluster",
     "api_load",
 )

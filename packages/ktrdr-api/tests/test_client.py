@@ -201,7 +201,7 @@ def test_evaluate_on_a_server_is_the_same_evaluation_here(
     assert code == 0, err
     # Client and server of this test share a home, in which the copy is the next evaluation.
     assert re.search(rf"^Evaluation +waves/2 \(on {address}: waves/1\)$", out, re.MULTILINE)
-    assert f"Next: `ktrdr train {strategy_file} --from waves/1 --server {address}`" in out
+    assert f"Next: `ktrdr train --from waves/1 --server {address}`" in out
     assert "training: 3/3 epochs" in err
     assert report.read_text().lower().lstrip().startswith("<!doctype html>")
     ours = load_evaluation("waves/2")

@@ -370,3 +370,17 @@ def test_the_world_is_named_and_two_are_refused_before_any_training(load, run, b
     both = load("{mode: single, symbol: EURUSD}", "{mode: multi_symbol, list: [EURUSD, GBPUSD]}", **WALK)
     with pytest.raises(BadInputError, match="different markets: EURUSD has bars of the synthetic market walk-7"):
         run(both, bar_store=store)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_a_holdout_opens_its_reserve_with_the_shares_of_its_own_parts(load, run, members, share):
+    loaded = load(*UNNORMALIZED, type="holdout", train=0.75 - share, validation=share, test=0.25, reserve=0.2)
+    found = run(loaded, seeds=1, reserve=True)
+    of_fold, before_reserve = (member.data for member in members)
+    assert len(found.facts.folds) == 1
+    assert len(found.facts.reserve.seeds) == 1
+    assert len(before_reserve.validation) > len(of_fold.validation) if share else not len(before_reserve.validation)
+    bars = found.facts.bars["EURUSD"]
+    assert touched(before_reserve)[bars - 20 :].sum() < touched(before_reserve)[bars - 40 : bars - 20].sum()
+    rows = len(before_reserve.validation) / (len(before_reserve.validation) + len(before_reserve.train))
+    assert rows == pytest.approx(share / 0.75, abs=0.02)

@@ -245,7 +245,10 @@ def count_trials(
             422, "bad-input", "The request cannot be carried out", str(error), field="query.end"
         ) from None
     count = opened.trials.count(span, model=model or "", strategy=strategy or "")
-    return TrialCountView(**count.to_json(), statement=count.statement)
+    found = count.to_json()
+    # Bars are counted here, and no result that could have opened a reserve.
+    del found["reserve_opened"]
+    return TrialCountView(**found, statement=count.statement)
 
 
 @router.get("/trials/{trial_id}", responses=_MISSING)

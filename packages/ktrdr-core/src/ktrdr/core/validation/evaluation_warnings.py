@@ -69,8 +69,8 @@ def account_warnings(median: PathResult, hold: Mapping[str, Any], spent: int, ac
         )
     if not median.metrics["trades"]:
         warnings.append(
-            "the median account never trades, so its result says nothing; lower `decisions.confidence_threshold` or"
-            " relax `decisions.filters`"
+            "the median account never trades, so its result says nothing; relax `decisions`: the confidence threshold"
+            " of a classification, the cost model of a regression, or the filters"
         )
     own, other = median.metrics["sharpe"], hold["sharpe"]
     if worse_than("sharpe", own, other):
