@@ -120,13 +120,13 @@ for name, model, training in (
     ("trees", {"type": "gradient_boosting"}, {}),
 ):
     strategy = yaml.safe_load(kt.example_strategy().text) | {"name": name, "model": model}
-    strategy["decisions"]["confidence_threshold"] = 0.34
+    strategy["decisions"]["confidence_threshold"] = 0.5
     if name == "rules":
         for part in ("fuzzy_sets", "indicators"):
             names = FOR_RULES if part == "fuzzy_sets" else FOR_RULES.values()
             strategy[part] = {each: strategy[part][each] for each in names}
         strategy["nn_inputs"] = [{"fuzzy_set": each, "timeframes": "all"} for each in FOR_RULES]
-    for key in ("labels", "data_split", "class_weights", "seed"):
+    for key in ("labels", "data_split", "seed"):
         training[key] = strategy["training"][key]
     trained = kt.train(strategy | {"training": training}, progress=False)
     trades = kt.backtest(trained, inference="native", progress=False).trades

@@ -36,7 +36,7 @@ found = {}
 for name in json.loads(os.environ["MODELS"]):
     kt.models.import_file(directory / f"{name}.zip")
     backtest = kt.backtest(name, progress=False)
-    sweep = kt.sweep(name, {"decisions.confidence_threshold": [0.34, 0.4]}, progress=False)
+    sweep = kt.sweep(name, {"decisions.confidence_threshold": [0.5, 0.52]}, progress=False)
     explanation = kt.explain(name)
     found[name] = {
         "trades": json.loads(backtest.trades.to_json(orient="split", date_format="iso")),
@@ -77,7 +77,7 @@ def test_commands_use_models_of_absent_frameworks(environment, trained_elsewhere
         *(["models", "import", str(trained_elsewhere / f"{name}.zip")] for name in MODELS),
         ["models", "list", "--json"],
         *(["backtest", name, "--report", str(tmp_path / f"{name}.html"), "--json"] for name in MODELS),
-        *(["sweep", name, "--set", "decisions.confidence_threshold=0.34,0.4", "--json"] for name in MODELS),
+        *(["sweep", name, "--set", "decisions.confidence_threshold=0.5,0.52", "--json"] for name in MODELS),
         *(["explain", name, "--json"] for name in MODELS),
     ]
     home = str(tmp_path / "home")

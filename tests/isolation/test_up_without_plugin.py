@@ -99,7 +99,7 @@ def test_models_of_absent_frameworks_are_backtested_and_swept(stocked, trained_e
     with urllib.request.urlopen(f"{stocked}/backtests/{backtest['id']}/report", timeout=60) as report:
         assert report.read(15).lower() == b"<!doctype html>"
 
-    settings = {"decisions.confidence_threshold": [0.34, 0.36, 0.4]}
+    settings = {"decisions.confidence_threshold": [0.5, 0.52, 0.54]}
     status, sweep = ask("POST", f"{stocked}/sweeps", {"model": model, "settings": settings})
     assert (status, sweep["requires"]) == (202, ["backtest"])
     assert len(ended(stocked, sweep)["result"]["rows"]) == 3
