@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +18,14 @@ if TYPE_CHECKING:
     from ktrdr.core.plugins.manager import PluginManager
     from ktrdr.core.strategy.loader import LoadedStrategy
     from ktrdr.core.work.cancellation import Cancellation
+    from ktrdr.core.work.progress import Progress
 
 __all__ = ["demo"]
 
 # Three seeds show how much is luck, and leave the demo short.
 _SEEDS = 3
+# Steps that take time; what the others tell is in the results.
+_STEPS = ("training", "prediction", "metrics", "importance", "simulation")
 # 0.2 basis points each, per side: about a quarter of a pip of EURUSD.
 _REAL = AccountSettings(commission=0.00002, slippage=0.00002)
 # The edge of the synthetic market is known to be larger than five times as much.
@@ -88,25 +93,33 @@ def _run(
     from ktrdr.core.report.evaluation_page import write_evaluation_page
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
-    from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_backtest import backtest
     from ktrdr.core.workflows.run_evaluation import evaluate
     from ktrdr.core.workflows.run_training import train
 
     of_the_market = settings.model_copy(update={"symbols": (bars.symbol,)})
     costs = {"commission": account.commission, "slippage": account.slippage}
-    with progress_display(quiet=quiet) as progress:
+    with _main_steps(quiet=quiet) as progress:
         judged = of_the_market.to(EvaluationSettings, seeds=_SEEDS, **costs)
         evaluation = store_evaluation(
             evaluate(loaded, judged, plugins=plugins, progress=progress, cancellation=cancellation)
         )
     page = evaluation_directory(evaluation.facts.evaluation) / "report.html"
     write_evaluation_page(evaluation, page)
-    with progress_display(quiet=quiet) as progress:
+    with _main_steps(quiet=quiet) as progress:
         trained = train(loaded, of_the_market, plugins=plugins, progress=progress, cancellation=cancellation)
-    with progress_display(quiet=quiet) as progress:
+    with _main_steps(quiet=quiet) as progress:
         traded = BacktestSettings(**costs)
         result = backtest(trained.bundle, traded, plugins=plugins, progress=progress, cancellation=cancellation)
     reports: list[Path] = []
     directory = store_run(result, then=lambda place: reports.append(write_report(result, place / "report.html")))
     return Half(bars, evaluation.facts, page, trained, result, directory, reports[0])
+
+
+@contextmanager
+def _main_steps(*, quiet: bool) -> Iterator[Progress]:
+    """Yield a receiver of progress that draws only the steps that take time."""
+    from ktrdr.core.work.progress_display import progress_display
+
+    with progress_display(quiet=quiet) as progress:
+        yield lambda event: progress(event) if event.step in _STEPS else None

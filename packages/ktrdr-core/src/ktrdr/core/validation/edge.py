@@ -99,14 +99,14 @@ def edge_of(facts: EvaluationFacts) -> Edge:
                 is_below(below, other),
             ),
             EdgeCondition(
-                "probabilistic Sharpe",
+                "P(Sharpe > 0)",
                 format_metric("probabilistic_sharpe", sure),
                 f"{1 - CHANCE:.0%} or more",
                 "luck",
                 sure is not None and sure >= 1 - CHANCE,
             ),
             EdgeCondition(
-                "Sharpe ratio, median",
+                "median Sharpe",
                 format_metric("sharpe", sharpe),
                 f"above {format_metric('sharpe', hold)}",
                 "buy and hold",
