@@ -246,7 +246,10 @@ class Bundle:
             return read_probes(self.directory, self.manifest)
 
     def out_of_sample(self) -> dict[str, OutOfSample]:
-        """Check the bundle, and return the out-of-sample predictions of the evaluation it was trained from, by symbol.
+        """Check the bundle, and return the out-of-sample predictions of the evaluation it was trained from.
+
+        Returns:
+            Predictions of each symbol on the median path, by symbol.
 
         Raises:
             BadInputError: the model was not trained from an evaluation.
