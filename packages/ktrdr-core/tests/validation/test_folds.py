@@ -468,6 +468,37 @@ REFUSED: list[tuple[ValidationSection, int, dict[str, float], str]] = [
         "there are 1,000,000,000 groups, and the limit is 1,000 folds",
     ),
     (CpcvValidation(reserve=0.99), 30, {}, "`validation.reserve: 0.99` takes all 30 bars"),
+    (
+        CpcvValidation(reserve=0.999),
+        3_000,
+        {},
+        "`validation.groups` is 6, and there are 3 bars before the reserve of 2,997; use fewer groups, a smaller "
+        "`validation.reserve` or more data",
+    ),
+    (
+        CpcvValidation(reserve=0.9),
+        300,
+        {},
+        "groups of 5 of the 30 bars before the reserve of 270, .* fewer groups, a smaller `validation.reserve`",
+    ),
+    (
+        CpcvValidation(groups=2, test_groups=1, reserve=0.9),
+        300,
+        {"embargo": 0.4},
+        "of the 15 bars before the reserve of 270 that .* more data, a smaller `validation.reserve`, a shorter",
+    ),
+    (
+        HoldoutValidation(reserve=0.9),
+        300,
+        {},
+        "has 4 of the 30 bars before the reserve of 270, .* more data, a smaller `validation.reserve` or a shorter",
+    ),
+    (
+        WalkForwardValidation(train=500, test=50, reserve=0.9),
+        3_000,
+        {},
+        "there are 300 bars from .* before the reserve of 2,700; write a shorter `train`, a smaller",
+    ),
     (CpcvValidation(groups=2, test_groups=1), 30, {"embargo": 0.4}, "a purge of 5 bars and an embargo of 12"),
     (
         WalkForwardValidation(train=500, test=50),
