@@ -82,6 +82,9 @@ def test_bars_of_two_markets_do_not_mix(tmp_path, walk, make_bars):
          "WALK: bars of the synthetic market walk-4 cannot be stored beside bars of the synthetic market walk-3"),
         (lambda: store_market(WALK, store, "WALK", HOUR, START + np.timedelta64(1, "D"), 9),
          "WALK 1h: the stored bars of the synthetic market walk-3 have another start"),
+        (lambda: store_market(WALK, store, "WALK", Timeframe("4h"), START, 9),
+         "WALK: 1h bars of the synthetic market walk-3 are stored, and 4h bars that are made separately have other "
+         f"prices; longer bars are made from the stored ones: {remedy} WALK`"),
     ]  # fmt: skip
     for write, message in cases:
         with pytest.raises(BadInputError) as error:
@@ -91,6 +94,8 @@ def test_bars_of_two_markets_do_not_mix(tmp_path, walk, make_bars):
     store.delete("EURUSD", "1h")
     store_market(WALK, store, "EURUSD", HOUR, START, 9)
     assert store.world("EURUSD") == "walk-3"
+    store.delete("WALK", "1h")
+    assert store_market(WALK, store, "WALK", Timeframe("4h"), START, 9).added == 9
 
 
 def test_a_world_that_is_no_name_is_refused(tmp_path):

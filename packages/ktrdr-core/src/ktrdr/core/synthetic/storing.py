@@ -40,7 +40,7 @@ def store_market(
         What changed.
 
     Raises:
-        BadInputError: the bars cannot be made, or bars of another market are stored under the symbol.
+        BadInputError: the bars cannot be made, or bars of another market or timeframe are stored under the symbol.
         StoreError: the store cannot be written.
     """
     return store.write(market_bars(market, symbol, timeframe, start, n), recipe=market.recipe(start))
@@ -77,7 +77,7 @@ def synthesize(
     machine, and more bars continue fewer. The bars are named synthetic in every result that uses them.
 
     Args:
-        symbol: the symbol to store them under; one that has no bars of another market.
+        symbol: the symbol to store them under; one that has no bars of another market or timeframe.
         process: ``"mean_reversion"``, ``"momentum"``, ``"regime_volatility"``, ``"garch"`` or ``"walk"``.
         seed: seed of every random number.
         bars: number of bars; by default those up to ``end``, else 17,520 (two years of hours).
@@ -90,7 +90,7 @@ def synthesize(
         What changed.
 
     Raises:
-        BadInputError: an argument is wrong, or bars of another market are stored under the symbol.
+        BadInputError: an argument is wrong, or bars of another market or timeframe are stored under the symbol.
         StoreError: the store cannot be written.
 
     Example:
