@@ -286,12 +286,12 @@ def test_a_damaged_evaluation_is_refused(home, evaluated, example_plugins):
 
 
 class TestReserve:
-    """The reserve is closed until it is opened, and every opening is counted."""
+    """The reserve is closed until it is opened, and each different look at it counts."""
 
     def test_days_inside_it_are_refused_with_days_that_work(self, model, example_plugins):
         _, result = model
         inside = "99 of the bars to trade are in the reserve of waves/1, 2017-03-14 21:00 to 2017-03-31 21:00.*"
-        said = inside + "choose days until 2017-03-13 or from 2017-04-01, or open the reserve with --reserve"
+        said = inside + "choose days until 2017-03-13 or from 2017-04-01, or open the reserve with --reserve: each diff"
         for days in ({"start": "2017-03-10", "end": "2017-03-20"}, {"end": "2017-03-20"}):
             with pytest.raises(BadInputError, match=said):
                 backtest(result.bundle, BacktestSettings(**days), plugins=example_plugins)
@@ -300,7 +300,7 @@ class TestReserve:
         for days in ({"start": "2017-03-01", "end": "2017-03-13"}, {"start": "2017-04-01", "end": "2017-04-30"}):
             backtest(result.bundle, BacktestSettings(**days), plugins=example_plugins)
 
-    def test_it_is_opened_as_a_whole_and_each_opening_counts(self, model, example_plugins):
+    def test_it_is_opened_as_a_whole_and_each_different_look_counts(self, model, example_plugins):
         evaluation, result = model
         first = backtest(result.bundle, BacktestSettings(reserve=True), plugins=example_plugins)
         reserve = evaluation.facts.reserve

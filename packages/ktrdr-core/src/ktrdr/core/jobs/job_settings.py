@@ -203,7 +203,7 @@ class BacktestSettings(TradingSettings):
     )
     reserve: bool = Field(
         default=False,
-        description="Open the reserve of the model's data: trade it, or days inside it. Each opening is counted.",
+        description="Open the reserve of the model's data: trade it, or days inside it. Each different look counts.",
     )
 
 
@@ -225,7 +225,7 @@ class EvaluationSettings(AccountSettings):
     )
     reserve: bool = Field(
         default=False,
-        description="Open the reserve: trade it with models trained on all data before it. Each opening is counted.",
+        description="Open the reserve: trade it with models trained on all data before it. Each different look counts.",
     )
 
 
