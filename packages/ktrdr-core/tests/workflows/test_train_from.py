@@ -180,6 +180,25 @@ def test_a_sweep_trades_the_path_too(model, example_plugins):
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [("device", "cuda"), ("device", "cpu"), ("inference", "native"), ("inference", "portable")],
+)
+def test_an_option_without_effect_on_the_path_is_refused(model, example_plugins, option, given):
+    _, result = model
+    values = {"settings": {"risk.stop_loss.atr": (3.0, 2.0)}}
+    said = f"predictions that are stored with waves/1 are traded, .* leave out --{option}, or give days with --start"
+    for run, asked in (
+        (backtest, BacktestSettings(**{option: given})),
+        (sweep, SweepSettings(**values, **{option: given})),
+    ):
+        with pytest.raises(BadInputError, match=said):
+            run(result.bundle, asked, plugins=example_plugins)
+    days = {"start": "2017-02-01", "end": "2017-02-28"}
+    traded = backtest(result.bundle, BacktestSettings(**days, inference="native"), plugins=example_plugins)
+    assert traded.provenance["inference"] == "native"
+
+
 def test_with_days_it_predicts_itself_and_has_seen_all_bars_before_the_reserve(model, example_plugins):
     _, result = model
     asked = BacktestSettings(start="2017-02-01", end="2017-02-28")
