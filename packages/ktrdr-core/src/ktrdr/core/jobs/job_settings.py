@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, StrictBool, model_validator
 
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
@@ -201,7 +201,7 @@ class BacktestSettings(TradingSettings):
     seed: Seed = Field(
         default=0, description="Seed of the resampling that the interval of the Sharpe ratio comes from."
     )
-    reserve: bool = Field(
+    reserve: StrictBool = Field(
         default=False,
         description="Open the reserve of the model's data: trade it, or days inside it. Each different look counts.",
     )
@@ -223,7 +223,7 @@ class EvaluationSettings(AccountSettings):
     seeds: int = Field(
         default=5, ge=1, le=MOST_SEEDS, description="Trainings of each fold, with as many seeds from the seed on."
     )
-    reserve: bool = Field(
+    reserve: StrictBool = Field(
         default=False,
         description="Open the reserve: trade it with models trained on all data before it. Each different look counts.",
     )

@@ -77,6 +77,8 @@ def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str]
         return f"{name} must be a finite number, not {error['input']}{about}"
     if error["type"] == "string_pattern_mismatch" and field.examples:
         return f"{name} must be written like {' or '.join(field.examples)}, not {error['input']!r}"
+    if error["type"] == "bool_type":
+        return f"{name} must be true or false, not {error['input']!r}{about}"
     limits = error.get("ctx", {})
     for key, words in _BOUNDS.items():
         if key in limits:
