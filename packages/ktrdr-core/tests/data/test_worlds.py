@@ -8,13 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.bar_store import BarStore, default_store
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.exporter import export_bars
 from ktrdr.core.data.loading import load_bars
 from ktrdr.core.data.merging import merge
 from ktrdr.core.data.resample import resample
-from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.vendor.importer import import_file
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
@@ -96,6 +96,19 @@ def test_bars_of_two_markets_do_not_mix(tmp_path, walk, make_bars):
     assert store.world("EURUSD") == "walk-3"
     store.delete("WALK", "1h")
     assert store_market(WALK, store, "WALK", Timeframe("4h"), START, 9).added == 9
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_the_default_start_works_in_every_timeframe(home, timeframe):
+    assert synthesize("WALK", "walk", timeframe=timeframe, bars=2).writes[0].added == 2
+    first = default_store().read("WALK", timeframe).time[0]
+    assert first == np.datetime64("2017-01-02" if timeframe == "1w" else "2017-01-01")
+
+
+def test_the_start_that_a_refusal_names_works(home):
+    with pytest.raises(BadInputError, match="no open of a 1w bar; give the one before it as `start`: 2016-12-26T00:00"):
+        synthesize("WALK", "walk", timeframe="1w", bars=2, start="2017-01-01")
+    assert synthesize("WALK", "walk", timeframe="1w", bars=2, start="2016-12-26T00:00").writes[0].added == 2
 
 
 def test_a_world_that_is_no_name_is_refused(tmp_path):

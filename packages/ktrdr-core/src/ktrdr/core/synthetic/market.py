@@ -155,8 +155,8 @@ def _times(timeframe: Timeframe, start: np.datetime64, n: int) -> np.ndarray:
     boundary = boundary_at_or_before(np.array([first]), timeframe)[0]
     if boundary != first:
         raise BadInputError(
-            f"the start {format_time(first)} is no open of a {timeframe} bar; the one before it is "
-            f"{format_time(boundary)}"
+            f"the start {format_time(first)} is no open of a {timeframe} bar; give the one before it as --start: "
+            f"{np.datetime_as_string(boundary, unit='m')}"
         )
     last = int(first.astype(np.int64)) + n * timeframe.nanoseconds
     if last > np.iinfo(np.int64).max:
