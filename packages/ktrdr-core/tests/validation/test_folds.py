@@ -509,7 +509,18 @@ REFUSED: list[tuple[ValidationSection, int, dict[str, float], str]] = [
     (WalkForwardValidation(train=50, test=5), 300, {}, "the test part of fold 1 has 5 of the 300 bars"),
     (WalkForwardValidation(train=50, test=10, step=20), 300, {}, "so the 10 bars from 2020-01-06 08:00 on are never"),
     (WalkForwardValidation(train=5, test=50), 300, {}, "of the 5 bars that fold 1 may train on"),
-    (WalkForwardValidation(train=50, test=2), 3_000, {}, "`validation.step: 2` makes 1,475 folds of 3,000 bars"),
+    (
+        WalkForwardValidation(train=50, test=2),
+        3_000,
+        {},
+        "`validation.test: 2` makes 1,475 folds of 3,000 bars .*; write a longer `test`$",
+    ),
+    (
+        WalkForwardValidation(train=50, test=2, step=1),
+        3_000,
+        {},
+        "`validation.step: 1` makes 2,950 folds of 3,000 bars .*; write a longer `step`, and a `test` that is at least",
+    ),
     (WalkForwardValidation(train="1w", test="1d", step="1h"), 3_000, {}, "`validation.step: 1h` makes 2,832 folds"),
     (HoldoutValidation(), 30, {}, "the test part of fold 1 has 4 of the 30 bars"),
 ]

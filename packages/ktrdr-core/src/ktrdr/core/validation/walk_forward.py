@@ -50,10 +50,12 @@ def walk_forward_parts(
             f" {_extent(time, reserved)}; write a shorter `train`{smaller_words(reserved)}, or use more data"
         )
     if (number := clock.steps(place, step)) > MOST_FOLDS:
-        written = validation.test if validation.step is None else validation.step
+        key, longer = "step", "`step`, and a `test` that is at least as long"
+        if validation.step is None:
+            key, longer = "test", "`test`"
         raise BadInputError(
-            f"`validation.step: {written}` makes {number:,} folds of {_extent(time, reserved)}, and"
-            f" the limit is {MOST_FOLDS:,}; write a longer `step`, and a `test` that is at least as long"
+            f"`validation.{key}: {getattr(validation, key)}` makes {number:,} folds of {_extent(time, reserved)}, and"
+            f" the limit is {MOST_FOLDS:,}; write a longer {longer}"
         )
     folds, tested = 0, place.row
     while place.row < len(time):
