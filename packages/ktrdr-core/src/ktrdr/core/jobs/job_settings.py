@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
@@ -146,8 +147,10 @@ class TrainingSettings(Settings):
         decided = ("symbols", "start", "end", "seed", "epochs", "seeds", "ensemble")
         given = [name for name in decided if getattr(self, name) != type(self).model_fields[name].default]
         if self.evaluation is not None and given:
-            raise ValueError(
-                f"a training from an evaluation takes strategy, data, seed and epochs from it; leave out `{given[0]}`"
+            raise PydanticCustomError(
+                "superfluous",
+                "a training from an evaluation takes strategy, data, seed and epochs from it; leave out `{field}`",
+                {"field": given[0]},
             )
         return self
 

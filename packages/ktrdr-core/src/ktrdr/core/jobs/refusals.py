@@ -59,6 +59,10 @@ def message_of(error: ErrorDetails) -> str:
 
 def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str], str]) -> str:
     told = message_of(error) if error["type"] == "value_error" else ""
+    if error["type"] == "superfluous":
+        # A message about one field among several.
+        named = error["ctx"]["field"]
+        return error["msg"].replace(f"`{named}`", f"`{called(named)}`")
     if not error["loc"]:
         return told or _plain(error["msg"])
     first, *inner = error["loc"]
