@@ -88,7 +88,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Settings(FewKeys):
-    """Settings that trainings, backtests and sweeps share.
+    """Settings that trainings, backtests, sweeps and evaluations share.
 
     ``None`` stands for the value of the strategy. Days are UTC and included. Unknown keys, infinite numbers and an end
     before the start are refused. Instances are frozen.
