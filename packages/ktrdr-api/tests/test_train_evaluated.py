@@ -33,11 +33,15 @@ def test_the_job_has_the_text_and_the_number_of_the_evaluation(client, stored, h
 
 
 REFUSED = [
-    ({"evaluation": "{name}", "strategy_text": EXAMPLE}, 422, "either `strategy` or `strategy_text` or `evaluation`"),
-    ({"evaluation": "{name}", "strategy": "x"}, 422, "either"),
+    (
+        {"evaluation": "{name}", "strategy_text": EXAMPLE},
+        422,
+        "give exactly one of `strategy`, `strategy_text` and `evaluation`",
+    ),
+    ({"evaluation": "{name}", "strategy": "x"}, 422, "exactly one"),
     ({"evaluation": "absent"}, 404, "there is no evaluation of `absent`"),
     ({"evaluation": "{name}/9"}, 404, "has no evaluation 9"),
-    ({"evaluation": "../x"}, 422, "evaluation"),
+    ({"evaluation": "../x"}, 422, "body.evaluation: must be written like rsi_reversion/1, not '../x'"),
     ({"evaluation": "{name}", "epochs": 3}, 422, "leave out `epochs`"),
     ({"evaluation": "{name}", "symbols": ["EURUSD"]}, 422, "leave out `symbols`"),
 ]
