@@ -80,7 +80,7 @@ def test_a_plugin_that_only_workers_have_is_known_from_them(serving, engine_doub
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ({}, 422, "give exactly one of `strategy` and `strategy_text`"),
+        ({}, 422, "give exactly one of `strategy`, `strategy_text` and `evaluation`"),
         ({"strategy": "x", "strategy_text": EXAMPLE}, 422, "exactly one"),
         ({"strategy": "absent"}, 404, "no strategy `absent`"),
         ({"strategy": "../x"}, 422, "strategy"),

@@ -111,6 +111,29 @@ def test_the_start_that_a_refusal_names_works(home):
     assert synthesize("WALK", "walk", timeframe="1w", bars=2, start="2016-12-26T00:00").writes[0].added == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bars": 2.5}, "the number of bars must be a whole number from 1 to 10,000,000, not 2.5"),
+        ({"bars": "x"}, "the number of bars must be a whole number from 1 to 10,000,000, not 'x'"),
+        ({"bars": True}, "the number of bars must be a whole number from 1 to 10,000,000, not True"),
+        ({"process": ["walk"]}, "unknown process `['walk']`"),
+        ({"process": None}, "unknown process `None`"),
+        ({"symbol": 5}, "5 cannot be a symbol"),
+        ({"seed": 1.0}, "the seed must be a whole number from 0 to 4294967295, not 1.0"),
+        ({"start": 2017}, "start: 2017 is not a date"),
+        ({"timeframe": ["1h"]}, "unknown timeframe `['1h']`"),
+        ({"parameters": [1]}, "the parameters must be a dict by name, such as {'price': 2.0}, not [1]"),
+        ({"parameters": 0}, "the parameters must be a dict by name"),
+    ],
+)
+def test_arguments_of_other_types_are_one_sentence(home, given, message):
+    with pytest.raises(BadInputError) as error:
+        synthesize(**{"symbol": "WALK", "process": "walk", "bars": 9, **given})
+    assert str(error.value).startswith(message)
+    assert [info.symbol for info in default_store().datasets()] == ["EURUSD"]  # the sample
+
+
 def test_a_world_that_is_no_name_is_refused(tmp_path):
     store = BarStore(tmp_path / "data")
     store_market(WALK, store, "WALK", HOUR, START, 10)
