@@ -198,7 +198,7 @@ class MadeHome:
     """A home with data, a model, a run and an evaluation.
 
     ``result`` and ``look`` are what the worker of a backtest would report, ``evaluated`` what that of an evaluation
-    would, its look included.
+    would, its look included. ``plugins`` has the plugin ``example``.
     """
 
     path: Path
@@ -208,6 +208,7 @@ class MadeHome:
     evaluation: Path
     evaluated: dict[str, Any]
     strategy: str
+    plugins: Any
 
 
 @pytest.fixture(scope="session")
@@ -256,7 +257,7 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         evaluation = evaluation_directory(facts.evaluation)
         looks = [look.to_json() for look in judged.looks]
         evaluated = {**facts.model_dump(mode="json"), "directory": str(evaluation), LOOKS: looks}
-        yield MadeHome(path, run, told, result.look.to_json(), evaluation, evaluated, _STRATEGY)
+        yield MadeHome(path, run, told, result.look.to_json(), evaluation, evaluated, _STRATEGY, plugins)
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]
 

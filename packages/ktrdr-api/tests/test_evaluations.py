@@ -40,11 +40,20 @@ def test_one_that_nobody_can_run_waits_and_says_for_what(client):
     assert client.get(f"/api/v1/trainings/{operation['id']}/result").status_code == 404
 
 
+def test_a_wrong_name_in_a_path_or_a_query_is_answered_with_an_example(client):
+    for path, place in ((f"{API}?name=a%20b", "query.name"), (f"{API}/a%20b/1", "path.name")):
+        answer = client.get(path)
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == f"{place}: must be written like rsi_reversion, not 'a b'"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ({}, 422, "either `strategy` or `strategy_text`"),
-        ({"strategy": "x", "strategy_text": EXAMPLE}, 422, "either"),
+        ({}, 422, "give exactly one of `strategy` and `strategy_text`"),
+        ({"strategy": "x", "strategy_text": EXAMPLE}, 422, "exactly one"),
+        ({"strategy": "../x"}, 422, "body.strategy: must be written like rsi_reversion, not '../x'"),
+        ({**ASKED, "device": "GPU 1"}, 422, "body.device: must be written like cpu or cuda:1, not 'GPU 1'"),
         ({"strategy": "absent"}, 404, "no strategy `absent`"),
         ({"strategy_text": "name: x"}, 422, "errors"),
         ({**ASKED, "seeds": 0}, 422, "body.seeds: Input should be greater than or equal to 1"),

@@ -80,8 +80,8 @@ def test_a_plugin_that_only_workers_have_is_known_from_them(serving, engine_doub
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ({}, 422, "either `strategy` or `strategy_text`"),
-        ({"strategy": "x", "strategy_text": EXAMPLE}, 422, "either"),
+        ({}, 422, "give exactly one of `strategy`, `strategy_text` and `evaluation`"),
+        ({"strategy": "x", "strategy_text": EXAMPLE}, 422, "exactly one"),
         ({"strategy": "absent"}, 404, "no strategy `absent`"),
         ({"strategy": "../x"}, 422, "strategy"),
         ({"strategy_text": "name: x"}, 422, "errors"),

@@ -7,7 +7,9 @@ import shutil
 import pytest
 
 from ktrdr.api.routes.strategies import EXAMPLE
+from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.validation.stored_evaluation import load_evaluation
+from ktrdr.core.workflows.run_training import train
 
 API = "/api/v1/trainings"
 
@@ -31,11 +33,15 @@ def test_the_job_has_the_text_and_the_number_of_the_evaluation(client, stored, h
 
 
 REFUSED = [
-    ({"evaluation": "{name}", "strategy_text": EXAMPLE}, 422, "either `strategy` or `strategy_text` or `evaluation`"),
-    ({"evaluation": "{name}", "strategy": "x"}, 422, "either"),
+    (
+        {"evaluation": "{name}", "strategy_text": EXAMPLE},
+        422,
+        "give exactly one of `strategy`, `strategy_text` and `evaluation`",
+    ),
+    ({"evaluation": "{name}", "strategy": "x"}, 422, "exactly one"),
     ({"evaluation": "absent"}, 404, "there is no evaluation of `absent`"),
     ({"evaluation": "{name}/9"}, 404, "has no evaluation 9"),
-    ({"evaluation": "../x"}, 422, "evaluation"),
+    ({"evaluation": "../x"}, 422, "body.evaluation: must be written like rsi_reversion/1, not '../x'"),
     ({"evaluation": "{name}", "epochs": 3}, 422, "leave out `epochs`"),
     ({"evaluation": "{name}", "symbols": ["EURUSD"]}, 422, "leave out `symbols`"),
 ]
@@ -57,6 +63,22 @@ def test_a_damaged_evaluation_is_refused(client, stored, home):
     answer = client.post(API, json={"evaluation": stored.evaluation})
     assert answer.status_code == 422
     assert stored.evaluation in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["backtests", "sweeps"])
+def test_the_stored_predictions_are_traded_without_a_choice_of_what_predicts(client, stored, made_home, path):
+    result = train(None, TrainingSettings(evaluation=stored.evaluation), plugins=made_home.plugins)
+    asked = {"model": result.bundle.ref}
+    if path == "sweeps":
+        asked["settings"] = {"risk.stop_loss.percent": [1.0, 2.0]}
+    for option in ({"inference": "portable"}, {"device": "cuda"}):
+        answer = client.post(f"/api/v1/{path}", json={**asked, **option})
+        assert answer.status_code == 422, answer.text
+        assert "leave out --" in answer.text
+    answer = client.post(f"/api/v1/{path}", json=asked)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["requires"] == ["backtest"]
+    assert client.get(answer.headers["location"]).json()["job"]["inference"] == "auto"
 
 
 def test_an_opened_reserve_is_part_of_the_job_and_none_of_a_sweep(client, home, made_home):

@@ -149,7 +149,7 @@ def test_resume_without_anything_kept_says_so(run: Run, file: str, home: Path) -
     status, out, err = run("evaluate", file, "--resume")
     assert (status, out) == (2, "")
     assert "Error: there is nothing to resume" in err
-    assert "leave out --resume" in err
+    assert "leave out --resume to begin from the start" in err
     assert not (home / "evaluations").exists()
 
 

@@ -8,13 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.bar_store import BarStore, default_store
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.exporter import export_bars
 from ktrdr.core.data.loading import load_bars
 from ktrdr.core.data.merging import merge
 from ktrdr.core.data.resample import resample
-from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.data.timeframe import TIMEFRAMES, Timeframe
 from ktrdr.core.data.vendor.importer import import_file
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
@@ -82,6 +82,9 @@ def test_bars_of_two_markets_do_not_mix(tmp_path, walk, make_bars):
          "WALK: bars of the synthetic market walk-4 cannot be stored beside bars of the synthetic market walk-3"),
         (lambda: store_market(WALK, store, "WALK", HOUR, START + np.timedelta64(1, "D"), 9),
          "WALK 1h: the stored bars of the synthetic market walk-3 have another start"),
+        (lambda: store_market(WALK, store, "WALK", Timeframe("4h"), START, 9),
+         "WALK: 1h bars of the synthetic market walk-3 are stored, and 4h bars that are made separately have other "
+         f"prices; longer bars are made from the stored ones: {remedy} WALK`"),
     ]  # fmt: skip
     for write, message in cases:
         with pytest.raises(BadInputError) as error:
@@ -91,6 +94,44 @@ def test_bars_of_two_markets_do_not_mix(tmp_path, walk, make_bars):
     store.delete("EURUSD", "1h")
     store_market(WALK, store, "EURUSD", HOUR, START, 9)
     assert store.world("EURUSD") == "walk-3"
+    store.delete("WALK", "1h")
+    assert store_market(WALK, store, "WALK", Timeframe("4h"), START, 9).added == 9
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_the_default_start_works_in_every_timeframe(home, timeframe):
+    assert synthesize("WALK", "walk", timeframe=timeframe, bars=2).writes[0].added == 2
+    first = default_store().read("WALK", timeframe).time[0]
+    assert first == np.datetime64("2017-01-02" if timeframe == "1w" else "2017-01-01")
+
+
+def test_the_start_that_a_refusal_names_works(home):
+    with pytest.raises(BadInputError, match="no open of a 1w bar; give the one before it as `start`: 2016-12-26T00:00"):
+        synthesize("WALK", "walk", timeframe="1w", bars=2, start="2017-01-01")
+    assert synthesize("WALK", "walk", timeframe="1w", bars=2, start="2016-12-26T00:00").writes[0].added == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bars": 2.5}, "the number of bars must be a whole number from 1 to 10,000,000, not 2.5"),
+        ({"bars": "x"}, "the number of bars must be a whole number from 1 to 10,000,000, not 'x'"),
+        ({"bars": True}, "the number of bars must be a whole number from 1 to 10,000,000, not True"),
+        ({"process": ["walk"]}, "unknown process `['walk']`"),
+        ({"process": None}, "unknown process `None`"),
+        ({"symbol": 5}, "5 cannot be a symbol"),
+        ({"seed": 1.0}, "the seed must be a whole number from 0 to 4294967295, not 1.0"),
+        ({"start": 2017}, "start: 2017 is not a date"),
+        ({"timeframe": ["1h"]}, "unknown timeframe `['1h']`"),
+        ({"parameters": [1]}, "the parameters must be a dict by name, such as {'price': 2.0}, not [1]"),
+        ({"parameters": 0}, "the parameters must be a dict by name"),
+    ],
+)
+def test_arguments_of_other_types_are_one_sentence(home, given, message):
+    with pytest.raises(BadInputError) as error:
+        synthesize(**{"symbol": "WALK", "process": "walk", "bars": 9, **given})
+    assert str(error.value).startswith(message)
+    assert [info.symbol for info in default_store().datasets()] == ["EURUSD"]  # the sample
 
 
 def test_a_world_that_is_no_name_is_refused(tmp_path):

@@ -13,11 +13,13 @@ from ktrdr.core.cli.setting_options import OwnOption, setting_options
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import (
     BacktestSettings,
+    EvaluationSettings,
     SweepSettings,
     TradingSettings,
     TrainingSettings,
 )
 from ktrdr.core.jobs.kinds import JOB_KINDS, BacktestJob
+from ktrdr.core.jobs.refusals import read_settings
 
 KINDS = {"training": TrainingSettings, "backtest": BacktestSettings, "sweep": SweepSettings}
 
@@ -50,6 +52,15 @@ def test_the_backtests_of_a_sweep_have_all_its_trading_settings():
     assert values.keys() == TradingSettings.model_fields.keys()
     swept = SweepSettings(settings={"risk.lot_size": (1,)}, **values)
     assert swept.backtest() == BacktestSettings(**values)
+
+
+@pytest.mark.parametrize("kind", [BacktestSettings, EvaluationSettings])
+@pytest.mark.parametrize("value", ["yes", "true", 1, 1.0, None])
+def test_nothing_but_true_opens_a_reserve(kind, value):
+    """What has been looked at cannot be unseen, so nothing is taken for a yes."""
+    assert kind(reserve=True).reserve
+    with pytest.raises(BadInputError, match=f"reserve must be true or false, not {value!r} \\(open the reserve"):
+        read_settings(kind, {"reserve": value})
 
 
 class Planted(TrainingSettings):

@@ -239,7 +239,13 @@ def test_wrong_parameters_are_one_sentence(process, seed, parameters, message):
 @pytest.mark.parametrize(
     ("start", "timeframe", "n", "parameters", "message"),
     [
-        ("2017-01-01T05:30", "1h", 5, {}, "the start 2017-01-01 05:30 is no open of a 1h bar; the one before it is "),
+        (
+            "2017-01-01T05:30",
+            "1h",
+            5,
+            {},
+            "the start 2017-01-01 05:30 is no open of a 1h bar; give the one before it as --start: 2017-01-01T05:00",
+        ),
         ("2017-01-01", "1h", 0, {}, "a synthetic market has 1 to 10,000,000 bars, not 0"),
         (
             "2017-01-02",

@@ -468,6 +468,37 @@ REFUSED: list[tuple[ValidationSection, int, dict[str, float], str]] = [
         "there are 1,000,000,000 groups, and the limit is 1,000 folds",
     ),
     (CpcvValidation(reserve=0.99), 30, {}, "`validation.reserve: 0.99` takes all 30 bars"),
+    (
+        CpcvValidation(reserve=0.999),
+        3_000,
+        {},
+        "`validation.groups` is 6, and there are 3 bars before the reserve of 2,997; use fewer groups, a smaller "
+        "`validation.reserve` or more data",
+    ),
+    (
+        CpcvValidation(reserve=0.9),
+        300,
+        {},
+        "groups of 5 of the 30 bars before the reserve of 270, .* fewer groups, a smaller `validation.reserve`",
+    ),
+    (
+        CpcvValidation(groups=2, test_groups=1, reserve=0.9),
+        300,
+        {"embargo": 0.4},
+        "of the 15 bars before the reserve of 270 that .* more data, a smaller `validation.reserve`, a shorter",
+    ),
+    (
+        HoldoutValidation(reserve=0.9),
+        300,
+        {},
+        "has 4 of the 30 bars before the reserve of 270, .* more data, a smaller `validation.reserve` or a shorter",
+    ),
+    (
+        WalkForwardValidation(train=500, test=50, reserve=0.9),
+        3_000,
+        {},
+        "there are 300 bars from .* before the reserve of 2,700; write a shorter `train`, a smaller",
+    ),
     (CpcvValidation(groups=2, test_groups=1), 30, {"embargo": 0.4}, "a purge of 5 bars and an embargo of 12"),
     (
         WalkForwardValidation(train=500, test=50),
@@ -478,7 +509,18 @@ REFUSED: list[tuple[ValidationSection, int, dict[str, float], str]] = [
     (WalkForwardValidation(train=50, test=5), 300, {}, "the test part of fold 1 has 5 of the 300 bars"),
     (WalkForwardValidation(train=50, test=10, step=20), 300, {}, "so the 10 bars from 2020-01-06 08:00 on are never"),
     (WalkForwardValidation(train=5, test=50), 300, {}, "of the 5 bars that fold 1 may train on"),
-    (WalkForwardValidation(train=50, test=2), 3_000, {}, "`validation.step: 2` makes 1,475 folds of 3,000 bars"),
+    (
+        WalkForwardValidation(train=50, test=2),
+        3_000,
+        {},
+        "`validation.test: 2` makes 1,475 folds of 3,000 bars .*; write a longer `test`$",
+    ),
+    (
+        WalkForwardValidation(train=50, test=2, step=1),
+        3_000,
+        {},
+        "`validation.step: 1` makes 2,950 folds of 3,000 bars .*; write a longer `step`, and a `test` that is at least",
+    ),
     (WalkForwardValidation(train="1w", test="1d", step="1h"), 3_000, {}, "`validation.step: 1h` makes 2,832 folds"),
     (HoldoutValidation(), 30, {}, "the test part of fold 1 has 4 of the 30 bars"),
 ]

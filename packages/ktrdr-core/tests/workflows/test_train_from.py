@@ -180,6 +180,25 @@ def test_a_sweep_trades_the_path_too(model, example_plugins):
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [("device", "cuda"), ("device", "cpu"), ("inference", "native"), ("inference", "portable")],
+)
+def test_an_option_without_effect_on_the_path_is_refused(model, example_plugins, option, given):
+    _, result = model
+    values = {"settings": {"risk.stop_loss.atr": (3.0, 2.0)}}
+    said = f"predictions that are stored with waves/1 are traded, .* leave out --{option}, or give days with --start"
+    for run, asked in (
+        (backtest, BacktestSettings(**{option: given})),
+        (sweep, SweepSettings(**values, **{option: given})),
+    ):
+        with pytest.raises(BadInputError, match=said):
+            run(result.bundle, asked, plugins=example_plugins)
+    days = {"start": "2017-02-01", "end": "2017-02-28"}
+    traded = backtest(result.bundle, BacktestSettings(**days, inference="native"), plugins=example_plugins)
+    assert traded.provenance["inference"] == "native"
+
+
 def test_with_days_it_predicts_itself_and_has_seen_all_bars_before_the_reserve(model, example_plugins):
     _, result = model
     asked = BacktestSettings(start="2017-02-01", end="2017-02-28")
@@ -286,12 +305,12 @@ def test_a_damaged_evaluation_is_refused(home, evaluated, example_plugins):
 
 
 class TestReserve:
-    """The reserve is closed until it is opened, and every opening is counted."""
+    """The reserve is closed until it is opened, and each different look at it counts."""
 
     def test_days_inside_it_are_refused_with_days_that_work(self, model, example_plugins):
         _, result = model
         inside = "99 of the bars to trade are in the reserve of waves/1, 2017-03-14 21:00 to 2017-03-31 21:00.*"
-        said = inside + "choose days until 2017-03-13 or from 2017-04-01, or open the reserve with --reserve"
+        said = inside + "choose days until 2017-03-13 or from 2017-04-01, or open the reserve with --reserve: each diff"
         for days in ({"start": "2017-03-10", "end": "2017-03-20"}, {"end": "2017-03-20"}):
             with pytest.raises(BadInputError, match=said):
                 backtest(result.bundle, BacktestSettings(**days), plugins=example_plugins)
@@ -300,7 +319,7 @@ class TestReserve:
         for days in ({"start": "2017-03-01", "end": "2017-03-13"}, {"start": "2017-04-01", "end": "2017-04-30"}):
             backtest(result.bundle, BacktestSettings(**days), plugins=example_plugins)
 
-    def test_it_is_opened_as_a_whole_and_each_opening_counts(self, model, example_plugins):
+    def test_it_is_opened_as_a_whole_and_each_different_look_counts(self, model, example_plugins):
         evaluation, result = model
         first = backtest(result.bundle, BacktestSettings(reserve=True), plugins=example_plugins)
         reserve = evaluation.facts.reserve
@@ -410,12 +429,12 @@ REFUSED = {
         "evaluation waves has a strategy already; leave out waves.yaml",
     ),
     "nothing": ((), "give a STRATEGY to train, or an evaluation of one with --from"),
-    "seed": (("--from", "waves", "--seed", "3"), "takes strategy, data, seed and epochs from it; leave out `seed`"),
-    "epochs": (("--from", "waves", "--epochs", "3"), "leave out `epochs`"),
-    "symbols": (("--from", "waves", "--symbols", "EURUSD"), "leave out `symbols`"),
-    "start": (("--from", "waves", "--start", "2017-01-01"), "leave out `start`"),
-    "end": (("--from", "waves", "--end", "2017-01-31"), "leave out `end`"),
-    "ensemble": (("--from", "waves", "--seeds", "3", "--ensemble"), "leave out `seeds`"),
+    "seed": (("--from", "waves", "--seed", "3"), "takes strategy, data, seed and epochs from it; leave out `--seed`"),
+    "epochs": (("--from", "waves", "--epochs", "3"), "leave out `--epochs`"),
+    "symbols": (("--from", "waves", "--symbols", "EURUSD"), "leave out `--symbols`"),
+    "start": (("--from", "waves", "--start", "2017-01-01"), "leave out `--start`"),
+    "end": (("--from", "waves", "--end", "2017-01-31"), "leave out `--end`"),
+    "ensemble": (("--from", "waves", "--seeds", "3", "--ensemble"), "leave out `--seeds`"),
     "no name": (("--from", "a b"), "--from must be written like rsi_reversion/1, not 'a b'"),
     "unknown": (("--from", "waves"), "there is no evaluation of `waves`"),
 }

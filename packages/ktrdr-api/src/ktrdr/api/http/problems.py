@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from ktrdr.api.http.uploads import UPLOAD_PREFIX
@@ -25,6 +26,8 @@ from ktrdr.core.errors import BadInputError, DiskFullError, NotFoundError, Plugi
 from ktrdr.core.files.disk_space import is_out_of_room
 from ktrdr.core.home import home_directory
 from ktrdr.core.jobs.refusals import message_of
+from ktrdr.core.names import DEVICE_PATTERN, NAME_PATTERN, REFERENCE_PATTERN, SYMBOL_PATTERN
+from ktrdr.core.short_texts import quoted
 
 __all__ = [
     "MEDIA_TYPE",
@@ -253,9 +256,24 @@ def _bad_input(error: BadInputError) -> Problem:
     return Problem(type=_TYPES + kind, title=title, status=status, detail=detail, errors=errors)
 
 
+_WRITTEN_LIKE = {
+    f"^{NAME_PATTERN}$": "rsi_reversion",
+    f"^{REFERENCE_PATTERN}$": "rsi_reversion/1",
+    f"^{DEVICE_PATTERN}$": "cpu or cuda:1",
+    f"^{SYMBOL_PATTERN}$": "EURUSD",
+}
+"""An example of what each pattern of a name asks for, which says more than the pattern."""
+
+
+def _message(found: ErrorDetails) -> str:
+    if found["type"] == "string_pattern_mismatch" and found["ctx"]["pattern"] in _WRITTEN_LIKE:
+        return f"must be written like {_WRITTEN_LIKE[found['ctx']['pattern']]}, not {quoted(found['input'])}"
+    return message_of(found)
+
+
 def _invalid(error: RequestValidationError) -> Problem:
     errors = [
-        FieldError(field=".".join(str(part) for part in found["loc"]), message=message_of(found))
+        FieldError(field=".".join(str(part) for part in found["loc"]), message=_message(found))
         for found in error.errors()
     ]
     return Problem(

@@ -39,7 +39,8 @@ def backtest_needs(manifest: Manifest, settings: TradingSettings) -> list[str]:
     No plugin is needed if its twin predicts, or if the predictions of its evaluation are traded.
 
     Raises:
-        BadInputError: the settings ask for a portable twin that the model does not have, or for a twin on a GPU.
+        BadInputError: the settings ask for a portable twin that the model does not have, or for a twin on a GPU; or
+            they name a device or what predicts, and stored predictions are traded.
     """
     from ktrdr.core.models.inference_choice import choose_inference, trades_out_of_sample
 

@@ -99,13 +99,14 @@ async def start_sweep(
 def _job(asked: SweepRequest, store: ModelStore, bars: BarStore) -> tuple[dict[str, Any], list[str]]:
     """Return the job and its requirements; every combination is checked, and the model gets its version."""
     from ktrdr.api.operations.requirements import backtest_needs
-    from ktrdr.core.models.inference_choice import choose_inference
+    from ktrdr.core.models.inference_choice import choose_inference, trades_out_of_sample
     from ktrdr.core.sweeps.grid import check_sweep
 
     bundle = store.get(asked.model)
     check_stored(asked.symbols, bars)
     # Chosen here for all workers, since a twin may be added to the model while they prepare the sweep.
-    inference = choose_inference(bundle.manifest, asked.inference, asked.device)
+    stored = trades_out_of_sample(bundle.manifest, asked)
+    inference = "auto" if stored else choose_inference(bundle.manifest, asked.inference, asked.device)
     job = asked.to(SweepJob, model=bundle.manifest.ref, inference=inference)
     check_sweep(job, bundle)
     return job.model_dump(mode="json"), backtest_needs(bundle.manifest, job)

@@ -80,7 +80,7 @@ def check_closed(
     how = (
         "a sweep would choose on it; backtest the settings that it chooses with --reserve"
         if sweep
-        else "or open the reserve with --reserve: each opening is counted"
+        else "or open the reserve with --reserve: each different look at it counts"
     )
     raise BadInputError(
         f"{inside:,} of the bars to trade are in the reserve of {manifest.ref}, {format_time(first)} to"

@@ -148,7 +148,9 @@ def import_(
     "--seed", type=click.IntRange(min=0), default=DEFAULT_SEED, show_default=True, help="Seed of every random number."
 )
 @click.option("--bars", type=click.IntRange(min=1), help=f"Number of bars [default: {DEFAULT_BARS}].")
-@click.option("--start", metavar="TIME", default=DEFAULT_START, show_default=True, help="First open (UTC).")
+@click.option(
+    "--start", metavar="TIME", help=f"First open (UTC) [default: {DEFAULT_START}, or the first open after it]."
+)
 @click.option("--end", metavar="TIME", help="Opens before this time (UTC), instead of --bars.")
 @click.option("--timeframe", default="1h", show_default=True, help="Timeframe of the bars.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Parameter of the process; all are per bar.")
@@ -158,7 +160,7 @@ def synthesize(
     process: str,
     seed: int,
     bars: int | None,
-    start: str,
+    start: str | None,
     end: str | None,
     timeframe: str,
     changes: tuple[str, ...],
@@ -174,10 +176,11 @@ def synthesize(
     from ktrdr.core.data.timeframe import Timeframe
     from ktrdr.core.data.times import parse_time
     from ktrdr.core.synthetic.market import synthetic_market
-    from ktrdr.core.synthetic.storing import number_of_bars, store_market
+    from ktrdr.core.synthetic.storing import default_start, number_of_bars, store_market
 
-    first, until = parse_time(start, "--start"), None if end is None else parse_time(end, "--end")
     frame = Timeframe(timeframe)
+    first = default_start(frame) if start is None else parse_time(start, "--start")
+    until = None if end is None else parse_time(end, "--end")
     market = synthetic_market(process, seed, _numbers(changes))
     n = number_of_bars(bars, first, until, frame)
     store = default_store()

@@ -175,7 +175,7 @@ class BarStore:
 
         Raises:
             BadInputError: a bar is impossible (see :mod:`ktrdr.core.data.consistency`) or overlaps a stored bar, or
-                bars of another market are stored under the symbol.
+                bars of another market are stored under the symbol, or synthetic ones of another timeframe.
             StoreError: the disk is full or not writable.
         """
         self._directory(bars.symbol, bars.timeframe)
@@ -409,6 +409,12 @@ class BarStore:
             raise BadInputError(
                 f"{bars.symbol} {bars.timeframe}: the stored bars of the synthetic market {stored} have another start "
                 f"or other parameters than the new ones: {remedy}"
+            )
+        other = next((name for name in TIMEFRAMES if self.has(bars.symbol, name)), None)
+        if manifest is None and recipe is not None and other is not None:
+            raise BadInputError(
+                f"{bars.symbol}: {other} bars of the synthetic market {stored} are stored, and {bars.timeframe} bars "
+                f"that are made separately have other prices; longer bars are made from the stored ones: {remedy}"
             )
 
     def _stage_calendar(self, symbol: str, calendar: str, staged: list[_Staged]) -> None:

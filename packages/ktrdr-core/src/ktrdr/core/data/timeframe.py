@@ -44,7 +44,7 @@ class Timeframe:
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in _SECONDS:
+        if not isinstance(self.name, str) or self.name not in _SECONDS:
             hint = did_you_mean(self.name, TIMEFRAMES) or f"; known: {', '.join(TIMEFRAMES)}"
             raise BadInputError(f"unknown timeframe `{self.name}`{hint}")
 

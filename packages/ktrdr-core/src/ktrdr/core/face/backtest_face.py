@@ -234,8 +234,8 @@ def backtest(
         device: where the model predicts: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         inference: what predicts: the model's twin in core (``portable``), its ML framework (``native``), or the twin
             where there is one and no GPU is asked for (``auto``).
-        reserve: open the reserve of the model's data: trade it, or days inside it. Each opening is counted, see
-            :attr:`Backtest.reserve_opened`.
+        reserve: open the reserve of the model's data: trade it, or days inside it. Each different look at it
+            counts, see :attr:`Backtest.reserve_opened`.
         server: address of a KTRDR server to run it on; by default the one that ``model`` was trained on, if any. The
             files of the run are stored on this machine too.
         progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function

@@ -324,7 +324,8 @@ def evaluate(
         commission: share of the traded value, per side, 0 to below 1; two basis points are 0.0002.
         slippage: share of the price by which every fill is worse, 0 to below 1; two basis points are 0.0002.
         trials: trials made elsewhere, which count beside those that the ledger of trials knows.
-        reserve: open the reserve: trade it with models that are trained on all data before it. Each opening is counted.
+        reserve: open the reserve: trade it with models that are trained on all data before it. Each different look
+            counts.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         resume: continue an interrupted evaluation of the same strategy, data and settings. Without it what that has
             trained is discarded.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, Strict, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
@@ -87,7 +88,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Settings(FewKeys):
-    """Settings that trainings, backtests and sweeps share.
+    """Settings that trainings, backtests, sweeps and evaluations share.
 
     ``None`` stands for the value of the strategy. Days are UTC and included. Unknown keys, infinite numbers and an end
     before the start are refused. Instances are frozen.
@@ -146,8 +147,10 @@ class TrainingSettings(Settings):
         decided = ("symbols", "start", "end", "seed", "epochs", "seeds", "ensemble")
         given = [name for name in decided if getattr(self, name) != type(self).model_fields[name].default]
         if self.evaluation is not None and given:
-            raise ValueError(
-                f"a training from an evaluation takes strategy, data, seed and epochs from it; leave out `{given[0]}`"
+            raise PydanticCustomError(
+                "superfluous",
+                "a training from an evaluation takes strategy, data, seed and epochs from it; leave out `{field}`",
+                {"field": given[0]},
             )
         return self
 
@@ -201,9 +204,9 @@ class BacktestSettings(TradingSettings):
     seed: Seed = Field(
         default=0, description="Seed of the resampling that the interval of the Sharpe ratio comes from."
     )
-    reserve: bool = Field(
+    reserve: StrictBool = Field(
         default=False,
-        description="Open the reserve of the model's data: trade it, or days inside it. Each opening is counted.",
+        description="Open the reserve of the model's data: trade it, or days inside it. Each different look counts.",
     )
 
 
@@ -223,9 +226,9 @@ class EvaluationSettings(AccountSettings):
     seeds: int = Field(
         default=5, ge=1, le=MOST_SEEDS, description="Trainings of each fold, with as many seeds from the seed on."
     )
-    reserve: bool = Field(
+    reserve: StrictBool = Field(
         default=False,
-        description="Open the reserve: trade it with models trained on all data before it. Each opening is counted.",
+        description="Open the reserve: trade it with models trained on all data before it. Each different look counts.",
     )
 
 

@@ -59,6 +59,10 @@ def message_of(error: ErrorDetails) -> str:
 
 def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str], str]) -> str:
     told = message_of(error) if error["type"] == "value_error" else ""
+    if error["type"] == "superfluous":
+        # A message about one field among several.
+        named = error["ctx"]["field"]
+        return error["msg"].replace(f"`{named}`", f"`{called(named)}`")
     if not error["loc"]:
         return told or _plain(error["msg"])
     first, *inner = error["loc"]
@@ -77,6 +81,8 @@ def _sentence(kind: type[BaseModel], error: ErrorDetails, called: Callable[[str]
         return f"{name} must be a finite number, not {error['input']}{about}"
     if error["type"] == "string_pattern_mismatch" and field.examples:
         return f"{name} must be written like {' or '.join(field.examples)}, not {error['input']!r}"
+    if error["type"] == "bool_type":
+        return f"{name} must be true or false, not {error['input']!r}{about}"
     limits = error.get("ctx", {})
     for key, words in _BOUNDS.items():
         if key in limits:

@@ -65,6 +65,17 @@ def trades_out_of_sample(manifest: Manifest, settings: TradingSettings) -> bool:
     """Return True if a backtest or sweep trades the stored predictions of the model's evaluation.
 
     That is so for a model that was trained from an evaluation, unless days or the reserve are asked for.
+
+    Raises:
+        BadInputError: that is so, and the settings name a device or what predicts, which would have no effect.
     """
     opens = isinstance(settings, BacktestSettings) and settings.reserve
-    return manifest.evaluation is not None and settings.start is None and settings.end is None and not opens
+    if manifest.evaluation is None or settings.start is not None or settings.end is not None or opens:
+        return False
+    for name, value in (("device", settings.device), ("inference", settings.inference)):
+        if value != "auto":
+            raise BadInputError(
+                f"without days, the predictions that are stored with {manifest.ref} are traded, and no model predicts;"
+                f" leave out --{name}, or give days with --start"
+            )
+    return True

@@ -86,11 +86,14 @@ def synthetic_market(process: str, seed: int, parameters: Mapping[str, Any] | No
     Raises:
         BadInputError: there is no such process or parameter, or a value is out of bounds.
     """
-    if process not in PROCESSES:
+    # The types too, as these are arguments of a Python function.
+    if not isinstance(process, str) or process not in PROCESSES:
         hint = did_you_mean(process, PROCESSES) or f"; known: {', '.join(PROCESSES)}"
         raise BadInputError(f"unknown process `{process}`{hint}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise BadInputError(f"the seed must be a whole number from 0 to {LARGEST_SEED}, not {seed!r}")
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise BadInputError(f"the parameters must be a dict by name, such as {{'price': 2.0}}, not {parameters!r}")
     values, problems = validate_parameters(parameters or {}, PROCESSES[process].parameters)
     if problems:
         raise BadInputError(f"process `{process}`: {'; '.join(problem.message for problem in problems)}")
@@ -149,14 +152,16 @@ def market_bars(market: SyntheticMarket, symbol: str, timeframe: Timeframe, star
 
 
 def _times(timeframe: Timeframe, start: np.datetime64, n: int) -> np.ndarray:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise BadInputError(f"the number of bars must be a whole number from 1 to {MOST_BARS:,}, not {n!r}")
     if not 1 <= n <= MOST_BARS:
         raise BadInputError(f"a synthetic market has 1 to {MOST_BARS:,} bars, not {n:,}")
     first = start.astype("datetime64[ns]")
     boundary = boundary_at_or_before(np.array([first]), timeframe)[0]
     if boundary != first:
         raise BadInputError(
-            f"the start {format_time(first)} is no open of a {timeframe} bar; the one before it is "
-            f"{format_time(boundary)}"
+            f"the start {format_time(first)} is no open of a {timeframe} bar; give the one before it as --start: "
+            f"{np.datetime_as_string(boundary, unit='m')}"
         )
     last = int(first.astype(np.int64)) + n * timeframe.nanoseconds
     if last > np.iinfo(np.int64).max:

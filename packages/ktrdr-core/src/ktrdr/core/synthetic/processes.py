@@ -18,7 +18,7 @@ DEFAULT_SEED = 7
 """Seed of a market."""
 
 DEFAULT_START = "2017-01-01"
-"""Open of the first bar of a market, UTC."""
+"""Open of the first bar of a market, UTC. It is a Sunday, and the first week opens on the day after it."""
 
 DEFAULT_BARS = 17_520
 """Number of bars of a market: two years of hours."""

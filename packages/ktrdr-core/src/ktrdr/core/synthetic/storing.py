@@ -11,6 +11,7 @@ import numpy as np
 from ktrdr.core.data.bar_store import BarStore, WriteReport, default_store
 from ktrdr.core.data.frames import instant
 from ktrdr.core.data.python_words import python_messages
+from ktrdr.core.data.resample import boundary_at_or_before
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.data.times import check_order
 from ktrdr.core.errors import BadInputError
@@ -20,7 +21,7 @@ from ktrdr.core.synthetic.processes import DEFAULT_BARS, DEFAULT_SEED, DEFAULT_S
 if TYPE_CHECKING:
     from ktrdr.core.data.import_result import ImportResult
 
-__all__ = ["number_of_bars", "store_market", "synthesize"]
+__all__ = ["default_start", "number_of_bars", "store_market", "synthesize"]
 
 
 def store_market(
@@ -40,10 +41,17 @@ def store_market(
         What changed.
 
     Raises:
-        BadInputError: the bars cannot be made, or bars of another market are stored under the symbol.
+        BadInputError: the bars cannot be made, or bars of another market or timeframe are stored under the symbol.
         StoreError: the store cannot be written.
     """
     return store.write(market_bars(market, symbol, timeframe, start, n), recipe=market.recipe(start))
+
+
+def default_start(timeframe: Timeframe) -> np.datetime64:
+    """Return the first open of a bar of ``timeframe`` from the default start of a market on, ``datetime64[ns]``."""
+    start = np.datetime64(DEFAULT_START, "ns")
+    boundary: np.datetime64 = boundary_at_or_before(np.array([start]), timeframe)[0]
+    return start if boundary == start else boundary + np.timedelta64(timeframe.nanoseconds, "ns")
 
 
 def number_of_bars(bars: int | None, start: np.datetime64, end: np.datetime64 | None, timeframe: Timeframe) -> int:
@@ -77,11 +85,12 @@ def synthesize(
     machine, and more bars continue fewer. The bars are named synthetic in every result that uses them.
 
     Args:
-        symbol: the symbol to store them under; one that has no bars of another market.
+        symbol: the symbol to store them under; one that has no bars of another market or timeframe.
         process: ``"mean_reversion"``, ``"momentum"``, ``"regime_volatility"``, ``"garch"`` or ``"walk"``.
         seed: seed of every random number.
         bars: number of bars; by default those up to ``end``, else 17,520 (two years of hours).
-        start: open of the first bar, UTC; by default 2017-01-01.
+        start: open of the first bar, UTC; by default 2017-01-01, or the first open after it: 2017-01-02
+            for weeks.
         end: bars open before this time.
         timeframe: length of a bar.
         parameters: parameters of the process that differ from their defaults, such as ``{"reversion": 0.2}``.
@@ -90,7 +99,7 @@ def synthesize(
         What changed.
 
     Raises:
-        BadInputError: an argument is wrong, or bars of another market are stored under the symbol.
+        BadInputError: an argument is wrong, or bars of another market or timeframe are stored under the symbol.
         StoreError: the store cannot be written.
 
     Example:
@@ -103,9 +112,9 @@ def synthesize(
     from ktrdr.core.data.import_result import import_result
 
     with python_messages():
-        first, until = instant(DEFAULT_START if start is None else start, "start"), instant(end, "end")
-        assert first is not None
         frame = Timeframe(timeframe)
+        given, until = instant(start, "start"), instant(end, "end")
+        first = default_start(frame) if given is None else given
         market = synthetic_market(process, seed, parameters)
         n = number_of_bars(bars, first, until, frame)
         return import_result([store_market(market, default_store(), symbol, frame, first, n)], [], [])

@@ -107,7 +107,7 @@ def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, File
             if others
             else ""
         )
-        + "; leave out --resume to train from the start"
+        + "; leave out --resume to begin from the start"
     )
 
 

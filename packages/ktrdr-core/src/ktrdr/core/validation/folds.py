@@ -31,7 +31,7 @@ from ktrdr.core.training.split import part_ranges
 from ktrdr.core.validation.bar_ranges import count_bars, join, last_bars, up_to, without
 from ktrdr.core.validation.fold_plan import Fold, FoldPlan, Range, Segment
 from ktrdr.core.validation.fold_times import own_positions
-from ktrdr.core.validation.walk_forward import walk_forward_parts
+from ktrdr.core.validation.walk_forward import before_words, smaller_words, walk_forward_parts
 
 __all__ = ["FOLD_VALIDATION", "plan_folds"]
 
@@ -71,8 +71,8 @@ def plan_folds(
     """
     start = reserve_start(times.values(), validation.reserve)
     time = timeline(times.values())
-    if start is not None:
-        time = time[time < start]
+    reserved = 0 if start is None else int(np.count_nonzero(time >= start))
+    time = time[: len(time) - reserved]
     left_out = math.ceil(round(embargo * len(time), 6))
     owned = [own_positions(time, own) for own in times.values()]
     chosen: tuple[Range, ...] = ()
@@ -83,16 +83,16 @@ def plan_folds(
         paths: tuple[tuple[Segment, ...], ...] = ((Segment(*ranges["test"], 1),),)
         chosen, fold_validation = join([ranges["validation"]]), validation.validation
     elif isinstance(validation, WalkForwardValidation):
-        parts = walk_forward_parts(validation, time, bar=bar, look_ahead=look_ahead)
+        parts = walk_forward_parts(validation, time, bar=bar, look_ahead=look_ahead, reserved=reserved)
         splits = [((train,), (test,)) for train, test in parts]
         paths = (_stitched([test for _, (test,) in splits]),)
     else:
-        splits, paths = _combinations(validation, len(time), look_ahead)
+        splits, paths = _combinations(validation, len(time), look_ahead, reserved)
     folds = []
     for number, (training, tested) in enumerate(splits, 1):
         shortest = min(end - first for first, end in tested)
         if shortest <= look_ahead:
-            raise BadInputError(_too_short(number, shortest, len(time), look_ahead))
+            raise BadInputError(_too_short(number, shortest, len(time), look_ahead, reserved))
         zones = [_zone(test, owned, look_ahead, left_out, window) for test in tested]
         own = without(training, zones)
         if isinstance(validation, HoldoutValidation):
@@ -101,7 +101,7 @@ def plan_folds(
             validating = last_bars(own, round(fold_validation * count_bars(own)))
         train = up_to(own, validating[0][0] - look_ahead - left_out) if validating else own
         if not train or (fold_validation > 0 and not validating):
-            raise BadInputError(_nothing_left(number, count_bars(training), look_ahead, left_out))
+            raise BadInputError(_nothing_left(number, count_bars(training), look_ahead, left_out, reserved))
         folds.append(Fold(number, train, validating, join(tested)))
     return FoldPlan(time, tuple(folds), paths, look_ahead, left_out, start)
 
@@ -127,7 +127,7 @@ def _zone(test: Range, owned: Sequence[np.ndarray], look_ahead: int, embargo: in
 
 
 def _combinations(
-    validation: CpcvValidation, bars: int, look_ahead: int
+    validation: CpcvValidation, bars: int, look_ahead: int, reserved: int
 ) -> tuple[_Splits, tuple[tuple[Segment, ...], ...]]:
     """Return training and test part of every combination of test groups, and the paths.
 
@@ -138,14 +138,15 @@ def _combinations(
         raise BadInputError(f"`validation.groups`: {problem}")
     if groups > bars:
         raise BadInputError(
-            f"`validation.groups` is {groups:,}, and there are {bars:,} bars; use fewer groups or more data"
+            f"`validation.groups` is {groups:,}, and there are {bars:,} bars{before_words(reserved)}; use fewer groups"
+            f"{smaller_words(reserved)} or more data"
         )
     size, longer = divmod(bars, groups)
     if size <= look_ahead:
         raise BadInputError(
-            f"`validation.groups: {groups}` makes groups of {size:,} of the {bars:,} bars, and labels look"
-            f" {look_ahead:,} bars ahead, so a group must have more; use fewer groups, more data, or a shorter"
-            " look-ahead in `training.labels`"
+            f"`validation.groups: {groups}` makes groups of {size:,} of the {bars:,} bars{before_words(reserved)}, and"
+            f" labels look {look_ahead:,} bars ahead, so a group must have more; use fewer groups"
+            f"{smaller_words(reserved)}, more data, or a shorter look-ahead in `training.labels`"
         )
     edges = [group * size + min(group, longer) for group in range(groups + 1)]
     ranges = [(edges[group], edges[group + 1]) for group in range(groups)]
@@ -171,17 +172,18 @@ def _stitched(tests: Sequence[Range]) -> tuple[Segment, ...]:
     )
 
 
-def _too_short(number: int, bars: int, total: int, look_ahead: int) -> str:
+def _too_short(number: int, bars: int, total: int, look_ahead: int, reserved: int) -> str:
     return (
-        f"the test part of fold {number} has {bars:,} of the {total:,} bars, and labels look {look_ahead:,} bars ahead,"
-        " so it must have more; write fewer or longer parts under `validation`, or use more data or a shorter"
-        " look-ahead in `training.labels`"
+        f"the test part of fold {number} has {bars:,} of the {total:,} bars{before_words(reserved)}, and labels look"
+        f" {look_ahead:,} bars ahead, so it must have more; write fewer or longer parts under `validation`,"
+        f" or use more data{smaller_words(reserved)} or a shorter look-ahead in `training.labels`"
     )
 
 
-def _nothing_left(number: int, bars: int, look_ahead: int, embargo: int) -> str:
+def _nothing_left(number: int, bars: int, look_ahead: int, embargo: int, reserved: int) -> str:
     return (
-        f"of the {bars:,} bars that fold {number} may train on, a purge of {look_ahead:,} bars and an embargo of"
-        f" {embargo:,} beside every other part leave none; write fewer or longer parts under `validation`, or use more"
-        " data, a shorter look-ahead in `training.labels`, or a smaller `training.embargo`"
+        f"of the {bars:,} bars{before_words(reserved)} that fold {number} may train on, a purge of {look_ahead:,} bars"
+        f" and an embargo of {embargo:,} beside every other part leave none; write fewer or longer parts under"
+        f" `validation`, or use more data{smaller_words(reserved)}, a shorter look-ahead in"
+        " `training.labels`, or a smaller `training.embargo`"
     )

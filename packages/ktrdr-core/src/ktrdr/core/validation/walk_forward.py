@@ -14,13 +14,13 @@ from ktrdr.core.strategy.model import WalkForwardValidation
 from ktrdr.core.strategy.part_length import read_length
 from ktrdr.core.validation.fold_plan import Range
 
-__all__ = ["walk_forward_parts"]
+__all__ = ["before_words", "smaller_words", "walk_forward_parts"]
 
 _LATEST = np.iinfo(np.int64).max
 
 
 def walk_forward_parts(
-    validation: WalkForwardValidation, time: np.ndarray, *, bar: np.timedelta64, look_ahead: int
+    validation: WalkForwardValidation, time: np.ndarray, *, bar: np.timedelta64, look_ahead: int, reserved: int = 0
 ) -> Iterator[tuple[Range, Range]]:
     """Yield training and test part of each fold, before purge and embargo.
 
@@ -34,6 +34,7 @@ def walk_forward_parts(
         time: ``datetime64[ns]`` ascending: opens of the bars, not empty.
         bar: length of a bar.
         look_ahead: largest number of bars that a label depends on after its row.
+        reserved: number of bars in the reserve, which ``time`` is without.
 
     Raises:
         BadInputError: there is no bar to test, there are more folds than are allowed, a duration is shorter than a bar,
@@ -45,14 +46,16 @@ def walk_forward_parts(
     place = clock.moved(_Place(int(clock.moments[0]), 0), train)
     if place.row >= len(time):
         raise BadInputError(
-            f"`validation.train: {validation.train}` leaves no bar to test, as there are {_extent(time)}; write a"
-            " shorter `train`, or use more data"
+            f"`validation.train: {validation.train}` leaves no bar to test, as there are"
+            f" {_extent(time, reserved)}; write a shorter `train`{smaller_words(reserved)}, or use more data"
         )
     if (number := clock.steps(place, step)) > MOST_FOLDS:
-        written = validation.test if validation.step is None else validation.step
+        key, longer = "step", "`step`, and a `test` that is at least as long"
+        if validation.step is None:
+            key, longer = "test", "`test`"
         raise BadInputError(
-            f"`validation.step: {written}` makes {number:,} folds of {_extent(time)}, and"
-            f" the limit is {MOST_FOLDS:,}; write a longer `step`, and a `test` that is at least as long"
+            f"`validation.{key}: {getattr(validation, key)}` makes {number:,} folds of {_extent(time, reserved)}, and"
+            f" the limit is {MOST_FOLDS:,}; write a longer {longer}"
         )
     folds, tested = 0, place.row
     while place.row < len(time):
@@ -113,5 +116,15 @@ def _length(validation: WalkForwardValidation, key: str, bar: np.timedelta64) ->
     return length
 
 
-def _extent(time: np.ndarray) -> str:
-    return f"{len(time):,} bars from {format_time(time[0])} to {format_time(time[-1])}"
+def _extent(time: np.ndarray, reserved: int) -> str:
+    return f"{len(time):,} bars from {format_time(time[0])} to {format_time(time[-1])}{before_words(reserved)}"
+
+
+def before_words(reserved: int) -> str:
+    """Return words to write after a number of bars: that ``reserved`` others are in the reserve, if any are."""
+    return f" before the reserve of {reserved:,}" if reserved else ""
+
+
+def smaller_words(reserved: int) -> str:
+    """Return the remedy of fewer bars in the reserve, to write into a list of remedies, if any are there."""
+    return ", a smaller `validation.reserve`" if reserved else ""

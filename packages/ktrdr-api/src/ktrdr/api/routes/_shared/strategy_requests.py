@@ -37,8 +37,8 @@ class OneStrategy(BaseModel):
     def _one_strategy(self) -> Self:
         known = [name for name in _SUBJECTS if name in type(self).model_fields]
         if sum(getattr(self, name) is not None for name in known) != 1:
-            first, *others = (f"`{name}`" for name in known)
-            raise ValueError(f"give either {first} or {' or '.join(others)}")
+            *others, last = (f"`{name}`" for name in known)
+            raise ValueError(f"give exactly one of {', '.join(others)} and {last}")
         return self
 
     def text(self, store: StrategyStore) -> str:
