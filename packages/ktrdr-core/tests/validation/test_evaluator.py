@@ -20,6 +20,7 @@ from ktrdr.core.training.population import train_population
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.trials.trial_database import TrialStoreError
 from ktrdr.core.validation import evaluator
+from ktrdr.core.validation.fold_metrics import Judge
 from ktrdr.core.validation.fold_trainings import MOST_TRAININGS, check_number, evaluation_seeds
 from ktrdr.core.validation.path_accounts import median_place
 from ktrdr.core.work import Cancellation
@@ -384,3 +385,44 @@ def test_a_holdout_opens_its_reserve_with_the_shares_of_its_own_parts(load, run,
     assert touched(before_reserve)[bars - 20 :].sum() < touched(before_reserve)[bars - 40 : bars - 20].sum()
     rows = len(before_reserve.validation) / (len(before_reserve.validation) + len(before_reserve.train))
     assert rows == pytest.approx(share / 0.75, abs=0.02)
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Return the list that the samples of every interval of the next evaluation are put into."""
+    found, intervals = [], Judge.intervals
+
+    def capture(judge, samples, outputs):
+        found.append((judge, samples))
+        return intervals(judge, samples, outputs)
+
+    monkeypatch.setattr(Judge, "intervals", capture)
+    return found
+
+
+BARRIERS = (
+    "{source: direction, horizon: 4, threshold: 0.0005}",
+    "{source: triple_barrier, pt_multiplier: 4, sl_multiplier: 4, max_holding_period: 150}",
+)
+
+
+def test_a_reserve_is_not_judged_by_labels_that_only_fast_moves_have(load, run, judged):
+    loaded = load(*BARRIERS, type="holdout", train=0.6, validation=0.2, test=0.2, reserve=0.2)
+    reserve = run(loaded, seeds=1, reserve=True).facts.reserve
+    judge, samples = judged[-1]
+    labels, bars = judge.labels["EURUSD"], len(judge.times["EURUSD"])
+    first = bars - reserve.bars
+    assert judge.look_ahead == 150
+    # Some of the last labels are known, and those would be judged.
+    assert np.isfinite(labels.values[bars - 150 :].astype(float)).any()
+    known = [row for row in range(first, bars - 150) if np.isfinite(float(labels.values[row]))]
+    assert samples.rows["EURUSD"].tolist() == known
+    assert 0 < reserve.metrics["accuracy"].value < 1
+
+
+def test_a_reserve_that_no_label_fits_into_has_accounts_and_no_metrics(load, run):
+    loaded = load(*BARRIERS, type="holdout", train=0.6, validation=0.2, test=0.2, reserve=0.09)
+    reserve = run(loaded, seeds=1, reserve=True).facts.reserve
+    assert 0 < reserve.bars <= 150
+    assert reserve.metrics == {}
+    assert len(reserve.seeds) == 1
