@@ -132,12 +132,11 @@ def test_cancelled_before_training_there_is_nothing_to_resume_and_nothing_in_the
 def test_it_is_one_trial_however_many_seeds_it_has(load, run, ledger):
     first = run(load(**CPCV))
     assert first.facts.trial_count["number"] == 1
-    more = run(load(**CPCV), seeds=3)
-    assert more.facts.trial_count["number"] == 1
+    assert run(load(**CPCV)).facts.trial_count["number"] == 1
     other = run(load("low: [0, 25, 45]", "low: [0, 20, 40]", **CPCV))
     assert other.facts.trial_count["number"] == 2
     look = first.look
-    assert (look.kind, look.seed, look.span.symbols) == ("evaluation", None, ("EURUSD",))
+    assert (look.kind, look.seed, look.seeds, look.span.symbols) == ("evaluation", None, (3, 4), ("EURUSD",))
     assert look.metrics["members"] == [[own.path, own.seed, own.metrics["sharpe"]] for own in first.facts.paths]
     median = next(own for own in first.facts.paths if (own.path, own.seed) == first.facts.median_path)
     assert look.metrics["sharpe"] == median.metrics["sharpe"]
@@ -146,6 +145,21 @@ def test_it_is_one_trial_however_many_seeds_it_has(load, run, ledger):
     total = np.prod(1 + look.returns.values.astype(np.float64)) - 1
     assert total == pytest.approx(median.metrics["total_return"], abs=1e-5)
     assert look.returns.first == days[0].astype(int)
+
+
+def test_seeds_cannot_be_picked_for_free(load, run, ledger):
+    """Whoever keeps the best of twelve seeds has made twelve trials, and has opened the reserve twelve times."""
+    loaded = load(**CPCV, reserve=0.2)
+    for number in range(1, 4):
+        facts = run(loaded, seeds=1, seed=100 + number, reserve=True).facts
+        assert (facts.trial_count["number"], facts.reserve.opened) == (number, number)
+    facts = run(loaded, seeds=1, seed=102, reserve=True).facts
+    assert (facts.trial_count["number"], facts.reserve.opened) == (3, 3)
+    # Three seeds together are neither of the three, and the seed of the file is a seed like any other.
+    assert run(loaded, seeds=3, seed=101).facts.trial_count["number"] == 4
+    assert run(loaded, seeds=1).facts.trial_count["number"] == 5
+    assert run(load("seed: 3", "seed: 101", **CPCV, reserve=0.2), seeds=3).facts.trial_count["number"] == 5
+    assert not any(chain.problem for chain in ledger.verify())
 
 
 def test_without_a_record_there_is_no_result(load, run, ledger, monkeypatch):

@@ -157,6 +157,16 @@ def test_the_same_account_is_the_same_trial_and_other_costs_are_another(model, e
     assert backtest(result.bundle, BacktestSettings(), plugins=example_plugins).trial_count.known == 2
 
 
+def test_the_path_is_the_trial_of_its_own_seeds(model, evaluated, example_plugins):
+    evaluation, result = model
+    assert result.bundle.manifest.evaluation.trained_with == evaluation.facts.seeds == (5, 6)
+    evaluated(seed=9)
+    assert backtest(result.bundle, BacktestSettings(**COSTS), plugins=example_plugins).trial_count.known == 2
+    other = train(None, TrainingSettings(evaluation="waves/2"), plugins=example_plugins)
+    assert backtest(other.bundle, BacktestSettings(**COSTS), plugins=example_plugins).trial_count.known == 2
+    assert backtest(other.bundle, BacktestSettings(), plugins=example_plugins).trial_count.known == 3
+
+
 def test_it_needs_no_plugin_for_its_path(model, example_plugins, monkeypatch):
     _, result = model
 
