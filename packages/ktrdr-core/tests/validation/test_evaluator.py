@@ -440,3 +440,25 @@ def test_a_reserve_that_no_label_fits_into_has_accounts_and_no_metrics(load, run
     assert 0 < reserve.bars <= 150
     assert reserve.metrics == {}
     assert len(reserve.seeds) == 1
+
+
+@pytest.mark.parametrize(
+    "dates", [{"end": "2017-05-31"}, {"start": "2017-01-20"}, {"end": "2017-02-28"}], ids=lambda own: "-".join(own)
+)
+def test_the_dates_of_a_run_do_not_move_the_reserve(load, run, dates):
+    """Bars at and after its begin are neither trained on nor tested, and it ends where the file's dates end."""
+    loaded = load(**CPCV, reserve=0.2)
+    usual = run(loaded, seeds=1, reserve=True).facts
+    found = run(loaded, seeds=1, reserve=True, **dates)
+    facts = found.facts
+    assert facts.reserve.period == usual.reserve.period
+    assert facts.reserve.bars == usual.reserve.bars
+    assert facts.tested.end <= facts.reserve.period.start
+    assert facts.reserve.opened == 2
+    assert found.looks[1].span.end <= int(usual.reserve.period.end.timestamp())
+    assert (facts.data_fingerprint == usual.data_fingerprint) == (dates == {"end": "2017-05-31"})
+
+
+def test_dates_inside_the_reserve_are_refused(load, run):
+    with pytest.raises(BadInputError, match="EURUSD has no 1h bars before the reserve, which begins at 2017-03-14"):
+        run(load(**CPCV, reserve=0.2), start="2017-03-20", end="2017-05-31")

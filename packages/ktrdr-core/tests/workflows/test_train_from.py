@@ -167,6 +167,16 @@ def test_the_path_is_the_trial_of_its_own_seeds(model, evaluated, example_plugin
     assert backtest(other.bundle, BacktestSettings(), plugins=example_plugins).trial_count.known == 3
 
 
+@pytest.mark.parametrize("dates", [{"end": "2017-05-31"}, {"end": "2017-02-28"}], ids=lambda own: own["end"])
+def test_it_is_trained_from_an_evaluation_with_other_dates_too(evaluated, example_plugins, dates):
+    facts = evaluated(**dates).facts
+    manifest = train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins).bundle.manifest
+    assert manifest.data.fingerprint == facts.data_fingerprint
+    parts = manifest.data.split["EURUSD"]
+    assert f"{parts.reserve.start:%Y-%m-%d %H:%M} to {parts.reserve.end:%Y-%m-%d}" == "2017-03-14 21:00 to 2017-03-31"
+    assert parts.train.end <= parts.reserve.start
+
+
 def test_it_needs_no_plugin_for_its_path(model, example_plugins, monkeypatch):
     _, result = model
 
