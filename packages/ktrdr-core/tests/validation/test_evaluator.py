@@ -462,3 +462,15 @@ def test_the_dates_of_a_run_do_not_move_the_reserve(load, run, dates):
 def test_dates_inside_the_reserve_are_refused(load, run):
     with pytest.raises(BadInputError, match="EURUSD has no 1h bars before the reserve, which begins at 2017-03-14"):
         run(load(**CPCV, reserve=0.2), start="2017-03-20", end="2017-05-31")
+
+
+def test_the_training_before_the_reserve_keeps_the_embargo(load, run, members):
+    loaded = load(*UNNORMALIZED, "seed: 3", "seed: 3\n  embargo: 0.05", **CPCV, reserve=0.2)
+    facts = run(loaded, seeds=1, reserve=True).facts
+    bars = facts.bars["EURUSD"]
+    embargo = -(-bars * 5 // 100)
+    data = members[-1].data
+    # The label of the last sample ends with the last bar before the embargo.
+    assert bars - embargo - 5 <= data.validation.rows.max() < bars - embargo
+    # The last samples of training end as far before those that choose the epoch.
+    assert end_of(data.train) + embargo < data.validation.rows.min()
