@@ -87,7 +87,7 @@ def test_the_reserve_and_a_synthetic_market_are_named(make_evaluation: Make, lin
     )
     printed = lines(make_evaluation(reserve=reserve, world="walk, seed 3"))
     assert any("EURUSD (synthetic market: walk, seed 3), 1h" in line for line in printed)
-    assert any(line.startswith("Reserve, opened the first time: ") for line in printed)
+    assert any(line.startswith("Reserve, opened: ") for line in printed)
     assert cells(printed, "seed 0") == ["seed", "0", "0.70", "3.10%", "-", "12"]
     closed = reserve.model_copy(update={"opened": 0, "seeds": ()})
     printed = lines(make_evaluation(reserve=closed))

@@ -158,3 +158,25 @@ def test_a_reserve_that_leaves_nothing_is_refused(make_executor, load):
     text = load("training:\n", "validation: {type: cpcv, reserve: 0.9999}\ntraining:\n")
     with pytest.raises(BadInputError, match="`validation.reserve: 0.9999` takes all 1,5.. bars and leaves none"):
         make_executor(text).execute()
+
+
+@pytest.mark.parametrize(
+    ("dates", "same"), [({"end": "2017-05-31"}, True), ({"start": "2017-01-20"}, False), ({"end": "2017-02-28"}, False)]
+)
+def test_the_dates_of_a_run_do_not_move_the_reserve(make_executor, load, dates, same):
+    """Nor does a training reach it, whatever the end of the run is."""
+    text = load("training:\n", "validation: {type: holdout, reserve: 0.2}\ntraining:\n")
+    usual, other = (make_executor(text, **own).execute().bundle.manifest for own in ({}, dates))
+    kept, parts = usual.data.split["EURUSD"], other.data.split["EURUSD"]
+    assert parts.reserve == kept.reserve
+    assert parts.test.end <= kept.reserve.start
+    assert (other.weights_hash == usual.weights_hash) == same
+
+
+def test_dates_of_the_file_without_bars_are_told(make_executor, load):
+    text = load(
+        *("start: 2017-01-01, end: 2017-03-31", "start: 2031-01-01, end: 2031-03-31"),
+        *("training:\n", "validation: {type: holdout, reserve: 0.2}\ntraining:\n"),
+    )
+    with pytest.raises(BadInputError, match="no 1h bars from 2031-01-01 to 2031-03-31, the dates of the strategy file"):
+        make_executor(text, start="2017-01-01", end="2017-03-31").execute()

@@ -15,7 +15,7 @@ import pytest
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.trials.daily_returns import MOST_DAYS
-from ktrdr.core.trials.look import canonical_json
+from ktrdr.core.trials.look import Look, canonical_json
 from ktrdr.core.trials.row import hash_of
 from ktrdr.core.trials.transfer import export_trials, import_trials
 from ktrdr.core.trials.trial_database import SQLiteDatabase
@@ -43,6 +43,18 @@ def test_there_and_back(file, ledger, other, is_clean, tmp_path):
     again, *same = (tmp_path / "again").read_text(encoding="utf-8").splitlines()
     assert rest == same
     assert json.loads(first)["ledger"] == ledger.id != json.loads(again)["ledger"]
+
+
+def test_seeds_travel_with_a_look_and_a_look_without_them_is_read(look):
+    several = look(seed=None, seeds=(3, 4))
+    told = json.loads(json.dumps(several.to_json()))
+    assert Look.from_json(told).seeds == (3, 4)
+    assert Look.from_json(told).trial == several.trial
+    assert (
+        len({look(seed=None, seeds=own).trial for own in [(3, 4), (3,), (4,), (), (5, 6)]} | {look(seed=3).trial}) == 6
+    )
+    del told["seeds"]
+    assert Look.from_json(told).trial == look(seed=None).trial
 
 
 def test_twice_is_once(file, other, is_clean):

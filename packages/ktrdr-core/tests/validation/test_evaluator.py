@@ -20,6 +20,7 @@ from ktrdr.core.training.population import train_population
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.trials.trial_database import TrialStoreError
 from ktrdr.core.validation import evaluator
+from ktrdr.core.validation.fold_metrics import Judge
 from ktrdr.core.validation.fold_trainings import MOST_TRAININGS, check_number, evaluation_seeds
 from ktrdr.core.validation.path_accounts import median_place
 from ktrdr.core.work import Cancellation
@@ -131,12 +132,11 @@ def test_cancelled_before_training_there_is_nothing_to_resume_and_nothing_in_the
 def test_it_is_one_trial_however_many_seeds_it_has(load, run, ledger):
     first = run(load(**CPCV))
     assert first.facts.trial_count["number"] == 1
-    more = run(load(**CPCV), seeds=3)
-    assert more.facts.trial_count["number"] == 1
+    assert run(load(**CPCV)).facts.trial_count["number"] == 1
     other = run(load("low: [0, 25, 45]", "low: [0, 20, 40]", **CPCV))
     assert other.facts.trial_count["number"] == 2
     look = first.look
-    assert (look.kind, look.seed, look.span.symbols) == ("evaluation", None, ("EURUSD",))
+    assert (look.kind, look.seed, look.seeds, look.span.symbols) == ("evaluation", None, (3, 4), ("EURUSD",))
     assert look.metrics["members"] == [[own.path, own.seed, own.metrics["sharpe"]] for own in first.facts.paths]
     median = next(own for own in first.facts.paths if (own.path, own.seed) == first.facts.median_path)
     assert look.metrics["sharpe"] == median.metrics["sharpe"]
@@ -145,6 +145,21 @@ def test_it_is_one_trial_however_many_seeds_it_has(load, run, ledger):
     total = np.prod(1 + look.returns.values.astype(np.float64)) - 1
     assert total == pytest.approx(median.metrics["total_return"], abs=1e-5)
     assert look.returns.first == days[0].astype(int)
+
+
+def test_seeds_cannot_be_picked_for_free(load, run, ledger):
+    """Whoever keeps the best of twelve seeds has made twelve trials, and has opened the reserve twelve times."""
+    loaded = load(**CPCV, reserve=0.2)
+    for number in range(1, 4):
+        facts = run(loaded, seeds=1, seed=100 + number, reserve=True).facts
+        assert (facts.trial_count["number"], facts.reserve.opened) == (number, number)
+    facts = run(loaded, seeds=1, seed=102, reserve=True).facts
+    assert (facts.trial_count["number"], facts.reserve.opened) == (3, 3)
+    # Three seeds together are neither of the three, and the seed of the file is a seed like any other.
+    assert run(loaded, seeds=3, seed=101).facts.trial_count["number"] == 4
+    assert run(loaded, seeds=1).facts.trial_count["number"] == 5
+    assert run(load("seed: 3", "seed: 101", **CPCV, reserve=0.2), seeds=3).facts.trial_count["number"] == 5
+    assert not any(chain.problem for chain in ledger.verify())
 
 
 def test_without_a_record_there_is_no_result(load, run, ledger, monkeypatch):
@@ -384,3 +399,78 @@ def test_a_holdout_opens_its_reserve_with_the_shares_of_its_own_parts(load, run,
     assert touched(before_reserve)[bars - 20 :].sum() < touched(before_reserve)[bars - 40 : bars - 20].sum()
     rows = len(before_reserve.validation) / (len(before_reserve.validation) + len(before_reserve.train))
     assert rows == pytest.approx(share / 0.75, abs=0.02)
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Return the list that the samples of every interval of the next evaluation are put into."""
+    found, intervals = [], Judge.intervals
+
+    def capture(judge, samples, outputs):
+        found.append((judge, samples))
+        return intervals(judge, samples, outputs)
+
+    monkeypatch.setattr(Judge, "intervals", capture)
+    return found
+
+
+BARRIERS = (
+    "{source: direction, horizon: 4, threshold: 0.0005}",
+    "{source: triple_barrier, pt_multiplier: 4, sl_multiplier: 4, max_holding_period: 150}",
+)
+
+
+def test_a_reserve_is_not_judged_by_labels_that_only_fast_moves_have(load, run, judged):
+    loaded = load(*BARRIERS, type="holdout", train=0.6, validation=0.2, test=0.2, reserve=0.2)
+    reserve = run(loaded, seeds=1, reserve=True).facts.reserve
+    judge, samples = judged[-1]
+    labels, bars = judge.labels["EURUSD"], len(judge.times["EURUSD"])
+    first = bars - reserve.bars
+    assert judge.look_ahead == 150
+    # Some of the last labels are known, and those would be judged.
+    assert np.isfinite(labels.values[bars - 150 :].astype(float)).any()
+    known = [row for row in range(first, bars - 150) if np.isfinite(float(labels.values[row]))]
+    assert samples.rows["EURUSD"].tolist() == known
+    assert 0 < reserve.metrics["accuracy"].value < 1
+
+
+def test_a_reserve_that_no_label_fits_into_has_accounts_and_no_metrics(load, run):
+    loaded = load(*BARRIERS, type="holdout", train=0.6, validation=0.2, test=0.2, reserve=0.09)
+    reserve = run(loaded, seeds=1, reserve=True).facts.reserve
+    assert 0 < reserve.bars <= 150
+    assert reserve.metrics == {}
+    assert len(reserve.seeds) == 1
+
+
+@pytest.mark.parametrize(
+    "dates", [{"end": "2017-05-31"}, {"start": "2017-01-20"}, {"end": "2017-02-28"}], ids=lambda own: "-".join(own)
+)
+def test_the_dates_of_a_run_do_not_move_the_reserve(load, run, dates):
+    """Bars at and after its begin are neither trained on nor tested, and it ends where the file's dates end."""
+    loaded = load(**CPCV, reserve=0.2)
+    usual = run(loaded, seeds=1, reserve=True).facts
+    found = run(loaded, seeds=1, reserve=True, **dates)
+    facts = found.facts
+    assert facts.reserve.period == usual.reserve.period
+    assert facts.reserve.bars == usual.reserve.bars
+    assert facts.tested.end <= facts.reserve.period.start
+    assert facts.reserve.opened == 2
+    assert found.looks[1].span.end <= int(usual.reserve.period.end.timestamp())
+    assert (facts.data_fingerprint == usual.data_fingerprint) == (dates == {"end": "2017-05-31"})
+
+
+def test_dates_inside_the_reserve_are_refused(load, run):
+    with pytest.raises(BadInputError, match="EURUSD has no 1h bars before the reserve, which begins at 2017-03-14"):
+        run(load(**CPCV, reserve=0.2), start="2017-03-20", end="2017-05-31")
+
+
+def test_the_training_before_the_reserve_keeps_the_embargo(load, run, members):
+    loaded = load(*UNNORMALIZED, "seed: 3", "seed: 3\n  embargo: 0.05", **CPCV, reserve=0.2)
+    facts = run(loaded, seeds=1, reserve=True).facts
+    bars = facts.bars["EURUSD"]
+    embargo = -(-bars * 5 // 100)
+    data = members[-1].data
+    # The label of the last sample ends with the last bar before the embargo.
+    assert bars - embargo - 5 <= data.validation.rows.max() < bars - embargo
+    # The last samples of training end as far before those that choose the epoch.
+    assert end_of(data.train) + embargo < data.validation.rows.min()

@@ -157,6 +157,26 @@ def test_the_same_account_is_the_same_trial_and_other_costs_are_another(model, e
     assert backtest(result.bundle, BacktestSettings(), plugins=example_plugins).trial_count.known == 2
 
 
+def test_the_path_is_the_trial_of_its_own_seeds(model, evaluated, example_plugins):
+    evaluation, result = model
+    assert result.bundle.manifest.evaluation.trained_with == evaluation.facts.seeds == (5, 6)
+    evaluated(seed=9)
+    assert backtest(result.bundle, BacktestSettings(**COSTS), plugins=example_plugins).trial_count.known == 2
+    other = train(None, TrainingSettings(evaluation="waves/2"), plugins=example_plugins)
+    assert backtest(other.bundle, BacktestSettings(**COSTS), plugins=example_plugins).trial_count.known == 2
+    assert backtest(other.bundle, BacktestSettings(), plugins=example_plugins).trial_count.known == 3
+
+
+@pytest.mark.parametrize("dates", [{"end": "2017-05-31"}, {"end": "2017-02-28"}], ids=lambda own: own["end"])
+def test_it_is_trained_from_an_evaluation_with_other_dates_too(evaluated, example_plugins, dates):
+    facts = evaluated(**dates).facts
+    manifest = train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins).bundle.manifest
+    assert manifest.data.fingerprint == facts.data_fingerprint
+    parts = manifest.data.split["EURUSD"]
+    assert f"{parts.reserve.start:%Y-%m-%d %H:%M} to {parts.reserve.end:%Y-%m-%d}" == "2017-03-14 21:00 to 2017-03-31"
+    assert parts.train.end <= parts.reserve.start
+
+
 def test_it_needs_no_plugin_for_its_path(model, example_plugins, monkeypatch):
     _, result = model
 

@@ -48,6 +48,7 @@ def backtest_look(
         operation: id of the operation that the backtest belongs to, if any.
     """
     manifest, simulation = bundle.manifest, account.simulation
+    evaluation = manifest.evaluation if trades_out_of_sample(manifest, settings) else None
     traded = [symbol.traded for symbol in inputs]
     return Look(
         kind="backtest",
@@ -56,7 +57,8 @@ def backtest_look(
         changes={},
         parent=None,
         # The models of an evaluation differ in the seed, and are one trial.
-        seed=None if trades_out_of_sample(manifest, settings) else manifest.seed,
+        seed=manifest.seed if evaluation is None else None,
+        seeds=() if evaluation is None else evaluation.trained_with,
         training_data=manifest.data.fingerprint,
         data=fingerprint(symbol.digest for symbol in inputs),
         timeframe=manifest.strategy.training_data.base_timeframe,

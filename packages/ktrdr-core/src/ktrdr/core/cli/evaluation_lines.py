@@ -204,8 +204,9 @@ def _print_reserve(facts: EvaluationFacts) -> None:
         ],
         right=columns,
     )
-    print_table(
-        ["reserve", "model (90%)"],
-        [[_name(name), _score(name, interval)] for name, interval in reserve.metrics.items()],
-        right=["model (90%)"],
-    )
+    if reserve.metrics:
+        print_table(
+            ["reserve", "model (90%)"],
+            [[_name(name), _score(name, interval)] for name, interval in reserve.metrics.items()],
+            right=["model (90%)"],
+        )

@@ -247,6 +247,7 @@ class EvaluationRecord(_Part):
         kind: kind of its folds.
         folds: number of folds.
         seeds: number of trainings of each fold.
+        trained_with: their seeds; empty in a bundle that was stored before they were.
         accounts: number of traded accounts, one for each path and seed.
         median: number of the path, and the seed, whose account has the lower median of the Sharpe ratios. The bundle
             has the predictions of this path.
@@ -263,6 +264,9 @@ class EvaluationRecord(_Part):
     kind: Literal["holdout", "walk_forward", "cpcv"]
     folds: Annotated[int, Field(ge=1, strict=True)]
     seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)]
+    trained_with: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)], ...], Field(max_length=MOST_SEEDS)
+    ] = ()
     accounts: Annotated[int, Field(ge=1, strict=True)]
     median: tuple[Annotated[int, Field(ge=1, strict=True)], Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)]]
     tested: Period

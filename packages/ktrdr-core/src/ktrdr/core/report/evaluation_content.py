@@ -396,7 +396,8 @@ def _reserve_tables(facts: EvaluationFacts) -> list[Table]:
                     *(Cell(format_metric(name, held.get(name)), "n", held.get(name)) for name in _ACCOUNT_METRICS),
                 ],
             ],
-            f"{reserve_sentence(facts)} Models of all data before it, one for each seed: {scores}.",
+            f"{reserve_sentence(facts)} Models of all data before it, one for each seed: "
+            f"{scores or 'no label fits into the reserve, so their predictions are not judged'}.",
         )
     ]
 

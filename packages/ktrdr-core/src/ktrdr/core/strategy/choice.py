@@ -12,7 +12,7 @@ from ktrdr.core.strategy.model import Strategy
 __all__ = ["choice_hash", "choice_of", "hash_choice"]
 
 # A name, a description and the data allowed for deployment change no result; `given` only lists the keys that the file
-# writes out; another seed repeats the same choice.
+# writes out; the seed is no part of the strategy, and each trial has its own beside this hash.
 _IGNORED = {"name", "description", "version", "deployment"}
 _IGNORED_IN_TRAINING = {"given", "seed"}
 

@@ -43,8 +43,9 @@ class EvaluatedSource:
     def cut(self, bars: Mapping[str, Mapping[str, Bars]]) -> dict[str, dict[str, Bars]]:
         """Return the evaluated bars by symbol and timeframe: those before the reserve, and before later imports."""
         later = any(next(iter(own.values())).time[-1] >= self.until for own in bars.values())
-        # Without later bars nothing is cut: the last bar of a longer timeframe may close after the last base bar.
-        return {symbol: before_reserve(own, self.until if later else None) for symbol, own in bars.items()}
+        # Without either nothing is cut: the last bar of a longer timeframe may close after the last base bar.
+        cut = later or self.record.reserve is not None
+        return {symbol: before_reserve(own, self.until if cut else None) for symbol, own in bars.items()}
 
     def check(self, fingerprint: str) -> None:
         """Check that the bars are those that were evaluated.

@@ -29,6 +29,7 @@ from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.evaluated_source import EvaluatedSource
+from ktrdr.core.training.file_reserve import bars_of_file
 from ktrdr.core.training.importance import JudgedSamples, permutation_importance
 from ktrdr.core.training.overrides import override
 from ktrdr.core.training.part_evaluation import evaluate_part, judged_samples
@@ -127,6 +128,7 @@ class TrainingExecutor:
         source: EvaluatedSource | None = None,
     ) -> None:
         self.strategy = override(strategy, settings)
+        self._dates = strategy.training_data.date_range
         self._source = source
         self._text = text
         self._trials, self._changes = trials, overrides_of(settings)
@@ -267,7 +269,10 @@ class TrainingExecutor:
         section = self.strategy.validation
         if section is None or not section.reserve:
             return {symbol: dict(own) for symbol, own in bars.items()}, None
+        data = self.strategy.training_data
         base = {symbol: next(iter(own.values())) for symbol, own in bars.items()}
+        if data.date_range != self._dates:
+            base = bars_of_file(self._bar_store, data.symbols, data.base_timeframe, self._dates)
         start = reserve_start([own.time for own in base.values()], section.reserve)
         kept = sum(len(own.between(start, None)) for own in base.values())
         cut = self._steps.run("reserve", lambda: cut_reserve(bars, start), lambda _: f"{kept:,} bars are not touched")

@@ -85,7 +85,7 @@ def cut_reserve(bars: Mapping[str, Mapping[str, Bars]], reserve: np.datetime64 |
             if reserve is not None and not len(part):
                 raise BadInputError(
                     f"{symbol} has no {timeframe} bars before the reserve, which begins at {format_time(reserve)}; use"
-                    " more data or a smaller `validation.reserve`, or leave the symbol out"
+                    " more data, an earlier start or a smaller `validation.reserve`, or leave the symbol out"
                 )
     return cut
 

@@ -125,7 +125,9 @@ class Look:
         text: the strategy file as it was written.
         changes: overrides of the strategy file, by dotted key.
         parent: ``strategy`` of the unchanged strategy; ``None`` if nothing was changed.
-        seed: seed of every random choice; ``None`` for an evaluation of several models, whose seeds are one trial.
+        seed: seed of every random choice; ``None`` if there are ``seeds``.
+        seeds: of the models of an evaluation. Together they are one trial, and other seeds are another; in a row of a
+            ledger they are in the members.
         training_data: fingerprint of the data the model was fitted to.
         data: fingerprint of the bars looked at.
         timeframe: timeframe of these bars.
@@ -155,6 +157,7 @@ class Look:
     metrics: Mapping[str, Any]
     returns: DailyReturns | None = None
     model: str = ""
+    seeds: tuple[int, ...] = ()
     chosen_among: int | None = None
     operation: str | None = None
     before_ledger: bool = False
@@ -176,6 +179,7 @@ class Look:
             "span": self.span.to_json(),
             "reserve": None if self.reserve is None else self.reserve.to_json(),
             "changes": dict(self.changes),
+            "seeds": list(self.seeds),
             "account": dict(self.account),
             "metrics": dict(self.metrics),
             "returns": None if self.returns is None else self.returns.to_json(),
@@ -194,6 +198,7 @@ class Look:
                 **{
                     **data,
                     "span": Span.from_json(data["span"]),
+                    "seeds": tuple(data.get("seeds", ())),
                     "reserve": None if reserve is None else Span.from_json(reserve),
                     "returns": None if returns is None else DailyReturns.from_json(returns),
                 }
@@ -205,8 +210,8 @@ class Look:
 
     @property
     def fitted(self) -> str:
-        """Hash of the choice of a model; a training and the backtests of its model share it."""
-        return digest([self.strategy, self.seed, self.training_data])
+        """Hash of the choice of a model or of several seeds; a training and the backtests of its model share it."""
+        return digest([self.strategy, list(self.seeds) or self.seed, self.training_data])
 
     @property
     def trial(self) -> str:

@@ -27,6 +27,8 @@ def evaluation_look(
 ) -> Look:
     """Return the record of an evaluation: one trial, however many trainings it has.
 
+    Other seeds are another trial, as whoever evaluates again with them could keep the result that is better.
+
     Args:
         strategy: the strategy with every override of the run.
         text: text of the strategy file.
@@ -43,6 +45,7 @@ def evaluation_look(
         changes=settings.model_dump(mode="json", exclude_defaults=True, include=_OVERRIDES),
         parent=None,
         seed=None,
+        seeds=tuple(dict.fromkeys(own.seed for own in accounts.results)),
         training_data=training_data,
         data=fingerprint(own.digest for own in traded.inputs),
         timeframe=strategy.training_data.base_timeframe,

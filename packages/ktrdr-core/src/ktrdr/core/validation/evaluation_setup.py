@@ -11,15 +11,17 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.features.inputs import stored_inputs
 from ktrdr.core.features.normalizers import normalized_columns
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.limits import MOST_NORMALIZERS
 from ktrdr.core.plugins.contract import Device, ModelType, PluginInfo, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
-from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation, Strategy, ValidationSection
-from ktrdr.core.training.preparation import load_symbol
-from ktrdr.core.training.reserve import cut_reserve
+from ktrdr.core.strategy.model import CpcvValidation, DateRange, HoldoutValidation, Strategy, ValidationSection
+from ktrdr.core.training.file_reserve import bars_of_file
+from ktrdr.core.training.preparation import load_symbol, span_of
+from ktrdr.core.training.reserve import cut_reserve, reserve_start
 from ktrdr.core.training.task import create_task, detect_device, window_of
 from ktrdr.core.validation.bar_ranges import count_bars, last_bars, up_to
 from ktrdr.core.validation.fold_plan import Fold, FoldPlan, Range
@@ -46,7 +48,7 @@ class EvaluationSetup:
         task: the training of the strategy.
         window: number of rows of a sample.
         pipeline: pipeline of the features.
-        stored: all bars, with those of the reserve.
+        stored: the bars before the reserve and those of the reserve, which ends with the dates of the strategy file.
         bars: the bars before the reserve.
         plan: the folds.
     """
@@ -87,12 +89,19 @@ class EvaluationSetup:
 
 
 def set_up(
-    strategy: Strategy, *, bar_store: BarStore, plugins: PluginManager, device: str, steps: Steps
+    strategy: Strategy,
+    file_dates: DateRange,
+    *,
+    bar_store: BarStore,
+    plugins: PluginManager,
+    device: str,
+    steps: Steps,
 ) -> EvaluationSetup:
     """Choose backend and device, read the bars, and plan the folds.
 
     Args:
         strategy: the strategy with every override of the run.
+        file_dates: dates of the strategy file, without overrides; the reserve is at the end of these.
         bar_store: store of the bars.
         plugins: the installed backends.
         device: name or kind of a device, or ``auto``.
@@ -120,6 +129,13 @@ def set_up(
     common_world(part for own in stored.values() for part in own.values())
     base = {symbol: own[pipeline.timeframes[0]] for symbol, own in stored.items()}
     validation = strategy.validation if strategy.validation is not None else CpcvValidation()
+    moved = validation.reserve > 0 and dates != file_dates
+    of_file = bars_of_file(bar_store, symbols, pipeline.timeframes[0], file_dates) if moved else base
+    reserve = reserve_start([own.time for own in of_file.values()], validation.reserve)
+    bars = cut_reserve(stored, reserve)
+    if moved:
+        start, end = span_of(dates)[0], span_of(file_dates)[1]
+        stored = {symbol: stored_inputs(bar_store, symbol, pipeline.timeframes, start, end) for symbol in symbols}
     one = next(iter(base.values()))
     look_ahead = make_labels(strategy.training.labels, one[:0]).look_ahead
     chosen = steps.run("device", lambda: detect_device(plugins, plugin.name, device), lambda found: found.name)
@@ -134,10 +150,10 @@ def set_up(
             embargo=strategy.training.embargo,
             bar=np.timedelta64(one.timeframe.nanoseconds, "ns"),
             window=window,
+            reserve=reserve,
         ),
         lambda made: f"{len(made.folds):,} folds, {len(made.paths):,} path{'' if len(made.paths) == 1 else 's'}",
     )
-    bars = cut_reserve(stored, plan.reserve)
     return EvaluationSetup(strategy, validation, plugin, model_type, chosen, task, window, pipeline, stored, bars, plan)
 
 

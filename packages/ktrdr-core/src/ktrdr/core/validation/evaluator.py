@@ -100,6 +100,7 @@ class Evaluator:
         cancellation: Cancellation | None = None,
     ) -> None:
         self.strategy = override_evaluated(strategy, settings)
+        self._dates = strategy.training_data.date_range
         self._text, self._settings = text, settings
         self._bar_store, self._plugins, self._trials = bar_store, plugins, trials
         self._resume, self._operation = resume, operation
@@ -130,6 +131,7 @@ class Evaluator:
         with self._timed("data"):
             setup = set_up(
                 self.strategy,
+                self._dates,
                 bar_store=self._bar_store,
                 plugins=self._plugins,
                 device=self._settings.device,

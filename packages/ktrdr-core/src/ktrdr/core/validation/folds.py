@@ -50,6 +50,7 @@ def plan_folds(
     bar: np.timedelta64,
     window: int = 1,
     fold_validation: float = FOLD_VALIDATION,
+    reserve: np.datetime64 | None = None,
 ) -> FoldPlan:
     """Return the folds of an evaluation, purged and embargoed on the timeline of all symbols.
 
@@ -64,12 +65,13 @@ def plan_folds(
         bar: length of a base bar.
         window: number of rows that one sample uses.
         fold_validation: share of a fold's training part that is its validation part. A holdout has its own.
+        reserve: open of the first bar of the reserve; by default ``validation.reserve`` of the bars given.
 
     Raises:
         BadInputError: there are no bars before the reserve, more groups than bars, a test part that is not longer than
             ``look_ahead``, a fold whose training part is empty, or more folds than are allowed.
     """
-    start = reserve_start(times.values(), validation.reserve)
+    start = reserve if reserve is not None else reserve_start(times.values(), validation.reserve)
     time = timeline(times.values())
     reserved = 0 if start is None else int(np.count_nonzero(time >= start))
     time = time[: len(time) - reserved]

@@ -98,10 +98,12 @@ def open_reserve(
     times = {symbol: bars.time for symbol, bars in whole.base.items()}
     timeline = np.unique(np.concatenate(list(times.values())))
     judge = Judge(setup.task.classes, whole.labels, times, timeline, setup.plan.look_ahead)
-    judged = {
-        symbol: own[whole.usable[symbol][own]] if len(fold.rows.train[symbol]) else own[:0]
-        for symbol, own in rows.items()
-    }
+    judged = {symbol: own[:0] for symbol, own in rows.items()}
+    for symbol, own in rows.items():
+        if len(fold.rows.train[symbol]):
+            # Of the last bars, only those labels are known that were settled early: the ones of fast moves.
+            known = own[own < len(whole.base[symbol]) - setup.plan.look_ahead]
+            judged[symbol] = known[whole.usable[symbol][known]]
     metrics = {}
     if any(len(own) for own in judged.values()):
         samples = judge.samples(judged)

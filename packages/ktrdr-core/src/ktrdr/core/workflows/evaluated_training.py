@@ -26,6 +26,7 @@ def _record(facts: EvaluationFacts) -> EvaluationRecord:
         kind=facts.validation.type,
         folds=len(facts.folds),
         seeds=len(facts.seeds),
+        trained_with=facts.seeds,
         accounts=len(facts.paths),
         median=facts.median_path,
         tested=_period(facts.tested),
