@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.validation.stored_evaluation import (
     list_evaluations,
     load_evaluation,
+    load_facts,
     read_evaluation,
     read_facts,
     recount_evaluation,
@@ -189,6 +191,30 @@ def test_what_is_damaged_or_hostile_is_refused_in_one_sentence(stored, damage):
     listed = list_evaluations(stored.parents[1])
     assert [entry.name for entry in listed] == ["waves/1"]
     assert (listed[0].facts is None) == bool(listed[0].problem)
+
+
+def test_the_name_in_the_file_must_be_that_of_the_directory(stored):
+    """A copy under another number would pass for the original, and its report would be written into it."""
+    root = stored.parents[1]
+    shutil.copytree(stored, root / "waves" / "2")
+    shutil.copytree(stored, root / "other" / "1")
+    for name in ("waves/2", "other/1"):
+        told = f"^evaluation {name} is damaged: evaluation.json belongs to waves/1; .*, or remove {root / name}$"
+        for read in (load_evaluation, load_facts):
+            with pytest.raises(BadInputError, match=told):
+                read(name, root)
+    listed = {entry.name: entry for entry in list_evaluations(root)}
+    assert [name for name, entry in listed.items() if entry.facts is not None] == ["waves/1"]
+    assert "belongs to waves/1" in listed["other/1"].problem
+    # An unpacked archive is in a directory of any name.
+    assert read_evaluation(root / "other" / "1").facts.evaluation == "waves/1"
+
+
+@pytest.mark.parametrize("name", ["../../x/1", "waves", "waves/0", "/etc/1"])
+def test_a_name_that_no_evaluation_can_have_is_refused(stored, name):
+    changed(stored, lambda facts: facts.update(evaluation=name))
+    with pytest.raises(BadInputError, match="^evaluation waves/1 is damaged: evaluation.json: 'evaluation': "):
+        read_evaluation(stored)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

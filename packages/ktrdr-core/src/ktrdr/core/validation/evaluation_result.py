@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from ktrdr.core.files.json_values import plain_json
+from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.strategy.model import ValidationSection
 
 __all__ = [
@@ -194,7 +195,7 @@ class EvaluationFacts(_Part):
     """
 
     schema_version: Literal[1] = 1
-    evaluation: str = ""
+    evaluation: Annotated[str, Field(pattern=f"^({NAME_PATTERN}/{VERSION_PATTERN})?$")] = ""
     strategy: str
     model: str
     plugin: str

@@ -35,6 +35,7 @@ __all__ = [
     "evaluation_directory",
     "list_evaluations",
     "load_evaluation",
+    "load_facts",
     "read_evaluation",
     "read_facts",
     "recount_evaluation",
@@ -93,7 +94,9 @@ def store_evaluation(evaluation: Evaluation, *, root: Path | None = None, operat
         root=root,
         left_by=None if operation is None else lambda place: _left_by(place, operation),
     )
-    return written[0] if written else read_evaluation(directory)
+    if written:
+        return written[0]
+    return _told(directory, lambda: _evaluation(directory, _name(directory)))
 
 
 def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
@@ -115,7 +118,22 @@ def load_evaluation(ref: str, root: Path | None = None) -> Evaluation:
         NotFoundError: there is no such evaluation; the message names what is stored.
         BadInputError: ``ref`` is not a reference, or the files are damaged.
     """
-    return read_evaluation(evaluation_directory(ref, root))
+    directory = evaluation_directory(ref, root)
+    return _told(directory, lambda: _evaluation(directory, _name(directory)))
+
+
+def load_facts(ref: str, root: Path | None = None) -> EvaluationFacts:
+    """Return the facts of a stored evaluation without its curves.
+
+    Args:
+        ref: ``name/3``, or ``name`` for the latest evaluation of a strategy.
+        root: directory of the store; by default ``$KTRDR_HOME/evaluations``.
+
+    Raises:
+        NotFoundError: there is no such evaluation; the message names what is stored.
+        BadInputError: ``ref`` is not a reference, or the file is damaged.
+    """
+    return _stored_facts(evaluation_directory(ref, root))
 
 
 def list_evaluations(root: Path | None = None) -> tuple[EvaluationEntry, ...]:
@@ -126,16 +144,16 @@ def list_evaluations(root: Path | None = None) -> tuple[EvaluationEntry, ...]:
     """
     entries = []
     for directory in stored_evaluations(root):
-        name = f"{directory.parent.name}/{directory.name}"
+        name = _name(directory)
         try:
-            entries.append(EvaluationEntry(name, read_facts(directory)))
+            entries.append(EvaluationEntry(name, _stored_facts(directory)))
         except BadInputError as error:
             entries.append(EvaluationEntry(name, None, str(error)))
     return tuple(entries)
 
 
 def read_facts(directory: Path) -> EvaluationFacts:
-    """Return the facts of an evaluation without its curves.
+    """Return the facts of an evaluation in any directory, without its curves.
 
     Raises:
         BadInputError: the file is missing, damaged or hostile.
@@ -144,22 +162,12 @@ def read_facts(directory: Path) -> EvaluationFacts:
 
 
 def read_evaluation(directory: Path) -> Evaluation:
-    """Return the evaluation in a directory.
+    """Return the evaluation in a directory outside the store, which may have any name.
 
     Raises:
         BadInputError: a file is missing, damaged or hostile, or the files do not belong together.
     """
-
-    def read() -> Evaluation:
-        facts = _facts(directory)
-        strategy = _model(directory / _STRATEGY_FILE, Strategy)
-        if strategy.name != facts.strategy or strategy.training_data.symbols != facts.symbols:
-            raise FileError(f"{_STRATEGY_FILE} is of another strategy than {EVALUATION_FILE}")
-        text = read_plain(directory / _TEXT_FILE, 4 * LONGEST_STRATEGY).decode("utf-8")
-        arrays = read_safetensors(directory / _CURVES_FILE, LARGEST_BUNDLE_FILE)
-        return Evaluation(facts, strategy, text, _curves(arrays, facts), _out_of_sample(arrays, facts))
-
-    return _told(directory, read)
+    return _told(directory, lambda: _evaluation(directory))
 
 
 def recounted(result: Mapping[str, Any], count: TrialCount, opened: TrialCount | None = None) -> dict[str, Any]:
@@ -198,9 +206,18 @@ def recount_evaluation(directory: Path, result: Mapping[str, Any]) -> None:
 
 def _left_by(directory: Path, operation: str) -> bool:
     try:
-        return read_facts(directory).operation == operation
+        return _stored_facts(directory).operation == operation
     except BadInputError:
         return False
+
+
+def _name(directory: Path) -> str:
+    """Return the name that an evaluation has in the store, by its directory."""
+    return f"{directory.parent.name}/{directory.name}"
+
+
+def _stored_facts(directory: Path) -> EvaluationFacts:
+    return _told(directory, lambda: _facts(directory, _name(directory)))
 
 
 def _told(directory: Path, read: Callable[[], T]) -> T:
@@ -208,9 +225,8 @@ def _told(directory: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (FileError, UnicodeDecodeError) as error:
-        name = f"{directory.parent.name}/{directory.name}"
         raise BadInputError(
-            f"evaluation {name} is damaged: {error}; evaluate the strategy again, or remove {directory}"
+            f"evaluation {_name(directory)} is damaged: {error}; evaluate the strategy again, or remove {directory}"
         ) from None
 
 
@@ -243,9 +259,28 @@ def _control_character(value: Any) -> str:
     return ""
 
 
-def _facts(directory: Path) -> EvaluationFacts:
-    """Read the facts, and check what readers of them rely on."""
+def _evaluation(directory: Path, name: str = "") -> Evaluation:
+    """Read all files; ``name`` as in :func:`_facts`."""
+    facts = _facts(directory, name)
+    strategy = _model(directory / _STRATEGY_FILE, Strategy)
+    if strategy.name != facts.strategy or strategy.training_data.symbols != facts.symbols:
+        raise FileError(f"{_STRATEGY_FILE} is of another strategy than {EVALUATION_FILE}")
+    text = read_plain(directory / _TEXT_FILE, 4 * LONGEST_STRATEGY).decode("utf-8")
+    arrays = read_safetensors(directory / _CURVES_FILE, LARGEST_BUNDLE_FILE)
+    return Evaluation(facts, strategy, text, _curves(arrays, facts), _out_of_sample(arrays, facts))
+
+
+def _facts(directory: Path, name: str = "") -> EvaluationFacts:
+    """Read the facts, and check what readers of them rely on.
+
+    Args:
+        directory: of the files.
+        name: the name that they must have, because others find the directory by it; empty if any will do.
+    """
     facts = _model(directory / EVALUATION_FILE, EvaluationFacts)
+    if name and facts.evaluation != name:
+        # A copied or renamed directory: what is written for this name would land in the other one.
+        raise FileError(f"{EVALUATION_FILE} belongs to {facts.evaluation or 'no stored evaluation'}")
     accounts = [(own.path, own.seed) for own in facts.paths]
     if facts.median_path not in accounts or len(set(accounts)) < len(accounts):
         raise FileError(f"{EVALUATION_FILE} names a median path that is none of its accounts, or an account twice")
