@@ -156,6 +156,30 @@ DAMAGES = {
     "no folds": lambda own: changed(own, lambda facts: facts.update(folds=[])),
     "other seeds": lambda own: changed(own, lambda facts: facts.update(seeds=[1, 2])),
     "fold without seeds": lambda own: changed(own, lambda facts: facts["folds"][0].update(seeds=[])),
+    "fold without test": lambda own: changed(own, lambda facts: facts["folds"][0].update(test=[])),
+    "fold without metrics": lambda own: changed(own, lambda facts: facts["folds"][1].update(metrics={})),
+    "fold without samples": lambda own: changed(own, lambda facts: facts["folds"][0].update(samples={})),
+    "fold without samples of a part": lambda own: changed(own, lambda facts: facts["folds"][0]["samples"].pop("train")),
+    "no metrics": lambda own: changed(own, lambda facts: facts.update(metrics={})),
+    "no log loss": lambda own: changed(own, lambda facts: facts["metrics"].pop("log_loss")),
+    "unknown metric": lambda own: changed(own, lambda facts: facts["metrics"].update(luck={"value": 1})),
+    "no account": lambda own: changed(own, lambda facts: facts.update(account={})),
+    "no slippage": lambda own: changed(own, lambda facts: facts["account"].pop("slippage")),
+    "odd provenance": lambda own: changed(own, lambda facts: facts.update(provenance={"git": 5})),
+    "odd packages": lambda own: changed(own, lambda facts: facts["provenance"]["environment"].update(packages=[1])),
+    "late epoch": lambda own: changed(own, lambda facts: facts.update(best_epoch=10**30)),
+    "late epoch of a fold": lambda own: changed(own, lambda f: f["folds"][0]["seeds"][0].update(best_epoch=10**30)),
+    "tested backwards": lambda own: changed(
+        own, lambda facts: facts.update(tested={"start": facts["tested"]["end"], "end": facts["tested"]["start"]})
+    ),
+    "empty count": lambda own: changed(own, lambda facts: facts.update(trial_count={})),
+    "count in words": lambda own: changed(own, lambda facts: facts.update(trial_count={"known": "x", "ledger": "y"})),
+    "count with more": lambda own: changed(
+        own, lambda facts: facts.update(trial_count={"known": 1, "ledger": "y", "more": 1})
+    ),
+    "count of lists": lambda own: changed(
+        own, lambda facts: facts.update(trial_count={"known": 1, "ledger": "y", "spread": [1]})
+    ),
     "other strategy": lambda own: changed(own, lambda facts: facts.update(strategy="other")),
     "other symbols": lambda own: changed(own, lambda facts: facts.update(symbols=["AAPL"])),
     "other output": lambda own: changed(own, lambda facts: facts.update(output="regression")),
@@ -172,6 +196,7 @@ DAMAGES = {
     "other type": lambda own: arrays_changed(own, lambda arrays: arrays.update(close=arrays["close"].astype("<f4"))),
     "other shape": lambda own: arrays_changed(own, lambda arrays: arrays.update(equity=arrays["equity"][:-1])),
     "unknown equity": lambda own: arrays_changed(own, lambda arrays: set_value(arrays["equity"], (0, 5), np.nan)),
+    "immense equity": lambda own: arrays_changed(own, lambda a: a.update(equity=np.full_like(a["equity"], 1.7e308))),
     "infinite output": lambda own: arrays_changed(own, lambda arrays: set_value(arrays["outputs/EURUSD"], 5, np.inf)),
     "time backwards": lambda own: arrays_changed(own, lambda arrays: arrays.update(time=arrays["time"][::-1])),
     "negative time": lambda own: arrays_changed(own, lambda arrays: set_value(arrays["time"], (0, 1), -1)),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.evaluations.evaluation_store import (
@@ -29,6 +29,7 @@ from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.validation.evaluation_parts import Curves, Evaluation, OutOfSample
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
+from ktrdr.core.validation.evaluation_sentences import HEADLINES, SCORES
 
 __all__ = [
     "EvaluationEntry",
@@ -50,6 +51,10 @@ M = TypeVar("M", bound=BaseModel)
 _TEXT_FILE = "strategy.yaml"
 _STRATEGY_FILE = "strategy.json"
 _CURVES_FILE = "curves.safetensors"
+_ACCOUNT = ("capital", "commission", "slippage")
+_COUNT = TypeAdapter(TrialCount)
+# Larger values cannot be drawn: the differences of float64 numbers near the largest are infinite.
+_LARGEST_VALUE = 1e100
 # Printed unchanged: no control characters, which could move the cursor of a terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -288,7 +293,35 @@ def _facts(directory: Path, name: str = "") -> EvaluationFacts:
         raise FileError(f"{EVALUATION_FILE} has no folds, no symbols, or accounts of other seeds than its own")
     if any(tuple(own.seed for own in fold.seeds) != facts.seeds for fold in facts.folds):
         raise FileError(f"{EVALUATION_FILE} has a fold with other seeds than its own")
+    _check_results(facts)
+    if facts.trial_count is not None:
+        _check_count(facts.trial_count)
     return facts
+
+
+def _check_results(facts: EvaluationFacts) -> None:
+    """Check that whatever is shown without asking is there, and that metrics have names that can be shown."""
+    for number, fold in enumerate(facts.folds, 1):
+        if not fold.test or not all(fold.samples.get(part, -1) >= 0 for part in ("train", "validation", "test")):
+            raise FileError(f"{EVALUATION_FILE} lacks the test part of fold {number}, or the samples of a part")
+    reserve = {} if facts.reserve is None else facts.reserve.metrics
+    for metrics in (facts.metrics, *(fold.metrics for fold in facts.folds)):
+        if missing := [name for name in HEADLINES[facts.output] if name not in metrics]:
+            raise FileError(f"{EVALUATION_FILE} lacks the metric `{missing[0]}` of a fold, or of all folds")
+    for name in (*facts.metrics, *(name for fold in facts.folds for name in fold.metrics), *reserve):
+        if name not in SCORES:
+            raise FileError(f"{EVALUATION_FILE} has a metric {quoted(name)}, which no prediction has")
+    if wrong := sorted(facts.account.keys() ^ set(_ACCOUNT)):
+        raise FileError(f"{EVALUATION_FILE}: `account` has {', '.join(_ACCOUNT)}; {quoted(wrong[0])} lacks or is more")
+
+
+def _check_count(content: Mapping[str, Any]) -> None:
+    try:
+        # Readers call from_json, which checks the keys but no types.
+        count = TrialCount.from_json(dict(content)).to_json()
+        _COUNT.validate_json(json.dumps(count, allow_nan=False), strict=True)
+    except (TypeError, ValueError):
+        raise FileError(f"{EVALUATION_FILE}: `trial_count` is no count of trials") from None
 
 
 def _json(model: BaseModel) -> str:
@@ -334,6 +367,8 @@ def _values(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...],
         raise FileError(f"{_CURVES_FILE} has no array {quoted(name)} of shape {shape}")
     if np.isinf(found).any() or (known and np.isnan(found).any()):
         raise FileError(f"{_CURVES_FILE}: {quoted(name)} has values that are not numbers")
+    if (np.abs(found) > _LARGEST_VALUE).any():
+        raise FileError(f"{_CURVES_FILE}: {quoted(name)} has values above {_LARGEST_VALUE:g}")
     return found
 
 
