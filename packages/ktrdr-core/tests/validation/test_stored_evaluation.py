@@ -242,6 +242,43 @@ def test_a_name_that_no_evaluation_can_have_is_refused(stored, name):
         read_evaluation(stored)
 
 
+def moved(arrays, nanoseconds):
+    """Move the times of the predictions, which are stored as halves."""
+    time = np.ascontiguousarray(arrays["time/EURUSD"]).view("<i8").reshape(-1) + nanoseconds
+    arrays["time/EURUSD"] = time.view("<i4").reshape(-1, 2)
+
+
+def cut(arrays):
+    for name in ("time/EURUSD", "outputs/EURUSD"):
+        arrays[name] = arrays[name][:0]
+
+
+# What a bundle refuses, too: a model that is trained from the evaluation would have these predictions.
+NO_PREDICTIONS = {
+    "above 1": (lambda arrays: arrays["outputs/EURUSD"].fill(7.0), "are not probabilities of 3 classes, or missing"),
+    "known in part": (lambda arrays: set_value(arrays["outputs/EURUSD"], (50, 0), np.nan), "are not probabilities"),
+    "late": (lambda arrays: moved(arrays, 10**18), "do not ascend within `tested`"),
+    "early": (lambda arrays: moved(arrays, -(10**17)), "do not ascend within `tested`"),
+    "part of a second": (lambda arrays: moved(arrays, 5 * 10**8), "do not ascend within `tested`"),
+    "none": (cut, "do not ascend within `tested`"),
+}
+
+
+@pytest.mark.parametrize("damage", NO_PREDICTIONS)
+def test_predictions_that_are_no_predictions_are_refused(stored, damage):
+    change, told = NO_PREDICTIONS[damage]
+    arrays_changed(stored, change)
+    with pytest.raises(BadInputError, match=f"^evaluation waves/1 is damaged: curves.safetensors: .* {told}"):
+        read_evaluation(stored)
+
+
+def test_tested_bars_of_another_year_are_refused(stored):
+    tested = {"start": "2018-01-01T00:00:00Z", "end": "2018-05-06T00:00:00Z"}
+    changed(stored, lambda facts: facts.update(tested=tested))
+    with pytest.raises(BadInputError, match="the times of EURUSD do not ascend within `tested` of evaluation.json"):
+        read_evaluation(stored)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["evaluation.json", "strategy.json", "strategy.yaml", "curves.safetensors"]),

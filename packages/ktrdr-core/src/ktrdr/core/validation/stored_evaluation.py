@@ -24,6 +24,7 @@ from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.files.reading import FileError, parse_json, read_plain
 from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_JSON, LONGEST_STRATEGY
+from ktrdr.core.models.out_of_sample import are_predictions, ascends_within, predictions_in_words
 from ktrdr.core.short_texts import quoted
 from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.trials.trial_count import TrialCount
@@ -360,12 +361,18 @@ def _times(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return time
 
 
-def _values(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, known: bool) -> np.ndarray:
-    """Return float64 values of a shape; without NaN and infinity if ``known``."""
+def _values(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 values of a shape."""
     found = arrays.get(name)
     if found is None or found.dtype != np.float64 or found.shape != shape:
         raise FileError(f"{_CURVES_FILE} has no array {quoted(name)} of shape {shape}")
-    if np.isinf(found).any() or (known and np.isnan(found).any()):
+    return found
+
+
+def _curve(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 values of a shape that can be drawn."""
+    found = _values(arrays, name, shape)
+    if not np.isfinite(found).all():
         raise FileError(f"{_CURVES_FILE}: {quoted(name)} has values that are not numbers")
     if (np.abs(found) > _LARGEST_VALUE).any():
         raise FileError(f"{_CURVES_FILE}: {quoted(name)} has values above {_LARGEST_VALUE:g}")
@@ -379,9 +386,9 @@ def _curves(arrays: Mapping[str, np.ndarray], facts: EvaluationFacts) -> Curves:
         raise FileError(f"{_CURVES_FILE} has no bars")
     return Curves(
         time,
-        _values(arrays, "equity", (len(facts.paths), bars), known=True),
-        _values(arrays, "buy_and_hold", (bars,), known=True),
-        _values(arrays, "close", (bars,), known=True),
+        _curve(arrays, "equity", (len(facts.paths), bars)),
+        _curve(arrays, "buy_and_hold", (bars,)),
+        _curve(arrays, "close", (bars,)),
     )
 
 
@@ -390,8 +397,17 @@ def _out_of_sample(arrays: Mapping[str, np.ndarray], facts: EvaluationFacts) -> 
     found = {}
     for symbol in facts.symbols:
         time = _times(arrays, f"time/{symbol}")
-        shape = (len(time), len(CLASSES)) if facts.output == "classification" else (len(time),)
-        found[symbol] = OutOfSample(time, _values(arrays, f"outputs/{symbol}", shape, known=False))
+        classes = len(CLASSES) if facts.output == "classification" else 0
+        shape = (len(time), classes) if classes else (len(time),)
+        outputs = _values(arrays, f"outputs/{symbol}", shape)
+        # The checks of a bundle: a model that is trained from the evaluation has these predictions in its own.
+        if not ascends_within(time.astype(np.int64) / 1e9, facts.tested.start, facts.tested.end):
+            raise FileError(f"{_CURVES_FILE}: the times of {symbol} do not ascend within `tested` of {EVALUATION_FILE}")
+        if not are_predictions(outputs, classes):
+            raise FileError(
+                f"{_CURVES_FILE}: the outputs of {symbol} are not {predictions_in_words(classes)}, or missing"
+            )
+        found[symbol] = OutOfSample(time, outputs)
         expected |= {f"time/{symbol}", f"outputs/{symbol}"}
     if unknown := sorted(arrays.keys() - expected):
         raise FileError(f"{_CURVES_FILE} has an array {quoted(unknown[0])} of no symbol of the evaluation")
