@@ -121,6 +121,20 @@ def test_what_a_killed_writer_left_is_removed_and_its_number_is_used(evaluation,
     assert not left.exists()
 
 
+def test_the_number_of_deleted_files_is_not_used_again(evaluation, tmp_path):
+    """As docs/operations.md says: the files are deleted, the directories are kept."""
+    for _ in range(2):
+        store_evaluation(evaluation, root=tmp_path)
+    for path in [*tmp_path.rglob("*")]:
+        if path.is_file():
+            path.unlink()
+    assert list_evaluations(tmp_path) == ()
+    with pytest.raises(NotFoundError, match="there is no evaluation of `waves`"):
+        load_evaluation("waves", tmp_path)
+    assert store_evaluation(evaluation, root=tmp_path, operation="abc").facts.evaluation == "waves/3"
+    assert [entry.name for entry in list_evaluations(tmp_path)] == ["waves/3"]
+
+
 def changed(stored, change):
     """Change the JSON of the facts."""
     path = stored / "evaluation.json"
