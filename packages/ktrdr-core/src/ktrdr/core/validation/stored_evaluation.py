@@ -312,8 +312,8 @@ def _check_results(facts: EvaluationFacts) -> None:
     for name in (*facts.metrics, *(name for fold in facts.folds for name in fold.metrics), *reserve):
         if name not in SCORES:
             raise FileError(f"{EVALUATION_FILE} has a metric {quoted(name)}, which no prediction has")
-    if wrong := sorted(facts.account.keys() ^ set(_ACCOUNT)):
-        raise FileError(f"{EVALUATION_FILE}: `account` has {', '.join(_ACCOUNT)}; {quoted(wrong[0])} lacks or is more")
+    if facts.account.keys() != set(_ACCOUNT):
+        raise FileError(f"{EVALUATION_FILE}: `account` must have {', '.join(_ACCOUNT)}, and nothing else")
 
 
 def _check_count(content: Mapping[str, Any]) -> None:
