@@ -114,6 +114,8 @@ def test_what_is_stored_is_listed_and_loaded(evaluation, file):
     loaded = kt.evaluations.load("waves/1")
     pd.testing.assert_frame_equal(loaded.equity, evaluation.equity)
     pd.testing.assert_frame_equal(loaded.metrics, evaluation.metrics)
+    with pytest.raises(kt.BadInputError, match="give the name of an evaluation, such as `name/3`, not a int$"):
+        kt.evaluations.load(5)
     with pytest.raises(kt.NotFoundError, match="`waves` has no evaluation 3 in .*; it has 1, 2"):
         kt.evaluations.load("waves/3")
 

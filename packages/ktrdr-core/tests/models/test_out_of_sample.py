@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
+from ktrdr.core.limits import LARGEST_OUT_OF_SAMPLE
 from ktrdr.core.models import out_of_sample
 from ktrdr.core.models.archive import export_bundle, import_bundle
 from ktrdr.core.models.bundle import BundleError
@@ -136,6 +139,23 @@ def test_a_large_file_is_refused_unread(store, add_evaluated, rewrite, monkeypat
     monkeypatch.setattr(out_of_sample, "LARGEST_OUT_OF_SAMPLE", 100)
     with pytest.raises(BundleError, match="100"):
         bundle.out_of_sample()
+
+
+def test_a_file_that_is_too_large_is_not_hashed(store, add_evaluated, monkeypatch):
+    bundle = add_evaluated()
+    os.truncate(bundle.directory / OUT_OF_SAMPLE_FILE, LARGEST_OUT_OF_SAMPLE + 1)
+    sizes, digest = [], hashlib.file_digest
+
+    def noted(file, kind):
+        sizes.append(os.fstat(file.fileno()).st_size)
+        return digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    for check in (lambda: store.verify(bundle.ref), bundle.out_of_sample):
+        with pytest.raises(BundleError, match="has 268,435,457 bytes, more than the 268,435,456 allowed"):
+            check()
+    assert sizes, "the files before it are hashed"
+    assert max(sizes) < LARGEST_OUT_OF_SAMPLE
 
 
 def test_more_predictions_than_a_bundle_may_have_are_refused(tmp_path, monkeypatch, predictions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.validation.stored_evaluation import (
     list_evaluations,
     load_evaluation,
+    load_facts,
     read_evaluation,
     read_facts,
     recount_evaluation,
@@ -119,6 +121,20 @@ def test_what_a_killed_writer_left_is_removed_and_its_number_is_used(evaluation,
     assert not left.exists()
 
 
+def test_the_number_of_deleted_files_is_not_used_again(evaluation, tmp_path):
+    """As docs/operations.md says: the files are deleted, the directories are kept."""
+    for _ in range(2):
+        store_evaluation(evaluation, root=tmp_path)
+    for path in [*tmp_path.rglob("*")]:
+        if path.is_file():
+            path.unlink()
+    assert list_evaluations(tmp_path) == ()
+    with pytest.raises(NotFoundError, match="there is no evaluation of `waves`"):
+        load_evaluation("waves", tmp_path)
+    assert store_evaluation(evaluation, root=tmp_path, operation="abc").facts.evaluation == "waves/3"
+    assert [entry.name for entry in list_evaluations(tmp_path)] == ["waves/3"]
+
+
 def changed(stored, change):
     """Change the JSON of the facts."""
     path = stored / "evaluation.json"
@@ -154,6 +170,30 @@ DAMAGES = {
     "no folds": lambda own: changed(own, lambda facts: facts.update(folds=[])),
     "other seeds": lambda own: changed(own, lambda facts: facts.update(seeds=[1, 2])),
     "fold without seeds": lambda own: changed(own, lambda facts: facts["folds"][0].update(seeds=[])),
+    "fold without test": lambda own: changed(own, lambda facts: facts["folds"][0].update(test=[])),
+    "fold without metrics": lambda own: changed(own, lambda facts: facts["folds"][1].update(metrics={})),
+    "fold without samples": lambda own: changed(own, lambda facts: facts["folds"][0].update(samples={})),
+    "fold without samples of a part": lambda own: changed(own, lambda facts: facts["folds"][0]["samples"].pop("train")),
+    "no metrics": lambda own: changed(own, lambda facts: facts.update(metrics={})),
+    "no log loss": lambda own: changed(own, lambda facts: facts["metrics"].pop("log_loss")),
+    "unknown metric": lambda own: changed(own, lambda facts: facts["metrics"].update(luck={"value": 1})),
+    "no account": lambda own: changed(own, lambda facts: facts.update(account={})),
+    "no slippage": lambda own: changed(own, lambda facts: facts["account"].pop("slippage")),
+    "odd provenance": lambda own: changed(own, lambda facts: facts.update(provenance={"git": 5})),
+    "odd packages": lambda own: changed(own, lambda facts: facts["provenance"]["environment"].update(packages=[1])),
+    "late epoch": lambda own: changed(own, lambda facts: facts.update(best_epoch=10**30)),
+    "late epoch of a fold": lambda own: changed(own, lambda f: f["folds"][0]["seeds"][0].update(best_epoch=10**30)),
+    "tested backwards": lambda own: changed(
+        own, lambda facts: facts.update(tested={"start": facts["tested"]["end"], "end": facts["tested"]["start"]})
+    ),
+    "empty count": lambda own: changed(own, lambda facts: facts.update(trial_count={})),
+    "count in words": lambda own: changed(own, lambda facts: facts.update(trial_count={"known": "x", "ledger": "y"})),
+    "count with more": lambda own: changed(
+        own, lambda facts: facts.update(trial_count={"known": 1, "ledger": "y", "more": 1})
+    ),
+    "count of lists": lambda own: changed(
+        own, lambda facts: facts.update(trial_count={"known": 1, "ledger": "y", "spread": [1]})
+    ),
     "other strategy": lambda own: changed(own, lambda facts: facts.update(strategy="other")),
     "other symbols": lambda own: changed(own, lambda facts: facts.update(symbols=["AAPL"])),
     "other output": lambda own: changed(own, lambda facts: facts.update(output="regression")),
@@ -170,6 +210,7 @@ DAMAGES = {
     "other type": lambda own: arrays_changed(own, lambda arrays: arrays.update(close=arrays["close"].astype("<f4"))),
     "other shape": lambda own: arrays_changed(own, lambda arrays: arrays.update(equity=arrays["equity"][:-1])),
     "unknown equity": lambda own: arrays_changed(own, lambda arrays: set_value(arrays["equity"], (0, 5), np.nan)),
+    "immense equity": lambda own: arrays_changed(own, lambda a: a.update(equity=np.full_like(a["equity"], 1.7e308))),
     "infinite output": lambda own: arrays_changed(own, lambda arrays: set_value(arrays["outputs/EURUSD"], 5, np.inf)),
     "time backwards": lambda own: arrays_changed(own, lambda arrays: arrays.update(time=arrays["time"][::-1])),
     "negative time": lambda own: arrays_changed(own, lambda arrays: set_value(arrays["time"], (0, 1), -1)),
@@ -189,6 +230,67 @@ def test_what_is_damaged_or_hostile_is_refused_in_one_sentence(stored, damage):
     listed = list_evaluations(stored.parents[1])
     assert [entry.name for entry in listed] == ["waves/1"]
     assert (listed[0].facts is None) == bool(listed[0].problem)
+
+
+def test_the_name_in_the_file_must_be_that_of_the_directory(stored):
+    """A copy under another number would pass for the original, and its report would be written into it."""
+    root = stored.parents[1]
+    shutil.copytree(stored, root / "waves" / "2")
+    shutil.copytree(stored, root / "other" / "1")
+    for name in ("waves/2", "other/1"):
+        told = f"^evaluation {name} is damaged: evaluation.json belongs to waves/1; .*, or remove {root / name}$"
+        for read in (load_evaluation, load_facts):
+            with pytest.raises(BadInputError, match=told):
+                read(name, root)
+    listed = {entry.name: entry for entry in list_evaluations(root)}
+    assert [name for name, entry in listed.items() if entry.facts is not None] == ["waves/1"]
+    assert "belongs to waves/1" in listed["other/1"].problem
+    # An unpacked archive is in a directory of any name.
+    assert read_evaluation(root / "other" / "1").facts.evaluation == "waves/1"
+
+
+@pytest.mark.parametrize("name", ["../../x/1", "waves", "waves/0", "/etc/1"])
+def test_a_name_that_no_evaluation_can_have_is_refused(stored, name):
+    changed(stored, lambda facts: facts.update(evaluation=name))
+    with pytest.raises(BadInputError, match="^evaluation waves/1 is damaged: evaluation.json: 'evaluation': "):
+        read_evaluation(stored)
+
+
+def moved(arrays, nanoseconds):
+    """Move the times of the predictions, which are stored as halves."""
+    time = np.ascontiguousarray(arrays["time/EURUSD"]).view("<i8").reshape(-1) + nanoseconds
+    arrays["time/EURUSD"] = time.view("<i4").reshape(-1, 2)
+
+
+def cut(arrays):
+    for name in ("time/EURUSD", "outputs/EURUSD"):
+        arrays[name] = arrays[name][:0]
+
+
+# What a bundle refuses, too: a model that is trained from the evaluation would have these predictions.
+NO_PREDICTIONS = {
+    "above 1": (lambda arrays: arrays["outputs/EURUSD"].fill(7.0), "are not probabilities of 3 classes, or missing"),
+    "known in part": (lambda arrays: set_value(arrays["outputs/EURUSD"], (50, 0), np.nan), "are not probabilities"),
+    "late": (lambda arrays: moved(arrays, 10**18), "do not ascend within `tested`"),
+    "early": (lambda arrays: moved(arrays, -(10**17)), "do not ascend within `tested`"),
+    "part of a second": (lambda arrays: moved(arrays, 5 * 10**8), "do not ascend within `tested`"),
+    "none": (cut, "do not ascend within `tested`"),
+}
+
+
+@pytest.mark.parametrize("damage", NO_PREDICTIONS)
+def test_predictions_that_are_no_predictions_are_refused(stored, damage):
+    change, told = NO_PREDICTIONS[damage]
+    arrays_changed(stored, change)
+    with pytest.raises(BadInputError, match=f"^evaluation waves/1 is damaged: curves.safetensors: .* {told}"):
+        read_evaluation(stored)
+
+
+def test_tested_bars_of_another_year_are_refused(stored):
+    tested = {"start": "2018-01-01T00:00:00Z", "end": "2018-05-06T00:00:00Z"}
+    changed(stored, lambda facts: facts.update(tested=tested))
+    with pytest.raises(BadInputError, match="the times of EURUSD do not ascend within `tested` of evaluation.json"):
+        read_evaluation(stored)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

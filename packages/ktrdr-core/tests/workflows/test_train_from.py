@@ -11,6 +11,7 @@ import pytest
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, NotFoundError
+from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.models.out_of_sample import OUT_OF_SAMPLE_FILE
@@ -322,6 +323,17 @@ def test_a_damaged_evaluation_is_refused(home, evaluated, example_plugins):
     (home / "evaluations" / "waves" / "1" / "evaluation.json").write_text("{}", encoding="utf-8")
     with pytest.raises(BadInputError, match="waves/1"):
         train(None, TrainingSettings(evaluation="waves/1"), plugins=example_plugins)
+
+
+def test_an_evaluation_whose_predictions_no_bundle_may_have_trains_nothing(home, evaluated, example_plugins):
+    evaluated()
+    path = home / "evaluations" / "waves" / "1" / "curves.safetensors"
+    arrays = {name: array.copy() for name, array in read_safetensors(path, 2**30).items()}
+    arrays["outputs/EURUSD"].fill(7.0)
+    write_safetensors(path, arrays)
+    with pytest.raises(BadInputError, match="evaluation waves/1 is damaged: .* not probabilities of 3 classes"):
+        train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    assert default_model_store().names() == ()
 
 
 class TestReserve:

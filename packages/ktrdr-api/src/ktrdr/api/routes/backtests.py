@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from ktrdr.api.http.downloads import FILE, PARQUET, ZIP, report_page, temporary_file
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.operation_json import shown
-from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.result_files import read_backtest, result_directory
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
@@ -101,14 +101,8 @@ async def start_backtest(
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a backtest. It runs as soon as a worker is free, with the model's plugin unless its twin predicts."""
-    idempotency = Idempotency.of(idempotency_key, "backtest", asked.model_dump(mode="json"))
-    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
-    # A repeated request returns the first operation, even if the model has a newer version by now.
-    if earlier is not None:
-        job, needs = dict(earlier.job), list(earlier.requires)
-    else:
-        job, needs = await run_in_threadpool(_job, asked, store, bars)
-    return view(await start(opened, response, "backtest", job, needs, idempotency))
+    prepare = functools.partial(run_in_threadpool, _job, asked, store, bars)
+    return view(await start(opened, response, "backtest", asked, idempotency_key, prepare))
 
 
 def _job(asked: BacktestRequest, store: ModelStore, bars: BarStore) -> tuple[dict[str, Any], list[str]]:

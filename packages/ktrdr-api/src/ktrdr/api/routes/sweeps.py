@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Response
@@ -10,7 +11,6 @@ from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.operation_json import shown
-from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes._shared.stored_symbols import check_stored
@@ -87,13 +87,8 @@ async def start_sweep(
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a sweep. All workers share its backtests: those with the model's plugin, unless its twin predicts."""
-    idempotency = Idempotency.of(idempotency_key, "sweep", asked.model_dump(mode="json"))
-    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
-    if earlier is not None:
-        job, needs = dict(earlier.job), list(earlier.requires)
-    else:
-        job, needs = await run_in_threadpool(_job, asked, store, bars)
-    return view(await start(opened, response, "sweep", job, needs, idempotency))
+    prepare = functools.partial(run_in_threadpool, _job, asked, store, bars)
+    return view(await start(opened, response, "sweep", asked, idempotency_key, prepare))
 
 
 def _job(asked: SweepRequest, store: ModelStore, bars: BarStore) -> tuple[dict[str, Any], list[str]]:

@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 
 from ktrdr.api.http.problems import Problem
 from ktrdr.api.ledger.operation_json import shown
-from ktrdr.api.ledger.records import Idempotency
 from ktrdr.api.routes._shared.bar_queries import Store as Bars
 from ktrdr.api.routes._shared.starting import STARTED, IdempotencyKey, completed, start
 from ktrdr.api.routes._shared.stored_symbols import check_stored
@@ -72,15 +71,11 @@ async def start_training(
     idempotency_key: IdempotencyKey = None,
 ) -> OperationView:
     """Queue a training. It runs as soon as a worker with the plugin of the model is free."""
-    idempotency = Idempotency.of(idempotency_key, "training", asked.model_dump(mode="json"))
-    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
-    # A repeated request returns the first operation, even if the strategy was changed since.
-    if earlier is not None:
-        job, needs = dict(earlier.job), list(earlier.requires)
-    else:
-        home = opened.home
-        job, needs = await run_in_threadpool(_job, asked, store, bars, home, await offered(opened))
-    return view(await start(opened, response, "training", job, needs, idempotency))
+
+    async def prepare() -> tuple[dict[str, Any], list[str]]:
+        return await run_in_threadpool(_job, asked, store, bars, opened.home, await offered(opened))
+
+    return view(await start(opened, response, "training", asked, idempotency_key, prepare))
 
 
 def _job(

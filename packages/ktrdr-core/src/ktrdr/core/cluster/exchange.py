@@ -379,9 +379,9 @@ def _symbols(job: Mapping[str, Any], bundle: Bundle | None) -> tuple[str, ...]:
 
         return symbols_to_trade(bundle.manifest, job.get("symbols"))
     if (evaluation := job.get("evaluation")) is not None:
-        from ktrdr.core.validation.stored_evaluation import evaluation_directory, read_facts
+        from ktrdr.core.validation.stored_evaluation import load_facts
 
-        return read_facts(evaluation_directory(evaluation)).symbols
+        return load_facts(evaluation).symbols
     from ktrdr.core.strategy.loader import load_strategy_text
 
     return tuple(job.get("symbols") or load_strategy_text(job["strategy"]).strategy.training_data.symbols)

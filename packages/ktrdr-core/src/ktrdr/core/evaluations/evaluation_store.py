@@ -56,12 +56,12 @@ def add_evaluation(
         with FileLock(place / _LOCK):
             # All writers hold the lock, so whatever is unfinished was left by a dead process.
             remove_leftovers(place)
-            numbers = _numbers(place)
             if left_by is not None:
-                for number in reversed(numbers):
+                for number in reversed(_numbers(place)):
                     if left_by(place / str(number)):
                         return place / str(number)
-            number = max(numbers, default=0) + 1
+            # Also of those whose files were deleted: results and reports may still name them.
+            number = max(_used(place), default=0) + 1
             with new_directory(place / str(number)) as directory:
                 write(directory, f"{name}/{number}")
     return place / str(number)
@@ -119,8 +119,9 @@ def _numbers(place: Path) -> list[int]:
     """Return the numbers of the evaluations of one strategy, ascending."""
     if not place.is_dir():
         return []
-    return sorted(
-        int(path.name)
-        for path in place.iterdir()
-        if _NUMBER.fullmatch(path.name) and (path / EVALUATION_FILE).is_file()
-    )
+    return sorted(number for number in _used(place) if (place / str(number) / EVALUATION_FILE).is_file())
+
+
+def _used(place: Path) -> list[int]:
+    """Return the numbers that one strategy has used, also those of directories without files."""
+    return [int(path.name) for path in place.iterdir() if _NUMBER.fullmatch(path.name)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.face.evaluation_face import Evaluation
 from ktrdr.core.typed_frame import typed_frame
 from ktrdr.core.validation.stored_evaluation import list_evaluations, load_evaluation
@@ -72,11 +73,13 @@ def load(evaluation: str) -> Evaluation:
 
     Raises:
         NotFoundError: there is no such evaluation; the message says which there are.
-        BadInputError: its files are damaged.
+        BadInputError: its files are damaged, or ``evaluation`` is no text.
 
     Example:
         >>> import ktrdr.core as kt
         >>> kt.evaluations.load("neuro_mean_reversion").evaluation
         'neuro_mean_reversion/1'
     """
+    if not isinstance(evaluation, str):
+        raise BadInputError(f"give the name of an evaluation, such as `name/3`, not a {type(evaluation).__name__}")
     return Evaluation(load_evaluation(evaluation))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
     from ktrdr.core.data.bars import Bars
 
-__all__ = ["OUT_OF_SAMPLE_FILE", "OutOfSample", "path_digest", "read_out_of_sample", "write_out_of_sample"]
+__all__ = [
+    "OUT_OF_SAMPLE_FILE",
+    "OutOfSample",
+    "are_predictions",
+    "ascends_within",
+    "path_digest",
+    "predictions_in_words",
+    "read_out_of_sample",
+    "write_out_of_sample",
+]
 
 OUT_OF_SAMPLE_FILE = "out_of_sample.safetensors"
 """Name of the file: two float64 arrays for each symbol, ``<symbol>/time`` in seconds and ``<symbol>/outputs``."""
@@ -112,20 +122,45 @@ def _checked(symbol: str, seconds: np.ndarray, outputs: np.ndarray, manifest: Ma
         )
     assert manifest.evaluation is not None
     tested = manifest.evaluation.tested
-    first, last = tested.start.timestamp(), tested.end.timestamp()
-    whole = bool(np.isfinite(seconds).all()) and bool((seconds == np.floor(seconds)).all())
-    if not whole or not (np.diff(seconds) > 0).all() or seconds[0] < first or seconds[-1] >= last:
+    if not ascends_within(seconds, tested.start, tested.end):
         raise BundleError(
             f"{OUT_OF_SAMPLE_FILE}: the times of {symbol} do not ascend within the tested period of {MANIFEST_FILE}"
         )
-    if not _possible(outputs, classes):
-        words = f"probabilities of {classes} classes" if classes else "finite numbers"
-        raise BundleError(f"{OUT_OF_SAMPLE_FILE}: the outputs of {symbol} are not {words}, or missing")
+    if not are_predictions(outputs, classes):
+        raise BundleError(
+            f"{OUT_OF_SAMPLE_FILE}: the outputs of {symbol} are not {predictions_in_words(classes)}, or missing"
+        )
     return OutOfSample(seconds.astype("datetime64[s]").astype("datetime64[ns]"), outputs)
 
 
-def _possible(outputs: np.ndarray, classes: int) -> bool:
-    """Return True if every row is missing as a whole, or what a model can predict."""
+def ascends_within(seconds: np.ndarray, start: dt.datetime, end: dt.datetime) -> bool:
+    """Return True if times are whole seconds that ascend in a period, and there is at least one.
+
+    Args:
+        seconds: float64 ``(n,)``: seconds since 1970, UTC.
+        start: begin of the period.
+        end: its end, which is not part of it.
+    """
+    import numpy as np
+
+    whole = bool(np.isfinite(seconds).all()) and bool((seconds == np.floor(seconds)).all())
+    if not whole or not len(seconds) or not (np.diff(seconds) > 0).all():
+        return False
+    return bool(seconds[0] >= start.timestamp() and seconds[-1] < end.timestamp())
+
+
+def predictions_in_words(classes: int) -> str:
+    """Return what :func:`are_predictions` asks for."""
+    return f"probabilities of {classes} classes" if classes else "finite numbers"
+
+
+def are_predictions(outputs: np.ndarray, classes: int) -> bool:
+    """Return True if every row is missing as a whole, or what a model can predict.
+
+    Args:
+        outputs: float64 ``(n, classes)`` or ``(n,)``.
+        classes: number of classes; 0 for a regression.
+    """
     import numpy as np
 
     if not classes:

@@ -28,15 +28,7 @@ def write_report(result: BacktestResult, path: Path) -> Path:
         BadInputError: ``path`` is a directory.
         StoreError: the disk is full, or the path is not writable.
     """
-    from ktrdr.core.errors import BadInputError
-    from ktrdr.core.files.durable import write_atomically
     from ktrdr.core.report.content import page_of
-    from ktrdr.core.report.page import render
+    from ktrdr.core.report.page import write_page
 
-    path = Path(path)
-    if path.is_dir():
-        raise BadInputError(f"the report cannot be written to {path}, which is a directory; add a file name to it")
-    content = render(page_of(result)).encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
-    return path
+    return write_page(lambda: page_of(result), path)

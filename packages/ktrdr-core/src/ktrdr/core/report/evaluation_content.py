@@ -20,6 +20,7 @@ from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval, PartTimes, PathResult
 from ktrdr.core.validation.evaluation_sentences import (
+    HEADLINES,
     SCORES,
     account_sentence,
     accounts_in_words,
@@ -39,10 +40,6 @@ MOST_POINTS = MOST_PLACES // 2
 """Most points of a line: half as many as in the report of a backtest, as there are more lines."""
 
 _MOST_ACCOUNTS = 200
-_FOLD_SCORES = {
-    "classification": ("accuracy", "mcc", "log_loss"),
-    "regression": ("information_coefficient", "directional_accuracy", "rmse"),
-}
 _BETTER_LOW = ("log_loss", "rmse", "mae")
 _ACCOUNT_METRICS = ("sharpe", "total_return", "max_drawdown", "trades", "exposure", "costs")
 
@@ -111,7 +108,7 @@ def _cards(facts: EvaluationFacts) -> list[Card]:
     returns = [account.metrics.get("total_return") for account in facts.paths]
     gained = sum(value is not None and value > 0 for value in returns)
     cards.append(Card("accounts with a profit", f"{gained:,} of {len(returns):,}"))
-    for name in _FOLD_SCORES[facts.output][:2]:
+    for name in HEADLINES[facts.output][:2]:
         interval = facts.metrics[name]
         bounds = interval_in_words(name, interval)
         other = _baseline(facts.baselines, name, facts.output)
@@ -233,7 +230,7 @@ def _score(name: str, interval: Interval, other: float | None) -> Cell:
 
 
 def _folds(facts: EvaluationFacts) -> Table:
-    names = _FOLD_SCORES[facts.output]
+    names = HEADLINES[facts.output]
     rival = "majority" if facts.output == "classification" else "mean"
     beside = [name for name in names if facts.output == "classification" or name == "rmse"]
 
@@ -382,7 +379,7 @@ def _reserve_tables(facts: EvaluationFacts) -> list[Table]:
         f"{SCORES[name]} {format_score(name, interval.value)}"
         + (f" (90% {bounds})" if (bounds := interval_in_words(name, interval)) else "")
         for name, interval in reserve.metrics.items()
-        if name in _FOLD_SCORES[facts.output]
+        if name in HEADLINES[facts.output]
     )
     held = reserve.buy_and_hold
     return [
@@ -477,19 +474,17 @@ def _trials(facts: EvaluationFacts) -> list[tuple[str, str]]:
 
 
 def _provenance(facts: EvaluationFacts) -> list[tuple[str, str]]:
-    given: Mapping[str, Any] = facts.provenance
-    environment = given.get("environment") or {}
-    git = given.get("git")
+    given = facts.provenance
+    machine, git = given.environment, given.git
     commit = "not a checkout"
-    if git:
-        commit = git["commit"] + (", with uncommitted changes" if git.get("dirty") else "")
-    packages = environment.get("packages") or {}
+    if git is not None:
+        commit = git.commit + (", with uncommitted changes" if git.dirty else "")
     entries = [
         ("bars, sha256", facts.data_fingerprint),
-        ("ktrdr-core", given.get("core_version")),
-        ("Python", environment.get("python")),
-        ("machine", environment.get("platform")),
-        ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+        ("ktrdr-core", given.core_version),
+        ("Python", machine.python),
+        ("machine", machine.platform),
+        ("packages", ", ".join(f"{name} {version}" for name, version in machine.packages.items())),
         ("seconds", f"{facts.seconds['total']:,.1f}" if "total" in facts.seconds else None),
         ("git", commit),
     ]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ktrdr.core.errors import BadInputError
-from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.report.evaluation_content import evaluation_content
-from ktrdr.core.report.page import render
+from ktrdr.core.report.page import write_page
 from ktrdr.core.validation.evaluation_parts import Evaluation
 
 __all__ = ["write_evaluation_page"]
@@ -30,10 +28,4 @@ def write_evaluation_page(evaluation: Evaluation, path: Path) -> Path:
         BadInputError: ``path`` is a directory.
         StoreError: the disk is full, or the path is not writable.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise BadInputError(f"the report cannot be written to {path}, which is a directory; add a file name to it")
-    content = render(evaluation_content(evaluation)).encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
-    return path
+    return write_page(lambda: evaluation_content(evaluation), path)

@@ -9,15 +9,18 @@ import base64
 import functools
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 
 from ktrdr.core import __version__
+from ktrdr.core.errors import BadInputError
+from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.report.figures import Figure
 from ktrdr.core.short_texts import counted, object_repr
 
-__all__ = ["Block", "Card", "Cell", "Column", "MetricRow", "Page", "Picture", "Table", "render"]
+__all__ = ["Block", "Card", "Cell", "Column", "MetricRow", "Page", "Picture", "Table", "render", "write_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,26 @@ def render(page: Page) -> str:
     # In a script element, `</` could end the element, and `<!--` would change how it is parsed.
     data = json.dumps(drawn, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return environment.from_string(source).render(page=page, drawn_json=data, plotly=_packed_plotly())
+
+
+def write_page(page: Callable[[], Page], path: Path) -> Path:
+    """Write a page as an HTML file, completely or not at all, and return ``path``.
+
+    Args:
+        page: makes the page; it is not called if ``path`` cannot be written.
+        path: file to write. Missing directories are created, and an existing file is replaced.
+
+    Raises:
+        BadInputError: ``path`` is a directory.
+        StoreError: the disk is full, or the path is not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise BadInputError(f"the report cannot be written to {path}, which is a directory; add a file name to it")
+    content = render(page()).encode("utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return path
 
 
 @functools.cache

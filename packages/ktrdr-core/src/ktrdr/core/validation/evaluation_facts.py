@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import JsonValue
 
 from ktrdr.core import __version__
 from ktrdr.core.backtesting.backtest_look import account_terms
@@ -15,7 +14,16 @@ from ktrdr.core.backtesting.metrics import METRICS
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.training.provenance import describe_environment, git_state
 from ktrdr.core.validation.evaluation_parts import Curves, OutOfSample
-from ktrdr.core.validation.evaluation_result import EvaluationFacts, FoldResult, PathResult, ReserveResult, Spread
+from ktrdr.core.validation.evaluation_result import (
+    Checkout,
+    EvaluationFacts,
+    FoldResult,
+    Machine,
+    PathResult,
+    Provenance,
+    ReserveResult,
+    Spread,
+)
 from ktrdr.core.validation.evaluation_warnings import account_warnings, fold_warnings, seed_warnings
 from ktrdr.core.validation.judgement import Judgement, PathMetrics, part_times
 from ktrdr.core.validation.path_accounts import TradedPaths
@@ -127,10 +135,10 @@ def _spread(accounts: Sequence[PathResult]) -> dict[str, Spread]:
     return found
 
 
-def _provenance(distribution: str, requires: Sequence[str]) -> dict[str, JsonValue]:
-    git = git_state()
-    return {
-        "core_version": __version__,
-        "environment": describe_environment((distribution, *requires)).model_dump(mode="json"),
-        "git": None if git is None else git.model_dump(mode="json"),
-    }
+def _provenance(distribution: str, requires: Sequence[str]) -> Provenance:
+    git, machine = git_state(), describe_environment((distribution, *requires))
+    return Provenance(
+        core_version=__version__,
+        environment=Machine(python=machine.python, platform=machine.platform, packages=dict(machine.packages)),
+        git=None if git is None else Checkout(commit=git.commit, dirty=git.dirty),
+    )

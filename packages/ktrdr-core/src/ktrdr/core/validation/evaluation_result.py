@@ -7,23 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from ktrdr.core.files.json_values import plain_json
+from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS
+from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
 from ktrdr.core.strategy.model import ValidationSection
 
 __all__ = [
+    "Checkout",
     "EvaluationFacts",
     "FoldResult",
     "Interval",
+    "Machine",
     "PartTimes",
     "PathResult",
+    "Provenance",
     "RegimeRow",
     "ReserveResult",
     "SeedResult",
     "Spread",
 ]
 
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Epoch = Annotated[int, Field(ge=0, le=MOST_EPOCHS)]
 # NaN and infinity become null, numpy numbers plain ones.
 Metrics = Annotated[dict[str, int | float | None], BeforeValidator(plain_json)]
 
@@ -51,12 +58,18 @@ class PartTimes(_Part):
     start: AwareDatetime
     end: AwareDatetime
 
+    @model_validator(mode="after")
+    def _ordered(self) -> PartTimes:
+        if self.end < self.start:
+            raise ValueError(f"the period ends ({self.end.isoformat()}) before it starts ({self.start.isoformat()})")
+        return self
+
 
 class SeedResult(_Part):
     """One training of a fold: seed, the epoch that was kept, and its metrics on the test samples of the fold."""
 
-    seed: int
-    best_epoch: int
+    seed: Seed
+    best_epoch: Epoch
     metrics: Metrics
 
 
@@ -91,8 +104,8 @@ class PathResult(_Part):
         metrics: metrics of the account, by the names of a backtest.
     """
 
-    path: int
-    seed: int
+    path: Annotated[int, Field(ge=1)]
+    seed: Seed
     metrics: Metrics
 
 
@@ -153,6 +166,29 @@ class ReserveResult(_Part):
     buy_and_hold: Metrics = {}
 
 
+class Machine(_Part):
+    """Python, platform and packages of an evaluation: ``packages`` maps distribution to version."""
+
+    python: str = ""
+    platform: str = ""
+    packages: dict[str, str] = {}
+
+
+class Checkout(_Part):
+    """The Git commit of an evaluation. ``dirty``: there were uncommitted changes."""
+
+    commit: str
+    dirty: bool = False
+
+
+class Provenance(_Part):
+    """Version of core, the machine, and the Git checkout; ``git`` is null outside of one."""
+
+    core_version: str = ""
+    environment: Machine = Machine()
+    git: Checkout | None = None
+
+
 class EvaluationFacts(_Part):
     """An evaluation without its curves.
 
@@ -194,7 +230,7 @@ class EvaluationFacts(_Part):
     """
 
     schema_version: Literal[1] = 1
-    evaluation: str = ""
+    evaluation: Annotated[str, Field(pattern=f"^({NAME_PATTERN}/{VERSION_PATTERN})?$")] = ""
     strategy: str
     model: str
     plugin: str
@@ -211,7 +247,7 @@ class EvaluationFacts(_Part):
     tested: PartTimes
     bars: dict[str, int]
     data_fingerprint: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     account: dict[str, float]
     folds: tuple[FoldResult, ...]
     metrics: dict[str, Interval]
@@ -222,10 +258,10 @@ class EvaluationFacts(_Part):
     buy_and_hold: Metrics
     majority: Metrics | None = None
     regimes: tuple[RegimeRow, ...] = ()
-    best_epoch: Annotated[int, Field(ge=0)]
+    best_epoch: Epoch
     reserve: ReserveResult | None = None
     trial_count: dict[str, JsonValue] | None = None
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
-    provenance: dict[str, JsonValue] = {}
+    provenance: Provenance = Provenance()
     operation: str | None = None

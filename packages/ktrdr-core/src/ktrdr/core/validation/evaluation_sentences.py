@@ -13,6 +13,7 @@ from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation, Validat
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval, PartTimes, PathResult
 
 __all__ = [
+    "HEADLINES",
     "SCORES",
     "account_sentence",
     "accounts_in_words",
@@ -40,6 +41,12 @@ SCORES = {
     "information_coefficient": "information coefficient",
 }
 """Names of the metrics of predictions, in the order in which they are shown."""
+
+HEADLINES = {
+    "classification": ("accuracy", "mcc", "log_loss"),
+    "regression": ("information_coefficient", "directional_accuracy", "rmse"),
+}
+"""The metrics that every evaluation has of each fold and of all folds, by kind of its predictions."""
 
 _PERCENT = ("accuracy", "balanced_accuracy", "directional_accuracy")
 _SMALL = 0.01

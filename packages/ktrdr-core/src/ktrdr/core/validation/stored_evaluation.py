@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.evaluations.evaluation_store import (
@@ -24,17 +24,20 @@ from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.files.reading import FileError, parse_json, read_plain
 from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.limits import LARGEST_BUNDLE_FILE, LARGEST_JSON, LONGEST_STRATEGY
+from ktrdr.core.models.out_of_sample import are_predictions, ascends_within, predictions_in_words
 from ktrdr.core.short_texts import quoted
 from ktrdr.core.strategy.model import CLASSES, Strategy
 from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.validation.evaluation_parts import Curves, Evaluation, OutOfSample
 from ktrdr.core.validation.evaluation_result import EvaluationFacts
+from ktrdr.core.validation.evaluation_sentences import HEADLINES, SCORES
 
 __all__ = [
     "EvaluationEntry",
     "evaluation_directory",
     "list_evaluations",
     "load_evaluation",
+    "load_facts",
     "read_evaluation",
     "read_facts",
     "recount_evaluation",
@@ -49,6 +52,10 @@ M = TypeVar("M", bound=BaseModel)
 _TEXT_FILE = "strategy.yaml"
 _STRATEGY_FILE = "strategy.json"
 _CURVES_FILE = "curves.safetensors"
+_ACCOUNT = ("capital", "commission", "slippage")
+_COUNT = TypeAdapter(TrialCount)
+# Larger values cannot be drawn: the differences of float64 numbers near the largest are infinite.
+_LARGEST_VALUE = 1e100
 # Printed unchanged: no control characters, which could move the cursor of a terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -93,7 +100,9 @@ def store_evaluation(evaluation: Evaluation, *, root: Path | None = None, operat
         root=root,
         left_by=None if operation is None else lambda place: _left_by(place, operation),
     )
-    return written[0] if written else read_evaluation(directory)
+    if written:
+        return written[0]
+    return _told(directory, lambda: _evaluation(directory, _name(directory)))
 
 
 def write_evaluation(evaluation: Evaluation, directory: Path) -> None:
@@ -115,7 +124,22 @@ def load_evaluation(ref: str, root: Path | None = None) -> Evaluation:
         NotFoundError: there is no such evaluation; the message names what is stored.
         BadInputError: ``ref`` is not a reference, or the files are damaged.
     """
-    return read_evaluation(evaluation_directory(ref, root))
+    directory = evaluation_directory(ref, root)
+    return _told(directory, lambda: _evaluation(directory, _name(directory)))
+
+
+def load_facts(ref: str, root: Path | None = None) -> EvaluationFacts:
+    """Return the facts of a stored evaluation without its curves.
+
+    Args:
+        ref: ``name/3``, or ``name`` for the latest evaluation of a strategy.
+        root: directory of the store; by default ``$KTRDR_HOME/evaluations``.
+
+    Raises:
+        NotFoundError: there is no such evaluation; the message names what is stored.
+        BadInputError: ``ref`` is not a reference, or the file is damaged.
+    """
+    return _stored_facts(evaluation_directory(ref, root))
 
 
 def list_evaluations(root: Path | None = None) -> tuple[EvaluationEntry, ...]:
@@ -126,16 +150,16 @@ def list_evaluations(root: Path | None = None) -> tuple[EvaluationEntry, ...]:
     """
     entries = []
     for directory in stored_evaluations(root):
-        name = f"{directory.parent.name}/{directory.name}"
+        name = _name(directory)
         try:
-            entries.append(EvaluationEntry(name, read_facts(directory)))
+            entries.append(EvaluationEntry(name, _stored_facts(directory)))
         except BadInputError as error:
             entries.append(EvaluationEntry(name, None, str(error)))
     return tuple(entries)
 
 
 def read_facts(directory: Path) -> EvaluationFacts:
-    """Return the facts of an evaluation without its curves.
+    """Return the facts of an evaluation in any directory, without its curves.
 
     Raises:
         BadInputError: the file is missing, damaged or hostile.
@@ -144,22 +168,12 @@ def read_facts(directory: Path) -> EvaluationFacts:
 
 
 def read_evaluation(directory: Path) -> Evaluation:
-    """Return the evaluation in a directory.
+    """Return the evaluation in a directory outside the store, which may have any name.
 
     Raises:
         BadInputError: a file is missing, damaged or hostile, or the files do not belong together.
     """
-
-    def read() -> Evaluation:
-        facts = _facts(directory)
-        strategy = _model(directory / _STRATEGY_FILE, Strategy)
-        if strategy.name != facts.strategy or strategy.training_data.symbols != facts.symbols:
-            raise FileError(f"{_STRATEGY_FILE} is of another strategy than {EVALUATION_FILE}")
-        text = read_plain(directory / _TEXT_FILE, 4 * LONGEST_STRATEGY).decode("utf-8")
-        arrays = read_safetensors(directory / _CURVES_FILE, LARGEST_BUNDLE_FILE)
-        return Evaluation(facts, strategy, text, _curves(arrays, facts), _out_of_sample(arrays, facts))
-
-    return _told(directory, read)
+    return _told(directory, lambda: _evaluation(directory))
 
 
 def recounted(result: Mapping[str, Any], count: TrialCount, opened: TrialCount | None = None) -> dict[str, Any]:
@@ -198,9 +212,18 @@ def recount_evaluation(directory: Path, result: Mapping[str, Any]) -> None:
 
 def _left_by(directory: Path, operation: str) -> bool:
     try:
-        return read_facts(directory).operation == operation
+        return _stored_facts(directory).operation == operation
     except BadInputError:
         return False
+
+
+def _name(directory: Path) -> str:
+    """Return the name that an evaluation has in the store, by its directory."""
+    return f"{directory.parent.name}/{directory.name}"
+
+
+def _stored_facts(directory: Path) -> EvaluationFacts:
+    return _told(directory, lambda: _facts(directory, _name(directory)))
 
 
 def _told(directory: Path, read: Callable[[], T]) -> T:
@@ -208,9 +231,8 @@ def _told(directory: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (FileError, UnicodeDecodeError) as error:
-        name = f"{directory.parent.name}/{directory.name}"
         raise BadInputError(
-            f"evaluation {name} is damaged: {error}; evaluate the strategy again, or remove {directory}"
+            f"evaluation {_name(directory)} is damaged: {error}; evaluate the strategy again, or remove {directory}"
         ) from None
 
 
@@ -243,9 +265,28 @@ def _control_character(value: Any) -> str:
     return ""
 
 
-def _facts(directory: Path) -> EvaluationFacts:
-    """Read the facts, and check what readers of them rely on."""
+def _evaluation(directory: Path, name: str = "") -> Evaluation:
+    """Read all files; ``name`` as in :func:`_facts`."""
+    facts = _facts(directory, name)
+    strategy = _model(directory / _STRATEGY_FILE, Strategy)
+    if strategy.name != facts.strategy or strategy.training_data.symbols != facts.symbols:
+        raise FileError(f"{_STRATEGY_FILE} is of another strategy than {EVALUATION_FILE}")
+    text = read_plain(directory / _TEXT_FILE, 4 * LONGEST_STRATEGY).decode("utf-8")
+    arrays = read_safetensors(directory / _CURVES_FILE, LARGEST_BUNDLE_FILE)
+    return Evaluation(facts, strategy, text, _curves(arrays, facts), _out_of_sample(arrays, facts))
+
+
+def _facts(directory: Path, name: str = "") -> EvaluationFacts:
+    """Read the facts, and check what readers of them rely on.
+
+    Args:
+        directory: of the files.
+        name: the name that they must have, because others find the directory by it; empty if any will do.
+    """
     facts = _model(directory / EVALUATION_FILE, EvaluationFacts)
+    if name and facts.evaluation != name:
+        # A copied or renamed directory: what is written for this name would land in the other one.
+        raise FileError(f"{EVALUATION_FILE} belongs to {facts.evaluation or 'no stored evaluation'}")
     accounts = [(own.path, own.seed) for own in facts.paths]
     if facts.median_path not in accounts or len(set(accounts)) < len(accounts):
         raise FileError(f"{EVALUATION_FILE} names a median path that is none of its accounts, or an account twice")
@@ -253,7 +294,35 @@ def _facts(directory: Path) -> EvaluationFacts:
         raise FileError(f"{EVALUATION_FILE} has no folds, no symbols, or accounts of other seeds than its own")
     if any(tuple(own.seed for own in fold.seeds) != facts.seeds for fold in facts.folds):
         raise FileError(f"{EVALUATION_FILE} has a fold with other seeds than its own")
+    _check_results(facts)
+    if facts.trial_count is not None:
+        _check_count(facts.trial_count)
     return facts
+
+
+def _check_results(facts: EvaluationFacts) -> None:
+    """Check that whatever is shown without asking is there, and that metrics have names that can be shown."""
+    for number, fold in enumerate(facts.folds, 1):
+        if not fold.test or not all(fold.samples.get(part, -1) >= 0 for part in ("train", "validation", "test")):
+            raise FileError(f"{EVALUATION_FILE} lacks the test part of fold {number}, or the samples of a part")
+    reserve = {} if facts.reserve is None else facts.reserve.metrics
+    for metrics in (facts.metrics, *(fold.metrics for fold in facts.folds)):
+        if missing := [name for name in HEADLINES[facts.output] if name not in metrics]:
+            raise FileError(f"{EVALUATION_FILE} lacks the metric `{missing[0]}` of a fold, or of all folds")
+    for name in (*facts.metrics, *(name for fold in facts.folds for name in fold.metrics), *reserve):
+        if name not in SCORES:
+            raise FileError(f"{EVALUATION_FILE} has a metric {quoted(name)}, which no prediction has")
+    if facts.account.keys() != set(_ACCOUNT):
+        raise FileError(f"{EVALUATION_FILE}: `account` must have {', '.join(_ACCOUNT)}, and nothing else")
+
+
+def _check_count(content: Mapping[str, Any]) -> None:
+    try:
+        # Readers call from_json, which checks the keys but no types.
+        count = TrialCount.from_json(dict(content)).to_json()
+        _COUNT.validate_json(json.dumps(count, allow_nan=False), strict=True)
+    except (TypeError, ValueError):
+        raise FileError(f"{EVALUATION_FILE}: `trial_count` is no count of trials") from None
 
 
 def _json(model: BaseModel) -> str:
@@ -292,13 +361,21 @@ def _times(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return time
 
 
-def _values(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, known: bool) -> np.ndarray:
-    """Return float64 values of a shape; without NaN and infinity if ``known``."""
+def _values(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 values of a shape."""
     found = arrays.get(name)
     if found is None or found.dtype != np.float64 or found.shape != shape:
         raise FileError(f"{_CURVES_FILE} has no array {quoted(name)} of shape {shape}")
-    if np.isinf(found).any() or (known and np.isnan(found).any()):
+    return found
+
+
+def _curve(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 values of a shape that can be drawn."""
+    found = _values(arrays, name, shape)
+    if not np.isfinite(found).all():
         raise FileError(f"{_CURVES_FILE}: {quoted(name)} has values that are not numbers")
+    if (np.abs(found) > _LARGEST_VALUE).any():
+        raise FileError(f"{_CURVES_FILE}: {quoted(name)} has values above {_LARGEST_VALUE:g}")
     return found
 
 
@@ -309,9 +386,9 @@ def _curves(arrays: Mapping[str, np.ndarray], facts: EvaluationFacts) -> Curves:
         raise FileError(f"{_CURVES_FILE} has no bars")
     return Curves(
         time,
-        _values(arrays, "equity", (len(facts.paths), bars), known=True),
-        _values(arrays, "buy_and_hold", (bars,), known=True),
-        _values(arrays, "close", (bars,), known=True),
+        _curve(arrays, "equity", (len(facts.paths), bars)),
+        _curve(arrays, "buy_and_hold", (bars,)),
+        _curve(arrays, "close", (bars,)),
     )
 
 
@@ -320,8 +397,17 @@ def _out_of_sample(arrays: Mapping[str, np.ndarray], facts: EvaluationFacts) -> 
     found = {}
     for symbol in facts.symbols:
         time = _times(arrays, f"time/{symbol}")
-        shape = (len(time), len(CLASSES)) if facts.output == "classification" else (len(time),)
-        found[symbol] = OutOfSample(time, _values(arrays, f"outputs/{symbol}", shape, known=False))
+        classes = len(CLASSES) if facts.output == "classification" else 0
+        shape = (len(time), classes) if classes else (len(time),)
+        outputs = _values(arrays, f"outputs/{symbol}", shape)
+        # The checks of a bundle: a model that is trained from the evaluation has these predictions in its own.
+        if not ascends_within(time.astype(np.int64) / 1e9, facts.tested.start, facts.tested.end):
+            raise FileError(f"{_CURVES_FILE}: the times of {symbol} do not ascend within `tested` of {EVALUATION_FILE}")
+        if not are_predictions(outputs, classes):
+            raise FileError(
+                f"{_CURVES_FILE}: the outputs of {symbol} are not {predictions_in_words(classes)}, or missing"
+            )
+        found[symbol] = OutOfSample(time, outputs)
         expected |= {f"time/{symbol}", f"outputs/{symbol}"}
     if unknown := sorted(arrays.keys() - expected):
         raise FileError(f"{_CURVES_FILE} has an array {quoted(unknown[0])} of no symbol of the evaluation")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Header, Response
+from pydantic import BaseModel
 
 from ktrdr.api.http.problems import Problem, ProblemError
 from ktrdr.api.ledger.records import Idempotency, Operation
@@ -39,11 +40,27 @@ async def start(
     opened: Services,
     response: Response,
     kind: str,
-    job: Mapping[str, Any],
-    requires: Sequence[str],
-    idempotency: Idempotency | None,
+    asked: BaseModel,
+    idempotency_key: str | None,
+    prepare: Callable[[], Awaitable[tuple[dict[str, Any], list[str]]]],
 ) -> Operation:
-    """Queue an operation, and set the header Location to its URL."""
+    """Queue an operation, and set the header Location to its URL.
+
+    Args:
+        opened: services of the server.
+        response: gets the header.
+        kind: kind of the operation.
+        asked: the request.
+        idempotency_key: that the client sent; ``None`` without one.
+        prepare: checks the request, and returns the job and what it requires. It is not called for a repeated request,
+            which gets the first operation even if the strategy or the model was changed since.
+    """
+    idempotency = Idempotency.of(idempotency_key, kind, asked.model_dump(mode="json"))
+    earlier = await opened.ledger.find(idempotency) if idempotency is not None else None
+    if earlier is not None:
+        job, requires = dict(earlier.job), list(earlier.requires)
+    else:
+        job, requires = await prepare()
     operation, _ = await opened.operations.create(kind, job, requires, idempotency=idempotency)
     response.headers["Location"] = f"/api/v1/operations/{operation.id}"
     return operation
