@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ktrdr.core.data.bar_store import default_store
+from ktrdr.core.data.resample import resample
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
@@ -204,6 +205,33 @@ def test_bars_that_were_imported_later_change_neither_the_training_nor_the_path(
     assert after.bundle.manifest.evaluation == before.bundle.manifest.evaluation
     traded = backtest(after.bundle, BacktestSettings(**COSTS), plugins=example_plugins)
     assert np.array_equal(traded.equity["equity"], evaluation.curves.equity[median_account(evaluation)])
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_without_a_reserve_later_bars_do_not_change_the_last_bar_of_a_longer_timeframe(
+    home, evaluated, example_plugins, stored
+):
+    """A stored bar of 4 hours that ends after the last hour was evaluated; one made of the hours was not."""
+    sample, store = sample_bars(), default_store()
+    longer = resample(sample, "4h")
+    opens = np.flatnonzero(np.isin(sample.time, longer.time))
+    n = int(opens[opens > 1400][0]) + 2
+    until = sample.close_time[n - 1]
+    last = int(np.searchsorted(longer.time, until)) - 1
+    assert longer.close_time[last] > until
+    store.delete("EURUSD", "1h")
+    store.write(sample[:n])
+    if stored:
+        store.write(longer[: last + 1])
+    text = TEXT.replace("  date_range: {start: 2017-01-01, end: 2017-03-31}\n", "").replace(", reserve: 0.2", "")
+    evaluated(text)
+    before = train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    store.write(sample)
+    if stored:
+        store.write(longer)
+    after = train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    assert after.bundle.manifest.data.fingerprint == before.bundle.manifest.data.fingerprint
+    assert after.bundle.manifest.weights_hash == before.bundle.manifest.weights_hash
 
 
 @pytest.mark.parametrize("reserve", ["0.2", "0.0"])
