@@ -105,7 +105,11 @@ class EvaluatedSource:
         return strategy.model_copy(update={"training": training.model_copy(update=changes)})
 
     def task(self, task: TrainingTask, strategy: Strategy) -> TrainingTask:
-        """Return the task that keeps the last weights, with the learning rates of the evaluation's trainings."""
+        """Return the task that keeps the last weights, with learning rates planned for the epochs of the strategy.
+
+        So ``step``, ``exponential`` and ``cosine`` have the rates of the evaluation's trainings in each epoch. Those of
+        ``reduce_on_plateau`` differ: it follows the training loss here, as there are no validation samples.
+        """
         more = {"keep_last": True, "schedule_epochs": strategy.training.epochs}
         return replace(task, settings={**task.settings, **more})
 
