@@ -156,19 +156,6 @@ def test_without_a_record_there_is_no_result(load, run, ledger, monkeypatch):
         run(load(**CPCV))
 
 
-@pytest.fixture
-def members(monkeypatch):
-    """Return the list that the members of the next evaluation are put into."""
-    found = []
-
-    def capture(trainer, model_type, population, **more):
-        found.extend(population)
-        return train_population(trainer, model_type, population, **more)
-
-    monkeypatch.setattr(evaluator, "train_population", capture)
-    return found
-
-
 def test_all_folds_share_one_array_and_features_are_computed_once(load, run, members, monkeypatch):
     computed = []
 
@@ -384,3 +371,13 @@ def test_a_holdout_opens_its_reserve_with_the_shares_of_its_own_parts(load, run,
     assert touched(before_reserve)[bars - 20 :].sum() < touched(before_reserve)[bars - 40 : bars - 20].sum()
     rows = len(before_reserve.validation) / (len(before_reserve.validation) + len(before_reserve.train))
     assert rows == pytest.approx(share / 0.75, abs=0.02)
+
+
+def test_the_embargo_is_left_out_before_an_opened_reserve(load, run, members):
+    loaded = load(*UNNORMALIZED, "epochs: 3", "embargo: 0.05\n  epochs: 3", **CPCV, reserve=0.2)
+    found = run(loaded, seeds=1, reserve=True)
+    data, bars = members[-1].data, found.facts.bars["EURUSD"]
+    embargo = 0.05 * bars
+    assert embargo > 10 * 4, "labels look four bars ahead, so that the purge alone would leave far fewer out"
+    last = max(part.rows.max() for part in (data.train, data.validation))
+    assert bars - 3 * embargo < last < bars - embargo

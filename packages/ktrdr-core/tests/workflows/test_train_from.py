@@ -15,6 +15,8 @@ from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.models.out_of_sample import OUT_OF_SAMPLE_FILE
+from ktrdr.core.training import executor
+from ktrdr.core.training.task import fit_model
 from ktrdr.core.validation.stored_evaluation import store_evaluation
 from ktrdr.core.workflows.places import trials_in
 from ktrdr.core.workflows.run_backtest import backtest
@@ -90,6 +92,21 @@ def test_it_is_trained_on_all_bars_before_the_reserve_with_the_median_of_the_bes
     # All bars but the first, whose RSI of 4 hours is unknown, and the last 4, whose labels are.
     assert 1248 - 4 - 70 <= result.samples["train"]["EURUSD"] <= 1248 - 4 - 50
     assert result.samples["test"]["EURUSD"] == result.samples["validation"]["EURUSD"] == 0
+
+
+def test_learning_rates_are_planned_for_the_epochs_of_the_evaluation(evaluated, example_plugins, monkeypatch):
+    tasks = []
+
+    def capture(trainer, task, data, **more):
+        tasks.append(task)
+        return fit_model(trainer, task, data, **more)
+
+    evaluation = evaluated(TEXT.replace("epochs: 3", "epochs: 12"))
+    monkeypatch.setattr(executor, "fit_model", capture)
+    train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    (task,) = tasks
+    assert task.settings["epochs"] == evaluation.facts.best_epoch < 12
+    assert (task.settings["schedule_epochs"], task.settings["keep_last"]) == (12, True)
 
 
 def test_its_bundle_has_the_figures_and_predictions_of_the_evaluation(model):
