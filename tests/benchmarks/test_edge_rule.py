@@ -30,12 +30,13 @@ def test_a_world_is_evaluated_once_and_a_stopped_run_goes_on(tmp_path, monkeypat
 
 def test_the_table_has_the_exact_interval_of_each_share():
     rows = [row("walk", seed, [seed == 0, False, False, True]) for seed in range(20)]
-    rows += [row("garch", seed, [True] * 4) for seed in range(5)] + [row("mean_reversion", 1, [True] * 4)]
-    _, _, walk, garch, together, known = edge_rule.table(rows)
+    rows += [row("garch", seed, [True] * 4) for seed in range(5)]
+    rows += [row("regime_volatility", 1, [True] * 4), row("mean_reversion", 1, [True] * 4)]
+    _, _, walk, garch, _, together, known = edge_rule.table(rows)
     # Of none among n the upper bound is 1 - 0.025 ** (1 / n), of all the lower one 0.025 ** (1 / n).
     assert walk == f"| walk | 20 | 1 | 0 | 0 | 20 | 0 | 0% (0.0% to {1 - 0.025 ** (1 / 20):.1%}) |"
     assert garch == f"| garch | 5 | 5 | 5 | 5 | 5 | 5 | 100% ({0.025 ** (1 / 5):.1%} to 100.0%) |"
-    assert together.startswith("| all without an edge | 25 | 6 | 5 | 5 | 25 | 5 | 20% (")
+    assert together.startswith("| walk and regime_volatility | 21 | 2 | 1 | 1 | 21 | 1 | 5% (")
     assert known.startswith("| mean_reversion | 1 | 1 | 1 | 1 | 1 | 1 | 100% (")
 
 
