@@ -17,7 +17,9 @@ from ktrdr.core.jobs.job_settings import EvaluationSettings
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.strategy.model import ValidationSection
+from ktrdr.core.training.population import train_population
 from ktrdr.core.trials.trial_ledger import TrialLedger
+from ktrdr.core.validation import evaluator
 from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.workflows.run_evaluation import evaluate
 
@@ -94,3 +96,16 @@ def run(
         return evaluate(loaded, EvaluationSettings(**{"seeds": 2, **asked}), **{**places, **arguments})
 
     return start
+
+
+@pytest.fixture
+def members(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the list that the members of the next evaluation are put into."""
+    found: list[Any] = []
+
+    def capture(trainer: Any, model_type: Any, population: Any, **more: Any) -> Any:
+        found.extend(population)
+        return train_population(trainer, model_type, population, **more)
+
+    monkeypatch.setattr(evaluator, "train_population", capture)
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktrdr.core.validation.edge import CHANCE, Edge, edge_of, edge_sentence
+from ktrdr.core.validation.edge import LEVEL, Edge, edge_of, edge_sentence
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, Interval, PathResult
 from ktrdr.core.validation.evaluation_sentences import prediction_sentence
 
@@ -25,7 +25,7 @@ BROKEN = [
     ({"log_loss": (0.69, 0.68, 0.70)}, 1),
     ({"log_loss": (0.71, 0.70, 0.72)}, 1),
     ({"log_loss": (0.65, None, None)}, 1),
-    ({"probabilistic_sharpe": 1 - CHANCE - 1e-6}, 2),
+    ({"probabilistic_sharpe": 1 - LEVEL - 1e-6}, 2),
     ({"probabilistic_sharpe": None}, 2),
     ({"hold": 2.0}, 3),
     ({"hold": 3.0}, 3),
@@ -60,7 +60,7 @@ def test_an_edge_is_found_if_every_condition_is_met() -> None:
     edge = edge_of(facts_of())
     assert (edge.found, met(edge)) == (True, [True] * 4)
     told = edge.to_json()
-    assert (told["found"], told["chance"]) == (True, 0.05)
+    assert (told["found"], told["level"]) == (True, 0.05)
     assert told["conditions"][1] == {
         "measure": "log loss",
         "found": "0.650 (0.640 to 0.660)",

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from ktrdr.core.data.bar_store import default_store
+from ktrdr.core.data.resample import resample
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, NotFoundError
 from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
 from ktrdr.core.models.model_store import default_model_store
 from ktrdr.core.models.out_of_sample import OUT_OF_SAMPLE_FILE
+from ktrdr.core.training import executor
+from ktrdr.core.training.task import fit_model
 from ktrdr.core.validation.stored_evaluation import store_evaluation
 from ktrdr.core.workflows.places import trials_in
 from ktrdr.core.workflows.run_backtest import backtest
@@ -90,6 +93,21 @@ def test_it_is_trained_on_all_bars_before_the_reserve_with_the_median_of_the_bes
     # All bars but the first, whose RSI of 4 hours is unknown, and the last 4, whose labels are.
     assert 1248 - 4 - 70 <= result.samples["train"]["EURUSD"] <= 1248 - 4 - 50
     assert result.samples["test"]["EURUSD"] == result.samples["validation"]["EURUSD"] == 0
+
+
+def test_learning_rates_are_planned_for_the_epochs_of_the_evaluation(evaluated, example_plugins, monkeypatch):
+    tasks = []
+
+    def capture(trainer, task, data, **more):
+        tasks.append(task)
+        return fit_model(trainer, task, data, **more)
+
+    evaluation = evaluated(TEXT.replace("epochs: 3", "epochs: 12"))
+    monkeypatch.setattr(executor, "fit_model", capture)
+    train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    (task,) = tasks
+    assert task.settings["epochs"] == evaluation.facts.best_epoch < 12
+    assert (task.settings["schedule_epochs"], task.settings["keep_last"]) == (12, True)
 
 
 def test_its_bundle_has_the_figures_and_predictions_of_the_evaluation(model):
@@ -244,6 +262,33 @@ def test_bars_that_were_imported_later_change_neither_the_training_nor_the_path(
     assert after.bundle.manifest.evaluation == before.bundle.manifest.evaluation
     traded = backtest(after.bundle, BacktestSettings(**COSTS), plugins=example_plugins)
     assert np.array_equal(traded.equity["equity"], evaluation.curves.equity[median_account(evaluation)])
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_without_a_reserve_later_bars_do_not_change_the_last_bar_of_a_longer_timeframe(
+    home, evaluated, example_plugins, stored
+):
+    """A stored bar of 4 hours that ends after the last hour was evaluated; one made of the hours was not."""
+    sample, store = sample_bars(), default_store()
+    longer = resample(sample, "4h")
+    opens = np.flatnonzero(np.isin(sample.time, longer.time))
+    n = int(opens[opens > 1400][0]) + 2
+    until = sample.close_time[n - 1]
+    last = int(np.searchsorted(longer.time, until)) - 1
+    assert longer.close_time[last] > until
+    store.delete("EURUSD", "1h")
+    store.write(sample[:n])
+    if stored:
+        store.write(longer[: last + 1])
+    text = TEXT.replace("  date_range: {start: 2017-01-01, end: 2017-03-31}\n", "").replace(", reserve: 0.2", "")
+    evaluated(text)
+    before = train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    store.write(sample)
+    if stored:
+        store.write(longer)
+    after = train(None, TrainingSettings(evaluation="waves"), plugins=example_plugins)
+    assert after.bundle.manifest.data.fingerprint == before.bundle.manifest.data.fingerprint
+    assert after.bundle.manifest.weights_hash == before.bundle.manifest.weights_hash
 
 
 @pytest.mark.parametrize("reserve", ["0.2", "0.0"])

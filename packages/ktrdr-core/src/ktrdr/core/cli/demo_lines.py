@@ -147,13 +147,11 @@ def print_half(half: Half) -> None:
 
 def print_summary(halves: Sequence[Half]) -> None:
     """Print how the halves were judged, and where to go from here."""
-    from ktrdr.core.validation.edge import CHANCE
-
     click.secho("\nIn short", bold=True)
     for half in halves:
         click.echo(half.sentence)
     click.echo(
-        "An edge is found where all conditions are met. Without an edge, chance meets\nthem all"
-        f" in at most {CHANCE:.0%} of cases. Open the reports in a browser: they need no\nnetwork."
+        "An edge is found only where all four conditions are met; how often chance meets\nthem is shown in"
+        " docs/explanation/validation.md.\nOpen the reports in a browser: they need no network."
     )
     click.echo(f"Next: `ktrdr explain {halves[-1].trained.bundle.ref}` shows why one decision was made.")
