@@ -30,6 +30,7 @@ TITLES = {
     "inference_trees": "Portable twins of trees",
     "populations": "Populations",
     "sklearn_populations": "Populations of scikit-learn",
+    "evaluation": "Evaluation",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
     "cluster": "Cluster",
@@ -107,14 +108,17 @@ def faster_peers(document: dict[str, Any]) -> str:
 
 
 def everything(document: dict[str, Any]) -> str:
-    """Return all tables, benchmark by benchmark."""
+    """Return all tables, benchmark by benchmark; one whose figures all have a limit is in the table of these."""
     parts = []
     for found in document["benchmarks"]:
+        tables = tables_of(found)
+        others = [line for line in figures_of(found) if not line[3]]
+        if not tables and not others:
+            continue
         parts.append(f"### {TITLES[found['benchmark']]}")
-        for title, lines in tables_of(found).items():
+        for title, lines in tables.items():
             parts.append(f"**{title}**")
             parts.append(markdown(*without_empty(HEADER, lines)))
-        others = [line for line in figures_of(found) if not line[3]]
         if others:
             parts.append("**figures without a limit**")
             parts.append(markdown(("", "measured"), [line[:2] for line in others]))

@@ -39,6 +39,7 @@ BENCHMARKS = (
     "inference_trees",
     "populations",
     "sklearn_populations",
+    "evaluation",
     "simulation",
     "backtest",
     "cluster",
