@@ -374,7 +374,8 @@ class Killed(BaseException):
 
 
 def test_killed_within_a_training_it_continues_from_the_checkpoint(load, run, tmp_path):
-    loaded = load(**KINDS["mlp"] | {"training": NEURAL | {"epochs": 12}})
+    # Long enough that several reports, ten a second, come between the first checkpoint and the end.
+    loaded = load(**KINDS["mlp"] | {"training": NEURAL | {"epochs": 90}})
     settings = EvaluationSettings(seeds=2)
     whole = run(loaded, settings)
     seen = []

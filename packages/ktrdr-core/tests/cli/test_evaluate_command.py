@@ -169,7 +169,8 @@ def test_resume_without_anything_kept_says_so(run: Run, file: str, home: Path) -
         (["--end", "2016-12-31", "--start", "2016-01-01"], "there are no 1h bars of EURUSD"),
         (["--device", "cuda"], "there is no device `cuda` here"),
         (["--report", "."], "--report . is a directory"),
-        (["--start", "2017-03-20"], "`validation.train: 6w` leaves no bar to test"),
+        (["--start", "2017-02-20"], "`validation.train: 6w` leaves no bar to test"),
+        (["--start", "2017-03-20"], "EURUSD has no 1h bars before the reserve, which begins at 2017-03-14 21:00"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(
