@@ -7,6 +7,8 @@ __all__ = [
     "FEWEST_JUDGED_SAMPLES",
     "FEWEST_SAMPLES_PER_INPUT",
     "FEWEST_TRADES",
+    "FEWEST_VERDICT_SEEDS",
+    "FEWEST_WORLDS",
     "FREE_UNPACKING",
     "LARGEST_BUNDLE_FILE",
     "LARGEST_JSON",
@@ -37,8 +39,10 @@ __all__ = [
     "MOST_SEEDS",
     "MOST_TENSORS",
     "MOST_UNPACKING",
+    "MOST_WORLDS",
     "POPULATION_MEMORY",
     "POPULATION_MEMORY_VARIABLE",
+    "QUICK_WORLDS",
 ]
 
 LARGEST_SEED = 2**32 - 1
@@ -57,6 +61,18 @@ MOST_SEEDS = 1_000
 MOST_FOLDS = 1_000
 """Largest number of folds of an evaluation, each of which is trained once for every seed: 12 groups with 5 or 6 test
 groups give 792 or 924."""
+
+QUICK_WORLDS = 20
+"""Null worlds of each family of the quick form of a verdict: with fewer than 19 no p-value is 5 %."""
+
+FEWEST_WORLDS = 100
+"""Null worlds of each family of a verdict. There is no smaller number to choose: a p-value of few worlds is luck."""
+
+MOST_WORLDS = 1_000
+"""Largest number of null worlds of each family of a verdict."""
+
+FEWEST_VERDICT_SEEDS = 5
+"""Smallest number of seeds of a verdict that is not quick."""
 
 LONGEST_DURATION_DAYS = 36_500
 """Largest number of days of a part of walk-forward validation: 100 years."""

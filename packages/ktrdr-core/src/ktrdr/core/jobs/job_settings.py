@@ -15,7 +15,15 @@ from pydantic_core import PydanticCustomError
 from ktrdr.core.dates import parse_day
 from ktrdr.core.jobs.refusals import validator
 from ktrdr.core.jobs.request_bounds import FewKeys, few
-from ktrdr.core.limits import LARGEST_SEED, MOST_EPOCHS, MOST_SEEDS
+from ktrdr.core.limits import (
+    FEWEST_VERDICT_SEEDS,
+    FEWEST_WORLDS,
+    LARGEST_SEED,
+    MOST_EPOCHS,
+    MOST_SEEDS,
+    MOST_WORLDS,
+    QUICK_WORLDS,
+)
 from ktrdr.core.names import DEVICE_PATTERN, REFERENCE_PATTERN, SYMBOL_PATTERN, check_symbol
 
 __all__ = [
@@ -33,6 +41,7 @@ __all__ = [
     "TradingSettings",
     "TrainingSettings",
     "Value",
+    "VerdictSettings",
 ]
 
 S = TypeVar("S", bound="Settings")
@@ -230,6 +239,46 @@ class EvaluationSettings(AccountSettings):
         default=False,
         description="Open the reserve: trade it with models trained on all data before it. Each different look counts.",
     )
+
+
+class VerdictSettings(EvaluationSettings):
+    """Settings of a verdict; ``None`` stands for the value of the strategy."""
+
+    seeds: int = Field(
+        default=FEWEST_VERDICT_SEEDS,
+        ge=FEWEST_VERDICT_SEEDS,
+        le=MOST_SEEDS,
+        description="Trainings of each fold, with as many seeds from the seed on; 1 with quick.",
+    )
+    worlds: int = Field(
+        default=FEWEST_WORLDS,
+        ge=FEWEST_WORLDS,
+        le=MOST_WORLDS,
+        description=f"Null worlds of each family; {QUICK_WORLDS} with quick.",
+    )
+    quick: StrictBool = Field(
+        default=False, description="A quick form: one seed, and fewer null worlds, which tell less."
+    )
+
+    @model_validator(mode="after")
+    def _quick_alone(self) -> Self:
+        given = [name for name in ("seeds", "worlds") if getattr(self, name) != type(self).model_fields[name].default]
+        if self.quick and given:
+            raise PydanticCustomError(
+                "superfluous",
+                "the quick form decides `{field}` itself; leave out `{field}` or `quick`",
+                {"field": given[0]},
+            )
+        return self
+
+    @property
+    def worlds_used(self) -> int:
+        """Number of null worlds of each family."""
+        return QUICK_WORLDS if self.quick else self.worlds
+
+    def evaluation(self) -> EvaluationSettings:
+        """Return the settings of the evaluation that the verdict rests on."""
+        return self.to(EvaluationSettings, seeds=1 if self.quick else self.seeds)
 
 
 class SweepSettings(TradingSettings):

@@ -1,4 +1,4 @@
-"""Kinds of jobs: training, backtest, sweep and evaluation.
+"""Kinds of jobs: training, backtest, sweep, evaluation and verdict.
 
 The API, its ledger and workers exchange the kind of a job and a JSON map, never code. The map is flat: it has the
 subject of the job (strategy or model) and its settings.
@@ -12,7 +12,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, Settings, SweepSettings, TrainingSettings
+from ktrdr.core.jobs.job_settings import (
+    BacktestSettings,
+    EvaluationSettings,
+    Settings,
+    SweepSettings,
+    TrainingSettings,
+    VerdictSettings,
+)
 from ktrdr.core.jobs.refusals import read_settings
 from ktrdr.core.limits import LONGEST_STRATEGY
 from ktrdr.core.names import REFERENCE_PATTERN
@@ -25,6 +32,7 @@ __all__ = [
     "StrategyText",
     "SweepJob",
     "TrainingJob",
+    "VerdictJob",
     "parse_job",
 ]
 
@@ -62,11 +70,18 @@ class EvaluationJob(EvaluationSettings):
     strategy: StrategyText
 
 
+class VerdictJob(VerdictSettings):
+    """Judge whether a strategy has an edge. The job has the text of the file."""
+
+    strategy: StrategyText
+
+
 JOB_KINDS: Mapping[str, type[Settings]] = {
     "training": TrainingJob,
     "backtest": BacktestJob,
     "sweep": SweepJob,
     "evaluation": EvaluationJob,
+    "verdict": VerdictJob,
 }
 """Class of each kind of job, by name."""
 
