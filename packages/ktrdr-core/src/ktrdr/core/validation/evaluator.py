@@ -78,6 +78,7 @@ class Evaluator:
         cache: cache of features; by default none.
         progress: receives an event for each step.
         cancellation: stops the run between two batches or steps.
+        kind: kind of the looks that are recorded.
 
     Raises:
         BadInputError: the overrides do not fit the strategy.
@@ -98,12 +99,13 @@ class Evaluator:
         cache: ArrayCache = NO_CACHE,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
+        kind: str = "evaluation",
     ) -> None:
         self.strategy = override_evaluated(strategy, settings)
         self._dates = strategy.training_data.date_range
         self._text, self._settings = text, settings
         self._bar_store, self._plugins, self._trials = bar_store, plugins, trials
-        self._resume, self._operation = resume, operation
+        self._resume, self._operation, self._kind = resume, operation, kind
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._cache = cache
         self._progress = progress
@@ -215,6 +217,7 @@ class Evaluator:
             accounts,
             training_data=data_print,
             operation=self._operation,
+            kind=self._kind,
         )
 
     def _counted(self, facts: EvaluationFacts, looks: Sequence[Look]) -> EvaluationFacts:
