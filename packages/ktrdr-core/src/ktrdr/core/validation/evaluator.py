@@ -51,12 +51,15 @@ from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["Evaluator"]
+__all__ = ["CHECKPOINT_DISCARDED", "Evaluator"]
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_REPORTS = 0.1
-_DISCARDED = "the checkpoint of an interrupted run is discarded; to continue from such a checkpoint, resume the run"
+CHECKPOINT_DISCARDED = (
+    "the checkpoint of an interrupted run is discarded; to continue from such a checkpoint, resume the run"
+)
+"""Message of a run that does not resume what an earlier one left."""
 
 
 class Evaluator:
@@ -153,7 +156,7 @@ class Evaluator:
             self._checkpoint = checkpoint
             if not self._resume and self.checkpoint is not None:
                 checkpoint.clear()
-                self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
+                self._progress(ProgressEvent("checkpoint", fraction=1.0, message=CHECKPOINT_DISCARDED))
             with self._timed("features"):
                 data = self._prepare(setup, setup.bars, digests)
                 whole = self._prepare(setup, setup.stored, _digests(setup.stored), "reserve: ") if opened else None

@@ -38,9 +38,7 @@ def null_worlds(observed: float, values: Mapping[str, Sequence[float | None]]) -
         values: statistics of the worlds by family.
     """
     return tuple(
-        NullWorlds(
-            family=family, observed=observed, values=tuple(values[family]), p=p_value(observed, values[family])
-        )
+        NullWorlds(family=family, observed=observed, values=tuple(values[family]), p=p_value(observed, values[family]))
         for family in NULL_FAMILIES
     )
 

@@ -69,5 +69,7 @@ def evidence_hash(facts: VerdictFacts) -> str:
         facts: facts of the verdict; their own hashes do not count.
     """
     found = facts.model_dump(mode="json", include=_EVIDENCE)
-    found["accounts"] = [] if facts.evaluation is None else [own.model_dump(mode="json") for own in facts.evaluation.paths]
+    found["accounts"] = (
+        [] if facts.evaluation is None else [own.model_dump(mode="json") for own in facts.evaluation.paths]
+    )
     return digest(found)

@@ -24,6 +24,7 @@ from ktrdr.core.training.population import default_resources, train_members
 from ktrdr.core.trials.look import HIGHEST_SHARPE
 from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, SymbolBars
+from ktrdr.core.validation.fold_plan import Fold
 from ktrdr.core.validation.fold_predictions import SymbolPredictions, predict_bars, stitch
 from ktrdr.core.validation.fold_samples import fold_rows, tested_rows
 from ktrdr.core.validation.fold_trainings import FoldTraining, TrainedFolds, fold_members
@@ -96,6 +97,11 @@ class WorldTrainer:
         self._trainer = plugins.trainer(setup.plugin.name)
         self._cancellation = cancellation
 
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """Folds of a world."""
+        return self._setup.plan.folds
+
     def accounts(
         self, worlds: Sequence[SymbolBars], seeds: Sequence[int], progress: Progress = NO_PROGRESS
     ) -> list[list[WorldAccount]]:
@@ -148,9 +154,7 @@ class WorldTrainer:
             for fold in setup.plan.folds:
                 rows = fold_rows(setup.plan, fold, setup.times, data.usable, setup.window)
                 fitted = data.fit(rows.train)
-                folds.append(
-                    FoldTraining(f"fold {fold.number}", fold, rows, fitted, data.training_data(rows, fitted))
-                )
+                folds.append(FoldTraining(f"fold {fold.number}", fold, rows, fitted, data.training_data(rows, fitted)))
         except BadInputError:
             return None
         return _World(bars, data, folds)
