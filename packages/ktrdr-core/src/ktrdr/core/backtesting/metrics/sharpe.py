@@ -22,6 +22,7 @@ __all__ = [
     "SharpeEvidence",
     "deflated_probability",
     "evidence_of",
+    "expected_best",
     "expected_maximum",
     "long_run_variance",
     "sharpe_interval",
@@ -133,21 +134,30 @@ def expected_maximum(trials: int) -> float:
     return (1 - gamma) * _NORMAL.inv_cdf(1 - 1 / trials) + gamma * _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
 
 
+def expected_best(error: float, trials: int, spread: float | None) -> float:
+    """Return the expected best ratio of ``trials`` strategies whose true ratios are 0.
+
+    Args:
+        error: standard error of a ratio.
+        trials: number of trials.
+        spread: standard deviation of the ratios of the trials, ``None`` if it is not known. ``error`` is used instead
+            if it is larger: the ratios of similar trials vary less than luck can make them.
+    """
+    return max(error, spread or 0.0) * expected_maximum(trials)
+
+
 def deflated_probability(ratio: float, error: float, trials: int, spread: float | None) -> float:
     """Return the deflated Sharpe ratio.
 
-    It is the probability that the true ratio is above the expected best ratio of ``trials`` strategies whose true
-    ratios are 0.
+    It is the probability that the true ratio is above that of :func:`expected_best`.
 
     Args:
         ratio: observed ratio.
         error: its standard error.
         trials: number of trials.
-        spread: standard deviation of the ratios of the trials, ``None`` if it is not known. ``error`` is used instead
-            if it is larger: the ratios of similar trials vary less than luck can make them.
+        spread: standard deviation of the ratios of the trials, see :func:`expected_best`.
     """
-    threshold = max(error, spread or 0.0) * expected_maximum(trials)
-    return _NORMAL.cdf((ratio - threshold) / error)
+    return _NORMAL.cdf((ratio - expected_best(error, trials, spread)) / error)
 
 
 def sharpe_interval(returns: np.ndarray, seed: int, share: float = 0.95) -> tuple[float, float] | None:

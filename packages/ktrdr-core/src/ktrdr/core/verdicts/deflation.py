@@ -1,0 +1,93 @@
+"""How much of a Sharpe ratio the number of trials explains, and how long the data would have to be.
+
+Sources: D. H. Bailey and M. Lopez de Prado, "The Sharpe Ratio Efficient Frontier" (Journal of Risk, 2012) for the
+minimum track record length, and "The Deflated Sharpe Ratio" (Journal of Portfolio Management, 2014).
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from ktrdr.core.backtesting.metrics.sharpe import (
+    deflated_probability,
+    evidence_of,
+    expected_best,
+    expected_maximum,
+    sharpe_interval,
+)
+from ktrdr.core.trials.trial_count import TrialCount
+from ktrdr.core.validation.intervals import SHARE
+from ktrdr.core.verdicts.verdict_result import Deflation
+
+__all__ = ["LEAST_PROBABILITY", "deflation_of", "needed_growth"]
+
+LEAST_PROBABILITY = 0.95
+"""Deflated Sharpe ratio from which on the trials do not explain a result."""
+
+
+def deflation_of(
+    returns: np.ndarray, periods_per_year: float, years: float, count: TrialCount, *, seed: int = 0
+) -> Deflation | None:
+    """Return the Sharpe ratio of an account beside what the best of its trials would have without an edge.
+
+    The interval contains that of the block bootstrap and that of the standard error: of few trades, which resamples may
+    miss, either alone is too narrow.
+
+    Args:
+        returns: returns of the account per bar, float64 ``(n,)``, up to a total loss.
+        periods_per_year: bars in a year.
+        years: length of the tested bars.
+        count: trials that looked at them, the account's own among them.
+        seed: seed of the interval's resampling.
+
+    Returns:
+        The ratio, its interval and its probability. ``None`` if the returns do not vary, as those of an account that
+        never trades, or are fewer than 20.
+    """
+    evidence, interval = evidence_of(returns), sharpe_interval(returns, seed, SHARE)
+    if evidence is None or interval is None:
+        return None
+    root = math.sqrt(periods_per_year)
+    sharpe, error = evidence.ratio * root, evidence.deviation * root
+    reach = NormalDist().inv_cdf((1 + SHARE) / 2) * error
+    trials = max(count.number, 1)
+    growth = needed_growth(sharpe, error, trials, count.spread)
+    return Deflation(
+        sharpe=sharpe,
+        low=min(interval[0] * root, sharpe - reach),
+        high=max(interval[1] * root, sharpe + reach),
+        years=years,
+        trials=trials,
+        other_trials=trials - 1,
+        expected_best=expected_best(error, trials, count.spread),
+        probability=deflated_probability(sharpe, error, trials, count.spread),
+        needed_years=None if growth is None else years * growth,
+    )
+
+
+def needed_growth(sharpe: float, error: float, trials: int, spread: float | None) -> float | None:
+    """Return by which factor more data would give this ratio a deflated Sharpe ratio of 95 %.
+
+    The standard error falls with the square root of the length. Ratio, number and spread of the trials stay.
+
+    Args:
+        sharpe: the ratio.
+        error: its standard error.
+        trials: number of trials.
+        spread: standard deviation of their ratios; ``None`` if it is not known.
+
+    Returns:
+        The factor, below 1 if less data would do; ``None`` if no length would: the ratio is not above 0, or not above
+        the best that trials with this spread are expected to have.
+    """
+    quantile, best = NormalDist().inv_cdf(LEAST_PROBABILITY), expected_maximum(trials)
+    above = sharpe - (spread or 0.0) * best
+    if sharpe <= 0 or above <= 0:
+        return None
+    # Either the spread of the trials or the error sets the expected best: both have to be passed.
+    ratio = max(quantile / above, (quantile + best) / sharpe) * error
+    growth = ratio * ratio
+    return growth if math.isfinite(growth) else None
