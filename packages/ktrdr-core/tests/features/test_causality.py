@@ -248,3 +248,32 @@ def test_progress_and_cancellation(rich_strategy: Strategy, rich_bars: Callable[
 def test_too_few_bars_are_refused(rich_strategy: Strategy, rich_bars: Callable[..., dict[str, Bars]]):
     with pytest.raises(BadInputError, match="EURUSD 1h has 19 bars; at least 20 are needed"):
         check_pipeline(FeaturePipeline(rich_strategy), rich_bars(19))
+
+
+def test_a_leak_that_only_other_prices_show_is_found(
+    leaky: Callable[[], Strategy],
+    with_indicator: Callable[[Callable[[Bars], np.ndarray]], None],
+    make_bars: BarMaker,
+):
+    bars = make_bars(600)
+    known = dict(zip(bars.time.tolist(), np.append(bars.close[1:], np.nan).tolist(), strict=True))
+
+    def remembered(part: Bars) -> np.ndarray:
+        """Right at the last bar too, unless the next bars contradict: a file of values beside the bars."""
+        later = np.append(part.close[1:], known[part.time[-1].item()] if len(part) else [])[: len(part)]
+        return (later > part.close).astype(np.float64)
+
+    with_indicator(remembered)
+    report = check_pipeline(FeaturePipeline(leaky()), {"1h": bars}, cuts=40)
+    assert "1h_own_raw" in report.leaking
+    found = next(finding for finding in report.features if finding.id == "1h_own_raw")
+    assert found.leaks == report.cuts
+    assert found.bars_ahead == 1
+    assert found.other_bars
+    in_json = {each["id"]: each["example"] for each in report.to_json()["features"]}
+    assert in_json["1h_own_raw"]["other_bars"] is True
+
+
+def test_a_check_without_starts_has_no_history(rich_strategy: Strategy, rich_bars: Callable[..., dict[str, Bars]]):
+    report = check_pipeline(FeaturePipeline(rich_strategy), rich_bars(300), cuts=5, starts=0)
+    assert (report.starts, report.history_seen, report.leaking) == (0, 0, ())

@@ -26,7 +26,7 @@ def trainer_of(example_plugins):
 
 
 @pytest.fixture
-def worlds_of(set_up):
+def worlds_of(asked):
     def make(setup, *numbers):
         maker = WorldMaker(setup.base, setup.world_seed)
         return [world_inputs(setup.folds, maker.bars("sign_flips", number)) for number in numbers]
@@ -57,10 +57,10 @@ def test_folds_of_a_world_have_one_path_and_as_large_trainings(given, folds):
     "validation", ["{type: cpcv, groups: 3, test_groups: 1}", "{type: walk_forward, train: 4w, test: 2w}"]
 )
 def test_on_the_real_bars_it_is_the_account_of_an_evaluation(
-    load, set_up, trainer_of, markets, example_plugins, ledger, tmp_path, validation
+    load, asked, trainer_of, markets, example_plugins, ledger, tmp_path, validation
 ):
     loaded = load("{type: cpcv, groups: 4, test_groups: 2}", validation)
-    setup = set_up(loaded)
+    setup = asked(loaded)
     (accounts,) = trainer_of(setup).accounts([setup.evaluation.bars], setup.seeds)
     evaluation = evaluate(
         loaded,
@@ -76,8 +76,8 @@ def test_on_the_real_bars_it_is_the_account_of_an_evaluation(
         np.testing.assert_array_equal(own.equity, equity[rows] / 10_000)
 
 
-def test_a_world_is_the_same_alone_and_beside_others(load, set_up, trainer_of, worlds_of):
-    setup = set_up(load())
+def test_a_world_is_the_same_alone_and_beside_others(load, asked, trainer_of, worlds_of):
+    setup = asked(load())
     trainer, worlds = trainer_of(setup), worlds_of(setup, 0, 1, 2)
     together = [of(each) for each in trainer.accounts(worlds, setup.seeds[:2])]
     alone = [of(*trainer.accounts([world], setup.seeds[:2])) for world in worlds]
@@ -86,9 +86,9 @@ def test_a_world_is_the_same_alone_and_beside_others(load, set_up, trainer_of, w
 
 
 def test_a_world_whose_training_fails_is_told_and_others_are_not_affected(
-    load, set_up, trainer_of, worlds_of, monkeypatch
+    load, asked, trainer_of, worlds_of, monkeypatch
 ):
-    setup = set_up(load())
+    setup = asked(load())
     trainer, worlds = trainer_of(setup), worlds_of(setup, 0, 1)
     (expected,) = trainer.accounts(worlds[1:], setup.seeds[:1])
     train = world_trainings.train_members
@@ -104,15 +104,15 @@ def test_a_world_whose_training_fails_is_told_and_others_are_not_affected(
     assert of(other) == of(expected)
 
 
-def test_an_account_that_never_trades_has_a_ratio_of_zero(load, set_up, trainer_of, worlds_of):
-    setup = set_up(load("confidence_threshold: 0.52", "confidence_threshold: 0.99"))
+def test_an_account_that_never_trades_has_a_ratio_of_zero(load, asked, trainer_of, worlds_of):
+    setup = asked(load("confidence_threshold: 0.52", "confidence_threshold: 0.99"))
     ((account,),) = trainer_of(setup).accounts(worlds_of(setup, 0), setup.seeds[:1])
     assert account.sharpe == 0.0
     assert (account.equity == 1).all()
 
 
-def test_it_can_be_cancelled(load, set_up, trainer_of, worlds_of):
-    setup, cancellation = set_up(load()), Cancellation()
+def test_it_can_be_cancelled(load, asked, trainer_of, worlds_of):
+    setup, cancellation = asked(load()), Cancellation()
     trainer, worlds = trainer_of(setup, cancellation), worlds_of(setup, 0)
     cancellation.cancel("by the test")
     with pytest.raises(CancelledError):

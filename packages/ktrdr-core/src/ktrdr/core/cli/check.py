@@ -24,7 +24,7 @@ __all__ = ["check"]
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    help="Number of random bars at which the data are cut off.",
+    help="Number of random bars at which the data are cut off, and changed from there on.",
 )
 @click.option(
     "--last",
@@ -40,9 +40,9 @@ def check(
 ) -> None:
     """Check a strategy's features and labels for look-ahead.
 
-    Cuts the data off at random bars, computes every feature and label again, and compares: a value that changes depends
-    on later bars. Then starts the data at random bars, to measure how much history each feature needs. Exit status 1
-    means that a feature or label depends on the future.
+    Cuts the data off at random bars, or gives the bars from there on other prices, computes every feature and label
+    again, and compares: a value that changes depends on later bars. Then starts the data at random bars, to measure how
+    much history each feature needs. Exit status 1 means that a feature or label depends on the future.
     """
     from ktrdr.core.cli.output import print_json
     from ktrdr.core.strategy.loader import load_strategy
@@ -79,9 +79,11 @@ def _print(name: str, report: CheckReport) -> None:
     for finding in (*report.features, *((report.labels,) if report.labels else ())):
         if finding.example:
             time, without, with_future = finding.example
+            known = "with other bars after that time" if finding.other_bars else "with the bars up to that time"
+            later = "the real ones" if finding.other_bars else "later bars"
             click.echo(
-                f"{finding.id}: at {str(time)[:16]} it is {_number(without)} with the bars up to that time, and"
-                f" {_number(with_future)} with later bars"
+                f"{finding.id}: at {str(time)[:16]} it is {_number(without)} {known}, and {_number(with_future)} with"
+                f" {later}"
             )
     if report.leaking:
         click.echo(f"Look-ahead found in {len(report.leaking)}: {', '.join(report.leaking)}.")

@@ -97,14 +97,14 @@ def check(
 ) -> Check:
     """Look for look-ahead in a strategy's features and labels.
 
-    Cuts the data off at random bars, computes every feature and label again, and compares: what changes was made from
-    bars that were still to come.
+    Cuts the data off at random bars, or gives the bars from there on other prices, computes every feature and label
+    again, and compares: what changes was made from bars that were still to come.
 
     Args:
         strategy: a :class:`Strategy`, or whatever :func:`load_strategy` takes.
         symbol: whose bars; by default the strategy's first symbol.
         sample: use the shipped EURUSD sample instead of stored bars.
-        cuts: random bars at which the data are cut off, at least 1.
+        cuts: random bars at which the data are cut off, and changed from there on, at least 1.
         last: most recent base bars that are used, at least 20.
         seed: of the random bars.
         progress: True shows a bar (in a notebook, on a terminal) or lines (elsewhere); False shows nothing; a function

@@ -1,14 +1,14 @@
 """Look-ahead and recursive analysis of a whole feature pipeline, on real bars.
 
-Look-ahead analysis ends the data at a random bar and computes everything again: a value at or before that bar that
-changes was computed from later bars. Recursive analysis begins the data at a random bar: the number of bars on which
-values differ is the history that they need.
+Look-ahead analysis computes everything again from data that ends at a random bar, and from data in which the bars after
+it have other prices: a value at or before that bar that changes was computed from later bars. Recursive analysis begins
+the data at a random bar: the number of bars on which values differ is the history that they need.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["CheckReport", "Finding", "LabelValues", "check_pipeline"]
+__all__ = ["LEAST_BARS", "CheckReport", "Finding", "LabelValues", "check_pipeline"]
 
 LEAST_BARS = 20
 """Minimum number of bars for an analysis."""
@@ -29,6 +29,10 @@ LEAST_BARS = 20
 # Tolerances of equality: two orders of summation may differ in the last digits of float32.
 _ROUNDING = 1e-7
 _SETTLED = 1e-6
+
+# Number of bars after a cut that get other prices. The data ends behind them, so that a cut costs about the same
+# wherever it is.
+_OTHER_BARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ class Finding:
         id: feature id; ``label`` for the labels.
         leaks: number of cuts at which a value changed that should not have changed.
         bars_ahead: largest number of bars that a value depends on beyond those it may use; 0 without a leak.
-        example: one such change: time, value without later bars, value with later bars.
+        example: one such change: time, value without later bars (or with others, if ``other_bars``), value with later
+            bars.
+        other_bars: True if ``example`` is a value that changed with the prices of the later bars and not with their
+            number.
         settles_after: bars of history after which the value no longer depends on where the data begins, to 1e-6
             relative; ``None`` if it still depended on it at the end.
     """
@@ -62,6 +69,7 @@ class Finding:
     bars_ahead: int
     example: tuple[np.datetime64, float, float] | None
     settles_after: int | None
+    other_bars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,10 @@ class CheckReport:
         bars: number of base bars.
         start: open of the first base bar, ``datetime64[ns]``, UTC.
         end: close of the last base bar, ``datetime64[ns]``, UTC.
-        cuts: number of bars at which the data was ended.
+        cuts: number of bars at which the data was ended, and after which the bars got other prices.
         starts: number of bars at which the data was begun.
         seed: seed of the random choice of those bars.
-        history_seen: largest number of bars of history in the recursive analysis.
+        history_seen: largest number of bars of history in the recursive analysis; 0 without one.
         warmup: base bars before the first complete row, as the pipeline declares it.
         look_ahead: bars that the labels declare to look ahead; ``None`` without a declaration.
         features: result for each feature, in model input order.
@@ -132,7 +140,12 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
     example = None
     if finding.example:
         time, without, with_future = finding.example
-        example = {"time": str(time), "without_future": without, "with_future": with_future}
+        example = {
+            "time": str(time),
+            "without_future": without,
+            "with_future": with_future,
+            "other_bars": finding.other_bars,
+        }
     return {
         "id": finding.id,
         "leaks": finding.leaks,
@@ -165,8 +178,9 @@ def check_pipeline(
             depends on bars after its own ``span_end``.
         look_ahead: number of bars that the labels declare to look ahead, also checked; ``None`` for no check.
         derived: timeframes to resample from each part of the base bars, as in live use.
-        cuts: number of random bars at which to end the data.
-        starts: number of random bars at which to begin the data.
+        cuts: number of random bars at which to end the data, and after which the bars get other prices.
+        starts: number of random bars at which to begin the data; 0 for no recursive analysis, after which
+            ``settles_after`` has no meaning.
         seed: seed of the random choice.
         progress: receives an event after each part.
         cancellation: checked before each part; ``None`` for a check that cannot be cancelled.
@@ -197,13 +211,22 @@ def check_pipeline(
     # Rows without values cannot reveal a leak, so the cuts begin where the features are warm.
     first = min(int(computed.warm.argmax()), len(base) - 2)
     for cut in run.over("look-ahead", _choose(random, first, len(base) - 1, cuts)):
-        part = pipeline.compute(parts.until(cut), complete_rows=False).values
-        changed = _differs(whole[: cut + 1], part, _ROUNDING * scale)
-        for position in np.flatnonzero(changed.any(axis=0)):
-            row = int(changed[:, position].argmax())
-            tracks[position].leak(cut + 1 - row, (base.time[row], part[row, position], whole[row, position]))
-        if labels is not None and whole_labels is not None:
-            _compare_labels(label_track, whole_labels, labels(base[: cut + 1]), cut, base.time)
+        leaking: set[int] = set()
+        for other_bars, known in ((False, parts.until(cut)), (True, parts.with_other_bars(cut))):
+            part = pipeline.compute(known, complete_rows=False).values[: cut + 1]
+            changed = _differs(whole[: cut + 1], part, _ROUNDING * scale)
+            for position in set(np.flatnonzero(changed.any(axis=0)).tolist()) - leaking:
+                row = int(changed[:, position].argmax())
+                example = base.time[row], part[row, position], whole[row, position]
+                tracks[position].leak(cut + 1 - row, example, other_bars)
+                leaking.add(position)
+            if (
+                labels is not None
+                and whole_labels is not None
+                and len(tracks) not in leaking
+                and _compare_labels(label_track, whole_labels, labels(known[base_name]), cut, base.time, other_bars)
+            ):
+                leaking.add(len(tracks))
 
     begins = _choose(random, len(base) // 3, 2 * len(base) // 3, starts)
     for begin in run.over("history", begins):
@@ -223,7 +246,7 @@ def check_pipeline(
         cuts=min(cuts, len(base) - 1 - first),
         starts=len(begins),
         seed=seed,
-        history_seen=len(base) - int(begins[0]),
+        history_seen=len(base) - int(begins[0]) if len(begins) else 0,
         warmup=pipeline.warmup,
         look_ahead=look_ahead,
         features=tuple(track.finding() for track in tracks),
@@ -240,13 +263,15 @@ class _Track:
         self._leaks = 0
         self._ahead = 0
         self._example: tuple[np.datetime64, float, float] | None = None
+        self._other_bars = False
         self._settles: int | None = 0
 
-    def leak(self, ahead: int, example: tuple[np.datetime64, float, float]) -> None:
+    def leak(self, ahead: int, example: tuple[np.datetime64, float, float], other_bars: bool = False) -> None:
         time, without, with_future = example
         self._leaks += 1
         self._ahead = max(self._ahead, ahead)
-        self._example = self._example or (time, float(without), float(with_future))
+        if self._example is None:
+            self._example, self._other_bars = (time, float(without), float(with_future)), other_bars
 
     def settle(self, changed: np.ndarray) -> None:
         """Record on which bars (bool ``(n,)``, from the first bar on) values depended on where the data begins."""
@@ -259,7 +284,7 @@ class _Track:
             self._settles = max(self._settles, after)
 
     def finding(self) -> Finding:
-        return Finding(self._id, self._leaks, self._ahead, self._example, self._settles)
+        return Finding(self._id, self._leaks, self._ahead, self._example, self._settles, self._other_bars)
 
 
 class _Parts:
@@ -282,6 +307,21 @@ class _Parts:
             }
         )
 
+    def with_other_bars(self, row: int) -> dict[str, Bars]:
+        """Return the bars that were complete at the close of base bar ``row``, and other bars after them."""
+        base = self._bars[self._base]
+        now, price = base.close_time[row], float(base.close[row])
+        # A longer bar that began before the cut and ends after it was not complete.
+        end = base.time[min(row + _OTHER_BARS, len(base) - 1)] + np.timedelta64(1, "ns")
+        return self._complete(
+            {
+                name: _with_other_prices(
+                    bars.between(None, end), int(np.searchsorted(bars.close_time, now, side="right")), price
+                )
+                for name, bars in self._bars.items()
+            }
+        )
+
     def since(self, row: int) -> dict[str, Bars]:
         """Return the bars from base bar ``row`` on."""
         begin = self._bars[self._base].time[row]
@@ -289,6 +329,32 @@ class _Parts:
 
     def _complete(self, bars: dict[str, Bars]) -> dict[str, Bars]:
         return bars | {name: resample(bars[self._base], name) for name in self._derived}
+
+
+def _with_other_prices(bars: Bars, first: int, price: float) -> Bars:
+    """Return ``bars`` with other prices and volumes from position ``first`` on.
+
+    The distance from ``price`` is doubled, in logarithms, and gets the other sign: neither the direction nor the size
+    of a move stays the same.
+    """
+    later = slice(first, None)
+
+    def other(values: np.ndarray, own: np.ndarray) -> np.ndarray:
+        changed = values.copy()
+        changed[later] = price * (price / own[later]) ** 2
+        return changed
+
+    volume = bars.volume.copy()
+    volume[later] = 3 * volume[later] + 1
+    # What was the high becomes the low.
+    return replace(
+        bars,
+        open=other(bars.open, bars.open),
+        high=other(bars.high, bars.low),
+        low=other(bars.low, bars.high),
+        close=other(bars.close, bars.close),
+        volume=volume,
+    )
 
 
 class _Run:
@@ -337,15 +403,22 @@ def _check_spans(track: _Track, labels: LabelValues, base: Bars, look_ahead: int
         track.leak(int(beyond[row]), (base.time[row], float("nan"), float(labels.values[row])))
 
 
-def _compare_labels(track: _Track, whole: LabelValues, part: LabelValues, cut: int, time: np.ndarray) -> None:
-    """Compare the labels whose ``span_end``, in all data or in the part, is not after bar ``cut``."""
-    rows = len(part.values)
-    complete = (~np.isnan(whole.values[:rows]) & (whole.span_end[:rows] <= cut)) | (
-        ~np.isnan(part.values) & (part.span_end <= cut)
-    )
-    changed = complete & _differs(whole.values[:rows], part.values, _ROUNDING)
-    if changed.any():
-        row = int(changed.argmax())
-        # The label should be known at span_end, and yet it changed with bars after the cut.
-        reach = cut + 1 - min(int(whole.span_end[row]), cut)
-        track.leak(reach, (time[row], part.values[row], whole.values[row]))
+def _compare_labels(
+    track: _Track, whole: LabelValues, part: LabelValues, cut: int, time: np.ndarray, other_bars: bool
+) -> bool:
+    """Compare the labels whose ``span_end``, in all data or in the part, is not after bar ``cut``.
+
+    Returns:
+        True if one of them changed.
+    """
+    rows = cut + 1
+    known, own = whole.values[:rows], part.values[:rows]
+    complete = (~np.isnan(known) & (whole.span_end[:rows] <= cut)) | (~np.isnan(own) & (part.span_end[:rows] <= cut))
+    changed = complete & _differs(known, own, _ROUNDING)
+    if not changed.any():
+        return False
+    row = int(changed.argmax())
+    # The label should be known at span_end, and yet it changed with bars after the cut.
+    reach = cut + 1 - min(int(whole.span_end[row]), cut)
+    track.leak(reach, (time[row], own[row], known[row]), other_bars)
+    return True

@@ -31,7 +31,8 @@ def check(
 ) -> CheckReport:
     """Check a strategy for look-ahead bias.
 
-    The data is cut off at random bars, every feature and label is computed again, and the values are compared.
+    The data is cut off at random bars, and the bars after them get other prices; every feature and label is computed
+    again, and the values are compared.
 
     Args:
         strategy: path of the strategy file, or the loaded strategy.

@@ -1,0 +1,88 @@
+"""Checks of validity: prices that were not adjusted for splits, and bars that are missing while the market was open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.calendar_choice import calendar_of
+from ktrdr.core.data.gaps import find_gaps, outside_hours
+from ktrdr.core.data.jumps import find_jumps
+from ktrdr.core.data.times import format_time
+from ktrdr.core.verdicts.findings import finding_of, named
+from ktrdr.core.verdicts.verdict_result import ValidityFinding
+
+__all__ = ["MISSING_SHARE", "check_jumps", "check_missing_bars"]
+
+MISSING_SHARE = 0.01
+"""Largest share of missing bars."""
+
+# No split, and yet too large for a move of the market: a share that loses three quarters of its price between two bars
+# does not trade on as before. Smaller jumps can be news, such as the 47 % that AAPL lost on 2000-09-29.
+_TOO_LARGE = np.log(4.0)
+
+
+def check_jumps(series: Sequence[Bars]) -> ValidityFinding:
+    """Look for jumps like those of a split, and for jumps by a factor of 4 and more.
+
+    Args:
+        series: base bars of each symbol; prices must be above 0.
+    """
+    faults, news = [], []
+    for bars in series:
+        for jumps in find_jumps(bars):
+            if jumps.kind == "split_like_jump" or _largest(bars, jumps.rows) > _TOO_LARGE:
+                faults.append(f"{bars.symbol} {bars.timeframe}: {jumps.statement}")
+            else:
+                news.append(f"{bars.symbol} {format_time(bars.time[jumps.rows[0]])}")
+    taken = f"; large moves are taken for those of the market ({named(news)})" if news else ""
+    return finding_of(
+        "unadjusted_jumps",
+        "unadjusted jumps",
+        faults,
+        remedy="features, labels and trades take such a jump for a move of the market; import adjusted prices, or"
+        " choose dates without it with `--start` and `--end`",
+        clean=f"no jump of {named([bars.symbol for bars in series])} looks like a split{taken}",
+    )
+
+
+def check_missing_bars(series: Sequence[Bars]) -> ValidityFinding:
+    """Look for symbols of which more than 1 % of the bars are missing while their market was open.
+
+    Args:
+        series: base bars of each symbol.
+    """
+    faults, shares = [], []
+    for bars in series:
+        market = calendar_of(bars)
+        gaps = find_gaps(bars, market)
+        missing = int(gaps.missing.sum())
+        share = missing / max(len(bars) + missing, 1)
+        shares.append(share)
+        if share <= MISSING_SHARE:
+            continue
+        largest = int(gaps.missing.argmax())
+        text = (
+            f"{bars.symbol} {bars.timeframe}: {missing:,} bars ({share:.1%}) are missing while {market.name} was open,"
+            f" most of them from {format_time(gaps.start[largest])} to {format_time(gaps.end[largest])}"
+            if 2 * gaps.missing[largest] > missing
+            else f"{bars.symbol} {bars.timeframe}: {missing:,} bars ({share:.1%}) are missing while {market.name} was"
+            f" open, in {int((gaps.missing > 0).sum()):,} gaps, the largest at {format_time(gaps.start[largest])}"
+        )
+        outside = len(outside_hours(bars, market))
+        faults.append(f"{text}, and {outside:,} bars lie outside its hours" if outside else text)
+    return finding_of(
+        "missing_bars",
+        "missing bars",
+        faults,
+        remedy="import the missing bars or choose dates without the gaps; where the market has other hours, name its"
+        " calendar with `ktrdr data calendar`",
+        clean=f"at most {max(shares, default=0.0):.2%} of the bars of a symbol are missing from its calendar",
+    )
+
+
+def _largest(bars: Bars, rows: np.ndarray) -> float:
+    before = np.log(bars.close[rows - 1])
+    return float(np.maximum(np.abs(np.log(bars.open[rows]) - before), np.abs(np.log(bars.close[rows]) - before)).max())

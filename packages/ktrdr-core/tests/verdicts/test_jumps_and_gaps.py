@@ -1,0 +1,69 @@
+"""Unadjusted jumps and missing bars are found and named; moves of the market and closed markets are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.sample import sample_bars
+from ktrdr.core.verdicts.jumps_and_gaps import check_jumps, check_missing_bars
+
+Market = Callable[..., Bars]
+
+
+def scaled(bars: Bars, first: int, factor: float) -> Bars:
+    """Return the bars with other prices from a position on."""
+    factors = np.where(np.arange(len(bars)) < first, 1.0, factor)
+    return replace(bars, **{name: getattr(bars, name) * factors for name in ("open", "high", "low", "close")})
+
+
+def without(bars: Bars, keep: np.ndarray) -> Bars:
+    columns = (getattr(bars, name)[keep] for name in ("time", "open", "high", "low", "close", "volume"))
+    return Bars(bars.symbol, bars.timeframe, *columns, calendar=bars.calendar)
+
+
+@pytest.mark.parametrize("factor", [1 / 2, 1 / 3, 2 / 3, 10.0, 0.2])
+def test_a_jump_like_a_split_is_found_with_symbol_and_time(market: Market, factor: float):
+    finding = check_jumps([market(symbol="AAA"), scaled(market(symbol="BBB"), 500, factor)])
+    assert not finding.clean
+    assert finding.sentence.startswith("BBB 1h: 1 jump looks like a split")
+    assert "2018-01-21 20:00" in finding.sentence
+    assert "import adjusted prices" in finding.sentence
+    assert "AAA" not in finding.sentence
+
+
+def test_a_fall_on_news_is_no_split_and_is_said(market: Market):
+    finding = check_jumps([scaled(market(symbol="AAA"), 500, 0.55)])
+    assert finding.clean
+    assert "large moves are taken for those of the market (AAA 2018-01-21 20:00)" in finding.sentence
+
+
+def test_a_jump_too_large_for_a_market_is_found(market: Market):
+    assert not check_jumps([scaled(market(symbol="AAA"), 500, 1 / 4.5)]).clean
+
+
+def test_missing_bars_are_counted_by_the_calendar(market: Market):
+    bars = market()
+    random = np.random.default_rng(3)
+    few, many = (np.sort(random.permutation(len(bars))[: len(bars) - lost]) for lost in (18, 22))
+    assert check_missing_bars([without(bars, few)]).clean
+    finding = check_missing_bars([sample_bars(), without(bars, many)])
+    assert not finding.clean
+    assert "EURUSD 1h: 22 bars (1.1%) are missing while 24/7 was open, in " in finding.sentence
+    assert "`ktrdr data calendar`" in finding.sentence
+
+
+def test_one_large_gap_is_named(market: Market):
+    bars = market()
+    position = np.arange(len(bars))
+    finding = check_missing_bars([without(bars, (position < 300) | (position >= 400))])
+    assert "most of them from 2018-01-13 12:00 to 2018-01-17 16:00" in finding.sentence
+
+
+def test_weekends_of_real_bars_are_not_missing():
+    assert check_missing_bars([sample_bars()]).clean
+    assert check_jumps([sample_bars()]).clean
