@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktrdr.core.errors import BadInputError, NotFoundError, StoreError
-from ktrdr.core.evaluations.evaluation_store import add_evaluation, evaluation_directory, stored_evaluations
+from ktrdr.core.evaluations.evaluation_store import EVALUATIONS
 from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
 from ktrdr.core.validation.stored_evaluation import (
     list_evaluations,
@@ -105,18 +105,18 @@ def test_a_failed_write_leaves_nothing(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(StoreError, match="disk is full"):
-        add_evaluation("waves", fail, root=tmp_path)
-    assert stored_evaluations(tmp_path) == ()
+        EVALUATIONS.add("waves", fail, root=tmp_path)
+    assert EVALUATIONS.stored(tmp_path) == ()
     assert [path.name for path in (tmp_path / "waves").iterdir() if path.name != ".lock"] == []
     with pytest.raises(BadInputError, match="cannot be the name of a strategy"):
-        add_evaluation("../waves", fail, root=tmp_path)
+        EVALUATIONS.add("../waves", fail, root=tmp_path)
 
 
 def test_what_a_killed_writer_left_is_removed_and_its_number_is_used(evaluation, tmp_path):
     left = tmp_path / "waves" / ".ktrdr-new-0123"
     left.mkdir(parents=True)
     (left / "evaluation.json").write_text("{}")
-    assert stored_evaluations(tmp_path) == ()
+    assert EVALUATIONS.stored(tmp_path) == ()
     assert store_evaluation(evaluation, root=tmp_path).facts.evaluation == "waves/1"
     assert not left.exists()
 
@@ -323,4 +323,4 @@ def test_counts_of_another_ledger_replace_those_of_a_worker(load, run, ledger, e
     assert result["trial_count"]["number"] == 2
     recount_evaluation(stored, result)
     assert read_facts(stored).trial_count == count.to_json()
-    assert evaluation_directory("waves", stored.parents[1]) == stored
+    assert EVALUATIONS.directory("waves", stored.parents[1]) == stored

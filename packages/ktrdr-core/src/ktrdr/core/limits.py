@@ -20,6 +20,7 @@ __all__ = [
     "LARGEST_VERSION",
     "LARGEST_WINDOW",
     "LEAST_FREE_DISK",
+    "LINEAR_WORLDS",
     "LONGEST_DURATION_DAYS",
     "LONGEST_LINE",
     "LONGEST_NUMBER",
@@ -70,6 +71,9 @@ FEWEST_WORLDS = 100
 
 MOST_WORLDS = 1_000
 """Largest number of null worlds of each family of a verdict."""
+
+LINEAR_WORLDS = 10
+"""Worlds of each kind that keep the autocorrelation: enough to show where a linear edge lies, and no test."""
 
 FEWEST_VERDICT_SEEDS = 5
 """Smallest number of seeds of a verdict that is not quick."""

@@ -287,11 +287,11 @@ class Exchange:
         return {"model": bundle.ref, "directory": str(bundle.directory)}
 
     def _provide_evaluation(self, evaluation: str) -> str:
-        from ktrdr.core.evaluations.evaluation_store import evaluation_directory
+        from ktrdr.core.evaluations.evaluation_store import EVALUATIONS
 
         with temporary_directory("ktrdr-") as folder:
             archive = folder / "evaluation.zip"
-            pack_result(evaluation_directory(evaluation), archive)
+            pack_result(EVALUATIONS.directory(evaluation), archive)
             digest = hashlib.sha256(archive.read_bytes()).hexdigest()
             name = f"evaluations/{evaluation.replace('/', '-')}-{digest}.zip"
             if not self._store.has(name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,18 +65,32 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
 
 
 @contextmanager
-def reserve_checkpoint(root: Path, name: str, key: str, *, resume: bool) -> Iterator[DirectoryCheckpoint]:
+def reserve_checkpoint(
+    root: Path,
+    name: str,
+    key: str,
+    *,
+    resume: bool,
+    left: Callable[[DirectoryCheckpoint], Path | None] = left_by_run,
+) -> Iterator[DirectoryCheckpoint]:
     """Yield a directory for the checkpoints of a run below ``root``, locked against other processes.
 
     It may contain a checkpoint of an earlier attempt. Two processes that train the same run at the same time get a
     directory each.
+
+    Args:
+        root: directory of the checkpoints of all runs.
+        name: name of the strategy.
+        key: identifies what the run depends on.
+        resume: take a directory in which an earlier attempt left something.
+        left: returns what a run can resume from, or ``None``.
 
     Raises:
         NothingToResumeError: ``resume`` is set, but there is no checkpoint of an earlier attempt, or all are in use.
     """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        directory, lock = _claim(root, name, key, resume=resume)
+        directory, lock = _claim(root, name, key, resume=resume, left=left)
     try:
         yield DirectoryCheckpoint(directory)
     finally:
@@ -85,7 +99,9 @@ def reserve_checkpoint(root: Path, name: str, key: str, *, resume: bool) -> Iter
             _lock_of(directory).unlink(missing_ok=True)
 
 
-def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, FileLock]:
+def _claim(
+    root: Path, name: str, key: str, *, resume: bool, left: Callable[[DirectoryCheckpoint], Path | None]
+) -> tuple[Path, FileLock]:
     """Return a directory and the acquired lock on it. The caller must hold the lock of ``root``."""
     first = root / f"{name}-{key}"
     for directory in _existing(first) if resume else _candidates(first):
@@ -95,7 +111,7 @@ def _claim(root: Path, name: str, key: str, *, resume: bool) -> tuple[Path, File
             lock.acquire()
         except Timeout:
             continue
-        if not resume or left_by_run(DirectoryCheckpoint(directory)) is not None:
+        if not resume or left(DirectoryCheckpoint(directory)) is not None:
             return directory, lock
         lock.release()
         _lock_of(directory).unlink(missing_ok=True)

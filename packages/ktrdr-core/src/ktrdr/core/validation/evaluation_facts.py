@@ -29,7 +29,7 @@ from ktrdr.core.validation.judgement import Judgement, PathMetrics, part_times
 from ktrdr.core.validation.path_accounts import TradedPaths
 from ktrdr.core.validation.spread import spread_over
 
-__all__ = ["curves_of", "evaluation_facts", "out_of_sample"]
+__all__ = ["curves_of", "evaluation_facts", "out_of_sample", "provenance_of"]
 
 
 def evaluation_facts(
@@ -102,7 +102,7 @@ def evaluation_facts(
         best_epoch=int(statistics.median(epochs)),
         reserve=reserve,
         warnings=warnings,
-        provenance=_provenance(distribution, plugin.requires),
+        provenance=provenance_of(distribution, plugin.requires),
     )
 
 
@@ -135,7 +135,13 @@ def _spread(accounts: Sequence[PathResult]) -> dict[str, Spread]:
     return found
 
 
-def _provenance(distribution: str, requires: Sequence[str]) -> Provenance:
+def provenance_of(distribution: str, requires: Sequence[str]) -> Provenance:
+    """Return version of core, machine and Git checkout.
+
+    Args:
+        distribution: that of the backend.
+        requires: distributions that the backend names.
+    """
     git, machine = git_state(), describe_environment((distribution, *requires))
     return Provenance(
         core_version=__version__,

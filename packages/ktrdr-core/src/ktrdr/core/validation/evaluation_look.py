@@ -24,6 +24,7 @@ def evaluation_look(
     *,
     training_data: str,
     operation: str | None,
+    kind: str = "evaluation",
 ) -> Look:
     """Return the record of an evaluation: one trial, however many trainings it has.
 
@@ -36,10 +37,11 @@ def evaluation_look(
         accounts: all accounts; the record has the metrics and the returns of the median one.
         training_data: fingerprint of the bars before the reserve.
         operation: id of the operation that the run is an attempt of, if any.
+        kind: kind of the look: ``verdict`` for the evaluation that a verdict rests on, which is the same trial.
     """
     traded, metrics = accounts.traded, accounts.results[accounts.median].metrics
     return Look(
-        kind="evaluation",
+        kind=kind,
         strategy=choice_hash(strategy),
         text=text,
         changes=settings.model_dump(mode="json", exclude_defaults=True, include=_OVERRIDES),

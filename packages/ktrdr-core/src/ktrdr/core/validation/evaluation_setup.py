@@ -29,7 +29,7 @@ from ktrdr.core.validation.fold_predictions import rows_between
 from ktrdr.core.validation.folds import FOLD_VALIDATION, plan_folds
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["EvaluationSetup", "last_fold", "set_up"]
+__all__ = ["EvaluationSetup", "SymbolBars", "last_fold", "set_up"]
 
 SymbolBars = Mapping[str, Mapping[str, Bars]]
 """Bars by symbol and timeframe, the base timeframe first."""

@@ -51,12 +51,15 @@ from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["Evaluator"]
+__all__ = ["CHECKPOINT_DISCARDED", "Evaluator"]
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_REPORTS = 0.1
-_DISCARDED = "the checkpoint of an interrupted run is discarded; to continue from such a checkpoint, resume the run"
+CHECKPOINT_DISCARDED = (
+    "the checkpoint of an interrupted run is discarded; to continue from such a checkpoint, resume the run"
+)
+"""Message of a run that does not resume what an earlier one left."""
 
 
 class Evaluator:
@@ -78,6 +81,7 @@ class Evaluator:
         cache: cache of features; by default none.
         progress: receives an event for each step.
         cancellation: stops the run between two batches or steps.
+        kind: kind of the looks that are recorded.
 
     Raises:
         BadInputError: the overrides do not fit the strategy.
@@ -98,12 +102,13 @@ class Evaluator:
         cache: ArrayCache = NO_CACHE,
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
+        kind: str = "evaluation",
     ) -> None:
         self.strategy = override_evaluated(strategy, settings)
         self._dates = strategy.training_data.date_range
         self._text, self._settings = text, settings
         self._bar_store, self._plugins, self._trials = bar_store, plugins, trials
-        self._resume, self._operation = resume, operation
+        self._resume, self._operation, self._kind = resume, operation, kind
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._cache = cache
         self._progress = progress
@@ -151,7 +156,7 @@ class Evaluator:
             self._checkpoint = checkpoint
             if not self._resume and self.checkpoint is not None:
                 checkpoint.clear()
-                self._progress(ProgressEvent("checkpoint", fraction=1.0, message=_DISCARDED))
+                self._progress(ProgressEvent("checkpoint", fraction=1.0, message=CHECKPOINT_DISCARDED))
             with self._timed("features"):
                 data = self._prepare(setup, setup.bars, digests)
                 whole = self._prepare(setup, setup.stored, _digests(setup.stored), "reserve: ") if opened else None
@@ -215,6 +220,7 @@ class Evaluator:
             accounts,
             training_data=data_print,
             operation=self._operation,
+            kind=self._kind,
         )
 
     def _counted(self, facts: EvaluationFacts, looks: Sequence[Look]) -> EvaluationFacts:

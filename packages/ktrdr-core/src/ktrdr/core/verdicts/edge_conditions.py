@@ -64,7 +64,12 @@ def mark_to_beat(worlds: NullWorlds) -> float | None:
     count = len(worlds.values)
     # The tolerance is for rounding: 0.05 * 100 may be below 5.
     allowed = math.floor(LARGEST_P * (1 + count) + 1e-9) - 1
-    return None if allowed < 0 or not count else sorted(worlds.values, reverse=True)[allowed]
+    if allowed < 0 or not count:
+        return None
+    # A copy whose training failed counts as at least as good as any ratio.
+    values = [math.inf if value is None else value for value in worlds.values]
+    mark = sorted(values, reverse=True)[allowed]
+    return mark if math.isfinite(mark) else None
 
 
 def _validity(findings: Sequence[ValidityFinding]) -> Condition:
@@ -97,7 +102,7 @@ def _null_worlds(family: Family, worlds: NullWorlds | None) -> Condition:
         return Condition(name=name, title=title, met=None, sentence="it was not compared with chance", change=change)
     met = worlds.p <= LARGEST_P
     count = len(worlds.values)
-    as_good = sum(value >= worlds.observed for value in worlds.values)
+    as_good = sum(value is None or value >= worlds.observed for value in worlds.values)
     sentence = (
         f"the same training did as well on {as_good:,} of {count:,} copies of the bars"
         f" whose direction is random (p = {beside(worlds.p, LARGEST_P, '%', 1)}"
@@ -111,7 +116,7 @@ def _null_worlds(family: Family, worlds: NullWorlds | None) -> Condition:
 def _how_to_beat(worlds: NullWorlds, count: int) -> str:
     mark = mark_to_beat(worlds)
     if mark is None:
-        return f"p can be {LARGEST_P:.0%} with 19 copies or more"
+        return f"p can be {LARGEST_P:.0%} with 19 copies or more on which the training does not fail"
     exact = "; more copies place that mark more exactly" if count < FEWEST_WORLDS else ""
     return (
         f"p is at most {LARGEST_P:.0%} with a Sharpe ratio above {mark:.2f}, and was found"

@@ -81,13 +81,14 @@ class NullWorlds(_Part):
     Attributes:
         family: kind of the copies.
         observed: annual Sharpe ratio after costs on the real bars, by the same training: of several seeds the mean.
-        values: that of each copy, in the order of their numbers. An account that never trades has 0.
+        values: that of each copy, in the order of their numbers. An account that never trades has 0; null where the
+            training failed, which counts as at least as good.
         p: ``(1 + copies at least as good) / (1 + copies)``.
     """
 
     family: Literal["sign_flips", "garch"]
     observed: float
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     p: Probability
 
 
@@ -103,7 +104,7 @@ class LinearWorlds(_Part):
 
     kind: Literal["random_phases", "block_bootstrap"]
     observed: float
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
 
 
 class Deflation(_Part):
