@@ -75,7 +75,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
 
     cards = []
     for worlds in facts.nulls:
-        as_good = sum(value >= worlds.observed for value in worlds.values)
+        as_good = sum(value is None or value >= worlds.observed for value in worlds.values)
         cards.append(
             Card(
                 f"p against {FAMILIES[worlds.family]}",
@@ -242,11 +242,10 @@ def _shown_only(facts: VerdictFacts) -> Table:
 
 def _questions(facts: VerdictFacts) -> PointList:
     note = "No data can tell. An answer that you do not like makes the verdict worth less, whatever its word."
-    return PointList("Questions that only you can answer", [Point(sentence_or(text)) for text in facts.questions], note)
+    return PointList("Questions that only you can answer", [Point(_question(text)) for text in facts.questions], note)
 
 
-def sentence_or(text: str) -> str:
-    """Return a question as it is, and another text as a sentence."""
+def _question(text: str) -> str:
     return text if text.endswith("?") else sentence(text)
 
 

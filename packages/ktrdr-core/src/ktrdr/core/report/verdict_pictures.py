@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ktrdr.core.report.evaluation_charts import MOST_LINES
 from ktrdr.core.report.evaluation_content import accounts_note, accounts_picture
@@ -18,11 +18,12 @@ from ktrdr.core.report.verdict_charts import (
     worlds_equity_figure,
     worlds_figure,
 )
+from ktrdr.core.short_texts import counted
 from ktrdr.core.validation.evaluation_sentences import median_account
 from ktrdr.core.verdicts.edge_conditions import FAMILIES, LARGEST_P, mark_to_beat
 from ktrdr.core.verdicts.rule import WORTHWHILE_SHARPE
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
-from ktrdr.core.verdicts.verdict_result import VerdictFacts
+from ktrdr.core.verdicts.verdict_result import LinearWorlds, NullWorlds, VerdictFacts
 
 __all__ = ["null_picture", "verdict_pictures"]
 
@@ -48,16 +49,22 @@ def null_picture(facts: VerdictFacts) -> Figure | None:
         facts: facts of the verdict.
     """
     rows = [
-        WorldRow(
-            f"{FAMILIES[worlds.family][:1].upper()}{FAMILIES[worlds.family][1:]}: p = {worlds.p:.1%}",
-            worlds.observed,
-            worlds.values,
-            mark_to_beat(worlds),
-        )
-        for worlds in facts.nulls
-        if worlds.values
+        _row(f"{FAMILIES[worlds.family]}: p = {worlds.p:.1%}", worlds, mark_to_beat(worlds)) for worlds in facts.nulls
     ]
-    return worlds_figure(rows) if rows else None
+    return _worlds_figure(rows)
+
+
+def _row(title: str, worlds: NullWorlds | LinearWorlds, mark: float | None = None) -> WorldRow:
+    """Return a row without the copies whose training failed; the title counts them."""
+    known = [value for value in worlds.values if value is not None]
+    failed = len(worlds.values) - len(known)
+    more = f" ({counted(failed, 'training')} failed)" if failed else ""
+    return WorldRow(f"{title[:1].upper()}{title[1:]}{more}", worlds.observed, known, mark)
+
+
+def _worlds_figure(rows: Sequence[WorldRow]) -> Figure | None:
+    drawn = [row for row in rows if row.values]
+    return worlds_figure(drawn) if drawn else None
 
 
 def _nulls(facts: VerdictFacts) -> Iterator[Picture]:
@@ -147,16 +154,12 @@ def _ratios(facts: VerdictFacts) -> dict[str, float]:
 
 
 def _linear(facts: VerdictFacts) -> Iterator[Picture]:
-    rows = [
-        WorldRow(_LINEAR[worlds.kind][:1].upper() + _LINEAR[worlds.kind][1:], worlds.observed, worlds.values)
-        for worlds in facts.linear
-        if worlds.values
-    ]
-    if rows:
+    figure = _worlds_figure([_row(_LINEAR[worlds.kind], worlds) for worlds in facts.linear])
+    if figure is not None:
         yield Picture(
             "linear",
             "What an edge of a linear rule would give",
-            worlds_figure(rows),
+            figure,
             "These copies keep the autocorrelation of the bars; a blue mark inside the grey says that a linear rule"
             " would find the same edge, and decides nothing.",
         )

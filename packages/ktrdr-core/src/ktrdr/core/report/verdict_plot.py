@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.report.verdict_pictures import null_picture
-from ktrdr.core.verdicts.verdict_result import VerdictFacts
+from ktrdr.core.verdicts.verdict_parts import Verdict
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["verdict_plot"]
 
 
-def verdict_plot(facts: VerdictFacts) -> Figure:
+def verdict_plot(verdict: Verdict) -> Figure:
     """Return the Sharpe ratio on the real bars beside those on copies without an edge, as in the report.
 
     Args:
-        facts: facts of the verdict.
+        verdict: the verdict.
 
     Raises:
         BadInputError: the verdict has no null worlds, because it is INVALID.
     """
     import plotly.graph_objects as go
 
+    facts = verdict.facts
     picture = null_picture(facts)
     if picture is None:
         raise BadInputError(
