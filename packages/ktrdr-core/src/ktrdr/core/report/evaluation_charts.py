@@ -12,7 +12,7 @@ from ktrdr.core.report.figures import BLUE, GREEN, GREY, ORANGE, Figure, layout,
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.validation.evaluation_result import EvaluationFacts, PartTimes
 
-__all__ = ["MOST_LINES", "SPREAD_METRICS", "accounts_figure", "folds_figure", "spread_figure"]
+__all__ = ["MOST_LINES", "PURPLE", "SPREAD_METRICS", "accounts_figure", "folds_figure", "spread_figure"]
 
 MOST_LINES = 40
 """Most accounts that are drawn: more lines cannot be told apart, and make the page large."""
@@ -21,6 +21,7 @@ SPREAD_METRICS = ("sharpe", "annual_return", "max_drawdown")
 """Metrics whose distribution over the accounts is drawn."""
 
 PURPLE = "#a569bd"
+"""Colour of the reserve, and of a second family of lines."""
 _FAINT = "rgba(138,143,152,0.35)"
 _ROW = 17
 _TALLEST = 900

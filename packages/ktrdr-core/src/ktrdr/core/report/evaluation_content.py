@@ -12,6 +12,7 @@ from ktrdr.core.data.times import last_day
 from ktrdr.core.report.content import sentence
 from ktrdr.core.report.evaluation_charts import MOST_LINES, accounts_figure, folds_figure, spread_figure
 from ktrdr.core.report.figures import MOST_PLACES, Figure
+from ktrdr.core.report.origin_entries import provenance_entries, trial_entries
 from ktrdr.core.report.page import Block, Card, Cell, Column, MetricRow, Page, Picture, Table
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.report.tones import tone_of
@@ -34,7 +35,7 @@ from ktrdr.core.validation.evaluation_sentences import (
     validation_in_words,
 )
 
-__all__ = ["MOST_POINTS", "accounts_picture", "evaluation_content"]
+__all__ = ["MOST_POINTS", "accounts_note", "accounts_picture", "evaluation_content"]
 
 MOST_POINTS = MOST_PLACES // 2
 """Most points of a line: half as many as in the report of a backtest, as there are more lines."""
@@ -64,8 +65,8 @@ def evaluation_content(evaluation: Evaluation) -> Page:
         metrics_note=_metrics_note(facts),
         blocks=(
             Block("Settings", entries=_settings(facts)),
-            Block("Trials", entries=_trials(facts)),
-            Block("Provenance", entries=_provenance(facts)),
+            Block("Trials", entries=trial_entries(facts.trial_count)),
+            Block("Provenance", entries=provenance_entries(facts.provenance, facts.data_fingerprint, facts.seconds)),
             Block("Strategy file", text=evaluation.text),
         ),
     )
@@ -155,8 +156,8 @@ def _pictures(evaluation: Evaluation, timeline: Timeline) -> list[Picture]:
         Picture(
             "equity",
             "Equity of every path and seed" if several else "Equity",
-            accounts_picture(evaluation, timeline),
-            _equity_note(facts, timeline),
+            accounts_picture(facts, timeline, evaluation.curves.equity, evaluation.curves.buy_and_hold),
+            accounts_note(facts, timeline),
             time=True,
             log=bool((evaluation.curves.equity > 0).all() and (evaluation.curves.buy_and_hold > 0).all()),
         )
@@ -183,26 +184,35 @@ def _pictures(evaluation: Evaluation, timeline: Timeline) -> list[Picture]:
     return pictures
 
 
-def accounts_picture(evaluation: Evaluation, timeline: Timeline) -> Figure:
+def accounts_picture(
+    facts: EvaluationFacts, timeline: Timeline, equity: np.ndarray, buy_and_hold: np.ndarray
+) -> Figure:
     """Return the figure of the equity of the accounts.
 
     Args:
-        evaluation: the evaluation.
-        timeline: time axis of its curves.
+        facts: facts of the evaluation.
+        timeline: time axis of the curves.
+        equity: float64 ``(accounts, n)``, in the order of the paths.
+        buy_and_hold: float64 ``(n,)``.
     """
-    facts, curves = evaluation.facts, evaluation.curves
     (number, seed), several = facts.median_path, len(facts.paths) > 1
     median = [(account.path, account.seed) for account in facts.paths].index(facts.median_path)
     return accounts_figure(
         timeline,
-        curves.equity[_drawn(facts)] if several else curves.equity[:0],
-        curves.equity[median],
-        curves.buy_and_hold,
+        equity[_drawn(facts)] if several else equity[:0],
+        equity[median],
+        buy_and_hold,
         f"median: path {number}, seed {seed}" if several else "strategy",
     )
 
 
-def _equity_note(facts: EvaluationFacts, timeline: Timeline) -> str:
+def accounts_note(facts: EvaluationFacts, timeline: Timeline) -> str:
+    """Return what the figure of the equity of the accounts shows.
+
+    Args:
+        facts: facts of the evaluation.
+        timeline: time axis of the curves.
+    """
     note = (
         f"{counted(len(facts.paths), 'account')}: {accounts_in_words(facts)}, each predicted by models that were not"
         " trained on the bars they trade, after costs."
@@ -464,28 +474,3 @@ def _settings(facts: EvaluationFacts) -> list[tuple[str, str]]:
 
 def _count(facts: EvaluationFacts) -> TrialCount | None:
     return None if facts.trial_count is None else TrialCount.from_json(facts.trial_count)
-
-
-def _trials(facts: EvaluationFacts) -> list[tuple[str, str]]:
-    count = _count(facts)
-    if count is None:
-        return [("counted", "not recorded")]
-    return [("counted", count.statement), ("ledger", count.ledger), *count.facts.items()]
-
-
-def _provenance(facts: EvaluationFacts) -> list[tuple[str, str]]:
-    given = facts.provenance
-    machine, git = given.environment, given.git
-    commit = "not a checkout"
-    if git is not None:
-        commit = git.commit + (", with uncommitted changes" if git.dirty else "")
-    entries = [
-        ("bars, sha256", facts.data_fingerprint),
-        ("ktrdr-core", given.core_version),
-        ("Python", machine.python),
-        ("machine", machine.platform),
-        ("packages", ", ".join(f"{name} {version}" for name, version in machine.packages.items())),
-        ("seconds", f"{facts.seconds['total']:,.1f}" if "total" in facts.seconds else None),
-        ("git", commit),
-    ]
-    return [(name, str(value)) for name, value in entries if value]

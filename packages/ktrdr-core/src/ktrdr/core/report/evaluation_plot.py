@@ -26,8 +26,9 @@ def evaluation_plot(evaluation: Evaluation) -> Figure:
     """
     import plotly.graph_objects as go
 
-    timeline = Timeline.of(evaluation.curves.time, MOST_POINTS)
-    picture = accounts_picture(evaluation, timeline)
+    curves = evaluation.curves
+    timeline = Timeline.of(curves.time, MOST_POINTS)
+    picture = accounts_picture(evaluation.facts, timeline, curves.equity, curves.buy_and_hold)
     figure = go.Figure(data=picture["data"], layout={**picture["layout"], "template": "plotly_white"})
     labels = timeline.labels
     step = max(1, len(labels) // _TICKS)

@@ -20,7 +20,21 @@ from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.report.figures import Figure
 from ktrdr.core.short_texts import counted, object_repr
 
-__all__ = ["Block", "Card", "Cell", "Column", "MetricRow", "Page", "Picture", "Table", "render", "write_page"]
+__all__ = [
+    "Banner",
+    "Block",
+    "Card",
+    "Cell",
+    "Column",
+    "MetricRow",
+    "Page",
+    "Picture",
+    "Point",
+    "PointList",
+    "Table",
+    "render",
+    "write_page",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +132,56 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Banner:
+    """A judgement above everything else. ``tone`` is ``good``, ``doubt``, ``bad`` or ``void``."""
+
+    word: str
+    sentence: str
+    tone: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One entry of a list: a sentence, with a title above it and a smaller text below; both may be empty."""
+
+    text: str
+    title: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PointList:
+    """Sentences under a title."""
+
+    title: str
+    points: Sequence[Point]
+    note: str = ""
+
+    def __repr__(self) -> str:
+        return object_repr(self, self.title, counted(len(self.points), "point"))
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Everything the page shows, already formatted."""
+    """Everything the page shows, already formatted.
+
+    ``lists`` and ``first_tables`` stand above the cards and figures, ``last_lists`` below the tables.
+    """
 
     title: str
     subtitle: str
+    banner: Banner | None = None
     headline: str = ""
     description: str = ""
     warnings: Sequence[str] = ()
+    lists: Sequence[PointList] = ()
+    first_tables: Sequence[Table] = ()
     cards: Sequence[Card] = ()
     timeline: Sequence[str] = ()
     wide_figures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
+    last_lists: Sequence[PointList] = ()
     trade_columns: Sequence[Column] = ()
     trades: Sequence[Sequence[Cell]] = ()
     trades_note: str = ""
@@ -144,7 +196,8 @@ class Page:
     def __repr__(self) -> str:
         figures = len(self.wide_figures) + len(self.paired_figures)
         rows = f"{len(self.trades):,} rows of trades"
-        return object_repr(self, self.title, counted(figures, "figure"), counted(len(self.tables), "table"), rows)
+        tables = len(self.first_tables) + len(self.tables)
+        return object_repr(self, self.title, counted(figures, "figure"), counted(tables, "table"), rows)
 
 
 def render(page: Page) -> str:

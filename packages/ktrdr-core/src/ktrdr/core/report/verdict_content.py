@@ -1,0 +1,281 @@
+"""Content of the report of a verdict: the verdict, its reasons and conditions, and the evidence."""
+
+from __future__ import annotations
+
+from ktrdr.core.backtesting.metrics import format_metric
+from ktrdr.core.names import named_market
+from ktrdr.core.report.content import sentence
+from ktrdr.core.report.origin_entries import provenance_entries, trial_entries
+from ktrdr.core.report.page import Banner, Block, Card, Cell, Column, Page, Point, PointList, Table
+from ktrdr.core.report.timeline import Timeline
+from ktrdr.core.report.tones import tone_of
+from ktrdr.core.report.verdict_pictures import verdict_pictures
+from ktrdr.core.short_texts import counted
+from ktrdr.core.validation.evaluation_sentences import (
+    account_sentence,
+    accounts_in_words,
+    median_account,
+    period_in_words,
+    prediction_sentence,
+    reserve_sentence,
+    validation_in_words,
+)
+from ktrdr.core.verdicts.edge_conditions import FAMILIES
+from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict
+from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
+
+__all__ = ["TONES", "verdict_cards", "verdict_content"]
+
+TONES: dict[Word, str] = {"EDGE": "good", "NOT PROVEN": "doubt", "NONE": "bad", "INVALID": "void"}
+"""Tone of the banner by verdict."""
+
+_MOST_NAMES = 6
+
+
+def verdict_content(verdict: Verdict) -> Page:
+    """Return everything that the report shows of a verdict."""
+    facts, curves = verdict.facts, verdict.curves
+    timeline = None if curves is None else Timeline.of(curves.time, MOST_POINTS)
+    invalid = facts.word == "INVALID"
+    first = (_validity(facts),) if invalid else (_conditions(facts),)
+    tables = () if invalid else (_shown_only(facts), _validity(facts))
+    evaluation = facts.evaluation
+    return Page(
+        title=f"{facts.strategy}: verdict{f' {facts.verdict}' if facts.verdict else ''}",
+        subtitle=_subtitle(facts),
+        banner=Banner(facts.word, facts.sentence, TONES[facts.word], _form(facts)),
+        description="" if verdict.strategy is None else verdict.strategy.description or "",
+        warnings=[*_synthetic(facts), *(sentence(warning) for warning in facts.warnings)],
+        lists=_filled(_reasons(facts)),
+        first_tables=[table for table in first if table.rows],
+        cards=verdict_cards(facts),
+        timeline=() if timeline is None else timeline.labels,
+        wide_figures=verdict_pictures(verdict, timeline),
+        tables=[table for table in tables if table.rows],
+        last_lists=_filled(_questions(facts), _missing(facts)),
+        blocks=(
+            Block("Settings", entries=_settings(facts)),
+            *(() if evaluation is None else (Block("Trials", entries=trial_entries(evaluation.trial_count)),)),
+            Block("Provenance", entries=_provenance(facts)),
+            Block("Strategy file", text=verdict.text),
+        ),
+    )
+
+
+def verdict_cards(facts: VerdictFacts) -> list[Card]:
+    """Return the large numbers of a verdict; none if it is INVALID.
+
+    Args:
+        facts: facts of the verdict.
+    """
+    met = {condition.name: condition.met for condition in facts.conditions}
+
+    def tone(name: str) -> str:
+        return {True: "good", False: "bad"}.get(met.get(name), "")  # type: ignore[arg-type]
+
+    cards = []
+    for worlds in facts.nulls:
+        as_good = sum(value is None or value >= worlds.observed for value in worlds.values)
+        cards.append(
+            Card(
+                f"p against {FAMILIES[worlds.family]}",
+                f"{worlds.p:.1%}",
+                tone(f"null_{worlds.family}"),
+                f"{as_good:,} of {len(worlds.values):,} copies as good",
+            )
+        )
+    deflation, evaluation = facts.deflation, facts.evaluation
+    if deflation is not None:
+        cards.append(
+            Card(
+                "deflated probability",
+                f"{deflation.probability:.1%}",
+                tone("deflated_sharpe"),
+                f"of {counted(deflation.trials, 'trial')}",
+            )
+        )
+    if evaluation is not None:
+        own, hold = median_account(evaluation).metrics, evaluation.buy_and_hold
+        bounds = "" if deflation is None else f", 90% {deflation.low:.2f} to {deflation.high:.2f}"
+        for name, label in (("sharpe", f"Sharpe ratio{bounds}"), ("total_return", "Total return, median account")):
+            cards.append(
+                Card(
+                    label,
+                    format_metric(name, own.get(name)),
+                    tone_of(name, own, [hold]),
+                    f"buy and hold {format_metric(name, hold.get(name))}",
+                )
+            )
+    if facts.break_even is not None:
+        cost = facts.break_even.cost
+        cards.append(
+            Card(
+                "break-even cost per side",
+                "no profit" if cost is None else f"{cost:.3%}",
+                "bad" if cost is None or cost <= facts.break_even.paid else "good",
+                f"paid {facts.break_even.paid:.3%}",
+            )
+        )
+    return cards
+
+
+def _subtitle(facts: VerdictFacts) -> str:
+    evaluation = facts.evaluation
+    parts = [_market(facts), facts.timeframe]
+    if evaluation is not None:
+        parts += [period_in_words(evaluation.period), counted(sum(evaluation.bars.values()), "bar")]
+    return f"{', '.join(parts)}. Made {facts.made:%Y-%m-%d %H:%M} UTC."
+
+
+def _market(facts: VerdictFacts) -> str:
+    names = ", ".join(facts.symbols) if len(facts.symbols) <= _MOST_NAMES else f"{len(facts.symbols):,} symbols"
+    return named_market(names, facts.world)
+
+
+def _form(facts: VerdictFacts) -> str:
+    if facts.word == "INVALID":
+        return "No account was traded, and nothing was added to the ledger of trials."
+    form = "The quick form" if facts.quick else "The full form"
+    seeds = "" if facts.evaluation is None else f" and {counted(len(facts.evaluation.seeds), 'seed')}"
+    return f"{form}: {facts.worlds:,} copies of the bars of each family{seeds}."
+
+
+def _synthetic(facts: VerdictFacts) -> list[str]:
+    if not facts.world:
+        return []
+    return [f"The bars are synthetic: they were made by {facts.world}, and are no prices of a real market."]
+
+
+def _filled(*lists: PointList) -> list[PointList]:
+    return [each for each in lists if each.points]
+
+
+def _reasons(facts: VerdictFacts) -> PointList:
+    title = "What was found" if facts.word == "INVALID" else "Why it is not EDGE"
+    return PointList(title, [_reason(reason) for reason in facts.reasons])
+
+
+def _reason(reason: Condition) -> Point:
+    change = f"What would change it: {reason.change.rstrip('.')}." if reason.change else ""
+    return Point(sentence(reason.sentence), sentence(reason.title).rstrip("."), change)
+
+
+def _conditions(facts: VerdictFacts) -> Table:
+    words = {True: ("met", "good"), False: ("not met", "bad"), None: ("unknown", "bad")}
+    return Table(
+        "Conditions of an edge",
+        (Column("condition"), Column("met"), Column("found")),
+        [
+            [
+                Cell(sentence(condition.title).rstrip(".")),
+                Cell(*words[condition.met]),
+                Cell(sentence(condition.sentence), "text"),
+            ]
+            for condition in facts.conditions
+        ],
+        "The verdict is EDGE only if every one of them is met. No setting changes them.",
+    )
+
+
+def _validity(facts: VerdictFacts) -> Table:
+    findings = sorted(facts.validity, key=lambda finding: finding.clean)
+    return Table(
+        "Validity",
+        (Column("check"), Column("result"), Column("in words")),
+        [
+            [
+                Cell(sentence(finding.title).rstrip(".")),
+                Cell("clean", "good") if finding.clean else Cell("found", "bad"),
+                Cell(sentence(finding.sentence), "text"),
+            ]
+            for finding in findings
+        ],
+        "What would make every result worthless is looked for before any result is looked at.",
+    )
+
+
+def _shown_only(facts: VerdictFacts) -> Table:
+    rows: list[tuple[str, str, str]] = []
+    if (ability := facts.superior_ability) is not None:
+        rows.append(
+            (
+                "Superior ability (Hansen)",
+                f"p {ability.consistent:.1%}",
+                f"How often luck alone makes the best of {counted(ability.trials, 'trial')} this much better than cash,"
+                f" over {counted(ability.days, 'day')}; between {ability.lower:.1%} and {ability.upper:.1%}.",
+            )
+        )
+    if (fitted := facts.overfitting) is not None:
+        rows.append(
+            (
+                "Backtest overfitting (CSCV)",
+                f"{fitted.probability:.1%}",
+                f"In so many of {fitted.splits:,} splits of {counted(fitted.days, 'day')}, the best of"
+                f" {counted(fitted.trials, 'trial')} in one half is below the median in the other; luck gives 50%.",
+            )
+        )
+    if (orders := facts.permuted_entries) is not None:
+        rows.append(
+            (
+                "Entries at other times",
+                f"p {orders.p:.1%}",
+                f"How many of {orders.permutations:,} random orders of the same trades do at least as well.",
+            )
+        )
+    if (delay := facts.delay) is not None:
+        rows.append(
+            (
+                "Signals one bar later",
+                format_metric("sharpe", delay.later),
+                f"The Sharpe ratio falls from {format_metric('sharpe', delay.observed)} to this."
+                if delay.observed is not None and delay.later is not None and delay.later < delay.observed
+                else f"At their bar the Sharpe ratio is {format_metric('sharpe', delay.observed)}.",
+            )
+        )
+    return Table(
+        "Further evidence",
+        (Column("evidence"), Column("value", number=True), Column("in words")),
+        [[Cell(name), Cell(value, "n"), Cell(words, "text")] for name, value, words in rows],
+        "It helps to judge the strategy, and decides nothing.",
+    )
+
+
+def _questions(facts: VerdictFacts) -> PointList:
+    note = "No data can tell. An answer that you do not like makes the verdict worth less, whatever its word."
+    return PointList("Questions that only you can answer", [Point(_question(text)) for text in facts.questions], note)
+
+
+def _question(text: str) -> str:
+    return text if text.endswith("?") else sentence(text)
+
+
+def _missing(facts: VerdictFacts) -> PointList:
+    return PointList("What could not be told", [Point(sentence(note)) for note in facts.notes])
+
+
+def _settings(facts: VerdictFacts) -> list[tuple[str, str]]:
+    account, evaluation = facts.account, facts.evaluation
+    entries = [
+        ("capital", f"{account['capital']:,.2f}"),
+        ("commission", f"{account['commission']:.4%} of the traded value, per side"),
+        ("slippage", f"{account['slippage']:.4%} of the price, against every fill"),
+        ("copies of the bars", f"{facts.worlds:,} of each family{', the quick form' if facts.quick else ''}"),
+    ]
+    if evaluation is not None:
+        entries += [
+            ("folds", validation_in_words(evaluation.validation)),
+            ("accounts", accounts_in_words(evaluation)),
+            ("out of sample", account_sentence(evaluation)),
+            ("predictions", prediction_sentence(evaluation)),
+            ("model", f"{evaluation.model} of plugin {evaluation.plugin}, on {evaluation.device}"),
+        ]
+        if evaluation.reserve is not None:
+            entries.append(("reserve", reserve_sentence(evaluation).removeprefix("Reserve, ")))
+        if evaluation.evaluation:
+            entries.append(("evaluation", f"{evaluation.evaluation}, which has a report of its own"))
+    return entries
+
+
+def _provenance(facts: VerdictFacts) -> list[tuple[str, str]]:
+    hashes = {"question": facts.hash, "evidence": facts.evidence_hash, "choice of the strategy": facts.choice}
+    return provenance_entries(facts.provenance, facts.data_fingerprint, facts.seconds, **hashes)
