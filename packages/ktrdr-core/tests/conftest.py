@@ -1,7 +1,10 @@
-"""A real backend for tests of core (the example one, which needs numpy alone), a ledger of trials, and a home."""
+"""A real backend for tests of core (the example one, which needs numpy alone), a ledger of trials, a home, and results
+that are made up: evaluations and verdicts."""
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,10 +15,18 @@ import numpy as np
 import pytest
 
 from ktrdr.core.backtesting.metrics import AccountCurve, account_metrics
+from ktrdr.core.backtesting.metrics.sharpe import (
+    deflated_probability,
+    evidence_of,
+    expected_maximum,
+    sharpe_interval,
+)
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.limits import FEWEST_WORLDS, QUICK_WORLDS
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.strategy.choice import choice_hash
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
 from ktrdr.core.strategy.model import CpcvValidation
 from ktrdr.core.trials.trial_count import TrialCount
@@ -33,6 +44,21 @@ from ktrdr.core.validation.evaluation_result import (
 from ktrdr.core.validation.folds import plan_folds
 from ktrdr.core.validation.judgement import part_times
 from ktrdr.core.validation.spread import spread_over
+from ktrdr.core.verdicts.evidence import evidence_from
+from ktrdr.core.verdicts.rule import rule
+from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict, VerdictCurves
+from ktrdr.core.verdicts.verdict_result import (
+    BreakEven,
+    Deflation,
+    Delay,
+    LinearWorlds,
+    NullWorlds,
+    PermutedEntries,
+    SuperiorAbility,
+    ValidityFinding,
+    VerdictFacts,
+    Word,
+)
 
 _EXAMPLE = Path(__file__).parents[3] / "examples" / "ktrdr-ml-example" / "src"
 
@@ -105,7 +131,8 @@ def write_strategy(tmp_path: Path) -> Callable[..., Path]:
 def make_evaluation(example_plugins: PluginManager) -> Callable[..., Evaluation]:
     """Return ``make_evaluation(seeds=2, output="classification", **facts)``: made-up accounts of hours of a walk.
 
-    Six groups, of which two are tested; ``facts`` replace those of the evaluation.
+    Six groups, of which two are tested; ``facts`` replace those of the evaluation. ``drift`` is the mean return of the
+    accounts per hour.
     """
     text = _STRATEGY.format(name="made_up", threshold=0.34, stop=3)
     loaded = load_strategy_text(text, plugins=example_plugins)
@@ -113,7 +140,13 @@ def make_evaluation(example_plugins: PluginManager) -> Callable[..., Evaluation]
 
 
 def _made_up(
-    loaded: LoadedStrategy, *, seeds: int = 2, output: str = "classification", hours: int = 3000, **facts: Any
+    loaded: LoadedStrategy,
+    *,
+    seeds: int = 2,
+    output: str = "classification",
+    hours: int = 3000,
+    drift: float = 2e-5,
+    **facts: Any,
 ) -> Evaluation:
     random = np.random.default_rng(5)
     hour = np.timedelta64(1, "h")
@@ -135,7 +168,7 @@ def _made_up(
         for fold in plan.folds
     )
     close = 1.1 * np.exp(np.cumsum(random.normal(0, 1e-3, hours)))
-    moves = random.normal(2e-5, 1e-3, (len(plan.paths) * seeds, hours))
+    moves = random.normal(drift, 1e-3, (len(plan.paths) * seeds, hours))
     equity = 10_000 * np.cumprod(1 + moves, axis=1)
     held = 10_000 * close / close[0]
     members = [(path, seed) for path in range(1, len(plan.paths) + 1) for seed in range(seeds)]
@@ -196,6 +229,172 @@ def _made_up(
         text=loaded.text,
         curves=Curves(time, equity, held, close),
         out_of_sample={"EURUSD": OutOfSample(time, random.dirichlet(np.ones(3), hours))},
+    )
+
+
+@pytest.fixture
+def made_verdict(make_evaluation: Callable[..., Evaluation]) -> Callable[..., Verdict]:
+    """Return ``made_verdict(word="EDGE", quick=False, **facts)``: a verdict on made-up accounts of two years of hours.
+
+    The figures are computed from the accounts, and the rule decides: it says ``word``. INVALID has no evaluation.
+    ``facts`` replace those of the verdict, such as ``linear=()``.
+    """
+    return partial(_made_verdict, make_evaluation)
+
+
+_DRIFT: dict[Word, float] = {"EDGE": 3.5e-5, "NOT PROVEN": 1.1e-5, "NONE": -1e-5}
+"""Mean return per hour of the accounts of a verdict."""
+
+
+def _made_verdict(
+    make_evaluation: Callable[..., Evaluation], word: Word = "EDGE", *, quick: bool = False, **facts: Any
+) -> Verdict:
+    count = QUICK_WORLDS if quick else FEWEST_WORLDS
+    evaluation = make_evaluation(seeds=1 if quick else 2, hours=17_532, drift=_DRIFT.get(word, 0.0))
+    judged = evaluation.facts
+    findings = _findings(clean=word != "INVALID")
+    given: dict[str, Any] = {
+        "made": dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC),
+        "hash": "12" * 32,
+        "evidence_hash": "34" * 32,
+        "strategy": judged.strategy,
+        "choice": choice_hash(evaluation.strategy),
+        "quick": quick,
+        "worlds": count,
+        "symbols": judged.symbols,
+        "timeframe": judged.timeframe,
+        "data_fingerprint": judged.data_fingerprint,
+        "account": judged.account,
+        "validity": findings,
+        "questions": (
+            "Do the symbols include those that are no longer traded?",
+            "Were these rules chosen after looking at a chart of these bars?",
+            "Are the costs what your broker charges at the times of the trades?",
+            "Could you have traded this size at these prices?",
+            "How many strategies did you try elsewhere before this one?",
+        ),
+        "seconds": {"validity": 1.2, "worlds": 96.0, "evaluation": 24.5, "evidence": 3.4},
+    }
+    if word == "INVALID":
+        ruling = rule(evidence_from(findings))
+        evidence, curves = {}, None
+    else:
+        evidence, curves = _evidence(evaluation, count, quick)
+        ruling = rule(evidence_from(findings, judged, evidence["nulls"], evidence["deflation"]))
+        given["evaluation"] = judged
+    given |= {name: getattr(ruling, name) for name in ("word", "sentence", "conditions", "reasons")}
+    assert ruling.word == word
+    return Verdict(
+        facts=VerdictFacts.model_validate({**given, **evidence, **facts}),
+        text=evaluation.text,
+        curves=curves,
+        strategy=evaluation.strategy,
+        evaluation=None if word == "INVALID" else evaluation,
+    )
+
+
+def _findings(*, clean: bool) -> tuple[ValidityFinding, ...]:
+    names = {
+        "look_ahead": ("look-ahead", "At 12 cuts no feature and no label of EURUSD changed when later bars changed"),
+        "one_bar_shift": ("inputs one bar later", "No input of EURUSD loses its correlation one bar later"),
+        "splits": ("unadjusted splits", "EURUSD has no jump that looks like a split"),
+        "missing_bars": ("missing bars", "EURUSD has 99.8% of the bars of its calendar"),
+    }
+    found = {
+        name: ValidityFinding(check=name, title=own[0], clean=True, sentence=own[1]) for name, own in names.items()
+    }
+    if not clean:
+        sentence = (
+            "The input `rsi` of EURUSD at 2017-02-03 10:00 changes when later bars change; compute it from the past"
+        )
+        found["look_ahead"] = found["look_ahead"].model_copy(update={"clean": False, "sentence": sentence})
+    return tuple(found.values())
+
+
+def _evidence(evaluation: Evaluation, count: int, quick: bool) -> tuple[dict[str, Any], VerdictCurves]:
+    random = np.random.default_rng(8)
+    judged = evaluation.facts
+    place = next(place for place, own in enumerate(judged.paths) if (own.path, own.seed) == judged.median_path)
+    curve = AccountCurve(evaluation.curves.time, evaluation.curves.equity[place], 10_000.0, 8766.0)
+    sharpe = judged.paths[place].metrics["sharpe"] or 0.0
+    deviation = 1 / math.sqrt(len(curve.equity) / 8766)
+    kinds = {"sign_flips": -0.2, "garch": -0.3, "random_phases": 0.5, "block_bootstrap": 0.4}
+    ratios = {kind: tuple(random.normal(mean, deviation, count).tolist()) for kind, mean in kinds.items()}
+    nulls = tuple(
+        NullWorlds(
+            family=kind,
+            observed=sharpe,
+            values=ratios[kind],
+            p=(1 + sum(value >= sharpe for value in ratios[kind])) / (1 + count),
+        )
+        for kind in ("sign_flips", "garch")
+    )
+    linear = tuple(
+        LinearWorlds(kind=kind, observed=sharpe, values=ratios[kind]) for kind in ("random_phases", "block_bootstrap")
+    )
+    shown = np.linspace(0, len(curve.equity) - 1, MOST_POINTS).astype(int)
+    times = curve.time[shown]
+    worlds = {
+        kind: np.array([_equity(random, ratio, shown) for ratio in ratios[kind]])
+        for kind in ratios
+        if not quick or kind in ("sign_flips", "garch")
+    }
+    orders = random.normal(-0.4, deviation, 1000)
+    costs = (0.0, 0.0001, 0.0002, 0.0004, 0.0008)
+    evidence = {
+        "nulls": nulls,
+        "linear": () if quick else linear,
+        "deflation": _deflation(curve),
+        "superior_ability": SuperiorAbility(trials=3, days=731, lower=0.02, consistent=0.031, upper=0.04),
+        "overfitting": None,
+        "permuted_entries": PermutedEntries(
+            observed=sharpe,
+            permutations=1000,
+            p=(1 + int((orders >= sharpe).sum())) / 1001,
+            quantiles=tuple(np.quantile(orders, np.linspace(0, 1, 101)).tolist()),
+        ),
+        "break_even": BreakEven(
+            paid=0.0002,
+            cost=0.0002 + sharpe / 1e4 if sharpe > -1 else None,
+            costs=costs,
+            sharpe=tuple(sharpe - 5000 * (cost - 0.0002) for cost in costs),
+        ),
+        "delay": Delay(observed=sharpe, later=sharpe - 0.4),
+        "notes": ("Overfitting is told from 4 trials on, and 3 are at hand.",),
+    }
+    return evidence, VerdictCurves(
+        time=times,
+        accounts=evaluation.curves.equity[:, shown] / 10_000,
+        buy_and_hold=evaluation.curves.buy_and_hold[shown] / 10_000,
+        observed=evaluation.curves.equity[: len(judged.seeds), shown] / 10_000,
+        worlds=worlds,
+    )
+
+
+def _equity(random: np.random.Generator, sharpe: float, shown: np.ndarray) -> np.ndarray:
+    """Return the equity of an account with about this annual Sharpe ratio, as a multiple of the capital."""
+    years = np.diff(shown, prepend=0) / 8766
+    moves = random.normal(0, 0.1, len(shown)) * np.sqrt(years)
+    moves -= moves.mean()
+    return np.exp(np.cumsum(moves + 0.1 * sharpe * years))
+
+
+def _deflation(curve: AccountCurve, trials: int = 3) -> Deflation:
+    found, bounds = evidence_of(curve.returns), sharpe_interval(curve.returns, 0, 0.9)
+    assert found is not None
+    assert bounds is not None
+    best, years, root = found.deviation * expected_maximum(trials), len(curve.equity) / 8766, math.sqrt(8766)
+    enough = (expected_maximum(trials) + 1.645) * found.deviation
+    return Deflation(
+        sharpe=found.ratio * root,
+        low=bounds[0] * root,
+        high=bounds[1] * root,
+        years=years,
+        trials=trials,
+        other_trials=trials - 1,
+        expected_best=best * root,
+        probability=deflated_probability(found.ratio, found.deviation, trials, None),
+        needed_years=years * (enough / found.ratio) ** 2 if found.ratio > 0 else None,
     )
 
 

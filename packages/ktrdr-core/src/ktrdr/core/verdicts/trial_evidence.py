@@ -1,0 +1,1 @@
+"""Evidence over all trials at hand: superior ability and overfitting."""

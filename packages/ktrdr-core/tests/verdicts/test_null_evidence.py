@@ -1,0 +1,38 @@
+"""The p-value is that of a randomization test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ktrdr.core.verdicts.null_evidence import linear_worlds, null_worlds, p_value
+
+VALUES = st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=1, max_size=30)
+
+
+@given(st.floats(-5, 5), VALUES)
+def test_it_counts_the_worlds_that_are_at_least_as_good_and_the_real_one(observed, worlds):
+    known = [5.1 if value is None else value for value in worlds]
+    assert p_value(observed, worlds) == pytest.approx(np.mean([observed <= value for value in [observed, *known]]))
+
+
+def test_it_is_uniform_where_the_real_bars_are_one_more_world():
+    random = np.random.default_rng(0)
+    draws = random.normal(size=(4000, 20))
+    found = np.array([p_value(own[0], own[1:].tolist()) for own in draws])
+    counts = np.bincount(np.round(found * 20).astype(int), minlength=21)[1:]
+    assert ((counts - 200) ** 2 / 200).sum() < 43.8  # 99.9 % quantile of chi-squared with 19 degrees
+
+
+def test_a_tie_and_a_failed_world_count_against_the_strategy():
+    assert p_value(0.0, [0.0, -1.0, None, 1.0]) == 4 / 5
+
+
+def test_each_family_has_its_own_p_value_and_kinds_without_worlds_are_left_out():
+    first, second = null_worlds(1.0, {"sign_flips": [0.0, 2.0], "garch": [0.0, 0.5, 0.6]})
+    assert (first.family, first.p, second.family, second.p) == ("sign_flips", 2 / 3, "garch", 1 / 4)
+    assert linear_worlds(1.0, {"random_phases": [], "block_bootstrap": []}) == ()
+    (only,) = linear_worlds(1.0, {"random_phases": [], "block_bootstrap": [0.5]})
+    assert (only.kind, only.observed, only.values) == ("block_bootstrap", 1.0, (0.5,))

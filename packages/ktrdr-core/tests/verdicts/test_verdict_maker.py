@@ -1,0 +1,244 @@
+"""Verdicts end to end: the word of known markets, kill and resume, the ledger, hashes, and the batches of worlds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.jobs.job_settings import EvaluationSettings, VerdictSettings
+from ktrdr.core.training.run_checkpoint import NothingToResumeError
+from ktrdr.core.trials.look import Look
+from ktrdr.core.validation.evaluation_parts import Evaluation
+from ktrdr.core.verdicts import verdict_maker, world_batches
+from ktrdr.core.verdicts.verdict_result import ValidityFinding
+from ktrdr.core.work import Cancellation
+from ktrdr.core.workflows.run_evaluation import evaluate
+from ktrdr.core.workflows.run_verdict import estimate
+
+CLOCK = {"seconds", "made"}
+WALK = ("symbol: MEAN", "symbol: WALK")
+
+
+class Killed(BaseException):
+    """Ends a run at once, as no code of KTRDR catches it."""
+
+
+def of(verdict):
+    """Everything in a verdict that does not depend on the clock."""
+    facts = verdict.facts.model_dump(mode="json", exclude=CLOCK)
+    facts["evaluation"].pop("seconds")
+    curves = verdict.curves
+    arrays = [curves.time, curves.accounts, curves.buy_and_hold, curves.observed, *curves.worlds.values()]
+    return facts, [own.tobytes() for own in arrays], [look.trial for look in verdict.looks]
+
+
+def kill_at(step, fraction):
+    def kill(event):
+        if event.step == step and event.fraction >= fraction:
+            raise Killed
+
+    return kill
+
+
+def test_a_market_with_an_edge_and_one_without(load, run):
+    edge, none = run(load()), run(load(*WALK))
+    assert edge.facts.word == "EDGE", edge.facts.reasons
+    assert none.facts.word in ("NOT PROVEN", "NONE")
+    assert max(worlds.p for worlds in edge.facts.nulls) == 1 / 21
+    assert all(len(worlds.values) == 20 for worlds in edge.facts.nulls)
+    assert not edge.facts.linear
+    assert edge.facts.world == "mean_reversion-5"
+    assert none.facts.reasons
+
+
+def test_more_worlds_begin_with_the_same_ones(load, run):
+    few, many = run(load()).facts, run(load(), quick=False).facts
+    for short, long in zip(few.nulls, many.nulls, strict=True):
+        assert long.values[:20] == short.values
+        assert len(long.values) == 100
+    # The first of five seeds is that of the quick form.
+    assert many.evaluation.seeds[:1] == few.evaluation.seeds
+    assert {each.kind: len(each.values) for each in many.linear} == {"random_phases": 10, "block_bootstrap": 10}
+
+
+@pytest.mark.parametrize(
+    ("step", "fraction"),
+    [("null worlds", 0), ("null worlds", 0.4), ("null worlds", 1), ("training", 0.5), ("accounts", 1),
+     ("real bars", 0)],
+)  # fmt: skip
+def test_killed_at_any_moment_and_resumed_it_is_the_same(load, run, tmp_path, step, fraction):
+    loaded = load()
+    whole = run(loaded, checkpoint_root=tmp_path / "other")
+    with pytest.raises(Killed):
+        run(loaded, progress=kill_at(step, fraction))
+    try:
+        resumed = run(loaded, resume=True)
+    except NothingToResumeError:
+        assert (step, fraction) == ("null worlds", 0)
+        resumed = run(loaded)
+    assert of(resumed) == of(whole)
+    assert not list((tmp_path / "checkpoints").glob("*/*"))
+
+
+def test_a_resumed_run_trains_no_world_twice(load, run, monkeypatch):
+    loaded = load()
+    with pytest.raises(Killed):
+        run(loaded, progress=kill_at("null worlds", 0.4))
+    trained = []
+    add = world_batches.WorldLog.add
+    monkeypatch.setattr(world_batches.WorldLog, "add", lambda log, made: (trained.extend(made), add(log, made)))
+    run(loaded, resume=True)
+    assert 0 < len(trained) <= 24
+    assert len(set(trained)) == len(trained)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"commission": 0.0002}, {"slippage": 0.0001}, {"capital": 500.0}, {"seed": 4}, {"epochs": 2}],
+)
+def test_what_changes_an_account_is_not_resumed(load, run, change):
+    with pytest.raises(Killed):
+        run(load(), progress=kill_at("null worlds", 0.4))
+    with pytest.raises(NothingToResumeError, match="leave out --resume"):
+        run(load(), resume=True, **change)
+    with pytest.raises(NothingToResumeError):
+        run(load("max_holding_period: 8", "max_holding_period: 9"), resume=True)
+    run(load(), resume=True)
+
+
+def test_a_cancelled_run_says_what_can_be_resumed_and_is_no_trial(load, run, ledger):
+    cancellation = Cancellation()
+
+    def cancel(event):
+        if event.step == "null worlds" and event.fraction > 0.4:
+            cancellation.cancel("by the test")
+
+    with pytest.raises(CancelledError) as stopped:
+        run(load(), progress=cancel, cancellation=cancellation)
+    assert stopped.value.checkpoint is not None
+    assert stopped.value.checkpoint.is_file()
+    assert not ledger.rows()
+    assert run(load(), resume=True).facts.word == "EDGE"
+
+
+@pytest.mark.parametrize("most", [1, 3, 40])
+def test_batches_of_any_size_give_the_same_worlds(load, run, monkeypatch, tmp_path, most):
+    whole = run(load())
+    monkeypatch.setattr(verdict_maker, "most_worlds_at_once", lambda setup, plugins: most)
+    assert of(run(load(), checkpoint_root=tmp_path / "other")) == of(whole)
+
+
+def test_the_same_question_has_the_same_hash_and_another_has_another(load, run):
+    first, again = run(load()).facts, run(load()).facts
+    assert (first.hash, first.evidence_hash) == (again.hash, again.evidence_hash)
+    named = run(load("name: waves", "name: others")).facts
+    assert named.hash == first.hash
+    changed = [
+        run(load(), seed=4).facts,
+        run(load(), commission=0.00002).facts,
+        run(load(*WALK)).facts,
+        run(load("middle: [30, 50, 70]", "middle: [30, 50, 71]")).facts,
+    ]
+    hashes = {first.hash, *(facts.hash for facts in changed)}
+    assert len(hashes) == 5
+    # The other trials count: the first question is another one now.
+    later = run(load()).facts
+    assert later.deflation.other_trials > 0
+    assert later.hash not in hashes
+
+
+def test_it_is_a_row_in_the_ledger_and_the_trial_of_the_evaluation(
+    load, run, ledger, markets, example_plugins, tmp_path
+):
+    verdict = run(load())
+    (look,) = verdict.looks
+    assert isinstance(look, Look)
+    assert look.kind == "verdict"
+    assert [listed.row.kind for listed in ledger.page()] == ["verdict"]
+    evaluation = evaluate(
+        load(),
+        EvaluationSettings(seeds=1, commission=0.00001),
+        bar_store=markets,
+        plugins=example_plugins,
+        trials=ledger,
+        checkpoint_root=tmp_path / "checkpoints",
+    )
+    assert evaluation.look.trial == look.trial
+    assert evaluation.facts.trial_count["number"] == 1
+    assert run(load()).facts.deflation.trials == 1
+
+
+def test_200_trials_before_it_do_not_improve_it(load, run, ledger):
+    alone = run(load()).facts
+    (look,) = run(load()).looks
+    ledger.record([dataclasses.replace(look, strategy=f"{number:064x}") for number in range(200)])
+    after = run(load()).facts
+    assert after.deflation.other_trials == 200
+    assert after.deflation.probability < alone.deflation.probability
+    assert after.deflation.expected_best > alone.deflation.expected_best
+    # Worlds and account are as they were: only the count is another.
+    assert after.nulls == alone.nulls
+    order = ["INVALID", "NONE", "NOT PROVEN", "EDGE"]
+    assert order.index(after.word) <= order.index(alone.word)
+
+
+def test_trials_made_elsewhere_count_too(load, run):
+    facts = run(load(), trials=1000).facts
+    assert facts.deflation.other_trials == 1000
+
+
+def test_costs_of_zero_are_never_an_edge(load, run):
+    facts = run(load(), commission=0.0).facts
+    assert facts.word == "NOT PROVEN"
+    assert [reason.name for reason in facts.reasons] == ["costs"]
+
+
+def test_a_finding_ends_it_before_any_result_is_looked_at(load, run, ledger, monkeypatch):
+    finding = ValidityFinding(check="made_up", title="made up", clean=False, sentence="The test says so.")
+    monkeypatch.setattr(verdict_maker, "check_validity", lambda *arguments, **more: (finding,))
+    verdict = run(load())
+    assert verdict.facts.word == "INVALID"
+    assert verdict.facts.evaluation is None
+    assert verdict.curves is None
+    assert not verdict.looks
+    assert not ledger.rows()
+    assert [reason.name for reason in verdict.facts.reasons] == ["made_up"]
+
+
+def test_an_opened_reserve_is_told_and_counted(load, run, ledger):
+    loaded = load("test_groups: 2}", "test_groups: 2, reserve: 0.2}")
+    closed, opened = run(loaded), run(loaded, reserve=True)
+    assert not closed.facts.evaluation.reserve.opened
+    assert opened.facts.evaluation.reserve.opened == 1
+    assert len(opened.looks) == 2
+    assert opened.facts.hash != closed.facts.hash
+    assert opened.facts.nulls == closed.facts.nulls
+
+
+def test_the_median_account_is_that_of_the_evaluation(load, run):
+    verdict = run(load())
+    facts = verdict.facts
+    median = next(own for own in facts.evaluation.paths if (own.path, own.seed) == facts.evaluation.median_path)
+    assert facts.deflation.sharpe == pytest.approx(median.metrics["sharpe"], rel=1e-9)
+    assert facts.delay.observed == median.metrics["sharpe"]
+    at_paid = facts.break_even.sharpe[facts.break_even.costs.index(facts.break_even.paid)]
+    assert at_paid == pytest.approx(median.metrics["sharpe"], rel=1e-9)
+    assert isinstance(verdict.evaluation, Evaluation)
+    assert verdict.curves.accounts.shape[0] == len(facts.evaluation.paths)
+    np.testing.assert_array_equal(verdict.curves.worlds["garch"].shape, (20, verdict.curves.time.size))
+
+
+def test_an_estimate_looks_at_nothing(load, markets, example_plugins, home):
+    told = estimate(load(), VerdictSettings(quick=True), bar_store=markets, plugins=example_plugins)
+    # 2 x 20 worlds of 2 folds, and on the real bars 2 of the worlds' folds and 6 of the evaluation.
+    assert (told.trainings, told.worlds) == (2 * 40 + 2 + 6, 40)
+    assert told.seconds > 0
+    assert not (home / "trials.sqlite").exists()
+
+
+def test_bars_without_room_for_the_folds_are_refused(load, run):
+    with pytest.raises(BadInputError, match="groups"):
+        run(load("groups: 4, test_groups: 2", "groups: 600, test_groups: 1"))
