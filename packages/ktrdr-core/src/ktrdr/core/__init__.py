@@ -18,7 +18,7 @@ from ktrdr.core.lazy_names import lazy_names
 # As in `typing`, whose import would cost more than all of this package's.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ktrdr.core import data, evaluations, indicators, models, runs, trials
+    from ktrdr.core import data, evaluations, indicators, models, runs, trials, verdicts
     from ktrdr.core.errors import BadInputError, CancelledError, KtrdrError, NotFoundError
     from ktrdr.core.face.backtest_face import Backtest, backtest
     from ktrdr.core.face.check_face import Check, check
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ktrdr.core.face.strategy_face import Strategy, example_strategy, load_strategy
     from ktrdr.core.face.sweep_face import Sweep, sweep
     from ktrdr.core.face.training_face import Training, train
+    from ktrdr.core.face.verdict_face import Verdict, verdict
     from ktrdr.core.strategy.diagnostics import StrategyError
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "StrategyError",
     "Sweep",
     "Training",
+    "Verdict",
     "backtest",
     "check",
     "data",
@@ -56,6 +58,8 @@ __all__ = [
     "sweep",
     "train",
     "trials",
+    "verdict",
+    "verdicts",
 ]
 
 __version__ = "0.1.0"
@@ -63,7 +67,10 @@ __version__ = "0.1.0"
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **{name: f"{__name__}.{name}" for name in ("data", "evaluations", "indicators", "models", "runs", "trials")},
+        **{
+            name: f"{__name__}.{name}"
+            for name in ("data", "evaluations", "indicators", "models", "runs", "trials", "verdicts")
+        },
         **dict.fromkeys(("BadInputError", "CancelledError", "KtrdrError", "NotFoundError"), f"{__name__}.errors"),
         "StrategyError": f"{__name__}.strategy.diagnostics",
         **dict.fromkeys(("Strategy", "example_strategy", "load_strategy"), f"{__name__}.face.strategy_face"),
@@ -71,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(("Backtest", "backtest"), f"{__name__}.face.backtest_face"),
         **dict.fromkeys(("Sweep", "sweep"), f"{__name__}.face.sweep_face"),
         **dict.fromkeys(("Evaluation", "evaluate"), f"{__name__}.face.evaluation_face"),
+        **dict.fromkeys(("Verdict", "verdict"), f"{__name__}.face.verdict_face"),
         **dict.fromkeys(("Explanation", "explain"), f"{__name__}.face.explanation_face"),
         **dict.fromkeys(("Check", "check"), f"{__name__}.face.check_face"),
     },

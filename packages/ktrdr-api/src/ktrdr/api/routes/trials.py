@@ -63,7 +63,10 @@ class TrialView(BaseModel):
     time: Annotated[dt.datetime, _told("Time of recording")]
     kind: Annotated[
         str,
-        _told("`training` (validation and test part), `evaluation`, `backtest` or `sweep` (one of its combinations)"),
+        _told(
+            "`training` (validation and test part), `evaluation`, `verdict`, `backtest` or `sweep` (one of its"
+            " combinations)"
+        ),
     ]
     trial: Annotated[str, _told("Hash of the choice; rows with the same `trial` count once")]
     fitted: Annotated[

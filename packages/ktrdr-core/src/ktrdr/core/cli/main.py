@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("ktrdr.core.cli.train:train", "Train the model of a strategy."),
     "backtest": ("ktrdr.core.cli.backtest:backtest", "Trade a trained model on data it has not seen."),
     "evaluate": ("ktrdr.core.cli.evaluate:evaluate", "Judge a strategy on many folds that its models have not seen."),
+    "verdict": ("ktrdr.core.cli.verdict:verdict", "Judge whether a strategy has an edge."),
     "sweep": ("ktrdr.core.cli.sweep:sweep", "Trade a trained model under many settings, and rank them."),
     "compare": ("ktrdr.core.cli.backtest:compare", "Compare backtest runs."),
     "explain": ("ktrdr.core.cli.explain:explain", "Explain one decision of a model."),

@@ -29,8 +29,8 @@ _INDENT = 16
 def trials() -> None:
     """List, show, verify and merge recorded trials.
 
-    Every training, evaluation, backtest and combination of a sweep is recorded in $KTRDR_HOME/trials.sqlite before its
-    result is shown.
+    Every training, evaluation, verdict, backtest and combination of a sweep is recorded in $KTRDR_HOME/trials.sqlite
+    before its result is shown.
     """
 
 

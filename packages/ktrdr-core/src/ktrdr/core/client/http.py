@@ -68,7 +68,7 @@ class Client:
         self._http.close()
 
     def start(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Start a ``training``, ``evaluation``, ``backtest`` or ``sweep``; return the operation. Repeats start one."""
+        """Start a ``training``, ``evaluation``, ``verdict``, ``backtest`` or ``sweep``; repeats start one operation."""
         key = str(uuid4())
         return self._ask("POST", f"/{kind}s", json=dict(request), headers={"Idempotency-Key": key})
 

@@ -9,14 +9,15 @@ It is for an API and workers that share no directory. Below ``operations/<id>/``
   the highest number, whichever attempt wrote it.
 - ``members/<number>-<attempt>.zip``: finished members of a training with several seeds or of an evaluation, each in one
   object, which all attempts share.
-- ``model.zip``, ``run.zip`` or ``evaluation.zip``: the result. The API adds it to its own stores, a model and an
-  evaluation only once per operation.
+- ``model.zip``, ``run.zip``, ``evaluation.zip`` or ``verdict.zip``: the result; beside that of a verdict is that of its
+  evaluation. The API adds it to its own stores, all but a run only once per operation.
 
 A worker runs each operation in a home directory of its own, which contains only these inputs and is removed at the end.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -49,11 +50,11 @@ from ktrdr.core.trials.trial_count import TrialCount
 __all__ = ["DELIVERED", "CheckpointKeeper", "Exchange"]
 
 DELIVERED = "delivered"
-"""Key of a result that names what the worker put into the store: ``model``, ``run`` or ``evaluation``."""
+"""Key of a result that names what the worker put into the store: ``model``, ``run``, ``evaluation`` or ``verdict``."""
 
 _INPUTS = "inputs.json"
 _MODEL = "model.zip"
-_RESULTS = {"training": "model", "backtest": "run", "evaluation": "evaluation"}
+_RESULTS = {"training": "model", "backtest": "run", "evaluation": "evaluation", "verdict": "verdict"}
 """What a worker delivers, by kind of job; the key of a result with the name of it."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
 _CHECKPOINT_LIMITS = ArchiveLimits(files=1000, size=16 * 2**30, depth=8)
@@ -100,8 +101,8 @@ class Exchange:
     def take_in(self, operation: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Add the result of a worker to the stores of this home, and return it with its names and paths here.
 
-        Before this call, the trials of the result must be recorded and counted. A model and an evaluation are added
-        only once per operation, even if this is called several times.
+        Before this call, the trials of the result must be recorded and counted. A model, an evaluation and a verdict
+        are added only once per operation, even if this is called several times.
 
         Raises:
             KtrdrError: the files of the result are damaged, or the worker put none into the store.
@@ -119,6 +120,10 @@ class Exchange:
             self._unpack(operation, delivered, folder)
             if delivered == "evaluation":
                 return own | _take_evaluation(operation, folder / delivered, own)
+            if delivered == "verdict":
+                if own["evaluation"] is not None:
+                    self._unpack(operation, "evaluation", folder)
+                return own | _take_verdict(operation, folder, own)
             return own | _take_run(folder / delivered, own)
 
     # Methods for a worker.
@@ -225,12 +230,16 @@ class Exchange:
         own = {key: value for key, value in result.items() if key != "directory"}
         with temporary_directory("ktrdr-") as folder:
             delivered = _RESULTS[kind]
-            archive = folder / f"{delivered}.zip"
-            if delivered == "model":
-                export_bundle(ModelStore(home / "models"), own["model"], archive)
-            else:
-                pack_result(home / f"{delivered}s" / own[delivered], archive)
-            self._store.put_file(_of(operation, archive.name), archive)
+            names = {delivered: own[delivered]}
+            if delivered == "verdict" and own["evaluation"] is not None:
+                names = {"evaluation": own["evaluation"]["evaluation"], **names}
+            for part, name in names.items():
+                archive = folder / f"{part}.zip"
+                if part == "model":
+                    export_bundle(ModelStore(home / "models"), name, archive)
+                else:
+                    pack_result(home / f"{part}s" / name, archive)
+                self._store.put_file(_of(operation, archive.name), archive)
         for kind in ("checkpoints", MEMBERS):
             for name in self._store.names(_of(operation, kind)):
                 self._store.delete(name)
@@ -367,6 +376,22 @@ def _take_evaluation(operation: str, files: Path, result: Mapping[str, Any]) -> 
     recount_evaluation(files, result)
     facts = store_evaluation(read_evaluation(files), operation=operation).facts
     return {"evaluation": facts.evaluation, "directory": str(evaluation_directory(facts.evaluation))}
+
+
+def _take_verdict(operation: str, folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    from ktrdr.core.validation.stored_evaluation import read_evaluation, recount_evaluation
+    from ktrdr.core.verdicts.stored_verdict import read_verdict, recount_verdict, store_verdict, verdict_directory
+
+    recount_verdict(folder / "verdict", result)
+    verdict = read_verdict(folder / "verdict")
+    if result["evaluation"] is not None:
+        recount_evaluation(folder / "evaluation", result["evaluation"])
+        verdict = dataclasses.replace(verdict, evaluation=read_evaluation(folder / "evaluation"))
+    facts = store_verdict(verdict, operation=operation).facts
+    return {
+        **facts.model_dump(mode="json", include={"verdict", "evaluation"}),
+        "directory": str(verdict_directory(facts.verdict)),
+    }
 
 
 def _of(operation: str, name: str) -> str:

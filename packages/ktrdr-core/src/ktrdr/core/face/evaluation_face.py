@@ -12,12 +12,13 @@ from ktrdr.core.data.python_words import python_messages
 from ktrdr.core.data.times import last_day
 from ktrdr.core.errors import CancelledError
 from ktrdr.core.face.arguments import DayLike, SymbolsLike, settings_of
+from ktrdr.core.face.result_frames import paths_frame
 from ktrdr.core.face.result_html import card_row, line_picture, paragraph, result_block, warning_list
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
 from ktrdr.core.jobs.job_settings import EvaluationSettings
 from ktrdr.core.report.page import Card
 from ktrdr.core.validation import evaluation_parts as in_memory
-from ktrdr.core.validation.evaluation_result import EvaluationFacts, FoldResult, Interval, PathResult, ReserveResult
+from ktrdr.core.validation.evaluation_result import EvaluationFacts, FoldResult, Interval, ReserveResult
 from ktrdr.core.work.progress import Progress
 from ktrdr.core.work.watching import watched
 
@@ -99,7 +100,7 @@ class Evaluation:
     @property
     def paths(self) -> pd.DataFrame:
         """The accounts: rows ``path`` and ``seed``; one column per metric, float64, NaN where it is not defined."""
-        return _paths_frame(self.facts.paths)
+        return paths_frame(self.facts.paths)
 
     @property
     def spread(self) -> pd.DataFrame:
@@ -261,14 +262,6 @@ def _metrics_of(metrics: Mapping[str, Interval], baselines: Mapping[str, Mapping
     frame = pd.DataFrame(columns, dtype=float)
     frame.index = pd.Index([*metrics], name="metric")
     return frame
-
-
-def _paths_frame(paths: tuple[PathResult, ...]) -> pd.DataFrame:
-    import pandas as pd
-
-    index = pd.MultiIndex.from_tuples([(each.path, each.seed) for each in paths], names=["path", "seed"])
-    names = list(dict.fromkeys(name for each in paths for name in each.metrics))
-    return pd.DataFrame({name: [each.metrics.get(name) for each in paths] for name in names}, index=index, dtype=float)
 
 
 def _median_epoch(fold: FoldResult) -> float:

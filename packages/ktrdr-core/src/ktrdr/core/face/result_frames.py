@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ktrdr.core.backtesting.metrics import METRICS
 from ktrdr.core.backtesting.tables import Table
+from ktrdr.core.validation.evaluation_result import PathResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_of", "metrics_frame"]
+__all__ = ["frame_of", "metrics_frame", "paths_frame"]
 
 
 def frame_of(table: Table, index: str) -> pd.DataFrame:
@@ -38,3 +39,12 @@ def metrics_frame(columns: Mapping[str, Mapping[str, Any]], names: Sequence[str]
     frame = pd.DataFrame({name: [metrics.get(row) for row in rows] for name, metrics in columns.items()}, dtype=float)
     frame.index = pd.Index(rows, name="metric")
     return frame
+
+
+def paths_frame(paths: Sequence[PathResult]) -> pd.DataFrame:
+    """Return the metrics of accounts, float64: rows ``path`` and ``seed``; NaN where one is not defined."""
+    import pandas as pd
+
+    index = pd.MultiIndex.from_tuples([(each.path, each.seed) for each in paths], names=["path", "seed"])
+    names = list(dict.fromkeys(name for each in paths for name in each.metrics))
+    return pd.DataFrame({name: [each.metrics.get(name) for each in paths] for name in names}, index=index, dtype=float)

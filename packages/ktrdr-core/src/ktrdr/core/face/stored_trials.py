@@ -77,7 +77,7 @@ class StoredTrial:
 
 
 def list(symbol: str | None = None, *, limit: int | None = None, before: int | None = None) -> pd.DataFrame:
-    """Return what was tried, newest first: every training, evaluation and backtest, and every cell of a sweep.
+    """Return what was tried, newest first: every training, evaluation, verdict and backtest, and every cell of a sweep.
 
     A ledger that is damaged, or a symbol that is close to one in the ledger, is told as a ``UserWarning``.
 
@@ -91,7 +91,7 @@ def list(symbol: str | None = None, *, limit: int | None = None, before: int | N
 
         - ``id`` (str): first 16 digits of the hash of the row; :func:`load` takes it.
         - ``time`` (datetime64[us, UTC]): when the row was recorded.
-        - ``kind`` (str): ``training``, ``evaluation``, ``backtest`` or ``sweep`` (one cell of a sweep).
+        - ``kind`` (str): ``training``, ``evaluation``, ``verdict``, ``backtest`` or ``sweep`` (one cell of a sweep).
         - ``model`` (str): ``name/version``.
         - ``symbols`` (str): symbols that were looked at, separated by spaces.
         - ``timeframe`` (str): of these bars.

@@ -1,4 +1,4 @@
-"""The ledger of trials: every look at out-of-sample results, by a training, an evaluation, a backtest or a sweep.
+"""The ledger of trials: every look at out-of-sample results, by a training, an evaluation, a verdict, a backtest or a sweep.
 
 It counts among how many trials a result was chosen. A new ledger takes in the models and runs that are stored already.
 """

@@ -119,8 +119,8 @@ class Look:
     """One look at out-of-sample results.
 
     Attributes:
-        kind: ``training`` (its validation and test part), ``evaluation`` (all its folds and seeds), ``backtest`` or
-            ``sweep`` (one cell of a sweep).
+        kind: ``training`` (its validation and test part), ``evaluation`` or ``verdict`` (all its folds and seeds; the
+            trial is the same), ``backtest`` or ``sweep`` (one cell of a sweep).
         strategy: hash of the resolved strategy, without its name, description and seed.
         text: the strategy file as it was written.
         changes: overrides of the strategy file, by dotted key.

@@ -55,8 +55,8 @@ class TrialRow(BaseModel):
         hash: sha256 of its content.
         ledger: id of the ledger that recorded it.
         time: when it was recorded.
-        kind: ``training`` (its validation and test part), ``evaluation`` (all its folds and seeds), ``backtest``, or
-            ``sweep`` (one of its cells).
+        kind: ``training`` (its validation and test part), ``evaluation`` or ``verdict`` (all its folds and seeds),
+            ``backtest``, or ``sweep`` (one of its cells).
         trial: see :attr:`ktrdr.core.trials.look.Look.trial`: rows of the same trial count once.
         fitted: see :attr:`ktrdr.core.trials.look.Look.fitted`.
         strategy: hash of the resolved strategy, without its name, description and seed.

@@ -73,9 +73,16 @@ def curves_of(arrays: Mapping[str, np.ndarray], facts: VerdictFacts, file: str) 
         time,
         curve_in(arrays, "accounts", (accounts, bars), file),
         curve_in(arrays, "buy_and_hold", (bars,), file),
-        curve_in(arrays, "observed", (seeds, bars), file),
-        {name: curve_in(arrays, f"worlds/{name}", (number, bars), file) for name, number in worlds.items()},
+        # A training that failed has no account.
+        _accounts(arrays, "observed", seeds, bars, file),
+        {name: _accounts(arrays, f"worlds/{name}", number, bars, file) for name, number in worlds.items()},
     )
+
+
+def _accounts(arrays: Mapping[str, np.ndarray], name: str, most: int, bars: int, file: str) -> np.ndarray:
+    """Return the curves of up to ``most`` accounts."""
+    number = len(arrays[name]) if name in arrays and arrays[name].ndim else most
+    return curve_in(arrays, name, (min(number, most), bars), file)
 
 
 def _worlds(facts: VerdictFacts) -> dict[str, int]:
@@ -111,16 +118,20 @@ def _check_further(facts: VerdictFacts, file: str) -> None:
 def _drawn(facts: VerdictFacts) -> Iterable[float]:
     """Yield every number that a picture has."""
     for null in facts.nulls:
-        yield from (null.observed, *null.values)
+        yield from (null.observed, *_known(null.values))
     for linear in facts.linear:
-        yield from (linear.observed, *linear.values)
+        yield from (linear.observed, *_known(linear.values))
     if facts.permuted_entries is not None:
         yield from (facts.permuted_entries.observed, *facts.permuted_entries.quantiles)
     if facts.break_even is not None:
         costs = facts.break_even
-        yield from (costs.paid, *costs.costs, *(ratio for ratio in (costs.cost, *costs.sharpe) if ratio is not None))
+        yield from (costs.paid, *costs.costs, *_known((costs.cost, *costs.sharpe)))
     if facts.delay is not None:
-        yield from (ratio for ratio in (facts.delay.observed, facts.delay.later) if ratio is not None)
+        yield from _known((facts.delay.observed, facts.delay.later))
     if facts.deflation is not None:
         found = facts.deflation
         yield from (found.sharpe, found.low, found.high, found.years, found.expected_best, found.needed_years or 0.0)
+
+
+def _known(values: Iterable[float | None]) -> Iterable[float]:
+    return (value for value in values if value is not None)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["describe_count", "describe_event", "describe_metrics", "progress_display"]
+__all__ = ["describe_count", "describe_event", "describe_metrics", "duration_words", "progress_display"]
 
 _SECONDS_BETWEEN_LINES = 2.0
 _NARROW = 110
@@ -73,14 +73,15 @@ def _lines() -> Progress:
         said, finished = now, done
         left = ""
         if not done and event.fraction >= _TELLING:
-            left = f"about {_duration((now - begun) * (1 / event.fraction - 1))} left"
+            left = f"about {duration_words((now - begun) * (1 / event.fraction - 1))} left"
         text = "  ".join(part for part in (describe_count(event), describe_event(event), left) if part)
         print(f"{step}: {text}" if text else step, file=sys.stderr, flush=True)
 
     return receive
 
 
-def _duration(seconds: float) -> str:
+def duration_words(seconds: float) -> str:
+    """Return a time in words, such as ``3 min 20 s``."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     if hours:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,14 @@ from ktrdr.core.client import Client, follow
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.result_archive import unpack_result
 from ktrdr.core.files.temporary import temporary_directory
-from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
-from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob
+from ktrdr.core.jobs.job_settings import (
+    BacktestSettings,
+    EvaluationSettings,
+    SweepSettings,
+    TrainingSettings,
+    VerdictSettings,
+)
+from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob, VerdictJob
 from ktrdr.core.jobs.refusals import read_settings
 from ktrdr.core.models.bundle import Bundle
 from ktrdr.core.models.manifest import Manifest
@@ -22,6 +30,8 @@ from ktrdr.core.training.result import TrainingResult
 from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.validation.evaluation_parts import Evaluation
 from ktrdr.core.validation.stored_evaluation import read_evaluation
+from ktrdr.core.verdicts.stored_verdict import read_verdict
+from ktrdr.core.verdicts.verdict_parts import Verdict
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
 
@@ -91,11 +101,33 @@ class ServerRuns:
             KtrdrError: the server cannot be reached.
         """
         job = settings.to(EvaluationJob, strategy=strategy_text)
-        answer = self._run_strategy("evaluation", job, resume=resume)
-        with temporary_directory("ktrdr-evaluation-") as directory:
-            archive = self._client.fetch(f"/evaluations/{answer['evaluation']}/archive", directory / "evaluation.zip")
-            unpack_result(archive, directory / "evaluation", "evaluation")
-            return read_evaluation(directory / "evaluation")
+        return self._evaluation(self._run_strategy("evaluation", job, resume=resume)["evaluation"])
+
+    def judge(self, strategy_text: str, settings: VerdictSettings, *, resume: bool = False) -> Verdict:
+        """Judge whether a strategy has an edge, and return the whole verdict.
+
+        Args:
+            strategy_text: YAML of the strategy.
+            settings: costs, form of the verdict and overrides of the strategy.
+            resume: continue the newest cancelled or failed verdict on the same strategy with the same settings.
+
+        Returns:
+            The verdict with its evaluation; ``facts.verdict`` is its name on the server.
+
+        Raises:
+            BadInputError: the server refuses the job, or there is no such verdict to resume.
+            CancelledError: the operation was cancelled; what it has trained is kept on the server.
+            RemoteError: it failed there.
+            KtrdrError: the server cannot be reached.
+        """
+        job = settings.to(VerdictJob, strategy=strategy_text)
+        answer = self._run_strategy("verdict", job, resume=resume)
+        with self._fetched("verdict", answer["verdict"]) as directory:
+            verdict = read_verdict(directory)
+        rests_on = verdict.facts.evaluation
+        if rests_on is None:
+            return verdict
+        return dataclasses.replace(verdict, evaluation=self._evaluation(rests_on.evaluation))
 
     def backtest(self, model: str, settings: BacktestSettings) -> BacktestResult:
         """Backtest the model ``name`` or ``name/3`` of the server, and return the whole result.
@@ -127,6 +159,18 @@ class ServerRuns:
         job = read_settings(SweepJob, {**settings.model_dump(), "model": model})
         return self._run("sweep", job.model_dump(mode="json"))[1]
 
+    def _evaluation(self, name: str) -> Evaluation:
+        with self._fetched("evaluation", name) as directory:
+            return read_evaluation(directory)
+
+    @contextmanager
+    def _fetched(self, kind: str, name: str) -> Iterator[Path]:
+        """Yield a directory with the files of a stored result of the server."""
+        with temporary_directory(f"ktrdr-{kind}-") as directory:
+            archive = self._client.fetch(f"/{kind}s/{name}/archive", directory / f"{kind}.zip")
+            unpack_result(archive, directory / kind, kind)
+            yield directory / kind
+
     def _train_evaluated(self, settings: TrainingSettings, *, resume: bool) -> dict[str, Any]:
         """Train from an evaluation of the server, which knows the strategy and the number of the latest evaluation."""
         request = settings.model_dump(mode="json")
@@ -145,7 +189,7 @@ class ServerRuns:
                 )
         return self._run("training", request, resume=None if stopped is None else stopped["id"])[1]
 
-    def _run_strategy(self, kind: str, job: TrainingJob | EvaluationJob, *, resume: bool) -> dict[str, Any]:
+    def _run_strategy(self, kind: str, job: TrainingJob | EvaluationJob | VerdictJob, *, resume: bool) -> dict[str, Any]:
         """Start a job on a strategy, or continue the newest stopped one that is the same."""
         asked = job.model_dump(mode="json")
         stopped = self._client.last_stopped(kind, asked) if resume else None

@@ -6,8 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ktrdr.core.jobs.job_settings import BacktestSettings, EvaluationSettings, SweepSettings, TrainingSettings
-from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob, parse_job
+from ktrdr.core.jobs.job_settings import (
+    BacktestSettings,
+    EvaluationSettings,
+    SweepSettings,
+    TrainingSettings,
+    VerdictSettings,
+)
+from ktrdr.core.jobs.kinds import BacktestJob, EvaluationJob, SweepJob, TrainingJob, VerdictJob, parse_job
 from ktrdr.core.trials.look import LOOKS, Look
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress
@@ -50,7 +56,7 @@ def run_job(
     Args:
         kind: kind of the job.
         data: the job as a JSON-ready map.
-        resume: let a training or an evaluation resume from what an earlier attempt left, or start if it left nothing.
+        resume: let a training, an evaluation or a verdict resume from what an earlier attempt left, or start if it left nothing.
         operation: id of the operation that this run is an attempt of; all its attempts store one result.
         cache: cache of features and indicator values; by default ``$KTRDR_HOME/cache``.
         progress: receives events of each step.
@@ -58,8 +64,9 @@ def run_job(
 
     Returns:
         The result as a JSON-ready map, with its trials under :data:`LOOKS`. The result of a backtest has the name of
-        the ``run``, that of an evaluation its name as ``evaluation``, as commands accept them; both have the
-        ``directory`` of their files.
+        the ``run``, that of an evaluation its name as ``evaluation``, that of a verdict its name as ``verdict``, as
+        commands accept them; all three have the ``directory`` of their files. A verdict has also the ``exit_status``
+        that the command would end with.
 
     Raises:
         BadInputError: the job is not valid, or the model, the data or a setting is not suitable.
@@ -130,6 +137,39 @@ def _evaluate(job: EvaluationJob, attempt: _Attempt) -> dict[str, Any]:
     }
 
 
+def _judge(job: VerdictJob, attempt: _Attempt) -> dict[str, Any]:
+    from ktrdr.core.strategy.loader import load_strategy_text
+    from ktrdr.core.verdicts.stored_verdict import store_verdict, verdict_directory
+    from ktrdr.core.verdicts.verdict_parts import Verdict
+    from ktrdr.core.verdicts.verdict_result import EXIT_STATUS
+    from ktrdr.core.workflows.places import plugins_or_all
+    from ktrdr.core.workflows.run_verdict import judge
+
+    plugins = plugins_or_all(None)
+    loaded = load_strategy_text(job.strategy, plugins=plugins)
+
+    def run(*, resume: bool) -> Verdict:
+        return judge(
+            loaded,
+            job.to(VerdictSettings),
+            resume=resume,
+            operation=attempt.operation,
+            plugins=plugins,
+            cache=attempt.cache,
+            progress=attempt.progress,
+            cancellation=attempt.cancellation,
+        )
+
+    result = _resumed(run, attempt)
+    facts = store_verdict(result, operation=attempt.operation).facts
+    return {
+        **facts.model_dump(mode="json"),
+        "exit_status": EXIT_STATUS[facts.word],
+        "directory": str(verdict_directory(facts.verdict)),
+        LOOKS: [look.to_json() for look in result.looks],
+    }
+
+
 def _resumed(run: _Resumable[T_co], attempt: _Attempt) -> T_co:
     """Run an attempt from what an earlier one left, or from the start if it left nothing."""
     from ktrdr.core.training.run_checkpoint import NothingToResumeError
@@ -185,4 +225,5 @@ _RUNNERS: Mapping[type, Callable[[Any, _Attempt], dict[str, Any]]] = {
     BacktestJob: _backtest,
     SweepJob: _sweep,
     EvaluationJob: _evaluate,
+    VerdictJob: _judge,
 }
