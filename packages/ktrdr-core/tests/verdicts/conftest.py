@@ -1,4 +1,4 @@
-"""Verdicts on synthetic markets whose edge is known, and faults planted in bars, by a real backend that needs only numpy."""
+"""Verdicts on synthetic markets, and faults planted in bars, by a real backend that needs only numpy."""
 
 from __future__ import annotations
 
@@ -156,20 +156,20 @@ fuzzy_sets:
 nn_inputs:
   - {fuzzy_set: rsi, timeframes: all, lags: [1]}
 model: {type: softmax_regression}
-decisions: {confidence_threshold: 0.52}
+decisions: {confidence_threshold: 0.51}
 training:
-  labels: {source: direction, horizon: 4}
+  labels: {source: direction, horizon: 2}
   epochs: 3
-  batch_size: 256
+  batch_size: 64
   learning_rate: 0.5
   seed: 3
 risk:
   sizing: {type: fixed_fraction, fraction: 0.95}
-  max_holding_period: 8
+  max_holding_period: 4
 validation: {type: cpcv, groups: 4, test_groups: 2}
 """
 
-MARKETS = {"MEAN": "mean_reversion", "WALK": "walk"}
+MARKETS = {"MEAN": ("mean_reversion", {"reversion": 0.5, "noise": 0.002}), "WALK": ("walk", {})}
 START = np.datetime64("2017-01-02", "ns")
 
 
@@ -177,8 +177,8 @@ START = np.datetime64("2017-01-02", "ns")
 def markets(tmp_path_factory: pytest.TempPathFactory) -> BarStore:
     """Holds 1,500 hours of two synthetic markets: MEAN has an edge, WALK has none. Not to be written to."""
     store = BarStore(tmp_path_factory.mktemp("markets"))
-    for symbol, process in MARKETS.items():
-        store.write(market_bars(synthetic_market(process, 5), symbol, Timeframe("1h"), START, 1500))
+    for symbol, (process, parameters) in MARKETS.items():
+        store.write(market_bars(synthetic_market(process, 5, parameters), symbol, Timeframe("1h"), START, 1500))
     return store
 
 
