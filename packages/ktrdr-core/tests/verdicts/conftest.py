@@ -146,20 +146,20 @@ training_data:
   symbols: {mode: single, symbol: MEAN}
   timeframes: {mode: single, timeframe: 1h}
 indicators:
-  rsi_14: {type: rsi, period: 14}
+  rsi_3: {type: rsi, period: 3}
 fuzzy_sets:
   rsi:
-    indicator: rsi_14
-    low: [0, 25, 45]
+    indicator: rsi_3
+    low: [0, 10, 45]
     middle: [30, 50, 70]
-    high: [55, 75, 100]
+    high: [55, 90, 100]
 nn_inputs:
   - {fuzzy_set: rsi, timeframes: all, lags: [1]}
 model: {type: softmax_regression}
 decisions: {confidence_threshold: 0.51}
 training:
   labels: {source: direction, horizon: 2}
-  epochs: 3
+  epochs: 8
   batch_size: 64
   learning_rate: 0.5
   seed: 3

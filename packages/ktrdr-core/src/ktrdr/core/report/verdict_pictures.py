@@ -20,7 +20,8 @@ from ktrdr.core.report.verdict_charts import (
 )
 from ktrdr.core.short_texts import counted
 from ktrdr.core.validation.evaluation_sentences import median_account
-from ktrdr.core.verdicts.edge_conditions import FAMILIES, LARGEST_P, mark_to_beat
+from ktrdr.core.verdicts.edge_conditions import LARGEST_P, mark_to_beat
+from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.rule import WORTHWHILE_SHARPE
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
 from ktrdr.core.verdicts.verdict_result import LinearWorlds, NullWorlds, VerdictFacts

@@ -23,7 +23,7 @@ from ktrdr.core.verdicts.break_even import break_even_of
 from ktrdr.core.verdicts.deflation import deflation_of
 from ktrdr.core.verdicts.evidence import evidence_from
 from ktrdr.core.verdicts.median_account import median_account
-from ktrdr.core.verdicts.null_evidence import LINEAR_KINDS, NULL_FAMILIES, linear_worlds, null_worlds
+from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS, linear_worlds, null_worlds
 from ktrdr.core.verdicts.rule import Ruling, rule
 from ktrdr.core.verdicts.signal_delay import delay_of
 from ktrdr.core.verdicts.verdict_hash import evidence_hash, verdict_hash
@@ -106,7 +106,7 @@ def found_verdict(
     deflation = deflation_of(curve.returns, curve.periods_per_year, _years(curve), count)
     values = {
         kind: [own.sharpe for (each, _), own in found.worlds.items() if each == kind]
-        for kind in (*NULL_FAMILIES, *LINEAR_KINDS)
+        for kind in (*FAMILIES, *LINEAR_KINDS)
     }
     observed = statistics.fmean(own.sharpe for own in found.observed if own.sharpe is not None)
     nulls = null_worlds(observed, values)

@@ -66,6 +66,7 @@ class Condition(_Part):
         met: whether it is met; null where it cannot be told, which counts as not met.
         sentence: what was found, as a trader says it.
         change: what would change it; empty if it is met.
+        found, needed: the same as figures, such as ``p = 6.9%`` and ``at most 5%``; empty where there is none.
     """
 
     name: str
@@ -73,6 +74,8 @@ class Condition(_Part):
     met: bool | None
     sentence: str
     change: str = ""
+    found: str = ""
+    needed: str = ""
 
 
 class NullWorlds(_Part):
