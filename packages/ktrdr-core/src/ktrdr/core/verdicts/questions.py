@@ -18,7 +18,7 @@ _COMMON = (
     " commission and slippage of this verdict, also at night and on news?",
     "Are these prices those that you could have traded at: your broker's or exchange's, bid and ask, and not"
     " mid-prices, settlements or an index?",
-    "Will what the edge comes from last? Name who loses the money that this strategy earns, and why they go on doing so.",
+    "Will what the edge comes from last? Name who loses the money that this strategy earns, and why they go on with it.",
     "Would you have kept trading through the largest drawdown of the median account, with your own money?",
 )
 
@@ -46,13 +46,13 @@ def questions_of(strategy: Strategy, series: Sequence[Bars]) -> tuple[str, ...]:
     asked = [chosen, *_COMMON]
     if exchange:
         asked.append(
-            f"Are dividends and splits of {named(exchange)} adjusted with what was known at the time, and were the prices"
-            " that the strategy reads ever revised afterwards?"
+            f"Are dividends and splits of {named(exchange)} adjusted with what was known at the time, and were the"
+            " prices that the strategy reads ever revised afterwards?"
         )
     if around_the_clock:
         asked.append(
-            f"Could money be moved in and out of the venue of {named(around_the_clock)} all the time, and what would its"
-            " failure have cost?"
+            f"Could money be moved in and out of the venue of {named(around_the_clock)} all the time, and what would"
+            " its failure have cost?"
         )
     if "FX" in map(calendar_name, series):
         asked.append("What does it cost to hold these positions overnight? Swap rates are no part of the costs here.")
