@@ -18,7 +18,7 @@ _COMMON = (
     " commission and slippage of this verdict, also at night and on news?",
     "Are these prices those that you could have traded at: your broker's or exchange's, bid and ask, and not"
     " mid-prices, settlements or an index?",
-    "Will what the edge comes from last? Name who loses the money that this strategy earns, and why they go on with it.",
+    "Will what the edge comes from last? Name who loses the money that this strategy earns, and why they go on.",
     "Would you have kept trading through the largest drawdown of the median account, with your own money?",
 )
 
