@@ -15,6 +15,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.indicators import computation
+from ktrdr.core.jobs import job_settings
 from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
@@ -214,11 +215,19 @@ def asked(markets: BarStore, example_plugins: PluginManager) -> Callable[..., Ve
 
 @pytest.fixture
 def run(
-    markets: BarStore, example_plugins: PluginManager, ledger: TrialLedger, tmp_path: Path
+    markets: BarStore,
+    example_plugins: PluginManager,
+    ledger: TrialLedger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Verdict]:
-    """Return ``run(loaded, **arguments)``: those of a verdict, or of its settings; quick and with costs by default."""
+    """Return ``run(loaded, few=4, **arguments)``: the arguments are those of a verdict, or of its settings.
 
-    def start(loaded: LoadedStrategy, **arguments: Any) -> Verdict:
+    By default it is quick, with costs, and has only a ``few`` worlds of each family: too few for an edge.
+    """
+
+    def start(loaded: LoadedStrategy, *, few: int = 4, **arguments: Any) -> Verdict:
+        monkeypatch.setattr(job_settings, "QUICK_WORLDS", few)
         asked = {name: arguments.pop(name) for name in VerdictSettings.model_fields if name in arguments}
         places = {
             "bar_store": markets,

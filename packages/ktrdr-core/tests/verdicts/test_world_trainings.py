@@ -16,7 +16,6 @@ from ktrdr.core.verdicts.world_trainings import WorldTrainer, curve_rows, world_
 from ktrdr.core.work import Cancellation
 from ktrdr.core.workflows.run_evaluation import evaluate
 
-
 HOLDOUT = HoldoutValidation(train=0.6, validation=0.2, test=0.2)
 
 

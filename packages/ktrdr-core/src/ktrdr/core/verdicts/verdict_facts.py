@@ -24,8 +24,11 @@ from ktrdr.core.verdicts.deflation import deflation_of
 from ktrdr.core.verdicts.evidence import evidence_from
 from ktrdr.core.verdicts.median_account import median_account
 from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS, linear_worlds, null_worlds
+from ktrdr.core.verdicts.permuted_entries import permuted_entries_of
+from ktrdr.core.verdicts.questions import questions_of
 from ktrdr.core.verdicts.rule import Ruling, rule
 from ktrdr.core.verdicts.signal_delay import delay_of
+from ktrdr.core.verdicts.trial_evidence import trial_evidence
 from ktrdr.core.verdicts.verdict_hash import evidence_hash, verdict_hash
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
 from ktrdr.core.verdicts.verdict_result import ValidityFinding, VerdictFacts
@@ -110,7 +113,7 @@ def found_verdict(
     }
     observed = statistics.fmean(own.sharpe for own in found.observed if own.sharpe is not None)
     nulls = null_worlds(observed, values)
-    superior, overfitting, notes = None, None, ()
+    superior, overfitting, notes = trial_evidence(question.trials, evaluation.looks[0], seed=setup.world_seed)
     facts = _facts(
         question,
         validity,
@@ -122,7 +125,7 @@ def found_verdict(
         deflation=deflation,
         superior_ability=superior,
         overfitting=overfitting,
-        permuted_entries=None,
+        permuted_entries=permuted_entries_of(account, median.paid, seed=setup.world_seed, cancellation=cancellation),
         break_even=break_even_of(median.sharpe_and_profit_at, median.paid),
         delay=delay_of(median.sharpe_after),
         notes=(*notes, *_failed(values)),
@@ -163,6 +166,7 @@ def _facts(
             "evidence_hash": "",
             "strategy": evaluation.strategy.name,
             "choice": choice,
+            "seeds": setup.seeds,
             "quick": settings.quick,
             "worlds": settings.worlds_used,
             "symbols": tuple(setup.base),
@@ -173,7 +177,7 @@ def _facts(
             "validity": tuple(validity),
             "conditions": ruling.conditions,
             "reasons": ruling.reasons,
-            "questions": (),
+            "questions": questions_of(evaluation.strategy, list(setup.base.values())),
             "provenance": provenance,
             **found,
         }

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
-from ktrdr.core.validation.evaluation_result import EvaluationFacts, Provenance
+from ktrdr.core.validation.evaluation_result import EvaluationFacts, Provenance, Seed
 
 __all__ = [
     "EXIT_STATUS",
@@ -224,6 +224,7 @@ class VerdictFacts(_Part):
         evidence_hash: sha256 of what was found.
         strategy: name of the strategy.
         choice: hash of the strategy without its name, description and seed.
+        seeds: of the trainings on the real bars, those that failed among them.
         quick: True for the quick form.
         worlds: number of null worlds of each family.
         symbols, timeframe: the data.
@@ -256,6 +257,7 @@ class VerdictFacts(_Part):
     evidence_hash: str
     strategy: str
     choice: str
+    seeds: tuple[Seed, ...]
     quick: bool
     worlds: int
     symbols: tuple[str, ...]
