@@ -44,8 +44,8 @@ class _Market:
         moves: float64 ``(4, m)``.
         mean: mean log return.
         places: int64 ``(m,)``: position of each bar on the timeline.
-        bar_at: int64 ``(times,)``: bar of each time of the timeline, counted from the second one. A time without a bar
-            has any other one, each about as often, and successive times have successive bars.
+        bar_at: int64 ``(times,)``: bar of each time of the timeline, counted from the second one. Times without a
+            bar have the bars of the symbol in turn, so no bar has two times more than another.
     """
 
     bars: Bars
