@@ -240,17 +240,21 @@ def test_symbols_with_other_times_have_the_sign_of_their_time(reverting: Bars) -
     assert 0.4 < np.mean(flipped["X"]) < 0.6
 
 
+@pytest.mark.parametrize("rows", [slice(299, 400), slice(0, 202, 2)], ids=["began later", "half of the times"])
 @pytest.mark.parametrize("kind", ["garch", "block_bootstrap"])
-def test_each_bar_of_a_symbol_that_began_later_is_drawn_as_often(kind: str, reverting: Bars) -> None:
+def test_each_bar_of_a_symbol_with_fewer_times_is_drawn_as_often(kind: str, rows: slice, reverting: Bars) -> None:
     # Every bar has the same form, so that the volume, which numbers it, is divided by the same deviation.
-    price = 1.01 ** np.arange(100.0)
-    later = replace(
-        reverting[300:400], open=price, high=price, low=price, close=price, volume=np.arange(1000.0, 1100.0)
-    )
-    maker = WorldMaker({"X": reverting[:400], "Y": later}, 3)
+    price = 1.01 ** np.arange(101.0)
+    few = replace(reverting[rows], open=price, high=price, low=price, close=price, volume=np.arange(1000.0, 1101.0))
+    maker = WorldMaker({"X": reverting[: rows.stop], "Y": few}, 3)
     drawn = [np.round(maker.bars(kind, number)["Y"].volume[1:]).astype(int) for number in range(200)]
-    counts = np.bincount(np.concatenate(drawn), minlength=1100)[1001:]
-    assert counts.sum() == 200 * 99
-    assert counts == pytest.approx(np.full(99, 200), rel=0.5)
-    successive = np.mean([np.diff(each) == 1 for each in drawn])
-    assert successive > 0.6 if kind == "block_bootstrap" else successive < 0.05
+    counts = np.bincount(np.concatenate(drawn), minlength=1101)[1001:]
+    assert counts.sum() == 200 * 100
+    assert counts == pytest.approx(np.full(100, 200), rel=0.5)
+
+
+def test_the_blocks_of_a_symbol_that_began_later_have_its_bars_in_order(reverting: Bars) -> None:
+    later = replace(reverting[200:400], volume=np.arange(200.0))
+    maker = WorldMaker({"X": reverting[:400], "Y": later}, 3)
+    steps = [np.diff(maker.bars("block_bootstrap", number)["Y"].volume[1:]) for number in range(50)]
+    assert np.mean([step == 1 for step in steps]) > 0.6
