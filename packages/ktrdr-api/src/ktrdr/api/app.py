@@ -36,6 +36,7 @@ from ktrdr.api.routes import (
     sweeps,
     trainings,
     trials,
+    verdicts,
     welcome,
     workers,
 )
@@ -68,6 +69,10 @@ _TAGS = [
     {
         "name": "evaluations",
         "description": "Evaluate a strategy on folds that its models have not seen; facts, curves and report.",
+    },
+    {
+        "name": "verdicts",
+        "description": "Judge whether a strategy has an edge: EDGE, NOT PROVEN, NONE or INVALID; facts and report.",
     },
     {"name": "backtests", "description": "Backtest a model on a worker; metrics, trades, equity and report."},
     {"name": "sweeps", "description": "Backtest one model with many combinations of settings, on all workers at once."},
@@ -143,6 +148,7 @@ def create_app(
         models,
         trainings,
         evaluations,
+        verdicts,
         backtests,
         sweeps,
         trials,

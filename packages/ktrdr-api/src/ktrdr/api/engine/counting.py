@@ -38,11 +38,15 @@ async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[s
         return own
     traded = "run" in own
     count = await listener.judge(looks, own["model"] if traded else "")
-    if _is_evaluation(own):
-        from ktrdr.core.validation.stored_evaluation import recounted
-
+    if _is_evaluation(own) or _is_verdict(own):
         # The second look, if there is one, is at an opened reserve.
         opened = await listener.judge(looks[1:], "") if len(looks) > 1 else None
+        if _is_verdict(own):
+            from ktrdr.core.verdicts.recounted_verdict import recounted_verdict
+
+            return recounted_verdict(own, count, opened)
+        from ktrdr.core.validation.stored_evaluation import recounted
+
         return recounted(own, count, opened)
     if traded:
         from ktrdr.core.backtesting.metrics import deflate
@@ -53,12 +57,23 @@ async def counted(listener: EngineListener, result: Mapping[str, Any]) -> dict[s
 
 
 def keep_count(result: Mapping[str, Any]) -> None:
-    """Write the count of a backtest or an evaluation, and what depends on it, into its files if they are here.
+    """Write the counted result of a backtest, an evaluation or a verdict into its files, if they are here.
 
     Raises:
         StoreError: the files cannot be written now.
     """
     directory = result.get("directory")
+    if directory and _is_verdict(result):
+        from ktrdr.core.evaluations.evaluation_store import EVALUATIONS
+        from ktrdr.core.validation.stored_evaluation import recount_evaluation
+        from ktrdr.core.verdicts.stored_verdict import recount_verdict
+
+        recount_verdict(Path(directory), result)
+        if (evaluation := result["evaluation"]) is not None:
+            # In the same home: the verdict is in <home>/verdicts/<strategy>/<number>.
+            home = Path(directory).parents[2]
+            recount_evaluation(home / EVALUATIONS.folder / evaluation["evaluation"], evaluation)
+        return
     if result.get("trial_count") is None or not directory:
         return
     if _is_evaluation(result):
@@ -79,3 +94,8 @@ def keep_count(result: Mapping[str, Any]) -> None:
 def _is_evaluation(result: Mapping[str, Any]) -> bool:
     """Return True for the facts of an evaluation; results of a worker do not name the kind of their job."""
     return "median_path" in result
+
+
+def _is_verdict(result: Mapping[str, Any]) -> bool:
+    """Return True for the facts of a verdict."""
+    return "evidence_hash" in result

@@ -130,12 +130,15 @@ def _judge_here(loaded: LoadedStrategy, settings: VerdictSettings, *, resume: bo
     from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_verdict import judge
 
+    stopped: CancelledError | None = None
     with cancel_on_interrupt() as cancellation, progress_display(quiet=quiet) as progress:
         try:
-            return judge(loaded, settings, resume=resume, progress=progress, cancellation=cancellation)
+            found = judge(loaded, settings, resume=resume, progress=progress, cancellation=cancellation)
         except CancelledError as error:
             stopped = error
-    _leave(stopped, kept=stopped.checkpoint is not None)
+    if stopped is not None:
+        _leave(stopped, kept=stopped.checkpoint is not None)
+    return found
 
 
 def _judge_on_server(server: str, text: str, settings: VerdictSettings, *, resume: bool, quiet: bool) -> Verdict:

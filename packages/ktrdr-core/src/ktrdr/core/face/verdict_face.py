@@ -133,9 +133,9 @@ class Verdict:
         """
         import pandas as pd
 
-        values = {own.family: own.values for own in self.facts.nulls}
-        kept = {own.kind: own.values for own in self.facts.linear}
-        frame = pd.DataFrame({name: pd.Series(own, dtype="float64") for name, own in {**values, **kept}.items()})
+        values: dict[str, tuple[float | None, ...]] = {own.family: own.values for own in self.facts.nulls}
+        values |= {own.kind: own.values for own in self.facts.linear}
+        frame = pd.DataFrame({name: pd.Series(own, dtype="float64") for name, own in values.items()})
         frame.index.name = "world"
         return frame
 

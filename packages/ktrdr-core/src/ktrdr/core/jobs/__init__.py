@@ -1,1 +1,1 @@
-"""Jobs: plain data that describe a training, an evaluation, a verdict, a backtest or a sweep, to be run in any process."""
+"""Jobs: plain data that describe a training, a backtest, a sweep, an evaluation or a verdict, to run in any process."""

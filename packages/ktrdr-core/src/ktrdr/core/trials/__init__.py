@@ -1,6 +1,7 @@
-"""The ledger of trials: every look at out-of-sample results, by a training, an evaluation, a verdict, a backtest or a sweep.
+"""The ledger of trials: every look at out-of-sample results, by whatever command.
 
-It counts among how many trials a result was chosen. A new ledger takes in the models and runs that are stored already.
+A training, a backtest, a sweep, an evaluation and a verdict each look. The ledger counts among how many trials a result
+was chosen. A new ledger takes in the models and runs that are stored already.
 """
 
 from __future__ import annotations

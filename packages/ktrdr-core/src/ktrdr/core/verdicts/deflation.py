@@ -22,7 +22,7 @@ from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.validation.intervals import SHARE
 from ktrdr.core.verdicts.verdict_result import Deflation
 
-__all__ = ["LEAST_PROBABILITY", "deflation_of", "needed_growth"]
+__all__ = ["LEAST_PROBABILITY", "deflated", "deflation_of", "needed_growth"]
 
 LEAST_PROBABILITY = 0.95
 """Deflated Sharpe ratio from which on the trials do not explain a result."""
@@ -53,12 +53,29 @@ def deflation_of(
     root = math.sqrt(periods_per_year)
     sharpe, error = evidence.ratio * root, evidence.deviation * root
     reach = NormalDist().inv_cdf((1 + SHARE) / 2) * error
+    low, high = min(interval[0] * root, sharpe - reach), max(interval[1] * root, sharpe + reach)
+    return deflated(sharpe, error, (low, high), years, count)
+
+
+def deflated(sharpe: float, error: float, interval: tuple[float, float], years: float, count: TrialCount) -> Deflation:
+    """Return a known Sharpe ratio beside what the best of its trials would have without an edge.
+
+    Args:
+        sharpe: annual ratio of the account.
+        error: its standard error.
+        interval: its 90 % interval.
+        years: length of the tested bars.
+        count: trials that looked at them, the account's own among them.
+
+    Returns:
+        The ratio, its interval and its probability.
+    """
     trials = max(count.number, 1)
     growth = needed_growth(sharpe, error, trials, count.spread)
     return Deflation(
         sharpe=sharpe,
-        low=min(interval[0] * root, sharpe - reach),
-        high=max(interval[1] * root, sharpe + reach),
+        low=interval[0],
+        high=interval[1],
         years=years,
         trials=trials,
         other_trials=trials - 1,

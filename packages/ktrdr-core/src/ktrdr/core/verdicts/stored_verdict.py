@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ktrdr.core.errors import BadInputError
 from ktrdr.core.files.checked_curves import halves_of_times
 from ktrdr.core.files.checked_models import model_text, read_model
+from ktrdr.core.files.durable import write_atomically
 from ktrdr.core.files.numbered_results import NumberedResults
 from ktrdr.core.files.reading import FileError, read_plain
 from ktrdr.core.files.safetensors import read_safetensors, write_safetensors
@@ -27,6 +30,7 @@ __all__ = [
     "load_verdict",
     "load_verdict_facts",
     "read_verdict",
+    "recount_verdict",
     "store_verdict",
     "verdict_directory",
 ]
@@ -187,6 +191,31 @@ def read_verdict(directory: Path) -> Verdict:
         BadInputError: a file is missing, damaged or hostile, or the files do not belong together.
     """
     return _VERDICTS.told(directory, lambda: _verdict(directory))
+
+
+def recount_verdict(directory: Path, result: Mapping[str, Any]) -> None:
+    """Write facts with the counts of another ledger into the files of a verdict, if they are there and have others.
+
+    Args:
+        directory: of the verdict.
+        result: what :func:`~ktrdr.core.verdicts.recounted_verdict.recounted_verdict` returned.
+
+    Raises:
+        BadInputError: the file is damaged, or ``result`` is another verdict.
+        StoreError: the file cannot be written.
+    """
+    if not (directory / _FACTS_FILE).is_file():
+        return
+    before = _VERDICTS.told(directory, lambda: _facts(directory))
+    facts = VerdictFacts.model_validate({name: result[name] for name in VerdictFacts.model_fields if name in result})
+    if (facts.verdict, facts.choice, facts.data_fingerprint) != (
+        before.verdict,
+        before.choice,
+        before.data_fingerprint,
+    ):
+        raise BadInputError(f"the files of verdict {before.verdict} are not those of the result; judge it again")
+    if facts != before:
+        write_atomically(directory / _FACTS_FILE, model_text(facts).encode())
 
 
 def _write(verdict: Verdict, directory: Path) -> None:

@@ -189,7 +189,9 @@ class ServerRuns:
                 )
         return self._run("training", request, resume=None if stopped is None else stopped["id"])[1]
 
-    def _run_strategy(self, kind: str, job: TrainingJob | EvaluationJob | VerdictJob, *, resume: bool) -> dict[str, Any]:
+    def _run_strategy(
+        self, kind: str, job: TrainingJob | EvaluationJob | VerdictJob, *, resume: bool
+    ) -> dict[str, Any]:
         """Start a job on a strategy, or continue the newest stopped one that is the same."""
         asked = job.model_dump(mode="json")
         stopped = self._client.last_stopped(kind, asked) if resume else None

@@ -56,7 +56,8 @@ def run_job(
     Args:
         kind: kind of the job.
         data: the job as a JSON-ready map.
-        resume: let a training, an evaluation or a verdict resume from what an earlier attempt left, or start if it left nothing.
+        resume: let a training, an evaluation or a verdict resume from what an earlier attempt left, or start if it left
+            nothing.
         operation: id of the operation that this run is an attempt of; all its attempts store one result.
         cache: cache of features and indicator values; by default ``$KTRDR_HOME/cache``.
         progress: receives events of each step.
