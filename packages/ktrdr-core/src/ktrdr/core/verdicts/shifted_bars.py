@@ -52,8 +52,8 @@ def check_longer_bars(bars: Mapping[str, Mapping[str, Bars]]) -> ValidityFinding
         "longer_bars",
         "longer bars seen early",
         faults,
-        remedy="import them again with `ktrdr data import --label close` if the file labels bars by their close, or"
-        " delete them with `ktrdr data delete`, so that they are made of the base bars",
+        remedy="delete them with `ktrdr data delete`, so that they are made of the base bars, or import them again with"
+        " the right `--label` and `--timezone`",
         clean=(
             f"the closes of {named(compared)} are prices that the base bars have by then"
             if compared
@@ -106,7 +106,7 @@ def check_clocks(series: Sequence[Bars]) -> ValidityFinding:
         "shifted clocks",
         faults,
         remedy="a model that trains on both knows one from the other; import the bars again with the right"
-        " `--timezone`, or with `--label close` if the file labels bars by their close",
+        " `--timezone` and `--label`",
         clean="no symbol makes the moves of another one some bars later" if len(series) > 1 else "there is one symbol",
     )
 

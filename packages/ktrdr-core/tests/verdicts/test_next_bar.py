@@ -1,0 +1,99 @@
+"""Inputs that know the next bar are found by what they predict; trends, reversions and memberships are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.sample import sample_bars
+from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix
+from ktrdr.core.verdicts import next_bar
+from ktrdr.core.verdicts.next_bar import check_next_bar
+from ktrdr.core.verdicts.verdict_result import ValidityFinding
+
+Market = Callable[..., Bars]
+
+
+def check(bars: Bars, **inputs: np.ndarray) -> ValidityFinding:
+    columns = tuple(FeatureColumn(name, "crisp", "1h", name) for name in inputs)
+    values = np.stack(list(inputs.values()), axis=1).astype(np.float32)
+    return check_next_bar({bars.symbol: FeatureMatrix(bars.symbol, bars.time, values, columns)}, {bars.symbol: bars})
+
+
+def returns_of(bars: Bars) -> np.ndarray:
+    return np.log(bars.close / bars.open)
+
+
+def ahead(values: np.ndarray, steps: int = 1) -> np.ndarray:
+    return np.append(values[steps:], np.full(steps, np.nan))
+
+
+def test_the_next_return_is_found_and_the_present_one_is_not(market: Market):
+    bars = market()
+    finding = check(bars, now=returns_of(bars), next=ahead(returns_of(bars)))
+    assert not finding.clean
+    assert finding.sentence.startswith(
+        "input `next` of EURUSD knows the next bar: its correlation with the return of that"
+    )
+    assert "1.00" in finding.sentence
+    assert "`now`" not in finding.sentence
+
+
+def test_a_level_that_is_one_bar_early_is_found_by_its_change(market: Market):
+    bars = market()
+    finding = check(bars, average=ahead(np.convolve(bars.close, np.full(2, 0.5))[: len(bars)]), price=bars.close)
+    assert "input `average`" in finding.sentence
+    assert "`price`" not in finding.sentence
+
+
+@pytest.mark.parametrize("process", ["walk", "garch", "regime_volatility", "mean_reversion", "momentum"])
+def test_what_a_market_lets_predict_is_clean(market: Market, process: str):
+    bars = market(process, 4000)
+    mean = np.convolve(bars.close, np.full(20, 0.05))[: len(bars)]
+    assert check(bars, move=returns_of(bars), distance=bars.close - mean, price=bars.close).clean
+
+
+def test_a_strong_trend_does_not_end_after_a_bar(market: Market):
+    random = np.random.default_rng(4)
+    bars = market()
+    moves = np.zeros(len(bars))
+    for row in range(1, len(bars)):
+        moves[row] = 0.9 * moves[row - 1] + 1e-4 * random.normal()
+    close = np.exp(np.cumsum(moves))
+    trend = replace(bars, open=np.append(1.0, close[:-1]), close=close)
+    assert check(trend, move=moves).clean
+
+
+def test_the_bounce_between_bid_and_ask_is_clean(market: Market):
+    """Prices that stay where they are, and trades at the bid or the ask: an autocorrelation of -0.5."""
+    random = np.random.default_rng(4)
+    bars = market()
+    close = 1.0 + 1e-4 * random.integers(0, 2, len(bars))
+    bounce = replace(bars, open=np.append(1.0, close[:-1]), close=close)
+    assert check(bounce, move=np.log(bounce.close / bounce.open)).clean
+
+
+def test_few_rows_show_nothing(market: Market):
+    bars = market()[:90]
+    assert check(bars, next=ahead(returns_of(bars))).clean
+
+
+def test_many_inputs_are_compared_on_fewer_rows(market: Market, monkeypatch: pytest.MonkeyPatch):
+    rows: list[int] = []
+    honest = next_bar.rank_scores
+
+    def counted(values: np.ndarray) -> np.ndarray:
+        rows.append(len(values))
+        return honest(values)
+
+    monkeypatch.setattr(next_bar, "rank_scores", counted)
+    bars = sample_bars()
+    assert not check(bars, next=ahead(returns_of(bars))).clean
+    monkeypatch.setattr(next_bar, "_MOST_VALUES", 1000)
+    assert not check(bars, next=ahead(returns_of(bars)), now=returns_of(bars)).clean
+    assert max(rows[:3]) == 5_000
+    assert max(rows[3:]) == 500
