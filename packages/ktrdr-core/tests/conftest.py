@@ -259,6 +259,7 @@ def _made_verdict(
         "evidence_hash": "34" * 32,
         "strategy": judged.strategy,
         "choice": choice_hash(evaluation.strategy),
+        "seeds": evaluation.facts.seeds,
         "quick": quick,
         "worlds": count,
         "symbols": judged.symbols,

@@ -1,4 +1,4 @@
-"""Verdicts on synthetic markets whose edge is known, and faults planted in bars, by a real backend that needs only numpy."""
+"""Verdicts on synthetic markets, and faults planted in bars, by a real backend that needs only numpy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.indicators import computation
+from ktrdr.core.jobs import job_settings
 from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import LoadedStrategy, load_strategy_text
@@ -146,30 +147,30 @@ training_data:
   symbols: {mode: single, symbol: MEAN}
   timeframes: {mode: single, timeframe: 1h}
 indicators:
-  rsi_14: {type: rsi, period: 14}
+  rsi_3: {type: rsi, period: 3}
 fuzzy_sets:
   rsi:
-    indicator: rsi_14
-    low: [0, 25, 45]
+    indicator: rsi_3
+    low: [0, 10, 45]
     middle: [30, 50, 70]
-    high: [55, 75, 100]
+    high: [55, 90, 100]
 nn_inputs:
   - {fuzzy_set: rsi, timeframes: all, lags: [1]}
 model: {type: softmax_regression}
-decisions: {confidence_threshold: 0.52}
+decisions: {confidence_threshold: 0.51}
 training:
-  labels: {source: direction, horizon: 4}
-  epochs: 3
-  batch_size: 256
+  labels: {source: direction, horizon: 2}
+  epochs: 8
+  batch_size: 64
   learning_rate: 0.5
   seed: 3
 risk:
   sizing: {type: fixed_fraction, fraction: 0.95}
-  max_holding_period: 8
+  max_holding_period: 4
 validation: {type: cpcv, groups: 4, test_groups: 2}
 """
 
-MARKETS = {"MEAN": "mean_reversion", "WALK": "walk"}
+MARKETS = {"MEAN": ("mean_reversion", {"reversion": 0.5, "noise": 0.002}), "WALK": ("walk", {})}
 START = np.datetime64("2017-01-02", "ns")
 
 
@@ -177,8 +178,8 @@ START = np.datetime64("2017-01-02", "ns")
 def markets(tmp_path_factory: pytest.TempPathFactory) -> BarStore:
     """Holds 1,500 hours of two synthetic markets: MEAN has an edge, WALK has none. Not to be written to."""
     store = BarStore(tmp_path_factory.mktemp("markets"))
-    for symbol, process in MARKETS.items():
-        store.write(market_bars(synthetic_market(process, 5), symbol, Timeframe("1h"), START, 1500))
+    for symbol, (process, parameters) in MARKETS.items():
+        store.write(market_bars(synthetic_market(process, 5, parameters), symbol, Timeframe("1h"), START, 1500))
     return store
 
 
@@ -214,11 +215,19 @@ def asked(markets: BarStore, example_plugins: PluginManager) -> Callable[..., Ve
 
 @pytest.fixture
 def run(
-    markets: BarStore, example_plugins: PluginManager, ledger: TrialLedger, tmp_path: Path
+    markets: BarStore,
+    example_plugins: PluginManager,
+    ledger: TrialLedger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Verdict]:
-    """Return ``run(loaded, **arguments)``: those of a verdict, or of its settings; quick and with costs by default."""
+    """Return ``run(loaded, few=4, **arguments)``: the arguments are those of a verdict, or of its settings.
 
-    def start(loaded: LoadedStrategy, **arguments: Any) -> Verdict:
+    By default it is quick, with costs, and has only a ``few`` worlds of each family: too few for an edge.
+    """
+
+    def start(loaded: LoadedStrategy, *, few: int = 4, **arguments: Any) -> Verdict:
+        monkeypatch.setattr(job_settings, "QUICK_WORLDS", few)
         asked = {name: arguments.pop(name) for name in VerdictSettings.model_fields if name in arguments}
         places = {
             "bar_store": markets,

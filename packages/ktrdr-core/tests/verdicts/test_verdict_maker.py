@@ -9,6 +9,7 @@ import pytest
 
 from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.jobs.job_settings import EvaluationSettings, VerdictSettings
+from ktrdr.core.limits import QUICK_WORLDS
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.trials.look import Look
 from ktrdr.core.validation.evaluation_parts import Evaluation
@@ -44,7 +45,7 @@ def kill_at(step, fraction):
 
 
 def test_a_market_with_an_edge_and_one_without(load, run):
-    edge, none = run(load()), run(load(*WALK))
+    edge, none = run(load(), few=QUICK_WORLDS), run(load(*WALK), few=QUICK_WORLDS)
     assert edge.facts.word == "EDGE", edge.facts.reasons
     assert none.facts.word in ("NOT PROVEN", "NONE")
     assert max(worlds.p for worlds in edge.facts.nulls) == 1 / 21
@@ -57,7 +58,7 @@ def test_a_market_with_an_edge_and_one_without(load, run):
 def test_more_worlds_begin_with_the_same_ones(load, run):
     few, many = run(load()).facts, run(load(), quick=False).facts
     for short, long in zip(few.nulls, many.nulls, strict=True):
-        assert long.values[:20] == short.values
+        assert long.values[:4] == short.values
         assert len(long.values) == 100
     # The first of five seeds is that of the quick form.
     assert many.evaluation.seeds[:1] == few.evaluation.seeds
@@ -91,7 +92,7 @@ def test_a_resumed_run_trains_no_world_twice(load, run, monkeypatch):
     add = world_batches.WorldLog.add
     monkeypatch.setattr(world_batches.WorldLog, "add", lambda log, made: (trained.extend(made), add(log, made)))
     run(loaded, resume=True)
-    assert 0 < len(trained) <= 24
+    assert 0 < len(trained) < 40
     assert len(set(trained)) == len(trained)
 
 
@@ -105,7 +106,7 @@ def test_what_changes_an_account_is_not_resumed(load, run, change):
     with pytest.raises(NothingToResumeError, match="leave out --resume"):
         run(load(), resume=True, **change)
     with pytest.raises(NothingToResumeError):
-        run(load("max_holding_period: 8", "max_holding_period: 9"), resume=True)
+        run(load("max_holding_period: 4", "max_holding_period: 5"), resume=True)
     run(load(), resume=True)
 
 
@@ -121,7 +122,7 @@ def test_a_cancelled_run_says_what_can_be_resumed_and_is_no_trial(load, run, led
     assert stopped.value.checkpoint is not None
     assert stopped.value.checkpoint.is_file()
     assert not ledger.rows()
-    assert run(load(), resume=True).facts.word == "EDGE"
+    assert run(load(), resume=True).facts.word == "NOT PROVEN"
 
 
 @pytest.mark.parametrize("most", [1, 3, 40])
@@ -191,7 +192,7 @@ def test_trials_made_elsewhere_count_too(load, run):
 
 
 def test_costs_of_zero_are_never_an_edge(load, run):
-    facts = run(load(), commission=0.0).facts
+    facts = run(load(), few=QUICK_WORLDS, commission=0.0).facts
     assert facts.word == "NOT PROVEN"
     assert [reason.name for reason in facts.reasons] == ["costs"]
 
@@ -228,7 +229,7 @@ def test_the_median_account_is_that_of_the_evaluation(load, run):
     assert at_paid == pytest.approx(median.metrics["sharpe"], rel=1e-9)
     assert isinstance(verdict.evaluation, Evaluation)
     assert verdict.curves.accounts.shape[0] == len(facts.evaluation.paths)
-    np.testing.assert_array_equal(verdict.curves.worlds["garch"].shape, (20, verdict.curves.time.size))
+    np.testing.assert_array_equal(verdict.curves.worlds["garch"].shape, (4, verdict.curves.time.size))
 
 
 def test_an_estimate_looks_at_nothing(load, markets, example_plugins, home):

@@ -216,8 +216,9 @@ async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Resp
 
     def make() -> FileResponse:
         backtest = read_backtest(opened.home, result)
-        from ktrdr.core.report import write_report
+        from ktrdr.core.report import latest_verdict_of, write_report
 
-        return report_page(lambda path: write_report(backtest, path), f"{operation_id}.html")
+        verdict = latest_verdict_of(backtest, opened.home / "verdicts")
+        return report_page(lambda path: write_report(backtest, path, verdict=verdict), f"{operation_id}.html")
 
     return await run_in_threadpool(make)

@@ -11,7 +11,7 @@ from ktrdr.core.backtesting.simulation import Trades
 from ktrdr.core.backtesting.tables import Table
 from ktrdr.core.data.bars import Bars
 
-__all__ = ["excursions", "trade_table"]
+__all__ = ["bars_held", "excursions", "trade_table"]
 
 _NO_TIME = np.datetime64("NaT", "ns")
 

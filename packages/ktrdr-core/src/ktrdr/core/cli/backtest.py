@@ -76,9 +76,10 @@ def backtest(
     written: list[Path] = []
 
     def add_report(directory: Path) -> None:
-        from ktrdr.core.report import write_report
+        from ktrdr.core.report import latest_verdict_of, write_report
 
-        written.append(write_report(result, Path(report) if report else directory / "report.html"))
+        place = Path(report) if report else directory / "report.html"
+        written.append(write_report(result, place, verdict=latest_verdict_of(result)))
 
     directory = store_run(result, output, then=None if report is None else add_report)
     if as_json:

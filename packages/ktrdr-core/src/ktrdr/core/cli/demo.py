@@ -89,7 +89,7 @@ def _run(
 ) -> Half:
     """Evaluate, train and backtest on the bars of one market; return the results and where they are stored."""
     from ktrdr.core.cli.demo_lines import Half
-    from ktrdr.core.report import write_report
+    from ktrdr.core.report import latest_verdict_of, write_report
     from ktrdr.core.report.evaluation_page import write_evaluation_page
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
@@ -112,7 +112,10 @@ def _run(
         traded = BacktestSettings(**costs)
         result = backtest(trained.bundle, traded, plugins=plugins, progress=progress, cancellation=cancellation)
     reports: list[Path] = []
-    directory = store_run(result, then=lambda place: reports.append(write_report(result, place / "report.html")))
+    verdict = latest_verdict_of(result)
+    directory = store_run(
+        result, then=lambda place: reports.append(write_report(result, place / "report.html", verdict=verdict))
+    )
     return Half(bars, evaluation.facts, page, trained, result, directory, reports[0])
 
 

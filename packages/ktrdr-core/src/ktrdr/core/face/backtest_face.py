@@ -154,9 +154,10 @@ class Backtest:
             >>> kt.backtest(training, progress=False).report("report.html").name
             'report.html'
         """
-        from ktrdr.core.report import write_report
+        from ktrdr.core.report import latest_verdict_of, write_report
 
-        return write_report(self._result, self.directory / "report.html" if path is None else Path(path))
+        place = self.directory / "report.html" if path is None else Path(path)
+        return write_report(self._result, place, verdict=latest_verdict_of(self._result))
 
     def plot(self) -> Figure:
         """Return equity, drawdown, prices with trades, and exposure as one interactive plotly figure.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from ktrdr.core.report import facts, figures
 from ktrdr.core.report.account_tables import account_tables
 from ktrdr.core.report.membership_figures import dead_zone_share, fuzzy_sets_of, membership_figure
 from ktrdr.core.report.page import Block, Card, MetricRow, Page, Picture
+from ktrdr.core.report.strategy_verdict import verdict_block, verdict_headline
 from ktrdr.core.report.timeline import Timeline
 from ktrdr.core.report.tones import tone_of
 from ktrdr.core.report.trade_list import MOST_ROWS, trade_columns, trade_rows
 from ktrdr.core.training.importance import relative_change
+
+if TYPE_CHECKING:
+    from ktrdr.core.verdicts.stored_verdict import VerdictEntry
 
 __all__ = ["PRICES", "account_pictures", "cards_of", "page_of", "sentence"]
 
@@ -30,8 +34,9 @@ _MOST_PRICE_FIGURES = 12
 _MOST_INPUTS = 25
 
 
-def page_of(result: BacktestResult) -> Page:
-    """Return everything that the report shows of a result."""
+def page_of(result: BacktestResult, verdict: VerdictEntry | None = None) -> Page:
+    """Return everything that the report shows of a result, and of the latest verdict on its strategy if it is given."""
+    name = result.manifest.strategy.name
     several = len(result.symbols) > 1
     timeline = _timeline(result)
     trades = len(result.trades["number"])
@@ -44,6 +49,7 @@ def page_of(result: BacktestResult) -> Page:
     return Page(
         title=f"{result.manifest.strategy.name}: backtest of {result.manifest.ref}",
         subtitle=_subtitle(result),
+        headline="" if verdict is None else verdict_headline(name, verdict),
         description=result.manifest.strategy.description or "",
         warnings=[sentence(warning) for warning in result.warnings],
         cards=cards_of(result),
@@ -59,6 +65,7 @@ def page_of(result: BacktestResult) -> Page:
         metrics_note=" ".join(sentence(f"{baseline.name} {baseline.statement}") for baseline in result.baselines),
         paired_figures=[*_monthly_pictures(result), *_paired_figures(result)],
         blocks=(
+            *(() if verdict is None else (verdict_block(name, verdict),)),
             *facts.blocks(result),
             Block("Strategy file", text=result.strategy_text),
         ),

@@ -73,7 +73,7 @@ def worlds_figure(rows: Sequence[WorldRow]) -> Figure:
         first = number == 0
         data.append(_bars(edges, counts.astype(np.float64), "copies", " copies", showlegend=first, **axes))
         if row.mark is not None:
-            data.append(_upright(row.mark, top, "to exceed", ORANGE, dash="dot", width=2, showlegend=first, **axes))
+            data.append(_upright(row.mark, top, "needed", ORANGE, dash="dot", width=2, showlegend=first, **axes))
         data.append(_upright(row.observed, top, "real bars", BLUE, width=4, showlegend=first, **axes))
         high = 1 - number * share
         made[f"yaxis{suffix}"] = {
@@ -303,7 +303,7 @@ def break_even_figure(found: BreakEven) -> Figure:
             xaxis={
                 "title": {"text": "commission and slippage per side", "standoff": 6},
                 "tickformat": ".2~%",
-                "nticks": 7,
+                "nticks": 5,
                 "tickangle": 0,
                 "fixedrange": True,
             },
@@ -368,12 +368,10 @@ def beside_figure(ratios: Mapping[str, float]) -> Figure:
             {
                 "type": "bar",
                 "orientation": "h",
-                "y": [plain(name) for name in names],
+                "y": [f"{plain(name)} {value:.2f}" for name, value in zip(names, values.tolist(), strict=True)],
                 "x": numbers(values),
-                "text": [f"{value:.2f}" for value in values],
-                "textposition": "auto",
                 "marker": {"color": [BLUE if name == names[-1] else GREY for name in names]},
-                "hovertemplate": "%{y}: %{x:.2f}<extra></extra>",
+                "hovertemplate": "%{y}<extra></extra>",
             }
         ],
         "layout": layout(

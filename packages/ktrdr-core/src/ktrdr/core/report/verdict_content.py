@@ -20,7 +20,7 @@ from ktrdr.core.validation.evaluation_sentences import (
     reserve_sentence,
     validation_in_words,
 )
-from ktrdr.core.verdicts.edge_conditions import FAMILIES
+from ktrdr.core.verdicts.null_evidence import FAMILIES, at_least_as_good
 from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict
 from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
 
@@ -75,7 +75,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
 
     cards = []
     for worlds in facts.nulls:
-        as_good = sum(value is None or value >= worlds.observed for value in worlds.values)
+        as_good = at_least_as_good(worlds.observed, worlds.values)
         cards.append(
             Card(
                 f"p against {FAMILIES[worlds.family]}",

@@ -20,7 +20,8 @@ from ktrdr.core.report.verdict_charts import (
 )
 from ktrdr.core.short_texts import counted
 from ktrdr.core.validation.evaluation_sentences import median_account
-from ktrdr.core.verdicts.edge_conditions import FAMILIES, LARGEST_P, mark_to_beat
+from ktrdr.core.verdicts.edge_conditions import LARGEST_P, mark_to_beat
+from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.rule import WORTHWHILE_SHARPE
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
 from ktrdr.core.verdicts.verdict_result import LinearWorlds, NullWorlds, VerdictFacts
@@ -75,7 +76,8 @@ def _nulls(facts: VerdictFacts) -> Iterator[Picture]:
             "What the same training finds where nothing is",
             figure,
             "Grey: the same training on copies of the bars in which no direction can be predicted; the blue mark of the"
-            f" real bars has to stand to the right of the dotted one, which {LARGEST_P:.0%} of such copies pass.",
+            f" real bars has to stand to the right of the dotted one, which at most {LARGEST_P:.0%} of the copies"
+            " pass.",
         )
 
 
@@ -134,7 +136,8 @@ def _account(facts: VerdictFacts) -> Iterator[Picture]:
             "beside",
             "Beside simple rules",
             beside_figure(ratios),
-            "The top bar has to be the longest; if signals one bar later earn far less, fills must be fast.",
+            "The further the top bar reaches beyond the others, the more the strategy adds; where signals one bar later"
+            " earn far less, orders have to be fast.",
         )
 
 

@@ -23,6 +23,7 @@ from ktrdr.core.trials.trial_count import TrialCount, effective_trials, mean_cor
 from ktrdr.core.trials.trial_database import TrialDatabase, TrialStoreError
 from ktrdr.core.trials.trial_queries import (
     distinct_trials,
+    evaluated,
     floor_of,
     most_settings,
     newest_of_symbol,
@@ -198,8 +199,7 @@ class TrialLedger:
             spread = None
             if rated > 1:
                 spread = math.sqrt(max(squares - total * total / rated, 0.0) / (rated - 1))
-            evaluated = [number for number, each in spans.items() if each["evaluations"]]
-            correlation = mean_correlation(newest_returns(session, evaluated))
+            correlation = mean_correlation(newest_returns(session, evaluated(spans)))
             chosen_among = most_settings(session, strategy)
             opened = None if reserve is None else distinct_trials(session, overlapping_spans(session, reserve))
         return TrialCount(
@@ -211,6 +211,18 @@ class TrialLedger:
             broken=meta.get("broken", ""),
             reserve_opened=opened,
         )
+
+    def returns(self, span: Span) -> list[DailyReturns]:
+        """Return the daily returns of the newest trials that looked at any bar of ``span``, the newest first.
+
+        At most 100, which are read without reading other rows. Trials without returns, and rows that cannot be read,
+        are left out.
+
+        Args:
+            span: the bars of a result.
+        """
+        with self._database.reading() as session:
+            return newest_returns(session, evaluated(overlapping_spans(session, span)))
 
     def chosen_among(self, strategy: str) -> int | None:
         """Return the number of settings of the largest sweep that included a strategy; ``None`` if none did.

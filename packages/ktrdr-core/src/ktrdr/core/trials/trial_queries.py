@@ -14,6 +14,7 @@ from ktrdr.core.trials.trial_sql import batches, broken_row, select_in
 
 __all__ = [
     "distinct_trials",
+    "evaluated",
     "floor_of",
     "most_settings",
     "newest_of_symbol",
@@ -48,6 +49,11 @@ def overlapping_spans(session: Session, span: Span) -> dict[int, dict[str, Any]]
         int(number): dict(zip(names, values, strict=True))
         for number, *values in session.execute(statement, (span.world, *span.symbols, span.end, span.start))
     }
+
+
+def evaluated(spans: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """Return the ids of those spans on which trials have traded."""
+    return [number for number, each in spans.items() if each["evaluations"]]
 
 
 def distinct_trials(session: Session, spans: Mapping[int, Mapping[str, Any]]) -> int:

@@ -25,11 +25,13 @@ __all__ = [
     "Provenance",
     "RegimeRow",
     "ReserveResult",
+    "Seed",
     "SeedResult",
     "Spread",
 ]
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+"""Seed of a training."""
 Epoch = Annotated[int, Field(ge=0, le=MOST_EPOCHS)]
 # NaN and infinity become null, numpy numbers plain ones.
 Metrics = Annotated[dict[str, int | float | None], BeforeValidator(plain_json)]

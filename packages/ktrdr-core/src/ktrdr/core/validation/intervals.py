@@ -41,7 +41,7 @@ from ktrdr.core.training.evaluation import (
 )
 from ktrdr.core.validation.evaluation_result import Interval
 
-__all__ = ["SHARE", "block_length", "metric_intervals"]
+__all__ = ["SHARE", "block_length", "metric_intervals", "reach_of"]
 
 SHARE = 0.9
 """Probability that an interval contains the true value."""
@@ -161,8 +161,15 @@ def _series(
     return loss / len(outputs), confidence / len(outputs)
 
 
-def _reach_of(values: np.ndarray) -> float:
-    """Return the reach of a series, float64 ``(n,)``, by the flat-top lag window of Politis and White; at least 0."""
+def reach_of(values: np.ndarray) -> float:
+    """Return how far the dependence of a series reaches, by the flat-top lag window of Politis and White.
+
+    Args:
+        values: float64 ``(n,)``, at least 20.
+
+    Returns:
+        The reach in steps of the series; see the module. At least 0.
+    """
     n = len(values)
     centred = values - values.mean()
     size = 1 << (2 * n - 1).bit_length()
@@ -213,7 +220,7 @@ class _Plan:
         n = len(bars)
         if n < _FEWEST_BARS:
             return None
-        reach = max(_reach_of(np.add.reduceat(each[order], first) / counts) for each in series)
+        reach = max(reach_of(np.add.reduceat(each[order], first) / counts) for each in series)
         length = block_length(n, look_ahead, reach)
         if n < _FEWEST_BLOCKS * length:
             return None

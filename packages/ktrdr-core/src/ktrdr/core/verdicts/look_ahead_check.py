@@ -22,7 +22,7 @@ from ktrdr.core.work.cancellation import Cancellation
 
 __all__ = ["check_look_ahead"]
 
-_CUTS = 100
+_CUTS = 40
 _CUTS_OF_OTHERS = 3
 _MOST_BARS = 20_000
 _BARS_OF_OTHERS = 500

@@ -7,10 +7,13 @@ from typing import Literal
 
 from ktrdr.core.verdicts.verdict_result import LinearWorlds, NullWorlds
 
-__all__ = ["LINEAR_KINDS", "NULL_FAMILIES", "linear_worlds", "null_worlds", "p_value"]
+__all__ = ["FAMILIES", "LINEAR_KINDS", "Family", "at_least_as_good", "linear_worlds", "null_worlds", "p_value"]
 
-NULL_FAMILIES: tuple[Literal["sign_flips", "garch"], ...] = ("sign_flips", "garch")
-"""Families of worlds in which no direction can be predicted."""
+Family = Literal["sign_flips", "garch"]
+"""A family of worlds in which no direction can be predicted."""
+
+FAMILIES: dict[Family, str] = {"sign_flips": "sign flips", "garch": "GARCH"}
+"""Families, each of which is a condition of an edge, with their names in words."""
 
 LINEAR_KINDS: tuple[Literal["random_phases", "block_bootstrap"], ...] = ("random_phases", "block_bootstrap")
 """Kinds of worlds that keep the autocorrelation."""
@@ -26,8 +29,17 @@ def p_value(observed: float, worlds: Sequence[float | None]) -> float:
         observed: statistic of the real bars.
         worlds: statistics of the worlds.
     """
-    at_least = sum(value is None or value >= observed for value in worlds)
-    return (1 + at_least) / (1 + len(worlds))
+    return (1 + at_least_as_good(observed, worlds)) / (1 + len(worlds))
+
+
+def at_least_as_good(observed: float, worlds: Sequence[float | None]) -> int:
+    """Return the number of worlds that are at least as good as the real bars, those that failed among them.
+
+    Args:
+        observed: statistic of the real bars.
+        worlds: statistics of the worlds; ``None`` where the training failed.
+    """
+    return sum(value is None or value >= observed for value in worlds)
 
 
 def null_worlds(observed: float, values: Mapping[str, Sequence[float | None]]) -> tuple[NullWorlds, ...]:
@@ -39,7 +51,7 @@ def null_worlds(observed: float, values: Mapping[str, Sequence[float | None]]) -
     """
     return tuple(
         NullWorlds(family=family, observed=observed, values=tuple(values[family]), p=p_value(observed, values[family]))
-        for family in NULL_FAMILIES
+        for family in FAMILIES
     )
 
 

@@ -54,7 +54,7 @@ def recounted_verdict(result: Mapping[str, Any], count: TrialCount, opened: Tria
             "hash": verdict_hash(
                 choice=facts.choice,
                 bars=facts.data_fingerprint,
-                seeds=evaluation.seeds,
+                seeds=facts.seeds,
                 worlds=facts.worlds,
                 account=facts.account,
                 reserve=evaluation.reserve is not None and bool(evaluation.reserve.seeds),

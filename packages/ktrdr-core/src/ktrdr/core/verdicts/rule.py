@@ -68,7 +68,7 @@ def rule(evidence: Evidence) -> Ruling:
         unmet = tuple(condition for condition in unmet if condition.name not in _FROM_TRADES)
         unmet = tuple(sorted(unmet, key=lambda condition: condition.name != "trades"))
     found = evidence.deflation
-    if evidence.trades and found is not None and found.high < WORTHWHILE_SHARPE:
+    if found is not None and found.high < WORTHWHILE_SHARPE:
         below = _below(found)
         return Ruling("NONE", _none(found), conditions, (below, *unmet))
     return Ruling("NOT PROVEN", _not_proven(evidence, unmet, conditions), conditions, unmet)
@@ -80,7 +80,7 @@ def _fault(finding: ValidityFinding) -> Condition:
         title=finding.title,
         met=False,
         sentence=finding.sentence.removesuffix("."),
-        change="mend it and ask again: no result was looked at, and no trial was counted",
+        change="mend it, and ask again",
     )
 
 

@@ -11,7 +11,6 @@ from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup
-from ktrdr.core.verdicts.null_evidence import NULL_FAMILIES
 from ktrdr.core.verdicts.verdict_setup import set_up_verdict, worlds_of
 from ktrdr.core.verdicts.world_batches import most_worlds_at_once
 from ktrdr.core.verdicts.world_maker import WorldMaker
@@ -84,7 +83,7 @@ def estimate_verdict(
     number, measured = 1, 0
     while True:
         start = time.perf_counter()
-        worlds = [world_inputs(folds, make(NULL_FAMILIES[0], measured + place)) for place in range(number)]
+        worlds = [world_inputs(folds, make("sign_flips", measured + place)) for place in range(number)]
         trainer.accounts(worlds, setup.seeds[:1], progress)
         spent = time.perf_counter() - start
         measured += number

@@ -23,7 +23,7 @@ from ktrdr.core.verdicts.break_even import break_even_of
 from ktrdr.core.verdicts.deflation import deflation_of
 from ktrdr.core.verdicts.evidence import evidence_from
 from ktrdr.core.verdicts.median_account import median_account
-from ktrdr.core.verdicts.null_evidence import LINEAR_KINDS, NULL_FAMILIES, linear_worlds, null_worlds
+from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS, linear_worlds, null_worlds
 from ktrdr.core.verdicts.permuted_entries import permuted_entries_of
 from ktrdr.core.verdicts.questions import questions_of
 from ktrdr.core.verdicts.rule import Ruling, rule
@@ -109,11 +109,11 @@ def found_verdict(
     deflation = deflation_of(curve.returns, curve.periods_per_year, _years(curve), count)
     values = {
         kind: [own.sharpe for (each, _), own in found.worlds.items() if each == kind]
-        for kind in (*NULL_FAMILIES, *LINEAR_KINDS)
+        for kind in (*FAMILIES, *LINEAR_KINDS)
     }
     observed = statistics.fmean(own.sharpe for own in found.observed if own.sharpe is not None)
     nulls = null_worlds(observed, values)
-    superior, overfitting, notes = trial_evidence(question.trials, evaluation)
+    superior, overfitting, notes = trial_evidence(question.trials, evaluation.looks[0], seed=setup.world_seed)
     facts = _facts(
         question,
         validity,
@@ -125,7 +125,7 @@ def found_verdict(
         deflation=deflation,
         superior_ability=superior,
         overfitting=overfitting,
-        permuted_entries=permuted_entries_of(account, curve, median.settings),
+        permuted_entries=permuted_entries_of(account, median.paid, seed=setup.world_seed, cancellation=cancellation),
         break_even=break_even_of(median.sharpe_and_profit_at, median.paid),
         delay=delay_of(median.sharpe_after),
         notes=(*notes, *_failed(values)),
@@ -166,6 +166,7 @@ def _facts(
             "evidence_hash": "",
             "strategy": evaluation.strategy.name,
             "choice": choice,
+            "seeds": setup.seeds,
             "quick": settings.quick,
             "worlds": settings.worlds_used,
             "symbols": tuple(setup.base),

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ktrdr.core.names import NAME_PATTERN, VERSION_PATTERN
-from ktrdr.core.validation.evaluation_result import EvaluationFacts, Provenance
+from ktrdr.core.validation.evaluation_result import EvaluationFacts, Provenance, Seed
 
 __all__ = [
     "EXIT_STATUS",
@@ -66,6 +66,7 @@ class Condition(_Part):
         met: whether it is met; null where it cannot be told, which counts as not met.
         sentence: what was found, as a trader says it.
         change: what would change it; empty if it is met.
+        found, needed: the same as figures, such as ``p = 6.9%`` and ``at most 5%``; empty where there is none.
     """
 
     name: str
@@ -73,6 +74,8 @@ class Condition(_Part):
     met: bool | None
     sentence: str
     change: str = ""
+    found: str = ""
+    needed: str = ""
 
 
 class NullWorlds(_Part):
@@ -221,6 +224,7 @@ class VerdictFacts(_Part):
         evidence_hash: sha256 of what was found.
         strategy: name of the strategy.
         choice: hash of the strategy without its name, description and seed.
+        seeds: of the trainings on the real bars, those that failed among them.
         quick: True for the quick form.
         worlds: number of null worlds of each family.
         symbols, timeframe: the data.
@@ -253,6 +257,7 @@ class VerdictFacts(_Part):
     evidence_hash: str
     strategy: str
     choice: str
+    seeds: tuple[Seed, ...]
     quick: bool
     worlds: int
     symbols: tuple[str, ...]

@@ -16,7 +16,7 @@ from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.overrides import override_evaluated
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, set_up
 from ktrdr.core.validation.fold_trainings import evaluation_seeds
-from ktrdr.core.verdicts.null_evidence import LINEAR_KINDS, NULL_FAMILIES
+from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS
 from ktrdr.core.verdicts.world_folds import world_setup
 from ktrdr.core.verdicts.world_log import World
 from ktrdr.core.work.steps import Steps
@@ -74,7 +74,7 @@ def worlds_of(settings: VerdictSettings) -> list[World]:
     Args:
         settings: settings of the verdict.
     """
-    null = [(kind, number) for number in range(settings.worlds_used) for kind in NULL_FAMILIES]
+    null = [(kind, number) for number in range(settings.worlds_used) for kind in FAMILIES]
     linear = [] if settings.quick else [(kind, number) for number in range(LINEAR_WORLDS) for kind in LINEAR_KINDS]
     return [*null, *linear]
 

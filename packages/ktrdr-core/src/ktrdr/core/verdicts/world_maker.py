@@ -6,9 +6,11 @@ for all symbols, so that what moves together at a time does so in a world.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,13 +18,17 @@ from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.consistency import check_bars
 from ktrdr.core.synthetic.random_streams import uniforms
 from ktrdr.core.verdicts.garch_worlds import GarchModel, garch_model
+from ktrdr.core.verdicts.linear_worlds import block_bootstrap, block_size, normal_scores, order_like, random_phases
 from ktrdr.core.verdicts.relative_bars import CLOSE, bars_of_moves, moves_of
 from ktrdr.core.verdicts.sign_flips import flip
 
 __all__ = ["WORLD_KINDS", "WorldMaker"]
 
-WORLD_KINDS = ("sign_flips", "garch")
-"""Kinds of worlds."""
+WORLD_KINDS = ("sign_flips", "garch", "random_phases", "block_bootstrap")
+"""Kinds of worlds. No direction can be predicted in the first two; the others keep the autocorrelation of returns."""
+
+# Moves and volumes of the bars after the first.
+_Changed: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 # Streams of random numbers that a world may use, and most kinds of worlds.
 _STREAMS = 4
@@ -47,6 +53,10 @@ class _Market:
     mean: float
     places: np.ndarray
     bar_at: np.ndarray
+
+    def taken(self, rows: np.ndarray) -> _Changed:
+        """Return moves and volumes of the bars at ``rows``, counted from the second one."""
+        return self.moves[:, rows], self.bars.volume[1:][rows]
 
 
 class WorldMaker:
@@ -91,16 +101,21 @@ class WorldMaker:
         """
         if kind not in WORLD_KINDS or number < 0:
             raise ValueError(f"there is no world {number} of the kind {kind!r}")
-        make = {"sign_flips": self._sign_flips, "garch": self._garch}[kind]
-        first = _STREAMS * (_MOST_KINDS * number + WORLD_KINDS.index(kind))
-        changed = make(first)
+        make: dict[str, Callable[[int], dict[str, _Changed]]] = {
+            "sign_flips": self._sign_flips,
+            "garch": self._garch,
+            "random_phases": self._random_phases,
+            "block_bootstrap": self._block_bootstrap,
+        }
+        changed = make[kind](_STREAMS * (_MOST_KINDS * number + WORLD_KINDS.index(kind)))
         worlds = {}
         for symbol, bars in self._base.items():
             name = f"{kind}-{number}" + (f" of {bars.world}" if bars.world else "")
-            moves, volume = changed.get(symbol, (np.zeros((4, 0)), bars.volume[1:]))
-            worlds[symbol] = (
-                bars_of_moves(bars, moves, np.concatenate((bars.volume[:1], volume)), name) if len(bars) else bars
-            )
+            if symbol in changed:
+                moves, volume = changed[symbol]
+                worlds[symbol] = bars_of_moves(bars, moves, np.concatenate((bars.volume[:1], volume)), name)
+            else:
+                worlds[symbol] = replace(bars, world=name)
         return worlds
 
     def _market(self, bars: Bars) -> _Market:
@@ -111,7 +126,7 @@ class WorldMaker:
         bar_at[places] = np.arange(count)
         return _Market(bars, moves, float(moves[CLOSE].mean()), places, bar_at)
 
-    def _sign_flips(self, stream: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _sign_flips(self, stream: int) -> dict[str, _Changed]:
         flipped = self._coins(stream)
         return {
             symbol: (flip(market.moves, market.mean, flipped[market.places]), market.bars.volume[1:])
@@ -125,7 +140,7 @@ class WorldMaker:
             for symbol, market in self._markets.items()
         }
 
-    def _garch(self, stream: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _garch(self, stream: int) -> dict[str, _Changed]:
         flipped = self._coins(stream)
         times = len(self._timeline)
         drawn = np.ceil(times * uniforms(self._seed, stream + 1, times)).astype(np.int64) - 1
@@ -133,6 +148,35 @@ class WorldMaker:
             symbol: self._garch_models[symbol].world(market.bar_at[drawn[market.places]], flipped[market.places])
             for symbol, market in self._markets.items()
         }
+
+    @cached_property
+    def _scores(self) -> dict[str, np.ndarray]:
+        """Normal scores of the returns on the timeline, float64 ``(times,)``; 0, their mean, at times without a bar."""
+        scores = {}
+        for symbol, market in self._markets.items():
+            scores[symbol] = np.zeros(len(self._timeline))
+            scores[symbol][market.places] = normal_scores(market.moves[CLOSE])
+        return scores
+
+    def _random_phases(self, stream: int) -> dict[str, _Changed]:
+        phases = 2 * math.pi * uniforms(self._seed, stream, len(self._timeline) // 2 + 1)
+        return {
+            symbol: market.taken(
+                order_like(random_phases(self._scores[symbol], phases)[market.places], market.moves[CLOSE])
+            )
+            for symbol, market in self._markets.items()
+        }
+
+    @cached_property
+    def _block(self) -> int:
+        return block_size([market.moves[CLOSE] for market in self._markets.values()], len(self._timeline))
+
+    def _block_bootstrap(self, stream: int) -> dict[str, _Changed]:
+        if not self._markets:
+            return {}
+        times = len(self._timeline)
+        drawn = block_bootstrap(uniforms(self._seed, stream, times), times, self._block)
+        return {symbol: market.taken(market.bar_at[drawn[market.places]]) for symbol, market in self._markets.items()}
 
     def _coins(self, stream: int) -> np.ndarray:
         """Return a coin of each time, bool ``(times,)``."""
