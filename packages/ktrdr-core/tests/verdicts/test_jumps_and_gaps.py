@@ -67,3 +67,36 @@ def test_one_large_gap_is_named(market: Market):
 def test_weekends_of_real_bars_are_not_missing():
     assert check_missing_bars([sample_bars()]).clean
     assert check_jumps([sample_bars()]).clean
+
+
+def hour_and_day(bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+    """Return hour and day of the week (Thursday is 0) of each bar, UTC."""
+    hours = bars.time.astype("datetime64[h]").astype(np.int64)
+    return hours % 24, hours // 24 % 7
+
+
+def test_an_hour_without_bars_every_day_is_a_break_of_the_market():
+    bars = sample_bars()
+    hour, _ = hour_and_day(bars)
+    assert check_missing_bars([without(bars, hour != 21)]).clean
+
+
+def test_a_late_open_every_sunday_is_one_too():
+    bars = sample_bars()
+    hour, day = hour_and_day(bars)
+    assert check_missing_bars([without(bars, (day != 3) | (hour >= 23))]).clean
+
+
+def test_eight_hours_without_bars_every_day_are_missing():
+    bars = sample_bars()
+    hour, _ = hour_and_day(bars)
+    finding = check_missing_bars([without(bars, hour < 16)])
+    assert not finding.clean
+
+
+def test_an_hour_without_bars_in_a_few_weeks_is_missing():
+    bars = sample_bars()
+    hour, _ = hour_and_day(bars)
+    some = bars.time < np.datetime64("2017-04-20")
+    finding = check_missing_bars([without(bars, (hour != 12) | ~some)])
+    assert "EURUSD 1h: 78 bars" in finding.sentence

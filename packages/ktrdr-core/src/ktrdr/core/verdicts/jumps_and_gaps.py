@@ -8,7 +8,8 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.calendar_choice import calendar_of
-from ktrdr.core.data.gaps import find_gaps, outside_hours
+from ktrdr.core.data.calendars import new_york_hours
+from ktrdr.core.data.gaps import Gaps, find_gaps, outside_hours
 from ktrdr.core.data.jumps import find_jumps
 from ktrdr.core.data.times import format_time
 from ktrdr.core.verdicts.findings import finding_of, named
@@ -18,6 +19,15 @@ __all__ = ["MISSING_SHARE", "check_jumps", "check_missing_bars"]
 
 MISSING_SHARE = 0.01
 """Largest share of missing bars."""
+
+_HOUR = 3_600_000_000_000
+_DAY = 24 * _HOUR
+
+# A gap at the same hour of the same day of the week in a third of the weeks (clocks change in some of them) is a break
+# of the market: metals and index contracts close for an hour a day, and brokers open late on Sundays.
+_BREAK_WEEKS = 1 / 3
+_FEWEST_WEEKS = 8
+_LONGEST_BREAK = 4 * _HOUR
 
 # No split, and yet too large for a move of the market: a share that loses three quarters of its price between two bars
 # does not trade on as before. Smaller jumps can be news, such as the 47 % that AAPL lost on 2000-09-29.
@@ -51,6 +61,8 @@ def check_jumps(series: Sequence[Bars]) -> ValidityFinding:
 def check_missing_bars(series: Sequence[Bars]) -> ValidityFinding:
     """Look for symbols of which more than 1 % of the bars are missing while their market was open.
 
+    Short gaps that come back every week at the same time are breaks of the market, and no bars are missing in them.
+
     Args:
         series: base bars of each symbol.
     """
@@ -58,18 +70,19 @@ def check_missing_bars(series: Sequence[Bars]) -> ValidityFinding:
     for bars in series:
         market = calendar_of(bars)
         gaps = find_gaps(bars, market)
-        missing = int(gaps.missing.sum())
+        lacking = np.where(_weekly_breaks(gaps, bars), 0, gaps.missing)
+        missing = int(lacking.sum())
         share = missing / max(len(bars) + missing, 1)
         shares.append(share)
         if share <= MISSING_SHARE:
             continue
-        largest = int(gaps.missing.argmax())
+        largest = int(lacking.argmax())
         text = (
             f"{bars.symbol} {bars.timeframe}: {missing:,} bars ({share:.1%}) are missing while {market.name} was open,"
             f" most of them from {format_time(gaps.start[largest])} to {format_time(gaps.end[largest])}"
-            if 2 * gaps.missing[largest] > missing
+            if 2 * lacking[largest] > missing
             else f"{bars.symbol} {bars.timeframe}: {missing:,} bars ({share:.1%}) are missing while {market.name} was"
-            f" open, in {int((gaps.missing > 0).sum()):,} gaps, the largest at {format_time(gaps.start[largest])}"
+            f" open, in {int((lacking > 0).sum()):,} gaps, the largest at {format_time(gaps.start[largest])}"
         )
         outside = len(outside_hours(bars, market))
         faults.append(f"{text}, and {outside:,} bars lie outside its hours" if outside else text)
@@ -86,3 +99,18 @@ def check_missing_bars(series: Sequence[Bars]) -> ValidityFinding:
 def _largest(bars: Bars, rows: np.ndarray) -> float:
     before = np.log(bars.close[rows - 1])
     return float(np.maximum(np.abs(np.log(bars.open[rows]) - before), np.abs(np.log(bars.close[rows]) - before)).max())
+
+
+def _weekly_breaks(gaps: Gaps, bars: Bars) -> np.ndarray:
+    """Return which gaps are breaks of the market: short ones at the same time of many weeks, bool ``(gaps,)``."""
+    if not len(gaps):
+        return np.zeros(0, dtype=np.bool_)
+    start = gaps.start.astype(np.int64)
+    local = start - new_york_hours(start // _DAY) * _HOUR
+    weeks = int(bars.end.astype(np.int64) - bars.time[0].astype(np.int64)) / (7 * _DAY)
+    short = (gaps.missing > 0) & (gaps.missing * bars.timeframe.nanoseconds <= _LONGEST_BREAK)
+    when = np.stack((local % (7 * _DAY), gaps.missing), axis=1)
+    _, kind, count = np.unique(when[short], axis=0, return_inverse=True, return_counts=True)
+    breaks = np.zeros(len(gaps), dtype=np.bool_)
+    breaks[short] = (count >= max(_FEWEST_WEEKS, _BREAK_WEEKS * weeks))[kind.reshape(-1)]
+    return breaks

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
+from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.resample import first_straddling
+from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.features.inputs import derived_timeframes
 from ktrdr.core.features.symbol_cache import SymbolCache
 from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
@@ -52,7 +57,7 @@ def check_validity(
     steps = Steps(progress, stop)
     timeframes = setup.pipeline.timeframes
     base = tuple(own[timeframes[0]] for own in setup.bars.values())
-    derived = {symbol: derived_timeframes(bar_store, symbol, timeframes) for symbol in setup.bars}
+    derived = {symbol: _derived(bar_store, own) for symbol, own in setup.bars.items()}
     training = setup.strategy.training
     ahead = steps.run(
         "look-ahead", lambda: check_look_ahead(setup.pipeline, training.labels, setup.bars, derived, stop)
@@ -71,6 +76,13 @@ def check_validity(
         steps.run("copied bars", lambda: check_copied_bars(base)),
         steps.run("bad ticks", lambda: check_bad_ticks(base)),
     )
+
+
+def _derived(bar_store: BarStore, bars: Mapping[str, Bars]) -> tuple[str, ...]:
+    """Return the timeframes that can be resampled from a part of the base bars, as in live use."""
+    base = next(iter(bars.values()))
+    names = derived_timeframes(bar_store, base.symbol, tuple(bars))
+    return tuple(name for name in names if first_straddling(base, Timeframe(name)) < 0)
 
 
 def _check_parts(setup: EvaluationSetup, data: EvaluatedData) -> tuple[ValidityFinding, ValidityFinding]:
