@@ -258,6 +258,8 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         looks = [look.to_json() for look in judged.looks]
         evaluated = {**facts.model_dump(mode="json"), "directory": str(evaluation), LOOKS: looks}
         yield MadeHome(path, run, told, result.look.to_json(), evaluation, evaluated, _STRATEGY, plugins)
+    for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
@@ -309,8 +311,6 @@ def judged(made_home) -> dict[str, Any]:
         "directory": str(verdict_directory(stored.verdict, made_home.path / "verdicts")),
         LOOKS: [{**look, "kind": "verdict"}],
     }
-    for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
-        del sys.modules[name]
 
 
 # A real PostgreSQL, from the system's package.
