@@ -262,6 +262,57 @@ def made_home(tmp_path_factory) -> Iterator[MadeHome]:
         del sys.modules[name]
 
 
+@pytest.fixture(scope="session")
+def judged(made_home) -> dict[str, Any]:
+    """What the worker of a verdict would report, its look included. The figures are made up; the files are stored."""
+    import datetime as dt
+
+    import numpy as np
+
+    from ktrdr.core.trials.look import LOOKS
+    from ktrdr.core.trials.trial_count import TrialCount
+    from ktrdr.core.validation.stored_evaluation import load_evaluation
+    from ktrdr.core.verdicts.deflation import deflated
+    from ktrdr.core.verdicts.stored_verdict import store_verdict, verdict_directory
+    from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
+    from ktrdr.core.verdicts.verdict_result import EXIT_STATUS, NullWorlds, ValidityFinding, VerdictFacts
+
+    evaluation = load_evaluation("waves/1", made_home.path / "evaluations")
+    facts, curves = evaluation.facts, evaluation.curves
+    shown = np.linspace(0, len(curves.time) - 1, 100).astype(int)
+    values = tuple(np.linspace(-2, 2, 20).tolist())
+    found = VerdictFacts(
+        word="NOT PROVEN",
+        sentence="There may or may not be an edge.",
+        made=dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC),
+        hash="1" * 64,
+        evidence_hash="2" * 64,
+        strategy=facts.strategy,
+        choice="3" * 64,
+        quick=True,
+        worlds=20,
+        symbols=facts.symbols,
+        timeframe=facts.timeframe,
+        data_fingerprint=facts.data_fingerprint,
+        account=facts.account,
+        validity=(ValidityFinding(check="look_ahead", title="look-ahead", clean=True, sentence="Nothing was found."),),
+        evaluation=facts,
+        nulls=tuple(NullWorlds(family=kind, observed=9.0, values=values, p=1 / 21) for kind in ("sign_flips", "garch")),
+        deflation=deflated(9.0, 1.5, (6.0, 12.0), 1.0, TrialCount.from_json(dict(facts.trial_count))),
+    )
+    equity = curves.equity[:, shown] / facts.account["capital"]
+    worlds = {kind: np.ones((20, 100)) for kind in ("sign_flips", "garch")}
+    drawn = VerdictCurves(curves.time[shown], equity, equity[0], equity[:1], worlds)
+    stored = store_verdict(Verdict(found, evaluation.text, drawn), root=made_home.path / "verdicts").facts
+    (look,) = made_home.evaluated[LOOKS]
+    return {
+        **stored.model_dump(mode="json"),
+        "exit_status": EXIT_STATUS[stored.word],
+        "directory": str(verdict_directory(stored.verdict, made_home.path / "verdicts")),
+        LOOKS: [{**look, "kind": "verdict"}],
+    }
+
+
 # A real PostgreSQL, from the system's package.
 
 

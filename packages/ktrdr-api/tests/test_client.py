@@ -212,6 +212,27 @@ def test_evaluate_on_a_server_is_the_same_evaluation_here(
     assert (code, json.loads(out)["evaluation_on_server"]) == (0, "waves/1")
 
 
+def test_judge_on_a_server_is_the_same_verdict_here(run, address, work, strategy_file, home, made_home, judged):
+    from ktrdr.core.verdicts.stored_verdict import load_verdict
+
+    shutil.copytree(made_home.path / "verdicts", home / "verdicts")
+    work("completed", {key: value for key, value in judged.items() if key != "looks"})
+    code, out, err = run("verdict", strategy_file, "--quick", "--commission", "0.0001", "--server", address)
+    assert code == 3, err
+    # Client and server of this test share a home, in which the copies are the next ones.
+    assert f"Verdict     waves/2 (on {address}: waves/1)" in out
+    assert "Evaluation  waves/2" in out
+    ours, theirs = (load_verdict(name) for name in ("waves/2", "waves/1"))
+    assert ours.facts.word == theirs.facts.word == "NOT PROVEN"
+    assert ours.facts.nulls == theirs.facts.nulls
+    assert ours.facts.evaluation.evaluation == "waves/2"
+    assert ours.text == theirs.text
+    assert (ours.curves.accounts == theirs.curves.accounts).all()
+    assert (home / "verdicts" / "waves" / "2" / "report.html").is_file()
+    code, out, _ = run("verdict", strategy_file, "--json", "--server", address)
+    assert (code, json.loads(out)["verdict_on_server"]) == (3, "waves/1")
+
+
 def test_ctrl_c_cancels_an_evaluation_there_and_resume_goes_on(
     run, address, engine, strategy_file, eventually, made_home
 ):

@@ -141,6 +141,44 @@ def test_an_opened_reserve_is_a_trial_of_its_own_whose_openings_are_counted(eval
     assert ledger.rows() == 4
 
 
+def test_a_verdict_is_one_trial_and_is_decided_anew_among_all_that_the_server_knows(
+    made_home, judged, ledger, tmp_path
+):
+    from ktrdr.core.validation.stored_evaluation import load_facts
+    from ktrdr.core.verdicts.stored_verdict import load_verdict_facts
+
+    for name in ("verdicts", "evaluations"):
+        shutil.copytree(made_home.path / name, tmp_path / name)
+    told = {**judged, "directory": str(tmp_path / "verdicts" / "waves" / "1")}
+    own_look = Look.from_json(told[LOOKS][0])
+    others = [dataclasses.replace(own_look, kind="evaluation", strategy=digest(each)) for each in range(30)]
+    ledger.record(others)
+    own = count(told, ledger)
+    assert LOOKS not in own
+    assert own["evaluation"]["trial_count"]["number"] == own["deflation"]["trials"] == 31
+    assert own["deflation"]["probability"] < told["deflation"]["probability"]
+    assert own["conditions"]
+    assert own["directory"] == told["directory"]
+    assert ledger.page(limit=1)[0].row.kind == "verdict"
+    # The evaluation with the same settings is the same trial.
+    ledger.record([dataclasses.replace(own_look, kind="evaluation")])
+    assert count(told, ledger) == own
+
+    keep_count(own)
+    stored = load_verdict_facts("waves/1", tmp_path / "verdicts")
+    assert stored.model_dump(mode="json") == {name: own[name] for name in type(stored).model_fields}
+    assert load_facts("waves/1", tmp_path / "evaluations").trial_count == own["evaluation"]["trial_count"]
+    # Files on a machine of the worker's own are not here.
+    keep_count({**own, "directory": "/nowhere/verdicts/waves/1"})
+
+
+def test_an_invalid_verdict_looked_at_nothing_and_is_not_counted(judged, ledger):
+    told = {**judged, "word": "INVALID", "evaluation": None, LOOKS: []}
+    own = count(told, ledger)
+    assert (own["word"], own["evaluation"]) == ("INVALID", None)
+    assert ledger.rows() == 0
+
+
 def test_a_training_is_recorded_and_its_metrics_stay(told, ledger):
     look = dataclasses.replace(Look.from_json(told[LOOKS][0]), kind="training", account={}, metrics={})
     training = {"model": "waves/1", "metrics": {"test": {"accuracy": 0.5}}, LOOKS: [look.to_json()]}

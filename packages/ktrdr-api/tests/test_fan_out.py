@@ -30,7 +30,7 @@ class ClientDouble:
     def submit(self, function, target, operation, attempt, job, numbers, resample, *, key, resources, retries, pure):
         assert target == "ktrdr.worker.chunks:run_chunk"
         assert (retries, pure) == (0, False)
-        assert set(resources) == {"ktrdr-protocol-6", "backtest", "ml-torch"}
+        assert set(resources) == {"ktrdr-protocol-7", "backtest", "ml-torch"}
         (self.resampled if resample else self.chunks).append(numbers)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

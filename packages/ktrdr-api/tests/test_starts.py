@@ -262,6 +262,7 @@ def test_all_of_a_backtest_can_be_had(serving, engine_double, eventually, model,
         assert "default-src 'none'" in report.headers["content-security-policy"]
         assert report.text.lstrip().lower().startswith("<!doctype html>")
         assert "waves" in report.text
+        assert "There is no verdict on waves yet" in report.text
 
 
 @pytest.mark.parametrize("run", [None, "waves/1-9", "../../etc", "/etc", "waves/../../x-1"])

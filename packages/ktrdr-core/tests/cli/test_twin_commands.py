@@ -68,7 +68,9 @@ def test_backtest_sweep_and_explain_need_no_backend(model, run):
     result = json.loads(out)
     assert result["provenance"]["inference"] == "portable"
     assert result["settings"]["inference"] == "auto"
-    assert "the portable twin, in core" in (find_run("waves/1-1") / "report.html").read_text(encoding="utf-8")
+    page = (find_run("waves/1-1") / "report.html").read_text(encoding="utf-8")
+    assert "the portable twin, in core" in page
+    assert "There is no verdict on waves yet" in page
     status, out, _ = run("sweep", REF, "--set", "decisions.confidence_threshold=0.34,0.4", "--json")
     assert (status, json.loads(out)["inference"]) == (0, "portable")
     status, out, _ = run("explain", REF, "--json")

@@ -277,7 +277,9 @@ def test_a_damaged_run_is_left_out_and_told(backtest, training):
 
 def test_the_report_is_that_of_the_command_line(backtest, tmp_path):
     path = backtest.report(tmp_path / "deep" / "report.html")
-    assert "waves: backtest of waves/1" in path.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
+    assert "waves: backtest of waves/1" in page
+    assert "There is no verdict on waves yet" in page
     assert backtest.report() == backtest.directory / "report.html"
     assert backtest.report().read_bytes() == path.read_bytes()
 

@@ -17,6 +17,7 @@ from ktrdr.core.report import write_report
 from ktrdr.core.report.content import page_of
 from ktrdr.core.report.figures import MOST_PLACES
 from ktrdr.core.report.trade_list import MOST_ROWS
+from ktrdr.core.verdicts.stored_verdict import VerdictEntry
 
 
 def with_trades(result: BacktestResult, chosen: np.ndarray) -> BacktestResult:
@@ -264,8 +265,11 @@ def test_what_the_documentation_describes_is_there(page, result):
     described = set(re.findall(r"\*\*(.+?)\*\*", text)) - {"At the top"}
     assert len(described) > 20
     (symbol,) = result.symbols
-    several = page_of(dataclasses.replace(result, symbols=(symbol, dataclasses.replace(symbol, symbol="OTHER"))))
-    shown = [*page.text, *(table.title for table in several.tables)]
+    several = page_of(
+        dataclasses.replace(result, symbols=(symbol, dataclasses.replace(symbol, symbol="OTHER"))),
+        VerdictEntry("", None),
+    )
+    shown = [*page.text, *(each.title for each in (*several.tables, *several.blocks))]
     assert [each for each in described if not any(text.startswith(each) for text in shown)] == []
 
 

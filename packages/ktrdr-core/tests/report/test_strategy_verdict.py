@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ktrdr.core.backtesting.results import BacktestResult
-from ktrdr.core.report import latest_verdict_of, write_report
+from ktrdr.core.report import write_report
 from ktrdr.core.report.content import page_of
-from ktrdr.core.report.strategy_verdict import verdict_headline
+from ktrdr.core.report.strategy_verdict import latest_verdict_of, verdict_headline
 from ktrdr.core.strategy.choice import choice_hash
 from ktrdr.core.verdicts.stored_verdict import VerdictEntry, store_verdict
 from ktrdr.core.verdicts.verdict_parts import Verdict

@@ -125,6 +125,17 @@ def test_all_copies_are_counted_beside_the_mark_of_the_real_bars(made_verdict: M
         assert lines["needed"]["x"] == pytest.approx([mark_to_beat(worlds)] * 2, rel=1e-6)
 
 
+def test_a_figure_that_misses_its_limit_does_not_look_like_it(made_verdict: Make):
+    verdict = made_verdict("NOT PROVEN")
+    nulls = tuple(each.model_copy(update={"p": 0.0502}) for each in verdict.facts.nulls)
+    found = verdict.facts.deflation
+    assert found is not None
+    close = changed(verdict, nulls=nulls, deflation=found.model_copy(update={"probability": 0.94996}))
+    page = verdict_content(close)
+    assert [card.value for card in page.cards[:3]] == ["5.02%", "5.02%", "94.996%"]
+    assert all("p = 5.02%" in each["text"] for each in picture(page, "nulls")["layout"]["annotations"])
+
+
 def test_copies_that_are_all_alike_or_failed_are_drawn(made_verdict: Make):
     verdict = made_verdict("NONE")
     alike, failed = verdict.facts.nulls

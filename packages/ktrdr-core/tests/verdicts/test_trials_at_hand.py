@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktrdr.core.trials.daily_returns import DailyReturns
+from ktrdr.core.trials.look import Look, Span, digest
 from ktrdr.core.verdicts.overfitting import overfitting_of
 from ktrdr.core.verdicts.superior_ability import superior_ability_of
 from ktrdr.core.verdicts.trials_at_hand import trials_at_hand
@@ -73,8 +74,6 @@ def test_at_least_60_percent_of_the_days_remain(n, others):
 
 
 def test_the_ledger_returns_those_of_trials_on_the_same_bars(ledger):
-    from ktrdr.core.trials.look import Look, Span, digest
-
     def look(choice, days, kind="evaluation", symbol="EURUSD", returns=True):
         return Look(
             kind=kind,

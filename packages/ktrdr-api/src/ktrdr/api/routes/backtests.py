@@ -216,7 +216,8 @@ async def get_backtest_report(operation_id: OperationId, opened: Opened) -> Resp
 
     def make() -> FileResponse:
         backtest = read_backtest(opened.home, result)
-        from ktrdr.core.report import latest_verdict_of, write_report
+        from ktrdr.core.report import write_report
+        from ktrdr.core.report.strategy_verdict import latest_verdict_of
 
         verdict = latest_verdict_of(backtest, opened.home / "verdicts")
         return report_page(lambda path: write_report(backtest, path, verdict=verdict), f"{operation_id}.html")

@@ -76,7 +76,8 @@ def backtest(
     written: list[Path] = []
 
     def add_report(directory: Path) -> None:
-        from ktrdr.core.report import latest_verdict_of, write_report
+        from ktrdr.core.report import write_report
+        from ktrdr.core.report.strategy_verdict import latest_verdict_of
 
         place = Path(report) if report else directory / "report.html"
         written.append(write_report(result, place, verdict=latest_verdict_of(result)))

@@ -89,8 +89,9 @@ def _run(
 ) -> Half:
     """Evaluate, train and backtest on the bars of one market; return the results and where they are stored."""
     from ktrdr.core.cli.demo_lines import Half
-    from ktrdr.core.report import latest_verdict_of, write_report
+    from ktrdr.core.report import write_report
     from ktrdr.core.report.evaluation_page import write_evaluation_page
+    from ktrdr.core.report.strategy_verdict import latest_verdict_of
     from ktrdr.core.runs.run_store import store_run
     from ktrdr.core.validation.stored_evaluation import evaluation_directory, store_evaluation
     from ktrdr.core.workflows.run_backtest import backtest

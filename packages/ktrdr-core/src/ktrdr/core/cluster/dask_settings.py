@@ -27,7 +27,7 @@ __all__ = [
     "versions_table",
 ]
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 """Version of the protocol between API and workers; raised when an older side would not understand a newer one."""
 
 PROTOCOL_RESOURCE = f"ktrdr-protocol-{PROTOCOL_VERSION}"

@@ -9,6 +9,7 @@ It is for an API and workers that share no directory. Below ``operations/<id>/``
   the highest number, whichever attempt wrote it.
 - ``members/<number>-<attempt>.zip``: finished members of a training with several seeds or of an evaluation, each in one
   object, which all attempts share.
+- ``logs/<attempt>.zip``: the finished worlds of a verdict. The next attempt resumes from those of the newest attempt.
 - ``model.zip``, ``run.zip``, ``evaluation.zip`` or ``verdict.zip``: the result; beside that of a verdict is that of its
   evaluation. The API adds it to its own stores, all but a run only once per operation.
 
@@ -25,7 +26,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ _INPUTS = "inputs.json"
 _MODEL = "model.zip"
 _RESULTS = {"training": "model", "backtest": "run", "evaluation": "evaluation", "verdict": "verdict"}
 """What a worker delivers, by kind of job; the key of a result with the name of it."""
+_LOGS = "logs"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
 _CHECKPOINT_LIMITS = ArchiveLimits(files=1000, size=16 * 2**30, depth=8)
 _TRIES = 20
@@ -171,10 +173,12 @@ class Exchange:
     def restore_checkpoint(self, operation: str, home: Path) -> None:
         """Copy what all attempts have left to ``home``, where a training resumes from it.
 
-        That is the newest checkpoint, if any, and the finished members of a training with several seeds.
+        That is the newest checkpoint, if any, the finished members of a training with several seeds, and the finished
+        worlds of a verdict.
         """
         archive = home / "checkpoint.zip"
-        names = self._store.names(_of(operation, "checkpoints"))[-1:] + self._store.names(_of(operation, MEMBERS))
+        newest = [name for kind in ("checkpoints", _LOGS) for name in self._store.names(_of(operation, kind))[-1:]]
+        names = newest + self._store.names(_of(operation, MEMBERS))
         for name in names:
             self._store.get_file(name, archive)
             try:
@@ -202,12 +206,18 @@ class Exchange:
         name = _of(operation, f"{MEMBERS}/{directory.name}-{attempt:04d}.zip")
         self._put_directory(name, directory, directory.parents[2])
 
+    def keep_logs(self, operation: str, attempt: int, files: Iterable[Path], root: Path) -> None:
+        """Put files that only grow into the store, in place of what they were before."""
+        self._put_files(_of(operation, f"{_LOGS}/{attempt:04d}.zip"), files, root)
+
     def _put_directory(self, name: str, directory: Path, root: Path) -> None:
         """Put the files of ``directory`` into the store as one archive, with their paths below ``root``."""
-        place = directory.relative_to(root)
+        self._put_files(name, [directory / name for name in files_below(directory)], root)
+
+    def _put_files(self, name: str, files: Iterable[Path], root: Path) -> None:
         with temporary_directory("ktrdr-") as folder:
             archive = folder / "checkpoint.zip"
-            write_archive(archive, root, [f"{place}/{name}" for name in files_below(directory)], _CHECKPOINT_LIMITS)
+            write_archive(archive, root, [str(path.relative_to(root)) for path in files], _CHECKPOINT_LIMITS)
             self._store.put_file(name, archive)
 
     def deliver(self, operation: str, kind: str, home: Path, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,7 +250,7 @@ class Exchange:
                 else:
                     pack_result(home / f"{part}s" / name, archive)
                 self._store.put_file(_of(operation, archive.name), archive)
-        for kind in ("checkpoints", MEMBERS):
+        for kind in ("checkpoints", MEMBERS, _LOGS):
             for name in self._store.names(_of(operation, kind)):
                 self._store.delete(name)
         return own | {DELIVERED: delivered}
@@ -317,17 +327,21 @@ class Exchange:
 
 
 class CheckpointKeeper:
-    """Puts every new checkpoint, and every finished member, of a training in ``home`` into the store."""
+    """Puts every new checkpoint, finished member and finished world of what runs in ``home`` into the store."""
 
     def __init__(self, exchange: Exchange, operation: str, attempt: int, home: Path) -> None:
         self._keep: Callable[[Path], None] = lambda path: exchange.keep_checkpoint(operation, attempt, path)
         self._keep_member: Callable[[Path], None] = lambda path: exchange.keep_member(operation, attempt, path)
+        self._keep_logs: Callable[[Iterable[Path]], None] = lambda files: exchange.keep_logs(
+            operation, attempt, files, home / "checkpoints"
+        )
         self._root = home / "checkpoints"
         self._kept = self._newest()
         self._members = set(self._finished())
+        self._logs = self._grown()
 
     def keep(self) -> None:
-        """Put what is new into the store: finished members, and the newest checkpoint.
+        """Put what is new into the store: finished members and worlds, and the newest checkpoint.
 
         If the store does not answer, the next call puts a member there, and a later checkpoint in place of this one.
         """
@@ -340,11 +354,18 @@ class CheckpointKeeper:
             if newest is not None and newest != self._kept:
                 self._keep(newest)
                 self._kept = newest
+            if (logs := self._grown()) != self._logs:
+                self._keep_logs(logs)
+                self._logs = logs
         except (OSError, StoreError) as error:
             print(f"ktrdr worker: a checkpoint could not be put into the object store: {error}", file=sys.stderr)
 
     def _finished(self) -> list[Path]:
         return [member for run in self._root.glob("*") for member in member_directories(run)]
+
+    def _grown(self) -> dict[Path, int]:
+        """Return the size of each file that only grows."""
+        return {path: path.stat().st_size for path in sorted(self._root.glob("*/*.jsonl"))}
 
     def _newest(self) -> Path | None:
         found = [path for path in self._root.glob("*/checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]

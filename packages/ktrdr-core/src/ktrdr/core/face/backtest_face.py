@@ -154,7 +154,8 @@ class Backtest:
             >>> kt.backtest(training, progress=False).report("report.html").name
             'report.html'
         """
-        from ktrdr.core.report import latest_verdict_of, write_report
+        from ktrdr.core.report import write_report
+        from ktrdr.core.report.strategy_verdict import latest_verdict_of
 
         place = self.directory / "report.html" if path is None else Path(path)
         return write_report(self._result, place, verdict=latest_verdict_of(self._result))

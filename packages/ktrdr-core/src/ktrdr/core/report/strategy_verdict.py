@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktrdr.core.names import named_market
 from ktrdr.core.report.page import Block
+from ktrdr.core.strategy.choice import choice_hash
 from ktrdr.core.validation.evaluation_sentences import period_in_words
+from ktrdr.core.verdicts.stored_verdict import VerdictEntry, latest_verdict
 
 if TYPE_CHECKING:
-    from ktrdr.core.verdicts.stored_verdict import VerdictEntry
+    from ktrdr.core.backtesting.results import BacktestResult
 
-__all__ = ["verdict_block", "verdict_headline"]
+__all__ = ["latest_verdict_of", "verdict_block", "verdict_headline"]
+
+
+def latest_verdict_of(result: BacktestResult, root: Path | None = None) -> VerdictEntry:
+    """Return the latest stored verdict on the strategy of a backtest, for :func:`~ktrdr.core.report.write_report`.
+
+    Args:
+        result: result of the backtest.
+        root: directory of the store of verdicts; by default ``$KTRDR_HOME/verdicts``.
+
+    Returns:
+        The entry; one without a name if there is no verdict on the strategy.
+    """
+    strategy = result.manifest.strategy
+    return latest_verdict(strategy.name, choice_hash(strategy), root)
 
 
 def verdict_headline(strategy: str, entry: VerdictEntry) -> str:

@@ -177,7 +177,7 @@ def worlds_equity_figure(
         buy_and_hold: float64 ``(n,)``.
     """
     data = [
-        _many(timeline, equity[:MOST_LINES], name, colour, width=1, opacity=0.4)
+        _many(timeline, equity[:MOST_LINES], name, colour, width=1, opacity=0.5)
         for (name, equity), colour in zip(worlds.items(), (GREY, PURPLE), strict=False)
     ]
     return {

@@ -20,6 +20,8 @@ from ktrdr.core.validation.evaluation_sentences import (
     reserve_sentence,
     validation_in_words,
 )
+from ktrdr.core.verdicts.edge_conditions import LARGEST_P, LEAST_PROBABILITY
+from ktrdr.core.verdicts.figures_beside import beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES, at_least_as_good
 from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict
 from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
@@ -79,7 +81,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
         cards.append(
             Card(
                 f"p against {FAMILIES[worlds.family]}",
-                f"{worlds.p:.1%}",
+                beside(worlds.p, LARGEST_P, "%", 1),
                 tone(f"null_{worlds.family}"),
                 f"{as_good:,} of {len(worlds.values):,} copies as good",
             )
@@ -89,7 +91,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
         cards.append(
             Card(
                 "deflated probability",
-                f"{deflation.probability:.1%}",
+                beside(deflation.probability, LEAST_PROBABILITY, "%", 1),
                 tone("deflated_sharpe"),
                 f"of {counted(deflation.trials, 'trial')}",
             )
@@ -259,10 +261,10 @@ def _settings(facts: VerdictFacts) -> list[tuple[str, str]]:
         ("capital", f"{account['capital']:,.2f}"),
         ("commission", f"{account['commission']:.4%} of the traded value, per side"),
         ("slippage", f"{account['slippage']:.4%} of the price, against every fill"),
-        ("copies of the bars", f"{facts.worlds:,} of each family{', the quick form' if facts.quick else ''}"),
     ]
     if evaluation is not None:
         entries += [
+            ("copies of the bars", f"{facts.worlds:,} of each family{', the quick form' if facts.quick else ''}"),
             ("folds", validation_in_words(evaluation.validation)),
             ("accounts", accounts_in_words(evaluation)),
             ("out of sample", account_sentence(evaluation)),

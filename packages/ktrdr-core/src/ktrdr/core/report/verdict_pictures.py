@@ -21,6 +21,7 @@ from ktrdr.core.report.verdict_charts import (
 from ktrdr.core.short_texts import counted
 from ktrdr.core.validation.evaluation_sentences import median_account
 from ktrdr.core.verdicts.edge_conditions import LARGEST_P, mark_to_beat
+from ktrdr.core.verdicts.figures_beside import beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.rule import WORTHWHILE_SHARPE
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
@@ -50,7 +51,8 @@ def null_picture(facts: VerdictFacts) -> Figure | None:
         facts: facts of the verdict.
     """
     rows = [
-        _row(f"{FAMILIES[worlds.family]}: p = {worlds.p:.1%}", worlds, mark_to_beat(worlds)) for worlds in facts.nulls
+        _row(f"{FAMILIES[worlds.family]}: p = {beside(worlds.p, LARGEST_P, '%', 1)}", worlds, mark_to_beat(worlds))
+        for worlds in facts.nulls
     ]
     return _worlds_figure(rows)
 

@@ -18,6 +18,8 @@ __all__ = ["GarchFit", "fit_garch"]
 
 # With fewer returns the estimates would be noise, and the variance is taken to be constant.
 _FEWEST_RETURNS = 100
+# Returns that differ by less than this are equal but for the rounding of logarithms.
+_SMALLEST_DEVIATION = 1e-12
 _LARGEST_PERSISTENCE = 0.9999
 # Logits beyond this change the parameters by less than 1e-5.
 _LARGEST_LOGIT = 12.0
@@ -55,7 +57,7 @@ def fit_garch(returns: np.ndarray) -> GarchFit:
     deviations = returns - returns.mean() if len(returns) else returns
     squares = np.square(deviations)
     variance = float(squares.mean()) if len(returns) else 0.0
-    if len(returns) < _FEWEST_RETURNS or variance == 0.0:
+    if len(returns) < _FEWEST_RETURNS or variance <= _SMALLEST_DEVIATION**2:
         return GarchFit(0.0, 0.0, variance, np.full(len(returns), variance))
     alpha, beta = _estimate(squares / variance)
     return GarchFit(alpha, beta, variance, variance * _relative_variances(squares / variance, alpha, beta))

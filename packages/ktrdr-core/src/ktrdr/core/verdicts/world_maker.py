@@ -44,8 +44,8 @@ class _Market:
         moves: float64 ``(4, m)``.
         mean: mean log return.
         places: int64 ``(m,)``: position of each bar on the timeline.
-        bar_at: int64 ``(times,)``: bar of each time of the timeline, counted from the second one. A time without a bar
-            has any other one, each about as often, and successive times have successive bars.
+        bar_at: int64 ``(times,)``: bar of each time of the timeline, counted from the second one. Times without a
+            bar have the bars of the symbol in turn, so the numbers of times of two bars differ by one at most.
     """
 
     bars: Bars
@@ -122,8 +122,11 @@ class WorldMaker:
         moves = moves_of(bars)
         places = np.searchsorted(self._timeline, bars.time[1:])
         count = len(places)
-        bar_at = np.arange(len(self._timeline)) % count
+        bar_at = np.empty(len(self._timeline), dtype=np.int64)
+        absent = np.ones(len(self._timeline), dtype=bool)
+        absent[places] = False
         bar_at[places] = np.arange(count)
+        bar_at[absent] = np.arange(len(bar_at) - count) % count
         return _Market(bars, moves, float(moves[CLOSE].mean()), places, bar_at)
 
     def _sign_flips(self, stream: int) -> dict[str, _Changed]:

@@ -22,8 +22,9 @@ from ktrdr.ml.torch.training_member import TrainingMember
 
 __all__ = ["Feed", "Step"]
 
-# Of all members together: samples whose labels are gathered at once, and values of their features.
-_SAMPLES, _FEATURES = 1 << 17, 1 << 17
+# Of all members together: samples whose labels are gathered at once, and values of their features. Features of several
+# matrices need calls for each member, which cost more than features that leave the nearest cache.
+_SAMPLES, _FEATURES, _FEATURES_APART = 1 << 17, 1 << 17, BLOCK_VALUES
 # Bytes of the masks that are put side by side at once.
 _MASKS = 4 * BLOCK_VALUES
 
@@ -72,6 +73,7 @@ class Feed:
         self._of_sample = window * members[0].description.input_size
         self._scratch = Scratch(device)
         self._alike = all(member.train.shares(members[0].train) for member in members)
+        self._apart = any(member.matrix is not members[0].matrix for member in members)
         self.forget()
 
     def forget(self) -> None:
@@ -122,9 +124,9 @@ class Feed:
         """Return ``(batches, members, samples)`` of the members' samples; weights are 1 where there are none."""
         own = [getattr(member.train, name) for member in self._members[: len(chosen)]]
         if self._alike:
-            return own[0][torch.stack(chosen, 1)]
+            return _at(own[0], torch.stack(chosen, 1))
         ones = torch.ones(chosen[0].shape, device=self._device)
-        return torch.stack([ones if each is None else each[at] for each, at in zip(own, chosen, strict=True)], 1)
+        return torch.stack([ones if each is None else _at(each, at) for each, at in zip(own, chosen, strict=True)], 1)
 
     def _counts(self, members: Sequence[TrainingMember]) -> tuple[Any, Any]:
         """Return ``(batches, members)`` sizes, and which samples are no padding, or ``None`` if none is."""
@@ -147,7 +149,8 @@ class Feed:
     def _gather(self, first: int, active: int) -> None:
         """Gather the features."""
         values = active * self._members[0].batch_size * self._of_sample
-        self._gathered = range(first, min(first + max(_FEATURES // values, 1), self._taken.stop))
+        most = max((_FEATURES_APART if self._apart else _FEATURES) // values, 1)
+        self._gathered = range(first, min(first + most, self._taken.stop))
         starts = self._starts[first - self._taken.start : self._gathered.stop - self._taken.start]
         matrices = [member.matrix for member in self._members[:active]]
         self._x = gather(matrices, starts, self._network.inputs, self._scratch)
@@ -172,3 +175,8 @@ class Feed:
             scaled = self._scratch.tensor(f"mask {layer}", tuple(part.shape)).copy_(part).mul_(self._scales)
             found.append(scaled.unflatten(-1, shape))
         return found
+
+
+def _at(values: Any, numbers: Any) -> Any:
+    """Return ``values[numbers]``, in half the time."""
+    return values.index_select(0, numbers.flatten()).view(numbers.shape)

@@ -77,12 +77,17 @@ def gather(matrices: Sequence[Matrix], starts: Any, width: int, scratch: Scratch
     """
     first = matrices[0]
     inner, features = first.shape[:-1], first.shape[-1]
-    found = scratch.tensor("features", (*starts.shape, *inner, width))
     if any(matrix is not first for matrix in matrices):
+        # The samples of a member lie side by side, so that they are copied in one piece.
         axis = starts.ndim - 2
-        for matrix, rows, out in zip(matrices, starts.unbind(axis), found.unbind(axis), strict=True):
-            out[..., :features] = matrix.gather(rows.flatten()).view(*rows.shape, *first.shape)
-    elif width == features:
+        by_member = starts.movedim(axis, 0).flatten(1)
+        found = scratch.tensor("features", (*by_member.shape, *inner, width))
+        own = scratch.tensor("rows", (by_member.shape[1], *first.shape))
+        for matrix, rows, out in zip(matrices, by_member, found[..., :features], strict=True):
+            out.copy_(matrix.gather(rows, out=own))
+        return found.unflatten(1, (*starts.shape[:axis], starts.shape[-1])).movedim(0, axis)
+    found = scratch.tensor("features", (*starts.shape, *inner, width))
+    if width == features:
         first.gather(starts.flatten(), out=found.flatten(0, starts.ndim - 1))
     else:
         rows = scratch.tensor("rows", (starts.numel(), *first.shape))
