@@ -36,7 +36,7 @@ def store(tmp_path_factory):
     install_sample(store)
     bars = install_known_edge(store)
     (flipped,) = WorldMaker({KNOWN_EDGE_SYMBOL: bars}, 20_261_201).bars("sign_flips", 0).values()
-    store.write(dataclasses.replace(flipped, symbol=FLIPPED))
+    store.write(dataclasses.replace(flipped, symbol=FLIPPED, world=""))
     return store
 
 
