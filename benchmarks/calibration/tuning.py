@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from calibration.judging import own_sharpe
-from calibration.worlds import LONG, SHARPES, World
+from calibration.worlds import LONG, PERIODS, SHARPES, World
 
 __all__ = ["GRIDS", "TUNING", "interpolated", "traded", "tuning_worlds"]
 
@@ -30,19 +30,14 @@ GRIDS: Mapping[tuple[str, str], tuple[float, ...]] = {
 """Strengths by family and timeframe."""
 
 
-def tuning_worlds(timeframes: Mapping[str, str], worlds: int = 64) -> list[World]:
-    """Return the worlds of the tuning, one of each strength after the other.
-
-    Args:
-        timeframes: timeframe of each period.
-        worlds: number of worlds of each strength.
-    """
+def tuning_worlds(worlds: int = 64) -> list[World]:
+    """Return the worlds of the tuning, one of each strength after the other; so many of each."""
     return [
         World(TUNING, family, period, 0, strength, _FIRST_SEED + place)
         for place in range(worlds)
         for period in LONG
         for (family, timeframe), grid in GRIDS.items()
-        if timeframe == timeframes[period]
+        if timeframe == PERIODS[period].timeframe
         for strength in grid
     ]
 

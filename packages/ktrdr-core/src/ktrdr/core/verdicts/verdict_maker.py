@@ -125,6 +125,7 @@ class VerdictMaker:
                 validity = check_validity(
                     setup.evaluation,
                     bar_store=self._bar_store,
+                    cache=self._cache,
                     progress=self._progress,
                     cancellation=self._cancellation,
                 )
