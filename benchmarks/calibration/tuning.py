@@ -1,8 +1,8 @@
 """The strengths with which the strategy has each Sharpe ratio on average.
 
 On each strength of a grid, worlds of seeds that no verdict is made of are traded without null worlds: the same seeds on
-every strength. The mean of their Sharpe ratios after costs, made non-decreasing, is interpolated. Where the costs are so
-low that the mean is not below 0 without any strength, a Sharpe ratio of 0 has none.
+every strength. The mean of their Sharpe ratios after costs, made non-decreasing, is interpolated. Where the costs are
+so low that the mean is not below 0 without any strength, a Sharpe ratio of 0 has none.
 """
 
 from __future__ import annotations
