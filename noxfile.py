@@ -400,3 +400,11 @@ def bench(session: nox.Session) -> None:
     without: dict[str, str | None] = {"PYTHONDONTWRITEBYTECODE": None}
     session.run("python", "benchmarks/run.py", "--json", str(found), *session.posargs, env=without)
     session.log("all results are in %s", found)
+
+
+@nox.session(requires=["wheels"])
+def calibration(session: nox.Session) -> None:
+    """Count how often verdicts are right, in at most four hours; a stopped run goes on. `-- --tune` comes before it."""
+    peers = nox.project.dependency_groups(PROJECT, "guard")
+    _install(session, "ktrdr-core", "ktrdr-ml-torch", "ktrdr-api", "ktrdr-worker", extra=tuple(peers))
+    session.run("python", "benchmarks/verdict_calibration.py", *session.posargs)

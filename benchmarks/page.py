@@ -11,7 +11,7 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +133,15 @@ BLOCKS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def filled(text: str, document: dict[str, Any]) -> str:
-    """Return the page with the blocks of a run."""
-    for name, made in BLOCKS.items():
+def filled(text: str, document: Any, blocks: Mapping[str, Callable[[Any], str]] = BLOCKS) -> str:
+    """Return a page with the blocks of a run."""
+    for name, made in blocks.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         block = f"{begin}\n\n{made(document)}\n\n{end}"
         text, count = pattern.subn(lambda _, block=block: block, text)
         if count != 1:
-            raise SystemExit(f"{PAGE.name} has {count} blocks {name!r}, not one")
+            raise SystemExit(f"the page has {count} blocks {name!r}, not one")
     return text
 
 

@@ -2,7 +2,7 @@
 
 An example that imports the sample starts with nothing stored. Every other starts where the first lines of the guide to
 Python end: the sample is imported, its strategy is trained and backtested once. Where an example reads a stored
-evaluation, the strategy is evaluated too. Each docstring has a folder of its own.
+evaluation or a stored verdict, there is one too. Each docstring has a folder of its own.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ SOURCE = Path(kt.__file__).parent
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def modules_with_examples() -> Iterator[str]:
+def modules_with_examples() -> Iterator[object]:
     for file in sorted(SOURCE.rglob("*.py")):
-        if ">>> " in file.read_text(encoding="utf-8"):
+        text = file.read_text(encoding="utf-8")
+        if ">>> " in text:
             parts = ("ktrdr", "core", *file.relative_to(SOURCE).with_suffix("").parts)
-            yield ".".join(parts).removesuffix(".__init__")
+            module = ".".join(parts).removesuffix(".__init__")
+            # The quickest verdict has some hundred trainings.
+            yield pytest.param(module, marks=pytest.mark.slow) if "kt.verdict" in text else module
 
 
 def examples(module: str) -> list[doctest.DocTest]:
@@ -63,6 +66,18 @@ def first_evaluation(first_result: Path, tmp_path_factory: pytest.TempPathFactor
     return home
 
 
+@pytest.fixture(scope="session")
+def first_verdict(first_result: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of :func:`first_result` with a verdict."""
+    home = tmp_path_factory.mktemp("judged") / "home"
+    shutil.copytree(first_result, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KTRDR_HOME", str(home))
+        asked = {"end": "2017-03-31", "epochs": 1, "commission": 0.0001}
+        kt.verdict(kt.example_strategy(), quick=True, **asked, progress=False)
+    return home
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path | None], None]:
     """Return a function that goes to a new folder, with a copy of a home or with none."""
@@ -87,9 +102,11 @@ def test_the_examples_of_a_module(
     said = []
     for test in found:
         starts_empty = any("import_sample(" in example.source for example in test.examples)
-        reads = any("kt.evaluations.load(" in example.source for example in test.examples)
-        stored = request.getfixturevalue("first_evaluation") if reads and not starts_empty else first_result
-        folder(None if starts_empty else stored)
+        stored = None if starts_empty else first_result
+        for call, fixture in (("kt.evaluations.load(", "first_evaluation"), ("kt.verdicts.load(", "first_verdict")):
+            if not starts_empty and any(call in example.source for example in test.examples):
+                stored = request.getfixturevalue(fixture)
+        folder(stored)
         said.append(failures(test))
     assert not any(said), "".join(said)
 

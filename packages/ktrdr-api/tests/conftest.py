@@ -291,6 +291,7 @@ def judged(made_home) -> dict[str, Any]:
         choice="3" * 64,
         quick=True,
         worlds=20,
+        seeds=facts.seeds,
         symbols=facts.symbols,
         timeframe=facts.timeframe,
         data_fingerprint=facts.data_fingerprint,

@@ -142,8 +142,8 @@ def test_paths_and_numbers_that_json_has_not_are_not_shown_wherever_they_were_st
 
 
 @pytest.fixture
-def filled(Server, engine, home, made_home, eventually):
-    for name in ("models", "data", "runs", "evaluations"):
+def filled(Server, engine, home, made_home, judged, eventually):
+    for name in ("models", "data", "runs", "evaluations", "verdicts"):
         shutil.copytree(made_home.path / name, home / name)
     engine.capabilities = ("backtest", "ml-example")
     with Server(engine) as server, httpx2.Client(base_url=server.url, timeout=30) as http:
@@ -168,7 +168,8 @@ def test_every_route_that_is_asked_by_get_answers_head(filled):
         if "get" not in methods:
             assert http.head(template.removeprefix(API)).status_code in (404, 405, 422), template
             continue
-        name = "waves" if template.startswith((f"{API}/models/", f"{API}/evaluations/")) else "rsi_reversion"
+        stored = tuple(f"{API}/{kind}/" for kind in ("models", "evaluations", "verdicts"))
+        name = "waves" if template.startswith(stored) else "rsi_reversion"
         path = filled_in(template.removeprefix(API), operation_id=operation, name=name)
         head = http.head(path)
         if template == f"{API}/events":  # which never ends

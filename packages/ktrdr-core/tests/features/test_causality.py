@@ -250,22 +250,31 @@ def test_too_few_bars_are_refused(rich_strategy: Strategy, rich_bars: Callable[.
         check_pipeline(FeaturePipeline(rich_strategy), rich_bars(19))
 
 
-def test_a_leak_that_only_other_prices_show_is_found(
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        lambda bars: np.sign(np.log(bars.close / bars.open)),
+        lambda bars: np.log(bars.high / bars.low),
+        lambda bars: bars.volume,
+    ],
+    ids=["direction", "range", "volume"],
+)
+def test_a_leak_that_only_other_bars_show_is_found(
     leaky: Callable[[], Strategy],
     with_indicator: Callable[[Callable[[Bars], np.ndarray]], None],
     make_bars: BarMaker,
+    quantity: Callable[[Bars], np.ndarray],
 ):
     bars = make_bars(600)
-    known = dict(zip(bars.time.tolist(), np.append(bars.close[1:], np.nan).tolist(), strict=True))
+    known = dict(zip(bars.time.tolist(), np.append(quantity(bars)[1:], np.nan).tolist(), strict=True))
 
     def remembered(part: Bars) -> np.ndarray:
-        """Right at the last bar too, unless the next bars contradict: a file of values beside the bars."""
-        later = np.append(part.close[1:], known[part.time[-1].item()] if len(part) else [])[: len(part)]
-        return (later > part.close).astype(np.float64)
+        """Right at the last bar too, so that it does not matter where the data ends."""
+        return np.append(quantity(part)[1:], known[part.time[-1].item()] if len(part) else [])[: len(part)]
 
     with_indicator(remembered)
     report = check_pipeline(FeaturePipeline(leaky()), {"1h": bars}, cuts=40)
-    assert "1h_own_raw" in report.leaking
+    assert set(report.leaking) & {"1h_own_raw", "1h_user_up"} == set(report.leaking)
     found = next(finding for finding in report.features if finding.id == "1h_own_raw")
     assert found.leaks == report.cuts
     assert found.bars_ahead == 1

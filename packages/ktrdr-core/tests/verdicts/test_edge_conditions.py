@@ -72,7 +72,7 @@ def test_p_is_compared_with_5_percent(count: int, as_good: int, p: str, met: boo
 def test_few_copies_say_how_many_are_needed_and_that_the_mark_is_rough():
     assert "from 19 copies on" in condition("null_garch", nulls=(worlds(1.0, [0.0] * 18),)).change
     rough = condition("null_garch", nulls=(worlds(1.0, [1.25, *[0.0] * 19]),)).change
-    assert "above 1.25, and 1.00 was found" in rough
+    assert "above 1.25, and that training has 1.00 on the real bars" in rough
     assert rough.endswith("longer data lower that mark, and more copies tell it more exactly")
     assert "more copies" not in condition("null_garch", nulls=(worlds(1.0, [1.25] * 6 + [0.0] * 94),)).change
 

@@ -46,6 +46,22 @@ def test_a_jump_too_large_for_a_market_is_found(market: Market):
     assert not check_jumps([scaled(market(symbol="AAA"), 500, 1 / 4.5)]).clean
 
 
+@pytest.mark.parametrize(("volume", "clean"), [(12.0, True), (8.0, False), (np.nan, False), (0.0, False)])
+def test_a_jump_like_a_split_with_very_many_trades_is_news(market: Market, volume: float, clean: bool):
+    bars = market(symbol="AAA")
+    amounts = np.full(len(bars), 100.0)
+    amounts[500] *= volume
+    amounts[900] = 100.0
+    jumped = replace(scaled(bars, 500, 0.5), volume=amounts)
+    finding = check_jumps([jumped])
+    assert finding.clean == clean
+    assert "2018-01-21 20:00" in finding.sentence
+    both = check_jumps([scaled(jumped, 900, 2.0)])
+    assert not both.clean
+    assert ("1 jump looks" in both.sentence) == clean
+    assert "2018-02-07 12:00 (0.5 to 1)" in both.sentence
+
+
 def test_missing_bars_are_counted_by_the_calendar(market: Market):
     bars = market()
     random = np.random.default_rng(3)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
+from ktrdr.core.features.causality import CheckReport
+from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.labels.label_set import LabelSet
+from ktrdr.core.validation.evaluation_setup import EvaluationSetup
 from ktrdr.core.verdicts import look_ahead_check
 from ktrdr.core.work.cancellation import Cancellation
 
@@ -63,34 +68,48 @@ def test_labels_that_look_further_than_they_declare_are_found(
     assert "the labels `direction` of EURUSD depend on 1 later bar than they declare" in faults["label_look_ahead"]
 
 
-def test_many_symbols_cost_a_short_part_each(
-    set_up_on: Callable[..., object], market: Market, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def checked_parts(
+    set_up_on: Callable[..., tuple[EvaluationSetup, BarStore]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[int]]:
+    """Return ``checked_parts(bars, ...)``: how many bars of each symbol are checked."""
+
+    def check(*series: Bars) -> list[int]:
+        lengths: list[int] = []
+        honest = look_ahead_check.check_pipeline
+
+        def counted(pipeline: FeaturePipeline, bars: dict[str, Bars], **arguments: Any) -> CheckReport:
+            lengths.append(len(bars["1h"]))
+            return honest(pipeline, bars, **arguments)
+
+        monkeypatch.setattr(look_ahead_check, "check_pipeline", counted)
+        setup, _ = set_up_on(*series)
+        labels, derived = setup.strategy.training.labels, dict.fromkeys(setup.bars, ())
+        found = look_ahead_check.check_look_ahead(setup.pipeline, labels, setup.bars, derived, Cancellation())
+        assert all(finding.clean for finding in found)
+        return lengths
+
+    return check
+
+
+def test_many_symbols_cost_a_short_part_each(checked_parts: Callable[..., list[int]], market: Market):
+    first, *others = checked_parts(*(market(symbol=f"COIN{number}", seed=number) for number in range(4)))
+    assert first > 1500
+    assert len(others) == 3
+    assert max(others) < 600
+
+
+def test_a_long_series_is_checked_on_its_end(checked_parts: Callable[..., list[int]], market: Market):
+    (length,) = checked_parts(market(bars=9000))
+    assert 5000 < length < 5100
+
+
+def test_a_part_without_features_is_replaced_by_all_bars(
+    checked_parts: Callable[..., list[int]], plant: Callable[..., None], market: Market
 ):
-    lengths: list[int] = []
-    honest = look_ahead_check.check_pipeline
-
-    def counted(pipeline: object, bars: dict[str, Bars], **arguments: object) -> object:
-        lengths.append(len(bars["1h"]))
-        return honest(pipeline, bars, **arguments)
-
-    monkeypatch.setattr(look_ahead_check, "check_pipeline", counted)
-    setup, _ = set_up_on(*(market(symbol=f"COIN{number}", seed=number) for number in range(4)))
-    look_ahead_check.check_look_ahead(
-        setup.pipeline,
-        setup.strategy.training.labels,
-        setup.bars,
-        dict.fromkeys(setup.bars, ()),
-        Cancellation(),
-    )
-    whole = len(setup.bars["COIN0"]["1h"])
-    assert lengths[0] == whole
-    assert len(lengths) == 4
-    assert max(lengths[1:]) < whole / 2
-
-
-def test_a_part_without_features_is_replaced_by_all_bars(faults_on: Faults, plant: Callable[..., None], market: Market):
     def only_the_first(bars: Bars, honest: np.ndarray) -> np.ndarray:
-        return np.where(bars.time < np.datetime64("2018-01-08"), honest, np.nan)
+        return np.where(bars.time < np.datetime64("2018-01-03"), honest, np.nan)
 
     plant(only_the_first)
-    assert faults_on(market(), market(symbol="GBPUSD", seed=8)) == {}
+    first, other = checked_parts(market(), market(symbol="GBPUSD", seed=8))
+    assert first == other

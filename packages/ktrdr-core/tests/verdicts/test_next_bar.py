@@ -45,7 +45,7 @@ def test_the_next_return_is_found_and_the_present_one_is_not(market: Market):
 
 def test_a_level_that_is_one_bar_early_is_found_by_its_change(market: Market):
     bars = market()
-    finding = check(bars, average=ahead(np.convolve(bars.close, np.full(2, 0.5))[: len(bars)]), price=bars.close)
+    finding = check(bars, average=ahead(np.convolve(bars.close, (0.7, 0.3))[: len(bars)]), price=bars.close)
     assert "input `average`" in finding.sentence
     assert "`price`" not in finding.sentence
 
@@ -72,9 +72,10 @@ def test_the_bounce_between_bid_and_ask_is_clean(market: Market):
     """Prices that stay where they are, and trades at the bid or the ask: an autocorrelation of -0.5."""
     random = np.random.default_rng(4)
     bars = market()
-    close = 1.0 + 1e-4 * random.integers(0, 2, len(bars))
-    bounce = replace(bars, open=np.append(1.0, close[:-1]), close=close)
-    assert check(bounce, move=np.log(bounce.close / bounce.open)).clean
+    for noise in (random.integers(0, 2, len(bars)), random.normal(size=len(bars))):
+        close = 1.0 + 1e-4 * noise
+        bounce = replace(bars, open=np.append(1.0, close[:-1]), close=close)
+        assert check(bounce, move=returns_of(bounce), distance=close - 1).clean
 
 
 def test_few_rows_show_nothing(market: Market):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.trials.look import digest
 from ktrdr.core.trials.trial_count import TrialCount
 from ktrdr.core.verdicts.recounted_verdict import recounted_verdict
 from ktrdr.core.verdicts.stored_verdict import load_verdict_facts, recount_verdict, store_verdict
@@ -56,6 +58,26 @@ def test_the_same_count_changes_no_figure(made_verdict):
         verdict.facts.conditions,
     )
     assert recounted_verdict(once, count) == once
+
+
+def test_it_is_the_verdict_that_is_made_where_the_ledger_has_these_trials(load, run, ledger):
+    loaded = load()
+    alone = run(loaded)
+    (look,) = alone.looks
+    ledger.record(
+        [dataclasses.replace(look, strategy=digest(each), metrics={"sharpe": each / 9}) for each in range(30)]
+    )
+    here = run(loaded).facts
+    count = TrialCount.from_json(dict(here.evaluation.trial_count))
+    assert count.known == 31
+    sent = told(alone)
+    same = TrialCount.from_json(dict(alone.facts.evaluation.trial_count))
+    assert facts_of(recounted_verdict(sent, same)) == alone.facts
+    own = facts_of(recounted_verdict(sent, count))
+    for name in ("hash", "word", "sentence", "conditions", "reasons"):
+        assert getattr(own, name) == getattr(here, name), name
+    assert own.deflation.model_dump() == pytest.approx(here.deflation.model_dump(), rel=1e-12)
+    assert own.hash != alone.facts.hash
 
 
 def test_an_answer_that_is_no_verdict_is_refused_in_one_sentence(made_verdict):

@@ -217,6 +217,7 @@ DAMAGES = {
     "name that leads elsewhere": lambda own: changed(own, lambda f: f["evaluation"].update(evaluation="../x/1")),
     "other symbols": lambda own: changed(own, lambda facts: facts.update(symbols=["AAPL"])),
     "no symbols": lambda own: changed(own, lambda facts: facts.update(symbols=[])),
+    "no seeds": lambda own: changed(own, lambda facts: facts.update(seeds=[])),
     "no account": lambda own: changed(own, lambda facts: facts.update(account={})),
     "other strategy": lambda own: changed(own, lambda facts: facts.update(strategy="other")),
     "other name": lambda own: changed(own, lambda facts: facts.update(verdict="waves/9")),

@@ -13,7 +13,7 @@ from ktrdr.core.limits import QUICK_WORLDS
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.trials.look import Look
 from ktrdr.core.validation.evaluation_parts import Evaluation
-from ktrdr.core.verdicts import verdict_maker, world_batches
+from ktrdr.core.verdicts import verdict_maker, verdict_setup, world_batches
 from ktrdr.core.verdicts.verdict_result import ValidityFinding
 from ktrdr.core.work import Cancellation
 from ktrdr.core.workflows.run_evaluation import evaluate
@@ -243,3 +243,11 @@ def test_an_estimate_looks_at_nothing(load, markets, example_plugins, home):
 def test_bars_without_room_for_the_folds_are_refused(load, run):
     with pytest.raises(BadInputError, match="groups"):
         run(load("groups: 4, test_groups: 2", "groups: 600, test_groups: 1"))
+
+
+def test_more_trainings_than_the_limit_are_refused_with_their_number(load, run, monkeypatch):
+    monkeypatch.setattr(verdict_setup, "MOST_WORLD_TRAININGS", 15)
+    with pytest.raises(BadInputError, match=r"16 trainings \(8 worlds × 2 folds\), and the limit is 15"):
+        run(load())
+    monkeypatch.setattr(verdict_setup, "MOST_WORLD_TRAININGS", 16)
+    assert run(load()).facts.worlds == 4

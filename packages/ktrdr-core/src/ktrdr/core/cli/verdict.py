@@ -91,7 +91,7 @@ def verdict(
         )
     else:
         print_verdict(facts)
-        click.echo(f"\nVerdict     {facts.verdict}{f' (on {server}: {there})' if there else ''}")
+        click.echo(f"Verdict     {facts.verdict}{f' (on {server}: {there})' if there else ''}")
         if facts.evaluation is not None:
             click.echo(f"Evaluation  {facts.evaluation.evaluation}")
         click.echo(f"Files       {directory}")

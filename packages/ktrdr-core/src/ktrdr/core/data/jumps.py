@@ -56,17 +56,25 @@ class JumpKind:
         return f"{self.statement}; {self.cause}" if self.cause else self.statement
 
 
-def find_jumps(bars: Bars) -> tuple[JumpKind, ...]:
-    """Return the jumps of ``bars`` by kind; a bar is in one kind at most. Prices must be above 0."""
+def find_jumps(bars: Bars, *, without: np.ndarray | None = None) -> tuple[JumpKind, ...]:
+    """Return the jumps of ``bars`` by kind; a bar is in one kind at most. Prices must be above 0.
+
+    Args:
+        bars: the bars.
+        without: positions of bars that are left out; ``None`` for none.
+    """
     found = []
+    left_out = np.empty(0, dtype=np.int64) if without is None else without
     rows, ratios = split_like_jumps(bars)
+    kept = ~np.isin(rows, left_out)
+    rows, ratios = rows[kept], ratios[kept]
     if len(rows):
         what = "1 jump looks like a split" if len(rows) == 1 else f"{len(rows):,} jumps look like splits"
         listed = _listed(bars, rows, [f"{ratio:.4g} to 1" for ratio in ratios[:_EXAMPLES]])
         text = f"{what} that prices were not adjusted for: {listed}"
         found.append(JumpKind("split_like_jump", rows, text, "", _NOT_ADJUSTED))
     large, before, after = large_jumps(bars)
-    rest = ~np.isin(large, rows)
+    rest = ~np.isin(large, np.concatenate((rows, left_out)))
     large, before, after = large[rest], before[rest], after[rest]
     if len(large):
         what = "1 jump is" if len(large) == 1 else f"{len(large):,} jumps are"

@@ -41,7 +41,7 @@ class Verdict:
         >>> verdict.word in ("EDGE", "NOT PROVEN", "NONE", "INVALID")
         True
         >>> verdict.conditions.columns.tolist()
-        ['title', 'met', 'sentence', 'change']
+        ['title', 'met', 'found', 'needed', 'sentence', 'change']
     """
 
     def __init__(self, verdict: in_memory.Verdict, server: str | None = None) -> None:
@@ -81,8 +81,9 @@ class Verdict:
     def conditions(self) -> pd.DataFrame:
         """The conditions of an edge: index ``condition``; no rows if the verdict is INVALID.
 
-        Columns: ``title``, ``met`` (boolean; missing where it cannot be told, which counts as not met), ``sentence``
-        (what was found) and ``change`` (what would change it; empty if it is met).
+        Columns: ``title``, ``met`` (boolean; missing where it cannot be told, which counts as not met), ``found`` and
+        ``needed`` (figures as text, empty where there is none), ``sentence`` (what was found) and ``change`` (what
+        would change it; empty if it is met).
         """
         return _conditions_frame(self.facts.conditions)
 
@@ -259,9 +260,11 @@ def _cards(facts: VerdictFacts) -> list[Card]:
 def _conditions_frame(conditions: tuple[Condition, ...]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [(own.name, own.title, own.met, own.sentence, own.change) for own in conditions]
-    frame = pd.DataFrame(rows, columns=["condition", "title", "met", "sentence", "change"]).set_index("condition")
-    return frame.astype({"title": "str", "met": "boolean", "sentence": "str", "change": "str"})
+    texts = ("title", "found", "needed", "sentence", "change")
+    rows = [own.model_dump() for own in conditions]
+    frame = pd.DataFrame(rows, columns=["name", "title", "met", "found", "needed", "sentence", "change"])
+    frame = frame.set_index(frame.pop("name").astype("str").rename("condition"))
+    return frame.astype({**dict.fromkeys(texts, "str"), "met": "boolean"})
 
 
 def verdict(
@@ -328,7 +331,8 @@ def verdict(
     Example:
         >>> import ktrdr.core as kt
         >>> bars = kt.data.import_sample()
-        >>> verdict = kt.verdict(kt.example_strategy(), quick=True, epochs=2, commission=0.0001, progress=False)
+        >>> asked = {"end": "2017-03-31", "epochs": 1, "commission": 0.0001}
+        >>> verdict = kt.verdict(kt.example_strategy(), quick=True, **asked, progress=False)
         >>> verdict.verdict, verdict.evaluation, verdict.word == "EDGE"
         ('neuro_mean_reversion/1', 'neuro_mean_reversion/1', False)
         >>> verdict.worlds.shape

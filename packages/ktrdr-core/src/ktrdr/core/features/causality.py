@@ -21,7 +21,7 @@ from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 
-__all__ = ["LEAST_BARS", "CheckReport", "Finding", "LabelValues", "check_pipeline"]
+__all__ = ["CheckReport", "Finding", "LabelValues", "check_pipeline"]
 
 LEAST_BARS = 20
 """Minimum number of bars for an analysis."""

@@ -22,7 +22,7 @@ from ktrdr.core.synthetic.price_paths import FIRST_FREE_STREAM, PATHS, PricePath
 from ktrdr.core.synthetic.processes import PROCESSES
 from ktrdr.core.synthetic.random_streams import normals, uniforms
 
-__all__ = ["DECIMALS", "MOST_BARS", "SyntheticMarket", "market_bars", "synthetic_market"]
+__all__ = ["DECIMALS", "MOST_BARS", "SyntheticMarket", "market_bars", "path_bars", "synthetic_market"]
 
 DECIMALS = 5
 """Decimals of a price. Rounded prices are the same on machines whose logarithms differ in the last bit."""
@@ -107,11 +107,7 @@ def synthetic_market(process: str, seed: int, parameters: Mapping[str, Any] | No
 def market_bars(market: SyntheticMarket, symbol: str, timeframe: Timeframe, start: np.datetime64, n: int) -> Bars:
     """Return ``n`` bars of a market that is always open, without gaps.
 
-    A bar opens at the close before it, the first at the market's price. High and low are those of a Brownian bridge
-    from open ``o`` to close ``c`` (logarithms) with the bar's volatility ``s``: ``(o + c + sqrt((c - o)^2 - 2 s^2 ln
-    u)) / 2`` and, with another ``u``, ``(o + c - sqrt(...)) / 2``. Each of the two has its exact distribution; that
-    they are drawn independently of each other is not exact. Formula: P. Glasserman, Monte Carlo Methods in Financial
-    Engineering (2003), section 6.4. The volume is positive, and larger where the price moves more.
+    See :func:`path_bars` for how bars are made of closes.
 
     Args:
         market: process, seed and parameters.
@@ -127,10 +123,42 @@ def market_bars(market: SyntheticMarket, symbol: str, timeframe: Timeframe, star
         BadInputError: the start is not the open of a bar of the timeframe, the number of bars is out of bounds, or the
             price leaves the range in which its decimals are exact.
     """
+    # Before the path, which takes long for a number of bars that is refused.
+    _times(timeframe, start, n)
+    price = float(market.parameters["price"])
+    return path_bars(market.path(n), symbol, timeframe, start, price=price, seed=market.seed, world=market.world)
+
+
+def path_bars(
+    path: PricePath, symbol: str, timeframe: Timeframe, start: np.datetime64, *, price: float, seed: int, world: str
+) -> Bars:
+    """Return bars of closes, of a market that is always open, without gaps.
+
+    A bar opens at the close before it, the first at ``price``. High and low are those of a Brownian bridge
+    from open ``o`` to close ``c`` (logarithms) with the bar's volatility ``s``: ``(o + c + sqrt((c - o)^2 - 2 s^2 ln
+    u)) / 2`` and, with another ``u``, ``(o + c - sqrt(...)) / 2``. Each of the two has its exact distribution; that
+    they are drawn independently of each other is not exact. Formula: P. Glasserman, Monte Carlo Methods in Financial
+    Engineering (2003), section 6.4. The volume is positive, and larger where the price moves more.
+
+    Args:
+        path: closes, and the volatility within each bar.
+        symbol: name of the bars.
+        timeframe: length of a bar.
+        start: open of the first bar, UTC.
+        price: open of the first bar.
+        seed: seed of highs, lows and volumes.
+        world: name of the synthetic market.
+
+    Returns:
+        The bars, with prices of :data:`DECIMALS` decimals; the first ones of a longer path are the same.
+
+    Raises:
+        BadInputError: the start is not the open of a bar of the timeframe, the number of bars is out of bounds, or the
+            price leaves the range in which its decimals are exact.
+    """
     check_symbol(symbol)
+    n = len(path.log_price)
     time = _times(timeframe, start, n)
-    path = market.path(n)
-    seed, price = market.seed, float(market.parameters["price"])
     wrong = np.flatnonzero(~(np.abs(path.log_price) < _LARGEST_LOG_PRICE))
     if not len(wrong):
         closes = np.round(np.exp(path.log_price), DECIMALS)
@@ -148,7 +176,7 @@ def market_bars(market: SyntheticMarket, symbol: str, timeframe: Timeframe, star
     low = np.minimum(np.round(np.exp((middle - reach[1]) / 2.0), DECIMALS), np.minimum(opens, closes))
     volume = _USUAL_VOLUME * (1.0 + np.abs(moved) / path.volatility) * np.exp(0.25 * normals(seed, _TRADED, n))
     volume = np.maximum(np.round(volume), 1.0)
-    return Bars(symbol, timeframe, time, opens, high, low, closes, volume, calendar="24/7", world=market.world)
+    return Bars(symbol, timeframe, time, opens, high, low, closes, volume, calendar="24/7", world=world)
 
 
 def _times(timeframe: Timeframe, start: np.datetime64, n: int) -> np.ndarray:

@@ -82,6 +82,7 @@ class Evaluator:
         progress: receives an event for each step.
         cancellation: stops the run between two batches or steps.
         kind: kind of the looks that are recorded.
+        setup: backend, task, bars and folds, if they are known already; they must be those of strategy and settings.
 
     Raises:
         BadInputError: the overrides do not fit the strategy.
@@ -103,12 +104,14 @@ class Evaluator:
         progress: Progress = NO_PROGRESS,
         cancellation: Cancellation | None = None,
         kind: str = "evaluation",
+        setup: EvaluationSetup | None = None,
     ) -> None:
         self.strategy = override_evaluated(strategy, settings)
         self._dates = strategy.training_data.date_range
         self._text, self._settings = text, settings
         self._bar_store, self._plugins, self._trials = bar_store, plugins, trials
         self._resume, self._operation, self._kind = resume, operation, kind
+        self._setup = setup
         self._checkpoint_root = checkpoint_root if checkpoint_root is not None else default_checkpoint_root()
         self._cache = cache
         self._progress = progress
@@ -134,7 +137,7 @@ class Evaluator:
         """
         begun = time.perf_counter()
         with self._timed("data"):
-            setup = set_up(
+            setup = self._setup or set_up(
                 self.strategy,
                 self._dates,
                 bar_store=self._bar_store,

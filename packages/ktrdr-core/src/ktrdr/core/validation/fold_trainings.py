@@ -15,7 +15,15 @@ from ktrdr.core.strategy.model import EnsembleSection, ModelSection
 from ktrdr.core.training.seeds import seed_tasks
 from ktrdr.core.validation.fold_plan import Fold, FoldRows
 
-__all__ = ["MOST_TRAININGS", "FoldTraining", "TrainedFolds", "check_number", "evaluation_seeds", "fold_members"]
+__all__ = [
+    "MOST_TRAININGS",
+    "FoldTraining",
+    "TrainedFolds",
+    "check_number",
+    "evaluation_seeds",
+    "fold_members",
+    "members_of",
+]
 
 MOST_TRAININGS = 10_000
 """Largest number of trainings of an evaluation, members of ensembles included."""
@@ -46,7 +54,7 @@ def evaluation_seeds(first: int, number: int, model: ModelSection | EnsembleSect
     An ensemble trains with its seed and the seeds after it, so the next ensemble begins behind them: otherwise the
     ensembles would share members, and their spread would be too small.
     """
-    apart = _members_of(model)
+    apart = members_of(model)
     return member_seeds(first, number * apart)[::apart]
 
 
@@ -56,7 +64,7 @@ def check_number(folds: int, seeds: int, model: ModelSection | EnsembleSection) 
     Raises:
         BadInputError: there are more than :data:`MOST_TRAININGS`.
     """
-    members = _members_of(model)
+    members = members_of(model)
     if (number := folds * seeds * members) > MOST_TRAININGS:
         of_ensembles = f" × {members} members of the ensemble" if members > 1 else ""
         raise BadInputError(
@@ -79,7 +87,7 @@ def fold_members(
         seeds: of the evaluation.
         model: the model of the strategy.
     """
-    tasks = [own for seed in seeds for own in seed_tasks(replace(task, seed=seed), _members_of(model))]
+    tasks = [own for seed in seeds for own in seed_tasks(replace(task, seed=seed), members_of(model))]
     return [Member(own, fold.data) for fold in folds for own in tasks]
 
 
@@ -121,7 +129,7 @@ class TrainedFolds:
         Raises:
             BadInputError: at least half of the seeds failed.
         """
-        size = _members_of(model)
+        size = members_of(model)
         found: dict[tuple[int, int], tuple[TrainedModel, ...]] = {}
         failed: dict[int, str] = {}
         for place in range(len(folds) * len(seeds)):
@@ -162,5 +170,10 @@ class TrainedFolds:
         return max(own.best_epoch for own in self.models[fold, seed])
 
 
-def _members_of(model: ModelSection | EnsembleSection) -> int:
+def members_of(model: ModelSection | EnsembleSection) -> int:
+    """Return the number of trainings of a model: of an ensemble the number of its members.
+
+    Args:
+        model: the model of a strategy.
+    """
     return model.members.seeds if isinstance(model, EnsembleSection) else 1

@@ -172,11 +172,13 @@ def _null_worlds(family: Family, worlds: NullWorlds | None) -> Condition:
 def _how_to_beat(worlds: NullWorlds) -> str:
     mark = mark_to_beat(worlds)
     if mark is None:
+        if None in worlds.values:
+            return "the training fails on too many copies: lower `training.learning_rate`, or use longer data"
         return f"p can be {_P} from {math.ceil(1 / LARGEST_P) - 1} copies on"
     exact = ", and more copies tell it more exactly" if len(worlds.values) < FEWEST_WORLDS else ""
     return (
-        f"p is at most {_P} for a Sharpe ratio above {beside(mark, worlds.observed)}, and"
-        f" {beside(worlds.observed, mark)} was found; longer data lower that mark{exact}"
+        f"p is at most {_P} for a Sharpe ratio above {beside(mark, worlds.observed)}, and that training has"
+        f" {beside(worlds.observed, mark)} on the real bars; longer data lower that mark{exact}"
     )
 
 

@@ -1,7 +1,7 @@
 """Check of validity: do features or labels depend on bars that were still to come?
 
-The first symbol is checked on its most recent bars, every other one on a short part of its own: look-ahead is a fault
-of an indicator or a label, which all symbols share.
+The first symbol is checked on some thousands of its most recent bars, every other one on a short part of its own:
+look-ahead is a fault of an indicator or a label, which all symbols share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.times import format_time
-from ktrdr.core.features.causality import LEAST_BARS, CheckReport, Finding, LabelValues, check_pipeline
+from ktrdr.core.features.causality import CheckReport, Finding, LabelValues, check_pipeline
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.strategy.model import Labels
@@ -24,7 +24,7 @@ __all__ = ["check_look_ahead"]
 
 _CUTS = 40
 _CUTS_OF_OTHERS = 3
-_MOST_BARS = 20_000
+_BARS = 5_000
 _BARS_OF_OTHERS = 500
 _SEED = 0
 
@@ -92,8 +92,8 @@ def _report(
 ) -> CheckReport:
     base = next(iter(bars.values()))
     first = number == 0
-    length = _MOST_BARS if first else pipeline.warmup + _BARS_OF_OTHERS
-    part = _part(pipeline, bars, max(length, LEAST_BARS), None if first else number)
+    length = pipeline.warmup + (_BARS if first else _BARS_OF_OTHERS)
+    part = _part(pipeline, bars, length, None if first else number)
 
     def label(own: Bars) -> LabelValues:
         made = make_labels(labels, own)

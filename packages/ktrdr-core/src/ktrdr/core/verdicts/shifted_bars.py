@@ -18,7 +18,7 @@ _LONGER_BARS = 2_000
 _FEWEST_LONGER = 20
 _LAGS = 48
 
-_CLOCK_BARS = 5_000
+_CLOCK_BARS = 2_500
 _FEWEST_COMMON = 200
 _CLOCK_LAGS = 12
 # Returns of different symbols that are known to lead each other correlate far less: S. Lo and A. C. MacKinlay, When Are
@@ -138,11 +138,16 @@ def _late_pairs(series: Sequence[Bars]) -> list[tuple[int, int, int, float]]:
 
 
 def _correlations(scores: np.ndarray, known: np.ndarray, lag: int) -> np.ndarray:
-    """Return the correlation of each column, ``lag`` rows later, with each column; 0 with too few common rows."""
+    """Return the correlation of each column, ``lag`` rows later, with each column; 0 with too few common rows.
+
+    Args:
+        scores: float64 ``(n, columns)`` with mean 0 and standard deviation 1 over the known rows, and 0 elsewhere.
+        known: float64 ``(n, columns)``: 1 in the known rows, 0 elsewhere.
+        lag: rows, from 0 on.
+    """
     later, earlier = slice(lag, None), slice(None, len(scores) - lag)
     number = known[later].T @ known[earlier]
     product = scores[later].T @ scores[earlier]
-    sizes = (scores[later] ** 2).T @ known[earlier] * (known[later].T @ scores[earlier] ** 2)
     found = np.zeros_like(product)
-    np.divide(product, np.sqrt(sizes), out=found, where=(sizes > 0) & (number >= _FEWEST_COMMON))
+    np.divide(product, number, out=found, where=number >= _FEWEST_COMMON)
     return found

@@ -29,8 +29,8 @@ def check_verdict(facts: VerdictFacts, file: str) -> None:
     Raises:
         FileError: a part is missing, two parts do not belong together, or a number cannot be drawn.
     """
-    if not facts.symbols:
-        raise FileError(f"{file} has no symbols")
+    if not facts.symbols or not facts.seeds:
+        raise FileError(f"{file} has no symbols, or no seeds")
     if (facts.evaluation is None) != (facts.word == "INVALID"):
         raise FileError(f"{file}: a verdict has an evaluation unless it is INVALID")
     check_account(facts.account, file)
@@ -63,7 +63,7 @@ def curves_of(arrays: Mapping[str, np.ndarray], facts: VerdictFacts, file: str) 
     bars = len(time)
     if not 1 <= bars <= MOST_POINTS:
         raise FileError(f"{file} has {bars:,} points, not 1 to {MOST_POINTS}")
-    accounts, seeds = len(facts.evaluation.paths), len(facts.evaluation.seeds)
+    accounts, seeds = len(facts.evaluation.paths), len(facts.seeds)
     worlds = _worlds(facts)
     if unknown := sorted(
         arrays.keys() - {"time", "accounts", "buy_and_hold", "observed", *(f"worlds/{name}" for name in worlds)}

@@ -9,8 +9,9 @@ from typing import Any
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins.manager import PluginManager
-from ktrdr.core.strategy.model import EnsembleSection, Strategy
+from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup
+from ktrdr.core.validation.fold_trainings import members_of
 from ktrdr.core.verdicts.verdict_setup import set_up_verdict, worlds_of
 from ktrdr.core.verdicts.world_batches import most_worlds_at_once
 from ktrdr.core.verdicts.world_maker import WorldMaker
@@ -92,8 +93,7 @@ def estimate_verdict(
         number = min(most, 8 * number)
     wanted, seeds = len(worlds_of(settings)), len(setup.seeds)
     bars = (wanted + seeds) * _trained_bars(folds) + seeds * _trained_bars(setup.evaluation)
-    model = setup.evaluation.strategy.model
-    members = model.members.seeds if isinstance(model, EnsembleSection) else 1
+    members = members_of(setup.evaluation.strategy.model)
     trainings = (wanted + seeds) * len(folds.plan.folds) + seeds * len(setup.evaluation.plan.folds)
     return VerdictEstimate(spent / number / _trained_bars(folds) * bars, trainings * members, wanted, measured)
 

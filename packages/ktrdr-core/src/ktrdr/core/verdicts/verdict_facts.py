@@ -107,7 +107,7 @@ def found_verdict(
     account = median.trade()
     curve = median.curve(account)
     deflation = deflation_of(curve.returns, curve.periods_per_year, _years(curve), count)
-    values = {
+    values: dict[str, list[float | None]] = {
         kind: [own.sharpe for (each, _), own in found.worlds.items() if each == kind]
         for kind in (*FAMILIES, *LINEAR_KINDS)
     }

@@ -24,6 +24,7 @@ from ktrdr.core.training.run_checkpoint import (
 from ktrdr.core.trials.look import digest
 from ktrdr.core.trials.trial_ledger import TrialLedger
 from ktrdr.core.validation.evaluation_parts import Evaluation
+from ktrdr.core.validation.evaluation_setup import EvaluationSetup
 from ktrdr.core.validation.evaluator import CHECKPOINT_DISCARDED, Evaluator
 from ktrdr.core.verdicts.validity import check_validity
 from ktrdr.core.verdicts.verdict_facts import Found, Question, found_verdict, invalid_verdict
@@ -124,6 +125,7 @@ class VerdictMaker:
                 validity = check_validity(
                     setup.evaluation,
                     bar_store=self._bar_store,
+                    cache=self._cache,
                     progress=self._progress,
                     cancellation=self._cancellation,
                 )
@@ -135,7 +137,7 @@ class VerdictMaker:
                     finally:
                         self.checkpoint = left_by_verdict(checkpoint.directory)
                 with self._timed("evaluation"):
-                    evaluation = self._evaluate()
+                    evaluation = self._evaluate(setup.evaluation)
                 with self._timed("real bars"):
                     observed = self._train_real(setup, trainer)
                 with self._timed("evidence"):
@@ -158,7 +160,7 @@ class VerdictMaker:
         )
         return batches.run(worlds_of(self._settings), setup.seeds[0])
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self, setup: EvaluationSetup) -> Evaluation:
         """Evaluate, from what an interrupted evaluation left if it left anything: the result is the same."""
 
         def run(*, resume: bool) -> Evaluation:
@@ -176,6 +178,7 @@ class VerdictMaker:
                 progress=self._progress,
                 cancellation=self._cancellation,
                 kind="verdict",
+                setup=setup,
             ).execute()
 
         try:

@@ -9,19 +9,23 @@ from functools import cached_property
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.loading import bars_digest, fingerprint
+from ktrdr.core.errors import BadInputError
 from ktrdr.core.jobs.job_settings import BacktestSettings, VerdictSettings
 from ktrdr.core.limits import LINEAR_WORLDS
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import Strategy
 from ktrdr.core.training.overrides import override_evaluated
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup, set_up
-from ktrdr.core.validation.fold_trainings import evaluation_seeds
+from ktrdr.core.validation.fold_trainings import evaluation_seeds, members_of
 from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS
 from ktrdr.core.verdicts.world_folds import world_setup
 from ktrdr.core.verdicts.world_log import World
 from ktrdr.core.work.steps import Steps
 
-__all__ = ["VerdictSetup", "set_up_verdict", "worlds_of"]
+__all__ = ["MOST_WORLD_TRAININGS", "VerdictSetup", "set_up_verdict", "worlds_of"]
+
+MOST_WORLD_TRAININGS = 100_000
+"""Largest number of trainings in all worlds of a verdict, members of ensembles included: some hours of a small net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,8 @@ def set_up_verdict(
         steps: reports the progress.
 
     Raises:
-        BadInputError: strategy, data, device or overrides are not suitable.
+        BadInputError: strategy, data, device or overrides are not suitable, or there would be more than
+            :data:`MOST_WORLD_TRAININGS` trainings.
     """
     evaluation = set_up(
         override_evaluated(strategy, settings.evaluation()),
@@ -102,4 +107,13 @@ def set_up_verdict(
         device=settings.device,
         steps=steps,
     )
-    return VerdictSetup(evaluation, settings)
+    setup = VerdictSetup(evaluation, settings)
+    worlds, folds = len(worlds_of(settings)), len(setup.folds.plan.folds)
+    members = members_of(evaluation.strategy.model)
+    if (number := worlds * folds * members) > MOST_WORLD_TRAININGS:
+        of_ensembles = f" × {members} members of the ensemble" if members > 1 else ""
+        raise BadInputError(
+            f"the verdict would have {number:,} trainings ({worlds:,} worlds × {folds:,} folds{of_ensembles}), and the"
+            f" limit is {MOST_WORLD_TRAININGS:,}; use fewer folds (`validation`), fewer worlds or the quick form"
+        )
+    return setup

@@ -14,7 +14,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.plugins.contract import OutputKind
 from ktrdr.core.strategy.training_parameters import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 
-__all__ = ["Loss", "make_loss"]
+__all__ = ["Loss", "cross_entropy", "cross_entropy_gradient", "cross_entropy_parts", "make_loss"]
 
 Loss = Callable[[Any, Any], Any]
 """From scores ``(..., outputs)`` and labels ``(...)`` to losses ``(...)``."""
@@ -32,7 +32,7 @@ def make_loss(settings: Mapping[str, Any], output: OutputKind) -> Loss:
         raise BadInputError(f"`training.loss: {name}` is not for {output}; use {' or '.join(fitting)}")
     match name:
         case "cross_entropy":
-            return _cross_entropy
+            return cross_entropy
         case "focal":
             return partial(_focal, settings["focal_gamma"])
         case "huber":
@@ -50,27 +50,38 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Any, labels: Any) -> Any:
-        by_class = scores.movedim(-1, 0).contiguous()
-        by_class = by_class - by_class.amax(0)
-        labels = labels.unsqueeze(0)
-        own = by_class.gather(0, labels).squeeze(0)
-        powers = by_class.exp_()
-        total, *others = powers.unbind(0)
-        for each in others:
-            total = total + each
+        losses, powers, total = cross_entropy_parts(scores, labels)
         ctx.save_for_backward(powers, total, labels)
-        return total.log() - own
+        return losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
-        powers, total, labels = ctx.saved_tensors
         (gradient,) = gradients
-        change = (powers / total).scatter_(0, labels, -1.0, reduce="add")
-        return change.mul_(gradient).movedim(0, -1), None
+        powers, total, labels = ctx.saved_tensors
+        return cross_entropy_gradient(powers, total, labels, gradient), None
 
 
-def _cross_entropy(scores: Any, labels: Any) -> Any:
+def cross_entropy_parts(scores: Any, labels: Any) -> tuple[Any, Any, Any]:
+    """Return losses ``(...)``, and what their gradient needs: exponentials ``(outputs, ...)``, their sum ``(...)``."""
+    by_class = scores.movedim(-1, 0).contiguous()
+    by_class = by_class - by_class.amax(0)
+    own = by_class.gather(0, labels.unsqueeze(0)).squeeze(0)
+    powers = by_class.exp_()
+    total, *others = powers.unbind(0)
+    for each in others:
+        total = total + each
+    return total.log() - own, powers, total
+
+
+def cross_entropy_gradient(powers: Any, total: Any, labels: Any, gradient: Any) -> Any:
+    """Return the gradient with respect to the scores ``(..., outputs)``, from that with respect to the losses."""
+    change = (powers / total).scatter_(0, labels.unsqueeze(0), -1.0, reduce="add")
+    return change.mul_(gradient).movedim(0, -1)
+
+
+def cross_entropy(scores: Any, labels: Any) -> Any:
+    """Return ``log sum exp(scores) - score`` of the true class."""
     return _CrossEntropy.apply(scores, labels)
 
 
@@ -79,7 +90,7 @@ def _focal(gamma: float, scores: Any, labels: Any) -> Any:
 
     T.-Y. Lin et al., *Focal loss for dense object detection* (2017).
     """
-    losses = _cross_entropy(scores, labels)
+    losses = cross_entropy(scores, labels)
     # 1 - p, exact for p close to 1; bounded away from 0, where the power has no derivative. The power is written as an
     # exponential, because the kernel of `pow` differs between its vectorized part and the remainder.
     rest = torch.expm1(-losses).neg().clamp(min=1e-12)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 from ktrdr.ml.torch.control import Control, Snapshot, restore
 from ktrdr.ml.torch.feed import Feed
+from ktrdr.ml.torch.gradients import make_gradients
 from ktrdr.ml.torch.membership_order import MembershipOrder, MembershipStack
 from ktrdr.ml.torch.memberships import Memberships
 from ktrdr.ml.torch.optimizers import clip, make_optimizer
@@ -73,7 +73,8 @@ class Stack:
         self._start = self._weights.clone() if memberships is not None else None
         # bfloat16 has the range of float32, so losses need no scaling.
         reduced = task.architecture.get("precision") == "bfloat16"
-        self._precision = partial(torch.autocast, weights.device.type, torch.bfloat16) if reduced else nullcontext
+        precision = partial(torch.autocast, weights.device.type, torch.bfloat16) if reduced else None
+        self._gradients = make_gradients(network, self._loss, weights.device, precision)
         self._best, self._best_buffers = self._weights.clone(), self._buffers.clone()
         values = sum(math.prod(shape) for shape in network.dropouts(window))
         self._masks = [member.masks(values) for member in self.members] if values else []
@@ -157,24 +158,13 @@ class Stack:
     def _train_some(self, active: int, end: int) -> None:
         """Train the first members up to the batch ``end``."""
         weights, buffers = self._views(active)
-        leaves = list(weights.values())
         for number in range(self._batch, end):
             self._control.ask(self.snapshot)
             step = self._feed.step(number, active)
-            with self._precision():
-                score = self._network.scores(weights, buffers, step.x, step.batch)
-            score = score.float()
-            each = self._loss(score, step.labels)
-            if step.factors is not None:
-                # Weights have mean 1 over all samples, so a batch of small weights makes a small step.
-                each = each * step.factors
-            loss = each.sum(1) / step.sizes
-            # The sum gives each member the gradient of its own loss. Gradients of the vector would be the same, but at
-            # their first use torch imports its compiler, which takes seconds.
-            gradients = torch.autograd.grad(loss.sum(), leaves)
+            loss, score, gradients = self._gradients(weights, buffers, step)
             flat = self._scratch.tensor("gradient", (active, self._network.weights.size))
             self._step(active, torch.cat([gradient.flatten(1) for gradient in gradients], 1, out=flat))
-            self._trained.append((loss.detach(), score.detach(), step.labels, step.batch.counted))
+            self._trained.append((loss, score, step.labels, step.batch.counted))
             self._control.after_batch(self.members, (number + 1) / len(self._losses), self.snapshot)
         self._count()
 

@@ -51,6 +51,7 @@ class StackedNetwork(Protocol):
         values: number of values per sample in all layers.
         decayed: numbers of the weights that weight decay applies to.
         inputs: number of features that :meth:`scores` takes; those that a task does not have are 0.
+        layers: names and modules in the order of their use, if the network is no more than that; else empty.
     """
 
     weights: Layout
@@ -59,6 +60,7 @@ class StackedNetwork(Protocol):
     values: int
     decayed: slice
     inputs: int
+    layers: Sequence[tuple[str, nn.Module]]
 
     def dropouts(self, window: int) -> list[tuple[int, ...]]:
         """Return the shape of the values of one sample in each layer with dropout, of ``window`` rows."""
@@ -99,9 +101,11 @@ class _Perceptrons:
         self._steps: list[Callable[[Tensors, Tensors, Any, Batch | None], Any]] = []
         weights, buffers, width = [], [], 0
         self.width = 0
+        self.layers: Sequence[tuple[str, nn.Module]] = [
+            (f"layers.{name}", layer) for name, layer in network.layers.named_children()
+        ]
         self._dropouts: list[tuple[int, ...]] = []
-        for name, layer in network.layers.named_children():
-            name = f"layers.{name}"
+        for name, layer in self.layers:
             match layer:
                 case nn.Linear():
                     inputs, width = layer.in_features, layer.out_features
@@ -189,6 +193,8 @@ def _dropout(number: int, missing: int) -> Callable[..., Any]:
 class _Rules:
     """Takagi-Sugeno networks whose memberships are weights if they are learned, else buffers."""
 
+    layers: Sequence[tuple[str, nn.Module]] = ()
+
     def __init__(self, network: Anfis) -> None:
         self._memberships, self._outputs = network.memberships, network.outputs
         rules, columns = network.consequents.shape
@@ -227,6 +233,8 @@ class _Rules:
 
 class _Recurrents:
     """LSTM or GRU: a stack of one, as a stack of more gains nothing on a CPU."""
+
+    layers: Sequence[tuple[str, nn.Module]] = ()
 
     def __init__(self, network: Recurrent) -> None:
         first: Any = network.layers[0]

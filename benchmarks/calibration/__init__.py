@@ -1,0 +1,1 @@
+"""Parts of the calibration of verdicts: its worlds, their verdicts, the work on two processes, and the tables."""
