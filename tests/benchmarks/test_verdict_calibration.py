@@ -119,7 +119,8 @@ def test_two_processes_of_a_cluster_work(tmp_path):
 
 def line(part, family, target, word, *, seed=0, sharpe=1.0):
     own = {"part": part, "family": family, "period": "3 years of hours", "target": target, "seed": seed}
-    return own | {"words": [word, "NOT PROVEN", "NONE"], "sharpe": sharpe, "seconds": 1800.0, "trades": 30 if seed < 4 else 2}
+    own |= {"words": [word, "NOT PROVEN", "NONE"], "trades": 30 if seed < 4 else 2}
+    return own | {"sharpe": sharpe, "seconds": 1800.0}
 
 
 def test_false_alarms_are_counted_with_their_exact_bound():
