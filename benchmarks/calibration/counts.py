@@ -18,7 +18,7 @@ from calibration.processes import EDGES, NO_DIRECTION
 from calibration.worlds import FALSE_ALARMS, LONG, PERIODS, POWER, SHARPES, planned, strengths_of
 from ktrdr.core.backtesting.metrics.sharpe import expected_maximum
 from ktrdr.core.limits import FEWEST_TRADES
-from ktrdr.core.verdicts.edge_conditions import LEAST_PROBABILITY
+from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.verdict_result import EXIT_STATUS
 
 __all__ = ["BLOCKS", "at_least", "false_alarms", "in_theory", "power", "verdicts_of"]

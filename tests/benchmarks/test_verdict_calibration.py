@@ -98,13 +98,17 @@ def test_a_stopped_run_goes_on_and_no_world_is_judged_twice(tmp_path):
     assert not verdict_calibration.left(planned, engine.kept(path))
 
 
-def test_results_of_another_strategy_are_not_gone_on_with(tmp_path):
+def test_results_of_another_strategy_or_of_other_strengths_are_not_gone_on_with(tmp_path):
     path = tmp_path / "results.jsonl"
-    verdict_calibration.begun(path, [], "one")
-    verdict_calibration.begun(path, engine.kept(path), "one")
+    verdict_calibration.begun(path, [], "one", "weak")
+    # Worlds without an edge do not depend on the strengths.
+    verdict_calibration.begun(path, engine.kept(path), "one", "strong")
     with pytest.raises(SystemExit, match="another strategy"):
-        verdict_calibration.begun(path, engine.kept(path), "other")
-    assert [line["run"]["of"] for line in engine.kept(path)] == ["one", "one"]
+        verdict_calibration.begun(path, engine.kept(path), "other", "strong")
+    assert [line["run"]["strengths"] for line in engine.kept(path)] == ["weak", "strong"]
+    lines = [*engine.kept(path), line(worlds.POWER, "autoregressive", 1, "EDGE")]
+    with pytest.raises(SystemExit, match="other strengths"):
+        verdict_calibration.begun(path, lines, "one", "strong")
 
 
 @pytest.mark.slow
