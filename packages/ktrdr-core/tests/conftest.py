@@ -23,7 +23,7 @@ from ktrdr.core.backtesting.metrics.sharpe import (
 )
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
-from ktrdr.core.limits import FEWEST_WORLDS, QUICK_WORLDS
+from ktrdr.core.limits import NULL_WORLDS, QUICK_WORLDS
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.choice import choice_hash
@@ -249,7 +249,7 @@ _DRIFT: dict[Word, float] = {"EDGE": 3.5e-5, "NOT PROVEN": 1.1e-5, "NONE": -1e-5
 def _made_verdict(
     make_evaluation: Callable[..., Evaluation], word: Word = "EDGE", *, quick: bool = False, **facts: Any
 ) -> Verdict:
-    count = QUICK_WORLDS if quick else FEWEST_WORLDS
+    count = QUICK_WORLDS if quick else NULL_WORLDS
     evaluation = make_evaluation(seeds=1 if quick else 2, hours=17_532, drift=_DRIFT.get(word, 0.0))
     judged = evaluation.facts
     findings = _findings(clean=word != "INVALID")

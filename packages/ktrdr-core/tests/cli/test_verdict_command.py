@@ -160,8 +160,7 @@ def test_the_estimate_makes_no_verdict(
     ("arguments", "told"),
     [
         (("--seeds", "4"), "--seeds must be at least 5, not 4"),
-        (("--worlds", "99"), "--worlds must be at least 100, not 99"),
-        (("--quick", "--seeds", "6"), "leave out"),
+        (("--quick", "--seeds", "6"), "the quick form has one seed; leave out"),
         (("--estimate", "--resume"), "--estimate measures on this machine and makes no verdict; leave out --resume"),
         (("--estimate", "--report", "x.html"), "makes no verdict; leave out --report"),
         (("--estimate", "--server", "http://127.0.0.1:1"), "makes no verdict; leave out --server"),

@@ -155,10 +155,8 @@ def asked(monkeypatch, made_verdict):
 
 
 def test_what_the_function_is_asked_reaches_the_workflow_and_is_stored(home, write_strategy, asked):
-    own = kt.verdict(
-        write_strategy("waves"), seeds=6, worlds=120, commission=0.0001, trials=9, resume=True, progress=False
-    )
-    assert asked["settings"] == VerdictSettings(seeds=6, worlds=120, commission=0.0001, trials=9)
+    own = kt.verdict(write_strategy("waves"), seeds=6, commission=0.0001, trials=9, resume=True, progress=False)
+    assert asked["settings"] == VerdictSettings(seeds=6, commission=0.0001, trials=9)
     assert asked["resume"] is True
     assert own.verdict == "made_up/1"
     assert kt.verdicts.load("made_up/1").facts == own.facts
@@ -173,7 +171,7 @@ def test_the_defaults_are_those_of_the_command(home, write_strategy, asked):
     ("given", "told"),
     [
         ({"seeds": 4}, "seeds must be at least 5, not 4"),
-        ({"quick": True, "worlds": 200}, "the quick form decides `worlds` itself"),
+        ({"quick": True, "seeds": 6}, "the quick form has one seed"),
         ({"symbols": []}, "symbols"),
     ],
 )

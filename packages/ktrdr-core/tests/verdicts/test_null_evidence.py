@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktrdr.core.verdicts.null_evidence import linear_worlds, null_worlds, p_value
+from ktrdr.core.verdicts.null_evidence import linear_worlds, null_worlds, observed_ratio, p_value
 
 VALUES = st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=1, max_size=30)
 
@@ -36,3 +36,26 @@ def test_each_family_has_its_own_p_value_and_kinds_without_worlds_are_left_out()
     assert linear_worlds(1.0, {"random_phases": [], "block_bootstrap": []}) == ()
     (only,) = linear_worlds(1.0, {"random_phases": [], "block_bootstrap": [0.5]})
     assert (only.kind, only.observed, only.values) == ("block_bootstrap", 1.0, (0.5,))
+
+
+def test_the_real_bars_have_the_median_of_their_seeds_and_a_failed_seed_is_the_worst():
+    assert observed_ratio([2.0]) == 2.0
+    assert observed_ratio([9.0, 1.0, 2.0, 3.0, -4.0]) == 2.0
+    assert observed_ratio([9.0, None, 2.0, None, 3.0]) == 2.0
+    # Of an even number the lower one of the two in the middle.
+    assert observed_ratio([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == 3.0
+
+
+@pytest.mark.parametrize(("lucky", "most"), [(0.01, 0.05), (0.04, 0.05), (0.3, 0.05)])
+def test_a_lucky_seed_in_some_trainings_makes_no_false_alarms(lucky, most):
+    """Most trainings have a ratio of -0.5, some one of 3.5: a mean of five seeds would pass in up to 12 % of worlds."""
+    random = np.random.default_rng(1)
+
+    def ratios(worlds, seeds):
+        return np.where(random.random((worlds, seeds)) < lucky, 3.5, -0.5) + 0.3 * random.normal(size=(worlds, seeds))
+
+    found = [
+        p_value(observed_ratio(own.tolist()), nulls.tolist())
+        for own, nulls in zip(ratios(3_000, 5), ratios(3_000, 100).reshape(3_000, 100), strict=True)
+    ]
+    assert np.mean(np.array(found) <= 0.05) <= most + 0.012

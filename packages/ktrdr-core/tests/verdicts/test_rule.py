@@ -205,7 +205,7 @@ def test_no_setting_reaches_the_rule():
     # Everything that a user may set acts on what is measured; no limit of the rule is a parameter.
     assert list(inspect.signature(rule).parameters) == ["evidence"]
     assert set(Evidence.__dataclass_fields__) == {
-        "validity", "nulls", "deflation", "total_return", "trades", "paid",
+        "validity", "nulls", "deflation", "total_return", "trades", "paid", "reserve_return",
     }  # fmt: skip
     assert set(EXIT_STATUS) == set(WORST_FIRST)
 

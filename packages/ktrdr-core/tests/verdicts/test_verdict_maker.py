@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.jobs import job_settings
 from ktrdr.core.jobs.job_settings import EvaluationSettings, VerdictSettings
 from ktrdr.core.limits import QUICK_WORLDS
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
@@ -55,11 +57,12 @@ def test_a_market_with_an_edge_and_one_without(load, run):
     assert none.facts.reasons
 
 
-def test_more_worlds_begin_with_the_same_ones(load, run):
+def test_more_worlds_begin_with_the_same_ones(load, run, monkeypatch):
+    monkeypatch.setattr(job_settings, "NULL_WORLDS", 6)
     few, many = run(load()).facts, run(load(), quick=False).facts
     for short, long in zip(few.nulls, many.nulls, strict=True):
         assert long.values[:4] == short.values
-        assert len(long.values) == 100
+        assert len(long.values) == 6
     # The first of five seeds is that of the quick form.
     assert many.evaluation.seeds[:1] == few.evaluation.seeds
     assert {each.kind: len(each.values) for each in many.linear} == {"random_phases": 10, "block_bootstrap": 10}
@@ -217,6 +220,58 @@ def test_an_opened_reserve_is_told_and_counted(load, run, ledger):
     assert len(opened.looks) == 2
     assert opened.facts.hash != closed.facts.hash
     assert opened.facts.nulls == closed.facts.nulls
+
+
+def test_nothing_but_the_opened_accounts_reads_the_reserve(load, run, markets, tmp_path):
+    """With other bars in the reserve, everything before the accounts on it stays as it is, to the last bit."""
+    loaded = load("test_groups: 2}", "test_groups: 2, reserve: 0.2}")
+    other = BarStore(tmp_path / "other")
+    bars = markets.read("MEAN", "1h")
+    random = np.random.default_rng(3)
+    price = bars.close[1199] * np.exp(np.cumsum(random.normal(0, 0.01, 300)))
+    columns = {name: np.concatenate((getattr(bars, name)[:1200], price)) for name in ("open", "high", "low", "close")}
+    other.write(dataclasses.replace(bars, **columns, world=""))
+    for reserve in (False, True):
+        one, two = run(loaded, reserve=reserve).facts, run(loaded, reserve=reserve, bar_store=other).facts
+        assert (one.nulls, one.deflation.sharpe, one.break_even) == (two.nulls, two.deflation.sharpe, two.break_even)
+        assert [own.metrics for own in one.evaluation.paths] == [own.metrics for own in two.evaluation.paths]
+        assert one.data_fingerprint == two.data_fingerprint
+        assert (one.evidence_hash == two.evidence_hash) is not reserve
+        assert (one.reserve_fingerprint == two.reserve_fingerprint) is not reserve
+
+
+def test_an_opened_reserve_that_loses_is_no_edge(load, run, markets, tmp_path):
+    loaded = load("test_groups: 2}", "test_groups: 2, reserve: 0.2}")
+    other, bars = BarStore(tmp_path / "other"), markets.read("MEAN", "1h")
+    price = bars.close[1199] * np.exp(0.002 * np.arange(1, 301))  # a trend, which a reverter loses on
+    columns = {name: np.concatenate((getattr(bars, name)[:1200], price)) for name in ("open", "high", "low", "close")}
+    other.write(dataclasses.replace(bars, **columns, world=""))
+    closed = run(loaded, few=QUICK_WORLDS, bar_store=other).facts
+    assert closed.word == "EDGE", closed.reasons
+    opened = run(loaded, few=QUICK_WORLDS, bar_store=other, reserve=True).facts
+    assert opened.word == "NOT PROVEN"
+    assert [reason.name for reason in opened.reasons] == ["reserve"]
+
+
+def test_the_seed_of_the_worlds_follows_from_the_bars_and_from_nothing_else(load, asked):
+    one = asked(load())
+    assert one.world_seed == int(one.data_fingerprint[:8], 16)
+    assert asked(load("seed: 3", "seed: 4"), seed=9, capital=5.0).world_seed == one.world_seed
+    assert asked(load(*WALK)).world_seed != one.world_seed
+
+
+def test_the_real_bars_are_compared_by_the_median_of_their_seeds(load, run, monkeypatch):
+    ratios = iter([4.0, -1.0, 2.0, 9.0, 3.0])
+    train = verdict_maker.VerdictMaker._train_real
+
+    def changed(maker, setup, trainer):
+        return [dataclasses.replace(own, sharpe=next(ratios)) for own in train(maker, setup, trainer)]
+
+    monkeypatch.setattr(verdict_maker.VerdictMaker, "_train_real", changed)
+    monkeypatch.setattr(job_settings, "NULL_WORLDS", 4)
+    monkeypatch.setattr(verdict_setup, "LINEAR_WORLDS", 1)
+    facts = run(load(), quick=False).facts
+    assert {own.observed for own in (*facts.nulls, *facts.linear)} == {3.0}
 
 
 def test_the_median_account_is_that_of_the_evaluation(load, run):

@@ -59,7 +59,7 @@ def test_all_attempts_of_an_operation_store_one_verdict_and_one_evaluation(job, 
     ("changes", "message"),
     [
         ({"seeds": 4}, "verdict job: seeds must be at least 5, not 4"),
-        ({"quick": True, "worlds": 200}, "verdict job: the quick form decides `worlds` itself"),
+        ({"quick": True, "seeds": 6}, "verdict job: the quick form has one seed"),
         ({"model": "waves/1"}, "verdict job: model is not known"),
         ({"strategy": ""}, "verdict job: strategy"),
     ],

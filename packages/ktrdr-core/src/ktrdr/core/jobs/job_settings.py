@@ -17,11 +17,10 @@ from ktrdr.core.jobs.refusals import validator
 from ktrdr.core.jobs.request_bounds import FewKeys, few
 from ktrdr.core.limits import (
     FEWEST_VERDICT_SEEDS,
-    FEWEST_WORLDS,
     LARGEST_SEED,
     MOST_EPOCHS,
     MOST_SEEDS,
-    MOST_WORLDS,
+    NULL_WORLDS,
     QUICK_WORLDS,
 )
 from ktrdr.core.names import DEVICE_PATTERN, REFERENCE_PATTERN, SYMBOL_PATTERN, check_symbol
@@ -250,31 +249,21 @@ class VerdictSettings(EvaluationSettings):
         le=MOST_SEEDS,
         description="Trainings of each fold, with as many seeds from the seed on; 1 with quick.",
     )
-    worlds: int = Field(
-        default=FEWEST_WORLDS,
-        ge=FEWEST_WORLDS,
-        le=MOST_WORLDS,
-        description=f"Null worlds of each family; {QUICK_WORLDS} with quick.",
-    )
     quick: StrictBool = Field(
-        default=False, description="A quick form: one seed, and fewer null worlds, which tell less."
+        default=False,
+        description=f"A quick form: one seed, and {QUICK_WORLDS} null worlds of each family in place of {NULL_WORLDS}.",
     )
 
     @model_validator(mode="after")
     def _quick_alone(self) -> Self:
-        given = [name for name in ("seeds", "worlds") if getattr(self, name) != type(self).model_fields[name].default]
-        if self.quick and given:
-            raise PydanticCustomError(
-                "superfluous",
-                "the quick form decides `{field}` itself; leave out `{field}` or `quick`",
-                {"field": given[0]},
-            )
+        if self.quick and self.seeds != FEWEST_VERDICT_SEEDS:
+            raise PydanticCustomError("superfluous", "the quick form has one seed; leave out `seeds` or `quick`")
         return self
 
     @property
     def worlds_used(self) -> int:
         """Number of null worlds of each family."""
-        return QUICK_WORLDS if self.quick else self.worlds
+        return QUICK_WORLDS if self.quick else NULL_WORLDS
 
     def evaluation(self) -> EvaluationSettings:
         """Return the settings of the evaluation that the verdict rests on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ktrdr.core.limits import FEWEST_TRADES, FEWEST_WORLDS
+from ktrdr.core.limits import FEWEST_TRADES, NULL_WORLDS
 from ktrdr.core.short_texts import counted
 from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.evidence import Evidence
@@ -45,6 +45,7 @@ def conditions_of_edge(evidence: Evidence) -> tuple[Condition, ...]:
         *(_null_worlds(family, by_family.get(family)) for family in FAMILIES),
         _deflated(evidence.deflation),
         _track_record(evidence.deflation),
+        *([] if evidence.reserve_return is None else [_reserve(evidence.reserve_return)]),
     )
 
 
@@ -139,6 +140,22 @@ def _profit(total: float | None, trades: int) -> Condition:
     )
 
 
+def _reserve(total: float) -> Condition:
+    met = total > 0
+    figure = beside(total, 0, "%", 1)
+    return Condition(
+        name="reserve",
+        title="profit on the reserve",
+        met=met,
+        sentence="on the opened reserve, bars that nothing was trained or chosen on, the account "
+        + (f"earns {figure}" if met else f"does not earn: {figure}")
+        + " after costs",
+        change="" if met else "the reserve is opened now: only bars that are still to come can speak against it",
+        found=figure,
+        needed="above 0%",
+    )
+
+
 def _null_worlds(family: Family, worlds: NullWorlds | None) -> Condition:
     name, title, needed = f"null_{family}", f"beats chance ({FAMILIES[family]})", f"at most {_P}"
     if worlds is None:
@@ -173,7 +190,7 @@ def _how_to_beat(worlds: NullWorlds) -> str:
         if None in worlds.values:
             return "the training fails on too many copies: lower `training.learning_rate`, or use longer data"
         return f"p can be {_P} from {math.ceil(1 / LARGEST_P) - 1} copies on"
-    exact = ", and more copies tell it more exactly" if len(worlds.values) < FEWEST_WORLDS else ""
+    exact = ", and more copies tell it more exactly" if len(worlds.values) < NULL_WORLDS else ""
     return (
         f"p is at most {_P} for a Sharpe ratio above {beside(mark, worlds.observed)}, and that training has"
         f" {beside(worlds.observed, mark)} on the real bars; longer data lower that mark{exact}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Evidence:
         total_return: of the median account after costs, 0.1 for 10 %; ``None`` where it is not known.
         trades: number of trades of the median account.
         paid: commission and slippage together, as a share of the traded value per side.
+        reserve_return: total return on the opened reserve after costs, the median of the seeds; ``None`` if the reserve
+            is closed.
     """
 
     validity: tuple[ValidityFinding, ...]
@@ -31,6 +34,7 @@ class Evidence:
     total_return: float | None = None
     trades: int = 0
     paid: float = 0.0
+    reserve_return: float | None = None
 
 
 def evidence_from(
@@ -60,4 +64,15 @@ def evidence_from(
         total_return=metrics.get("total_return"),
         trades=int(metrics.get("trades") or 0),
         paid=evaluation.account["commission"] + evaluation.account["slippage"],
+        reserve_return=_on_reserve(evaluation),
+    )
+
+
+def _on_reserve(evaluation: EvaluationFacts) -> float | None:
+    reserve = evaluation.reserve
+    if reserve is None or not reserve.seeds:
+        return None
+    # An account without a return has lost everything.
+    return statistics.median(
+        -1.0 if (own := each.metrics.get("total_return")) is None else own for each in reserve.seeds
     )

@@ -57,7 +57,7 @@ def recounted_verdict(result: Mapping[str, Any], count: TrialCount, opened: Tria
                 seeds=facts.seeds,
                 worlds=facts.worlds,
                 account=facts.account,
-                reserve=evaluation.reserve is not None and bool(evaluation.reserve.seeds),
+                reserve=facts.reserve_fingerprint,
                 other_trials=TrialCount.from_json(dict(evaluation.trial_count)).number - 1,
                 versions=facts.provenance.environment.packages,
             ),

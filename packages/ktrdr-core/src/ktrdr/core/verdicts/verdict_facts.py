@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from ktrdr.core.verdicts.break_even import break_even_of
 from ktrdr.core.verdicts.deflation import deflation_of
 from ktrdr.core.verdicts.evidence import evidence_from
 from ktrdr.core.verdicts.median_account import median_account
-from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS, linear_worlds, null_worlds
+from ktrdr.core.verdicts.null_evidence import FAMILIES, LINEAR_KINDS, linear_worlds, null_worlds, observed_ratio
 from ktrdr.core.verdicts.permuted_entries import permuted_entries_of
 from ktrdr.core.verdicts.questions import questions_of
 from ktrdr.core.verdicts.rule import Ruling, rule
@@ -63,7 +62,7 @@ class Found:
 
     Attributes:
         evaluation: the evaluation; its look has been recorded.
-        observed: accounts on the real bars by the training of the worlds, one for each seed.
+        observed: accounts on the real bars by the training of the worlds, one for each seed; fewer than half failed.
         worlds: the account of each world.
     """
 
@@ -111,7 +110,7 @@ def found_verdict(
         kind: [own.sharpe for (each, _), own in found.worlds.items() if each == kind]
         for kind in (*FAMILIES, *LINEAR_KINDS)
     }
-    observed = statistics.fmean(own.sharpe for own in found.observed if own.sharpe is not None)
+    observed = observed_ratio([own.sharpe for own in found.observed])
     nulls = null_worlds(observed, values)
     superior, overfitting, notes = trial_evidence(question.trials, evaluation.looks[0], seed=setup.world_seed)
     facts = _facts(
@@ -159,7 +158,7 @@ def _facts(
                 seeds=setup.seeds,
                 worlds=settings.worlds_used,
                 account=account,
-                reserve=settings.reserve,
+                reserve=setup.reserve_fingerprint,
                 other_trials=other_trials,
                 versions=provenance.environment.packages,
             ),
@@ -173,6 +172,7 @@ def _facts(
             "timeframe": evaluation.strategy.training_data.base_timeframe,
             "world": common_world(setup.base.values()),
             "data_fingerprint": setup.data_fingerprint,
+            "reserve_fingerprint": setup.reserve_fingerprint,
             "account": account,
             "validity": tuple(validity),
             "conditions": ruling.conditions,
@@ -215,6 +215,6 @@ def _curves(setup: VerdictSetup, found: Found) -> VerdictCurves:
         curves.time[rows],
         curves.equity[:, rows] / capital,
         curves.buy_and_hold[rows] / capital,
-        np.stack([own.equity for own in found.observed]),
+        np.stack([own.equity for own in found.observed if len(own.equity)]),
         {kind: np.stack(own) if own else np.zeros((0, len(rows))) for kind, own in worlds.items()},
     )

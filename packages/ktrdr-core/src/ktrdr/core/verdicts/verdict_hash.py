@@ -32,7 +32,7 @@ def verdict_hash(
     seeds: Sequence[int],
     worlds: int,
     account: Mapping[str, float],
-    reserve: bool,
+    reserve: str,
     other_trials: int,
     versions: Mapping[str, str],
 ) -> str:
@@ -44,7 +44,7 @@ def verdict_hash(
         seeds: of the trainings.
         worlds: number of null worlds of each family.
         account: capital and costs.
-        reserve: True if the reserve was opened.
+        reserve: fingerprint of the bars of the opened reserve; empty if it is closed.
         other_trials: number of trials that looked at the bars, without this one.
         versions: versions of the distributions that results depend on.
     """
@@ -69,6 +69,9 @@ def evidence_hash(facts: VerdictFacts) -> str:
         facts: facts of the verdict; their own hashes do not count.
     """
     found = facts.model_dump(mode="json", include=_EVIDENCE)
+    found["reserve"] = None
+    if facts.evaluation is not None and facts.evaluation.reserve is not None:
+        found["reserve"] = facts.evaluation.reserve.model_dump(mode="json", exclude={"opened"})
     found["accounts"] = (
         [] if facts.evaluation is None else [own.model_dump(mode="json") for own in facts.evaluation.paths]
     )

@@ -33,7 +33,7 @@ from ktrdr.core.verdicts.verdict_setup import VerdictSetup, set_up_verdict, worl
 from ktrdr.core.verdicts.world_batches import WorldBatches, most_worlds_at_once
 from ktrdr.core.verdicts.world_log import World, WorldLog, left_by_verdict
 from ktrdr.core.verdicts.world_maker import WorldMaker
-from ktrdr.core.verdicts.world_trainings import WorldAccount, WorldTrainer
+from ktrdr.core.verdicts.world_trainings import WorldAccount, WorldTrainer, world_inputs
 from ktrdr.core.work.cancellation import Cancellation
 from ktrdr.core.work.progress import NO_PROGRESS, Progress, ProgressEvent
 from ktrdr.core.work.steps import Steps
@@ -187,16 +187,18 @@ class VerdictMaker:
             return run(resume=False)
 
     def _train_real(self, setup: VerdictSetup, trainer: WorldTrainer) -> list[WorldAccount]:
-        """Return the accounts on the real bars by the training of the worlds, one for each seed that could train."""
+        """Return the accounts on the real bars by the training of the worlds, one for each seed."""
         self._progress(ProgressEvent("real bars"))
-        (accounts,) = trainer.accounts([setup.evaluation.bars], setup.seeds, self._progress)
-        known = [account for account in accounts if account.sharpe is not None]
-        if not known:
+        # Longer bars are resampled, as in worlds: what only stored ones have must not count as better than chance.
+        bars = world_inputs(setup.folds, setup.base)
+        (accounts,) = trainer.accounts([bars], setup.seeds, self._progress)
+        if 2 * sum(account.sharpe is None for account in accounts) >= len(accounts):
             raise BadInputError(
-                f"strategy `{self._strategy.name}`: no training on the {len(setup.folds.plan.folds)} folds of the null"
-                " worlds succeeded with the real bars; use more bars, or lower `training.learning_rate`"
+                f"strategy `{self._strategy.name}`: the training on the {len(setup.folds.plan.folds)} folds of the null"
+                " worlds failed with half of the seeds on the real bars; use more bars, or lower"
+                " `training.learning_rate`"
             )
-        return known
+        return accounts
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

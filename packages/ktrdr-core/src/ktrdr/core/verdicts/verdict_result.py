@@ -83,7 +83,7 @@ class NullWorlds(_Part):
 
     Attributes:
         family: kind of the copies.
-        observed: annual Sharpe ratio after costs on the real bars, by the same training: of several seeds the mean.
+        observed: annual Sharpe ratio after costs on the real bars, by the same training: of several seeds the median.
         values: that of each copy, in the order of their numbers. An account that never trades has 0; null where the
             training failed, which counts as at least as good.
         p: ``(1 + copies at least as good) / (1 + copies)``.
@@ -230,6 +230,7 @@ class VerdictFacts(_Part):
         symbols, timeframe: the data.
         world: name of the synthetic market; empty for imported bars.
         data_fingerprint: sha256 of the content of the bars before the reserve.
+        reserve_fingerprint: the same of the bars of the opened reserve; empty if it is closed.
         account: capital, commission and slippage.
         validity: the checks of validity.
         conditions: the conditions of an edge; empty if the verdict is INVALID.
@@ -264,6 +265,7 @@ class VerdictFacts(_Part):
     timeframe: str
     world: str = ""
     data_fingerprint: str
+    reserve_fingerprint: str = ""
     account: dict[str, float]
     validity: tuple[ValidityFinding, ...]
     conditions: tuple[Condition, ...] = ()

@@ -50,6 +50,15 @@ class VerdictSetup:
         """Fingerprint of the bars before the reserve."""
         return fingerprint(bars_digest(bars) for own in self.evaluation.bars.values() for bars in own.values())
 
+    @cached_property
+    def reserve_fingerprint(self) -> str:
+        """Fingerprint of the bars of the reserve, if it is opened; else empty. Those of a closed one are not read."""
+        start = self.evaluation.plan.reserve
+        if start is None or not self.settings.reserve:
+            return ""
+        stored = self.evaluation.stored.values()
+        return fingerprint(bars_digest(bars.between(start, None)) for own in stored for bars in own.values())
+
     @property
     def world_seed(self) -> int:
         """Seed of the worlds. It follows from the bars, so that nobody can choose it."""
