@@ -1,6 +1,6 @@
 """How often a verdict says EDGE: where no direction can be predicted, and where an edge has a known size.
 
-    python benchmarks/verdict_calibration.py [--results FILE] [--minutes M]
+    python benchmarks/verdict_calibration.py [--only PART] [--results FILE] [--minutes M]
     python benchmarks/verdict_calibration.py --tune [--results FILE] [--minutes M]
     python benchmarks/verdict_calibration.py --fixed
     python benchmarks/verdict_calibration.py --page
@@ -27,7 +27,7 @@ from calibration.counts import BLOCKS, verdicts_of
 from calibration.engine import embedded, kept, work
 from calibration.judging import STRATEGY, judged
 from calibration.tuning import interpolated, traded, tuning_worlds
-from calibration.worlds import STRENGTHS, World, fixed_worlds, planned
+from calibration.worlds import FALSE_ALARMS, POWER, STRENGTHS, World, fixed_worlds, planned
 from page import filled
 from run import commit, machine, now, versions
 
@@ -56,18 +56,27 @@ def left(worlds: Sequence[World], lines: Sequence[Mapping[str, Any]], tune: bool
     ]
 
 
-def _of() -> str:
-    """Return what the results depend on beside the code: a hash of strategy and strengths."""
-    return hashlib.sha256(STRATEGY.read_bytes() + STRENGTHS.read_bytes()).hexdigest()[:16]
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def begun(path: Path, lines: Sequence[Mapping[str, Any]], of: str) -> None:
+def begun(path: Path, lines: Sequence[Mapping[str, Any]], strategy: str, strengths: str) -> None:
     """Append a line for this run.
 
+    Args:
+        path: the results.
+        lines: those that it has.
+        strategy: hash of the strategy, which all lines depend on.
+        strengths: hash of the strengths, which the worlds with an edge depend on; empty for the tuning that finds them.
+
     Raises:
-        SystemExit: the lines of the file are of another strategy or of other strengths.
+        SystemExit: lines of the file are of another strategy or of other strengths.
     """
-    if any("run" in line and line["run"]["of"] != of for line in lines):
+    runs = [line["run"] for line in lines if "run" in line]
+    others = any(run["strategy"] != strategy for run in runs)
+    if any(row["part"] == POWER for row in verdicts_of(lines) if "part" in row):
+        others |= any(run["strengths"] != strengths for run in runs)
+    if others:
         raise SystemExit(f"{path} has results of another strategy or of other strengths: choose another --results")
     known = versions()
     line = {
@@ -75,7 +84,8 @@ def begun(path: Path, lines: Sequence[Mapping[str, Any]], of: str) -> None:
         "date": now(),
         "machine": machine(),
         "versions": {name: known[name] for name in PACKAGES if name in known},
-        "of": of,
+        "strategy": strategy,
+        "strengths": strengths,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
@@ -102,6 +112,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="write the strengths of the worlds with an edge")
     parser.add_argument("--fixed", action="store_true", help="write the words and figures of the fixed worlds")
     parser.add_argument("--page", action="store_true", help="write the page alone")
+    parser.add_argument("--only", choices=[FALSE_ALARMS, POWER], help="judge the worlds of this part only")
     parser.add_argument("--results", type=Path, help="keep the lines in this file, and go on from it")
     parser.add_argument("--minutes", type=float, default=FOUR_HOURS, help="begin no world after so many minutes")
     given = parser.parse_args()
@@ -114,17 +125,21 @@ def main() -> None:
         return
     lines = kept(path)
     worlds = left(tuning_worlds() if given.tune else planned(), lines, given.tune)
-    # The strengths are what the tuning finds, so its lines depend on the strategy alone.
-    begun(path, lines, hashlib.sha256(STRATEGY.read_bytes()).hexdigest()[:16] if given.tune else _of())
+    if given.only is not None:
+        worlds = [world for world in worlds if world.part == given.only]
+    begun(path, lines, _hash(STRATEGY), "" if given.tune else _hash(STRENGTHS))
     with embedded() as engine:
         whole = work(engine, traded if given.tune else judged, worlds, path, 60 * given.minutes, _told)
-    if not whole:
+    if not whole and given.tune:
         raise SystemExit(f"the time is up: {path} is not complete; the same command goes on")
     if given.tune:
         found = interpolated(verdicts_of(kept(path)))
         STRENGTHS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     else:
+        # What was judged so far is published, with its number of worlds.
         _write_page(path)
+        if not whole:
+            print(f"The time is up: {path} is not complete; the same command goes on.")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from calibration.judging import TRIALS
 from calibration.processes import EDGES, NO_DIRECTION
 from calibration.worlds import FALSE_ALARMS, LONG, PERIODS, POWER, SHARPES, planned, strengths_of
 from ktrdr.core.backtesting.metrics.sharpe import expected_maximum
-from ktrdr.core.verdicts.edge_conditions import LEAST_PROBABILITY
+from ktrdr.core.limits import FEWEST_TRADES
+from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.verdict_result import EXIT_STATUS
 
 __all__ = ["BLOCKS", "at_least", "false_alarms", "in_theory", "power", "verdicts_of"]
@@ -51,7 +52,9 @@ def false_alarms(lines: Sequence[Mapping[str, Any]]) -> str:
     every = [row for row in verdicts_of(lines) if row["part"] == FALSE_ALARMS]
     groups = [(family, [row for row in every if row["family"] == family]) for family in NO_DIRECTION]
     table = []
-    for name, rows in (*groups, ("all", every)):
+    # The others cannot be EDGE: an account that hardly trades makes a rule look better than it is.
+    active = [row for row in every if (row["trades"] or 0) >= FEWEST_TRADES]
+    for name, rows in (*groups, ("all", every), (f"all with {FEWEST_TRADES} trades or more", active)):
         if rows:
             words = Counter(row["words"][0] for row in rows)
             bound = f"{at_least(words['EDGE'], len(rows)):.1%}"

@@ -98,13 +98,17 @@ def test_a_stopped_run_goes_on_and_no_world_is_judged_twice(tmp_path):
     assert not verdict_calibration.left(planned, engine.kept(path))
 
 
-def test_results_of_another_strategy_are_not_gone_on_with(tmp_path):
+def test_results_of_another_strategy_or_of_other_strengths_are_not_gone_on_with(tmp_path):
     path = tmp_path / "results.jsonl"
-    verdict_calibration.begun(path, [], "one")
-    verdict_calibration.begun(path, engine.kept(path), "one")
+    verdict_calibration.begun(path, [], "one", "weak")
+    # Worlds without an edge do not depend on the strengths.
+    verdict_calibration.begun(path, engine.kept(path), "one", "strong")
     with pytest.raises(SystemExit, match="another strategy"):
-        verdict_calibration.begun(path, engine.kept(path), "other")
-    assert [line["run"]["of"] for line in engine.kept(path)] == ["one", "one"]
+        verdict_calibration.begun(path, engine.kept(path), "other", "strong")
+    assert [line["run"]["strengths"] for line in engine.kept(path)] == ["weak", "strong"]
+    lines = [*engine.kept(path), line(worlds.POWER, "autoregressive", 1, "EDGE")]
+    with pytest.raises(SystemExit, match="other strengths"):
+        verdict_calibration.begun(path, lines, "one", "strong")
 
 
 @pytest.mark.slow
@@ -119,19 +123,21 @@ def test_two_processes_of_a_cluster_work(tmp_path):
 
 def line(part, family, target, word, *, seed=0, sharpe=1.0):
     own = {"part": part, "family": family, "period": "3 years of hours", "target": target, "seed": seed}
-    return own | {"words": [word, "NOT PROVEN", "NONE"], "sharpe": sharpe, "seconds": 1800.0}
+    own |= {"words": [word, "NOT PROVEN", "NONE"], "trades": 30 if seed < 4 else 2}
+    return own | {"sharpe": sharpe, "seconds": 1800.0}
 
 
 def test_false_alarms_are_counted_with_their_exact_bound():
     lines = [line("false alarms", "normal", 0, "EDGE" if seed < 2 else "NONE", seed=seed) for seed in range(20)]
     lines += [line("false alarms", "garch", 0, "INVALID", seed=seed) for seed in range(5)]
-    _, _, normal, garch, every = counts.false_alarms([{"run": {}}, *lines]).splitlines()
+    _, _, normal, garch, every, active = counts.false_alarms([{"run": {}}, *lines]).splitlines()
     # By hand: the share at which two or more of 20 come with a probability of 5 %.
     bound = counts.at_least(2, 20)
     assert 1 - (1 - bound) ** 20 - 20 * bound * (1 - bound) ** 19 == pytest.approx(0.05)
     assert normal == f"| normal | 20 | 2 | {bound:.1%} | 10.0% | 0.0% | 90.0% | 0.0% |"
     assert garch == "| garch | 5 | 0 | 0.0% | 0.0% | 0.0% | 0.0% | 100.0% |"
     assert every.startswith("| all | 25 | 2 | ")
+    assert active.startswith("| all with 30 trades or more | 8 | 2 | ")
 
 
 def test_power_is_counted_beside_theory():

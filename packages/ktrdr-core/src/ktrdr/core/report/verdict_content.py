@@ -20,7 +20,8 @@ from ktrdr.core.validation.evaluation_sentences import (
     reserve_sentence,
     validation_in_words,
 )
-from ktrdr.core.verdicts.edge_conditions import LARGEST_P, LEAST_PROBABILITY
+from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
+from ktrdr.core.verdicts.edge_conditions import LARGEST_P
 from ktrdr.core.verdicts.figures_beside import beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES, at_least_as_good
 from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict

@@ -12,18 +12,16 @@ from collections.abc import Sequence
 
 from ktrdr.core.limits import FEWEST_TRADES, FEWEST_WORLDS
 from ktrdr.core.short_texts import counted
+from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.evidence import Evidence
 from ktrdr.core.verdicts.figures_beside import beside, probability_beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES, Family, at_least_as_good
 from ktrdr.core.verdicts.verdict_result import Condition, Deflation, NullWorlds, ValidityFinding
 
-__all__ = ["LARGEST_P", "LEAST_PROBABILITY", "conditions_of_edge", "mark_to_beat"]
+__all__ = ["LARGEST_P", "conditions_of_edge", "mark_to_beat"]
 
 LARGEST_P = 0.05
 """Largest p-value of a family of null worlds with which there is an edge."""
-
-LEAST_PROBABILITY = 0.95
-"""Smallest deflated probability with which there is an edge."""
 
 _P = f"{LARGEST_P:.0%}"
 _NO_RATIO = "it can be told of an account whose equity changes over 20 bars or more"
