@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_run_is_not_used_and_not_touched(tmp_path):
     leave(tmp_path)
     with (
         pytest.raises(
-            NothingToResumeError, match="with another strategy, data, seed, number of seeds, backend or kind"
+            NothingToResumeError, match="with another strategy, data, seed, number of seeds, backend, kind of device or"
         ),
         reserve_checkpoint(tmp_path, "waves", "x" * 24, resume=True),
     ):

@@ -7,6 +7,7 @@ distributions provide, or that is built in, raises an error that names both when
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 from ktrdr.core.errors import BadInputError, PluginError, one_line
 from ktrdr.core.indicators import momentum, statistics, trend, volatility, volume
+from ktrdr.core.indicators.indicator_code import IndicatorCode, code_digest
 from ktrdr.core.indicators.types import IndicatorType
 from ktrdr.core.parameters import did_you_mean
 from ktrdr.core.plugins.discovery import INDICATOR_GROUP, PluginRecord, discover
@@ -54,6 +56,7 @@ class IndicatorRegistry:
         self._path = path
         self._environ = environ
         self._loaded: dict[str, IndicatorType] = {}
+        self._digests: dict[str, str | None] = {}
 
     def names(self) -> tuple[str, ...]:
         """Return the built-in names, then those of usable user indicators, without importing them."""
@@ -89,6 +92,8 @@ class IndicatorRegistry:
             raise PluginError(f"indicator `{resolved}`: {obstacle}")
         if resolved not in self._loaded:
             self._loaded[resolved] = _load(resolved, records[0])
+            # Read at once: a process goes on with the code that it has imported, even if the file changes.
+            self._digests[resolved] = code_digest(records[0].module.partition(":")[0], self._loaded[resolved])
         return self._loaded[resolved]
 
     def unknown(self, name: str) -> str:
@@ -106,6 +111,16 @@ class IndicatorRegistry:
         """Return the distribution of a type, with its version if it is not ``ktrdr-core``."""
         records = self._records.get(name) if self.is_foreign(name) else None
         return "ktrdr-core" if records is None else records[0].origin
+
+    def code(self, name: str) -> IndicatorCode:
+        """Return the identity of the code of the user indicator called ``name``, which is imported.
+
+        One that cannot be used has no digest: whoever computes it is told why.
+        """
+        with contextlib.suppress(PluginError):
+            self.get(name)
+        record = self._records[name][0]
+        return IndicatorCode(record.distribution, record.version, self._digests.get(name))
 
     def problems(self) -> dict[str, str]:
         """Return why user indicators cannot be used, by name; indicators are not imported to find out."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.used_code import used_code
 
 __all__ = ["choice_hash", "choice_of", "hash_choice"]
 
@@ -21,13 +22,14 @@ def choice_hash(strategy: Strategy) -> str:
     """Return the SHA-256 (hex) of everything that a researcher chooses in a strategy.
 
     The name, the description, ``deployment`` and the seed are left out. The order of keys does not change the hash,
-    and neither does writing a default value explicitly.
+    and neither does writing a default value explicitly. The code of user indicators is part of it, as it is installed
+    now: other code is another choice.
     """
     return hash_choice(choice_of(strategy))
 
 
 def choice_of(strategy: Strategy, *, only: Collection[str] | None = None) -> dict[str, Any]:
-    """Return the chosen sections of a strategy as a JSON-ready map.
+    """Return the chosen sections of a strategy as a JSON-ready map; beside `indicators`, the code of user indicators.
 
     Args:
         strategy: the strategy to read.
@@ -40,6 +42,9 @@ def choice_of(strategy: Strategy, *, only: Collection[str] | None = None) -> dic
         del chosen["validation"]
     if "training" in chosen:
         chosen["training"] = strategy.training.model_dump(mode="json", exclude=_IGNORED_IN_TRAINING)
+    # Strategies with built-in indicators alone keep the hash that they had before code was part of it.
+    if "indicators" in chosen and (code := used_code(strategy)):
+        chosen["indicator_code"] = {name: list(own) for name, own in code.items()}
     return chosen
 
 

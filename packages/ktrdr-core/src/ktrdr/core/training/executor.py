@@ -26,6 +26,7 @@ from ktrdr.core.models.model_warnings import baseline_warnings, equal_members_wa
 from ktrdr.core.plugins.contract import Device, Member, ModelType, PluginInfo, TrainedModel, TrainingData, TrainingTask
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.model import EnsembleSection, Strategy
+from ktrdr.core.strategy.used_code import unread_code_warnings
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.evaluated_source import EvaluatedSource
@@ -193,6 +194,7 @@ class TrainingExecutor:
             model = kept.model
             warnings = (
                 *data_warnings,
+                *unread_code_warnings(self.strategy),
                 *kept.warnings,
                 *equal_members_warnings(plan.model_type.name, kept.members),
                 *_size_warnings(plan, samples, model),

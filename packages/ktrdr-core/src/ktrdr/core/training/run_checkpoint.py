@@ -1,4 +1,4 @@
-"""Lookup of the checkpoint of a run: same strategy, data, seed, number of seeds, backend and kind of device."""
+"""Lookup of the checkpoint of a run: same strategy, code of its indicators, data, seed, backend and device."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ktrdr.core.errors import BadInputError
 from ktrdr.core.home import home_directory
 from ktrdr.core.plugins.contract import Device, PluginInfo
 from ktrdr.core.strategy.model import Strategy
+from ktrdr.core.strategy.used_code import used_code
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.stored_members import member_directories
 
@@ -58,6 +59,9 @@ def run_key(strategy: Strategy, fingerprint: str, plugin: PluginInfo, device: De
     # Runs of strategies without the section keep the key that they had before there was one.
     if snapshot["validation"] is None:
         del snapshot["validation"]
+    # As do those of strategies without user indicators.
+    if code := used_code(strategy):
+        snapshot["indicator_code"] = code
     run: list[Any] = [snapshot, strategy.decisions.output_format, fingerprint, plugin.name, plugin.version, device.kind]
     if seeds is not None:
         run.append(seeds)
@@ -119,7 +123,8 @@ def _claim(
     raise NothingToResumeError(
         f"there is nothing to resume: no checkpoint of this run of `{name}` is in {root}"
         + (
-            ", only of runs with another strategy, data, seed, number of seeds, backend or kind of device"
+            ", only of runs with another strategy, data, seed, number of seeds, backend, kind of device or code of an"
+            " indicator"
             if others
             else ""
         )

@@ -12,6 +12,7 @@ from ktrdr.core.backtesting.backtest_look import account_terms
 from ktrdr.core.backtesting.data_warnings import data_warnings
 from ktrdr.core.backtesting.metrics import METRICS
 from ktrdr.core.data.worlds import common_world
+from ktrdr.core.strategy.used_code import unread_code_warnings
 from ktrdr.core.training.provenance import describe_environment, git_state
 from ktrdr.core.validation.evaluation_parts import Curves, OutOfSample
 from ktrdr.core.validation.evaluation_result import (
@@ -66,6 +67,7 @@ def evaluation_facts(
     spent = int((accounts.equity <= 0).any(axis=1).sum())
     warnings = (
         *data_warnings(strategy, list(data.base.values()), [0] * len(data.base), data.pipeline.warmup, data.losses),
+        *unread_code_warnings(strategy),
         *trained.failures,
         *seed_warnings(setup.model_type.name, folds),
         *fold_warnings(folds, len(setup.task.feature_ids), output, found.metrics, found.baselines),

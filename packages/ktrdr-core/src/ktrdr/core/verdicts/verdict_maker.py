@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ktrdr.core import __version__
 from ktrdr.core.cache.array_cache import NO_CACHE, ArrayCache
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.errors import BadInputError
@@ -212,4 +213,4 @@ def _key(setup: VerdictSetup) -> str:
     evaluation = setup.evaluation
     training = run_key(evaluation.strategy, setup.data_fingerprint, evaluation.plugin, evaluation.device)
     account = setup.account.model_dump(mode="json", include={"capital", "commission", "slippage"})
-    return digest(["verdict", training, choice_hash(evaluation.strategy), account])[:24]
+    return digest(["verdict", __version__, training, choice_hash(evaluation.strategy), account])[:24]
