@@ -31,7 +31,10 @@ def overlap(one: Span, two: Span) -> bool:
 
 
 def expected(recorded: list[Look], span: Span) -> tuple[int, float | None]:
-    """Count the trials among looks in the order of their recording, and the spread of their Sharpe ratios on bars as long."""
+    """Count the trials among looks in the order of their recording, and the spread of their Sharpe ratios.
+
+    The ratios are those of bars as long as ``span``.
+    """
     distinct: dict[str, Look] = {}
     for look in recorded:
         distinct.setdefault(look.trial, look)
