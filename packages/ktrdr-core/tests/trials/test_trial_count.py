@@ -7,6 +7,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,10 @@ def overlap(one: Span, two: Span) -> bool:
 
 
 def expected(recorded: list[Look], span: Span) -> tuple[int, float | None]:
-    """Count the trials among looks in the order of their recording, and the spread of their Sharpe ratios."""
+    """Count the trials among looks in the order of their recording, and the spread of their Sharpe ratios.
+
+    The ratios are those of bars as long as ``span``.
+    """
     distinct: dict[str, Look] = {}
     for look in recorded:
         distinct.setdefault(look.trial, look)
@@ -43,7 +47,10 @@ def expected(recorded: list[Look], span: Span) -> tuple[int, float | None]:
         partner = first.get((look.fitted, False))
         if look is first.get((look.fitted, True)) and partner is not None and overlap(partner.span, span):
             number -= 1
-    ratios = [look.sharpe for look in seen if look.sharpe is not None]
+    asked = span.end - span.start
+    ratios = [
+        look.sharpe * math.sqrt((look.span.end - look.span.start) / asked) for look in seen if look.sharpe is not None
+    ]
     return number, statistics.stdev(ratios) if len(ratios) > 1 else None
 
 
@@ -152,6 +159,44 @@ def test_a_ratio_of_returns_that_hardly_vary_spoils_no_spread(ledger, look):
     assert (count.known, count.spread) == (4, pytest.approx(math.sqrt(0.5)))
 
 
+def test_trials_of_the_length_of_the_result_have_the_standard_deviation_of_their_ratios(ledger, look):
+    ratios = [0.5, -0.25, 1.75, 1.25]
+    # None of these has the same bars as another.
+    ledger.record(
+        [look(number, sharpe=sharpe, days=(number, number + 9)) for number, sharpe in enumerate(ratios, start=100)]
+    )
+    total, squares = math.fsum(ratios), math.fsum(ratio * ratio for ratio in ratios)
+    found = ledger.count(look(days=(102, 111)).span).spread
+    assert found == math.sqrt((squares - total * total / 4) / 3)
+
+
+@pytest.mark.parametrize("sharpe", [25.0, -30.0])
+def test_a_week_of_luck_spoils_no_spread_of_years(ledger, look, sharpe):
+    years = [look(number, sharpe=0.1 * number, days=(10_000, 12_557)) for number in range(5)]
+    ledger.record(years)
+    before = ledger.count(years[0].span).spread
+    ledger.record([look("a week", sharpe=sharpe, days=(10_500, 10_507))])
+    # The ratio of a week counts as a ratio of 25 / sqrt(2557 / 7) = 1.3 on these seven years.
+    ratios = [*(look.sharpe for look in years), sharpe / math.sqrt(2557 / 7)]
+    found = ledger.count(years[0].span).spread
+    assert before < found == pytest.approx(statistics.stdev(ratios))
+    assert found < 1
+
+
+def test_luck_has_the_spread_of_its_standard_error_whatever_the_lengths(ledger, look):
+    """The ratio of worthless trials has a standard error of 1 over the root of the years."""
+    random = np.random.default_rng(0)
+    looks = []
+    for number, days in enumerate(random.choice([7, 30, 365, 1461], size=400).tolist()):
+        sharpe = float(random.normal() / math.sqrt(days / 365.25))
+        looks.append(look(number, sharpe=sharpe, days=(10_000, 10_000 + days)))
+    ledger.record(looks)
+    for days in (7, 1461):
+        found = ledger.count(look(days=(10_000, 10_000 + days)).span).spread
+        # Four standard errors of a standard deviation of 400 numbers.
+        assert found * math.sqrt(days / 365.25) == pytest.approx(1, abs=4 / math.sqrt(800))
+
+
 def test_what_was_tried_before_the_ledger_is_no_less_than_the_version(place, look):
     ledger = TrialLedger(SQLiteDatabase(place), lambda: [look(model="waves/7", before_ledger=True)])
     known = {model: ledger.count(look().span, model=model).known for model in ("waves/3", "waves/7", "waves/9", "b/5")}
@@ -163,6 +208,7 @@ def test_a_count_in_words_and_as_json(ledger, look):
     count = ledger.count(look().span).with_elsewhere(1_200)
     assert count.statement == "3 trials known to this ledger, 1,200 made elsewhere"
     assert count.number == 1_203 == count.to_json()["number"]
+    assert count.facts["spread"] == "Their Sharpe ratios have a standard deviation of 1.00 on bars as long as these."
     assert TrialCount.from_json(count.to_json()) == count
     assert TrialCount(1, "a").statement == "1 trial known to this ledger"
 

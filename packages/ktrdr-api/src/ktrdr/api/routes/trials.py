@@ -172,7 +172,10 @@ class TrialCountView(BaseModel):
     ledger: Annotated[str, _told("Id of the ledger")]
     spread: Annotated[
         float | None,
-        _told("Standard deviation of the annualized Sharpe ratios of the trials; null if fewer than two have one"),
+        _told(
+            "Standard deviation of the annualized Sharpe ratios of the trials on bars as long as these; null if fewer"
+            " than two have one"
+        ),
     ]
     effective: Annotated[float | None, _told("Equivalent number of independent trials; null if it cannot be computed")]
     chosen_among: Annotated[

@@ -172,7 +172,7 @@ def count(
 
     Returns:
         The count: ``number``, ``statement`` (the number in words), ``spread`` (standard deviation of the annualized
-        Sharpe ratios) and ``effective`` (number of independent trials, by their correlation).
+        Sharpe ratios on bars as long as these) and ``effective`` (number of independent trials, by their correlation).
 
     Raises:
         BadInputError: a symbol or a day is malformed, or the last day is before the first.

@@ -21,7 +21,8 @@ class TrialCount:
     Attributes:
         known: distinct trials, the result's own among them.
         ledger: id of the ledger that knows them.
-        spread: standard deviation of their annualized Sharpe ratios; ``None`` where fewer than two have one.
+        spread: standard deviation of their annualized Sharpe ratios on bars as long as those of the result: each is
+            multiplied by the square root of its length over that of the result. ``None`` where fewer than two have one.
         effective: number of trials that are not alike which these come to; ``None`` where that cannot be told. For
             information: nothing passes because of it.
         elsewhere: trials that the user says were made elsewhere.
@@ -64,7 +65,8 @@ class TrialCount:
         if self.reserve_opened is not None:
             found["reserve"] = f"{counted(self.reserve_opened, 'trial')} looked at the reserve, this one included."
         if self.spread is not None:
-            found["spread"] = f"Their Sharpe ratios have a standard deviation of {self.spread:.2f}."
+            deviation = f"a standard deviation of {self.spread:.2f} on bars as long as these"
+            found["spread"] = f"Their Sharpe ratios have {deviation}."
         if self.effective is not None:
             independent = f"By their correlation they come to {self.effective:,.1f} independent ones"
             found["effective number"] = f"{independent}; all are counted."

@@ -10,7 +10,6 @@ are one trial if both looked at bars of the result.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from ktrdr.core.trials.trial_queries import (
     newest_of_symbol,
     newest_returns,
     overlapping_spans,
+    spread_of,
     text_named,
 )
 from ktrdr.core.trials.trial_sql import BATCH, batches, broken_row, read_meta, select_in, write_meta
@@ -181,6 +181,9 @@ class TrialLedger:
     def count(self, span: Span, *, strategy: str = "", model: str = "", reserve: Span | None = None) -> TrialCount:
         """Return the count of the trials that looked at any bar of ``span``.
 
+        The spread of their Sharpe ratios is that of trials as long as ``span``, see
+        :func:`~ktrdr.core.trials.trial_queries.spread_of`.
+
         Args:
             span: the bars of a result; its own trial has been recorded.
             strategy: hash of the strategy of the result, for ``chosen_among``.
@@ -193,12 +196,7 @@ class TrialLedger:
             spans = overlapping_spans(session, span)
             known = distinct_trials(session, spans)
             known = max(known, floor_of(meta, model))
-            rated = sum(each["rated"] for each in spans.values())
-            total = math.fsum(each["total"] for each in spans.values())
-            squares = math.fsum(each["squares"] for each in spans.values())
-            spread = None
-            if rated > 1:
-                spread = math.sqrt(max(squares - total * total / rated, 0.0) / (rated - 1))
+            spread = spread_of(spans.values(), span)
             correlation = mean_correlation(newest_returns(session, evaluated(spans)))
             chosen_among = most_settings(session, strategy)
             opened = None if reserve is None else distinct_trials(session, overlapping_spans(session, reserve))

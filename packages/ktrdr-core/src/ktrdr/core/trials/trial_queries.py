@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "newest_of_symbol",
     "newest_returns",
     "overlapping_spans",
+    "spread_of",
     "text_named",
 ]
 
@@ -39,7 +41,7 @@ def floor_of(meta: Mapping[str, str], model: str) -> int:
 
 def overlapping_spans(session: Session, span: Span) -> dict[int, dict[str, Any]]:
     """Return the sums of every stored span that overlaps ``span``, by id."""
-    names = ("evaluations", "trainings", "rated", "total", "squares")
+    names = ("opens", "closes", "evaluations", "trainings", "rated", "total", "squares")
     marks = ", ".join("?" * len(span.symbols))
     statement = (
         f"SELECT id, {', '.join(names)} FROM trial_spans WHERE id IN (SELECT span FROM trial_span_symbols"
@@ -49,6 +51,34 @@ def overlapping_spans(session: Session, span: Span) -> dict[int, dict[str, Any]]
         int(number): dict(zip(names, values, strict=True))
         for number, *values in session.execute(statement, (span.world, *span.symbols, span.end, span.start))
     }
+
+
+def spread_of(spans: Iterable[Mapping[str, Any]], span: Span) -> float | None:
+    """Return the standard deviation of annual Sharpe ratios of trials, if all of them were as long as ``span``.
+
+    The standard error of an annual ratio falls with the square root of the length: that of a week is seven times that
+    of a year. D. H. Bailey and M. Lopez de Prado, "The Deflated Sharpe Ratio" (2014), assume trials of one length. This
+    correction is KTRDR's own: each ratio is multiplied by the square root of its length over that of ``span``. What
+    luck makes of it then varies as on bars as long as these, and trials of the same length are as in the source.
+
+    Args:
+        spans: sums of the Sharpe ratios of stored spans, and their first open and last close in seconds.
+        span: the bars of a result.
+
+    Returns:
+        The standard deviation (n - 1); ``None`` for fewer than two ratios.
+    """
+    length = max(span.end - span.start, 1)
+    rated, totals, squares = 0, [], []
+    for each in spans:
+        relative = max(int(each["closes"]) - int(each["opens"]), 1) / length
+        rated += int(each["rated"])
+        totals.append(each["total"] * math.sqrt(relative))
+        squares.append(each["squares"] * relative)
+    if rated < 2:
+        return None
+    total = math.fsum(totals)
+    return math.sqrt(max(math.fsum(squares) - total * total / rated, 0.0) / (rated - 1))
 
 
 def evaluated(spans: Mapping[int, Mapping[str, Any]]) -> list[int]:

@@ -47,9 +47,10 @@ def at_least_as_good(observed: float, worlds: Sequence[float | None]) -> int:
 
     Args:
         observed: statistic of the real bars.
-        worlds: statistics of the worlds; ``None`` where the training failed.
+        worlds: statistics of the worlds; ``None`` where the training failed, and NaN counts as this.
     """
-    return sum(value is None or value >= observed for value in worlds)
+    # Not by `>=`: a ratio that is not a number counts against the strategy, as one that is missing.
+    return sum(value is None or not value < observed for value in worlds)
 
 
 def observed_ratio(seeds: Sequence[float | None]) -> float:
