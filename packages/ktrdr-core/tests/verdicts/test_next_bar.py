@@ -10,7 +10,9 @@ import pytest
 
 from ktrdr.core.data.bars import Bars
 from ktrdr.core.data.sample import sample_bars
+from ktrdr.core.data.timeframe import Timeframe
 from ktrdr.core.features.columns import FeatureColumn, FeatureMatrix
+from ktrdr.core.synthetic.market import market_bars, synthetic_market
 from ktrdr.core.verdicts import next_bar
 from ktrdr.core.verdicts.next_bar import check_next_bar
 from ktrdr.core.verdicts.verdict_result import ValidityFinding
@@ -18,10 +20,12 @@ from ktrdr.core.verdicts.verdict_result import ValidityFinding
 Market = Callable[..., Bars]
 
 
-def check(bars: Bars, **inputs: np.ndarray) -> ValidityFinding:
+def check(bars: Bars, horizon: int = 1, **inputs: np.ndarray) -> ValidityFinding:
     columns = tuple(FeatureColumn(name, "crisp", "1h", name) for name in inputs)
     values = np.stack(list(inputs.values()), axis=1).astype(np.float32)
-    return check_next_bar({bars.symbol: FeatureMatrix(bars.symbol, bars.time, values, columns)}, {bars.symbol: bars})
+    return check_next_bar(
+        {bars.symbol: FeatureMatrix(bars.symbol, bars.time, values, columns)}, {bars.symbol: bars}, horizon
+    )
 
 
 def returns_of(bars: Bars) -> np.ndarray:
@@ -55,6 +59,48 @@ def test_what_a_market_lets_predict_is_clean(market: Market, process: str):
     bars = market(process, 4000)
     mean = np.convolve(bars.close, np.full(20, 0.05))[: len(bars)]
     assert check(bars, move=returns_of(bars), distance=bars.close - mean, price=bars.close).clean
+
+
+@pytest.mark.parametrize("bars_ahead", [2, 5, 7, 10, 14, 24, 30])
+def test_a_return_over_several_bars_is_found(market: Market, bars_ahead: int):
+    bars = market(bars=3000)
+    close = np.log(bars.close)
+    finding = check(bars, table=ahead(close, bars_ahead) - close, past=close - np.roll(close, 5))
+    assert not finding.clean
+    assert finding.sentence.startswith("input `table` of EURUSD knows the ")
+    assert "`past`" not in finding.sentence
+
+
+@pytest.mark.parametrize("bars_ahead", [2, 5, 12, 24, 40])
+def test_a_bar_and_a_price_further_ahead_are_found(market: Market, bars_ahead: int):
+    bars = market(bars=4000)
+    inputs = {"move": ahead(returns_of(bars), bars_ahead), "price": ahead(bars.close, bars_ahead)}
+    finding = check(bars, **inputs, horizon=40)
+    assert f"input `move` of EURUSD knows the bar {bars_ahead} bars ahead" in finding.sentence
+    assert f"input `price` of EURUSD knows the bar {bars_ahead} bars ahead" in finding.sentence
+
+
+def test_the_horizon_of_the_labels_is_looked_at(market: Market):
+    bars = market(bars=6000)
+    close = np.log(bars.close)
+    assert check(bars, table=ahead(close, 60) - close).clean
+    finding = check(bars, table=ahead(close, 60) - close, horizon=60)
+    assert "knows the next 60 bars: its correlation with the return of these bars is 1.00" in finding.sentence
+
+
+@pytest.mark.parametrize("reversion", [0.9, 1.0])
+def test_prices_that_return_at_once_are_clean(reversion: float):
+    made = synthetic_market("mean_reversion", 3, {"reversion": reversion})
+    bars = market_bars(made, "MEAN", Timeframe("1h"), np.datetime64("2018-01-01", "ns"), 4000)
+    mean = np.convolve(bars.close, np.full(20, 0.05))[: len(bars)]
+    assert check(bars, move=returns_of(bars), distance=bars.close - mean, price=bars.close).clean
+
+
+def test_few_independent_returns_are_no_evidence(market: Market):
+    """Over 24 bars, 150 rows have six independent returns, and the price is often correlated with them."""
+    for seed in range(20):
+        bars = market(bars=150, seed=seed)
+        assert check(bars, price=bars.close, mean=np.cumsum(bars.close) / np.arange(1, 151), horizon=24).clean
 
 
 def test_a_strong_trend_does_not_end_after_a_bar(market: Market):

@@ -101,7 +101,7 @@ def test_a_file_of_signals_that_is_one_bar_early(faults_on: Faults, plant: Plant
 
     plant(from_file, "roc")
     faults = faults_on(bars)
-    assert set(faults) == {"next_bar"}
+    assert set(faults) == {"next_bar", "foreign_input"}
     assert "input `1h_roc_5_raw` of EURUSD knows the next bar" in faults["next_bar"]
 
 

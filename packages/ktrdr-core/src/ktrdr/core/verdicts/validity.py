@@ -15,6 +15,7 @@ from ktrdr.core.validation.evaluated_data import EvaluatedData, prepare_data
 from ktrdr.core.validation.evaluation_setup import EvaluationSetup
 from ktrdr.core.validation.fold_samples import fold_rows
 from ktrdr.core.verdicts.bad_ticks import check_bad_ticks
+from ktrdr.core.verdicts.foreign_inputs import check_foreign_inputs
 from ktrdr.core.verdicts.jumps_and_gaps import check_jumps, check_missing_bars
 from ktrdr.core.verdicts.look_ahead_check import check_look_ahead
 from ktrdr.core.verdicts.next_bar import check_next_bar
@@ -64,9 +65,11 @@ def check_validity(
     )
     caches = {symbol: SymbolCache(cache, own) for symbol, own in setup.bars.items()}
     data = prepare_data(setup.pipeline, training, setup.bars, setup.window, caches, steps)
+    horizon = max(own.look_ahead for own in data.labels.values())
     return (
         *ahead,
-        steps.run("next bar", lambda: check_next_bar(data.matrices, data.base)),
+        steps.run("next bar", lambda: check_next_bar(data.matrices, data.base, horizon)),
+        steps.run("foreign inputs", lambda: check_foreign_inputs(setup.strategy, setup.pipeline, setup.bars, stop)),
         steps.run("longer bars", lambda: check_longer_bars(setup.bars)),
         steps.run("clocks", lambda: check_clocks(base)),
         *steps.run("training parts", lambda: _check_parts(setup, data)),
