@@ -6,9 +6,8 @@ Where they differ from us:
   are divided by the errors that it computes itself.
 - arch counts resampled maxima above the observed one; we also count equal ones and the observed one itself, so that no
   p-value is 0, and that of trials that all lost is 1. It draws other resamples, so the p-values agree up to chance.
-- purgedcv's probability of backtest overfitting leaves out logits of 0, the middle of an odd number of trials, which the
-  source and we count. Its minimum track record takes returns to be independent, and
-  has no spread of the trials.
+- purgedcv's probability of backtest overfitting leaves out logits of 0, the middle of an odd number of trials. The
+  source and we count them. Its minimum track record takes returns to be independent, and has no spread of the trials.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 - NOT PROVEN: everything else.
 
 They are asked in this order. No setting turns NOT PROVEN into EDGE: the limits are constants, more null worlds or
-seeds measure the same more exactly, worse evidence never gives a better word, and less of it never gives EDGE. Superior ability,
-overfitting, permuted entries, baselines, the delay and linear worlds are shown only.
+seeds measure the same more exactly, worse evidence never gives a better word, and less of it never gives EDGE.
+Superior ability, overfitting, permuted entries, baselines, the delay and linear worlds are shown only.
 """
 
 from __future__ import annotations
