@@ -30,6 +30,10 @@ def test_a_tie_and_a_failed_world_count_against_the_strategy():
     assert p_value(0.0, [0.0, -1.0, None, 1.0]) == 4 / 5
 
 
+def test_a_world_whose_ratio_is_not_a_number_counts_against_the_strategy():
+    assert p_value(1.0, [0.0, float("nan"), 0.5]) == 2 / 4
+
+
 def test_each_family_has_its_own_p_value_and_kinds_without_worlds_are_left_out():
     first, second = null_worlds(1.0, {"sign_flips": [0.0, 2.0], "garch": [0.0, 0.5, 0.6]})
     assert (first.family, first.p, second.family, second.p) == ("sign_flips", 2 / 3, "garch", 1 / 4)

@@ -34,7 +34,7 @@ def slow(returns, blocks):
         best = there[here.index(max(here))]
         rank = sum(each < best for each in there) + (sum(each == best for each in there) + 1) / 2
         relative = rank / (trials + 1)
-        bad += math.log(relative / (1 - relative)) < -1e-12
+        bad += math.log(relative / (1 - relative)) <= 1e-12
         splits += 1
     return bad / splits, splits
 
@@ -82,9 +82,21 @@ def test_without_skill_it_is_about_a_half():
     assert np.mean(found) == pytest.approx(0.5, abs=4 * np.std(found) / math.sqrt(40))
 
 
-def test_equal_trials_are_at_the_median():
+def test_equal_trials_are_at_the_median_which_counts():
     returns = np.repeat(np.random.default_rng(3).normal(0, 0.01, (64, 1)), 4, axis=1)
-    assert overfitting_of(returns).probability == 0
+    assert overfitting_of(returns).probability == 1
+
+
+def test_the_middle_of_three_trials_counts():
+    """Three trials on two halves: the best of one half is last, first or in the middle in the other."""
+    up, down, flat = [0.03, 0.01], [-0.03, -0.01], [0.001, -0.001]
+    last = np.array([up * 4 + down * 4, down * 4 + up * 4, flat * 8]).T
+    assert overfitting_of(last, 2).probability == 1
+    middle = np.array([up * 8, flat * 8, down * 8]).T
+    assert overfitting_of(middle, 2).probability == 0
+    # The best of the first half is in the middle of the second one, and the best of the second in that of the first.
+    halves = np.array([up * 4 + flat * 4, flat * 4 + up * 4, down * 8]).T
+    assert overfitting_of(halves, 2).probability == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (500, 0), (500, 1), (31, 10)])

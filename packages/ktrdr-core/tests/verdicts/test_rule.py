@@ -111,7 +111,7 @@ def test_the_word_is_that_of_the_documented_rule(evidence: Evidence):
         expected = "INVALID"
     elif edge:
         expected = "EDGE"
-    elif found is not None and found.high < 1:
+    elif found is not None and found.high < 1 and evidence.trades >= 30:
         expected = "NONE"
     else:
         expected = "NOT PROVEN"
@@ -125,7 +125,10 @@ def worse(evidence: Evidence, data: st.DataObject) -> Evidence:
         "fault": lambda: replace(evidence, validity=(*evidence.validity, finding(clean=False))),
         "unchecked": lambda: replace(evidence, validity=()) if all(e.clean for e in evidence.validity) else evidence,
         "free": lambda: replace(evidence, paid=0.0),
-        "trades": lambda: replace(evidence, trades=data.draw(st.integers(0, evidence.trades))),
+        # Too few trades exclude nothing, so they turn NONE into NOT PROVEN.
+        "trades": lambda: replace(
+            evidence, trades=data.draw(st.integers(30 if rule(evidence).word == "NONE" else 0, evidence.trades))
+        ),
         "loss": lambda: replace(
             evidence, total_return=data.draw(NEAR.map(lambda by: (evidence.total_return or 0) - abs(by)))
         ),
@@ -191,6 +194,15 @@ def test_an_edge_comes_before_a_ratio_that_is_small_but_certain():
     free = rule(replace(small, paid=0.0))
     assert free.word == "NONE"
     assert [reason.name for reason in free.reasons] == ["worthwhile", "costs"]
+
+
+def test_few_trades_that_lost_do_not_exclude_an_edge():
+    assert STRONG.deflation is not None
+    low = replace(STRONG, deflation=STRONG.deflation.model_copy(update={"sharpe": -2.0, "low": -3.0, "high": -1.0}))
+    assert rule(replace(low, trades=30, paid=0.0)).word == "NONE"
+    few = rule(replace(low, trades=29, paid=0.0))
+    assert few.word == "NOT PROVEN"
+    assert [reason.name for reason in few.reasons] == ["costs", "trades"]
 
 
 def test_a_fault_comes_before_everything():

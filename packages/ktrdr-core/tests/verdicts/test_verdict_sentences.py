@@ -109,6 +109,6 @@ def test_each_piece_of_evidence_is_a_sentence_with_its_figures():
     )
     overfitting = Overfitting(trials=100, days=700, blocks=16, splits=12_870, probability=0.345)
     assert words.overfitting_sentence(overfitting) == (
-        "In 34.5% of 12,870 splits of 700 days, the best of 100 trials in one half is below the median in the other"
+        "In 34.5% of 12,870 splits of 700 days, the best of 100 trials in one half is not above the median in the other"
         " half."
     )

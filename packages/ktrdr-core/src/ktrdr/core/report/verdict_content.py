@@ -214,7 +214,8 @@ def _shown_only(facts: VerdictFacts) -> Table:
                 "Backtest overfitting (CSCV)",
                 f"{fitted.probability:.1%}",
                 f"In so many of {fitted.splits:,} splits of {counted(fitted.days, 'day')}, the best of"
-                f" {counted(fitted.trials, 'trial')} in one half is below the median in the other; luck gives 50%.",
+                f" {counted(fitted.trials, 'trial')} in one half is not above the median in the other; luck gives"
+                f" {(fitted.trials + 1) // 2 / fitted.trials:.0%}.",
             )
         )
     if (orders := facts.permuted_entries) is not None:

@@ -103,10 +103,12 @@ def _loss(squares: np.ndarray, logits: np.ndarray) -> tuple[float, np.ndarray, n
     variances = np.maximum(1.0 + alpha * after, 1.0 - alpha - beta)
     # Derivatives of the logarithm of each variance by alpha and by beta, then by the logits.
     by_weight = np.stack((after, alpha * _decaying_sums(after, beta))) / variances
-    by_logit = slopes @ by_weight
+    # Not by `@`: its last bits depend on the processor and its threads, and the worlds of a verdict on these.
+    by_logit = np.einsum("ij,jk->ik", slopes, by_weight)
     ratio = squares / variances
     loss = float((np.log(variances) + ratio).mean())
-    return loss, by_logit @ (1.0 - ratio) / len(squares), by_logit @ by_logit.T / len(squares)
+    gradient = np.einsum("ij,j->i", by_logit, 1.0 - ratio) / len(squares)
+    return loss, gradient, np.einsum("ij,kj->ik", by_logit, by_logit) / len(squares)
 
 
 def _logits_of(persistence: float, share: float) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 - INVALID: a check of validity found something. No result out of sample is looked at.
 - EDGE: every condition of :func:`~ktrdr.core.verdicts.edge_conditions.conditions_of_edge` is met.
-- NONE: the upper end of the 90 % interval of the annual Sharpe ratio after costs is below 1.0.
+- NONE: the median account has enough trades, and the upper end of the 90 % interval of its annual Sharpe ratio after
+  costs is below 1.0.
 - NOT PROVEN: everything else.
 
 They are asked in this order. No setting turns NOT PROVEN into EDGE: the limits are constants, more null worlds or
-seeds measure the same more exactly, and worse evidence or less of it never gives a better word. Superior ability,
-overfitting, permuted entries, baselines, the delay and linear worlds are shown only.
+seeds measure the same more exactly, worse evidence never gives a better word, and less of it never gives EDGE.
+Superior ability, overfitting, permuted entries, baselines, the delay and linear worlds are shown only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ktrdr.core.limits import FEWEST_TRADES
 from ktrdr.core.short_texts import counted
 from ktrdr.core.verdicts.edge_conditions import conditions_of_edge
 from ktrdr.core.verdicts.evidence import Evidence
@@ -68,7 +70,8 @@ def rule(evidence: Evidence) -> Ruling:
         unmet = tuple(condition for condition in unmet if condition.name not in _FROM_TRADES)
         unmet = tuple(sorted(unmet, key=lambda condition: condition.name != "trades"))
     found = evidence.deflation
-    if found is not None and found.high < WORTHWHILE_SHARPE:
+    # Few trades may all have lost by bad luck: their interval knows nothing of the profits that did not come.
+    if found is not None and found.high < WORTHWHILE_SHARPE and evidence.trades >= FEWEST_TRADES:
         below = _below(found)
         return Ruling("NONE", _none(found), conditions, (below, *unmet))
     return Ruling("NOT PROVEN", _not_proven(evidence, unmet, conditions), conditions, unmet)

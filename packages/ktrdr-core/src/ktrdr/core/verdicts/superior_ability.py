@@ -48,7 +48,8 @@ def superior_ability_of(returns: np.ndarray, *, seed: int, resamples: int = _RES
         return None
     returns, mean, error = returns[:, varied], mean[varied], error[varied]
     best = max(float((mean / error).max()), 0.0)
-    resampled = stationary_weights(days, length, seed, resamples) @ returns / days
+    # Not by `@`: its last bits depend on the processor and its threads.
+    resampled = np.einsum("ij,jk->ik", stationary_weights(days, length, seed, resamples), returns) / days
     clearly_bad = mean < -error * math.sqrt(2 * math.log(math.log(days)))
     centres = {"lower": np.maximum(mean, 0.0), "consistent": np.where(clearly_bad, 0.0, mean), "upper": mean}
     found = {}
@@ -74,7 +75,7 @@ def _resampled_variance(centred: np.ndarray, length: int) -> np.ndarray:
     lags = np.arange(days)
     weights = 2 * (1 - lags / days) * (1 - 1 / length) ** lags
     weights[0] = 1
-    variance: np.ndarray = weights @ covariance
+    variance: np.ndarray = np.einsum("i,ij->j", weights, covariance)
     return variance
 
 

@@ -159,7 +159,7 @@ class Overfitting(_Part):
         days: number of their common days.
         blocks: number of blocks of days.
         splits: number of splits into two halves of the blocks.
-        probability: share of the splits in which the best trial of one half is below the median in the other.
+        probability: share of the splits in which the best trial of one half is not above the median in the other.
     """
 
     trials: int

@@ -179,7 +179,7 @@ def overfitting_sentence(found: Overfitting) -> str:
     """
     return (
         f"In {found.probability:.1%} of {found.splits:,} splits of {counted(found.days, 'day')}, the best of"
-        f" {counted(found.trials, 'trial')} in one half is below the median in the other half."
+        f" {counted(found.trials, 'trial')} in one half is not above the median in the other half."
     )
 
 
