@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 
 from ktrdr.core.data.bars import Bars
+from ktrdr.core.data.exchange_sessions import exchange_sessions
 from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.data.timeframe import Timeframe
+from ktrdr.core.verdicts import fitting_exchange
 from ktrdr.core.verdicts.jumps_and_gaps import check_jumps, check_missing_bars
 
 Market = Callable[..., Bars]
+
+# 2010-01-04 to 2019-12-30, in days since 1970.
+DECADE = (14_613, 18_260)
 
 
 def scaled(bars: Bars, first: int, factor: float) -> Bars:
@@ -168,3 +173,33 @@ def test_an_hour_without_bars_in_a_few_weeks_is_missing():
     some = bars.time < np.datetime64("2017-04-20")
     finding = check_missing_bars([without(bars, (hour != 12) | ~some)])
     assert "EURUSD 1h: 78 bars" in finding.sentence
+
+
+def on_days(days: np.ndarray, symbol: str, calendar: str | None = None) -> Bars:
+    """Return daily bars on some days, numbers since 1970."""
+    price = np.exp(np.cumsum(np.random.default_rng(4).normal(0, 0.01, len(days))))
+    time = days.astype("datetime64[D]").astype("datetime64[ns]")
+    return Bars(symbol, Timeframe("1d"), time, price, price, price, price, price, calendar=calendar)
+
+
+@pytest.mark.parametrize("exchange", ["XTKS", "XFRA", "XSHG"])
+def test_daily_shares_of_another_exchange_are_clean_and_its_calendar_is_named(exchange: str):
+    days = exchange_sessions(exchange, *DECADE)[0]
+    finding = check_missing_bars([on_days(days, "ACME")])
+    assert finding.clean
+    assert f"the days of ACME are the sessions of {exchange}, and not of XNYS" in finding.sentence
+    assert f"`ktrdr data calendar ACME {exchange}`" in finding.sentence
+    # What a person has said holds.
+    assert not check_missing_bars([on_days(days, "ACME", "XNYS")]).clean
+    assert check_missing_bars([on_days(days, "ACME", exchange)]).clean
+
+
+def test_shares_that_fit_no_exchange_miss_bars(monkeypatch: pytest.MonkeyPatch):
+    # Without the calendars that take seconds to make.
+    monkeypatch.setattr(fitting_exchange, "_EXCHANGES", ("XNYS", "XLON", "XTSE"))
+    days = exchange_sessions("XNYS", *DECADE)[0]
+    kept = np.random.default_rng(2).random(len(days)) > 0.03
+    assert check_missing_bars([on_days(days, "ACME")]).clean
+    finding = check_missing_bars([on_days(days[kept], "ACME")])
+    assert not finding.clean
+    assert "are missing while XNYS was open" in finding.sentence

@@ -12,7 +12,8 @@ from ktrdr.core.data.calendars import new_york_hours
 from ktrdr.core.data.gaps import Gaps, find_gaps, outside_hours
 from ktrdr.core.data.jumps import find_jumps, split_like_jumps
 from ktrdr.core.data.times import format_time
-from ktrdr.core.verdicts.findings import finding_of, named
+from ktrdr.core.verdicts.findings import MOST_NAMED, finding_of, named
+from ktrdr.core.verdicts.fitting_exchange import fitting_exchange
 from ktrdr.core.verdicts.verdict_result import ValidityFinding
 
 __all__ = ["MISSING_SHARE", "check_jumps", "check_missing_bars"]
@@ -78,17 +79,29 @@ def check_missing_bars(series: Sequence[Bars]) -> ValidityFinding:
     """Look for symbols of which more than 1 % of the bars are missing while their market was open.
 
     Short gaps that come back every week at the same time are breaks of the market, and no bars are missing in them.
+    Daily bars without a stored calendar whose days are the sessions of another exchange than their symbol implies are
+    clean; the sentence says how to name that exchange.
 
     Args:
         series: base bars of each symbol.
     """
-    faults, shares = [], []
+    until = max((int(bars.time[-1].astype(np.int64)) // _DAY for bars in series if len(bars)), default=0)
+    faults, shares, others = [], [], []
     for bars in series:
         market = calendar_of(bars)
         gaps = find_gaps(bars, market)
         lacking = np.where(_weekly_breaks(gaps, bars), 0, gaps.missing)
         missing = int(lacking.sum())
         share = missing / max(len(bars) + missing, 1)
+        other = None
+        if share > MISSING_SHARE and bars.calendar is None and bars.timeframe.name == "1d":
+            other = fitting_exchange(bars.time, MISSING_SHARE, until)
+        if other is not None and other[0] != market.name:
+            others.append(
+                f"; the days of {bars.symbol} are the sessions of {other[0]}, and not of {market.name}: name its"
+                f" calendar with `ktrdr data calendar {bars.symbol} {other[0]}`"
+            )
+            share = other[1]
         shares.append(share)
         if share <= MISSING_SHARE:
             continue
@@ -108,7 +121,8 @@ def check_missing_bars(series: Sequence[Bars]) -> ValidityFinding:
         faults,
         remedy="import the missing bars or choose dates without the gaps; where the market has other hours, name its"
         " calendar with `ktrdr data calendar`",
-        clean=f"at most {max(shares, default=0.0):.2%} of the bars of a symbol are missing from its calendar",
+        clean=f"at most {max(shares, default=0.0):.2%} of the bars of a symbol are missing from its calendar"
+        + "".join(others[:MOST_NAMED]),
     )
 
 
