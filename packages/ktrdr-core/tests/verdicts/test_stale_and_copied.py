@@ -53,6 +53,48 @@ def test_filled_in_bars_are_found_above_one_percent(market: Market):
     assert "AAA" not in finding.sentence
 
 
+def ticks(number: int, moves: float, *, volume: np.ndarray | None = None, seed: int = 3, quiet: bool = False) -> Bars:
+    """Return minutes in which the price makes a few moves of a whole tick."""
+    random = np.random.default_rng(seed)
+    time = np.datetime64("2018-01-01", "ns") + np.arange(number) * np.timedelta64(1, "m")
+    rate = np.full(number, moves)
+    if quiet:
+        rate[time.astype("datetime64[h]").astype(np.int64) % 24 < 12] *= 0.5
+    steps = random.choice([-1, 1], size=(number, 12)) * (np.arange(12) < random.poisson(rate)[:, None])
+    path = np.concatenate((np.zeros((number, 1)), np.cumsum(steps, axis=1)), axis=1)
+    path += np.concatenate(([0.0], np.cumsum(path[:, -1])[:-1]))[:, None]
+    prices = 1.2 + np.stack((path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]), axis=1) / 10_000
+    amounts = np.full(number, np.nan) if volume is None else volume
+    return Bars("EURUSD", Timeframe("1m"), time, *np.round(prices, 4).T.copy(), amounts)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("volumes", ["missing", "ticks", "shares"])
+@pytest.mark.parametrize("moves", [0.5, 1.2, 2.0])
+def test_repeats_that_ticks_explain_are_clean(moves: float, volumes: str, quiet: bool):
+    random = np.random.default_rng(8)
+    volume = {"missing": None, "ticks": 1.0 + random.poisson(4, 20_000), "shares": random.lognormal(9, 1, 20_000)}
+    bars = ticks(20_000, moves, volume=volume[volumes], quiet=quiet)
+    finding = check_stale_prices([bars])
+    assert finding.clean
+    assert "no more than their ticks and volumes explain" in finding.sentence
+
+
+@pytest.mark.parametrize(("moves", "length"), [(0.5, 12_000), (1.2, 6_000), (2.0, 1_000)])
+@pytest.mark.parametrize("untraded", [0.0, np.nan])
+def test_bars_filled_in_between_such_bars_are_found(moves: float, length: int, untraded: float):
+    volume = np.random.default_rng(8).lognormal(9, 1, 20_000)
+    bars = ticks(20_000, moves, volume=volume)
+    amounts = bars.volume.copy()
+    amounts[5_001 : 5_000 + length] = untraded
+    filled = replace(frozen(bars, 5_000, length), volume=amounts)
+    assert not check_stale_prices([filled]).clean
+
+
+def test_bars_filled_in_without_volume_are_found_where_ticks_explain_fewer():
+    assert not check_stale_prices([frozen(ticks(20_000, 1.2), 5_000, 6_000)]).clean
+
+
 def test_each_bar_twice_is_stale(market: Market):
     bars = market()
     finding = check_stale_prices([taken_from(bars, np.arange(len(bars)) // 2)])

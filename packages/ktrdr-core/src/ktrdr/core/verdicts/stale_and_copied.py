@@ -20,21 +20,34 @@ _BLOCK = 24
 _MOST_BLOCKS = 1_000_000
 """Of more blocks, a part is compared: the same part of every series, as it is chosen by content."""
 
+_CHANCE = 3.0
+"""Times as many repeats as chance explains that are allowed for: quiet bars follow quiet ones."""
+
+_NO_CHANCE = 0.0025
+"""Share of bars that repeat by chance, up to which all repeats count."""
+
+# Bars to learn the ticks from, the fewest of an hour of the day, and the part of a price below which prices are equal.
+_MOST_BARS = 500_000
+_FEWEST_BARS = 100
+_SAME = 1e-8
+
 
 def check_stale_prices(series: Sequence[Bars]) -> ValidityFinding:
     """Look for symbols of which more than 1 % of the bars repeat all four prices of the bar before.
 
-    Such a bar is a missing one that was filled in, so the limit is that of missing bars.
+    Such a bar is a missing one that was filled in, so the limit is that of missing bars. Where prices move by few
+    ticks, bars repeat by chance: then only bars count whose volume is missing, 0 or that of the bar before, and three
+    times as many as chance explains are allowed for.
 
     Args:
         series: base bars of each symbol.
     """
     faults, shares = [], []
     for bars in series:
-        stale = _repeats(_prices(bars))
+        stale = _filled_in(bars)
         share = float(stale.mean()) if len(bars) else 0.0
-        shares.append(share)
-        if share > MISSING_SHARE:
+        shares.append(float(_repeats(_prices(bars)).mean()) if len(bars) else 0.0)
+        if share > 0:
             first, length = _longest_run(stale)
             faults.append(
                 f"{bars.symbol} {bars.timeframe}: {int(stale.sum()):,} bars ({share:.1%}) repeat all four prices of the"
@@ -46,7 +59,10 @@ def check_stale_prices(series: Sequence[Bars]) -> ValidityFinding:
         faults,
         remedy="such bars were filled in while nothing was traded, and no order would have been filled at them; import"
         " bars without them, use a longer timeframe, or choose dates without them",
-        clean=f"at most {max(shares, default=0.0):.2%} of the bars of a symbol repeat the prices of the bar before",
+        clean=f"at most {max(shares, default=0.0):.2%} of the bars of a symbol repeat the prices of the bar before,"
+        " and no more than their ticks and volumes explain"
+        if max(shares, default=0.0) > MISSING_SHARE
+        else f"at most {max(shares, default=0.0):.2%} of the bars of a symbol repeat the prices of the bar before",
     )
 
 
@@ -110,6 +126,56 @@ def _repeats(prices: np.ndarray) -> np.ndarray:
     repeats = np.zeros(len(prices), dtype=np.bool_)
     repeats[1:] = (prices[1:] == prices[:-1]).all(axis=1)
     return repeats
+
+
+def _filled_in(bars: Bars) -> np.ndarray:
+    """Return which bars were filled in, bool ``(n,)``; none if they are few, or if ticks explain them."""
+    repeats = _repeats(_prices(bars))
+    none = np.zeros(len(bars), dtype=np.bool_)
+    if not len(bars) or repeats.mean() <= MISSING_SHARE:
+        return none
+    allowed = _CHANCE * _repeats_by_chance(bars, repeats)
+    if allowed < _NO_CHANCE:
+        return repeats
+    untraded = ~(bars.volume > 0)
+    untraded[1:] |= bars.volume[1:] == bars.volume[:-1]
+    # Of bars that are no repeats, so many have such a volume, too.
+    usual = float(untraded[~repeats].mean())
+    filled: np.ndarray = repeats & untraded
+    return filled if filled.mean() > MISSING_SHARE + allowed * usual else none
+
+
+def _repeats_by_chance(bars: Bars, repeats: np.ndarray) -> float:
+    """Return the share of bars that repeat the one before if successive bars of an hour of the day are independent.
+
+    A bar repeats the one before if it has the same shape (high, low and close from the open) and the same close. From
+    the bars that are no repeats, of which a share ``q`` has a shape, follows the share ``p`` of all honest bars:
+    of these ``p (1 - p)`` are no repeats, of ``1 - p**2``, so ``q = p / (1 + p)`` and ``p**2 = (q / (1 - q))**2``.
+    """
+    recent = slice(max(len(bars) - _MOST_BARS, 1), None)
+    unit = float(np.median(bars.close)) * _SAME
+    odd = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+    sides = np.stack([getattr(bars, name)[recent] - bars.open[recent] for name in ("high", "low", "close")], axis=1)
+    shape = (np.rint(sides / unit).astype(np.int64).view(np.uint64) * odd).sum(axis=1, dtype=np.uint64)
+    held = (bars.close[1:] == bars.close[:-1])[recent.start - 1 :]
+    hour = bars.time[recent].astype("datetime64[h]").astype(np.int64) % 24
+    if len(hour) < 24 * _FEWEST_BARS:
+        hour = np.zeros_like(hour)
+    single = ~repeats[recent]
+    total = 0.0
+    for each in np.unique(hour):
+        of_hour = hour == each
+        own = of_hour & single
+        if not own.any():
+            continue
+        _, kind = np.unique(shape[own], return_inverse=True)
+        number = int(own.sum())
+        same = (
+            float(np.bincount(kind) @ np.bincount(kind, weights=held[own], minlength=int(kind.max()) + 1)) / number**2
+        )
+        root = min(np.sqrt(same), 0.5)
+        total += float(of_hour.mean()) * float(root / (1 - root)) ** 2
+    return total
 
 
 def _longest_run(mask: np.ndarray) -> tuple[int, int]:
