@@ -107,6 +107,24 @@ def test_what_changes_the_trainings_is_not_resumed(load, run, change):
     assert run(loaded, resume=True).facts.seeds == (3, 4)
 
 
+def test_other_code_of_an_indicator_is_not_resumed_and_is_another_trial(load, run, own_indicator):
+    def kill(event):
+        if event.step == "prediction":
+            raise Killed
+
+    own = ("{type: roc, period: 5}", "{type: own_share}")
+    own_indicator()
+    with pytest.raises(Killed):
+        run(load(*own, **CPCV), progress=kill)
+    own_indicator("2")
+    with pytest.raises(NothingToResumeError):
+        run(load(*own, **CPCV), resume=True)
+    other = run(load(*own, **CPCV)).facts
+    own_indicator()
+    resumed = run(load(*own, **CPCV), resume=True).facts
+    assert [own.trial_count["known"] for own in (other, resumed)] == [1, 2]
+
+
 def test_a_cancelled_run_says_what_can_be_resumed(load, run):
     loaded, cancellation = load(**CPCV), Cancellation()
 
