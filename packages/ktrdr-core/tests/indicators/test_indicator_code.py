@@ -19,7 +19,8 @@ KIND = IndicatorType("kind", "A test.", "own", ("kind",), formula, lambda p: 0, 
 PACKAGE = {
     "own/__init__.py": "ABOUT = 1",
     "own/kinds.py": "import numpy\nfrom . import steps\nfrom .numbers import FACTOR\n"
-    "def formula(columns, parameters):\n    import own.late\n    return (steps.step(columns['close']) * FACTOR,)\n" + KIND,
+    "def formula(columns, parameters):\n    import own.late\n    return (steps.step(columns['close']) * FACTOR,)\n"
+    + KIND,
     "own/steps.py": "from own.deep.deeper import deepest\ndef step(x):\n    return x\n",
     "own/deep/__init__.py": "",
     "own/deep/deeper.py": "import own.steps\ndef never():\n    from ....beyond import all\ndeepest = 2\n",

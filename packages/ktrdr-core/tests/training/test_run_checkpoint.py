@@ -54,7 +54,6 @@ def test_everything_that_affects_the_weights_is_in_the_key(load):
     assert all(len(key) == 24 for key in keys.values())
 
 
-
 def test_the_code_of_a_user_indicator_is_in_the_key(load, own_indicator):
     keys = []
     for arguments in ({}, {"code": "2"}, {"version": "1.3"}, {}):

@@ -110,7 +110,6 @@ def test_what_changes_an_account_is_not_resumed(load, run, change):
     run(load(), resume=True)
 
 
-
 def test_other_code_of_an_indicator_is_another_question_and_is_not_resumed(load, run, own_indicator):
     own = ("{type: rsi, period: 3}", "{type: own_share}", "[0, 10, 45]", "[0, 0.001, 0.002]",
            "[30, 50, 70]", "[0.001, 0.002, 0.003]", "[55, 90, 100]", "[0.002, 0.003, 0.1]")  # fmt: skip
