@@ -4,6 +4,7 @@ that are made up: evaluations and verdicts."""
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from ktrdr.core.backtesting.metrics.sharpe import (
 )
 from ktrdr.core.data.bar_store import default_store
 from ktrdr.core.data.sample import install_sample
+from ktrdr.core.indicators.registry import default_registry
 from ktrdr.core.limits import NULL_WORLDS, QUICK_WORLDS
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
@@ -86,6 +88,16 @@ training:
 """
 
 
+_OWN_INDICATOR = """
+from ktrdr.core.indicators.types import IndicatorType
+
+def formula(columns, parameters):
+    return ((columns["high"] - columns["low"]) / columns["close"] * {code},)
+
+OWN = IndicatorType("own_share", "Range of the bar.", "own", ("share",), formula, lambda p: 0, ("high", "low", "close"))
+"""
+
+
 @pytest.fixture
 def ledger(tmp_path: Path) -> TrialLedger:
     """A ledger of trials of the test's own: tests that shared one would count each other."""
@@ -104,6 +116,35 @@ def example_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     yield PluginManager(path=[str(site)], environ={})
     for name in [name for name in sys.modules if name.split(".")[0] == "ktrdr_ml_example"]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def own_indicator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Return ``own_indicator(code="1", version="1.2")``: installs ``own_share``, as a new process would find it.
+
+    Its formula is the range of the bar relative to its close, times ``code``; other code replaces it.
+    """
+    site = tmp_path / "own"
+    info = site / "own_indicators-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text("[ktrdr.indicators]\nown_share = own_indicators:OWN\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(site)
+    # Two versions of a file within a second have the same compiled file.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def forget() -> None:
+        sys.modules.pop("own_indicators", None)
+        importlib.invalidate_caches()
+        default_registry.cache_clear()
+
+    def install(code: str = "1", version: str = "1.2") -> None:
+        metadata = f"Metadata-Version: 2.1\nName: own-indicators\nVersion: {version}\n"
+        (info / "METADATA").write_text(metadata, encoding="utf-8")
+        (site / "own_indicators.py").write_text(_OWN_INDICATOR.format(code=code), encoding="utf-8")
+        forget()
+
+    yield install
+    forget()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ktrdr.core.data.sample import sample_bars
 from ktrdr.core.errors import BadInputError, CancelledError, DiskFullError, PluginError
 from ktrdr.core.features.pipeline import FeaturePipeline
 from ktrdr.core.features.sources import warmup_of
-from ktrdr.core.indicators import computation
+from ktrdr.core.indicators import computation, registry
 from ktrdr.core.labels.make import make_labels
 from ktrdr.core.training import executor as executor_module
 from ktrdr.core.training import sample_set
@@ -257,7 +257,7 @@ def leave_checkpoint(make_executor, load):
     """Return ``leave(**arguments)``, which trains and is cancelled in the third epoch of six."""
 
     def leave(**arguments):
-        executor = make_executor(load(), cancellation=CancelAtLook(50), **arguments)
+        executor = make_executor(arguments.pop("loaded", load()), cancellation=CancelAtLook(50), **arguments)
         with pytest.raises(CancelledError, match="enough"):
             executor.execute()
         assert executor.checkpoint is not None
@@ -319,6 +319,29 @@ def test_a_checkpoint_of_another_run_is_never_used(make_executor, load, leave_ch
     leave_checkpoint()
     with pytest.raises(NothingToResumeError, match="only of runs with another strategy, data, seed, number of seeds"):
         make_executor(load(), resume=True, **changed).execute()
+
+
+def test_a_checkpoint_of_other_code_of_an_indicator_is_never_used(make_executor, load, leave_checkpoint, own_indicator):
+    own = ("{type: roc, period: 5}", "{type: own_share}")
+    own_indicator()
+    leave_checkpoint(loaded=load(*own))
+    own_indicator("2")
+    with pytest.raises(NothingToResumeError, match="or code of an indicator; leave out --resume"):
+        make_executor(load(*own), resume=True).execute()
+    other = make_executor(load(*own)).execute()
+    own_indicator()
+    resumed = make_executor(load(*own), resume=True).execute()
+    assert resumed.resumed
+    assert (other.trial_count.known, resumed.trial_count.known) == (1, 2)
+    assert make_executor(load(*own)).execute().trial_count.known == 2
+
+
+def test_a_model_warns_of_an_indicator_whose_code_cannot_be_read(make_executor, load, own_indicator, monkeypatch):
+    own_indicator()
+    monkeypatch.setattr(registry, "code_digest", lambda module, indicator: None)
+    loaded = load("{type: roc, period: 5}", "{type: own_share}")
+    manifest = make_executor(loaded).execute().bundle.manifest
+    assert any("the source of indicator `own_share`" in warning for warning in manifest.warnings)
 
 
 def test_without_resume_it_starts_afresh_and_says_so(make_executor, load, leave_checkpoint):

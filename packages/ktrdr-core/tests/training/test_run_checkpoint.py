@@ -54,6 +54,22 @@ def test_everything_that_affects_the_weights_is_in_the_key(load):
     assert all(len(key) == 24 for key in keys.values())
 
 
+def test_the_code_of_a_user_indicator_is_in_the_key(load, own_indicator):
+    keys = []
+    for arguments in ({}, {"code": "2"}, {"version": "1.3"}, {}):
+        own_indicator(**arguments)
+        strategy = load("{type: roc, period: 5}", "{type: own_share}").strategy
+        keys.append(run_key(strategy, "f" * 64, PLUGIN, CPU))
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+
+
+def test_a_run_without_a_user_indicator_has_its_old_key(load, own_indicator):
+    """Key by the version before code was part of it: what was interrupted then can be resumed."""
+    own_indicator()
+    assert run_key(load().strategy, "f" * 64, PLUGIN, CPU) == "de02d10d73fac85326ef79b9"
+
+
 def test_other_sections_are_not_in_the_key(load):
     strategy = load().strategy
     key = run_key(strategy, "f" * 64, PLUGIN, CUDA)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ktrdr.core.data.bar_store import BarStore
 from ktrdr.core.errors import BadInputError, CancelledError
+from ktrdr.core.indicators import registry
 from ktrdr.core.strategy.member_seeds import member_seeds
 from ktrdr.core.strategy.model import EnsembleSection, Members, ModelSection
 from ktrdr.core.training import symbol_features
@@ -105,6 +106,31 @@ def test_what_changes_the_trainings_is_not_resumed(load, run, change):
     with pytest.raises(NothingToResumeError):
         run(load(**CPCV, reserve=0.11), resume=True)
     assert run(loaded, resume=True).facts.seeds == (3, 4)
+
+
+def test_other_code_of_an_indicator_is_not_resumed_and_is_another_trial(load, run, own_indicator):
+    def kill(event):
+        if event.step == "prediction":
+            raise Killed
+
+    own = ("{type: roc, period: 5}", "{type: own_share}")
+    own_indicator()
+    with pytest.raises(Killed):
+        run(load(*own, **CPCV), progress=kill)
+    own_indicator("2")
+    with pytest.raises(NothingToResumeError):
+        run(load(*own, **CPCV), resume=True)
+    other = run(load(*own, **CPCV)).facts
+    own_indicator()
+    resumed = run(load(*own, **CPCV), resume=True).facts
+    assert [own.trial_count["known"] for own in (other, resumed)] == [1, 2]
+
+
+def test_an_evaluation_warns_of_an_indicator_whose_code_cannot_be_read(load, run, own_indicator, monkeypatch):
+    own_indicator()
+    monkeypatch.setattr(registry, "code_digest", lambda module, indicator: None)
+    found = run(load("{type: roc, period: 5}", "{type: own_share}", **CPCV), seeds=1).facts
+    assert any("the source of indicator `own_share`" in warning for warning in found.warnings)
 
 
 def test_a_cancelled_run_says_what_can_be_resumed(load, run):

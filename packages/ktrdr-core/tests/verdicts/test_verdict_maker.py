@@ -113,6 +113,33 @@ def test_what_changes_an_account_is_not_resumed(load, run, change):
     run(load(), resume=True)
 
 
+def test_other_code_of_an_indicator_is_another_question_and_is_not_resumed(load, run, own_indicator):
+    own = ("{type: rsi, period: 3}", "{type: own_share}", "[0, 10, 45]", "[0, 0.001, 0.002]",
+           "[30, 50, 70]", "[0.001, 0.002, 0.003]", "[55, 90, 100]", "[0.002, 0.003, 0.1]")  # fmt: skip
+    own_indicator()
+    with pytest.raises(Killed):
+        run(load(*own), progress=kill_at("null worlds", 0.4))
+    own_indicator("1.5")
+    with pytest.raises(NothingToResumeError):
+        run(load(*own), resume=True)
+    other = run(load(*own)).facts
+    own_indicator()
+    resumed = run(load(*own), resume=True).facts
+    assert resumed.hash != other.hash
+    assert resumed.choice != other.choice
+    assert [own.evaluation.trial_count["known"] for own in (other, resumed)] == [1, 2]
+
+
+def test_a_run_of_another_ktrdr_is_not_resumed(load, run, monkeypatch):
+    with pytest.raises(Killed):
+        run(load(), progress=kill_at("null worlds", 0.4))
+    with monkeypatch.context() as patch:
+        patch.setattr(verdict_maker, "__version__", "9.9.9")
+        with pytest.raises(NothingToResumeError):
+            run(load(), resume=True)
+    run(load(), resume=True)
+
+
 def test_a_cancelled_run_says_what_can_be_resumed_and_is_no_trial(load, run, ledger):
     cancellation = Cancellation()
 
