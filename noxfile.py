@@ -111,9 +111,9 @@ BUDGET_LANDED = {
     "population": 3,
     "portable": 2,
     "validation": 2,
+    "verdict": 2,
 }
 BUDGET_TO_COME = {
-    "verdict": 2,
     "documents": 1,
     "search": 1,
     "providers": 1,
