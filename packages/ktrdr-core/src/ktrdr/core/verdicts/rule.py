@@ -21,6 +21,7 @@ from ktrdr.core.short_texts import counted
 from ktrdr.core.verdicts.edge_conditions import conditions_of_edge
 from ktrdr.core.verdicts.evidence import Evidence
 from ktrdr.core.verdicts.figures_beside import beside
+from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.verdict_result import Condition, Deflation, ValidityFinding, Word
 
 __all__ = ["WORTHWHILE_SHARPE", "Ruling", "rule"]
@@ -29,8 +30,9 @@ WORTHWHILE_SHARPE = 1.0
 """Annual Sharpe ratio after costs below which a strategy is not worth trading: if all of its interval lies below, there
 is no edge."""
 
-# What an account that never trades has none of: one reason says so, instead of four.
-_FROM_TRADES = ("profit", "deflated_sharpe", "track_record")
+# What an account that never trades has none of: one reason says so, instead of six. Beside the null worlds it has no
+# ratio that could be higher, so advice about p-values would mislead.
+_FROM_TRADES = ("profit", "deflated_sharpe", "track_record", *(f"null_{family}" for family in FAMILIES))
 
 
 @dataclass(frozen=True, slots=True)
