@@ -65,6 +65,8 @@ def test_a_fault_is_named_and_no_condition_is_shown(made_verdict: Make, lines):
     assert "condition of an edge" not in "\n".join(printed)
     assert [line.split()[-2:] for line in printed if line.startswith(" look-ahead")] == [["a", "fault"]]
     assert "Further evidence" not in "\n".join(printed)
+    # A fault has its remedy in its own sentence, and nothing is left of the empty one.
+    assert not any(";." in line or "; ." in line or ".." in line for line in printed)
 
 
 def test_what_cannot_be_told_has_a_dash(made_verdict: Make, lines):

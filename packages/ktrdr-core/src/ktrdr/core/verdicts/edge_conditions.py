@@ -195,7 +195,8 @@ def _how_to_beat(worlds: NullWorlds) -> str:
     return (
         f"p is at most {_P} for a Sharpe ratio above {beside(mark, worlds.observed)}, and that training has"
         f" {beside(worlds.observed, mark)} on the real bars, with the folds of the copies, which may be fewer than"
-        f" those of the evaluation, so it may differ from that of the median account; longer data lower that mark{exact}"
+        f" those of the evaluation, so it may differ from that of the median account; longer data lower that mark"
+        f"{exact}"
     )
 
 

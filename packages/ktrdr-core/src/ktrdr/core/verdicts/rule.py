@@ -43,7 +43,8 @@ class Ruling:
         word: the verdict in one word.
         sentence: the verdict as one sentence.
         conditions: the conditions of an edge; empty if the verdict is INVALID.
-        reasons: why it is not EDGE, each with what would change it; empty for EDGE.
+        reasons: why it is not EDGE, each with what would change it; empty for EDGE. If it is INVALID, the sentence
+            of a reason says both.
     """
 
     word: Word
@@ -84,8 +85,8 @@ def _fault(finding: ValidityFinding) -> Condition:
         name=finding.check,
         title=finding.title,
         met=False,
+        # The sentence of a finding carries its remedy.
         sentence=finding.sentence.removesuffix("."),
-        change="mend it, and ask again",
     )
 
 
