@@ -188,6 +188,15 @@ def test_strong_evidence_is_an_edge_and_loses_it_with_any_piece():
     assert rule(replace(STRONG, total_return=None)).word == "NOT PROVEN"
 
 
+def test_an_edge_of_the_quick_form_says_so_in_its_sentence():
+    assert rule(STRONG).sentence == (
+        "Neither chance nor the number of trials explains the Sharpe ratio of 1.50 after costs: all 8 conditions of an"
+        " edge are met in the quick form; ask for the full form, without `--quick`, before you trade."
+    )
+    full = rule(replace(STRONG, nulls=(null("sign_flips", count=100), null("garch", count=100))))
+    assert full.sentence.endswith("all 8 conditions of an edge are met.")
+
+
 def test_an_edge_comes_before_a_ratio_that_is_small_but_certain():
     assert STRONG.deflation is not None
     small = replace(STRONG, deflation=STRONG.deflation.model_copy(update={"sharpe": 0.7, "low": 0.5, "high": 0.9}))

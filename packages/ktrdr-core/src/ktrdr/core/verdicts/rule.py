@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ktrdr.core.limits import FEWEST_TRADES
+from ktrdr.core.limits import FEWEST_TRADES, NULL_WORLDS
 from ktrdr.core.short_texts import counted
 from ktrdr.core.verdicts.edge_conditions import conditions_of_edge
 from ktrdr.core.verdicts.evidence import Evidence
@@ -108,9 +108,12 @@ def _interval(found: Deflation) -> str:
 def _edge(evidence: Evidence, conditions: Sequence[Condition]) -> str:
     found = evidence.deflation
     ratio = "" if found is None else f" of {found.sharpe:.2f}"
+    # Few copies tell less, and the word alone does not show how many there were.
+    quick = any(len(worlds.values) < NULL_WORLDS for worlds in evidence.nulls)
+    form = " in the quick form; ask for the full form, without `--quick`, before you trade" if quick else ""
     return (
         f"Neither chance nor the number of trials explains the Sharpe ratio{ratio} after costs: all"
-        f" {len(conditions)} conditions of an edge are met."
+        f" {len(conditions)} conditions of an edge are met{form}."
     )
 
 
