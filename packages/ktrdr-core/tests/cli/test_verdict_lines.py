@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from collections.abc import Callable
 
 import pytest
 
 from ktrdr.core.cli.verdict_lines import print_verdict
+from ktrdr.core.validation.evaluation_result import PartTimes, ReserveResult
 from ktrdr.core.verdicts.verdict_parts import Verdict
 from ktrdr.core.verdicts.verdict_result import VerdictFacts
 
@@ -65,6 +67,8 @@ def test_a_fault_is_named_and_no_condition_is_shown(made_verdict: Make, lines):
     assert "condition of an edge" not in "\n".join(printed)
     assert [line.split()[-2:] for line in printed if line.startswith(" look-ahead")] == [["a", "fault"]]
     assert "Further evidence" not in "\n".join(printed)
+    # A fault has its remedy in its own sentence, and nothing is left of the empty one.
+    assert not any(";." in line or "; ." in line or ".." in line for line in printed)
 
 
 def test_what_cannot_be_told_has_a_dash(made_verdict: Make, lines):
@@ -80,3 +84,15 @@ def test_trials_and_warnings_are_shown(made_verdict: Make, lines):
     printed = lines(facts.model_copy(update={"warnings": ("the bars are few",)}))
     assert "Counted: 3 trials known to this ledger." in printed
     assert "Warning: the bars are few." in printed
+
+
+@pytest.mark.parametrize(("opened", "words"), [(0, "not opened"), (2, "opened")])
+def test_a_reserve_is_named_with_its_days(made_verdict: Make, lines, opened: int, words: str):
+    facts = made_verdict("EDGE").facts
+    assert "reserve:" not in " ".join(lines(facts))
+    assert facts.evaluation is not None
+    # To the close of the last bar, which is the open of a day after it.
+    period = PartTimes(start=dt.datetime(2017, 3, 20, tzinfo=dt.UTC), end=dt.datetime(2017, 4, 1, tzinfo=dt.UTC))
+    evaluation = facts.evaluation.model_copy(update={"reserve": ReserveResult(period=period, bars=240, opened=opened)})
+    text = " ".join(" ".join(lines(facts.model_copy(update={"evaluation": evaluation}))).split())
+    assert f"; reserve: 2017-03-20 to 2017-03-31, {words}." in text

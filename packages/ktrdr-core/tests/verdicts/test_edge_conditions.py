@@ -73,8 +73,12 @@ def test_few_copies_say_how_many_are_needed_and_that_the_mark_is_rough():
     assert "from 19 copies on" in condition("null_garch", nulls=(worlds(1.0, [0.0] * 18),)).change
     rough = condition("null_garch", nulls=(worlds(1.0, [1.25, *[0.0] * 19]),)).change
     assert "above 1.25, and that training has 1.00 on the real bars" in rough
-    assert rough.endswith("longer data lower that mark, and more copies tell it more exactly")
-    assert "more copies" not in condition("null_garch", nulls=(worlds(1.0, [1.25] * 6 + [0.0] * 94),)).change
+    assert rough.count("the folds of the copies, which may be fewer than those of the evaluation") == 1
+    assert rough.endswith(
+        "longer data lower that mark, and the full form, without `--quick`, tells it more exactly with its 100 copies"
+    )
+    exact = condition("null_garch", nulls=(worlds(1.0, [1.25] * 6 + [0.0] * 94),)).change
+    assert exact.endswith("longer data lower that mark")
 
 
 def test_a_family_that_is_missing_is_not_met():

@@ -171,7 +171,8 @@ def test_every_reason_says_what_would_change_it(evidence: Evidence):
     assert bool(ruling.conditions) == (ruling.word != "INVALID")
     for reason in ruling.reasons:
         assert reason.sentence
-        assert reason.change
+        # The sentence of a fault carries its remedy.
+        assert bool(reason.change) == (ruling.word != "INVALID")
         assert not reason.met
     for condition in ruling.conditions:
         assert condition.sentence
@@ -185,6 +186,15 @@ def test_strong_evidence_is_an_edge_and_loses_it_with_any_piece():
     assert rule(replace(STRONG, nulls=STRONG.nulls[:1])).word == "NOT PROVEN"
     assert rule(replace(STRONG, deflation=None)).word == "NOT PROVEN"
     assert rule(replace(STRONG, total_return=None)).word == "NOT PROVEN"
+
+
+def test_an_edge_of_the_quick_form_says_so_in_its_sentence():
+    assert rule(STRONG).sentence == (
+        "Neither chance nor the number of trials explains the Sharpe ratio of 1.50 after costs: all 8 conditions of an"
+        " edge are met in the quick form; ask for the full form, without `--quick`, before you trade."
+    )
+    full = rule(replace(STRONG, nulls=(null("sign_flips", count=100), null("garch", count=100))))
+    assert full.sentence.endswith("all 8 conditions of an edge are met.")
 
 
 def test_an_edge_comes_before_a_ratio_that_is_small_but_certain():
@@ -228,9 +238,10 @@ def test_an_account_that_never_trades_says_so_once():
     assert silent.sentence == "An edge is not proven: the median account never trades."
     assert [reason.name for reason in silent.reasons] == ["trades"]
     assert "never trades" in silent.reasons[0].sentence
-    # What is missing for another reason is still named.
-    free = rule(replace(STRONG, trades=0, total_return=0.0, deflation=None, paid=0.0, nulls=()))
-    assert [reason.name for reason in free.reasons] == ["trades", "costs", "null_sign_flips", "null_garch"]
+    # What is missing for another reason is still named; that chance does as well follows from no trade.
+    beaten = (null("sign_flips", 20), null("garch", 20))
+    free = rule(replace(STRONG, trades=0, total_return=0.0, deflation=None, paid=0.0, nulls=beaten))
+    assert [reason.name for reason in free.reasons] == ["trades", "costs"]
 
 
 def test_the_evidence_is_that_of_the_median_account(made_verdict: Callable[..., Verdict]):

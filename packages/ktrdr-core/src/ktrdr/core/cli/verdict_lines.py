@@ -13,6 +13,7 @@ from ktrdr.core.cli.output import print_table, print_warnings
 from ktrdr.core.cli.trial_lines import print_trial_count
 
 if TYPE_CHECKING:
+    from ktrdr.core.validation.evaluation_result import ReserveResult
     from ktrdr.core.verdicts.verdict_result import VerdictFacts
 
 __all__ = ["print_verdict"]
@@ -85,7 +86,17 @@ def _market(facts: VerdictFacts) -> str:
     if own is None:
         return f"{named_market(first_words(facts.symbols), facts.world)}, {facts.timeframe}."
     days = f"{own.period.start:%Y-%m-%d} to {last_day(own.period.end)}"
-    return f"{own.model} on {market_in_words(own, 3)}, {days}; {validation_in_words(own.validation)}."
+    folds = validation_in_words(own.validation)
+    return f"{own.model} on {market_in_words(own, 3)}, {days}; {folds}{_reserve(own.reserve)}."
+
+
+def _reserve(reserve: ReserveResult | None) -> str:
+    from ktrdr.core.data.times import last_day
+
+    if reserve is None:
+        return ""
+    days = f"{reserve.period.start:%Y-%m-%d} to {last_day(reserve.period.end)}"
+    return f"; reserve: {days}, {'opened' if reserve.opened else 'not opened'}"
 
 
 def _print_conditions(facts: VerdictFacts) -> None:

@@ -190,10 +190,13 @@ def _how_to_beat(worlds: NullWorlds) -> str:
         if None in worlds.values:
             return "the training fails on too many copies: lower `training.learning_rate`, or use longer data"
         return f"p can be {_P} from {math.ceil(1 / LARGEST_P) - 1} copies on"
-    exact = ", and more copies tell it more exactly" if len(worlds.values) < NULL_WORLDS else ""
+    full = f", and the full form, without `--quick`, tells it more exactly with its {NULL_WORLDS} copies"
+    exact = full if len(worlds.values) < NULL_WORLDS else ""
     return (
         f"p is at most {_P} for a Sharpe ratio above {beside(mark, worlds.observed)}, and that training has"
-        f" {beside(worlds.observed, mark)} on the real bars; longer data lower that mark{exact}"
+        f" {beside(worlds.observed, mark)} on the real bars, with the folds of the copies, which may be fewer than"
+        f" those of the evaluation, so it may differ from that of the median account; longer data lower that mark"
+        f"{exact}"
     )
 
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ktrdr.core.limits import FEWEST_TRADES
+from ktrdr.core.limits import FEWEST_TRADES, NULL_WORLDS
 from ktrdr.core.short_texts import counted
 from ktrdr.core.verdicts.edge_conditions import conditions_of_edge
 from ktrdr.core.verdicts.evidence import Evidence
 from ktrdr.core.verdicts.figures_beside import beside
+from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.verdict_result import Condition, Deflation, ValidityFinding, Word
 
 __all__ = ["WORTHWHILE_SHARPE", "Ruling", "rule"]
@@ -29,8 +30,9 @@ WORTHWHILE_SHARPE = 1.0
 """Annual Sharpe ratio after costs below which a strategy is not worth trading: if all of its interval lies below, there
 is no edge."""
 
-# What an account that never trades has none of: one reason says so, instead of four.
-_FROM_TRADES = ("profit", "deflated_sharpe", "track_record")
+# What an account that never trades has none of: one reason says so, instead of six. Beside the null worlds it has no
+# ratio that could be higher, so advice about p-values would mislead.
+_FROM_TRADES = ("profit", "deflated_sharpe", "track_record", *(f"null_{family}" for family in FAMILIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Ruling:
         word: the verdict in one word.
         sentence: the verdict as one sentence.
         conditions: the conditions of an edge; empty if the verdict is INVALID.
-        reasons: why it is not EDGE, each with what would change it; empty for EDGE.
+        reasons: why it is not EDGE, each with what would change it; empty for EDGE. If it is INVALID, the sentence
+            of a reason says both.
     """
 
     word: Word
@@ -82,8 +85,8 @@ def _fault(finding: ValidityFinding) -> Condition:
         name=finding.check,
         title=finding.title,
         met=False,
+        # The sentence of a finding carries its remedy.
         sentence=finding.sentence.removesuffix("."),
-        change="mend it, and ask again",
     )
 
 
@@ -105,9 +108,12 @@ def _interval(found: Deflation) -> str:
 def _edge(evidence: Evidence, conditions: Sequence[Condition]) -> str:
     found = evidence.deflation
     ratio = "" if found is None else f" of {found.sharpe:.2f}"
+    # Few copies tell less, and the word alone does not show how many there were.
+    quick = any(len(worlds.values) < NULL_WORLDS for worlds in evidence.nulls)
+    form = " in the quick form; ask for the full form, without `--quick`, before you trade" if quick else ""
     return (
         f"Neither chance nor the number of trials explains the Sharpe ratio{ratio} after costs: all"
-        f" {len(conditions)} conditions of an edge are met."
+        f" {len(conditions)} conditions of an edge are met{form}."
     )
 
 
