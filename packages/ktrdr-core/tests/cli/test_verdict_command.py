@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from ktrdr.core.cli.main import main
-from ktrdr.core.errors import CancelledError
+from ktrdr.core.errors import CancelledError, StoreError
 from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.report import verdict_page
 from ktrdr.core.strategy.loader import LoadedStrategy
 from ktrdr.core.verdicts.stored_verdict import load_verdict_facts
 from ktrdr.core.verdicts.verdict_estimate import VerdictEstimate
@@ -154,6 +155,39 @@ def test_the_estimate_makes_no_verdict(
     )
     assert json.loads(run("verdict", file, "--estimate", "--json")[1]) == dataclasses.asdict(found)
     assert (asked, (home / "verdicts").exists()) == ([], False)
+
+
+def test_a_place_where_no_report_can_be_written_is_refused_before_anything_runs(
+    run: Run, file: str, home: Path, tmp_path: Path, judged: Callable[[str], list[Any]]
+) -> None:
+    asked = judged("EDGE")
+    for place in (Path(file) / "report.html", Path(file) / "deeper" / "report.html", tmp_path / ("x" * 300)):
+        status, out, err = run("verdict", file, "--report", str(place))
+        assert (status, out, asked) == (2, "", [])
+        assert err.startswith(f"Error: --report {place} cannot be written: ")
+        assert err.count("\n") == 1
+    assert not (home / "verdicts").exists()
+    before = sorted(tmp_path.iterdir())
+    assert run("verdict", file, "--report", str(tmp_path / "new" / "deeper" / "report.html"))[0] == 0
+    assert sorted(tmp_path.iterdir()) == sorted({*before, home, tmp_path / "new"})
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_report_that_fails_after_all_hides_no_verdict(
+    run: Run, file: str, monkeypatch: pytest.MonkeyPatch, judged: Callable[[str], list[Any]], form: tuple[str, ...]
+) -> None:
+    def fail(*given: Any) -> Path:
+        raise StoreError("the disk is full")
+
+    judged("EDGE")
+    monkeypatch.setattr(verdict_page, "write_verdict_page", fail)
+    status, out, err = run("verdict", file, *form)
+    assert status == StoreError.exit_status
+    assert "the disk is full" in err
+    assert "EDGE" in out
+    assert not re.search("^Report ", out, re.MULTILINE)
+    if form:
+        assert (json.loads(out)["verdict"], json.loads(out)["report"]) == ("made_up/1", None)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def verdict(
     which --resume continues. Exit status: 0 EDGE, 3 NOT PROVEN, 4 NONE, 5 INVALID; 2 for wrong input.
     """
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.report_place import check_report_place
     from ktrdr.core.cli.verdict_lines import print_verdict
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.plugins.manager import default_manager
@@ -65,8 +66,7 @@ def verdict(
     for option, given in (("--resume", resume), ("--report", report is not None), ("--server", server is not None)):
         if estimate and given:
             raise BadInputError(f"--estimate measures on this machine and makes no verdict; leave out {option}")
-    if report is not None and report.is_dir():
-        raise BadInputError(f"--report {report} is a directory; give the path of a file in it")
+    check_report_place(report)
     # A server validates the strategy with its own plugins.
     loaded = load_strategy(strategy_file, plugins=default_manager(), plugin_may_be_missing=server is not None)
     for warning in loaded.warnings:
@@ -83,19 +83,28 @@ def verdict(
     stored = store_verdict(result)
     facts = stored.facts
     directory = verdict_directory(facts.verdict)
-    written = write_verdict_page(stored, directory / "report.html" if report is None else report)
-    if as_json:
-        print_json(
-            {**facts.model_dump(mode="json"), "directory": str(directory), "report": str(written)}
-            | ({"verdict_on_server": there} if there else {})
-        )
-    else:
-        print_verdict(facts)
-        click.echo(f"Verdict     {facts.verdict}{f' (on {server}: {there})' if there else ''}")
-        if facts.evaluation is not None:
-            click.echo(f"Evaluation  {facts.evaluation.evaluation}")
-        click.echo(f"Files       {directory}")
-        click.echo(f"Report      {written}")
+    written: Path | None = None
+    try:
+        written = write_verdict_page(stored, directory / "report.html" if report is None else report)
+    finally:
+        # The verdict is made and stored, so it is told even if its report cannot be written.
+        if as_json:
+            print_json(
+                {
+                    **facts.model_dump(mode="json"),
+                    "directory": str(directory),
+                    "report": None if written is None else str(written),
+                }
+                | ({"verdict_on_server": there} if there else {})
+            )
+        else:
+            print_verdict(facts)
+            click.echo(f"Verdict     {facts.verdict}{f' (on {server}: {there})' if there else ''}")
+            if facts.evaluation is not None:
+                click.echo(f"Evaluation  {facts.evaluation.evaluation}")
+            click.echo(f"Files       {directory}")
+            if written is not None:
+                click.echo(f"Report      {written}")
     click.get_current_context().exit(EXIT_STATUS[facts.word])
 
 
