@@ -194,7 +194,8 @@ def test_a_report_that_fails_after_all_hides_no_verdict(
     ("arguments", "told"),
     [
         (("--seeds", "4"), "--seeds must be at least 5, not 4"),
-        (("--quick", "--seeds", "6"), "the quick form has one seed; leave out"),
+        (("--quick", "--seeds", "6"), "the quick form has one seed; leave out `--seeds`"),
+        (("--quick", "--seeds", "5"), "the quick form has one seed; leave out `--seeds`"),
         (("--estimate", "--resume"), "--estimate measures on this machine and makes no verdict; leave out --resume"),
         (("--estimate", "--report", "x.html"), "makes no verdict; leave out --report"),
         (("--estimate", "--server", "http://127.0.0.1:1"), "makes no verdict; leave out --server"),
