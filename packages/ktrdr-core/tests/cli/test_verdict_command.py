@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from ktrdr.core.cli.main import main
+from ktrdr.core.cli.verdict_lines import print_verdict
 from ktrdr.core.errors import CancelledError, StoreError
 from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins import manager
@@ -101,6 +103,26 @@ def test_the_word_is_the_exit_status_and_everything_is_stored(
     assert (home / "evaluations" / "made_up" / "1").is_dir() is (word != "INVALID")
     assert re.search(rf"^Files +{directory}$", out, re.MULTILINE)
     assert (directory / "report.html").read_text(encoding="utf-8").lower().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(("name", "value", "styled"), [("NO_COLOR", "1", False), ("TERM", "xterm", True)])
+def test_a_verdict_has_no_escape_codes_where_the_user_wants_none(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    made_verdict: Callable[..., Verdict],
+    name: str,
+    value: str,
+    styled: bool,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    facts = made_verdict("NOT PROVEN").facts.model_copy(update={"warnings": ("something is odd",)})
+    with click.Context(click.Command("verdict"), color=True).scope():
+        print_verdict(facts)
+    out = capsys.readouterr().out
+    assert "Warning: something is odd." in out
+    assert ("\x1b[" in out) is styled
 
 
 def test_json_and_nothing_else(
