@@ -125,6 +125,18 @@ def test_a_verdict_has_no_escape_codes_where_the_user_wants_none(
     assert ("\x1b[" in out) is styled
 
 
+def test_what_comes_next_is_a_command(run: Run, file: str, judged: Callable[[str], list[Any]]) -> None:
+    judged("EDGE")
+    assert run("verdict", file)[1].endswith("\nNext: `ktrdr train --from made_up/1` trains the model to use.\n")
+    judged("NOT PROVEN")
+    again = f"`ktrdr verdict '{file}' --commission 0.0002`"
+    told = run("verdict", file, "--quick", "--commission", "0.0002")[1]
+    assert told.endswith(f"\nNext: read above what would change it; {again} then judges again.\n")
+    for word in ("NONE", "INVALID"):
+        judged(word)
+        assert "Next:" not in run("verdict", file)[1]
+
+
 def test_json_and_nothing_else(
     run: Run, file: str, home: Path, tmp_path: Path, judged: Callable[[str], list[Any]]
 ) -> None:

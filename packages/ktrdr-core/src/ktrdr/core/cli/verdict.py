@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ktrdr.core.errors import CancelledError
     from ktrdr.core.strategy.loader import LoadedStrategy
     from ktrdr.core.verdicts.verdict_parts import Verdict
+    from ktrdr.core.verdicts.verdict_result import VerdictFacts
 
 __all__ = ["verdict"]
 
@@ -105,7 +106,19 @@ def verdict(
             click.echo(f"Files       {directory}")
             if written is not None:
                 click.echo(f"Report      {written}")
+            _print_next(facts if server is None else result.facts, server)
     click.get_current_context().exit(EXIT_STATUS[facts.word])
+
+
+def _print_next(facts: VerdictFacts, server: str | None) -> None:
+    """Print what to do after an edge, or one that is not proven; the facts are those of the server, if there is one."""
+    if facts.word == "EDGE" and facts.evaluation is not None:
+        where = ["--server", server] if server is not None else []
+        train = shlex.join(["ktrdr", "train", "--from", facts.evaluation.evaluation, *where])
+        click.echo(f"Next: `{train}` trains the model to use.")
+    elif facts.word == "NOT PROVEN":
+        again = _command(click.get_current_context(), leave_out="--quick")
+        click.echo(f"Next: read above what would change it; `{again}` then judges again.")
 
 
 def _print_estimate(loaded: LoadedStrategy, settings: VerdictSettings, *, as_json: bool) -> None:
@@ -164,20 +177,20 @@ def _judge_on_server(server: str, text: str, settings: VerdictSettings, *, resum
             _leave(error, kept=True)
 
 
-def _command(context: click.Context) -> str:
-    """Return the command line that resumes this run."""
+def _command(context: click.Context, *more: str, leave_out: str = "") -> str:
+    """Return the command line of this run with the words of ``more``."""
     words = ["ktrdr", "verdict", str(context.params["strategy_file"])]
-    words += given_options(context, VerdictSettings)
+    words += [word for word in given_options(context, VerdictSettings) if word != leave_out]
     for name in ("report", "server"):
         if context.params[name] is not None:
             words += [f"--{name}", str(context.params[name])]
-    return shlex.join([*words, "--resume"])
+    return shlex.join([*words, *more])
 
 
 def _leave(error: CancelledError, *, kept: bool) -> NoReturn:
     """Say how to continue a cancelled verdict, and end the process."""
     if kept:
-        command = _command(click.get_current_context())
+        command = _command(click.get_current_context(), "--resume")
         click.echo(f"Cancelled; what is trained is kept. Continue with `{command}`.", err=True)
     else:
         click.echo("Cancelled; nothing is kept that could be resumed.", err=True)
