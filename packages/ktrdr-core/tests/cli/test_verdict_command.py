@@ -9,13 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from ktrdr.core.cli.main import main
-from ktrdr.core.errors import CancelledError
+from ktrdr.core.cli.verdict_lines import print_verdict
+from ktrdr.core.errors import CancelledError, StoreError
 from ktrdr.core.jobs.job_settings import VerdictSettings
 from ktrdr.core.plugins import manager
 from ktrdr.core.plugins.manager import PluginManager
+from ktrdr.core.report import verdict_page
 from ktrdr.core.strategy.loader import LoadedStrategy
 from ktrdr.core.verdicts.stored_verdict import load_verdict_facts
 from ktrdr.core.verdicts.verdict_estimate import VerdictEstimate
@@ -102,6 +105,38 @@ def test_the_word_is_the_exit_status_and_everything_is_stored(
     assert (directory / "report.html").read_text(encoding="utf-8").lower().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize(("name", "value", "styled"), [("NO_COLOR", "1", False), ("TERM", "xterm", True)])
+def test_a_verdict_has_no_escape_codes_where_the_user_wants_none(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    made_verdict: Callable[..., Verdict],
+    name: str,
+    value: str,
+    styled: bool,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    facts = made_verdict("NOT PROVEN").facts.model_copy(update={"warnings": ("something is odd",)})
+    with click.Context(click.Command("verdict"), color=True).scope():
+        print_verdict(facts)
+    out = capsys.readouterr().out
+    assert "Warning: something is odd." in out
+    assert ("\x1b[" in out) is styled
+
+
+def test_what_comes_next_is_a_command(run: Run, file: str, judged: Callable[[str], list[Any]]) -> None:
+    judged("EDGE")
+    assert run("verdict", file)[1].endswith("\nNext: `ktrdr train --from made_up/1` trains the model to use.\n")
+    judged("NOT PROVEN")
+    again = f"`ktrdr verdict '{file}' --commission 0.0002`"
+    told = run("verdict", file, "--quick", "--commission", "0.0002")[1]
+    assert told.endswith(f"\nNext: read above what would change it; {again} then judges again.\n")
+    for word in ("NONE", "INVALID"):
+        judged(word)
+        assert "Next:" not in run("verdict", file)[1]
+
+
 def test_json_and_nothing_else(
     run: Run, file: str, home: Path, tmp_path: Path, judged: Callable[[str], list[Any]]
 ) -> None:
@@ -156,11 +191,45 @@ def test_the_estimate_makes_no_verdict(
     assert (asked, (home / "verdicts").exists()) == ([], False)
 
 
+def test_a_place_where_no_report_can_be_written_is_refused_before_anything_runs(
+    run: Run, file: str, home: Path, tmp_path: Path, judged: Callable[[str], list[Any]]
+) -> None:
+    asked = judged("EDGE")
+    for place in (Path(file) / "report.html", Path(file) / "deeper" / "report.html", tmp_path / ("x" * 300)):
+        status, out, err = run("verdict", file, "--report", str(place))
+        assert (status, out, asked) == (2, "", [])
+        assert err.startswith(f"Error: --report {place} cannot be written: ")
+        assert err.count("\n") == 1
+    assert not (home / "verdicts").exists()
+    before = sorted(tmp_path.iterdir())
+    assert run("verdict", file, "--report", str(tmp_path / "new" / "deeper" / "report.html"))[0] == 0
+    assert sorted(tmp_path.iterdir()) == sorted({*before, home, tmp_path / "new"})
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_report_that_fails_after_all_hides_no_verdict(
+    run: Run, file: str, monkeypatch: pytest.MonkeyPatch, judged: Callable[[str], list[Any]], form: tuple[str, ...]
+) -> None:
+    def fail(*given: Any) -> Path:
+        raise StoreError("the disk is full")
+
+    judged("EDGE")
+    monkeypatch.setattr(verdict_page, "write_verdict_page", fail)
+    status, out, err = run("verdict", file, *form)
+    assert status == StoreError.exit_status
+    assert "the disk is full" in err
+    assert "EDGE" in out
+    assert not re.search("^Report ", out, re.MULTILINE)
+    if form:
+        assert (json.loads(out)["verdict"], json.loads(out)["report"]) == ("made_up/1", None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("--seeds", "4"), "--seeds must be at least 5, not 4"),
-        (("--quick", "--seeds", "6"), "the quick form has one seed; leave out"),
+        (("--quick", "--seeds", "6"), "the quick form has one seed; leave out `--seeds`"),
+        (("--quick", "--seeds", "5"), "the quick form has one seed; leave out `--seeds`"),
         (("--estimate", "--resume"), "--estimate measures on this machine and makes no verdict; leave out --resume"),
         (("--estimate", "--report", "x.html"), "makes no verdict; leave out --report"),
         (("--estimate", "--server", "http://127.0.0.1:1"), "makes no verdict; leave out --server"),

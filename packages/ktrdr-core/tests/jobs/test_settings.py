@@ -17,9 +17,11 @@ from ktrdr.core.jobs.job_settings import (
     SweepSettings,
     TradingSettings,
     TrainingSettings,
+    VerdictSettings,
 )
-from ktrdr.core.jobs.kinds import JOB_KINDS, BacktestJob
+from ktrdr.core.jobs.kinds import JOB_KINDS, BacktestJob, VerdictJob
 from ktrdr.core.jobs.refusals import read_settings
+from ktrdr.core.limits import FEWEST_VERDICT_SEEDS
 
 KINDS = {"training": TrainingSettings, "backtest": BacktestSettings, "sweep": SweepSettings}
 
@@ -61,6 +63,22 @@ def test_nothing_but_true_opens_a_reserve(kind, value):
     assert kind(reserve=True).reserve
     with pytest.raises(BadInputError, match=f"reserve must be true or false, not {value!r} \\(open the reserve"):
         read_settings(kind, {"reserve": value})
+
+
+def test_a_given_number_of_seeds_alone_is_refused_by_the_quick_form_on_every_way():
+    quick = VerdictSettings(quick=True)
+    job = quick.to(VerdictJob, strategy="x")
+    assert job.to(VerdictSettings) == read_settings(VerdictSettings, quick.model_dump(mode="json")) == quick
+    assert read_settings(VerdictJob, job.model_dump(mode="json")) == job
+    for seeds in (FEWEST_VERDICT_SEEDS, FEWEST_VERDICT_SEEDS + 1):
+        with pytest.raises(BadInputError, match="the quick form has one seed; leave out `seeds`"):
+            read_settings(VerdictSettings, {"quick": True, "seeds": seeds})
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, FEWEST_VERDICT_SEEDS), ({"seeds": 7}, 7), ({"quick": True}, 1)])
+def test_the_evaluation_of_a_verdict_has_the_seeds_of_its_form(given, used):
+    settings = VerdictSettings(commission=0.1, **given)
+    assert settings.evaluation() == EvaluationSettings(commission=0.1, seeds=used)
 
 
 class Planted(TrainingSettings):

@@ -7,9 +7,9 @@ import datetime as dt
 import pytest
 
 from ktrdr.core.errors import BadInputError
-from ktrdr.core.jobs.job_settings import TrainingSettings
+from ktrdr.core.jobs.job_settings import EvaluationSettings, TrainingSettings
 from ktrdr.core.strategy.model import Strategy
-from ktrdr.core.training.overrides import override
+from ktrdr.core.training.overrides import override, override_evaluated
 
 
 def test_nothing_given_changes_nothing(load):
@@ -101,3 +101,16 @@ def test_seeds_and_ensembles_that_do_not_fit_are_refused(load, written, settings
     with pytest.raises(BadInputError) as caught:
         override(strategy, TrainingSettings(**settings))
     assert message in str(caught.value)
+
+
+def test_the_remedy_for_a_reserve_names_the_split_that_it_takes_the_place_of(load):
+    strategy = load().strategy
+    for given, told in (
+        ((), "reserve: 0.15}`, or leave out"),
+        (("data_split",), "reserve: 0.15}` in place of `training.data_split`, or"),
+    ):
+        training = strategy.training.model_copy(update={"given": given})
+        with pytest.raises(BadInputError, match=told):
+            override_evaluated(
+                strategy.model_copy(update={"training": training, "validation": None}), EvaluationSettings(reserve=True)
+            )

@@ -52,7 +52,8 @@ def evaluate(
     """
     from ktrdr.core.cli.evaluation_lines import print_evaluation
     from ktrdr.core.cli.output import print_json
-    from ktrdr.core.errors import BadInputError, CancelledError
+    from ktrdr.core.cli.report_place import check_report_place
+    from ktrdr.core.errors import CancelledError
     from ktrdr.core.plugins.manager import default_manager
     from ktrdr.core.report.evaluation_page import write_evaluation_page
     from ktrdr.core.strategy.loader import load_strategy
@@ -61,8 +62,7 @@ def evaluate(
     from ktrdr.core.work.progress_display import progress_display
     from ktrdr.core.workflows.run_evaluation import evaluate as evaluate_strategy
 
-    if report is not None and report.is_dir():
-        raise BadInputError(f"--report {report} is a directory; give the path of a file in it")
+    check_report_place(report)
     plugins = default_manager()
     # A server validates the strategy with its own plugins.
     loaded = load_strategy(strategy_file, plugins=plugins, plugin_may_be_missing=server is not None)

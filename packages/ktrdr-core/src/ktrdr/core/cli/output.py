@@ -13,7 +13,7 @@ import click
 
 from ktrdr.core.files.json_values import plain_json
 
-__all__ = ["print_json", "print_table", "print_warnings", "to_json"]
+__all__ = ["echo_styled", "print_json", "print_table", "print_warnings", "to_json"]
 
 _MOST_FOLDED = 500
 _WIDEST = 1000
@@ -80,7 +80,12 @@ def print_table(
 def print_warnings(warnings: Iterable[str], indent: str = "") -> None:
     """Print warnings, one line each."""
     for warning in warnings:
-        click.secho(f"{indent}Warning: {warning}.", fg="yellow")
+        echo_styled(f"{indent}Warning: {warning}.", color="yellow")
+
+
+def echo_styled(text: str, *, color: str | None = None, bold: bool = False) -> None:
+    """Print a text in a color or in bold, and as it is where the user wants no escape codes."""
+    click.echo(click.style(text, fg=color, bold=bold or None) if _styles_wanted() else text)
 
 
 def _encodable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+from ktrdr.core.cli.output import echo_styled
 
 if TYPE_CHECKING:
     from ktrdr.core.trials.trial_count import TrialCount
@@ -22,6 +22,6 @@ def print_trial_count(count: TrialCount | None, of: str = "Counted") -> None:
     if count is None:
         return
     color = "yellow" if count.broken else None
-    click.secho(f"{of}: {count.statement}.", fg=color)
+    echo_styled(f"{of}: {count.statement}.", color=color)
     for fact in count.facts.values():
-        click.secho(f"  {fact}", fg=color)
+        echo_styled(f"  {fact}", color=color)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ktrdr.core.errors import CancelledError
     from ktrdr.core.strategy.loader import LoadedStrategy
     from ktrdr.core.verdicts.verdict_parts import Verdict
+    from ktrdr.core.verdicts.verdict_result import VerdictFacts
 
 __all__ = ["verdict"]
 
@@ -54,6 +55,7 @@ def verdict(
     which --resume continues. Exit status: 0 EDGE, 3 NOT PROVEN, 4 NONE, 5 INVALID; 2 for wrong input.
     """
     from ktrdr.core.cli.output import print_json
+    from ktrdr.core.cli.report_place import check_report_place
     from ktrdr.core.cli.verdict_lines import print_verdict
     from ktrdr.core.errors import BadInputError
     from ktrdr.core.plugins.manager import default_manager
@@ -65,8 +67,7 @@ def verdict(
     for option, given in (("--resume", resume), ("--report", report is not None), ("--server", server is not None)):
         if estimate and given:
             raise BadInputError(f"--estimate measures on this machine and makes no verdict; leave out {option}")
-    if report is not None and report.is_dir():
-        raise BadInputError(f"--report {report} is a directory; give the path of a file in it")
+    check_report_place(report)
     # A server validates the strategy with its own plugins.
     loaded = load_strategy(strategy_file, plugins=default_manager(), plugin_may_be_missing=server is not None)
     for warning in loaded.warnings:
@@ -83,20 +84,41 @@ def verdict(
     stored = store_verdict(result)
     facts = stored.facts
     directory = verdict_directory(facts.verdict)
-    written = write_verdict_page(stored, directory / "report.html" if report is None else report)
-    if as_json:
-        print_json(
-            {**facts.model_dump(mode="json"), "directory": str(directory), "report": str(written)}
-            | ({"verdict_on_server": there} if there else {})
-        )
-    else:
-        print_verdict(facts)
-        click.echo(f"Verdict     {facts.verdict}{f' (on {server}: {there})' if there else ''}")
-        if facts.evaluation is not None:
-            click.echo(f"Evaluation  {facts.evaluation.evaluation}")
-        click.echo(f"Files       {directory}")
-        click.echo(f"Report      {written}")
+    written: Path | None = None
+    try:
+        written = write_verdict_page(stored, directory / "report.html" if report is None else report)
+    finally:
+        # The verdict is made and stored, so it is told even if its report cannot be written.
+        if as_json:
+            print_json(
+                {
+                    **facts.model_dump(mode="json"),
+                    "directory": str(directory),
+                    "report": None if written is None else str(written),
+                }
+                | ({"verdict_on_server": there} if there else {})
+            )
+        else:
+            print_verdict(facts)
+            click.echo(f"Verdict     {facts.verdict}{f' (on {server}: {there})' if there else ''}")
+            if facts.evaluation is not None:
+                click.echo(f"Evaluation  {facts.evaluation.evaluation}")
+            click.echo(f"Files       {directory}")
+            if written is not None:
+                click.echo(f"Report      {written}")
+            _print_next(facts if server is None else result.facts, server)
     click.get_current_context().exit(EXIT_STATUS[facts.word])
+
+
+def _print_next(facts: VerdictFacts, server: str | None) -> None:
+    """Print what to do after an edge, or one that is not proven; the facts are those of the server, if there is one."""
+    if facts.word == "EDGE" and facts.evaluation is not None:
+        where = ["--server", server] if server is not None else []
+        train = shlex.join(["ktrdr", "train", "--from", facts.evaluation.evaluation, *where])
+        click.echo(f"Next: `{train}` trains the model to use.")
+    elif facts.word == "NOT PROVEN":
+        again = _command(click.get_current_context(), leave_out="--quick")
+        click.echo(f"Next: read above what would change it; `{again}` then judges again.")
 
 
 def _print_estimate(loaded: LoadedStrategy, settings: VerdictSettings, *, as_json: bool) -> None:
@@ -155,20 +177,20 @@ def _judge_on_server(server: str, text: str, settings: VerdictSettings, *, resum
             _leave(error, kept=True)
 
 
-def _command(context: click.Context) -> str:
-    """Return the command line that resumes this run."""
+def _command(context: click.Context, *more: str, leave_out: str = "") -> str:
+    """Return the command line of this run with the words of ``more``."""
     words = ["ktrdr", "verdict", str(context.params["strategy_file"])]
-    words += given_options(context, VerdictSettings)
+    words += [word for word in given_options(context, VerdictSettings) if word != leave_out]
     for name in ("report", "server"):
         if context.params[name] is not None:
             words += [f"--{name}", str(context.params[name])]
-    return shlex.join([*words, "--resume"])
+    return shlex.join([*words, *more])
 
 
 def _leave(error: CancelledError, *, kept: bool) -> NoReturn:
     """Say how to continue a cancelled verdict, and end the process."""
     if kept:
-        command = _command(click.get_current_context())
+        command = _command(click.get_current_context(), "--resume")
         click.echo(f"Cancelled; what is trained is kept. Continue with `{command}`.", err=True)
     else:
         click.echo("Cancelled; nothing is kept that could be resumed.", err=True)

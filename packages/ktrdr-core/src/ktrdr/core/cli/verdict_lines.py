@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktrdr.core.cli.output import print_table, print_warnings
+from ktrdr.core.cli.output import echo_styled, print_table, print_warnings
 from ktrdr.core.cli.trial_lines import print_trial_count
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def print_verdict(facts: VerdictFacts, files: Mapping[str, object] | None = None
     from ktrdr.core.verdicts.verdict_sentences import further_evidence, reason_in_words, worlds_in_words
 
     click.echo()
-    click.secho(f"{facts.strategy}: {facts.word}", fg=_COLORS[facts.word], bold=True)
+    echo_styled(f"{facts.strategy}: {facts.word}", color=_COLORS[facts.word], bold=True)
     _print_wrapped(facts.sentence)
     click.echo()
     _print_wrapped(_market(facts))
@@ -120,7 +120,7 @@ def _print_named(heading: str, rows: Sequence[tuple[str, str]]) -> None:
     """Print sentences under a heading, each after its name; nothing if there are none."""
     if not rows:
         return
-    click.secho(heading, bold=True)
+    echo_styled(heading, bold=True)
     indent = max(len(name) for name, _ in rows) + 4
     for name, sentence in rows:
         _print_wrapped(sentence, f"  {name}".ljust(indent), " " * indent)

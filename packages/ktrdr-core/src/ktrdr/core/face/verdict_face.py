@@ -14,7 +14,6 @@ from ktrdr.core.face.result_frames import paths_frame
 from ktrdr.core.face.result_html import card_row, line_picture, paragraph, result_block, warning_list
 from ktrdr.core.face.strategy_face import Strategy, load_strategy
 from ktrdr.core.jobs.job_settings import VerdictSettings
-from ktrdr.core.limits import FEWEST_VERDICT_SEEDS
 from ktrdr.core.report.page import Card
 from ktrdr.core.verdicts import verdict_parts as in_memory
 from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
@@ -274,7 +273,7 @@ def verdict(
     start: DayLike = None,
     end: DayLike = None,
     seed: int | None = None,
-    seeds: int = FEWEST_VERDICT_SEEDS,
+    seeds: int | None = None,
     quick: bool = False,
     epochs: int | None = None,
     capital: float = 10_000.0,
@@ -300,7 +299,8 @@ def verdict(
         start: first day of the data, UTC and inclusive, instead of the strategy's.
         end: last day of the data, UTC and inclusive, instead of the strategy's.
         seed: the first seed, 0 to 4,294,967,295, instead of the strategy's.
-        seeds: trainings of each fold, with the seeds ``seed``, ``seed + 1`` and so on; the quick form has one.
+        seeds: trainings of each fold, with the seeds ``seed``, ``seed + 1`` and so on; without it 5, or 1 in
+            the quick form, which takes no other number.
         quick: the quick form: one seed, and 20 null worlds of each family in place of 100.
         epochs: most passes over the training part of a fold, at least 1, instead of the strategy's.
         capital: cash of each account at the start, in the prices' currency, above 0.

@@ -33,6 +33,7 @@ __all__ = [
     "EvaluationReference",
     "EvaluationSettings",
     "Inference",
+    "JudgedSettings",
     "Seed",
     "Settings",
     "SweepSettings",
@@ -218,8 +219,8 @@ class BacktestSettings(TradingSettings):
     )
 
 
-class EvaluationSettings(AccountSettings):
-    """Settings of an evaluation; ``None`` stands for the value of the strategy."""
+class JudgedSettings(AccountSettings):
+    """Settings that evaluations and verdicts share; ``None`` stands for the value of the strategy."""
 
     symbols: Symbols | None = Field(default=None, description="Symbols to evaluate on, instead of the strategy's.")
     start: Day | None = Field(default=None, description="First day (UTC) of the data, instead of the strategy's.")
@@ -231,23 +232,30 @@ class EvaluationSettings(AccountSettings):
         le=MOST_EPOCHS,
         description="Passes over the training part of a fold, at most, instead of the strategy's.",
     )
-    seeds: int = Field(
-        default=5, ge=1, le=MOST_SEEDS, description="Trainings of each fold, with as many seeds from the seed on."
-    )
     reserve: StrictBool = Field(
         default=False,
         description="Open the reserve: trade it with models trained on all data before it. Each different look counts.",
     )
 
 
-class VerdictSettings(EvaluationSettings):
-    """Settings of a verdict; ``None`` stands for the value of the strategy."""
+class EvaluationSettings(JudgedSettings):
+    """Settings of an evaluation; ``None`` stands for the value of the strategy."""
 
     seeds: int = Field(
-        default=FEWEST_VERDICT_SEEDS,
+        default=5, ge=1, le=MOST_SEEDS, description="Trainings of each fold, with as many seeds from the seed on."
+    )
+
+
+class VerdictSettings(JudgedSettings):
+    """Settings of a verdict; ``None`` stands for the value of the strategy, or of the form of the verdict."""
+
+    # Jobs and requests carry every field, so a number that was given differs from the default by not being None.
+    seeds: int | None = Field(
+        default=None,
         ge=FEWEST_VERDICT_SEEDS,
         le=MOST_SEEDS,
-        description="Trainings of each fold, with as many seeds from the seed on; 1 with quick.",
+        description="Trainings of each fold, with as many seeds from the seed on; left out:"
+        f" {FEWEST_VERDICT_SEEDS}, or 1 with quick.",
     )
     quick: StrictBool = Field(
         default=False,
@@ -256,8 +264,10 @@ class VerdictSettings(EvaluationSettings):
 
     @model_validator(mode="after")
     def _quick_alone(self) -> Self:
-        if self.quick and self.seeds != FEWEST_VERDICT_SEEDS:
-            raise PydanticCustomError("superfluous", "the quick form has one seed; leave out `seeds` or `quick`")
+        if self.quick and self.seeds is not None:
+            raise PydanticCustomError(
+                "superfluous", "the quick form has one seed; leave out `{field}`", {"field": "seeds"}
+            )
         return self
 
     @property
@@ -267,7 +277,7 @@ class VerdictSettings(EvaluationSettings):
 
     def evaluation(self) -> EvaluationSettings:
         """Return the settings of the evaluation that the verdict rests on."""
-        return self.to(EvaluationSettings, seeds=1 if self.quick else self.seeds)
+        return self.to(EvaluationSettings, seeds=1 if self.quick else self.seeds or FEWEST_VERDICT_SEEDS)
 
 
 class SweepSettings(TradingSettings):

@@ -58,9 +58,11 @@ def override_evaluated(strategy: Strategy, settings: EvaluationSettings) -> Stra
     """
     if settings.reserve and (strategy.validation is None or not strategy.validation.reserve):
         kind = "cpcv" if strategy.validation is None else strategy.validation.type
+        # The section `validation` and the fractions of a split both divide the data, so a strategy has one of them.
+        split = " in place of `training.data_split`" if "data_split" in strategy.training.given else ""
         raise BadInputError(
             f"strategy `{strategy.name}` has no reserve that could be opened; write one, such as"
-            f" `validation: {{type: {kind}, reserve: 0.15}}`, or leave out `reserve`"
+            f" `validation: {{type: {kind}, reserve: 0.15}}`{split}, or leave out `reserve`"
         )
     # Seeds of an evaluation are not those of a training, of which one model is kept.
     return override(strategy, settings.to(TrainingSettings, seeds=None))
