@@ -134,6 +134,8 @@ def test_a_figure_that_misses_its_limit_does_not_look_like_it(made_verdict: Make
     page = verdict_content(close)
     assert [card.value for card in page.cards[:3]] == ["5.02%", "5.02%", "94.996%"]
     assert all("p = 5.02%" in each["text"] for each in picture(page, "nulls")["layout"]["annotations"])
+    nearly_certain = changed(verdict, deflation=found.model_copy(update={"probability": 0.99999}))
+    assert verdict_content(nearly_certain).cards[2].value == "over 99.9%"
 
 
 def test_copies_that_are_all_alike_or_failed_are_drawn(made_verdict: Make):

@@ -22,7 +22,7 @@ from ktrdr.core.validation.evaluation_sentences import (
 )
 from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.edge_conditions import LARGEST_P
-from ktrdr.core.verdicts.figures_beside import beside
+from ktrdr.core.verdicts.figures_beside import beside, probability_beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES, at_least_as_good
 from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict
 from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
@@ -92,7 +92,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
         cards.append(
             Card(
                 "deflated probability",
-                beside(deflation.probability, LEAST_PROBABILITY, "%", 1),
+                probability_beside(deflation.probability, LEAST_PROBABILITY),
                 tone("deflated_sharpe"),
                 f"of {counted(deflation.trials, 'trial')}",
             )
