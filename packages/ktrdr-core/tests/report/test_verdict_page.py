@@ -21,7 +21,7 @@ from ktrdr.core.report.verdict_page import write_verdict_page
 from ktrdr.core.report.verdict_plot import verdict_plot
 from ktrdr.core.verdicts.edge_conditions import mark_to_beat
 from ktrdr.core.verdicts.verdict_parts import Verdict
-from ktrdr.core.verdicts.verdict_result import NullWorlds
+from ktrdr.core.verdicts.verdict_result import Delay, NullWorlds
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(1)><!--"'& {{ 7 * 7 }} {% raw %}"""
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -76,7 +76,18 @@ def test_conditions_are_before_the_pictures(made_verdict: Make, show: Show):
     cells = text[table:]
     for condition in verdict.facts.conditions:
         at = cells.index(condition.title[:1].upper() + condition.title[1:])
-        assert cells[at + 1] == {True: "met", False: "not met", None: "unknown"}[condition.met]
+        met = {True: "met", False: "not met", None: "unknown"}[condition.met]
+        assert cells[at + 1 : at + 4] == [met, condition.found or "-", condition.needed or "-"]
+
+
+def test_an_account_that_never_trades_has_no_row_on_later_signals(made_verdict: Make):
+    def rows(observed: float | None) -> list[str]:
+        verdict = changed(made_verdict("NONE"), delay=Delay(observed=observed, later=observed))
+        (table,) = [each for each in verdict_content(verdict).tables if each.title == "Further evidence"]
+        return [row[0].text for row in table.rows]
+
+    assert "Signals one bar later" in rows(0.5)
+    assert "Signals one bar later" not in rows(None)
 
 
 def test_an_invalid_verdict_shows_the_fault_and_no_result(made_verdict: Make, show: Show):

@@ -167,11 +167,13 @@ def _conditions(facts: VerdictFacts) -> Table:
     words = {True: ("met", "good"), False: ("not met", "bad"), None: ("unknown", "bad")}
     return Table(
         "Conditions of an edge",
-        (Column("condition"), Column("met"), Column("found")),
+        (Column("condition"), Column("met"), Column("found"), Column("needed"), Column("in words")),
         [
             [
                 Cell(sentence(condition.title).rstrip(".")),
                 Cell(*words[condition.met]),
+                Cell(condition.found or "-"),
+                Cell(condition.needed or "-"),
                 Cell(sentence(condition.sentence), "text"),
             ]
             for condition in facts.conditions
@@ -226,13 +228,14 @@ def _shown_only(facts: VerdictFacts) -> Table:
                 f"How many of {orders.permutations:,} random orders of the same trades do at least as well.",
             )
         )
-    if (delay := facts.delay) is not None:
+    # An account that never trades has no ratio, which a delay could change.
+    if (delay := facts.delay) is not None and delay.observed is not None:
         rows.append(
             (
                 "Signals one bar later",
                 format_metric("sharpe", delay.later),
                 f"The Sharpe ratio falls from {format_metric('sharpe', delay.observed)} to this."
-                if delay.observed is not None and delay.later is not None and delay.later < delay.observed
+                if delay.later is not None and delay.later < delay.observed
                 else f"At their bar the Sharpe ratio is {format_metric('sharpe', delay.observed)}.",
             )
         )
