@@ -19,6 +19,7 @@ from ktrdr.core.report.page import Page
 from ktrdr.core.report.verdict_content import TONES, verdict_cards, verdict_content
 from ktrdr.core.report.verdict_page import write_verdict_page
 from ktrdr.core.report.verdict_plot import verdict_plot
+from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation
 from ktrdr.core.verdicts.edge_conditions import mark_to_beat
 from ktrdr.core.verdicts.verdict_parts import Verdict
 from ktrdr.core.verdicts.verdict_result import Delay, NullWorlds
@@ -105,6 +106,24 @@ def test_every_piece_of_evidence_has_a_picture(made_verdict: Make, show: Show):
     quick = verdict_content(made_verdict("EDGE", quick=True))
     assert {each.key for each in quick.wide_figures} == keys
     assert all(each.note.endswith(".") for each in quick.wide_figures)
+
+
+@pytest.mark.parametrize(
+    ("folds", "fewer"),
+    [
+        (CpcvValidation(groups=6, test_groups=2, reserve=0.2), True),
+        (CpcvValidation(groups=6, test_groups=1, reserve=0.2), False),
+        (HoldoutValidation(train=0.6, validation=0.2, test=0.2, reserve=0.2), False),
+    ],
+)
+def test_pictures_of_copies_say_that_their_folds_are_fewer(made_verdict: Make, folds: Any, fewer: bool):
+    verdict = made_verdict("EDGE")
+    evaluation = verdict.facts.evaluation
+    assert evaluation is not None
+    verdict = changed(verdict, evaluation=evaluation.model_copy(update={"validation": folds}))
+    notes = {each.key: each.note for each in verdict_content(verdict).wide_figures}
+    told = {key for key, note in notes.items() if "fewer than those of the evaluation" in note}
+    assert told == ({"nulls", "worlds", "linear"} if fewer else set())
 
 
 def test_missing_evidence_has_no_picture(made_verdict: Make):
