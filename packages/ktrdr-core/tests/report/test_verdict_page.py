@@ -40,6 +40,11 @@ def show(tmp_path: Path, read_page: Callable[[str], Any]) -> Show:
     return shown
 
 
+def bare(text: str) -> str:
+    """Return text without blanks and backticks, as a page has an element where a text has backticks."""
+    return re.sub(r"[`\s]", "", text)
+
+
 def changed(verdict: Verdict, **facts: Any) -> Verdict:
     return dataclasses.replace(verdict, facts=verdict.facts.model_copy(update=facts))
 
@@ -57,15 +62,14 @@ def test_the_word_stands_first_with_its_sentence_and_reasons(made_verdict: Make,
     start = text.index(word)
     assert text[start + 1] == facts.sentence
     assert start <= 5
-    place = start
+    whole, place = bare("".join(text)), 0
     for reason in facts.reasons:
         shown = reason.sentence[:1].upper() + reason.sentence[1:] + "."
-        place = text.index(shown, place + 1)
-        assert f"What would change it: {reason.change}." in text[place + 1]
+        place = whole.index(bare(f"{shown} What would change it: {reason.change}."), place + 1)
     assert ("Why it is not EDGE" in text) == (word in ("NOT PROVEN", "NONE"))
     assert ("Conditions of an edge" in text) == (word != "INVALID")
-    assert text.index("Questions that only you can answer") > place
-    assert set(facts.questions) <= set(text)
+    assert whole.index(bare("Questions that only you can answer")) > place
+    assert all(bare(question) in whole for question in facts.questions)
     assert TONES[facts.word] == verdict_content(verdict).banner.tone  # type: ignore[union-attr]
 
 
@@ -260,6 +264,21 @@ def test_hostile_text_stays_text(made_verdict: Make, show: Show):
     assert not page.tags("img")
     assert not [each for tag in ("link", "iframe", "object") for each in page.tags(tag)]
     assert " ".join(page.text).count(HOSTILE) >= 15
+
+
+def test_parts_between_backticks_are_code_and_hostile_ones_stay_text(made_verdict: Make, show: Show):
+    facts = {
+        "questions": ("Is `--trials` right?",),
+        "notes": (f"write `{HOSTILE}`", "one ` alone"),
+        "warnings": ("`a`",),
+    }
+    page, plain = show(made_verdict("NONE", **facts)), show(made_verdict("NONE", questions=()))
+    assert [page.text[page.text.index("--trials") + step] for step in (-1, 1)] == ["Is", "right?"]
+    assert len(page.tags("code")) == len(plain.tags("code")) + 3
+    assert not page.tags("img")
+    assert len(page.tags("script")) == len(plain.tags("script"))
+    assert HOSTILE in page.text
+    assert "One ` alone." in page.text
 
 
 def test_nothing_is_fetched_and_no_number_is_unknown(made_verdict: Make, show: Show):
