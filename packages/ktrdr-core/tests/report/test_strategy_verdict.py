@@ -46,9 +46,13 @@ def test_a_strategy_without_a_verdict_is_said_to_have_none(result: BacktestResul
 
 def test_the_verdict_on_the_strategy_is_shown(result: BacktestResult, made_verdict: Make):
     facts = made_verdict("NOT PROVEN", quick=True).facts
-    facts = facts.model_copy(update={"verdict": "waves/2"})
+    account = {"capital": 10_000.0, "commission": 0.0001, "slippage": 0.00005}
+    facts = facts.model_copy(update={"verdict": "waves/2", "account": account})
     headline, entries = shown(result, VerdictEntry("waves/2", facts, same_choice=True))
-    assert headline == f"Verdict on this strategy: NOT PROVEN. {facts.sentence}"
+    costs = "commission 0.0100% and slippage 0.0050% per side"
+    on = f"on EURUSD, at {costs}, quick form"
+    assert headline == f"Verdict on this strategy, {on}: NOT PROVEN. {facts.sentence}"
+    assert entries["costs"] == costs
     assert entries["stored as"] == "waves/2"
     assert entries["on"] == "this strategy"
     assert entries["made"].endswith("UTC, the quick form")
@@ -57,9 +61,11 @@ def test_the_verdict_on_the_strategy_is_shown(result: BacktestResult, made_verdi
 
 
 def test_a_verdict_on_another_version_is_said_to_be_that(result: BacktestResult, made_verdict: Make):
-    facts = made_verdict("INVALID").facts
+    facts = made_verdict("INVALID", symbols=("USDJPY",)).facts
     headline, entries = shown(result, VerdictEntry("waves/1", facts))
-    assert headline.startswith("Verdict on another version of this strategy, with other settings: INVALID. ")
+    other = "another version of this strategy, with other settings"
+    # No account was traded, so there are no costs.
+    assert headline.startswith(f"Verdict on {other}, on USDJPY: INVALID. ")
     assert entries["on"] == "another version of this strategy, with other settings"
 
 
@@ -76,6 +82,13 @@ def test_it_is_looked_up_by_name_and_choice(result: BacktestResult, stored: Call
     entry = latest_verdict_of(result, root)
     assert entry.name == f"{strategy.name}/1"
     assert entry.same_choice
+
+
+def test_an_invalid_verdict_on_other_symbols_is_not_preferred(result: BacktestResult, stored: Callable[..., Path]):
+    strategy = result.manifest.strategy
+    root = stored(strategy=strategy.name, choice="00" * 32, symbols=tuple(each.symbol for each in result.symbols))
+    stored(strategy=strategy.name, choice="11" * 32, symbols=("USDJPY",))
+    assert latest_verdict_of(result, root).name == f"{strategy.name}/1"
 
 
 def test_the_page_has_it_before_everything_else(

@@ -19,9 +19,10 @@ from ktrdr.core.report.page import Page
 from ktrdr.core.report.verdict_content import TONES, verdict_cards, verdict_content
 from ktrdr.core.report.verdict_page import write_verdict_page
 from ktrdr.core.report.verdict_plot import verdict_plot
+from ktrdr.core.strategy.model import CpcvValidation, HoldoutValidation
 from ktrdr.core.verdicts.edge_conditions import mark_to_beat
 from ktrdr.core.verdicts.verdict_parts import Verdict
-from ktrdr.core.verdicts.verdict_result import NullWorlds
+from ktrdr.core.verdicts.verdict_result import Delay, NullWorlds
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror=alert(1)><!--"'& {{ 7 * 7 }} {% raw %}"""
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,6 +38,11 @@ def show(tmp_path: Path, read_page: Callable[[str], Any]) -> Show:
         return read_page(write_verdict_page(verdict, tmp_path / "page.html").read_text(encoding="utf-8"))
 
     return shown
+
+
+def bare(text: str) -> str:
+    """Return text without blanks and backticks, as a page has an element where a text has backticks."""
+    return re.sub(r"[`\s]", "", text)
 
 
 def changed(verdict: Verdict, **facts: Any) -> Verdict:
@@ -56,16 +62,16 @@ def test_the_word_stands_first_with_its_sentence_and_reasons(made_verdict: Make,
     start = text.index(word)
     assert text[start + 1] == facts.sentence
     assert start <= 5
-    place = start
+    whole, place = bare("".join(text)), 0
     for reason in facts.reasons:
         shown = reason.sentence[:1].upper() + reason.sentence[1:] + "."
-        place = text.index(shown, place + 1)
-        change = f"What would change it: {reason.change}."
-        assert (change in text[place + 1]) == (word != "INVALID")
+        assert bool(reason.change) == (word != "INVALID")
+        told = f"{shown} What would change it: {reason.change}." if reason.change else shown
+        place = whole.index(bare(told), place + 1)
     assert ("Why it is not EDGE" in text) == (word in ("NOT PROVEN", "NONE"))
     assert ("Conditions of an edge" in text) == (word != "INVALID")
-    assert text.index("Questions that only you can answer") > place
-    assert set(facts.questions) <= set(text)
+    assert whole.index(bare("Questions that only you can answer")) > place
+    assert all(bare(question) in whole for question in facts.questions)
     assert TONES[facts.word] == verdict_content(verdict).banner.tone  # type: ignore[union-attr]
 
 
@@ -77,7 +83,18 @@ def test_conditions_are_before_the_pictures(made_verdict: Make, show: Show):
     cells = text[table:]
     for condition in verdict.facts.conditions:
         at = cells.index(condition.title[:1].upper() + condition.title[1:])
-        assert cells[at + 1] == {True: "met", False: "not met", None: "unknown"}[condition.met]
+        met = {True: "met", False: "not met", None: "unknown"}[condition.met]
+        assert cells[at + 1 : at + 4] == [met, condition.found or "-", condition.needed or "-"]
+
+
+def test_an_account_that_never_trades_has_no_row_on_later_signals(made_verdict: Make):
+    def rows(observed: float | None) -> list[str]:
+        verdict = changed(made_verdict("NONE"), delay=Delay(observed=observed, later=observed))
+        (table,) = [each for each in verdict_content(verdict).tables if each.title == "Further evidence"]
+        return [row[0].text for row in table.rows]
+
+    assert "Signals one bar later" in rows(0.5)
+    assert "Signals one bar later" not in rows(None)
 
 
 def test_an_invalid_verdict_shows_the_fault_and_no_result(made_verdict: Make, show: Show):
@@ -95,6 +112,24 @@ def test_every_piece_of_evidence_has_a_picture(made_verdict: Make, show: Show):
     quick = verdict_content(made_verdict("EDGE", quick=True))
     assert {each.key for each in quick.wide_figures} == keys
     assert all(each.note.endswith(".") for each in quick.wide_figures)
+
+
+@pytest.mark.parametrize(
+    ("folds", "fewer"),
+    [
+        (CpcvValidation(groups=6, test_groups=2, reserve=0.2), True),
+        (CpcvValidation(groups=6, test_groups=1, reserve=0.2), False),
+        (HoldoutValidation(train=0.6, validation=0.2, test=0.2, reserve=0.2), False),
+    ],
+)
+def test_pictures_of_copies_say_that_their_folds_are_fewer(made_verdict: Make, folds: Any, fewer: bool):
+    verdict = made_verdict("EDGE")
+    evaluation = verdict.facts.evaluation
+    assert evaluation is not None
+    verdict = changed(verdict, evaluation=evaluation.model_copy(update={"validation": folds}))
+    notes = {each.key: each.note for each in verdict_content(verdict).wide_figures}
+    told = {key for key, note in notes.items() if "fewer than those of the evaluation" in note}
+    assert told == ({"nulls", "worlds", "linear"} if fewer else set())
 
 
 def test_missing_evidence_has_no_picture(made_verdict: Make):
@@ -135,6 +170,8 @@ def test_a_figure_that_misses_its_limit_does_not_look_like_it(made_verdict: Make
     page = verdict_content(close)
     assert [card.value for card in page.cards[:3]] == ["5.02%", "5.02%", "94.996%"]
     assert all("p = 5.02%" in each["text"] for each in picture(page, "nulls")["layout"]["annotations"])
+    nearly_certain = changed(verdict, deflation=found.model_copy(update={"probability": 0.99999}))
+    assert verdict_content(nearly_certain).cards[2].value == "over 99.9%"
 
 
 def test_copies_that_are_all_alike_or_failed_are_drawn(made_verdict: Make):
@@ -229,6 +266,21 @@ def test_hostile_text_stays_text(made_verdict: Make, show: Show):
     assert not page.tags("img")
     assert not [each for tag in ("link", "iframe", "object") for each in page.tags(tag)]
     assert " ".join(page.text).count(HOSTILE) >= 15
+
+
+def test_parts_between_backticks_are_code_and_hostile_ones_stay_text(made_verdict: Make, show: Show):
+    facts = {
+        "questions": ("Is `--trials` right?",),
+        "notes": (f"write `{HOSTILE}`", "one ` alone"),
+        "warnings": ("`a`",),
+    }
+    page, plain = show(made_verdict("NONE", **facts)), show(made_verdict("NONE", questions=()))
+    assert [page.text[page.text.index("--trials") + step] for step in (-1, 1)] == ["Is", "right?"]
+    assert len(page.tags("code")) == len(plain.tags("code")) + 3
+    assert not page.tags("img")
+    assert len(page.tags("script")) == len(plain.tags("script"))
+    assert HOSTILE in page.text
+    assert "One ` alone." in page.text
 
 
 def test_nothing_is_fetched_and_no_number_is_unknown(made_verdict: Make, show: Show):

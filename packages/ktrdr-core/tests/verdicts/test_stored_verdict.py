@@ -156,6 +156,29 @@ def test_the_latest_on_the_same_choice_goes_before_later_ones_on_others(made_ver
     assert found.facts.choice == "f" * 64
 
 
+def test_verdicts_on_the_symbols_that_are_asked_about_go_first(made_verdict, store, tmp_path):
+    strategy, root = made_verdict().facts.strategy, tmp_path / "verdicts"
+    own, third, choice, others = ("USDJPY",), ("GBPUSD",), "c" * 64, "d" * 64
+    # An INVALID on other symbols comes last, even on the choice; one on the same symbols counts like any other.
+    for number, (word, facts, best) in enumerate(
+        [
+            ("INVALID", {"choice": others, "symbols": third}, 1),
+            ("NONE", {"choice": others}, 2),
+            ("INVALID", {"choice": others, "symbols": third}, 2),
+            ("INVALID", {"choice": others, "symbols": own}, 4),
+            ("NONE", {"choice": others}, 4),
+            ("INVALID", {"choice": choice, "symbols": third}, 4),
+            ("NONE", {"choice": choice}, 7),
+        ],
+        start=1,
+    ):
+        store(made_verdict(word, **facts))
+        found = latest_verdict(strategy, choice, root, symbols=own)
+        assert (number, found.name) == (number, f"{strategy}/{best}")
+        assert found.same_choice == (found.facts.choice == choice)
+    assert latest_verdict(strategy, "e" * 64, root).name == f"{strategy}/7"
+
+
 def test_a_damaged_verdict_is_the_latest_only_if_there_is_no_other(made_verdict, store, tmp_path):
     verdict = made_verdict("NONE")
     strategy, root = verdict.facts.strategy, tmp_path / "verdicts"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import functools
+import html
 import json
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +37,8 @@ __all__ = [
     "render",
     "write_page",
 ]
+
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +209,19 @@ def render(page: Page) -> str:
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = _with_code
     source = files("ktrdr.core.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     figures = {picture.key: picture.figure for picture in (*page.wide_figures, *page.paired_figures)}
     drawn = {"timeline": page.timeline, "figures": figures}
     # In a script element, `</` could end the element, and `<!--` would change how it is parsed.
     data = json.dumps(drawn, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return environment.from_string(source).render(page=page, drawn_json=data, plotly=_packed_plotly())
+
+
+def _with_code(text: str) -> str:
+    """Return text escaped for HTML, in which each part between backticks is an element ``code``."""
+    # The text is escaped first, so that nothing but these elements is markup.
+    return _CODE.sub(r"<code>\1</code>", html.escape(text))
 
 
 def write_page(page: Callable[[], Page], path: Path) -> Path:

@@ -22,7 +22,7 @@ from ktrdr.core.validation.evaluation_sentences import (
 )
 from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.edge_conditions import LARGEST_P
-from ktrdr.core.verdicts.figures_beside import beside
+from ktrdr.core.verdicts.figures_beside import beside, probability_beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES, at_least_as_good
 from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict
 from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
@@ -92,7 +92,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
         cards.append(
             Card(
                 "deflated probability",
-                beside(deflation.probability, LEAST_PROBABILITY, "%", 1),
+                probability_beside(deflation.probability, LEAST_PROBABILITY),
                 tone("deflated_sharpe"),
                 f"of {counted(deflation.trials, 'trial')}",
             )
@@ -167,11 +167,13 @@ def _conditions(facts: VerdictFacts) -> Table:
     words = {True: ("met", "good"), False: ("not met", "bad"), None: ("unknown", "bad")}
     return Table(
         "Conditions of an edge",
-        (Column("condition"), Column("met"), Column("found")),
+        (Column("condition"), Column("met"), Column("found"), Column("needed"), Column("in words")),
         [
             [
                 Cell(sentence(condition.title).rstrip(".")),
                 Cell(*words[condition.met]),
+                Cell(condition.found or "-"),
+                Cell(condition.needed or "-"),
                 Cell(sentence(condition.sentence), "text"),
             ]
             for condition in facts.conditions
@@ -226,13 +228,14 @@ def _shown_only(facts: VerdictFacts) -> Table:
                 f"How many of {orders.permutations:,} random orders of the same trades do at least as well.",
             )
         )
-    if (delay := facts.delay) is not None:
+    # An account that never trades has no ratio, which a delay could change.
+    if (delay := facts.delay) is not None and delay.observed is not None:
         rows.append(
             (
                 "Signals one bar later",
                 format_metric("sharpe", delay.later),
                 f"The Sharpe ratio falls from {format_metric('sharpe', delay.observed)} to this."
-                if delay.observed is not None and delay.later is not None and delay.later < delay.observed
+                if delay.later is not None and delay.later < delay.observed
                 else f"At their bar the Sharpe ratio is {format_metric('sharpe', delay.observed)}.",
             )
         )

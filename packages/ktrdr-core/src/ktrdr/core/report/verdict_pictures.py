@@ -26,6 +26,7 @@ from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.rule import WORTHWHILE_SHARPE
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
 from ktrdr.core.verdicts.verdict_result import LinearWorlds, NullWorlds, VerdictFacts
+from ktrdr.core.verdicts.world_folds import one_path
 
 __all__ = ["null_picture", "verdict_pictures"]
 
@@ -79,8 +80,23 @@ def _nulls(facts: VerdictFacts) -> Iterator[Picture]:
             figure,
             "Grey: the same training on copies of the bars in which no direction can be predicted; the blue mark of the"
             f" real bars has to stand to the right of the dotted one, which at most {LARGEST_P:.0%} of the copies"
-            " pass.",
+            f" pass.{_folds_note(facts)}",
         )
+
+
+def _folds_note(facts: VerdictFacts, drawn: str = "The blue mark is") -> str:
+    """Return that what is drawn of the real bars is no result of the evaluation, if the copies have fewer folds."""
+    evaluation = facts.evaluation
+    if evaluation is None:
+        return ""
+    folds = evaluation.validation
+    # The copies never have a reserve, which is no fold.
+    if one_path(folds) == folds.model_copy(update={"reserve": 0.0}):
+        return ""
+    return (
+        f" {drawn} from the folds of the copies, which are fewer than those of the evaluation, so the Sharpe"
+        " ratio differs from that of the median account."
+    )
 
 
 def _over_time(facts: VerdictFacts, curves: VerdictCurves, timeline: Timeline) -> Iterator[Picture]:
@@ -92,7 +108,8 @@ def _over_time(facts: VerdictFacts, curves: VerdictCurves, timeline: Timeline) -
             "worlds",
             "Equity on the real bars and on the copies",
             worlds_equity_figure(timeline, curves.observed, worlds, curves.buy_and_hold),
-            f"If the blue lines run inside the others, the same training earns as much by luck.{drawn}",
+            f"If the blue lines run inside the others, the same training earns as much by luck."
+            f"{_folds_note(facts, 'The blue lines are')}{drawn}",
             time=True,
         )
     if facts.evaluation is not None and len(curves.accounts):
@@ -166,5 +183,5 @@ def _linear(facts: VerdictFacts) -> Iterator[Picture]:
             "What an edge of a linear rule would give",
             figure,
             "These copies keep the autocorrelation of the bars; a blue mark inside the grey says that a linear rule"
-            " would find the same edge, and decides nothing.",
+            f" would find the same edge, and decides nothing.{_folds_note(facts)}",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ _VERDICTS = NumberedResults(
 _FACTS_FILE = _VERDICTS.file
 _TEXT_FILE = "strategy.yaml"
 _CURVES_FILE = "curves.safetensors"
+_BEST = (2, True, True)
+"""What :func:`_worth` returns at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,28 +162,41 @@ def list_verdicts(root: Path | None = None) -> tuple[VerdictEntry, ...]:
     return tuple(_entry(directory) for directory in _VERDICTS.stored(root))
 
 
-def latest_verdict(strategy: str, choice: str, root: Path | None = None) -> VerdictEntry:
+def latest_verdict(
+    strategy: str, choice: str, root: Path | None = None, *, symbols: Collection[str] = ()
+) -> VerdictEntry:
     """Return the latest verdict on a choice, or else on another version of the strategy.
 
     Args:
         strategy: name of the strategy.
         choice: hash of the strategy without its name, description and seed.
         root: directory of the store; by default ``$KTRDR_HOME/verdicts``.
+        symbols: symbols that are asked about. A verdict on the same ones goes before later verdicts on others, and an
+            INVALID on others comes after every other verdict, as it tells of faults in other bars. By default the
+            symbols do not matter.
 
     Returns:
-        The entry; one without a name if there is no verdict on the strategy. A damaged verdict is passed over unless
-        there are none but damaged ones.
+        The entry; one without a name if there is no verdict on the strategy. A verdict on the choice goes before all
+        others, except an INVALID on other symbols. A damaged verdict is passed over unless there are none but damaged
+        ones.
     """
-    other = damaged = None
+    best, least = VerdictEntry("", None), (-1, False, False)
     for directory in reversed(_VERDICTS.stored_of(strategy, root)):
         entry = _entry(directory)
-        if entry.facts is None:
-            damaged = damaged or entry
-        elif entry.facts.choice == choice:
-            return dataclasses.replace(entry, same_choice=True)
-        else:
-            other = other or entry
-    return other or damaged or VerdictEntry("", None)
+        worth = _worth(entry.facts, choice, symbols)
+        if worth > least:
+            best, least = dataclasses.replace(entry, same_choice=worth[1]), worth
+        if worth == _BEST:
+            break
+    return best
+
+
+def _worth(facts: VerdictFacts | None, choice: str, symbols: Collection[str]) -> tuple[int, bool, bool]:
+    """Return what orders the verdicts: not void for these symbols, on the same choice, on the same symbols."""
+    if facts is None:
+        return (0, False, False)
+    same = not symbols or set(facts.symbols) == set(symbols)
+    return (1 if facts.word == "INVALID" and not same else 2, facts.choice == choice, same)
 
 
 def read_verdict(directory: Path) -> Verdict:
