@@ -14,6 +14,7 @@ JOBS = {
     "backtest": {"model": "a/1", "commission": 0.0001, "end": "2017-06-30"},
     "sweep": {"model": "a/1", "settings": {"risk.stop_loss.atr": [0, 1, 2.5, True, None, "x"]}},
     "evaluation": {"strategy": "name: a", "seeds": 3, "reserve": True},
+    "verdict": {"strategy": "name: x", "quick": True},
 }
 
 
