@@ -57,6 +57,7 @@ def test_a_market_with_an_edge_and_one_without(load, run):
     assert none.facts.reasons
 
 
+@pytest.mark.slow
 def test_more_worlds_begin_with_the_same_ones(load, run, monkeypatch):
     monkeypatch.setattr(job_settings, "NULL_WORLDS", 6)
     few, many = run(load()).facts, run(load(), quick=False).facts
@@ -162,6 +163,7 @@ def test_batches_of_any_size_give_the_same_worlds(load, run, monkeypatch, tmp_pa
     assert of(run(load(), checkpoint_root=tmp_path / "other")) == of(whole)
 
 
+@pytest.mark.slow
 def test_the_same_question_has_the_same_hash_and_another_has_another(load, run):
     first, again = run(load()).facts, run(load()).facts
     assert (first.hash, first.evidence_hash) == (again.hash, again.evidence_hash)
@@ -202,6 +204,7 @@ def test_it_is_a_row_in_the_ledger_and_the_trial_of_the_evaluation(
     assert run(load()).facts.deflation.trials == 1
 
 
+@pytest.mark.slow
 def test_200_trials_before_it_do_not_improve_it(load, run, ledger):
     alone = run(load()).facts
     (look,) = run(load()).looks
