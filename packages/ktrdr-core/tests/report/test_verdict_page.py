@@ -122,7 +122,7 @@ def test_every_piece_of_evidence_has_a_picture(made_verdict: Make, show: Show):
         (HoldoutValidation(train=0.6, validation=0.2, test=0.2, reserve=0.2), False),
     ],
 )
-def test_pictures_of_copies_say_that_their_folds_are_fewer(made_verdict: Make, folds: Any, fewer: bool):
+def test_pictures_of_worlds_say_that_their_folds_are_fewer(made_verdict: Make, folds: Any, fewer: bool):
     verdict = made_verdict("EDGE")
     evaluation = verdict.facts.evaluation
     assert evaluation is not None
@@ -145,12 +145,13 @@ def test_missing_evidence_has_no_picture(made_verdict: Make):
     )
     page = verdict_content(dataclasses.replace(bare, curves=None))
     assert {each.key for each in page.wide_figures} == {"nulls", "beside"}
-    assert "Further evidence" not in [table.title for table in page.tables]
+    (further,) = [table for table in page.tables if table.title == "Further evidence"]
+    assert [row[0].text for row in further.rows] == ["Out of sample", "Predictions"]
     (missing,) = [each for each in page.last_lists if each.title == "What could not be told"]
     assert missing.points[0].text == "The account never trades."
 
 
-def test_all_copies_are_counted_beside_the_mark_of_the_real_bars(made_verdict: Make):
+def test_all_worlds_are_counted_beside_the_mark_of_the_real_bars(made_verdict: Make):
     verdict = made_verdict("EDGE")
     traces = picture(verdict_content(verdict), "nulls")["data"]
     bars = [trace for trace in traces if trace["type"] == "bar"]
@@ -174,7 +175,7 @@ def test_a_figure_that_misses_its_limit_does_not_look_like_it(made_verdict: Make
     assert verdict_content(nearly_certain).cards[2].value == "over 99.9%"
 
 
-def test_copies_that_are_all_alike_or_failed_are_drawn(made_verdict: Make):
+def test_worlds_that_are_all_alike_or_failed_are_drawn(made_verdict: Make):
     verdict = made_verdict("NONE")
     alike, failed = verdict.facts.nulls
     nulls = (
@@ -187,17 +188,17 @@ def test_copies_that_are_all_alike_or_failed_are_drawn(made_verdict: Make):
     titles = [each["text"] for each in figure["layout"]["annotations"]]
     assert titles[1].endswith("(1 training failed)</b>")
     as_good = 1 + sum(value >= failed.observed for value in failed.values[1:] if value is not None)
-    assert page.cards[1].note == f"{as_good} of {len(failed.values)} copies as good"
+    assert page.cards[1].note == f"{as_good} of {len(failed.values)} null worlds as good"
     none: NullWorlds = failed.model_copy(update={"values": (None,) * 20})
     assert "nulls" not in [each.key for each in verdict_content(changed(verdict, nulls=(none,))).wide_figures]
 
 
-def test_the_curves_of_real_bars_and_copies_are_drawn(made_verdict: Make):
+def test_the_curves_of_real_bars_and_worlds_are_drawn(made_verdict: Make):
     verdict = made_verdict("EDGE")
     curves = verdict.curves
     assert curves is not None
     traces = {each["name"]: each for each in picture(verdict_content(verdict), "worlds")["data"]}
-    assert list(traces) == ["copies: sign flips", "copies: GARCH", "buy and hold", "real bars"]
+    assert list(traces) == ["null worlds: sign flips", "null worlds: GARCH", "buy and hold", "real bars"]
     gaps = [place for place, value in enumerate(traces["real bars"]["x"]) if value is None]
     ends = [traces["real bars"]["y"][place - 1] for place in gaps]
     assert ends == pytest.approx(curves.observed[:, -1].tolist(), rel=1e-6)
@@ -305,7 +306,7 @@ def test_a_directory_is_refused(made_verdict: Make, tmp_path: Path):
 def test_the_plot_has_the_null_worlds_of_the_report(made_verdict: Make):
     verdict = made_verdict("EDGE")
     figure = verdict_plot(verdict)
-    assert [trace.name for trace in figure.data] == ["copies", "needed", "real bars"] * 2
+    assert [trace.name for trace in figure.data] == ["worlds", "needed", "real bars"] * 2
     with pytest.raises(BadInputError, match="is INVALID, so nothing was trained"):
         verdict_plot(made_verdict("INVALID"))
 

@@ -66,16 +66,17 @@ def test_p_is_compared_with_5_percent(count: int, as_good: int, p: str, met: boo
     found = condition("null_garch", nulls=(worlds(1.0, [2.0] * as_good + [0.0] * (count - as_good)),))
     assert (found.found, found.met) == (p, met)
     assert ("the smallest that" in found.sentence) == (as_good == 0)
-    assert f"on {as_good:,} of {count:,} copies" in found.sentence
+    assert f"on {as_good:,} of {count:,} null worlds" in found.sentence
 
 
-def test_few_copies_say_how_many_are_needed_and_that_the_mark_is_rough():
-    assert "from 19 copies on" in condition("null_garch", nulls=(worlds(1.0, [0.0] * 18),)).change
+def test_few_worlds_say_how_many_are_needed_and_that_the_mark_is_rough():
+    assert "from 19 null worlds on" in condition("null_garch", nulls=(worlds(1.0, [0.0] * 18),)).change
     rough = condition("null_garch", nulls=(worlds(1.0, [1.25, *[0.0] * 19]),)).change
     assert "above 1.25, and that training has 1.00 on the real bars" in rough
-    assert rough.count("the folds of the copies, which may be fewer than those of the evaluation") == 1
+    assert rough.count("the folds of the null worlds, which may be fewer than those of the evaluation") == 1
     assert rough.endswith(
-        "longer data lower that mark, and the full form, without `--quick`, tells it more exactly with its 100 copies"
+        "longer data lower that mark, and the full form, without `--quick`, tells it more exactly with its 100 null"
+        " worlds"
     )
     exact = condition("null_garch", nulls=(worlds(1.0, [1.25] * 6 + [0.0] * 94),)).change
     assert exact.endswith("longer data lower that mark")

@@ -13,7 +13,6 @@ from ktrdr.core.verdicts.verdict_result import (
     Condition,
     Delay,
     LinearWorlds,
-    NullWorlds,
     Overfitting,
     PermutedEntries,
     SuperiorAbility,
@@ -51,16 +50,16 @@ def test_the_form_of_the_verdict_is_named(made_verdict: Callable[..., Verdict]):
 
 def test_further_evidence_is_what_is_known(made_verdict: Callable[..., Verdict]):
     facts = made_verdict("NOT PROVEN").facts
-    titles = [title for title, _ in words.further_evidence(facts)]
+    titles = [shown.title for shown in words.further_evidence(facts)]
     assert titles == [
         "out of sample",
         "predictions",
         "break-even cost",
-        "one bar later",
-        "random entries",
-        "best of the trials",
+        "signals one bar later",
+        "entries at other times",
+        "superior ability (Hansen)",
         "random phases",
-        "shuffled blocks",
+        "blocks in random order",
     ]
     found = Overfitting(trials=100, days=700, blocks=16, splits=12_870, probability=0.5)
     less = facts.model_copy(
@@ -73,16 +72,15 @@ def test_further_evidence_is_what_is_known(made_verdict: Callable[..., Verdict])
             "overfitting": found,
         }
     )
-    assert [title for title, _ in words.further_evidence(less)] == ["out of sample", "predictions", "overfitting"]
+    assert [shown.title for shown in words.further_evidence(less)] == [
+        "out of sample",
+        "predictions",
+        "overfitting (CSCV)",
+    ]
     assert words.further_evidence(made_verdict("INVALID").facts) == ()
 
 
 def test_each_piece_of_evidence_is_a_sentence_with_its_figures():
-    nulls = NullWorlds(family="garch", observed=1.25, values=(0.1, 0.5, 0.2), p=0.25)
-    assert words.null_sentence(nulls) == (
-        "On 3 copies of the bars whose direction is random (GARCH) the same training has a median Sharpe ratio of"
-        " 0.20, on the real bars 1.25: p = 25.0%."
-    )
     linear = LinearWorlds(kind="random_phases", observed=1.25, values=(1.0, 0.5))
     assert (
         "median Sharpe ratio of 0.75, about what a linear edge would give; on the real bars 1.25"
@@ -104,11 +102,10 @@ def test_each_piece_of_evidence_is_a_sentence_with_its_figures():
     )
     ability = SuperiorAbility(trials=9, days=700, lower=0.01, consistent=0.02, upper=0.04)
     assert words.superior_ability_sentence(ability) == (
-        "The best of 9 trials at hand beats cash over 700 common days with p = 2.0% (bounds 1.0% and 4.0%; superior"
-        " predictive ability)."
+        "The best of 9 trials at hand beats cash over 700 common days with p = 2.0% (bounds 1.0% and 4.0%)."
     )
     overfitting = Overfitting(trials=100, days=700, blocks=16, splits=12_870, probability=0.345)
     assert words.overfitting_sentence(overfitting) == (
         "In 34.5% of 12,870 splits of 700 days, the best of 100 trials in one half is not above the median in the other"
-        " half."
+        " half; luck gives 50%."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -100,8 +101,13 @@ def given_options(context: click.Context, model: type[Settings], **own: OwnOptio
             if name in own:
                 words += [word for each in value for word in (own[name].flag, str(each))]
             else:
-                words += [_flag(name)] if value is True else [_flag(name), str(value)]
+                words += [_flag(name)] if value is True else [_flag(name), _written(value)]
     return words
+
+
+def _written(value: object) -> str:
+    # `str` writes small numbers with an exponent, as nobody does.
+    return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
 
 
 _TYPES: Mapping[str, Any] = {"integer": int, "number": float}

@@ -112,7 +112,10 @@ def verdict(
 
 def _print_next(facts: VerdictFacts, server: str | None) -> None:
     """Print what to do after an edge, or one that is not proven; the facts are those of the server, if there is one."""
-    if facts.word == "EDGE" and facts.evaluation is not None:
+    if facts.word == "EDGE" and facts.quick:
+        again = _command(click.get_current_context(), leave_out="--quick")
+        click.echo(f"Next: `{again}` judges in the full form.")
+    elif facts.word == "EDGE" and facts.evaluation is not None:
         where = ["--server", server] if server is not None else []
         train = shlex.join(["ktrdr", "train", "--from", facts.evaluation.evaluation, *where])
         click.echo(f"Next: `{train}` trains the model to use.")

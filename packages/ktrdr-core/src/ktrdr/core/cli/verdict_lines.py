@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktrdr.core.cli.output import echo_styled, print_table, print_warnings
+from ktrdr.core.cli.output import echo_styled, print_table
 from ktrdr.core.cli.trial_lines import print_trial_count
 
 if TYPE_CHECKING:
@@ -48,10 +48,14 @@ def print_verdict(facts: VerdictFacts, files: Mapping[str, object] | None = None
     )
     _print_named(
         "Further evidence: shown, and not part of the rule",
-        [*further_evidence(facts), *(("missing", note) for note in facts.notes)],
+        [
+            *((shown.title, shown.sentence) for shown in further_evidence(facts)),
+            *(("missing", note) for note in facts.notes),
+        ],
     )
+    for warning in facts.warnings:
+        _print_wrapped(f"Warning: {warning}.", color="yellow")
     if facts.warnings:
-        print_warnings(facts.warnings)
         click.echo()
     _print_named(
         "Questions that only you can answer",
@@ -63,7 +67,7 @@ def print_verdict(facts: VerdictFacts, files: Mapping[str, object] | None = None
         click.echo(f"{name:{width}}  {where}")
 
 
-def _print_wrapped(text: str, first: str = "", rest: str = "") -> None:
+def _print_wrapped(text: str, first: str = "", rest: str = "", color: str | None = None) -> None:
     # No name and no path is broken, so that it can be copied.
     filled = textwrap.fill(
         text,
@@ -73,7 +77,7 @@ def _print_wrapped(text: str, first: str = "", rest: str = "") -> None:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    click.echo(filled)
+    echo_styled(filled, color=color)
 
 
 def _market(facts: VerdictFacts) -> str:

@@ -31,12 +31,12 @@ _SHARPE = "annual Sharpe ratio after costs"
 
 @dataclass(frozen=True, slots=True)
 class WorldRow:
-    """One family of copies of the bars.
+    """One family of worlds.
 
     Attributes:
         title: what stands above its row.
         observed: Sharpe ratio on the real bars.
-        values: those on the copies; at least one.
+        values: those on the worlds; at least one.
         mark: what the real one has to exceed; ``None`` if nothing decides here.
     """
 
@@ -71,7 +71,7 @@ def worlds_figure(rows: Sequence[WorldRow]) -> Figure:
         counts = np.histogram(row.values, edges)[0]
         top = float(counts.max()) * 1.12
         first = number == 0
-        data.append(_bars(edges, counts.astype(np.float64), "copies", " copies", showlegend=first, **axes))
+        data.append(_bars(edges, counts.astype(np.float64), "worlds", " worlds", showlegend=first, **axes))
         if row.mark is not None:
             data.append(_upright(row.mark, top, "needed", ORANGE, dash="dot", width=2, showlegend=first, **axes))
         data.append(_upright(row.observed, top, "real bars", BLUE, width=4, showlegend=first, **axes))
@@ -167,7 +167,7 @@ def _upright(
 def worlds_equity_figure(
     timeline: Timeline, observed: np.ndarray, worlds: Mapping[str, np.ndarray], buy_and_hold: np.ndarray
 ) -> Figure:
-    """Return the accounts on the real bars above those on the copies, as multiples of the capital.
+    """Return the accounts on the real bars above those on the null worlds, as multiples of the capital.
 
     Args:
         timeline: time axis of the page.

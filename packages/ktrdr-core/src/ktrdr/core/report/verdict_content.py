@@ -12,11 +12,9 @@ from ktrdr.core.report.tones import tone_of
 from ktrdr.core.report.verdict_pictures import verdict_pictures
 from ktrdr.core.short_texts import counted
 from ktrdr.core.validation.evaluation_sentences import (
-    account_sentence,
     accounts_in_words,
     median_account,
     period_in_words,
-    prediction_sentence,
     reserve_sentence,
     validation_in_words,
 )
@@ -26,6 +24,7 @@ from ktrdr.core.verdicts.figures_beside import beside, probability_beside
 from ktrdr.core.verdicts.null_evidence import FAMILIES, at_least_as_good
 from ktrdr.core.verdicts.verdict_parts import MOST_POINTS, Verdict
 from ktrdr.core.verdicts.verdict_result import Condition, VerdictFacts, Word
+from ktrdr.core.verdicts.verdict_sentences import further_evidence
 
 __all__ = ["TONES", "verdict_cards", "verdict_content"]
 
@@ -84,7 +83,7 @@ def verdict_cards(facts: VerdictFacts) -> list[Card]:
                 f"p against {FAMILIES[worlds.family]}",
                 beside(worlds.p, LARGEST_P, "%", 1),
                 tone(f"null_{worlds.family}"),
-                f"{as_good:,} of {len(worlds.values):,} copies as good",
+                f"{as_good:,} of {len(worlds.values):,} null worlds as good",
             )
         )
     deflation, evaluation = facts.deflation, facts.evaluation
@@ -140,7 +139,7 @@ def _form(facts: VerdictFacts) -> str:
         return "No account was traded, and nothing was added to the ledger of trials."
     form = "The quick form" if facts.quick else "The full form"
     seeds = "" if facts.evaluation is None else f" and {counted(len(facts.evaluation.seeds), 'seed')}"
-    return f"{form}: {facts.worlds:,} copies of the bars of each family{seeds}."
+    return f"{form}: {facts.worlds:,} null worlds of each family{seeds}."
 
 
 def _synthetic(facts: VerdictFacts) -> list[str]:
@@ -200,49 +199,13 @@ def _validity(facts: VerdictFacts) -> Table:
 
 
 def _shown_only(facts: VerdictFacts) -> Table:
-    rows: list[tuple[str, str, str]] = []
-    if (ability := facts.superior_ability) is not None:
-        rows.append(
-            (
-                "Superior ability (Hansen)",
-                f"p {ability.consistent:.1%}",
-                f"How often luck alone makes the best of {counted(ability.trials, 'trial')} this much better than cash,"
-                f" over {counted(ability.days, 'day')}; between {ability.lower:.1%} and {ability.upper:.1%}.",
-            )
-        )
-    if (fitted := facts.overfitting) is not None:
-        rows.append(
-            (
-                "Backtest overfitting (CSCV)",
-                f"{fitted.probability:.1%}",
-                f"In so many of {fitted.splits:,} splits of {counted(fitted.days, 'day')}, the best of"
-                f" {counted(fitted.trials, 'trial')} in one half is not above the median in the other; luck gives"
-                f" {(fitted.trials + 1) // 2 / fitted.trials:.0%}.",
-            )
-        )
-    if (orders := facts.permuted_entries) is not None:
-        rows.append(
-            (
-                "Entries at other times",
-                f"p {orders.p:.1%}",
-                f"How many of {orders.permutations:,} random orders of the same trades do at least as well.",
-            )
-        )
-    # An account that never trades has no ratio, which a delay could change.
-    if (delay := facts.delay) is not None and delay.observed is not None:
-        rows.append(
-            (
-                "Signals one bar later",
-                format_metric("sharpe", delay.later),
-                f"The Sharpe ratio falls from {format_metric('sharpe', delay.observed)} to this."
-                if delay.later is not None and delay.later < delay.observed
-                else f"At their bar the Sharpe ratio is {format_metric('sharpe', delay.observed)}.",
-            )
-        )
     return Table(
         "Further evidence",
         (Column("evidence"), Column("value", number=True), Column("in words")),
-        [[Cell(name), Cell(value, "n"), Cell(words, "text")] for name, value, words in rows],
+        [
+            [Cell(sentence(shown.title).rstrip(".")), Cell(shown.value or "-", "n"), Cell(shown.sentence, "text")]
+            for shown in further_evidence(facts)
+        ],
         "It helps to judge the strategy, and decides nothing.",
     )
 
@@ -269,11 +232,9 @@ def _settings(facts: VerdictFacts) -> list[tuple[str, str]]:
     ]
     if evaluation is not None:
         entries += [
-            ("copies of the bars", f"{facts.worlds:,} of each family{', the quick form' if facts.quick else ''}"),
+            ("null worlds", f"{facts.worlds:,} of each family{', the quick form' if facts.quick else ''}"),
             ("folds", validation_in_words(evaluation.validation)),
             ("accounts", accounts_in_words(evaluation)),
-            ("out of sample", account_sentence(evaluation)),
-            ("predictions", prediction_sentence(evaluation)),
             ("model", f"{evaluation.model} of plugin {evaluation.plugin}, on {evaluation.device}"),
         ]
         if evaluation.reserve is not None:

@@ -26,11 +26,10 @@ from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.rule import WORTHWHILE_SHARPE
 from ktrdr.core.verdicts.verdict_parts import Verdict, VerdictCurves
 from ktrdr.core.verdicts.verdict_result import LinearWorlds, NullWorlds, VerdictFacts
+from ktrdr.core.verdicts.verdict_sentences import LINEAR
 from ktrdr.core.verdicts.world_folds import one_path
 
 __all__ = ["null_picture", "verdict_pictures"]
-
-_LINEAR = {"random_phases": "random phases", "block_bootstrap": "blocks in random order"}
 
 
 def verdict_pictures(verdict: Verdict, timeline: Timeline | None) -> list[Picture]:
@@ -59,7 +58,7 @@ def null_picture(facts: VerdictFacts) -> Figure | None:
 
 
 def _row(title: str, worlds: NullWorlds | LinearWorlds, mark: float | None = None) -> WorldRow:
-    """Return a row without the copies whose training failed; the title counts them."""
+    """Return a row without the worlds whose training failed; the title counts them."""
     known = [value for value in worlds.values if value is not None]
     failed = len(worlds.values) - len(known)
     more = f" ({counted(failed, 'training')} failed)" if failed else ""
@@ -78,35 +77,35 @@ def _nulls(facts: VerdictFacts) -> Iterator[Picture]:
             "nulls",
             "What the same training finds where nothing is",
             figure,
-            "Grey: the same training on copies of the bars in which no direction can be predicted; the blue mark of the"
-            f" real bars has to stand to the right of the dotted one, which at most {LARGEST_P:.0%} of the copies"
-            f" pass.{_folds_note(facts)}",
+            "Grey: the same training on null worlds, copies of the bars in which no direction can be predicted; the"
+            " blue mark of the real bars has to stand to the right of the dotted one, which at most"
+            f" {LARGEST_P:.0%} of the worlds pass.{_folds_note(facts)}",
         )
 
 
 def _folds_note(facts: VerdictFacts, drawn: str = "The blue mark is") -> str:
-    """Return that what is drawn of the real bars is no result of the evaluation, if the copies have fewer folds."""
+    """Return that what is drawn of the real bars is no result of the evaluation, if worlds have fewer folds."""
     evaluation = facts.evaluation
     if evaluation is None:
         return ""
     folds = evaluation.validation
-    # The copies never have a reserve, which is no fold.
+    # Null worlds never have a reserve, which is no fold.
     if one_path(folds) == folds.model_copy(update={"reserve": 0.0}):
         return ""
     return (
-        f" {drawn} from the folds of the copies, which are fewer than those of the evaluation, so the Sharpe"
+        f" {drawn} from the folds of the null worlds, which are fewer than those of the evaluation, so the Sharpe"
         " ratio differs from that of the median account."
     )
 
 
 def _over_time(facts: VerdictFacts, curves: VerdictCurves, timeline: Timeline) -> Iterator[Picture]:
-    worlds = {f"copies: {name}": curves.worlds[kind] for kind, name in FAMILIES.items() if kind in curves.worlds}
+    worlds = {f"null worlds: {name}": curves.worlds[kind] for kind, name in FAMILIES.items() if kind in curves.worlds}
     if worlds and len(curves.observed):
         most = max(len(equity) for equity in worlds.values())
-        drawn = f" The first {MOST_LINES} copies of each family are drawn." if most > MOST_LINES else ""
+        drawn = f" The first {MOST_LINES} worlds of each family are drawn." if most > MOST_LINES else ""
         yield Picture(
             "worlds",
-            "Equity on the real bars and on the copies",
+            "Equity on the real bars and on the null worlds",
             worlds_equity_figure(timeline, curves.observed, worlds, curves.buy_and_hold),
             f"If the blue lines run inside the others, the same training earns as much by luck."
             f"{_folds_note(facts, 'The blue lines are')}{drawn}",
@@ -176,12 +175,12 @@ def _ratios(facts: VerdictFacts) -> dict[str, float]:
 
 
 def _linear(facts: VerdictFacts) -> Iterator[Picture]:
-    figure = _worlds_figure([_row(_LINEAR[worlds.kind], worlds) for worlds in facts.linear])
+    figure = _worlds_figure([_row(LINEAR[worlds.kind], worlds) for worlds in facts.linear])
     if figure is not None:
         yield Picture(
             "linear",
             "What an edge of a linear rule would give",
             figure,
-            "These copies keep the autocorrelation of the bars; a blue mark inside the grey says that a linear rule"
+            "These worlds keep the autocorrelation of the bars; a blue mark inside the grey says that a linear rule"
             f" would find the same edge, and decides nothing.{_folds_note(facts)}",
         )

@@ -56,13 +56,13 @@ def mark_to_beat(worlds: NullWorlds) -> float | None:
         worlds: the family.
 
     Returns:
-        The largest ratio that too many copies reach; ``None`` if no ratio would do, because the copies are too few.
+        The largest ratio that too many worlds reach; ``None`` if no ratio would do, because the worlds are too few.
     """
     # The tolerance is for rounding: 0.05 times 100 may be below 5.
     allowed = math.floor(LARGEST_P * (1 + len(worlds.values)) + 1e-9) - 1
     if allowed < 0:
         return None
-    # A copy whose training failed counts as at least as good as any ratio.
+    # A world whose training failed counts as at least as good as any ratio.
     values = [math.inf if value is None else value for value in worlds.values]
     mark = sorted(values, reverse=True)[allowed]
     return mark if math.isfinite(mark) else None
@@ -163,7 +163,7 @@ def _null_worlds(family: Family, worlds: NullWorlds | None) -> Condition:
             name=name,
             title=title,
             met=None,
-            sentence="the training was not repeated on copies of the bars whose direction is random",
+            sentence="the training was not repeated on null worlds: copies of the bars whose direction is random",
             change="a verdict that runs to its end repeats it",
             needed=needed,
         )
@@ -176,8 +176,8 @@ def _null_worlds(family: Family, worlds: NullWorlds | None) -> Condition:
         name=name,
         title=title,
         met=met,
-        sentence=f"the same training did as well on {as_good:,} of {count:,} copies of the bars whose direction is"
-        f" random ({figure}{smallest})",
+        sentence=f"the same training did as well on {as_good:,} of {counted(count, 'null world')}: copies of the bars"
+        f" whose direction is random ({figure}{smallest})",
         change="" if met else _how_to_beat(worlds),
         found=figure,
         needed=needed,
@@ -188,13 +188,13 @@ def _how_to_beat(worlds: NullWorlds) -> str:
     mark = mark_to_beat(worlds)
     if mark is None:
         if None in worlds.values:
-            return "the training fails on too many copies: lower `training.learning_rate`, or use longer data"
-        return f"p can be {_P} from {math.ceil(1 / LARGEST_P) - 1} copies on"
-    full = f", and the full form, without `--quick`, tells it more exactly with its {NULL_WORLDS} copies"
+            return "the training fails on too many null worlds: lower `training.learning_rate`, or use longer data"
+        return f"p can be {_P} from {math.ceil(1 / LARGEST_P) - 1} null worlds on"
+    full = f", and the full form, without `--quick`, tells it more exactly with its {NULL_WORLDS} null worlds"
     exact = full if len(worlds.values) < NULL_WORLDS else ""
     return (
         f"p is at most {_P} for a Sharpe ratio above {beside(mark, worlds.observed)}, and that training has"
-        f" {beside(worlds.observed, mark)} on the real bars, with the folds of the copies, which may be fewer than"
+        f" {beside(worlds.observed, mark)} on the real bars, with the folds of the null worlds, which may be fewer than"
         f" those of the evaluation, so it may differ from that of the median account; longer data lower that mark"
         f"{exact}"
     )

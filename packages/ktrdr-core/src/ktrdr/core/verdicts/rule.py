@@ -108,7 +108,7 @@ def _interval(found: Deflation) -> str:
 def _edge(evidence: Evidence, conditions: Sequence[Condition]) -> str:
     found = evidence.deflation
     ratio = "" if found is None else f" of {found.sharpe:.2f}"
-    # Few copies tell less, and the word alone does not show how many there were.
+    # Few worlds tell less, and the word alone does not show how many there were.
     quick = any(len(worlds.values) < NULL_WORLDS for worlds in evidence.nulls)
     form = " in the quick form; ask for the full form, without `--quick`, before you trade" if quick else ""
     return (

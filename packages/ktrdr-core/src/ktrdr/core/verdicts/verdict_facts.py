@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktrdr.core.backtesting.backtest_look import account_terms, span_of
+from ktrdr.core.backtesting.backtest_look import account_terms
 from ktrdr.core.backtesting.metrics import AccountCurve
 from ktrdr.core.data.worlds import common_world
 from ktrdr.core.plugins.manager import PluginManager
@@ -78,11 +78,9 @@ def invalid_verdict(question: Question, validity: Sequence[ValidityFinding]) -> 
         question: what was asked.
         validity: the checks.
     """
-    setup = question.setup
-    bars = [own[first:end] for own, (first, end) in zip(setup.base.values(), _bounds(setup), strict=True)]
-    known = question.trials.count(span_of(bars)).with_elsewhere(setup.settings.trials)
-    facts = _facts(question, validity, rule(evidence_from(validity)), other_trials=known.number)
-    return Verdict(facts, question.text, None, strategy=setup.evaluation.strategy)
+    # No trial decides here, and those of a worker's own ledger would give each worker another hash.
+    facts = _facts(question, validity, rule(evidence_from(validity)), other_trials=0)
+    return Verdict(facts, question.text, None, strategy=question.setup.evaluation.strategy)
 
 
 def found_verdict(
@@ -183,10 +181,6 @@ def _facts(
         }
     )
     return facts.model_copy(update={"evidence_hash": evidence_hash(facts)})
-
-
-def _bounds(setup: VerdictSetup) -> list[tuple[int, int]]:
-    return list(setup.evaluation.bounds.values())
 
 
 def _years(curve: AccountCurve) -> float:

@@ -45,7 +45,8 @@ def verdict_hash(
         worlds: number of null worlds of each family.
         account: capital and costs.
         reserve: fingerprint of the bars of the opened reserve; empty if it is closed.
-        other_trials: number of trials that looked at the bars, without this one.
+        other_trials: number of trials that looked at the bars, without this one; 0 of an INVALID verdict, which looks
+            at no result.
         versions: versions of the distributions that results depend on.
     """
     return digest(

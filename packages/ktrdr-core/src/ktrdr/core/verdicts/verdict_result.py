@@ -82,11 +82,11 @@ class NullWorlds(_Part):
     """The same training on copies of the bars in which no direction can be predicted.
 
     Attributes:
-        family: kind of the copies.
+        family: kind of the worlds.
         observed: annual Sharpe ratio after costs on the real bars, by the same training: of several seeds the median.
-        values: that of each copy, in the order of their numbers. An account that never trades has 0; null where the
+        values: that of each world, in the order of their numbers. An account that never trades has 0; null where the
             training failed, which counts as at least as good.
-        p: ``(1 + copies at least as good) / (1 + copies)``.
+        p: ``(1 + worlds at least as good) / (1 + worlds)``.
     """
 
     family: Literal["sign_flips", "garch"]
@@ -96,12 +96,12 @@ class NullWorlds(_Part):
 
 
 class LinearWorlds(_Part):
-    """The same training on copies that keep the autocorrelation: what an edge of a linear rule would give there.
+    """The same training on worlds that keep the autocorrelation: what an edge of a linear rule would give there.
 
-    It is shown, and is no test: a mean reverter finds its edge in these copies again.
+    It is shown, and is no test: a mean reverter finds its edge in these worlds again.
 
     Attributes:
-        kind: how the copies are made.
+        kind: how the worlds are made.
         observed, values: as in :class:`NullWorlds`.
     """
 
@@ -239,7 +239,7 @@ class VerdictFacts(_Part):
         evaluation: the evaluation out of sample; null if the verdict is INVALID. Its ``evaluation`` is where it is
             stored.
         nulls: null worlds by family.
-        linear: copies that keep the autocorrelation; none in the quick form.
+        linear: worlds that keep the autocorrelation; none in the quick form.
         deflation, superior_ability, overfitting, permuted_entries, break_even, delay: further evidence; null where it
             cannot be told.
         notes: why evidence is missing, one sentence each.

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import statistics
+from typing import NamedTuple
 
+from ktrdr.core.backtesting.metrics import format_metric
 from ktrdr.core.short_texts import counted
-from ktrdr.core.validation.evaluation_sentences import account_sentence, accounts_in_words, prediction_sentence
+from ktrdr.core.validation.evaluation_sentences import (
+    account_sentence,
+    accounts_in_words,
+    median_account,
+    prediction_sentence,
+)
 from ktrdr.core.verdicts.null_evidence import FAMILIES
 from ktrdr.core.verdicts.verdict_result import (
     BreakEven,
     Condition,
     Delay,
     LinearWorlds,
-    NullWorlds,
     Overfitting,
     PermutedEntries,
     SuperiorAbility,
@@ -21,12 +27,12 @@ from ktrdr.core.verdicts.verdict_result import (
 
 __all__ = [
     "LINEAR",
+    "Shown",
     "break_even_sentence",
     "delay_sentence",
     "further_evidence",
     "linear_sentence",
     "met_in_words",
-    "null_sentence",
     "overfitting_sentence",
     "permuted_sentence",
     "reason_in_words",
@@ -34,8 +40,22 @@ __all__ = [
     "worlds_in_words",
 ]
 
-LINEAR = {"random_phases": "random phases", "block_bootstrap": "shuffled blocks"}
-"""Kinds of copies that keep the autocorrelation, in words."""
+LINEAR = {"random_phases": "random phases", "block_bootstrap": "blocks in random order"}
+"""Kinds of worlds that keep the autocorrelation, in words."""
+
+
+class Shown(NamedTuple):
+    """A piece of evidence that does not decide.
+
+    Attributes:
+        title: its name.
+        value: its figure; empty if a sentence alone tells it.
+        sentence: what it says.
+    """
+
+    title: str
+    value: str
+    sentence: str
 
 
 def met_in_words(condition: Condition) -> str:
@@ -72,8 +92,8 @@ def worlds_in_words(facts: VerdictFacts) -> str:
     )
 
 
-def further_evidence(facts: VerdictFacts) -> tuple[tuple[str, str], ...]:
-    """Return what is shown beside the conditions and does not decide: a title and a sentence each.
+def further_evidence(facts: VerdictFacts) -> tuple[Shown, ...]:
+    """Return what is shown beside the conditions and does not decide.
 
     Args:
         facts: facts of the verdict.
@@ -81,47 +101,38 @@ def further_evidence(facts: VerdictFacts) -> tuple[tuple[str, str], ...]:
     Returns:
         The evidence that is known, in the order in which it is shown.
     """
-    found: list[tuple[str, str]] = []
+    found: list[Shown] = []
     if facts.evaluation is not None:
+        ratio = median_account(facts.evaluation).metrics.get("sharpe")
         found += [
-            ("out of sample", account_sentence(facts.evaluation)),
-            ("predictions", prediction_sentence(facts.evaluation)),
+            Shown("out of sample", format_metric("sharpe", ratio), account_sentence(facts.evaluation)),
+            Shown("predictions", "", prediction_sentence(facts.evaluation)),
         ]
-    if facts.break_even is not None:
-        found.append(("break-even cost", break_even_sentence(facts.break_even)))
-    if facts.delay is not None:
-        found.append(("one bar later", delay_sentence(facts.delay)))
-    if facts.permuted_entries is not None:
-        found.append(("random entries", permuted_sentence(facts.permuted_entries)))
-    if facts.superior_ability is not None:
-        found.append(("best of the trials", superior_ability_sentence(facts.superior_ability)))
-    if facts.overfitting is not None:
-        found.append(("overfitting", overfitting_sentence(facts.overfitting)))
-    found += [(LINEAR[worlds.kind], linear_sentence(worlds)) for worlds in facts.linear]
+    if (even := facts.break_even) is not None:
+        cost = "" if even.cost is None else f"{even.cost:.3%}"
+        found.append(Shown("break-even cost", cost, break_even_sentence(even)))
+    # An account that never trades has no ratio, which a delay could change.
+    if (delay := facts.delay) is not None and delay.observed is not None:
+        found.append(Shown("signals one bar later", format_metric("sharpe", delay.later), delay_sentence(delay)))
+    if (orders := facts.permuted_entries) is not None:
+        found.append(Shown("entries at other times", f"p = {orders.p:.1%}", permuted_sentence(orders)))
+    if (ability := facts.superior_ability) is not None:
+        title = "superior ability (Hansen)"
+        found.append(Shown(title, f"p = {ability.consistent:.1%}", superior_ability_sentence(ability)))
+    if (fitted := facts.overfitting) is not None:
+        found.append(Shown("overfitting (CSCV)", f"{fitted.probability:.1%}", overfitting_sentence(fitted)))
+    found += [Shown(LINEAR[worlds.kind], _middle(worlds), linear_sentence(worlds)) for worlds in facts.linear]
     return tuple(found)
 
 
-def null_sentence(worlds: NullWorlds) -> str:
-    """Return what the training finds in null worlds of a family, beside the real bars.
-
-    Args:
-        worlds: the family.
-    """
-    return (
-        f"On {len(worlds.values):,} copies of the bars whose direction is random ({FAMILIES[worlds.family]}) the same"
-        f" training has a median Sharpe ratio of {_middle(worlds)}, on the real bars {worlds.observed:.2f}:"
-        f" p = {worlds.p:.1%}."
-    )
-
-
 def linear_sentence(worlds: LinearWorlds) -> str:
-    """Return what the training finds in copies that keep the autocorrelation, beside the real bars.
+    """Return what the training finds in worlds that keep the autocorrelation, beside the real bars.
 
     Args:
-        worlds: the copies.
+        worlds: those worlds.
     """
     return (
-        f"On {len(worlds.values):,} copies that keep the autocorrelation the same training has a median Sharpe ratio of"
+        f"On {len(worlds.values):,} worlds that keep the autocorrelation the same training has a median Sharpe ratio of"
         f" {_middle(worlds)}, about what a linear edge would give; on the real bars {worlds.observed:.2f}."
     )
 
@@ -167,7 +178,7 @@ def superior_ability_sentence(found: SuperiorAbility) -> str:
     """
     return (
         f"The best of {counted(found.trials, 'trial')} at hand beats cash over {counted(found.days, 'common day')} with"
-        f" p = {found.consistent:.1%} (bounds {found.lower:.1%} and {found.upper:.1%}; superior predictive ability)."
+        f" p = {found.consistent:.1%} (bounds {found.lower:.1%} and {found.upper:.1%})."
     )
 
 
@@ -179,11 +190,12 @@ def overfitting_sentence(found: Overfitting) -> str:
     """
     return (
         f"In {found.probability:.1%} of {found.splits:,} splits of {counted(found.days, 'day')}, the best of"
-        f" {counted(found.trials, 'trial')} in one half is not above the median in the other half."
+        f" {counted(found.trials, 'trial')} in one half is not above the median in the other half; luck"
+        f" gives {(found.trials + 1) // 2 / found.trials:.0%}."
     )
 
 
-def _middle(worlds: NullWorlds | LinearWorlds) -> str:
+def _middle(worlds: LinearWorlds) -> str:
     return (
         f"{statistics.median(known):.2f}" if (known := [value for value in worlds.values if value is not None]) else "-"
     )
