@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,16 @@ from ktrdr.core.training.stored_members import MemberStore
 from ktrdr.core.work.cancellation import Cancellation, EitherCancellation
 from ktrdr.core.work.progress import Progress, ProgressEvent
 
-__all__ = ["default_resources", "train_members", "train_population"]
+__all__ = ["SECONDS_BETWEEN_CHECKPOINTS", "default_resources", "train_members", "train_population"]
 
 _AT_ONCE = 64
 """Members of a chunk for each core: a larger stack saves little more time per member, and takes more memory."""
 
 _MOST_RECORDS = 200_000
 """Epochs of all members of a chunk: the histories of more would not fit into a checkpoint."""
+
+SECONDS_BETWEEN_CHECKPOINTS = 1.0
+"""Least time between two checkpoints of a chunk: what a kill may lose, beside an epoch."""
 
 _CHUNK_FILE = "population.json"
 _DEFAULT_MEMORY = f"{POPULATION_MEMORY // 1_000_000}MB"
@@ -190,9 +194,11 @@ class _ChunkCheckpoint:
     def __init__(self, checkpoint: DirectoryCheckpoint, chunk: Sequence[int]) -> None:
         self._checkpoint = checkpoint
         self._chunk = list(chunk)
+        self._last = time.monotonic()
 
     def due(self, epoch: int) -> bool:
-        return self._checkpoint.due(epoch)
+        # Small members are trained faster than a disk syncs; one that is finished is stored anyway.
+        return self._checkpoint.due(epoch) and time.monotonic() - self._last >= SECONDS_BETWEEN_CHECKPOINTS
 
     def save(self, epoch: int, write: Callable[[Path], None]) -> None:
         def write_chunk(directory: Path) -> None:
@@ -200,6 +206,7 @@ class _ChunkCheckpoint:
             (directory / _CHUNK_FILE).write_text(json.dumps(self._chunk), encoding="utf-8")
 
         self._checkpoint.save(epoch, write_chunk)
+        self._last = time.monotonic()
 
     def latest(self) -> Path | None:
         latest = self._checkpoint.latest()
