@@ -13,6 +13,7 @@ from ktrdr.core.errors import BadInputError, CancelledError
 from ktrdr.core.limits import POPULATION_MEMORY
 from ktrdr.core.parameters import Parameter
 from ktrdr.core.plugins import EpochRecord, Member, ModelType, Resources, Split, TrainingData, TrainingTask
+from ktrdr.core.training import population
 from ktrdr.core.training.checkpoint import DirectoryCheckpoint
 from ktrdr.core.training.population import default_resources, train_members, train_population
 from ktrdr.core.training.stored_members import MemberStore
@@ -306,6 +307,16 @@ def test_a_chunk_is_continued_as_a_whole_until_all_its_members_are_stored(tmp_pa
     assert found == [10.0 * seed for seed in range(70)]
     assert (again.stacks, again.began_at) == (stacks, began_at)
     assert all(event.done <= 70 and event.fraction <= 1 for event in events)
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(population.SECONDS_BETWEEN_CHECKPOINTS, 0), (0.0, 15)])
+def test_members_that_train_faster_than_a_disk_syncs_write_no_checkpoints(tmp_path, monkeypatch, seconds, written):
+    saved, save = [], DirectoryCheckpoint.save
+    monkeypatch.setattr(population, "SECONDS_BETWEEN_CHECKPOINTS", seconds)
+    monkeypatch.setattr(DirectoryCheckpoint, "save", lambda own, *given: (saved.append(given[0]), save(own, *given)))
+    monkeypatch.setattr(population.time, "monotonic", lambda: 17.0)
+    assert train_all(tmp_path, [member(seed) for seed in (1, 2, 3)], SumTrainer()) == [5.0, 10.0, 15.0]
+    assert len(saved) == written
 
 
 def test_the_error_of_a_member_is_kept_and_a_damaged_member_is_trained_again(tmp_path):
