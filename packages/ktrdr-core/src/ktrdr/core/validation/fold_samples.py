@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ktrdr.core.errors import BadInputError
+from ktrdr.core.short_texts import counted
 from ktrdr.core.validation.bar_ranges import mask_of
 from ktrdr.core.validation.fold_plan import Fold, FoldPlan, FoldRows, Range
 from ktrdr.core.validation.fold_times import own_positions
@@ -110,8 +111,9 @@ def _no_sample(
     bars = sum(int(mask.sum()) for mask in inside.values())
     labelled = sum(int((mask & usable[each][: len(mask)]).sum()) for each, mask in inside.items())
     return (
-        f"fold {fold.number} has no {part} sample: of its {bars:,} bars, {labelled:,} have complete features and a"
-        f" label, and no label of those keeps clear of the other parts, as labels look {plan.look_ahead:,} bars ahead"
-        f" and the embargo is {plan.embargo:,} bars; use more data, write fewer or longer parts under `validation`, or"
-        " use shorter periods in the indicators or in `training.labels`"
+        f"fold {fold.number} has no {part} sample: of its {counted(bars, 'bar')}, {labelled:,} have complete features"
+        " and a label, and no label of those keeps clear of the other parts, as labels look"
+        f" {counted(plan.look_ahead, 'bar')} ahead and the embargo is {counted(plan.embargo, 'bar')}; use more data,"
+        " write fewer or longer parts under `validation`, or use shorter periods in the indicators or in"
+        " `training.labels`"
     )
