@@ -8,7 +8,9 @@ same process, at a size that takes milliseconds. A busy or slow machine affects 
 measured a second time before it counts, because a real slowdown is there the second time too.
 
 A limit is a number of an issue or of the documentation: seconds, memory, or a ratio within one run. If it varies
-between runs, the measured value may be up to ``SLACK`` times the limit.
+between runs, the measured value may be up to ``SLACK`` times the limit. A limit that is exceeded is measured a second
+time too. Seconds are those of the machine of the documentation: where two cores do the same work more slowly while this
+runs, a limit in seconds is longer by that factor.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import verdict
 from harness import Contest, find, measure, reported
 from twin_limits import MOST_BESIDE_TORCH, MOST_MILLISECONDS
+from two_cores import slowness
 
 __all__ = ["BASELINE", "LIMITS", "PAIRS", "Limit", "Pair", "too_slow"]
 
@@ -224,6 +228,11 @@ def evaluation() -> dict[str, float]:
     return {"seconds": found["seconds"], "beside_training": found["seconds"] / found["training"]}
 
 
+def quick_verdict() -> float:
+    """Return the seconds of a quick verdict on the demo's strategy, in a new process."""
+    return float(reported(verdict.__file__, "whole_verdict(quick=True)"))
+
+
 def trees_in_a_new_process() -> float:
     """Return the CPU time of 20,000 rows of gradient boosting with all imports, over that of scikit-learn."""
     from inference_trees import BOOSTING, SKLEARN, SMALL, started
@@ -258,6 +267,9 @@ def one_row_of_an_lstm() -> float:
 
     return milliseconds_of_one("lstm")
 
+
+# Measurements that several limits read.
+_CACHED = tuple(each for each in list(globals().values()) if hasattr(each, "cache_clear"))
 
 LIMITS = (
     # Without slack: the allocations of Python are equal in each run.
@@ -299,6 +311,7 @@ LIMITS = (
     Limit("peak memory of the same", "GB", 1.5, lambda: thousand_trainings()["gigabytes"], slack=1.0),
     Limit("an evaluation of 75 trainings, two years of hours, two cores", "s", 40.0, lambda: evaluation()["seconds"]),
     Limit("the same beside its trainings", "times", 1 / 0.7, lambda: evaluation()["beside_training"], slack=1.0),
+    Limit("a quick verdict, two years of hours, two cores", "s", verdict.QUICK, quick_verdict),
     *(
         Limit(f"twin beside torch: {name}", "times", at_most, partial(twin_beside_torch, name))
         for name, at_most in MOST_BESIDE_TORCH.items()
@@ -401,15 +414,28 @@ def compare(recorded: Mapping[str, float]) -> dict[str, str]:
     return wrong
 
 
+def _within(limit: Limit, found: float, slower: float = 1.0) -> bool:
+    # NaN exceeds the limit too, and so does 0: then nothing was measured.
+    return 0 < found <= limit.slack * limit.at_most * slower
+
+
 def exceeded(limits: Sequence[Limit]) -> list[str]:
     """Measure and print every limit; return the names of those that are exceeded."""
     broken = []
     for limit in limits:
-        found = limit.measure()
+        found, slower = limit.measure(), 1.0
+        if not _within(limit, found):
+            for function in _CACHED:
+                function.cache_clear()
+            again = limit.measure()
+            found = again if math.isnan(found) else min(found, again)
+            if limit.unit == "s" and not _within(limit, found):
+                slower = slowness()
         allowed = f"{limit.slack:g} times {limit.at_most:g}"
+        if slower > 1:
+            allowed += f", and {slower:.2f} times as long, because these cores are slower"
         print(f"{found:6.3f} {limit.unit}, at most {allowed}  {limit.name}", flush=True)
-        # NaN exceeds the limit too, and so does 0: then nothing was measured.
-        if not 0 < found <= limit.slack * limit.at_most:
+        if not _within(limit, found, slower):
             print(f"EXCEEDED: {limit.name}: {found:.3f} {limit.unit} is not between 0 and {allowed}")
             broken.append(limit.name)
     print(f"{len(limits) - len(broken)} of {len(limits)} limits hold")

@@ -31,6 +31,7 @@ TITLES = {
     "populations": "Populations",
     "sklearn_populations": "Populations of scikit-learn",
     "evaluation": "Evaluation",
+    "verdict": "Verdict",
     "simulation": "Simulation",
     "backtest": "Whole backtest",
     "cluster": "Cluster",

@@ -40,6 +40,7 @@ BENCHMARKS = (
     "populations",
     "sklearn_populations",
     "evaluation",
+    "verdict",
     "simulation",
     "backtest",
     "cluster",

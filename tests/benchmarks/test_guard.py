@@ -7,6 +7,7 @@ from types import ModuleType
 
 import guard
 import pytest
+import two_cores
 from guard import Limit, Pair, too_slow
 from harness import Contest, Taken
 
@@ -84,6 +85,37 @@ def test_a_limit_holds_up_to_its_slack(measured, monkeypatch, capsys, found, end
     monkeypatch.setattr(guard, "LIMITS", (Limit("work", "MB", 10, lambda: found),))
     assert status() == ended
     assert ("EXCEEDED: work: " in capsys.readouterr().out) == bool(ended)
+
+
+def test_a_limit_that_is_exceeded_once_is_no_proof(measured, monkeypatch):
+    measured(1, 1)
+    found = iter([20.0, 12.9])
+    monkeypatch.setattr(guard, "LIMITS", (Limit("work", "MB", 10, lambda: next(found)),))
+    assert status() == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "slower", "ended"), [("s", 1.0, 1), ("s", 1.4, 1), ("s", 1.6, 0), ("MB", 1.6, 1), ("times", 1.6, 1)]
+)
+def test_seconds_alone_may_be_more_where_the_cores_are_slower(measured, monkeypatch, capsys, unit, slower, ended):
+    measured(1, 1)
+    monkeypatch.setattr(guard, "slowness", lambda: slower)
+    monkeypatch.setattr(guard, "LIMITS", (Limit("work", unit, 10, lambda: 20.0),))
+    assert status() == ended
+    told = f"and {slower:.2f} times as long, because these cores are slower" in capsys.readouterr().out
+    assert told == (unit == "s" and slower > 1)
+
+
+def test_the_slowness_is_that_of_two_processes_at_once(monkeypatch):
+    times = iter([3.0, 2.0, 2.5])
+    monkeypatch.setattr(two_cores, "_both", lambda: next(times) * two_cores.REFERENCE)
+    assert two_cores.slowness() == pytest.approx(2.0)
+    monkeypatch.setattr(two_cores, "_both", lambda: 0.5 * two_cores.REFERENCE)
+    assert two_cores.slowness() == 1.0
+
+
+def test_both_processes_do_the_work():
+    assert two_cores._both() > 0.05
 
 
 def test_a_ratio_that_is_not_recorded_fails(measured, capsys):
