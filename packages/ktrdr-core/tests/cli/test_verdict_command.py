@@ -128,9 +128,11 @@ def test_a_verdict_has_no_escape_codes_where_the_user_wants_none(
 def test_what_comes_next_is_a_command(run: Run, file: str, judged: Callable[[str], list[Any]]) -> None:
     judged("EDGE")
     assert run("verdict", file)[1].endswith("\nNext: `ktrdr train --from made_up/1` trains the model to use.\n")
+    again = f"`ktrdr verdict '{file}' --commission 0.00002`"
+    quick = ("verdict", file, "--quick", "--commission", "2e-5")
+    assert run(*quick)[1].endswith(f"\nNext: {again} judges in the full form.\n")
     judged("NOT PROVEN")
-    again = f"`ktrdr verdict '{file}' --commission 0.0002`"
-    told = run("verdict", file, "--quick", "--commission", "0.0002")[1]
+    told = run(*quick)[1]
     assert told.endswith(f"\nNext: read above what would change it; {again} then judges again.\n")
     for word in ("NONE", "INVALID"):
         judged(word)
