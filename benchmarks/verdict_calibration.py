@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from calibration.counts import BLOCKS, verdicts_of
+from calibration.counts import BLOCKS, broken, verdicts_of
 from calibration.engine import embedded, kept, work
 from calibration.judging import STRATEGY, judged
 from calibration.tuning import interpolated, traded, tuning_worlds
@@ -140,6 +140,8 @@ def main() -> None:
         _write_page(path)
         if not whole:
             print(f"The time is up: {path} is not complete; the same command goes on.")
+        if problems := broken(kept(path)):
+            raise SystemExit("\n".join(problems))
 
 
 if __name__ == "__main__":

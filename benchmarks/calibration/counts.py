@@ -15,15 +15,20 @@ from tables import markdown
 
 from calibration.judging import TRIALS
 from calibration.processes import EDGES, NO_DIRECTION
-from calibration.worlds import FALSE_ALARMS, LONG, PERIODS, POWER, SHARPES, planned, strengths_of
+from calibration.worlds import FALSE_ALARMS, LONG, PERIODS, POWER, SHARPES, WORLDS, planned, strengths_of
 from ktrdr.core.backtesting.metrics.sharpe import expected_maximum
 from ktrdr.core.limits import FEWEST_TRADES
 from ktrdr.core.verdicts.deflation import LEAST_PROBABILITY
 from ktrdr.core.verdicts.verdict_result import EXIT_STATUS
 
-__all__ = ["BLOCKS", "at_least", "false_alarms", "in_theory", "power", "verdicts_of"]
+__all__ = ["BLOCKS", "at_least", "broken", "false_alarms", "in_theory", "power", "verdicts_of"]
 
 WORDS = tuple(EXIT_STATUS)
+MOST_FALSE_ALARMS = 0.05
+"""What the lower bound of the share of EDGE may be where no direction can be predicted."""
+LEAST_POWER = {("3 years of hours", 2): 0.8}
+"""Least share of EDGE by period and Sharpe ratio, with one trial."""
+_ACTIVE = f"with {FEWEST_TRADES} trades or more"
 _NORMAL = NormalDist()
 
 
@@ -52,9 +57,7 @@ def false_alarms(lines: Sequence[Mapping[str, Any]]) -> str:
     every = [row for row in verdicts_of(lines) if row["part"] == FALSE_ALARMS]
     groups = [(family, [row for row in every if row["family"] == family]) for family in NO_DIRECTION]
     table = []
-    # The others cannot be EDGE: an account that hardly trades makes a rule look better than it is.
-    active = [row for row in every if (row["trades"] or 0) >= FEWEST_TRADES]
-    for name, rows in (*groups, ("all", every), (f"all with {FEWEST_TRADES} trades or more", active)):
+    for name, rows in (*groups, ("all", every), (f"all {_ACTIVE}", _active(every))):
         if rows:
             words = Counter(row["words"][0] for row in rows)
             bound = f"{at_least(words['EDGE'], len(rows)):.1%}"
@@ -70,8 +73,7 @@ def power(lines: Sequence[Mapping[str, Any]]) -> str:
     for period in LONG:
         for family in EDGES:
             for sharpe in SHARPES:
-                own = (family, period, sharpe)
-                rows = [row for row in every if (row["family"], row["period"], row["target"]) == own]
+                rows = [row for row in every if _cell(row) == (POWER, family, period, sharpe)]
                 if rows:
                     found = [
                         f"{sum(row['words'][place] == 'EDGE' for row in rows) / len(rows):.0%}"
@@ -83,6 +85,43 @@ def power(lines: Sequence[Mapping[str, Any]]) -> str:
                     table.append((period, family, str(sharpe), str(len(rows)), mean, *found, none))
     trials = (f"{number} trial{'' if number == 1 else 's'} (theory)" for number in TRIALS)
     return markdown(("data", "process", "Sharpe", "worlds", "mean found", *trials, "NONE"), table)
+
+
+def broken(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each promise of a verdict that the results break; a cell that is not complete says nothing.
+
+    Args:
+        lines: the results.
+    """
+    rows, found = verdicts_of(lines), []
+    for family in NO_DIRECTION:
+        own = [row for row in rows if (row["part"], row["family"]) == (FALSE_ALARMS, family)]
+        # Those that hardly trade cannot be EDGE, and would make the share of the others look smaller.
+        for name, each in ((family, own), (f"{family}, {_ACTIVE}", _active(own))):
+            bound = at_least(_edges(each), len(each)) if len(own) == WORLDS[FALSE_ALARMS] else 0.0
+            if bound > MOST_FALSE_ALARMS:
+                found.append(f"{name}: at least {bound:.1%} are false alarms, and {MOST_FALSE_ALARMS:.0%} may be")
+    for family in EDGES:
+        for (period, sharpe), least in LEAST_POWER.items():
+            own = [row for row in rows if _cell(row) == (POWER, family, period, sharpe)]
+            if len(own) == WORLDS[POWER] and _edges(own) < least * len(own):
+                share = f"{_edges(own) / len(own):.0%} of the worlds with a Sharpe ratio of {sharpe} are EDGE"
+                found.append(f"{family}, {period}: {share}, and {least:.0%} have to be")
+    return found
+
+
+def _cell(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["part"], row["family"], row["period"], row["target"]
+
+
+def _edges(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many are EDGE with one trial."""
+    return sum(row["words"][0] == "EDGE" for row in rows)
+
+
+def _active(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return those that trade often enough to be EDGE."""
+    return [row for row in rows if (row["trades"] or 0) >= FEWEST_TRADES]
 
 
 def strengths(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,18 @@ from pathlib import Path
 from calibration.processes import EDGES, NO_DIRECTION, bars_of
 from ktrdr.core.data.bars import Bars
 
-__all__ = ["FALSE_ALARMS", "PERIODS", "POWER", "SHARPES", "STRENGTHS", "Period", "World", "fixed_worlds", "planned"]
+__all__ = [
+    "FALSE_ALARMS",
+    "PERIODS",
+    "POWER",
+    "SHARPES",
+    "STRENGTHS",
+    "WORLDS",
+    "Period",
+    "World",
+    "fixed_worlds",
+    "planned",
+]
 
 STRENGTHS = Path(__file__).with_name("strengths.json")
 """Strengths with which the strategy has each Sharpe ratio on average: written by ``--tune``."""

@@ -148,6 +148,32 @@ def test_power_is_counted_beside_theory():
     assert row == "| 3 years of hours | autoregressive | 2 | 4 | 1.50 | 75% (97%) | 0% (60%) | 0% (32%) | 25% |"
 
 
+def test_a_promise_that_is_broken_is_told_once_its_cell_is_complete():
+    def alarms(edges, of=500, quiet=0):
+        words = ["EDGE"] * edges + ["NONE"] * (of - edges)
+        lines = [line("false alarms", "garch", 0, word) for word in words]
+        return [own | {"trades": 2 if place >= of - quiet else 30} for place, own in enumerate(lines)]
+
+    def found(edges, of=100):
+        return [line("power", "autoregressive", 2, "EDGE" if seed < edges else "NONE") for seed in range(of)]
+
+    # 33 of 500 are 6.6 %, and their lower bound is 4.9 %.
+    assert counts.broken([{"run": {}}, *alarms(33), *found(80)]) == []
+    assert counts.broken([*alarms(499, of=499), *found(0, of=99)]) == []
+    first, active, power = counts.broken([*alarms(35), *found(79)])
+    assert first == "garch: at least 5.2% are false alarms, and 5% may be"
+    assert active.startswith("garch, with 30 trades or more: at least 5.2%")
+    told = "autoregressive, 3 years of hours: 79% of the worlds with a Sharpe ratio of 2 are EDGE, and 80% have to be"
+    assert power == told
+    # Half of the worlds cannot be EDGE, as they do not trade.
+    (active,) = counts.broken(alarms(33, quiet=250))
+    assert active.startswith("garch, with 30 trades or more: at least ")
+
+
+def test_the_committed_lines_break_no_promise():
+    assert counts.broken(engine.kept(verdict_calibration.RESULTS)) == []
+
+
 def test_theory_agrees_with_luck_that_is_drawn():
     drawn = np.random.default_rng(0).normal(2.0, 1 / math.sqrt(3), 200_000)
     for trials in (1, 10):
