@@ -25,7 +25,7 @@ _FIRST_SEED = 800_000
 GRIDS: Mapping[tuple[str, str], tuple[float, ...]] = {
     ("autoregressive", "1h"): (0.0, 0.02, 0.04, 0.06, 0.08, 0.10),
     ("autoregressive", "1d"): (0.0, 0.06, 0.12, 0.18, 0.24, 0.30),
-    ("switching drift", "1h"): (0.0, 0.06, 0.10, 0.13, 0.16, 0.19),
+    ("switching drift", "1h"): (0.0, 0.06, 0.10, 0.13, 0.16, 0.19, 0.22),
     ("switching drift", "1d"): (0.0, 0.10, 0.18, 0.25, 0.32, 0.40),
 }
 """Strengths by family and timeframe."""
