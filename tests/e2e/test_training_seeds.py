@@ -22,10 +22,12 @@ from ktrdr.core.jobs.job_settings import TrainingSettings
 from ktrdr.core.models.model_store import ModelStore
 from ktrdr.core.plugins.manager import PluginManager
 from ktrdr.core.strategy.loader import load_strategy_text
+from ktrdr.core.training import population
 from ktrdr.core.training.run_checkpoint import NothingToResumeError
 from ktrdr.core.workflows.run_training import train
 from ktrdr.ml.torch import population_keeper, reporting
 
+population.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 population_keeper._SECONDS_BETWEEN_CHECKPOINTS = reporting._SECONDS_BETWEEN = 0.0
 text, data, home, seeds = sys.argv[1:]
 plugins = PluginManager()
