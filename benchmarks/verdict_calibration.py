@@ -8,7 +8,8 @@
 Each world is a synthetic market with a seed. The strategy in `calibration/strategy.yaml` is judged there by the quick
 form of `ktrdr verdict`: 20 null worlds of each family, one seed, at most 10 epochs. The results have one line of JSON
 for each world. Worlds that have a line are not judged again, so that a stopped run goes on where it was; no world is
-begun after `--minutes`. Two processes of a Dask cluster work, each with one thread. Then the page is written.
+begun after `--minutes`. Two processes of a Dask cluster work, each with one thread. Then the page is written. The exit
+status is 1 if a complete cell breaks a promise: too many false alarms, or too few edges found.
 
 `--tune` writes the strengths of the worlds with an edge (`calibration/tuning.py`), `--fixed` the words and figures of
 20 worlds that a test recomputes, `--page` the page alone.

@@ -1,5 +1,6 @@
 """The guard fails where something has become slower, and only there. What it measures is made up here."""
 
+import functools
 import json
 import math
 import sys
@@ -91,6 +92,16 @@ def test_a_limit_that_is_exceeded_once_is_no_proof(measured, monkeypatch):
     measured(1, 1)
     found = iter([20.0, 12.9])
     monkeypatch.setattr(guard, "LIMITS", (Limit("work", "MB", 10, lambda: next(found)),))
+    assert status() == 0
+
+
+def test_what_several_limits_read_is_measured_again(measured, monkeypatch):
+    assert guard.thousand_trainings in guard._CACHED
+    measured(1, 1)
+    found = iter([20.0, 12.9])
+    shared = functools.cache(lambda: next(found))
+    monkeypatch.setattr(guard, "_CACHED", (shared,))
+    monkeypatch.setattr(guard, "LIMITS", (Limit("work", "MB", 10, lambda: shared()),))
     assert status() == 0
 
 

@@ -117,11 +117,14 @@ def test_a_verdict_has_no_escape_codes_where_the_user_wants_none(
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(name, value)
-    facts = made_verdict("NOT PROVEN").facts.model_copy(update={"warnings": ("something is odd",)})
+    warnings = ("something is odd", "word " * 40 + "end")
+    facts = made_verdict("NOT PROVEN").facts.model_copy(update={"warnings": warnings})
     with click.Context(click.Command("verdict"), color=True).scope():
         print_verdict(facts)
     out = capsys.readouterr().out
     assert "Warning: something is odd." in out
+    (rest,) = [line for line in out.splitlines() if "word end." in line]
+    assert "Warning" not in rest
     assert ("\x1b[" in out) is styled
 
 

@@ -61,6 +61,19 @@ def test_further_evidence_is_what_is_known(made_verdict: Callable[..., Verdict])
         "random phases",
         "blocks in random order",
     ]
+    values = {shown.title: shown.value for shown in words.further_evidence(facts)}
+    assert facts.break_even is not None
+    assert facts.delay is not None
+    assert facts.permuted_entries is not None
+    assert facts.superior_ability is not None
+    assert values["break-even cost"] == ("" if facts.break_even.cost is None else f"{facts.break_even.cost:.3%}")
+    assert values["signals one bar later"] == f"{facts.delay.later:.2f}"
+    assert values["entries at other times"] == f"p = {facts.permuted_entries.p:.1%}"
+    assert values["superior ability (Hansen)"] == f"p = {facts.superior_ability.consistent:.1%}"
+    assert values["predictions"] == ""
+    for title in ("out of sample", "random phases"):
+        (sentence,) = (shown.sentence for shown in words.further_evidence(facts) if shown.title == title)
+        assert f"Sharpe ratio of {values[title]}" in sentence
     found = Overfitting(trials=100, days=700, blocks=16, splits=12_870, probability=0.5)
     less = facts.model_copy(
         update={
