@@ -23,6 +23,7 @@ from ktrdr.core.labels.uniqueness import uniqueness_weights
 from ktrdr.core.plugins import Split, TrainingData
 from ktrdr.core.strategy.loader import load_strategy_text
 from ktrdr.core.strategy.model import ValidationSection
+from ktrdr.core.training import population
 from ktrdr.core.training.baselines import evaluate_baselines
 from ktrdr.core.training.evaluation import evaluate_classification, evaluate_regression
 from ktrdr.core.training.split import SymbolSplit
@@ -373,7 +374,8 @@ class Killed(BaseException):
     """Ends a run at once, as no code of KTRDR catches it."""
 
 
-def test_killed_within_a_training_it_continues_from_the_checkpoint(load, run, tmp_path):
+def test_killed_within_a_training_it_continues_from_the_checkpoint(load, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(population, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     # Long enough that several reports, ten a second, come between the first checkpoint and the end.
     loaded = load(**KINDS["mlp"] | {"training": NEURAL | {"epochs": 90}})
     settings = EvaluationSettings(seeds=2)
